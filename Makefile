@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= runs/purohit2025-laptop
+
+.PHONY: study test lint clean help
+
+help:
+	@echo "make study   install, fetch the data, run the laptop study, print table and report path"
+	@echo "make test    install, fetch the data, run the linters and the tests"
+	@echo "make lint    ruff and mypy alone"
+	@echo "make clean   remove the virtual environment (cached data and results stay)"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit('wherefrom needs Python >= 3.11: call make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,geo,dev]"
+	touch $@
+
+study: $(STAMP)
+	$(BIN)/wherefrom data fetch
+	$(BIN)/wherefrom study run studies/purohit2025 --scale laptop --out $(OUT)
+
+test: lint
+	$(BIN)/wherefrom data fetch
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,44 @@
+"""One clear error for a user's mistake: what, where, and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["WherefromError", "unknown"]
+
+
+class WherefromError(Exception):
+    """A mistake of input or a lack of the machine that the user can mend.
+
+    The command line prints the message without a traceback and exits with code 2. The message
+    names the file, row or field at fault and the remedy.
+    """
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> WherefromError:
+    """Build the error for a name that is not known, with the nearest valid one.
+
+    Parameters
+    ----------
+    kind : str
+        What was asked for, e.g. ``"layer"``.
+    name : object
+        What the user wrote.
+    known : iterable of str
+        The valid names.
+
+    Returns
+    -------
+    WherefromError
+        To be raised by the caller.
+
+    Examples
+    --------
+    >>> str(unknown("layer", "bimoe", ["biome", "continent"]))
+    "unknown layer 'bimoe': did you mean 'biome'? Known: biome, continent"
+    """
+    options = list(known)
+    near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return WherefromError(f"unknown {kind} {str(name)!r}: {hint}Known: {', '.join(options)}")

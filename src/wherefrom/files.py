@@ -1,0 +1,114 @@
+"""Writing files so that a full disk or a killed process loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wherefrom.errors import WherefromError
+
+__all__ = ["atomic", "atomic_folder", "disk_errors", "sha256_of"]
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a refused write under `path` into one clear error."""
+    try:
+        yield
+    except OSError as err:
+        # pyarrow and HDF5 drop errno now and then but keep the system's words.
+        full = err.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(err)
+        if full:
+            raise WherefromError(
+                f"disk full while writing {path}; nothing was lost: free some space and run the "
+                "same command again"
+            ) from err
+        if err.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise WherefromError(
+                f"cannot write {path}: {err.strerror}; choose another folder"
+            ) from err
+        raise
+
+
+@contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
+
+    Parameters
+    ----------
+    path : Path or str
+        Where the file shall be; its folder is made if absent.
+
+    Yields
+    ------
+    Path
+        Write here. The old file, if any, stays whole until the rename.
+
+    Raises
+    ------
+    WherefromError
+        If the disk is full or the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with atomic(target) as tmp:
+    ...     _ = tmp.write_text("whole")
+    >>> target.read_text()
+    'whole'
+    """
+    path = Path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Keeps the suffix, since writers such as matplotlib choose the format by it.
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(fd)
+        tmp = Path(name)
+        try:
+            yield tmp
+            tmp.chmod(0o666 & ~_umask())
+            tmp.replace(path)
+        finally:
+            tmp.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; rename it to `path` when the block succeeds.
+
+    If another process finished the same folder first, its result stays and ours is dropped:
+    equal keys mean equal contents.
+    """
+    path = Path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tmp = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield tmp
+            tmp.chmod(0o777 & ~_umask())
+            try:
+                tmp.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(tmp, ignore_errors=True)
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

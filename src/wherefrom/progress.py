@@ -1,0 +1,40 @@
+"""Progress bars with remaining time, on stderr, silent where nobody watches."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["console", "progress"]
+
+#: Messages and bars go to stderr, so that stdout carries results alone.
+console = Console(stderr=True, highlight=False)
+
+
+def progress() -> Progress:
+    """Make a progress display; use it as a context manager.
+
+    Examples
+    --------
+    >>> with progress() as bar:
+    ...     for _ in bar.track(range(3), description="labelling"):
+    ...         pass
+    """
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,29 @@
+"""Fixtures: where the real data and the reference outputs lie; tests skip with a reason without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Folder with reference outputs and official samples; absent on a user's machine."""
+    folder = Path(os.environ.get("WHEREFROM_REFERENCE", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}: set WHEREFROM_REFERENCE")
+    return folder
+
+
+@pytest.fixture
+def resolve_data(reference_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the official RESOLVE ecoregions available to the test through WHEREFROM_DATA."""
+    folder = reference_data / "earth"
+    if not (folder / "Ecoregions2017.shp").is_file():
+        pytest.skip(f"no RESOLVE ecoregions at {folder}")
+    monkeypatch.setenv("WHEREFROM_DATA", str(folder))
+    return folder
