@@ -1,0 +1,68 @@
+"""The command line: thin, one module per command, errors in one line.
+
+Command modules import their room inside each command, so that `--help` is instant and drawing
+needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from wherefrom import __version__
+from wherefrom.errors import WherefromError
+from wherefrom.progress import console
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=(
+        "Where on Earth should the pre-training data of a geospatial foundation model come from?"
+        "\n\nBuild a pool of places, draw compositions from it, pre-train on each, fine-tune "
+        "few-shot in every region, and read the evidence."
+    ),
+    epilog="Start here: wherefrom study run studies/purohit2025 --scale debug --out runs/debug",
+)
+for name in ("data", "pool", "draw", "task", "study"):
+    if importlib.util.find_spec(f"wherefrom.cli.{name}"):
+        target: Any = importlib.import_module(f"wherefrom.cli.{name}")
+        if hasattr(target, "app"):
+            app.add_typer(target.app, name=name)
+        else:
+            app.command(name)(target.draw)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"wherefrom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 2."""
+    try:
+        app()
+    except WherefromError as err:
+        console.print("error:", style="bold red", end=" ")
+        console.print(str(err), markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; what was finished is kept: run the same command to go on")
+        sys.exit(130)
