@@ -1,0 +1,1 @@
+"""Geospatial foundation models: maths only, no loops."""
