@@ -1,0 +1,219 @@
+"""A task: labelled places with their region and split, kept as Parquet with its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+from wherefrom.files import atomic
+from wherefrom.keys import key_of
+
+__all__ = ["SPLITS", "Task"]
+
+#: Splits of a task; the code of a split is its position. Hyper-parameters are chosen on the
+#: `tune-` splits alone, which no reported score uses.
+SPLITS = ("train", "test", "tune-train", "tune-test")
+
+_METADATA = b"wherefrom.task"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Labelled places, each in one region and one split.
+
+    Parameters
+    ----------
+    name : str
+        E.g. ``"ecoregions-biome"``; names the task in every table.
+    lon, lat : (N,) float64 array
+        Degrees.
+    label : (N,) int32 array
+        Class code: position in `classes`.
+    classes : tuple of str
+        Names of the classes.
+    region : (N,) int16 array
+        Position in `regions`; -1 for a place in none.
+    regions : tuple of str
+        Names of the regions.
+    split : (N,) int8 array
+        Position in `SPLITS`.
+    label_layer : str
+        What the label is, e.g. ``"biome"``, or the user's column.
+    positive : int, optional
+        Code of the positive class; only for two classes.
+    provenance : mapping
+        Plain values that say how the task was made.
+
+    Raises
+    ------
+    WherefromError
+        If the arrays do not fit each other or a code has no name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> task = Task("demo", np.array([10.0, 20.0]), np.array([0.0, 5.0]), np.array([0, 1]),
+    ...             ("forest", "other"), np.array([0, 0]), ("Africa",), np.array([0, 1]), "cover")
+    >>> len(task), task.counts()[0, :, 0].tolist()
+    (2, [1, 0])
+    """
+
+    name: str
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    label: NDArray[np.int32]
+    classes: tuple[str, ...]
+    region: NDArray[np.int16]
+    regions: tuple[str, ...]
+    split: NDArray[np.int8]
+    label_layer: str
+    positive: int | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for column, dtype in _DTYPES.items():
+            # A read-only copy: a task is hashed once, so its content must not change after.
+            values: NDArray[Any] = np.array(getattr(self, column), dtype=dtype)
+            values.flags.writeable = False
+            object.__setattr__(self, column, values)
+            if values.shape != self.lon.shape or values.ndim != 1:
+                raise WherefromError(
+                    f"task {self.name!r}: {column} has shape {values.shape}, lon {self.lon.shape}"
+                )
+        for column, low, high in (
+            ("label", 0, len(self.classes)),
+            ("region", -1, len(self.regions)),
+            ("split", 0, len(SPLITS)),
+        ):
+            values = getattr(self, column)
+            bad = np.flatnonzero((values < low) | (values >= high))
+            if bad.size:
+                raise WherefromError(
+                    f"task {self.name!r}: {column} code {values[bad[0]]} of row {bad[0]} has no "
+                    f"name; codes run from {low} to {high - 1}"
+                )
+        if self.positive is not None and not (len(self.classes) == 2 and self.positive in (0, 1)):
+            raise WherefromError(
+                f"task {self.name!r}: a positive class needs exactly two classes, "
+                f"not {len(self.classes)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.lon)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the name and the whole content; not of the provenance."""
+        digest = hashlib.sha256()
+        for column in _DTYPES:
+            digest.update(np.ascontiguousarray(getattr(self, column)).tobytes())
+        names = [self.name, self.label_layer, list(self.classes), list(self.regions)]
+        return key_of(["task", *names, self.positive, digest.hexdigest()])
+
+    def rows(self, region: str | int, split: str) -> NDArray[np.int64]:
+        """Return the rows of one region and split, ascending."""
+        code = self.regions.index(region) if isinstance(region, str) else region
+        return np.flatnonzero((self.region == code) & (self.split == SPLITS.index(split)))
+
+    def counts(self) -> NDArray[np.int64]:
+        """Count places by region, class and split: (regions, classes, 4) int64."""
+        shape = (len(self.regions), len(self.classes), len(SPLITS))
+        inside = self.region >= 0
+        cells = np.ravel_multi_index(
+            (self.region[inside], self.label[inside], self.split[inside]), shape
+        )
+        return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
+
+    def write(self, path: Path | str) -> None:
+        """Write the task as Parquet: lon, lat, label, region, split, and metadata.
+
+        Labels, regions and splits are written as words, so that any tool can read them.
+        """
+        columns = {
+            "lon": pa.array(self.lon),
+            "lat": pa.array(self.lat),
+            "label": _words(self.label, self.classes),
+            "region": _words(self.region, self.regions),
+            "split": _words(self.split, SPLITS),
+        }
+        about = {
+            "name": self.name,
+            "classes": self.classes,
+            "regions": self.regions,
+            "label_layer": self.label_layer,
+            "positive": self.positive,
+            "provenance": dict(self.provenance),
+        }
+        table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about)})
+        with atomic(path) as tmp:
+            pq.write_table(table, tmp)
+
+    @classmethod
+    def read(cls, path: Path | str) -> Task:
+        """Read a task that `write` made; the same content has the same key.
+
+        Raises
+        ------
+        WherefromError
+            If the file is absent, not Parquet, or not a task.
+        """
+        try:
+            table = pq.read_table(path)
+        except FileNotFoundError as err:
+            raise WherefromError(f"no such file: {path}; make it with `wherefrom task`") from err
+        except (pa.ArrowInvalid, OSError) as err:
+            raise WherefromError(f"{path} is not a readable Parquet file: {err}") from err
+        meta = (table.schema.metadata or {}).get(_METADATA)
+        if meta is None:
+            raise WherefromError(
+                f"{path} is not a task: it lacks our metadata; make a task of your table with "
+                "`wherefrom task from-table`"
+            )
+        about = json.loads(meta)
+        classes, regions = tuple(about["classes"]), tuple(about["regions"])
+        return cls(
+            name=about["name"],
+            lon=table["lon"].to_numpy(),
+            lat=table["lat"].to_numpy(),
+            label=_codes(table["label"], classes),
+            classes=classes,
+            region=_codes(table["region"], regions),
+            regions=regions,
+            split=_codes(table["split"], SPLITS),
+            label_layer=about["label_layer"],
+            positive=about["positive"],
+            provenance=about["provenance"],
+        )
+
+
+_DTYPES: dict[str, type] = {
+    "lon": np.float64,
+    "lat": np.float64,
+    "label": np.int32,
+    "region": np.int16,
+    "split": np.int8,
+}
+
+
+def _words(codes: NDArray[Any], names: tuple[str, ...]) -> pa.DictionaryArray:
+    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+
+
+def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> NDArray[Any]:
+    words = column.cast(pa.string())
+    found = pc.index_in(words, pa.array(names, pa.string()))
+    codes: NDArray[Any] = found.fill_null(-1).to_numpy().astype(np.int32)
+    return codes
