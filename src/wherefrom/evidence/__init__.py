@@ -1,0 +1,42 @@
+"""Statistics over results: what they support, by how much, and how sure that is."""
+
+from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, differences, leaders
+from wherefrom.evidence.gather import Evidence, gather
+from wherefrom.evidence.records import (
+    DifferenceRow,
+    LeaderRow,
+    SummaryRow,
+    VarianceRow,
+    table_of,
+)
+from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, Key, Scores
+from wherefrom.evidence.summary import INITIAL, summary
+from wherefrom.evidence.variance import variance_shares
+from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE, equivalent, holm, verdict
+
+__all__ = [
+    "ALL_REGIONS",
+    "BEST_BASELINE",
+    "BETTER",
+    "COLUMNS",
+    "DifferenceRow",
+    "Evidence",
+    "INITIAL",
+    "Key",
+    "LeaderRow",
+    "MARGIN",
+    "Scores",
+    "SummaryRow",
+    "UNDECIDED",
+    "VarianceRow",
+    "WORSE",
+    "differences",
+    "equivalent",
+    "gather",
+    "holm",
+    "leaders",
+    "summary",
+    "table_of",
+    "variance_shares",
+    "verdict",
+]

@@ -1,0 +1,191 @@
+"""Does the instrument find what is there, and nothing else? Fixed seeds, stated error rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from wherefrom.evidence import Scores, differences, leaders
+from wherefrom.evidence.intervals import Side, difference, half_width
+
+Floats = npt.NDArray[np.float64]
+STUDIES = 2000
+# Three standard errors of a proportion of 0.95 in 2000 studies: a right interval fails a test
+# here with probability 0.0013.
+SLACK = 3 * np.sqrt(0.95 * 0.05 / STUDIES)
+
+
+def scores_of(
+    rng: np.random.Generator,
+    episodes: Floats,
+    *,
+    draws: int = 3,
+    pretrains: int = 2,
+    draw_sd: float = 0.006,
+    run_sd: float = 0.006,
+    taste_sd: float = 0.01,
+    rest_sd: float = 0.01,
+) -> Floats:
+    """Simulate one composition: (draws, pretrains, seeds); `episodes` are shared by all."""
+    seeds = len(episodes)
+    return np.asarray(
+        episodes
+        + rng.normal(0, draw_sd, (draws, 1, 1))
+        + rng.normal(0, run_sd, (draws, pretrains, 1))
+        + rng.normal(0, taste_sd, seeds)
+        + rng.normal(0, rest_sd, (draws, pretrains, seeds))
+    )
+
+
+def trained(rng: np.random.Generator, episodes: Floats, **sds: float) -> Side:
+    return Side(scores_of(rng, episodes, **sds).mean(axis=1))
+
+
+def untrained(rng: np.random.Generator, episodes: Floats) -> Side:
+    # Without places there is no draw, hence no spread over draws.
+    return Side(scores_of(rng, episodes, draws=1, pretrains=4, draw_sd=0)[0])
+
+
+def baseline(rng: np.random.Generator, episodes: Floats) -> Side:
+    return Side(scores_of(rng, episodes, draws=1, pretrains=1, draw_sd=0, run_sd=0)[0], fixed=True)
+
+
+Maker = Callable[[np.random.Generator, Floats], Side]
+DESIGNS: dict[str, tuple[Maker, Maker]] = {
+    "two compositions": (trained, trained),
+    "draws dominate": (
+        lambda r, e: trained(r, e, draw_sd=0.015, taste_sd=0.002),
+        lambda r, e: trained(r, e, draw_sd=0.015, taste_sd=0.002),
+    ),
+    "episodes dominate": (
+        lambda r, e: trained(r, e, draw_sd=0.001, run_sd=0.001, taste_sd=0.02),
+        lambda r, e: trained(r, e, draw_sd=0.001, run_sd=0.001, taste_sd=0.02),
+    ),
+    "spreads of 1 to 2": (trained, lambda r, e: trained(r, e, draw_sd=0.012, run_sd=0.012)),
+    "against random weights": (trained, untrained),
+    "against a baseline": (trained, baseline),
+    "two draws": (lambda r, e: trained(r, e, draws=2), lambda r, e: trained(r, e, draws=2)),
+}
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_the_interval_covers_the_truth_as_often_as_it_says(design: str) -> None:
+    rng = np.random.default_rng(20260101)
+    left, right = DESIGNS[design]
+    parts = []
+    for _ in range(STUDIES):
+        episodes = rng.normal(0, 0.03, 50)
+        parts.append(difference(left(rng, episodes), right(rng, episodes)))
+    off = np.abs([part.estimate for part in parts])
+    for level in (0.95, 0.99):
+        covered = np.mean(off <= half_width(parts, level))
+        assert level - SLACK <= covered, f"{design}: {covered:.3f} at {level}"
+    # An interval that always covers would be of no use: it must stay near its level too.
+    assert np.mean(off <= half_width(parts, 0.95)) <= 0.99
+
+
+def test_an_interval_over_fine_tune_seeds_alone_would_not_cover() -> None:
+    # The control: were the simulation too kind, this interval would pass as well.
+    rng = np.random.default_rng(20260102)
+    covered = 0
+    for _ in range(STUDIES):
+        episodes = rng.normal(0, 0.03, 50)
+        paired = (scores_of(rng, episodes) - scores_of(rng, episodes))[0, 0]
+        half = stats.t.ppf(0.975, 49) * paired.std(ddof=1) / np.sqrt(50)
+        covered += abs(paired.mean()) <= half
+    assert covered / STUDIES < 0.5
+
+
+def study(rng: np.random.Generator, effects: dict[str, float], scale: float = 1.0) -> Scores:
+    """Simulate the results of one study in one region, without baselines."""
+    episodes = rng.normal(0.6, 0.03, 50)
+    columns: dict[str, list[object]] = {"composition": [], "draw_seed": [], "pretrain_seed": []}
+    values = []
+    for name, effect in effects.items():
+        draws, pretrains = (1, 4) if name == "none" else (3, 2)
+        draw_sd = 0.0 if name == "none" else 0.006 * scale
+        sds = {"draw_sd": draw_sd, "run_sd": 0.006 * scale, "taste_sd": 0.01 * scale}
+        block = scores_of(
+            rng, episodes, draws=draws, pretrains=pretrains, rest_sd=0.01 * scale, **sds
+        )
+        values.append(effect + block.ravel())
+        for draw, pretrain, _ in np.ndindex(block.shape):
+            columns["composition"].append(name)
+            columns["draw_seed"].append(draw)
+            columns["pretrain_seed"].append(pretrain)
+    value = np.concatenate(values)
+    rows = len(value)
+    return Scores(
+        pa.table(
+            {
+                **columns,
+                "finetune_seed": np.tile(np.arange(50), rows // 50),
+                "model": ["m"] * rows,
+                "task": ["t"] * rows,
+                "region": ["Africa"] * rows,
+                "n": np.full(rows, 100),
+                "head": ["logistic"] * rows,
+                "metric": ["f1_macro"] * rows,
+                "value": value,
+            }
+        )
+    )
+
+
+NAMES = ["uniform", "none", "a", "b", "c", "d", "e"]
+
+
+def test_no_effect_is_called_better_or_worse_in_at_most_five_studies_of_a_hundred() -> None:
+    rng = np.random.default_rng(20260103)
+    studies = 600
+    false = 0
+    for _ in range(studies):
+        rows = differences(study(rng, dict.fromkeys(NAMES, 0.0)), ["uniform"])
+        false += any(row.verdict in ("better", "worse") for row in rows)
+    assert false / studies <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+
+
+def test_no_effect_gives_a_decided_leader_in_at_most_five_studies_of_a_hundred() -> None:
+    rng = np.random.default_rng(20260104)
+    studies = 600
+    false = sum(leaders(study(rng, dict.fromkeys(NAMES, 0.0)))[0].decided for _ in range(studies))
+    assert false / studies <= 0.05
+
+
+def test_a_planted_best_composition_is_found_and_nothing_else() -> None:
+    rng = np.random.default_rng(20260105)
+    studies = 200
+    effects = dict.fromkeys(NAMES, 0.0) | {"c": 0.06}
+    found = first = others = 0
+    for _ in range(studies):
+        scores = study(rng, effects)
+        verdicts = {row.composition: row.verdict for row in differences(scores, ["uniform"])}
+        found += verdicts.pop("c") == "better"
+        others += "better" in verdicts.values()
+        leader = leaders(scores)[0]
+        first += leader.composition == "c" and leader.decided
+    assert found / studies >= 0.9
+    assert first / studies >= 0.9
+    assert others / studies <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+
+
+def test_a_difference_of_the_margin_is_called_equivalent_in_at_most_five_of_a_hundred() -> None:
+    rng = np.random.default_rng(20260106)
+    studies = 600
+    false = 0
+    for _ in range(studies):
+        rows = differences(study(rng, {"uniform": 0.0, "a": 0.01}, scale=0.3), ["uniform"])
+        false += rows[0].verdict.startswith("equivalent")
+    assert false / studies <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+
+
+def test_equal_compositions_with_little_noise_are_called_equivalent() -> None:
+    rng = np.random.default_rng(20260107)
+    effects = {"uniform": 0.0, "a": 0.0, "b": 0.0}
+    rows = [row for _ in range(50) for row in differences(study(rng, effects, 0.2), ["uniform"])]
+    assert np.mean([row.verdict == "equivalent within 0.01" for row in rows]) >= 0.9

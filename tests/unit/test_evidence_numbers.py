@@ -1,0 +1,259 @@
+"""Evidence: the numbers agree with plain arithmetic, and gaps are named, never filled."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from wherefrom.errors import WherefromError
+from wherefrom.evidence import (
+    ALL_REGIONS,
+    BEST_BASELINE,
+    COLUMNS,
+    Key,
+    Scores,
+    SummaryRow,
+    differences,
+    gather,
+    holm,
+    summary,
+    table_of,
+    variance_shares,
+    verdict,
+)
+from wherefrom.evidence.intervals import Parts, Side, difference, half_width, two_sided_p
+
+
+def results(values: dict[tuple[str, str, str, str], np.ndarray]) -> pa.Table:
+    """Build a table from {(model, composition, region, head): (draws, pretrains, seeds)}."""
+    rows = []
+    for (model, composition, region, head), block in values.items():
+        for draw, pretrain, seed in np.ndindex(block.shape):
+            runs = (draw, pretrain) if composition else (-1, -1)
+            axes = (model, composition, *runs, "t", region, 100, head, seed, "f1_macro")
+            rows.append((*axes, float(block[draw, pretrain, seed])))
+    return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def block(seed: int, draws: int = 3, pretrains: int = 2, seeds: int = 10) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.6, 0.03, (draws, pretrains, seeds))
+
+
+def two_regions() -> dict[tuple[str, str, str, str], np.ndarray]:
+    values = {}
+    for i, (composition, region) in enumerate(
+        itertools.product(("uniform", "only-europe"), ("Asia", "Europe"))
+    ):
+        values["m", composition, region, "knn"] = block(i)
+    for i, region in enumerate(("Asia", "Europe")):
+        values["raw-lonlat", "", region, "knn"] = block(10 + i, 1, 1) - 0.2
+        values["majority", "", region, "majority"] = block(20 + i, 1, 1) - 0.4
+    return values
+
+
+def test_spread_over_seeds_and_over_runs_are_not_mixed() -> None:
+    values = two_regions()
+    rows = {(r.composition, r.model, r.region): r for r in summary(Scores(results(values)))}
+    row = rows["uniform", "m", "Asia"]
+    raw = values["m", "uniform", "Asia", "knn"].reshape(6, 10)
+    assert row.mean == pytest.approx(raw.mean())
+    assert row.std_finetune == pytest.approx(raw.std(axis=1, ddof=1).mean())
+    assert row.std_runs == pytest.approx(raw.mean(axis=1).std(ddof=1))
+    assert (row.draws, row.pretrain_seeds, row.runs, row.finetune_seeds) == (3, 2, 6, 10)
+
+
+def test_the_average_over_regions_is_unweighted() -> None:
+    values = two_regions()
+    rows = {(r.composition, r.region): r for r in summary(Scores(results(values)))}
+    both = [rows["uniform", region].mean for region in ("Asia", "Europe")]
+    assert rows["uniform", ALL_REGIONS].mean == pytest.approx(np.mean(both))
+
+
+def test_the_average_skips_a_region_that_another_row_lacks() -> None:
+    values = two_regions()
+    for composition in ("uniform", "only-europe"):
+        values["m", composition, "Oceania", "knn"] = block(30)
+    rows = {(r.composition, r.region): r for r in summary(Scores(results(values)))}
+    both = [rows["uniform", region].mean for region in ("Asia", "Europe")]
+    assert rows["uniform", ALL_REGIONS].mean == pytest.approx(np.mean(both))
+    assert ("uniform", "Oceania") in rows
+
+
+def test_draws_of_equal_spread_give_welchs_interval() -> None:
+    a, b = block(1)[:, 0], block(2)[:, 0]
+    # Without episode effects beyond the residual the unit part is Welch's t.
+    parts = difference(Side(a), Side(b))
+    welch = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
+    assert parts.unit_df == pytest.approx(welch.df)
+    only = Parts(parts.estimate, parts.unit_variance, parts.unit_df, 0.0, 9.0)
+    assert two_sided_p([only], np.array([abs(parts.estimate)]))[0] == pytest.approx(
+        welch.pvalue, rel=1e-4
+    )
+
+
+def test_two_baselines_give_the_paired_t_interval_over_seeds() -> None:
+    a, b = block(1)[:1, 0], block(2)[:1, 0]
+    parts = difference(Side(a, fixed=True), Side(b, fixed=True))
+    paired = stats.ttest_rel(a[0], b[0])
+    p = two_sided_p([parts], np.array([abs(parts.estimate)]))
+    assert p[0] == pytest.approx(paired.pvalue, rel=1e-4)
+    low, high = paired.confidence_interval(0.95)
+    assert 2 * half_width([parts])[0] == pytest.approx(high - low)
+
+
+def test_episodes_common_to_both_sides_cancel() -> None:
+    a, b = block(1)[:, 0], block(2)[:, 0]
+    hard = np.linspace(-0.3, 0.3, a.shape[1])
+    plain = difference(Side(a), Side(b))
+    shifted = difference(Side(a + hard), Side(b + hard))
+    assert half_width([shifted])[0] == pytest.approx(half_width([plain])[0])
+
+
+def test_p_and_interval_agree_at_the_edge() -> None:
+    parts = [difference(Side(block(i)[:, 0]), Side(block(i + 50)[:, 0])) for i in range(20)]
+    for level in (0.9, 0.95, 0.99):
+        p = two_sided_p(parts, half_width(parts, level))
+        np.testing.assert_allclose(p, 1 - level, rtol=1e-5)
+
+
+def test_a_single_draw_gets_no_interval_and_says_so() -> None:
+    values = two_regions()
+    for region in ("Asia", "Europe"):
+        values["m", "clustered", region, "knn"] = block(40, draws=1)
+    scores = Scores(results(values))
+    rows = [r for r in differences(scores, ["uniform"]) if r.composition == "clustered"]
+    assert len(rows) == 3
+    for row in rows:
+        assert (row.low, row.high, row.p_holm, row.verdict) == (None, None, None, "undecided")
+        assert row.note == "single draw"
+        assert row.compared == 1
+    lone = [r for r in summary(scores) if r.composition == "clustered"]
+    assert all(r.low is None and r.std_runs is not None for r in lone)
+
+
+def test_random_initialisations_are_replicates_of_none() -> None:
+    values = two_regions()
+    for region in ("Asia", "Europe"):
+        values["m", "none", region, "knn"] = block(41, draws=1, pretrains=4) - 0.1
+    rows = differences(Scores(results(values)), ["none"])
+    assert all(row.low is not None for row in rows)
+
+
+def test_the_best_baseline_is_chosen_in_each_region_and_named() -> None:
+    values = two_regions()
+    values["raw-harmonics-L10", "", "Asia", "knn"] = block(50, 1, 1)
+    values["raw-harmonics-L10", "", "Europe", "knn"] = block(51, 1, 1) - 0.5
+    rows = {r.region: r for r in differences(Scores(results(values)), [BEST_BASELINE])}
+    assert rows["Asia"].reference_row == "raw-harmonics-L10"
+    assert rows["Europe"].reference_row == "raw-lonlat"
+
+
+def test_a_head_without_baselines_is_set_beside_every_baseline() -> None:
+    values = two_regions()
+    values["m", "uniform", "Asia", "finetune"] = block(60)
+    rows = differences(Scores(results(values)), [BEST_BASELINE])
+    assert [r.reference_row for r in rows if r.head == "finetune"] == ["raw-lonlat (knn)"]
+
+
+def test_fewer_fine_tune_seeds_on_one_side_are_paired_by_seed() -> None:
+    values = two_regions()
+    values["m", "only-europe", "Asia", "knn"] = values["m", "only-europe", "Asia", "knn"][:, :, :4]
+    row = next(r for r in differences(Scores(results(values)), ["uniform"]) if r.region == "Asia")
+    mine, other = values["m", "only-europe", "Asia", "knn"], values["m", "uniform", "Asia", "knn"]
+    assert row.finetune_seeds == 4
+    assert row.difference == pytest.approx(mine.mean() - other[:, :, :4].mean())
+
+
+def test_holm_counts_only_what_was_compared() -> None:
+    adjusted = holm(np.array([0.02, np.nan, 0.01, 0.5]))
+    np.testing.assert_allclose(adjusted, [0.04, np.nan, 0.03, 0.5])
+
+
+def test_a_certain_but_tiny_difference_is_equivalent_not_better() -> None:
+    assert verdict(0.002, 0.0001, 0.0001, 0.01) == "equivalent within 0.01"
+    assert verdict(-0.2, 0.0001, 1.0, 0.01) == "worse"
+    assert verdict(0.2, np.nan, np.nan, 0.01) == "undecided"
+
+
+def test_components_of_variance_are_recovered() -> None:
+    rng = np.random.default_rng(0)
+    shape = (300, 4, 30)
+    values = (
+        0.5
+        + rng.normal(0, 0.02, (300, 1, 1))
+        + rng.normal(0, 0.01, (300, 4, 1))
+        + rng.normal(0, 0.03, shape)
+    )
+    row = variance_shares(Scores(results({("m", "uniform", "Asia", "knn"): values})))[0]
+    assert row.draw is not None
+    assert row.pretrain is not None
+    assert np.sqrt(row.draw) == pytest.approx(0.02, rel=0.15)
+    assert np.sqrt(row.pretrain) == pytest.approx(0.01, rel=0.15)
+    assert np.sqrt(row.finetune) == pytest.approx(0.03, rel=0.05)
+    shares = (row.finetune_share, row.pretrain_share, row.draw_share)
+    assert sum(share or 0 for share in shares) == pytest.approx(1)
+
+
+def test_results_without_runs_still_have_a_summary() -> None:
+    table = results({("m", "uniform", "Asia", "knn"): block(1, 1, 1, 1)})
+    evidence = gather(table)
+    assert evidence.differences == []
+    assert evidence.summary[0].std_finetune is None
+    assert evidence.leaders[0].decided is False
+
+
+def test_dictionary_columns_are_read_like_plain_ones() -> None:
+    table = results(two_regions())
+    coded = table.set_column(0, "model", table["model"].dictionary_encode())
+    assert summary(Scores(coded)) == summary(Scores(table))
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(WherefromError, match="no column 'finetune_seed'"):
+        Scores(results(two_regions()).drop_columns(["finetune_seed"]))
+
+
+def test_a_repeated_row_is_refused() -> None:
+    table = results(two_regions())
+    with pytest.raises(WherefromError, match=f"row {table.num_rows} repeats"):
+        Scores(pa.concat_tables([table, table.slice(0, 1)]))
+
+
+def test_a_score_that_is_not_a_number_is_refused_with_its_row() -> None:
+    table = results(two_regions())
+    value = table["value"].to_numpy().copy()
+    value[7] = np.nan
+    with pytest.raises(WherefromError, match="row 7 has the value nan"):
+        Scores(table.set_column(10, "value", pa.array(value)))
+
+
+def test_a_column_of_the_wrong_kind_is_refused() -> None:
+    table = results(two_regions())
+    with pytest.raises(WherefromError, match="'n' is string, not integer"):
+        Scores(table.set_column(6, "n", pa.array(["100"] * table.num_rows)))
+
+
+def test_an_empty_table_is_refused() -> None:
+    with pytest.raises(WherefromError, match="empty"):
+        Scores(results(two_regions()).slice(0, 0))
+
+
+def test_rows_are_written_as_a_tidy_table() -> None:
+    rows = summary(Scores(results(two_regions())))
+    table = table_of(rows, SummaryRow)
+    assert table.num_rows == len(rows)
+    assert table["mean"].to_pylist() == [row.mean for row in rows]
+
+
+def test_keys_carry_all_axes_of_a_view() -> None:
+    evidence = gather(results(two_regions()))
+    view = ("m", "t", 100, "knn", "f1_macro")
+    assert evidence.views() == [view]
+    assert evidence.regions(view) == ["Asia", "Europe", ALL_REGIONS]
+    assert evidence.mean(Key("m", "uniform", "t", 100, "knn", "f1_macro")) is not None
+    assert evidence.difference(view, "only-europe", "uniform") is not None
+    assert {key.model for key in evidence.baselines(view)} == {"raw-lonlat", "majority"}
