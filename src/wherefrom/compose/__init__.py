@@ -1,0 +1,63 @@
+"""Samplers: from a pool to a composition, with every inclusion probability known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wherefrom import keys
+from wherefrom.compose.allocate import Allocation, allocate
+from wherefrom.compose.base import DesignSampler, Sampler
+from wherefrom.compose.composition import Composition
+from wherefrom.compose.design import Design
+from wherefrom.compose.parse import SAMPLERS, sampler
+from wherefrom.pool import Pool
+
+__all__ = [
+    "SAMPLERS",
+    "Allocation",
+    "Composition",
+    "Design",
+    "DesignSampler",
+    "Sampler",
+    "allocate",
+    "draw",
+    "sampler",
+]
+
+
+def draw(
+    pool: Pool, spec: str | dict[str, Any] | Sampler, n: int | None = None, seed: int = 0
+) -> Composition:
+    """Draw a composition; the same pool, spec, n and seed give the same one.
+
+    Parameters
+    ----------
+    pool : Pool
+    spec : str, dict or Sampler
+        See `sampler`.
+    n : int, optional
+        Places to draw; not needed for ``none`` and ``ids``.
+    seed : int
+
+    Returns
+    -------
+    Composition
+
+    Raises
+    ------
+    WherefromError
+        If the spec is not valid, or the pool cannot give such a draw.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> pool = Pool.from_table(pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4}))
+    >>> composition = draw(pool, "uniform", n=2, seed=0)
+    >>> composition.size, composition.inclusion_probability.tolist()
+    (2, [0.5, 0.5])
+    """
+    chosen = sampler(spec)
+    rng = keys.generator("draw", seed, keys.canonical(chosen.spec()))
+    composition = chosen.draw(pool, n, rng)
+    composition.provenance["seed"] = seed
+    return composition

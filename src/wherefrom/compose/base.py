@@ -1,0 +1,219 @@
+"""What a sampler is, and how one with a design draws."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from wherefrom import __version__
+from wherefrom.compose.composition import Composition
+from wherefrom.compose.design import Design, Sample
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool
+
+__all__ = ["DesignSampler", "Sampler", "SamplerModel"]
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws a composition from a pool.
+
+    Attributes
+    ----------
+    name : str
+        The word before the colon of its spec.
+    """
+
+    name: ClassVar[str]
+
+    def spec(self) -> dict[str, Any]:
+        """Return name and parameters, defaults included, as plain values."""
+        ...
+
+    def draw(self, pool: Pool, n: int | None, rng: np.random.Generator) -> Composition:
+        """Draw n places; `n` may be None where the sampler itself says how many."""
+        ...
+
+
+class SamplerModel(BaseModel):
+    """A sampler's parameters: frozen, typed, unknown ones refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+
+    def spec(self) -> dict[str, Any]:
+        """Return name and parameters, defaults included, as plain values.
+
+        Returns
+        -------
+        dict
+        """
+        given = self.model_dump(mode="json")
+        return {"name": self.name, **{k: v for k, v in given.items() if v is not None}}
+
+    def composed(
+        self, pool: Pool, n: int | None, sample: Sample, more: dict[str, Any]
+    ) -> Composition:
+        """Make the composition of drawn rows, sorted by id, with its provenance.
+
+        Parameters
+        ----------
+        pool : Pool
+        n : int or None
+            Places asked for.
+        sample : Sample
+            Rows drawn.
+        more : dict
+            Further provenance.
+
+        Returns
+        -------
+        Composition
+        """
+        ids = pool.ids[sample.rows]
+        order = np.argsort(ids)
+        provenance = {
+            "sampler": self.spec(),
+            "n": n,
+            "seed": None,
+            "pool": {"key": pool.key, "places": len(pool), "origin": pool.origin},
+            "size": int(sample.multiplicity.sum()),
+            "distinct": len(ids),
+            "made_by": f"wherefrom {__version__}",
+            **more,
+        }
+        return Composition(
+            ids[order],
+            sample.multiplicity[order],
+            sample.inclusion_probability[order],
+            provenance,
+        )
+
+
+class DesignSampler(SamplerModel):
+    """A sampler that says which places belong to which stratum; the rest is done here.
+
+    A new sampler is a subclass with a `name`, parameters, and `design`.
+    """
+
+    def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
+        """Assign places to strata and n to the strata.
+
+        Parameters
+        ----------
+        pool : Pool
+        n : int
+            Places to draw, at least 1.
+        rng : numpy.random.Generator
+            For designs that draw something, such as clusters, before the places.
+
+        Returns
+        -------
+        Design
+
+        Raises
+        ------
+        WherefromError
+            If the pool cannot give such a draw.
+        """
+        raise NotImplementedError
+
+    def layers(self) -> tuple[str, ...]:
+        """Return the names of the layers that the design looks at."""
+        return ()
+
+    def inclusion(
+        self, pool: Pool, n: int, rng: np.random.Generator | None = None
+    ) -> NDArray[np.float64]:
+        """Return the inclusion probability of every place of the pool.
+
+        Parameters
+        ----------
+        pool : Pool
+        n : int
+        rng : numpy.random.Generator, optional
+            Needed where clusters are drawn first; the probabilities then hold given those
+            clusters, and those of a draw are got with a generator in the same state.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(pool),)
+            Expected multiplicity; sums to n, or to what the policy for short strata leaves of it.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from wherefrom.compose import sampler
+        >>> pool = Pool.from_table(
+        ...     pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "use": ["a", "a", "a", "b"]})
+        ... )
+        >>> sampler("stratified:layer=use").inclusion(pool, 2).round(3).tolist()
+        [0.333, 0.333, 0.333, 1.0]
+        """
+        return self.design(pool, n, rng or np.random.default_rng(0)).inclusion()
+
+    def draw(self, pool: Pool, n: int | None, rng: np.random.Generator) -> Composition:
+        """Draw n places.
+
+        Parameters
+        ----------
+        pool : Pool
+        n : int
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        Composition
+
+        Raises
+        ------
+        WherefromError
+            If n is not between 1 and the pool's size (unless the policy for short strata allows
+            more), or the design finds too few places.
+        """
+        n = _checked(n, len(pool), getattr(self, "short", "error"))
+        design = self.design(pool, n, rng)
+        sample = design.sample(rng)
+        return self.composed(pool, n, sample, _account(self, pool, design, sample))
+
+
+def _checked(n: int | None, places: int, short: str) -> int:
+    if n is None:
+        raise WherefromError("this sampler needs to know how many places to draw: give -n")
+    if n < 1:
+        raise WherefromError(f"n must be at least 1, not {n}; for zero pre-training use 'none'")
+    if n > places and short not in ("cap", "repeat"):
+        raise WherefromError(
+            f"n = {n:,} is larger than the pool, which has {places:,} places: use a larger pool or "
+            "a smaller n"
+        )
+    return n
+
+
+def _account(sampler: DesignSampler, pool: Pool, design: Design, sample: Sample) -> dict[str, Any]:
+    """Write down what was planned and what was realised."""
+    plan = design.allocation
+    strata = [
+        {
+            "label": label,
+            "pool": int(design.sizes[h]),
+            "asked": round(float(plan.asked[h]), 6),
+            "expected": round(float(plan.targets[h]), 6),
+            "drawn": int(sample.counts[h]),
+        }
+        for h, label in enumerate(design.labels)
+    ]
+    return {
+        "design": " ".join(str(type(sampler).__doc__).split("\n\n")[0].split()),
+        "layers": {name: pool.labels_key(name) for name in sampler.layers()},
+        "strata": strata,
+        "short_strata": [design.labels[h] for h in plan.short] if design.labels else [],
+        "short_strata_count": len(plan.short),
+        "never_drawn": int((design.codes < 0).sum()),
+        "expected_size": round(float(sum(plan.targets)), 6),
+        "inclusion_given": design.conditional_on or "nothing: unconditional",
+        **design.notes,
+    }

@@ -1,0 +1,132 @@
+"""From a spec, text or dictionary, to a sampler; for unknown words the nearest valid one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from wherefrom.compose.base import Sampler, SamplerModel
+from wherefrom.compose.clustered import AroundCities, AroundForest
+from wherefrom.compose.plain import Ids, NoPretraining, Only, Uniform
+from wherefrom.compose.stratified import Stratified, UniformArea
+from wherefrom.errors import WherefromError, unknown
+
+__all__ = ["SAMPLERS", "sampler"]
+
+#: Name -> classes that share it, told apart by the first field.
+SAMPLERS: dict[str, tuple[type[SamplerModel], ...]] = {
+    "none": (NoPretraining,),
+    "uniform": (Uniform,),
+    "uniform-area": (UniformArea,),
+    "stratified": (Stratified,),
+    "clustered": (AroundCities, AroundForest),
+    "only": (Only,),
+    "ids": (Ids,),
+}
+
+# A comma parts two flags only if a flag follows, since labels hold commas too
+# ("Temperate Grasslands, Savannas & Shrublands").
+_COMMA = re.compile(r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)")
+
+
+def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
+    """Make a sampler of its spec.
+
+    Parameters
+    ----------
+    spec : str, dict or Sampler
+        ``"name"``, ``"name:flag=value,flag=value"``, or ``{"name": name, flag: value}``.
+
+    Returns
+    -------
+    Sampler
+
+    Raises
+    ------
+    WherefromError
+        If a name, a flag or a value is not known (with the nearest valid one), or one is missing.
+
+    Examples
+    --------
+    >>> sampler("stratified:layer=biome,short=cap").spec()
+    {'name': 'stratified', 'layer': 'biome', 'allocation': 'equal', 'short': 'cap'}
+    >>> sampler("only:layer=biome,label=Mangroves") == sampler(
+    ...     {"name": "only", "layer": "biome", "label": "Mangroves"}
+    ... )
+    True
+    """
+    if isinstance(spec, str):
+        given = _split(spec)
+    elif isinstance(spec, dict):
+        given = dict(spec)
+    else:
+        return spec
+    name = given.pop("name", None)
+    if name is None:
+        raise WherefromError(f"a sampler needs a name: {', '.join(SAMPLERS)}")
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
+    kind = _variant(name, given)
+    try:
+        made = kind.model_validate(given)
+    except ValidationError as err:
+        raise _translated(name, kind, err) from err
+    assert isinstance(made, Sampler)
+    return made
+
+
+def _split(text: str) -> dict[str, Any]:
+    name, _, flags = text.strip().partition(":")
+    given: dict[str, Any] = {"name": name.strip()}
+    for part in _COMMA.split(flags) if flags.strip() else []:
+        flag, equals, value = part.partition("=")
+        flag = flag.strip()
+        if not equals:
+            raise WherefromError(
+                f"sampler {text!r}: {part.strip()!r} is not flag=value; write "
+                "name:flag=value,flag=value"
+            )
+        if flag in given:
+            raise WherefromError(f"sampler {text!r}: {flag!r} is given twice")
+        given[flag] = value.strip()
+    return given
+
+
+def _variant(name: str, given: dict[str, Any]) -> type[SamplerModel]:
+    kinds = SAMPLERS[name]
+    if len(kinds) == 1:
+        return kinds[0]
+    field = next(iter(kinds[0].model_fields))
+    by_value = {_only_value(kind, field): kind for kind in kinds}
+    if field not in given:
+        raise WherefromError(f"sampler {name!r} needs {field}=: one of {', '.join(by_value)}")
+    if given[field] not in by_value:
+        raise unknown(f"value of {field!r} in sampler {name!r}:", given[field], by_value)
+    return by_value[given[field]]
+
+
+def _only_value(kind: type[SamplerModel], field: str) -> str:
+    annotation: Any = kind.model_fields[field].annotation
+    return str(annotation.__args__[0])
+
+
+def _translated(name: str, kind: type[SamplerModel], err: ValidationError) -> WherefromError:
+    first = err.errors()[0]
+    flag = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        fields = list(kind.model_fields)
+        if not fields:
+            return WherefromError(f"sampler {name!r} takes no flags, but {flag!r} is given")
+        return unknown(f"flag of sampler {name!r}:", flag, fields)
+    if first["type"] == "missing":
+        return WherefromError(f"sampler {name!r} needs {flag}=")
+    if first["type"] == "literal_error":
+        annotation: Any = kind.model_fields[flag].annotation
+        return unknown(
+            f"value of {flag!r} in sampler {name!r}:", first["input"], annotation.__args__
+        )
+    reason = first["msg"].removeprefix("Value error, ")
+    where = f"{flag}={first['input']}: " if flag else ""
+    return WherefromError(f"sampler {name!r}: {where}{reason[0].lower()}{reason[1:]}")

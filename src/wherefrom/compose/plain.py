@@ -1,0 +1,153 @@
+"""Samplers without strata: none, uniform, only one label, and the user's own list."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from wherefrom import files
+from wherefrom.compose.allocate import Allocation, allocate
+from wherefrom.compose.base import DesignSampler, SamplerModel
+from wherefrom.compose.composition import Composition
+from wherefrom.compose.design import Design, Sample, one_stratum
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.pool import Pool, read_table
+
+__all__ = ["AloneShort", "Ids", "NoPretraining", "Only", "Uniform", "candidates_design"]
+
+#: Policies where there is one stratum: no other could take over what it lacks.
+AloneShort = Literal["error", "cap", "repeat"]
+
+
+class NoPretraining(SamplerModel):
+    """The empty composition: zero pre-training, random weights.
+
+    The baseline of Purohit et al. 2025 (arXiv 2501.12535). Any n gives no place.
+    """
+
+    name: ClassVar[str] = "none"
+
+    def draw(self, pool: Pool, n: int | None, rng: np.random.Generator) -> Composition:
+        """Return the empty composition."""
+        rows = np.zeros(0, dtype=np.int64)
+        sample = Sample(rows, rows.astype(np.int32), rows.astype(np.float64), rows)
+        design = "The empty composition: zero pre-training, random weights."
+        return self.composed(pool, 0, sample, {"design": design})
+
+
+class Uniform(DesignSampler):
+    """Uniform at random from the pool, without replacement; every place has probability n / N.
+
+    "UAR" of Purohit et al. 2025 (arXiv 2501.12535). It keeps whatever bias the pool has.
+    """
+
+    name: ClassVar[str] = "uniform"
+
+    def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
+        """Put all places into one stratum."""
+        allocation = Allocation((Fraction(n),), (Fraction(n),), ())
+        return one_stratum(np.ones(len(pool), dtype=bool), allocation, "pool")
+
+
+class Only(DesignSampler):
+    """Uniform at random from the places with one label of a layer, without replacement.
+
+    One region alone, as in Kaur et al. 2026 (arXiv 2604.21104).
+
+    Attributes
+    ----------
+    layer, label : str
+        Layer or column of the pool, and the label to draw from.
+    short : {"error", "cap", "repeat"}
+        What to do if fewer than n places have the label.
+    """
+
+    name: ClassVar[str] = "only"
+    layer: str
+    label: str
+    short: AloneShort = "error"
+
+    def layers(self) -> tuple[str, ...]:
+        """Return the layer's name."""
+        return (self.layer,)
+
+    def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
+        """Put the places with the label into one stratum."""
+        codes, labels = pool.codes(self.layer)
+        if self.label not in labels:
+            raise unknown(f"label of layer {self.layer!r}:", self.label, labels)
+        chosen = codes == labels.index(self.label)
+        if not chosen.any():
+            raise WherefromError(
+                f"the stratum is empty: no place of the pool has the label {self.label!r} of layer "
+                f"{self.layer!r}"
+            )
+        return candidates_design(chosen, n, self.short, self.label)
+
+
+class Ids(SamplerModel):
+    """The places that a file of the user's lists, as they are.
+
+    Attributes
+    ----------
+    file : str
+        Parquet, CSV or text with a column ``id`` (or one column only). An id listed k times, or
+        with k in a column ``multiplicity``, is taken k times.
+    """
+
+    name: ClassVar[str] = "ids"
+    file: str
+
+    def draw(self, pool: Pool, n: int | None, rng: np.random.Generator) -> Composition:
+        """Look up the file's ids in the pool; nothing is random.
+
+        Raises
+        ------
+        WherefromError
+            If the file cannot be read, an id is not in the pool, or n is given and is not the
+            number of places listed.
+        """
+        table = read_table(self.file)
+        names = table.column_names
+        if "id" not in names and len(names) > 1:
+            raise WherefromError(f"{self.file} has no column 'id'; columns: {', '.join(names)}")
+        column = table.column("id" if "id" in names else names[0])
+        if column.null_count:
+            raise WherefromError(f"{self.file}: {column.null_count:,} ids are empty")
+        textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        ids = np.asarray(column.to_numpy(), dtype=np.str_) if textual else column.to_numpy()
+        listed = np.ones(len(ids), dtype=np.int64)
+        if "multiplicity" in names:
+            listed = table.column("multiplicity").to_numpy().astype(np.int64)
+            if listed.min() < 1:
+                raise WherefromError(f"{self.file}: multiplicity must be at least 1")
+        try:
+            rows, which = np.unique(pool.take(ids), return_inverse=True)
+        except WherefromError as err:
+            raise WherefromError(f"{self.file}: {err}") from err
+        times = np.bincount(which, weights=listed).astype(np.int32)
+        size = int(times.sum())
+        if n is not None and n != size:
+            raise WherefromError(
+                f"{self.file} lists {size:,} places, but n = {n:,}: leave n out, or change the file"
+            )
+        sample = Sample(rows, times, times.astype(np.float64), np.array([size]))
+        design = "The places that a file lists, as they are."
+        more = {"design": design, "file_sha256": files.sha256_of(Path(self.file))}
+        return self.composed(pool, size, sample, more)
+
+
+def candidates_design(
+    chosen: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    n: int,
+    short: AloneShort,
+    label: str,
+    **more: object,
+) -> Design:
+    """Make the design that draws n of the chosen places uniformly, with a policy if too few."""
+    allocation = allocate([1], [int(chosen.sum())], n, short, [label])
+    return one_stratum(chosen, allocation, label, **more)

@@ -1,0 +1,7 @@
+"""Pools of candidate places: built by area on land, or read from the user's own table."""
+
+from wherefrom.pool.check import Finding, examine
+from wherefrom.pool.places import Pool
+from wherefrom.pool.tables import Places, places_of, read_places, read_table
+
+__all__ = ["Finding", "Places", "Pool", "examine", "places_of", "read_places", "read_table"]

@@ -1,0 +1,70 @@
+"""A pool of our own: places uniform by area on land."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom import earth, keys
+from wherefrom.earth.sphere import uniform_on_sphere
+from wherefrom.errors import WherefromError
+from wherefrom.progress import progress
+
+__all__ = ["ANTARCTIC_LAT", "land_places"]
+
+#: The Antarctic Treaty's limit, degrees. No land south of it belongs to another continent.
+ANTARCTIC_LAT = -60.0
+
+# Fixed, because it decides which random numbers make which place.
+CHUNK = 65536
+
+
+def land_places(
+    places: int, seed: int = 0, antarctica: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw places uniformly by area on land, by rejection from uniform places on the sphere.
+
+    Parameters
+    ----------
+    places : int
+        How many.
+    seed : int
+        The same seed gives the same places, and a longer list starts with the shorter.
+    antarctica : bool
+        Whether land south of 60 degrees S counts.
+
+    Returns
+    -------
+    lon, lat : ndarray of float64, shape (places,)
+        Degrees.
+
+    Raises
+    ------
+    WherefromError
+        If `places` is not positive, or the land layer cannot be had.
+
+    Examples
+    --------
+    >>> lon, lat = land_places(1000, seed=0)
+    >>> len(lon), bool(lat.min() > -60)
+    (1000, True)
+    """
+    if places < 1:
+        raise WherefromError(f"--places must be at least 1, not {places:,}")
+    land = earth.layer("land")
+    rng = keys.generator("pool", seed)
+    kept: list[NDArray[np.float64]] = []
+    found = 0
+    with progress() as bar:
+        task = bar.add_task("places on land", total=places)
+        while found < places:
+            lon, lat = uniform_on_sphere(CHUNK, rng)
+            if not antarctica:
+                north = lat >= ANTARCTIC_LAT
+                lon, lat = lon[north], lat[north]
+            on_land = land.codes(lon, lat) >= 0
+            kept.append(np.stack([lon[on_land], lat[on_land]]))
+            found += int(on_land.sum())
+            bar.update(task, completed=min(found, places))
+    both = np.concatenate(kept, axis=1)[:, :places]
+    return both[0].copy(), both[1].copy()

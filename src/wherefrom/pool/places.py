@@ -1,0 +1,341 @@
+"""The pool: ids, coordinates, and the layers' labels of every candidate place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+
+from wherefrom import earth, files
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.pool.build import land_places
+from wherefrom.pool.check import examine, refuse_errors
+from wherefrom.pool.tables import Places, places_of, read_places
+
+__all__ = ["Pool"]
+
+Codes = tuple[NDArray[np.int32], tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Candidate places to draw compositions from.
+
+    Make one with `build`, `read` or `from_table`.
+
+    Attributes
+    ----------
+    ids : ndarray of int64 or str, shape (N,)
+        Unique ids, in the table's order.
+    lon, lat : ndarray of float64, shape (N,)
+        Degrees; longitude in [-180, 180], latitude in [-90, 90].
+    table : pyarrow.Table
+        Columns ``id``, ``lon``, ``lat`` and whatever else the user's table had, N rows.
+    origin : str
+        How the places came about, in words; empty if not known.
+    """
+
+    ids: NDArray[Any]
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    table: pa.Table
+    origin: str = ""
+    _codes: dict[str, Codes] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def build(cls, places: int, seed: int = 0, antarctica: bool = False) -> Pool:
+        """Draw places uniformly by area on land.
+
+        Parameters
+        ----------
+        places : int
+            How many.
+        seed : int
+            The same seed gives the same places, and a larger pool starts with the smaller.
+        antarctica : bool
+            Whether land south of 60 degrees S counts; by default it does not.
+
+        Returns
+        -------
+        Pool
+            Ids are 0 to ``places - 1``.
+
+        Raises
+        ------
+        WherefromError
+            If `places` is not positive, or the land layer cannot be had.
+
+        Examples
+        --------
+        >>> len(Pool.build(500, seed=1))
+        500
+        """
+        lon, lat = land_places(places, seed, antarctica)
+        ids = np.arange(places, dtype=np.int64)
+        ends = "with" if antarctica else "without"
+        origin = f"uniform by area on land {ends} Antarctica, seed {seed}"
+        table = pa.table({"id": ids, "lon": lon, "lat": lat})
+        return cls(ids, lon, lat, table, origin)
+
+    @classmethod
+    def read(
+        cls,
+        path: Path | str,
+        id: str | None = None,  # noqa: A002
+        lon: str = "lon",
+        lat: str = "lat",
+    ) -> Pool:
+        """Read a pool from Parquet, GeoParquet (points, longitude/latitude) or CSV.
+
+        Parameters
+        ----------
+        path : Path or str
+            The file.
+        id : str, optional
+            Column of ids; default ``"id"`` if there is one, else row numbers.
+        lon, lat : str
+            Columns of degrees.
+
+        Returns
+        -------
+        Pool
+
+        Raises
+        ------
+        WherefromError
+            If the file cannot be read, a column is absent, or coordinates are missing, swapped or
+            out of range, or ids repeat. The message names the file, the column and the rows.
+        """
+        return cls.of_places(read_places(path, id, lon, lat))
+
+    @classmethod
+    def from_table(
+        cls,
+        table: Any,
+        id: str | None = None,  # noqa: A002
+        lon: str = "lon",
+        lat: str = "lat",
+    ) -> Pool:
+        """Make a pool from a pyarrow.Table, a pandas.DataFrame or a GeoDataFrame.
+
+        Parameters and errors are those of `read`.
+
+        Examples
+        --------
+        >>> table = pa.table({"x": [10.0, 20.0], "y": [1.0, 2.0], "crop": ["yes", "no"]})
+        >>> pool = Pool.from_table(table, lon="x", lat="y")
+        >>> pool.table.column_names
+        ['id', 'lon', 'lat', 'crop']
+        """
+        return cls.of_places(places_of(table, id, lon, lat))
+
+    @classmethod
+    def of_places(cls, places: Places) -> Pool:
+        """Make a pool of a table's places, refusing faulty ones.
+
+        Raises
+        ------
+        WherefromError
+            As in `read`.
+        """
+        if not len(places.ids):
+            raise WherefromError(f"{places.source} has no rows")
+        found = examine(
+            places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
+        )
+        refuse_errors(found, places.source)
+        table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
+        for name in places.rest.column_names:
+            table = table.append_column(name, places.rest.column(name))
+        ours = (places.rest.schema.metadata or {}).get(b"wherefrom", b"{}")
+        origin = str(json.loads(ours).get("origin", ""))
+        return cls(places.ids, places.lon, places.lat, table, origin)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of ids and coordinates: 16 hexadecimal digits."""
+        digest = hashlib.sha256(f"{len(self)}:{self.ids.dtype.kind}".encode())
+        # Text is hashed at its own width, whatever the longest id of the array is.
+        text = self.ids.dtype.kind == "U"
+        digest.update("\0".join(self.ids.tolist()).encode() if text else self.ids.tobytes())
+        digest.update(self.lon.tobytes())
+        digest.update(self.lat.tobytes())
+        return digest.hexdigest()[:16]
+
+    def codes(self, name: str) -> Codes:
+        """Label every place by a categorical layer.
+
+        Parameters
+        ----------
+        name : str
+            A column of the pool's table (text, whole numbers or booleans; null and ``""`` count as
+            no label), else a categorical layer of the Earth. Looked up once and kept.
+
+        Returns
+        -------
+        codes : ndarray of int32, shape (N,)
+            Position in `labels`; -1 for none.
+        labels : tuple of str
+            A layer's labels, whether they occur in the pool or not; a column's values, sorted.
+
+        Raises
+        ------
+        WherefromError
+            If there is no such layer or column, it holds real numbers, or its data cannot be had.
+
+        Examples
+        --------
+        >>> table = pa.table({"lon": [10.0, 20.0, 30.0], "lat": [0.0] * 3, "use": ["b", "a", None]})
+        >>> codes, labels = Pool.from_table(table).codes("use")
+        >>> codes.tolist(), labels
+        ([1, 0, -1], ('a', 'b'))
+        """
+        if name not in self._codes:
+            columns = [c for c in self.table.column_names if c not in ("id", "lon", "lat")]
+            if name in columns:
+                self._codes[name] = _column_codes(self.table.column(name), name)
+            elif name in earth.CATEGORICAL:
+                layer = earth.layer(name)
+                self._codes[name] = layer.codes(self.lon, self.lat), layer.labels
+            elif name in earth.VALUES:
+                raise WherefromError(
+                    f"layer {name!r} holds values, not labels: cut it into classes in a column of "
+                    "the pool and name that column"
+                )
+            else:
+                raise unknown("layer", name, [*earth.CATEGORICAL, *columns])
+        return self._codes[name]
+
+    def labels_key(self, name: str) -> str:
+        """Hash of the labels of all places: equal labels, equal key, wherever they come from."""
+        codes, labels = self.codes(name)
+        present = np.unique(codes[codes >= 0])
+        order = sorted(present.tolist(), key=lambda code: labels[code])
+        rank = np.full(len(labels) + 1, -1, dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        digest = hashlib.sha256("\0".join(labels[code] for code in order).encode())
+        digest.update(rank[codes].tobytes())
+        return digest.hexdigest()[:16]
+
+    def with_layers(self, names: Iterable[str]) -> Pool:
+        """Return the pool with the layers' labels as columns of its table.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Categorical layers. A column that is there already stays as it is.
+
+        Returns
+        -------
+        Pool
+            The same places; drawing from it needs no further look at the layers.
+
+        Raises
+        ------
+        WherefromError
+            As in `codes`.
+        """
+        table = self.table
+        for name in names:
+            codes, labels = self.codes(name)
+            if name not in table.column_names:
+                indices = pa.array(codes, mask=codes < 0)
+                column = pa.DictionaryArray.from_arrays(indices, pa.array(labels, pa.string()))
+                table = table.append_column(name, column)
+        return Pool(self.ids, self.lon, self.lat, table, self.origin, dict(self._codes))
+
+    def take(self, ids: ArrayLike | Sequence[str]) -> NDArray[np.int64]:
+        """Find the rows of some ids.
+
+        Parameters
+        ----------
+        ids : array_like of int or str, shape (M,)
+            Ids of the pool, in any order.
+
+        Returns
+        -------
+        ndarray of int64, shape (M,)
+            Their rows in the pool.
+
+        Raises
+        ------
+        WherefromError
+            If an id is not in the pool; names the first ones.
+
+        Examples
+        --------
+        >>> table = pa.table({"id": ["b", "a"], "lon": [1.0, 2.0], "lat": [3.0, 4.0]})
+        >>> Pool.from_table(table).take(["a", "b", "a"]).tolist()
+        [1, 0, 1]
+        """
+        wanted = np.asarray(ids)
+        if not wanted.size:
+            return np.zeros(0, dtype=np.int64)
+        if wanted.dtype.kind == "U" and self.ids.dtype.kind == "i":
+            raise WherefromError(
+                f"ids are text (first: {str(wanted[0])!r}), but the pool's ids are whole numbers"
+            )
+        if wanted.dtype.kind in "iu" and self.ids.dtype.kind == "U":
+            wanted = wanted.astype(np.str_)
+        order = self._order
+        at = np.searchsorted(self.ids, wanted, sorter=order)
+        rows = order[np.minimum(at, len(order) - 1)]
+        absent = np.flatnonzero(self.ids[rows] != wanted)
+        if len(absent):
+            first = ", ".join(str(wanted[i]) for i in absent[:5])
+            more = ", ..." if len(absent) > 5 else ""
+            raise WherefromError(
+                f"{len(absent):,} of {len(wanted):,} ids are not in the pool: {first}{more}"
+            )
+        return rows
+
+    def write(self, path: Path | str) -> None:
+        """Write the pool as Parquet; the same pool gives the same bytes.
+
+        Coordinates are plain columns, half the size of a geometry column; GeoPandas reads them by
+        ``geopandas.points_from_xy(table.lon, table.lat, crs="OGC:CRS84")``.
+
+        Raises
+        ------
+        WherefromError
+            If the disk is full or the folder cannot be written.
+        """
+        about = {b"wherefrom": json.dumps({"origin": self.origin, "pool": self.key}).encode()}
+        with files.atomic(path) as tmp:
+            pq.write_table(self.table.replace_schema_metadata(about), tmp, compression="zstd")
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(self.ids, kind="stable")
+
+
+def _column_codes(column: pa.ChunkedArray, name: str) -> Codes:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    textual = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (textual or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        raise WherefromError(
+            f"column {name!r} is {kind}, not labels: strata need text or whole numbers"
+        )
+    encoded = pc.dictionary_encode(column.combine_chunks())
+    values = encoded.dictionary.to_pylist()
+    order = sorted((i for i, value in enumerate(values) if value != ""), key=lambda i: values[i])
+    rank = np.full(len(values) + 1, -1, dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    indices = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    return rank[indices], tuple(str(values[i]) for i in order)

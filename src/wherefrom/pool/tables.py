@@ -1,0 +1,315 @@
+"""Reading the user's own tables: Parquet, GeoParquet, CSV, GeoDataFrame, pandas, Arrow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError, unknown
+
+__all__ = ["Places", "places_of", "read_places", "read_table"]
+
+LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
+LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
+NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Ids and coordinates of a table as they are, before anything is refused.
+
+    Attributes
+    ----------
+    ids : ndarray of int64 or str, shape (N,)
+        The ids; the row numbers if the table has none.
+    lon, lat : ndarray of float64, shape (N,)
+        Degrees; NaN where the table has none.
+    rest : pyarrow.Table
+        The other columns, N rows.
+    lon_name, lat_name : str
+        The columns' names in the user's table.
+    source : str
+        What to call the table in a message.
+    """
+
+    ids: NDArray[Any]
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    rest: pa.Table
+    lon_name: str
+    lat_name: str
+    source: str
+
+
+def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
+    """Read a Parquet or CSV file whole.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``.csv``, ``.tsv``, ``.txt`` and ``.csv.gz`` are text with a header line (comma, semicolon
+        or tab, whichever the header holds most); anything else must be Parquet.
+    empty : bool
+        Whether a table without rows will do.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    WherefromError
+        If the file is absent, empty, torn, has no rows, or is not of its kind.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise WherefromError(f"{path}: no such file")
+    if path.is_dir():
+        raise WherefromError(f"{path} is a folder: name one Parquet or CSV file in it")
+    if path.stat().st_size == 0:
+        raise WherefromError(f"{path} is empty (0 bytes): write it again")
+    table = _read_text(path) if path.name.lower().endswith(TEXT_SUFFIXES) else _read_parquet(path)
+    if table.num_rows == 0 and not empty:
+        raise WherefromError(f"{path} has columns but no rows")
+    return table
+
+
+def read_places(
+    path: Path | str,
+    id: str | None = None,  # noqa: A002
+    lon: str = "lon",
+    lat: str = "lat",
+) -> Places:
+    """Read a file's ids and coordinates without refusing faulty rows; see `places_of`."""
+    return places_of(read_table(path), id, lon, lat, source=str(path))
+
+
+def places_of(
+    table: Any,
+    id: str | None = None,  # noqa: A002
+    lon: str = "lon",
+    lat: str = "lat",
+    *,
+    source: str = "table",
+) -> Places:
+    """Split a table into ids, coordinates and the rest.
+
+    Parameters
+    ----------
+    table : pyarrow.Table, pandas.DataFrame or geopandas.GeoDataFrame
+        With coordinate columns, or with a point geometry in longitude and latitude.
+    id : str, optional
+        Column of ids (whole numbers or text); default ``"id"`` if there is one, else row numbers.
+    lon, lat : str
+        Columns of degrees. A point geometry is used where ``lon`` and ``lat`` are not there.
+    source : str
+        What to call the table in a message.
+
+    Returns
+    -------
+    Places
+
+    Raises
+    ------
+    WherefromError
+        If a column is absent (the message names likely ones) or not of its type, or the geometry
+        is not of points or not in geographic coordinates.
+    """
+    table, geometry = _as_arrow(table, source)
+    names = table.column_names
+    for name in (lon, lat, *([id] if id else ["id"])):
+        if names.count(name) > 1:
+            raise WherefromError(f"{source} has {names.count(name)} columns named {name!r}")
+    if geometry is not None and (lon, lat) == ("lon", "lat") and not {"lon", "lat"} <= set(names):
+        x, y = _points(geometry(), source)
+    else:
+        _need_columns(names, lon, lat, source)
+        x, y = (_degrees(table.column(name), name, source) for name in (lon, lat))
+    if id is not None and id not in names:
+        raise unknown(f"id column of {source}", id, names)
+    id_name = id or ("id" if "id" in names else None)
+    ids = (
+        np.arange(table.num_rows, dtype=np.int64)
+        if id_name is None
+        else _ids(table.column(id_name), id_name, source)
+    )
+    drop = {id_name, lon, lat, "id", "lon", "lat"}
+    rest = table.select([name for name in names if name not in drop])
+    return Places(ids, x, y, rest, lon, lat, source)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    with path.open("rb") as stream:
+        head = stream.read(4)
+    if head != b"PAR1":
+        raise WherefromError(
+            f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt"
+        )
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as err:
+        raise WherefromError(
+            f"{path} is a torn Parquet file ({_first_line(err)}): copy or write it again"
+        ) from err
+
+
+def _read_text(path: Path) -> pa.Table:
+    try:
+        with pa.input_stream(path, compression="detect") as stream:
+            head = stream.read(65536).split(b"\n")[0].decode("utf-8", errors="replace")
+        delimiter = max(",;\t", key=head.count)
+        return pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter))
+    except (pa.ArrowException, OSError) as err:
+        raise WherefromError(f"{path} is not a table of text: {_first_line(err)}") from err
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).splitlines()[0].rstrip(". ") if str(err) else type(err).__name__
+
+
+def _as_arrow(table: Any, source: str) -> tuple[pa.Table, Any]:
+    """Return the columns and a function that gives the geometry (checked for its CRS), or None."""
+    if isinstance(table, pa.Table):
+        geo = json.loads((table.schema.metadata or {}).get(b"geo", b"null"))
+        if geo is None:
+            return table, None
+        name = geo["primary_column"]
+        if name not in table.column_names:
+            return table, None
+        column, about = table.column(name), geo["columns"][name]
+        others = [c for c in table.column_names if c not in geo["columns"]]
+        return table.select(others), lambda: _decoded(column, about, source)
+    root = type(table).__module__.partition(".")[0]
+    if root not in ("pandas", "geopandas"):
+        raise WherefromError(
+            f"cannot make a pool from a {type(table).__name__}: give a pyarrow.Table, a pandas "
+            "DataFrame or a GeoDataFrame"
+        )
+    geometric = [name for name, kind in table.dtypes.items() if str(kind) == "geometry"]
+    plain = pa.Table.from_pandas(table.drop(columns=geometric), preserve_index=False)
+    plain = plain.replace_schema_metadata(None)
+    if not geometric:
+        return plain, None
+
+    def active() -> NDArray[Any]:
+        crs = table.crs
+        _refuse_crs(None if crs is None else crs.to_json_dict(), source)
+        return np.asarray(table.geometry.values, dtype=object)
+
+    return plain, active
+
+
+def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDArray[Any]:
+    if about.get("encoding") != "WKB":
+        raise WherefromError(
+            f"{source}: geometry is encoded as {about.get('encoding')!r}, which is not read: write "
+            'it as WKB (GeoDataFrame.to_parquet(..., geometry_encoding="WKB")) or name columns '
+            "with --lon and --lat"
+        )
+    if "crs" in about:  # the format says: absent means OGC:CRS84, null means not known
+        _refuse_crs(about["crs"], source)
+    points: NDArray[Any] = shapely.from_wkb(column.to_numpy())
+    return points
+
+
+def _refuse_crs(crs: dict[str, Any] | None, source: str) -> None:
+    if crs is None:
+        raise WherefromError(
+            f"{source}: the geometry has no CRS; if it is longitude and latitude, say so: "
+            'gdf.set_crs("OGC:CRS84")'
+        )
+    kind, base = crs.get("type"), crs
+    while kind in ("BoundCRS", "CompoundCRS"):
+        base = base["source_crs"] if kind == "BoundCRS" else base["components"][0]
+        kind = base.get("type")
+    if kind != "GeographicCRS":
+        code = crs.get("id", {})
+        name = f"{code['authority']}:{code['code']}" if code else repr(crs.get("name", "unnamed"))
+        raise WherefromError(
+            f"{source}: the geometry is in {name} ({kind}), not in longitude and latitude; "
+            'convert it: gdf.to_crs("OGC:CRS84")'
+        )
+
+
+def _points(geometry: NDArray[Any], source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    kinds = shapely.get_type_id(geometry)
+    other = np.flatnonzero((kinds != 0) & (kinds != -1))
+    if len(other):
+        raise WherefromError(
+            f"{source}: {len(other):,} geometries are not points (first in row {other[0]}): use "
+            "gdf.representative_point()"
+        )
+    # Missing and empty points have NaN coordinates here, and are reported with the others.
+    return shapely.get_x(geometry), shapely.get_y(geometry)
+
+
+def _need_columns(names: list[str], lon: str, lat: str, source: str) -> None:
+    absent = [name for name in (lon, lat) if name not in names]
+    if not absent:
+        return
+    near = [
+        next((name for known in likely for name in names if name.lower() == known), None)
+        for likely in (LON_NAMES, LAT_NAMES)
+    ]
+    what = " and ".join(repr(name) for name in absent)
+    if near[0] and near[1] and (near[0], near[1]) != (lon, lat):
+        raise WherefromError(
+            f"{source} has no column {what}, but {near[0]!r} and {near[1]!r}: give "
+            f"--lon {near[0]} --lat {near[1]}"
+        )
+    raise WherefromError(
+        f"{source} has no column {what}: name the coordinates with --lon and --lat. "
+        f"Columns: {', '.join(names[:20])}"
+    )
+
+
+def _degrees(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.float64]:
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column = pc.utf8_trim_whitespace(column)
+        wrong = np.flatnonzero(pc.invert(pc.match_substring_regex(column, NUMBER)))
+        if len(wrong):
+            raise WherefromError(
+                f"{source}: column {name!r} must be degrees as numbers, but {len(wrong):,} rows "
+                f"are not; row {wrong[0]} holds {column[int(wrong[0])].as_py()!r}"
+            )
+    elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+        raise WherefromError(f"{source}: column {name!r} must be degrees as numbers, not {kind}")
+    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
+def _ids(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        raise WherefromError(
+            f"{source}: id column {name!r} is empty in {column.null_count:,} rows (first: {row})"
+        )
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_floating(kind):
+        values = column.to_numpy()
+        if np.array_equal(values, np.round(values)) and np.abs(values).max() < 2**53:
+            return np.asarray(values, dtype=np.int64)
+    if pa.types.is_integer(kind):
+        try:
+            return np.asarray(column.cast(pa.int64()).to_numpy())
+        except pa.ArrowInvalid as err:
+            raise WherefromError(f"{source}: id column {name!r} exceeds 64-bit integers") from err
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return np.asarray(column.to_numpy(), dtype=np.str_)
+    raise WherefromError(
+        f"{source}: id column {name!r} is {kind}; ids are whole numbers or text: name another "
+        "column with --id"
+    )
