@@ -1,0 +1,24 @@
+"""Facts about any place on Earth: layers, cities, maths on the sphere."""
+
+from wherefrom.earth.catalog import Source, source, sources
+from wherefrom.earth.cities import Cities, cities
+from wherefrom.earth.fetch import fetch, path_of
+from wherefrom.earth.layers import CATEGORICAL, VALUES, Layer, ValueLayer, available, layer
+from wherefrom.earth.polygons import CONTINENTS
+
+__all__ = [
+    "CATEGORICAL",
+    "CONTINENTS",
+    "VALUES",
+    "Cities",
+    "Layer",
+    "Source",
+    "ValueLayer",
+    "available",
+    "cities",
+    "fetch",
+    "layer",
+    "path_of",
+    "source",
+    "sources",
+]

