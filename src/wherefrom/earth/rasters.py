@@ -1,0 +1,114 @@
+"""Global rasters in plain lon/lat: read once, looked up at the nearest pixel."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+
+__all__ = ["Grid", "read_grid"]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Pixels that cover the whole Earth in plain lon/lat.
+
+    Attributes
+    ----------
+    values : array of shape (rows, columns) or (rows, columns, k)
+        Row 0 is the northernmost.
+    west, north : float
+        Outer edges of pixel (0, 0) in degrees.
+    step : float
+        Width and height of a pixel in degrees; ``columns * step`` is 360.
+
+    Examples
+    --------
+    >>> grid = Grid(np.arange(8).reshape(2, 4), west=-180.0, north=90.0, step=90.0)
+    >>> grid.at(np.array([-180.0, 10.0, 180.0]), np.array([90.0, 1.0, -90.0])).tolist()
+    [0, 2, 4]
+    """
+
+    values: NDArray[Any]
+    west: float
+    north: float
+    step: float
+
+    def at(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[Any]:
+        """Return the values of the pixels in which the places lie.
+
+        Parameters
+        ----------
+        lon, lat : array of shape (N,), float64
+            Degrees; `lon` may have any period, `lat` must be within [-90, 90].
+
+        Returns
+        -------
+        array of shape (N,) or (N, k)
+            On an edge between pixels the one to the east or south counts.
+        """
+        rows, columns = self.values.shape[:2]
+        # Truncation is floor here, since both arguments are made non-negative first.
+        column = ((lon - self.west) % 360.0 * (1.0 / self.step)).astype(np.int64)
+        # Rounding in the line above can reach the far edge, which is the near edge again.
+        column[column == columns] = 0
+        row = ((self.north - lat) * (1.0 / self.step)).astype(np.int64)
+        np.minimum(row, rows - 1, out=row)
+        flat: NDArray[Any] = self.values.reshape(rows * columns, *self.values.shape[2:])
+        found: NDArray[Any] = flat.take(row * columns + column, axis=0)
+        return found
+
+
+def read_grid(path: Path, variable: str = "") -> Grid:
+    """Read a raster that covers the Earth; the same file is read once.
+
+    Parameters
+    ----------
+    path : Path
+        GeoTIFF, PNG, HDF5 or netCDF. Files without a transform are taken to reach from 180 W,
+        90 N with square pixels.
+    variable : str
+        Variable of a netCDF file.
+
+    Returns
+    -------
+    Grid
+        Several bands (months) become the last axis.
+
+    Raises
+    ------
+    WherefromError
+        If the file cannot be read or does not cover the Earth.
+    """
+    return _read(path, variable, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, variable: str, mtime_ns: int) -> Grid:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    address = f"netcdf:{path}:{variable}" if variable else str(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(address) as opened:
+                values, transform = opened.read(), opened.transform
+    except RasterioError as err:
+        raise WherefromError(f"{path} cannot be read as a raster: {err}") from err
+    rows, columns = values.shape[1:]
+    step = 360.0 / columns
+    plain = transform.is_identity
+    west, north = (-180.0, 90.0) if plain else (transform.c, transform.f)
+    if (not plain and abs(transform.a - step) > 1e-6) or rows * step < 180.0 - 1e-6:
+        raise WherefromError(f"{path} does not cover the Earth: {rows} x {columns} pixels")
+    months_last = np.ascontiguousarray(np.moveaxis(values, 0, -1))
+    months_last.flags.writeable = False
+    return Grid(months_last[..., 0] if len(values) == 1 else months_last, west, north, step)
