@@ -7,194 +7,38 @@ code, weights and outputs do not (see `LocationEncoder.load_official`).
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import pathlib
-import pickle
-from collections.abc import Iterator
-from functools import lru_cache
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
+from wherefrom.models.base import Batch, Records
+from wherefrom.models.harmonics import SphericalHarmonics
+from wherefrom.models.official import official_weights
 
 __all__ = [
+    "FeatureHead",
+    "ImageCNN",
     "LocationEncoder",
+    "SatCLIP",
+    "SatCLIPConfig",
     "SphericalHarmonics",
-    "legendre",
+    "contrastive_loss",
 ]
 
-# Places evaluated together: the working set of one degree then stays in a core's second-level
-# cache. A GPU wants few large launches instead.
-_BLOCK = {"cpu": 1024, "other": 65536}
+# Harmonics of a composition are kept between steps up to this size, beyond it evaluated anew.
+_KEEP_BYTES = 2**30
 
 
-def legendre(degrees: int, theta: np.ndarray) -> np.ndarray:
-    """Evaluate the fully normalised associated Legendre functions by the stable recurrence.
-
-    Parameters
-    ----------
-    degrees : int
-        Number of degrees L; l runs from 0 to L - 1.
-    theta : (N,) float64 array
-        Colatitude in radians, measured from the south pole. Values outside [0, pi] continue the
-        functions along the meridian circle.
-
-    Returns
-    -------
-    (L, L, N) float64 array
-        ``P[l, m]`` without the Condon-Shortley phase, zero for m > l, normalised so that
-        P(l, m) times sqrt(2) cos(m phi) has unit norm on the sphere.
-
-    Notes
-    -----
-    Forward column recurrence of Holmes & Featherstone (2002), J. Geodesy 76, 279-299, eq. 11:
-    no factorials, no alternating sums, error about 2e-14 at L = 40.
-
-    Examples
-    --------
-    >>> P = legendre(3, np.array([0.5]))
-    >>> bool(np.isclose(P[1, 0, 0], np.sqrt(3 / (4 * np.pi)) * np.cos(0.5)))
-    True
-    """
-    x, s = np.cos(theta), np.sin(theta)
-    P = np.zeros((degrees, degrees, len(theta)))
-    P[0, 0] = math.sqrt(1 / (4 * math.pi))
-    for m in range(1, degrees):
-        P[m, m] = math.sqrt((2 * m + 1) / (2 * m)) * s * P[m - 1, m - 1]
-    for m in range(degrees - 1):
-        P[m + 1, m] = math.sqrt(2 * m + 3) * x * P[m, m]
-    for l in range(2, degrees):  # noqa: E741 - the name in every textbook
-        square = np.arange(l - 1, dtype=np.float64)[:, None] ** 2
-        a = np.sqrt((4 * l * l - 1) / (l * l - square))
-        b = np.sqrt(((l - 1) ** 2 - square) / (4 * (l - 1) ** 2 - 1))
-        P[l, : l - 1] = a * (x * P[l - 1, : l - 1] - b * P[l - 2, : l - 1])
-    return P
-
-
-def _empty(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Allocate a tensor; on a CPU by NumPy, which asks the system for large pages.
-
-    Touching fresh small pages costs more than the harmonics themselves.
-    """
-    if device.type == "cpu" and dtype in (torch.float32, torch.float64):
-        return torch.from_numpy(np.empty(shape, "f4" if dtype == torch.float32 else "f8"))
-    return torch.empty(shape, dtype=dtype, device=device)
-
-
-@lru_cache(maxsize=32)
-def _series(degrees: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Fourier series along the meridian of the functions of each degree.
-
-    Entry l has shape (2 (l // 2 + 1), 2 l + 1): rows cos(k theta), sin(k theta) for the k of the
-    parity of l up to l (the other coefficients vanish), columns m = -l .. l.
-    """
-    nodes = 4 * degrees
-    P = legendre(degrees, np.arange(nodes) * (2 * np.pi / nodes))
-    spectrum = np.fft.rfft(P, axis=-1) / nodes
-    cosine, sine = 2 * spectrum.real, -2 * spectrum.imag
-    cosine[..., 0] /= 2
-    tables = []
-    for l in range(degrees):  # noqa: E741
-        order = np.abs(np.arange(-l, l + 1))
-        k = np.arange(l % 2, l + 1, 2)
-        # pi for m = 0 where sqrt(1) is meant: a slip of the official code (its issue 33) that is
-        # baked into the released weights.
-        scale = np.where(order == 0, np.pi, np.sqrt(2))
-        table = np.stack([cosine[l][order][:, k], sine[l][order][:, k]], axis=-1)
-        table = table.reshape(2 * l + 1, -1).T * scale
-        tables.append(torch.from_numpy(np.ascontiguousarray(table)).to(device, dtype))
-    return tuple(tables)
-
-
-class SphericalHarmonics(nn.Module):
-    """Real spherical harmonics of a place, as SatCLIP's "analytic" encoding defines them.
-
-    Column ``l * l + l + m`` holds degree l and order m, l < `degrees`, -l <= m <= l. There are no
-    parameters. The m = 0 columns are pi times the orthonormal ones: the official code has this
-    slip and its released weights were trained with it.
-
-    Parameters
-    ----------
-    degrees : int
-        Number of degrees L >= 1. SatCLIP's released models use 10 and 40.
-
-    Notes
-    -----
-    A normalised Legendre function of degree l is a trigonometric polynomial of degree l in the
-    colatitude. The functions of one degree are therefore one small matrix product with a table
-    that `legendre` yields once, and each row of the result is multiplied by cos or sin of
-    m * longitude. Unlike the recurrence itself this writes its result in its final layout, keeps
-    float32 accurate to about 1e-6 at L = 40, and is differentiable everywhere, poles included.
-
-    Examples
-    --------
-    >>> lon, lat = torch.tensor([13.4, 0.0]), torch.tensor([52.5, 90.0])
-    >>> SphericalHarmonics(10)(lon, lat).shape
-    torch.Size([2, 100])
-    """
-
-    def __init__(self, degrees: int) -> None:
-        super().__init__()
-        if degrees < 1:
-            raise WherefromError(f"degrees of spherical harmonics must be 1 or more, not {degrees}")
-        self.degrees = degrees
-
-    def forward(self, lon: Tensor, lat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Evaluate all harmonics at N places.
-
-        Parameters
-        ----------
-        lon, lat : (N,) float32 or float64 tensors
-            Degrees. Longitudes beyond 180 wrap.
-        dtype : torch.dtype, optional
-            Of the result; by default that of `lon`. Angles are always reduced in the precision
-            of `lon`, so float64 degrees with a float32 result lose nothing to large multiples.
-
-        Returns
-        -------
-        (N, degrees ** 2) tensor
-        """
-        dtype = dtype or lon.dtype
-        size = _BLOCK["cpu" if lon.device.type == "cpu" else "other"]
-        if torch.is_grad_enabled() and (lon.requires_grad or lat.requires_grad):
-            return torch.cat(list(self._degrees(lon, lat, dtype)), dim=1)
-        out = _empty((len(lon), self.degrees**2), dtype, lon.device)
-        with torch.no_grad():
-            for start in range(0, len(lon), size):
-                block = slice(start, start + size)
-                self._fill(lon[block], lat[block], out[block])
-        return out
-
-    def _waves(self, lon: Tensor, lat: Tensor, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-        """Give the meridian waves, for even and odd degrees, and the waves along the parallel."""
-        n = torch.arange(self.degrees, dtype=lon.dtype, device=lon.device)
-        along = torch.deg2rad(lon + 180)[:, None] * n
-        across = torch.deg2rad(lat + 90)[:, None] * n
-        pair = torch.stack([across.cos(), across.sin()], dim=2).to(dtype)
-        meridian = [pair[:, parity::2].flatten(1) for parity in (0, 1)]
-        parallel = torch.cat([along[:, 1:].sin().flip(1), along.cos()], dim=1).to(dtype)
-        return meridian, parallel
-
-    def _degrees(self, lon: Tensor, lat: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
-        L = self.degrees
-        meridian, parallel = self._waves(lon, lat, dtype)
-        for l, table in enumerate(_series(L, dtype, lon.device)):  # noqa: E741
-            yield meridian[l % 2][:, : len(table)] @ table * parallel[:, L - 1 - l : L + l]
-
-    def _fill(self, lon: Tensor, lat: Tensor, out: Tensor) -> None:
-        """Do as `_degrees` does, into `out`, through one buffer that stays in cache."""
-        L = self.degrees
-        meridian, parallel = self._waves(lon, lat, out.dtype)
-        buffer = out.new_empty(len(lon) * (2 * L - 1))
-        for l, table in enumerate(_series(L, out.dtype, out.device)):  # noqa: E741
-            part = buffer[: len(lon) * (2 * l + 1)].view(len(lon), 2 * l + 1)
-            torch.mm(meridian[l % 2][:, : len(table)], table, out=part)
-            columns = out[:, l * l : (l + 1) ** 2]
-            torch.mul(part, parallel[:, L - 1 - l : L + l], out=columns)
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """Make a layer without drawing initial weights, which torch does from its global state."""
+    return nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
 
 
 class LocationEncoder(nn.Module):
@@ -250,7 +94,7 @@ class LocationEncoder(nn.Module):
         self.harmonics = SphericalHarmonics(degrees)
         self.dropout = dropout
         sizes = [degrees**2] + [width] * depth + [out]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.layers = nn.ModuleList(_linear(a, b) for a, b in itertools.pairwise(sizes))
         generator = generator or torch.Generator().manual_seed(0)
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, nn.Linear)
@@ -326,7 +170,7 @@ class LocationEncoder(nn.Module):
             If the file is absent, is no checkpoint, holds anything but plain data, or was trained
             with another encoding.
         """
-        weights = _official_weights(pathlib.Path(path))
+        weights = official_weights(pathlib.Path(path))
         first, last = weights[0][0], weights[-1][0]
         encoder = cls(math.isqrt(first.shape[1]), first.shape[0], len(weights) - 1, last.shape[0])
         with torch.no_grad():
@@ -338,47 +182,233 @@ class LocationEncoder(nn.Module):
         return encoder.eval()
 
 
-def _official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
-    """Read weight and bias of each layer, checked, from a Lightning checkpoint."""
-    want = "a SatCLIP checkpoint (*.ckpt) as released at https://huggingface.co/microsoft"
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace, pathlib.PosixPath]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as err:
-        raise WherefromError(f"no file {path}: give the path of {want}") from err
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as err:
-        reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
-        raise WherefromError(f"{path} cannot be read as {want}: {reason}") from err
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise WherefromError(f"{path} has no 'state_dict': give {want}")
-    settings = content.get("hyper_parameters") or {}
-    for name, known in (
-        ("le_type", "sphericalharmonics"),
-        ("harmonics_calculation", "analytic"),
-        ("pe_type", "siren"),
-    ):
-        if settings.get(name, known) != known:
+class FeatureHead(nn.Module):
+    """Trainable head on frozen image features: scaled by the pool's statistics, then projected.
+
+    It takes the part of SatCLIP's frozen, pre-trained backbone with its trainable last layer.
+
+    Parameters
+    ----------
+    features : int
+        Number F of image features.
+    hidden : int
+        Units of a hidden layer (GELU); 0 for a linear head.
+    out : int
+        Length of the embedding.
+    generator : torch.Generator
+        Source of the initial weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: int, hidden: int, out: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+        sizes = [features, hidden, out] if hidden else [features, out]
+        self.layers = nn.ModuleList(_linear(a, b) for a, b in itertools.pairwise(sizes))
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def calibrate(self, features: np.ndarray) -> None:
+        """Take mean and spread from the features of the pool, shape (N, F)."""
+        std = features.std(0, dtype=np.float64)
+        self.mean.copy_(torch.from_numpy(features.mean(0, dtype=np.float64)))
+        # A feature that never varies carries nothing: keep it at zero instead of dividing by it.
+        self.std.copy_(torch.from_numpy(np.where(std > 0, std, 1)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embed (N, F) features as an (N, out) tensor."""
+        first, *others = self.layers
+        x: Tensor = first((features - self.mean) / self.std)
+        for layer in others:
+            x = layer(nn.functional.gelu(x))
+        return x
+
+
+class ImageCNN(nn.Module):
+    """Small convolutional network on raw image windows, trained jointly.
+
+    Three 3x3 convolutions with stride 2 (32, 64, 128 channels, GELU), the mean over the window
+    and a linear layer. It costs several times a step of `FeatureHead`.
+
+    Parameters
+    ----------
+    channels : int
+        Channels C of the windows.
+    out : int
+        Length of the embedding.
+    generator : torch.Generator
+        Source of the initial weights.
+    """
+
+    def __init__(self, channels: int, out: int, generator: torch.Generator) -> None:
+        super().__init__()
+        sizes = [channels, 32, 64, 128]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1, device="meta").to_empty(device="cpu")
+            for a, b in itertools.pairwise(sizes)
+        )
+        self.last = _linear(sizes[-1], out)
+        for layer in [*self.convolutions, self.last]:
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            nn.init.kaiming_normal_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Embed (N, C, H, W) uint8 windows as an (N, out) tensor."""
+        x = windows.to(self.last.weight.dtype) / 127.5 - 1
+        for convolution in self.convolutions:
+            x = nn.functional.gelu(convolution(x))
+        result: Tensor = self.last(x.mean(dim=(2, 3)))
+        return result
+
+
+def contrastive_loss(location: Tensor, image: Tensor, logit_scale: Tensor) -> Tensor:
+    """Evaluate CLIP's symmetric loss: each place must find its image and each image its place.
+
+    Parameters
+    ----------
+    location, image : (N, D) tensors
+        Embeddings; row i of both is the same place. They are scaled to unit length here.
+    logit_scale : scalar tensor
+        Logarithm of the inverse temperature, not clamped.
+
+    Returns
+    -------
+    scalar tensor
+        Mean of the two cross-entropies over the N x N similarities (Radford et al.,
+        arXiv 2103.00020, figure 3).
+
+    Examples
+    --------
+    >>> a = torch.eye(4)
+    >>> round(contrastive_loss(a, a, torch.tensor(0.0)).item(), 4)
+    0.7437
+    """
+    location = nn.functional.normalize(location, dim=1)
+    image = nn.functional.normalize(image, dim=1)
+    logits = logit_scale.exp() * (image @ location.t())
+    rivals = (logits.logsumexp(0).mean() + logits.logsumexp(1).mean()) / 2
+    return rivals - logits.diagonal().mean()
+
+
+class SatCLIP(nn.Module):
+    """Location encoder, image side and temperature; built by `SatCLIPConfig.build`."""
+
+    def __init__(self, location: LocationEncoder, image: FeatureHead | ImageCNN) -> None:
+        super().__init__()
+        self.location = location
+        self.image = image
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+
+@dataclass(frozen=True)
+class SatCLIPConfig:
+    """SatCLIP for the training loops (see `wherefrom.models.base.GeoModel`).
+
+    Records are ``lon``, ``lat`` (N,) in degrees and ``image``: (N, F) float32 features for the
+    image side ``"features"`` or (N, C, H, W) uint8 windows for ``"cnn"``.
+
+    Parameters
+    ----------
+    degrees : int
+        Degrees of the spherical harmonics.
+    inputs : int
+        Number F of image features, or of channels C of the windows.
+    image : {"features", "cnn"}
+        Trainable head on frozen features, or a small network trained jointly.
+    hidden : int, default 0
+        Hidden units of the head on features; 0 for a linear head.
+    width, depth, out, dropout
+        Of the `LocationEncoder`.
+
+    Examples
+    --------
+    >>> model = SatCLIPConfig(degrees=10, inputs=73)
+    >>> model.name
+    'satclip-L10'
+    >>> module = model.build(torch.Generator().manual_seed(0))
+    >>> sum(p.numel() for p in module.location.parameters())
+    445696
+    """
+
+    degrees: int
+    inputs: int
+    image: Literal["features", "cnn"] = "features"
+    hidden: int = 0
+    width: int = 512
+    depth: int = 2
+    out: int = 256
+    dropout: float = 0.5
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return f"satclip-L{self.degrees}"
+
+    def spec(self) -> dict[str, Any]:
+        """Give the configuration as plain values."""
+        return {"model": "satclip", **asdict(self)}
+
+    def build(self, generator: torch.Generator) -> SatCLIP:
+        """Make the module; its location encoder starts alike whatever the image side is."""
+        location = LocationEncoder(
+            self.degrees,
+            self.width,
+            self.depth,
+            self.out,
+            dropout=self.dropout,
+            generator=generator,
+        )
+        if self.image == "cnn":
+            return SatCLIP(location, ImageCNN(self.inputs, self.out, generator))
+        return SatCLIP(location, FeatureHead(self.inputs, self.hidden, self.out, generator))
+
+    def calibrate(self, module: SatCLIP, records: Records) -> None:
+        """Scale the image features by the records of the pool."""
+        if isinstance(module.image, FeatureHead):
+            module.image.calibrate(records["image"])
+
+    def prepare(self, records: Records, device: torch.device) -> Batch:
+        """Move the records to the device and evaluate the harmonics once, if they fit."""
+        if records["image"].shape[1] != self.inputs:
             raise WherefromError(
-                f"{path} was trained with {name} = {settings[name]!r}; only {known!r} is supported"
+                f"the images have {records['image'].shape[1]} features or channels, the model "
+                f"expects {self.inputs}: give it inputs={records['image'].shape[1]}"
             )
-    # The network is stored twice (model.nnet and model.location.nnet share their storage).
-    found = {key[key.index("nnet.") + 5 :]: value for key, value in state.items() if "nnet." in key}
-    depth = sum(key.startswith("layers.") and key.endswith(".weight") for key in found)
-    names = [f"layers.{i}" for i in range(depth)] + ["last_layer"]
-    layers = []
-    for name in names:
-        if f"{name}.weight" not in found or f"{name}.bias" not in found:
-            raise WherefromError(f"{path} lacks the tensor nnet.{name}: give {want}")
-        layers.append((found[f"{name}.weight"], found[f"{name}.bias"]))
-    width = layers[0][0].shape[-1]
-    fits = depth > 0 and math.isqrt(width) ** 2 == width
-    for i, (weight, bias) in enumerate(layers):
-        fits &= weight.ndim == 2 and weight.shape[1] == width and bias.shape == weight.shape[:1]
-        if not fits:
-            raise WherefromError(
-                f"{path}: nnet.{names[i]} has shapes {tuple(weight.shape)}, {tuple(bias.shape)}, "
-                "which no network of sines on spherical harmonics has"
-            )
-        width = weight.shape[0]
-    return layers
+        lon, lat = (torch.from_numpy(records[k]).to(device) for k in ("lon", "lat"))
+        image = torch.from_numpy(records["image"]).to(device)
+        if len(lon) * self.degrees**2 * 4 > _KEEP_BYTES:
+            return {"lon": lon, "lat": lat, "image": image}
+        harmonics = SphericalHarmonics(self.degrees)(lon, lat, torch.float32)
+        return {"harmonics": harmonics, "image": image}
+
+    def collate(self, prepared: Batch, rows: Tensor) -> Batch:
+        """Gather the rows of a batch."""
+        return {name: values.index_select(0, rows) for name, values in prepared.items()}
+
+    def loss(self, module: SatCLIP, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Evaluate the contrastive loss; a place that occurs twice in a batch rivals itself."""
+        location = self._locate(module, batch, generator)
+        return contrastive_loss(location, module.image(batch["image"]), module.logit_scale)
+
+    def encode(self, module: SatCLIP, batch: Batch) -> Tensor:
+        """Embed places."""
+        return self._locate(module, batch, None)
+
+    def _locate(self, module: SatCLIP, batch: Batch, generator: torch.Generator | None) -> Tensor:
+        if "harmonics" in batch:
+            return module.location.from_harmonics(batch["harmonics"], generator)
+        result: Tensor = module.location(batch["lon"], batch["lat"], generator)
+        return result
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Decay matrices only, as the official code: no bias, no temperature, no norm."""
+        return parameter.ndim >= 2 and not any(
+            part in name for part in ("bn", "ln", "bias", "logit_scale")
+        )
