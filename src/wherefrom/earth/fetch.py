@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
+from rich.progress import Progress, TaskID
+
 from wherefrom.earth.catalog import DataFile, Source, source
-from wherefrom.earth.transfer import BrokenDownloadError, UnreachableError, transfer
+from wherefrom.earth.transfer import BrokenDownloadError, Meter, UnreachableError, transfer
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, disk_errors, sha256_of
 from wherefrom.keys import key_of
@@ -128,13 +130,13 @@ def fetch(names: Iterable[str]) -> dict[str, str]:
     missing = [item for item in map(source, names) if _look(item)[0] is None]
     problems: dict[str, str] = {}
     with progress() as bar:
-        task = bar.add_task(
-            "fetching (MB)", total=max(1, round(sum(s.size for s in missing) / _MB))
-        )
+        task = bar.add_task("", total=0)
+        meter = _Megabytes(bar, task, sum(item.size for item in missing))
         for item in missing:
             bar.update(task, description=f"fetching {item.name} (MB)")
+            meter.start(item)
             try:
-                _fetch_twice(item, lambda n: bar.advance(task, n / _MB))
+                _fetch_twice(item, meter)
             except (BrokenDownloadError, UnreachableError) as err:
                 problems[item.name] = (
                     f"{item.name} could not be fetched: {err}; {_how_to_place(item)}"
@@ -142,30 +144,52 @@ def fetch(names: Iterable[str]) -> dict[str, str]:
     return problems
 
 
-def _fetch_twice(wanted: Source, tick: Callable[[int], None]) -> None:
+class _Megabytes:
+    """Progress over several sources; the sizes that the catalog lacks come from the server."""
+
+    def __init__(self, bar: Progress, task: TaskID, total: int) -> None:
+        self._bar, self._task, self._total, self._size = bar, task, total, 0
+        self._show()
+
+    def start(self, item: Source) -> None:
+        self._size = item.size
+
+    def expect(self, total: int) -> None:
+        self._total += total - self._size
+        self._size = total
+        self._show()
+
+    def advance(self, count: int) -> None:
+        self._bar.advance(self._task, count / _MB)
+
+    def _show(self) -> None:
+        self._bar.update(self._task, total=round(self._total / _MB))
+
+
+def _fetch_twice(wanted: Source, meter: Meter) -> None:
     """Fetch into the cache; a broken download is fetched once more, then refused."""
     if wanted.kind == "own" or not wanted.reader:
-        raise UnreachableError("this version does not fetch it")
+        raise UnreachableError("wherefrom does not fetch it")
     cache = cache_folder()
     try:
-        _fetch_once(wanted, cache, tick)
+        _fetch_once(wanted, cache, meter)
     except BrokenDownloadError as err:
         console.print(f"broken download: {err}; fetching it once more", markup=False)
         try:
-            _fetch_once(wanted, cache, tick)
+            _fetch_once(wanted, cache, meter)
         except BrokenDownloadError as again:
             raise BrokenDownloadError(
                 f"it arrived broken twice, so it is refused: {again}"
             ) from again
 
 
-def _fetch_once(wanted: Source, cache: Path, tick: Callable[[int], None]) -> None:
+def _fetch_once(wanted: Source, cache: Path, meter: Meter) -> None:
     with disk_errors(cache):
         folder = cache / wanted.name
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the rename is atomic; several processes may do this at once.
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
-            transfer(wanted, Path(work), tick)
+            transfer(wanted, Path(work), meter)
             sums = {file.name: sha256_of(Path(work) / file.name) for file in wanted.files}
             for file in wanted.files:
                 (Path(work) / file.name).replace(folder / file.name)

@@ -27,6 +27,7 @@ import shapely
 from numpy.typing import NDArray
 
 from wherefrom.earth.fetch import digest_of, path_of
+from wherefrom.earth.kept import polygon_index
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.errors import WherefromError
 
@@ -162,13 +163,14 @@ def _indexed_pieces(path: Path, digest: str, split: bool) -> tuple[_Pieces, Poly
     pieces = _pieces(path)
     if split:
         pieces = _with_split_russia(pieces)
-    return pieces, PolygonIndex(pieces.shape)
+    name = "countries-split" if split else "countries"
+    return pieces, polygon_index(name, pieces.shape, digest)
 
 
 @lru_cache(maxsize=1)
 def _ecoregions(path: Path, digest: str) -> tuple[PolygonIndex, dict[str, Any]]:
     shapes, columns = _read(path, ("ECO_NAME", "BIOME_NUM", "BIOME_NAME"))
-    return PolygonIndex(list(shapes)), columns
+    return polygon_index("ecoregions", list(shapes), digest), columns
 
 
 def _pieces(path: Path) -> _Pieces:

