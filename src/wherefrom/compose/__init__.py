@@ -9,7 +9,7 @@ from wherefrom.compose.allocate import Allocation, allocate
 from wherefrom.compose.base import DesignSampler, Sampler
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
-from wherefrom.compose.parse import SAMPLERS, sampler
+from wherefrom.compose.parse import SAMPLERS, sampler, spec_text
 from wherefrom.pool import Pool
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "allocate",
     "draw",
     "sampler",
+    "spec_text",
 ]
 
 

@@ -167,6 +167,6 @@ def _lack(
     if len(sizes) > 1:
         policies = "short=cap, short=redistribute or short=repeat"
     return WherefromError(
-        f"too few places in {len(lacking)} of {len(sizes)} strata: {', '.join(shown)}; use a larger "
-        f"pool, a smaller n, or {policies}"
+        f"too few places in {len(lacking)} of {len(sizes)} strata: {', '.join(shown)}; use a "
+        f"larger pool, a smaller n, or {policies}"
     )

@@ -74,7 +74,7 @@ class Composition:
         """Write the composition as Parquet; the same composition gives the same bytes.
 
         Columns are ``id``, ``multiplicity`` and ``inclusion_probability``; the provenance is JSON
-        in the schema's metadata. The card is written by `wherefrom.compose.write_card`.
+        in the schema's metadata. The card is written by `wherefrom.compose.card.write_card`.
 
         Raises
         ------

@@ -13,7 +13,7 @@ from wherefrom.compose.plain import Ids, NoPretraining, Only, Uniform
 from wherefrom.compose.stratified import Stratified, UniformArea
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["SAMPLERS", "sampler"]
+__all__ = ["SAMPLERS", "sampler", "spec_text"]
 
 #: Name -> classes that share it, told apart by the first field.
 SAMPLERS: dict[str, tuple[type[SamplerModel], ...]] = {
@@ -77,6 +77,24 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     return made
 
 
+def spec_text(spec: dict[str, Any]) -> str:
+    """Write a sampler's spec as the text that makes it.
+
+    Examples
+    --------
+    >>> spec_text({"name": "stratified", "layer": "biome", "weights": {"a": 2.0, "b": 1.0}})
+    'stratified:layer=biome,weights=a:2.0;b:1.0'
+    """
+
+    def value(given: Any) -> str:
+        if isinstance(given, dict):
+            return ";".join(f"{label}:{weight}" for label, weight in given.items())
+        return str(given)
+
+    flags = ",".join(f"{flag}={value(v)}" for flag, v in spec.items() if flag != "name")
+    return f"{spec['name']}:{flags}" if flags else str(spec["name"])
+
+
 def _split(text: str) -> dict[str, Any]:
     name, _, flags = text.strip().partition(":")
     given: dict[str, Any] = {"name": name.strip()}
@@ -113,7 +131,8 @@ def _only_value(kind: type[SamplerModel], field: str) -> str:
 
 
 def _translated(name: str, kind: type[SamplerModel], err: ValidationError) -> WherefromError:
-    first = err.errors()[0]
+    # A misspelt flag is the cause, the flag that is missing then only its consequence.
+    first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
     flag = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         fields = list(kind.model_fields)

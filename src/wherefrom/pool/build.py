@@ -10,10 +10,11 @@ from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.progress import progress
 
-__all__ = ["ANTARCTIC_LAT", "land_places"]
+__all__ = ["land_places"]
 
-#: The Antarctic Treaty's limit, degrees. No land south of it belongs to another continent.
-ANTARCTIC_LAT = -60.0
+# All of Antarctica's land lies south of 50 degrees S (Bouvet Island at 54 S is its outlier), so the
+# continent is looked up there only.
+SOUTH = -50.0
 
 # Fixed, because it decides which random numbers make which place.
 CHUNK = 65536
@@ -31,7 +32,7 @@ def land_places(
     seed : int
         The same seed gives the same places, and a longer list starts with the shorter.
     antarctica : bool
-        Whether land south of 60 degrees S counts.
+        Whether places of the continent Antarctica count.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def land_places(
     """
     if places < 1:
         raise WherefromError(f"--places must be at least 1, not {places:,}")
-    land = earth.layer("land")
+    land, continent = earth.layer("land"), earth.layer("continent")
     rng = keys.generator("pool", seed)
     kept: list[NDArray[np.float64]] = []
     found = 0
@@ -59,10 +60,10 @@ def land_places(
         task = bar.add_task("places on land", total=places)
         while found < places:
             lon, lat = uniform_on_sphere(CHUNK, rng)
-            if not antarctica:
-                north = lat >= ANTARCTIC_LAT
-                lon, lat = lon[north], lat[north]
             on_land = land.codes(lon, lat) >= 0
+            if not antarctica:
+                south = np.flatnonzero(on_land & (lat < SOUTH))
+                on_land[south] = continent(lon[south], lat[south]) != "Antarctica"
             kept.append(np.stack([lon[on_land], lat[on_land]]))
             found += int(on_land.sum())
             bar.update(task, completed=min(found, places))

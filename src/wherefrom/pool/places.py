@@ -66,7 +66,7 @@ class Pool:
         seed : int
             The same seed gives the same places, and a larger pool starts with the smaller.
         antarctica : bool
-            Whether land south of 60 degrees S counts; by default it does not.
+            Whether places of the continent Antarctica count; by default they do not.
 
         Returns
         -------
@@ -209,6 +209,7 @@ class Pool:
                 self._codes[name] = _column_codes(self.table.column(name), name)
             elif name in earth.CATEGORICAL:
                 layer = earth.layer(name)
+                assert isinstance(layer, earth.Layer)
                 self._codes[name] = layer.codes(self.lon, self.lat), layer.labels
             elif name in earth.VALUES:
                 raise WherefromError(

@@ -1,0 +1,219 @@
+"""The card beside a composition: what was planned, what was realised, and where it lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wherefrom import files
+from wherefrom.compose.composition import Composition
+from wherefrom.compose.parse import spec_text
+from wherefrom.earth.maps import draw_places, world_axes
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool
+
+__all__ = ["card", "card_figure", "write_card"]
+
+OURS, POOL, SHORT = "#1f5a96", "#b9bec4", "#b3261e"
+STRATA_SHOWN = 16
+
+
+def card(composition: Composition, pool: Pool) -> dict[str, Any]:
+    """Describe a composition: its provenance, and its share of each continent beside the pool's.
+
+    Parameters
+    ----------
+    composition : Composition
+    pool : Pool
+        That it was drawn from.
+
+    Returns
+    -------
+    dict
+        Plain values. If the continents cannot be had, ``continents_missing`` says why.
+
+    Raises
+    ------
+    WherefromError
+        If the composition is of another pool.
+    """
+    described: dict[str, Any] = {
+        "key": composition.key,
+        "spec": spec_text(composition.provenance["sampler"]),
+        **composition.provenance,
+    }
+    rows = _rows(composition, pool)
+    try:
+        codes, labels = pool.codes("continent")
+    except WherefromError as err:
+        return {**described, "continents": [], "continents_missing": str(err)}
+    here = np.bincount(codes + 1, minlength=len(labels) + 1)
+    drawn = np.bincount(codes[rows] + 1, composition.multiplicity, minlength=len(labels) + 1)
+    described["continents"] = [
+        {
+            "label": label,
+            "pool": int(here[i]),
+            "drawn": int(drawn[i]),
+            "pool_share": round(float(here[i] / len(pool)), 6),
+            "drawn_share": round(float(drawn[i] / max(composition.size, 1)), 6),
+        }
+        for i, label in enumerate(("none", *labels))
+        if here[i]
+    ]
+    return described
+
+
+def write_card(composition: Composition, pool: Pool, path: Path | str) -> list[str]:
+    """Write ``NAME.card.json`` and ``NAME.card.png`` beside a composition's file.
+
+    Parameters
+    ----------
+    composition : Composition
+    pool : Pool
+        That it was drawn from.
+    path : Path or str
+        The composition's own file.
+
+    Returns
+    -------
+    list of str
+        What the card had to leave out and why; normally empty.
+
+    Raises
+    ------
+    WherefromError
+        If the composition is of another pool, or the disk is full.
+    """
+    path = Path(path)
+    described = card(composition, pool)
+    figure = card_figure(composition, pool, described)
+    with files.atomic(path.with_suffix(".card.json")) as tmp:
+        tmp.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    with files.atomic(path.with_suffix(".card.png")) as tmp:
+        figure.savefig(tmp, dpi=150)
+    missing = described.get("continents_missing")
+    return [f"the card has no continents and no land: {missing}"] if missing else []
+
+
+def card_figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> Figure:
+    """Draw the card: a world map of the places above bars of their shares beside the pool's.
+
+    Parameters
+    ----------
+    composition : Composition
+    pool : Pool
+    described : dict
+        Of `card`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    strata = described.get("strata") or []
+    named = len(strata) > 1
+    bars = max(len(described["continents"]), min(len(strata), STRATA_SHOWN + 1) if named else 0, 4)
+    low = 0.65 + 0.21 * bars
+    figure = Figure(figsize=(10, 5.3 + low), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=[5.3, low])
+    above, below = parts
+    world = above.add_subplot()
+    world_axes(world, land="continents_missing" not in described)
+    rows = _rows(composition, pool)
+    if len(rows):
+        draw_places(world, pool.lon[rows], pool.lat[rows], color=OURS)
+    else:
+        world.text(0, 0, "no places: zero pre-training", ha="center", size=13, color=OURS)
+    above.suptitle(_title(described), x=0.02, ha="left", size=13, weight="bold")
+    above.supxlabel(_subtitle(described), x=0.02, ha="left", size=9, color="#444444")
+    axes = below.subplots(1, 2 if named else 1, squeeze=False, width_ratios=[2, 3][: 1 + named])[0]
+    size = max(composition.size, 1)
+    if described["continents"]:
+        names = [c["label"] for c in described["continents"]]
+        shares = [(c["drawn_share"], c["pool_share"]) for c in described["continents"]]
+        notes = [f"{c['drawn']:,}" for c in described["continents"]]
+        _bars(axes[0], "share per continent", names, shares, notes, [False] * len(names))
+    else:
+        axes[0].set_axis_off()
+    if named:
+        by_size = sorted(strata, key=lambda s: -s["pool"])[:STRATA_SHOWN]
+        names = [_cut(s["label"]) for s in by_size]
+        shares = [(s["drawn"] / size, s["pool"] / len(pool)) for s in by_size]
+        lack = [s["pool"] < s["asked"] for s in by_size]
+        notes = [
+            f"{s['drawn']:,}" + (f" (asked {s['asked']:,.0f}, has {s['pool']:,})" if few else "")
+            for s, few in zip(by_size, lack, strict=True)
+        ]
+        hidden = len(strata) - len(by_size)
+        more = f" (the {STRATA_SHOWN} largest; {hidden} more in the JSON)" if hidden else ""
+        _bars(axes[1], f"share per stratum{more}", names, shares, notes, lack)
+    axes[-1].legend(frameon=False, fontsize=8, ncol=2, loc="lower right", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _rows(composition: Composition, pool: Pool) -> Any:
+    if composition.provenance["pool"]["key"] != pool.key:
+        raise WherefromError(
+            f"the composition was drawn from pool {composition.provenance['pool']['key']}, not "
+            f"from pool {pool.key}: name the pool that it was drawn from"
+        )
+    return pool.take(composition.ids)
+
+
+def _bars(
+    ax: Axes,
+    title: str,
+    names: list[str],
+    shares: list[tuple[float, float]],
+    notes: list[str],
+    lack: list[bool],
+) -> None:
+    at = np.arange(len(names))
+    ours, pool = np.array(shares).T
+    ax.barh(at - 0.19, ours * 100, 0.38, color=OURS, label="composition")
+    ax.barh(at + 0.19, pool * 100, 0.38, color=POOL, label="pool")
+    for y, (share, note, few) in enumerate(zip(ours, notes, lack, strict=True)):
+        ax.annotate(
+            note,
+            (share * 100, y - 0.19),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            size=7,
+            color=SHORT if few else OURS,
+        )
+    ax.set_yticks(at, names, size=8)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_xlim(0, max(ours.max(), pool.max()) * 128 + 0.1)
+    ax.set_xlabel("%", size=8)
+    ax.tick_params(axis="x", labelsize=8)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.set_title(title, loc="left", size=9, weight="bold")
+
+
+def _title(described: dict[str, Any]) -> str:
+    return _cut(described["spec"], 90)
+
+
+def _subtitle(described: dict[str, Any]) -> str:
+    pool = described["pool"]
+    places = f"{described['size']:,} places"
+    if described["n"] not in (None, described["size"]):
+        places = f"{described['size']:,} of {described['n']:,} places"
+    if described["distinct"] != described["size"]:
+        places += f" ({described['distinct']:,} distinct)"
+    origin = f": {pool['origin']}" if pool["origin"] else ""
+    seed = "" if described["seed"] is None else f", seed {described['seed']}"
+    return (
+        f"{places}{seed}, key {described['key']}   |   "
+        f"pool {pool['key']}, {pool['places']:,} places{origin}"
+    )
+
+
+def _cut(text: str, limit: int = 46) -> str:
+    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."

@@ -1,0 +1,165 @@
+"""World maps in an equal-area projection, for cards and reports."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from numpy.typing import ArrayLike, NDArray
+
+from wherefrom.earth.fetch import path_of
+
+__all__ = ["draw_places", "project", "world_axes"]
+
+# Coefficients of the Equal Earth projection: B. Savric, T. Patterson, B. Jenny, The Equal Earth
+# map projection, Int. J. Geogr. Inf. Sci. 33 (2019) 454-465, equation 9.
+A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
+
+SEA, LAND, EDGE, GRID = "#f4f6f8", "#dcdcd6", "#9aa0a6", "#e3e6e9"
+
+#: More places than these are drawn as a density, since dots would cover each other.
+DOTS = 25_000
+
+
+def project(lon: ArrayLike, lat: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Project places to the Equal Earth map.
+
+    Parameters
+    ----------
+    lon, lat : array_like of float, shape (...)
+        Degrees, longitude in [-180, 180].
+
+    Returns
+    -------
+    x, y : ndarray of float64, shape (...)
+        In units of the Earth's radius; areas are kept.
+
+    Examples
+    --------
+    >>> x, y = project([0.0, 180.0], [90.0, 0.0])
+    >>> x.round(3).tolist(), y.round(3).tolist()
+    ([0.0, 2.707], [1.317, 0.0])
+    """
+    lam, phi = np.radians(np.asarray(lon, float)), np.radians(np.asarray(lat, float))
+    theta = np.arcsin(np.sqrt(3) / 2 * np.sin(phi))
+    t2 = theta**2
+    t6 = t2**3
+    slope = A1 + 3 * A2 * t2 + t6 * (7 * A3 + 9 * A4 * t2)
+    x = 2 * np.sqrt(3) / 3 * lam * np.cos(theta) / slope
+    y = theta * (A1 + A2 * t2 + t6 * (A3 + A4 * t2))
+    return x, y
+
+
+def world_axes(ax: Axes, *, land: bool = True) -> Axes:
+    """Turn axes into an empty world map: sea, land, outline, and lines every 30 degrees.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Of any figure; no pyplot state is touched.
+    land : bool
+        Whether to draw Natural Earth's land, which may need a download.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes, to be drawn on with coordinates of `project`.
+
+    Raises
+    ------
+    WherefromError
+        If the land polygons cannot be had.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> ax = world_axes(Figure().add_subplot())
+    """
+    ring = np.linspace(-90, 90, 181)
+    x, y = project(np.r_[np.full(181, -180.0), np.full(181, 180.0)], np.r_[ring, ring[::-1]])
+    ax.fill(x, y, facecolor=SEA, edgecolor="none", zorder=0)
+    for meridian in range(-150, 180, 30):
+        ax.plot(*project(np.full(181, meridian), ring), color=GRID, lw=0.4, zorder=0.5)
+    for parallel in range(-60, 90, 30):
+        ax.plot(*project([-180, 180], [parallel] * 2), color=GRID, lw=0.4, zorder=0.5)
+    if land:
+        rings = _land_rings(path_of("natural-earth-countries"))
+        # Edges in the same colour close the hairlines between neighbouring countries.
+        ax.add_collection(
+            PolyCollection(rings, facecolor=LAND, edgecolor=LAND, linewidth=0.3, zorder=1)
+        )
+    ax.fill(x, y, facecolor="none", edgecolor=EDGE, lw=0.8, zorder=4)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    ax.set_xlim(x.min() * 1.01, x.max() * 1.01)
+    ax.set_ylim(y.min() * 1.01, y.max() * 1.01)
+    return ax
+
+
+def draw_places(
+    ax: Axes, lon: ArrayLike, lat: ArrayLike, *, color: str = "#1f5a96", size: float = 2.0
+) -> Any:
+    """Draw places on a world map: as dots, or as a density where there are many.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Made by `world_axes`.
+    lon, lat : array_like of float, shape (N,)
+        Degrees. Up to 25,000 places are dots; more are counted in equal-area squares and shaded
+        on a logarithmic scale.
+    color : str
+        Of the dots, or of the densest square.
+    size : float
+        Area of a dot, points squared.
+
+    Returns
+    -------
+    matplotlib artist
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> dots = draw_places(world_axes(Figure().add_subplot()), [10.0, 20.0], [0.0, 50.0])
+    """
+    x, y = project(lon, lat)
+    if x.size <= DOTS:
+        return ax.scatter(x, y, s=size, c=color, alpha=0.6, linewidths=0, zorder=3)
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    columns = 560
+    rows = round(columns * (high - low) / (right - left))
+    counts, _, _ = np.histogram2d(y, x, bins=(rows, columns), range=((low, high), (left, right)))
+    shades = LinearSegmentedColormap.from_list("places", ((0.0, _pale(color)), (1.0, color)))
+    return ax.imshow(
+        np.ma.masked_equal(counts, 0),
+        origin="lower",
+        extent=(left, right, low, high),
+        cmap=shades,
+        norm=LogNorm(1, max(float(counts.max()), 2.0)),
+        interpolation="nearest",
+        zorder=3,
+    )
+
+
+def _pale(color: str) -> tuple[float, float, float]:
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return 0.7 + 0.3 * red, 0.7 + 0.3 * green, 0.7 + 0.3 * blue
+
+
+@lru_cache(maxsize=1)
+def _land_rings(path: Path) -> tuple[NDArray[np.float64], ...]:
+    """Read the outlines of all land, simplified to what a page shows, and project them."""
+    address = f"/vsizip/{path}" if path.suffix == ".zip" else str(path)
+    shapes = shapely.from_wkb(pyogrio.raw.read(address, columns=[])[2])
+    parts = shapely.get_parts(shapely.simplify(shapes, 0.08, preserve_topology=False))
+    # Below some 10 km across an island would be less than a pixel.
+    rings = shapely.get_exterior_ring(parts[shapely.area(parts) > 0.01])
+    outlines = [shapely.get_coordinates(ring) for ring in rings]
+    return tuple(np.stack(project(xy[:, 0], xy[:, 1]), axis=1) for xy in outlines)
