@@ -2,7 +2,7 @@
 
 from wherefrom.earth.catalog import Source, source, sources
 from wherefrom.earth.cities import Cities, cities
-from wherefrom.earth.fetch import fetch, path_of
+from wherefrom.earth.fetch import path_of
 from wherefrom.earth.layers import CATEGORICAL, VALUES, Layer, ValueLayer, available, layer
 from wherefrom.earth.polygons import CONTINENTS
 
@@ -16,7 +16,6 @@ __all__ = [
     "ValueLayer",
     "available",
     "cities",
-    "fetch",
     "layer",
     "path_of",
     "source",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -96,14 +97,14 @@ def _installer(work: Path) -> tuple[list[str], bool]:
     if importlib.util.find_spec("pip"):
         options = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--retries", "2"]
         return [sys.executable, "-m", "pip", "download", *options, "--dest", str(work)], False
-    uv = shutil.which("uv")
-    start = [uv] if uv else [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else None
-    if start is None:
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    uv = shutil.which("uv", path=os.pathsep.join(places))
+    if uv is None:
         raise UnreachableError(
             "neither pip nor uv is there to fetch it: run `python -m ensurepip`, or install uv"
         )
     options = ["--quiet", "--no-cache", "--python", sys.executable, "--target", str(work / "site")]
-    return [*start, "pip", "install", *options], True
+    return [uv, "pip", "install", *options], True
 
 
 def _explain(source: Source, output: str) -> None:
@@ -114,6 +115,10 @@ def _explain(source: Source, output: str) -> None:
         raise BrokenDownloadError(
             f"{source.where_from}: expected sha256 {source.download_sha256}, "
             f"found {found.group(1) if found else 'another'}"
+        )
+    if re.search(r"no matching distribution|no solution found|not found in the", output, re.I):
+        raise UnreachableError(
+            f"the installer finds no {source.where_from}: no network, or an index without it"
         )
     if "No space left" in output:
         raise UnreachableError("the disk is full: free some space and run the same command again")
