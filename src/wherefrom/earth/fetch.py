@@ -71,7 +71,7 @@ def path_of(name: str, *, download: bool = True) -> Path:
     if not download:
         raise WherefromError(fault or f"{name} is not on this machine: {_how_to_place(wanted)}")
     if fault:
-        console.print(f"{fault}; fetching it again", markup=False)
+        console.print(f"{fault}; fetching it again", markup=False, soft_wrap=True)
     problem = fetch([name]).get(name)
     if problem:
         raise WherefromError(problem)
@@ -174,7 +174,9 @@ def _fetch_twice(wanted: Source, meter: Meter) -> None:
     try:
         _fetch_once(wanted, cache, meter)
     except BrokenDownloadError as err:
-        console.print(f"broken download: {err}; fetching it once more", markup=False)
+        console.print(
+            f"broken download: {err}; fetching it once more", markup=False, soft_wrap=True
+        )
         try:
             _fetch_once(wanted, cache, meter)
         except BrokenDownloadError as again:

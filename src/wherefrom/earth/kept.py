@@ -52,7 +52,11 @@ def polygon_index(name: str, shapes: Sequence[Any], digest: str) -> PolygonIndex
         with kept.open("rb") as stream:
             index: PolygonIndex = pickle.load(stream)
         return index
-    console.print(f"indexing {name}: {vertices / 1e6:.1f} million vertices, once", markup=False)
+    console.print(
+        f"indexing {name}: {vertices / 1e6:.1f} million vertices, once",
+        markup=False,
+        soft_wrap=True,
+    )
     index = PolygonIndex(shapes)
     with atomic(kept) as tmp, tmp.open("wb") as stream:
         pickle.dump(index, stream, protocol=5)

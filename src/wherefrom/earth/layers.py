@@ -3,7 +3,7 @@
 Each is opened by :func:`layer`. What every one of them states, and where its source sets limits:
 
 ================  =========================================================================
-land              inside any Natural Earth 1:10m country; Antarctica counts, lakes do not part it
+land              inside any Natural Earth 1:10m country; Antarctica and lakes count
 continent         Natural Earth's CONTINENT, mended as :mod:`wherefrom.earth.polygons` says
 country           Natural Earth's ADMIN, the unabbreviated English name
 land_cover        MODIS IGBP class 2019; "Water Bodies" is a label; south of 89 S the source
@@ -11,7 +11,8 @@ land_cover        MODIS IGBP class 2019; "Water Bodies" is a label; south of 89 
 forest            IGBP classes 1 to 5, plantations included
 climate_zone      Koeppen-Geiger zone, 31 of them (the source tells As from Aw)
 biome, ecoregion  RESOLVE 2017; the ecoregion "Rock and Ice" has no biome
-elevation         m, steps of 28 m, mean of 1/12 degree; NaN on sea and south of about 87 S
+elevation         m, steps of 28 m, pixels of 1/12 degree; NaN on sea and beyond 85 degrees;
+                  the bedrock, not the surface, below the ice of Greenland
 temperature       monthly mean at 2 m, degC, ERA5 2000-2025, nearest node of 0.25 degrees
 precipitation     monthly sum, mm, the same
 city_distance     km to the nearest city with at least `min_population` inhabitants
@@ -37,7 +38,7 @@ from wherefrom.earth.rasters import Grid, read_grid
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import key_of
 
-__all__ = ["CATEGORICAL", "VALUES", "Layer", "ValueLayer", "available", "layer"]
+__all__ = ["CATEGORICAL", "VALUES", "Layer", "ValueLayer", "available", "layer", "layer_key"]
 
 Degrees: TypeAlias = NDArray[np.float64]
 CategoricalName: TypeAlias = Literal[
@@ -287,12 +288,31 @@ def layer(name: str | Layer | ValueLayer, **options: Any) -> Layer | ValueLayer:
         if option not in defaults:
             raise unknown(f"option of layer {name}", option, defaults or ("none",))
     settled = defaults | options
-    path_of(origin)
-    key = key_of({"layer": name, "options": settled, "source": digest_of(origin)})
+    key = layer_key(name, **options)
     if name in _VALUES:
         return ValueLayer(name, _VALUES[name][3], (source(origin),), key, opener(**settled))
     labels, lookup = opener(**settled)
     return Layer(name, labels, (source(origin),), key, lookup)
+
+
+def layer_key(name: str, **options: Any) -> str:
+    """Return the key of a layer without opening it; its data are fetched if they are absent.
+
+    Raises
+    ------
+    WherefromError
+        As `layer`, but options are not checked.
+
+    Examples
+    --------
+    >>> layer_key("land") == layer("land").key
+    True
+    """
+    if name not in _CATEGORICAL and name not in _VALUES:
+        raise unknown("layer", name, (*CATEGORICAL, *VALUES))
+    origin, _, defaults = (_CATEGORICAL.get(name) or _VALUES[name])[:3]
+    path_of(origin)
+    return key_of({"layer": name, "options": defaults | options, "source": digest_of(origin)})
 
 
 def available(name: str) -> bool:

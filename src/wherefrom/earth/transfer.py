@@ -109,12 +109,17 @@ def _installer(work: Path) -> tuple[list[str], bool]:
 
 def _explain(source: Source, output: str) -> None:
     """Raise the error that an installer's output amounts to."""
-    if re.search(r"do not match the hashes|hash mismatch", output, re.IGNORECASE):
+    differs = re.search(r"do not match the hashes|hash mismatch", output, re.IGNORECASE)
+    # uv unpacks while it fetches, so a truncated wheel is no archive before it has a checksum.
+    cut = re.search(
+        r"failed to extract|error decoding|incompleteread|broken:", output, re.IGNORECASE
+    )
+    if differs or cut:
         # pip says "Got <hash>", uv says "Computed: sha256:<hash>".
         found = re.search(r"(?:Got\s+|Computed:\s+sha256:)([0-9a-f]{64})", output)
         raise BrokenDownloadError(
             f"{source.where_from}: expected sha256 {source.download_sha256}, "
-            f"found {found.group(1) if found else 'another'}"
+            f"found {found.group(1) if found else 'a truncated file'}"
         )
     if re.search(r"no matching distribution|no solution found|not found in the", output, re.I):
         raise UnreachableError(
