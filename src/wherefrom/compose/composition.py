@@ -85,7 +85,12 @@ class Composition:
         columns = (pa.array(self.ids), self.multiplicity, self.inclusion_probability)
         table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
         with files.atomic(path) as tmp:
-            pq.write_table(table.replace_schema_metadata(about), tmp, compression="zstd")
+            pq.write_table(
+                table.replace_schema_metadata(about),
+                tmp,
+                compression="zstd",
+                write_page_checksum=True,
+            )
 
     @classmethod
     def read(cls, path: Path | str) -> Composition:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from wherefrom.compose.allocate import Short, allocate
 from wherefrom.compose.base import DesignSampler
 from wherefrom.compose.design import Design
+from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
@@ -141,8 +142,6 @@ class UniformArea(DesignSampler):
 
     def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
         """Make a stratum of each cell that has places."""
-        from wherefrom.earth.cells import EqualAreaCells
-
         cells = EqualAreaCells(max(2, round(math.pi * EARTH_RADIUS_KM / self.cell_km)))
         _, codes, sizes = np.unique(
             cells.cell(pool.lon, pool.lat), return_inverse=True, return_counts=True

@@ -316,7 +316,12 @@ class Pool:
         """
         about = {b"wherefrom": json.dumps({"origin": self.origin, "pool": self.key}).encode()}
         with files.atomic(path) as tmp:
-            pq.write_table(self.table.replace_schema_metadata(about), tmp, compression="zstd")
+            pq.write_table(
+                self.table.replace_schema_metadata(about),
+                tmp,
+                compression="zstd",
+                write_page_checksum=True,
+            )
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:

@@ -157,7 +157,7 @@ def _read_parquet(path: Path) -> pa.Table:
             f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt"
         )
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as err:
         raise WherefromError(
             f"{path} is a torn Parquet file ({_first_line(err)}): copy or write it again"
@@ -250,8 +250,10 @@ def _points(geometry: NDArray[Any], source: str) -> tuple[NDArray[np.float64], N
             f"{source}: {len(other):,} geometries are not points (first in row {other[0]}): use "
             "gdf.representative_point()"
         )
-    # Missing and empty points have NaN coordinates here, and are reported with the others.
-    return shapely.get_x(geometry), shapely.get_y(geometry)
+    # Missing and empty points become NaN, and are reported with the others.
+    there = geometry.copy()
+    there[shapely.is_empty(there)] = None
+    return shapely.get_x(there), shapely.get_y(there)
 
 
 def _need_columns(names: list[str], lon: str, lat: str, source: str) -> None:

@@ -1,0 +1,194 @@
+"""Reading a user's table: every format, and every way in which it can be wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool, examine, read_places
+
+LON, LAT = [10.5, -20.25, 179.0], [1.5, -2.0, 89.0]
+
+
+def geo_metadata(crs: Any = "absent", encoding: str = "WKB") -> dict[bytes, bytes]:
+    column: dict[str, Any] = {"encoding": encoding, "geometry_types": ["Point"]}
+    if crs != "absent":
+        column["crs"] = crs
+    about = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    return {b"geo": json.dumps(about).encode()}
+
+
+def geo_table(crs: Any = "absent", encoding: str = "WKB", shapes: Any = None) -> pa.Table:
+    shapes = shapely.points(LON, LAT) if shapes is None else shapes
+    table = pa.table({"id": [5, 6, 7], "geometry": shapely.to_wkb(shapes)})
+    return table.replace_schema_metadata(geo_metadata(crs, encoding))
+
+
+def test_csv_parquet_and_geoparquet_give_the_same_pool(tmp_path: Path) -> None:
+    lines = [f"{i};{x};{y};crop" for i, x, y in zip((5, 6, 7), LON, LAT, strict=True)]
+    (tmp_path / "a.csv").write_text("id;lon;lat;use\n" + "\n".join(lines) + "\n")
+    pq.write_table(pa.table({"id": [5, 6, 7], "lon": LON, "lat": LAT}), tmp_path / "a.parquet")
+    pq.write_table(geo_table(), tmp_path / "b.parquet")
+    keys = {Pool.read(tmp_path / name).key for name in ("a.csv", "a.parquet", "b.parquet")}
+    assert len(keys) == 1
+    assert Pool.read(tmp_path / "a.csv").table.column_names == ["id", "lon", "lat", "use"]
+
+
+def test_geodataframe_and_pandas_give_the_same_pool() -> None:
+    geopandas = pytest.importorskip("geopandas")
+    points = geopandas.points_from_xy(LON, LAT)
+    frame = geopandas.GeoDataFrame({"id": ["a", "b", "c"]}, geometry=points, crs=4326)
+    plain = frame.drop(columns="geometry").assign(x=LON, y=LAT)
+    assert Pool.from_table(frame).key == Pool.from_table(plain, lon="x", lat="y").key
+    with pytest.raises(WherefromError, match="EPSG:3857"):
+        Pool.from_table(frame.to_crs(3857))
+    with pytest.raises(WherefromError, match="no CRS"):
+        Pool.from_table(frame.set_crs(None, allow_override=True))
+
+
+def test_projected_crs_is_not_taken_for_degrees(tmp_path: Path) -> None:
+    crs = {"type": "ProjectedCRS", "name": "UTM 32N", "id": {"authority": "EPSG", "code": 32632}}
+    pq.write_table(geo_table(crs), tmp_path / "utm.parquet")
+    with pytest.raises(WherefromError, match=r"utm.parquet.*EPSG:32632.*to_crs"):
+        Pool.read(tmp_path / "utm.parquet")
+    bound = {"type": "BoundCRS", "source_crs": {"type": "GeographicCRS", "name": "WGS 84"}}
+    assert len(Pool.from_table(geo_table(bound))) == 3
+
+
+def test_geometry_of_another_kind_is_refused_not_guessed() -> None:
+    with pytest.raises(WherefromError, match="no CRS"):
+        Pool.from_table(geo_table(None))
+    with pytest.raises(WherefromError, match="encoded as 'polygon'"):
+        Pool.from_table(geo_table(encoding="polygon"))
+    boxes = shapely.box(0, 0, [1, 2, 3], 1)
+    with pytest.raises(WherefromError, match=r"3 geometries are not points \(first in row 0\)"):
+        Pool.from_table(geo_table(shapes=boxes))
+    shapes = np.array([shapely.Point(1, 2), None, shapely.Point()], dtype=object)
+    with pytest.raises(WherefromError, match="missing or not finite in 2 of 3 rows: 1, 2"):
+        Pool.from_table(geo_table(shapes=shapes))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.parquet", b"", "is empty"),
+        ("a.parquet", b"lon,lat\n1,2\n", "not a Parquet file"),
+        ("a.parquet", b"PAR1 torn away here", "torn Parquet file"),
+        ("a.csv", b"lon,lat\n", "columns but no rows"),
+        ("a.csv", b"lon,lat\n1,2\n3\n", "not a table of text"),
+        ("a.csv", b"lon,lat\n1,2\n3,north\n", "row 1 holds 'north'"),
+    ],
+)
+def test_broken_file_gives_one_clear_error(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WherefromError, match=message):
+        Pool.read(tmp_path / name)
+
+
+def test_parquet_torn_in_the_middle_is_refused(tmp_path: Path) -> None:
+    whole = tmp_path / "a.parquet"
+    lon = np.linspace(-179, 179, 50_000)
+    Pool.from_table(pa.table({"lon": lon, "lat": lon / 3})).write(whole)
+    content = whole.read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(WherefromError, match=r"cut.parquet is a torn Parquet file"):
+        Pool.read(tmp_path / "cut.parquet")
+    spoilt = bytearray(content)
+    at = len(content) // 2
+    spoilt[at : at + 8] = b"\0" * 8
+    (tmp_path / "spoilt.parquet").write_bytes(spoilt)
+    with pytest.raises(WherefromError, match="torn Parquet file"):
+        Pool.read(tmp_path / "spoilt.parquet")
+
+
+def test_absent_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WherefromError, match="no such file"):
+        Pool.read(tmp_path / "gone.parquet")
+    with pytest.raises(WherefromError, match="is a folder"):
+        Pool.read(tmp_path)
+
+
+def test_likely_columns_are_named_when_lon_is_absent() -> None:
+    table = pa.table({"Longitude": LON, "Latitude": LAT})
+    with pytest.raises(WherefromError, match="give --lon Longitude --lat Latitude"):
+        Pool.from_table(table)
+    with pytest.raises(WherefromError, match="Columns: a, b"):
+        Pool.from_table(pa.table({"a": LON, "b": LAT}))
+    with pytest.raises(WherefromError, match=r"unknown id column of table 'nam': did you mean 'na"):
+        Pool.from_table(pa.table({"lon": LON, "lat": LAT, "name": ["a", "b", "c"]}), id="nam")
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([1, 2, None], "is empty in 1 rows"),
+        ([1.5, 2.0, 3.0], "whole numbers or text"),
+        ([True, False, True], "whole numbers or text"),
+    ],
+)
+def test_ids_of_a_wrong_kind_are_refused(ids: list[Any], message: str) -> None:
+    with pytest.raises(WherefromError, match=message):
+        Pool.from_table(pa.table({"id": ids, "lon": LON, "lat": LAT}))
+
+
+def test_ids_that_pandas_made_real_numbers_are_whole_again() -> None:
+    pool = Pool.from_table(pa.table({"id": [3.0, 1.0, 2.0], "lon": LON, "lat": LAT}))
+    assert pool.ids.dtype == np.int64
+
+
+def test_coordinates_as_text_and_decimals_are_read() -> None:
+    pool = Pool.from_table(pa.table({"lon": [" 1.5", "-2e1", "3"], "lat": ["1", ".5", "-7."]}))
+    assert pool.lon.tolist() == [1.5, -20.0, 3.0]
+    assert pool.lat.tolist() == [1.0, 0.5, -7.0]
+
+
+def test_each_fault_is_found_with_its_rows() -> None:
+    lon = np.array([10.0, np.nan, 50.0, 200.0, 10.0, 3.0])
+    lat = np.array([5.0, 1.0, 140.0, 3.0, 5.0, np.inf])
+    found = {f.name: f for f in examine(np.array([1, 2, 3, 1, 5, 6]), lon, lat)}
+    rows = {name: finding.rows for name, finding in found.items()}
+    assert rows == {
+        "missing": (1, 5),
+        "swapped": (2,),
+        "out-of-range": (3,),
+        "duplicate-id": (3,),
+        "duplicate-place": (4,),
+    }
+    assert "subtract 360" in found["out-of-range"].message
+    assert "row 0" in found["duplicate-id"].message
+    assert [f.name for f in found.values() if not f.error] == ["duplicate-place"]
+
+
+def test_projected_metres_in_plain_columns_are_recognised() -> None:
+    found = examine(np.arange(2), np.array([500_000.0, 1.0]), np.array([4_200_000.0, 2.0]))
+    assert all("projected metres" in finding.message for finding in found)
+
+
+def test_limits_of_the_range_are_valid_places() -> None:
+    lon, lat = np.array([-180.0, 180.0, 0.0, 0.0]), np.array([0.0, 0.0, 90.0, -90.0])
+    assert examine(np.arange(4), lon, lat) == []
+
+
+def test_only_the_first_rows_are_listed_but_all_are_counted() -> None:
+    finding = examine(np.arange(100), np.full(100, np.nan), np.zeros(100))[0]
+    assert finding.count == 100
+    assert finding.rows == (0, 1, 2, 3, 4)
+    assert "100 of 100 rows: 0, 1, 2, 3, 4, ..." in finding.message
+
+
+def test_faulty_file_can_be_examined_without_being_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("lon,lat\n1,2\n,3\n")
+    places = read_places(tmp_path / "a.csv")
+    assert np.isnan(places.lon[1])
+    with pytest.raises(WherefromError, match=r"a.csv: lon or lat is missing"):
+        Pool.of_places(places)
