@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from wherefrom.earth.fetch import find
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.earth.lookup import index as index_module
 from wherefrom.earth.lookup.edges import Edges, checked
@@ -187,18 +188,29 @@ def test_a_whole_map_with_shared_borders_has_no_mismatch(planet: list[Any]) -> N
         check(planet, lon, lat)
 
 
-def resolve(resolve_data: Path) -> NDArray[Any]:
-    _, _, geometry, _ = pyogrio.raw.read(resolve_data / "Ecoregions2017.shp", columns=[])
+def shapes_of(path: Path) -> NDArray[Any]:
+    address = f"/vsizip/{path}" if path.suffix == ".zip" else path
+    _, _, geometry, _ = pyogrio.raw.read(address, columns=[])
     return np.asarray(shapely.from_wkb(geometry))
 
 
 def test_a_million_places_on_the_real_ecoregions_have_no_mismatch(resolve_data: Path) -> None:
-    polygons = resolve(resolve_data)
+    polygons = shapes_of(resolve_data / "Ecoregions2017.shp")
     assert len(polygons) == 847
     index = check(polygons, *uniform_on_sphere(1_000_000, np.random.default_rng(2017)))
     rng = np.random.default_rng(1)
     for lon, lat in (border_points(polygons, rng, 2_000), edge_of_the_map(2_000)):
         np.testing.assert_array_equal(index.query(lon, lat), truth(polygons, lon, lat))
+
+
+def test_detailed_coasts_of_real_countries_have_no_mismatch() -> None:
+    path = find("natural-earth-countries")
+    if path is None:
+        pytest.skip("natural-earth-countries is not on this machine: wherefrom data fetch")
+    polygons = shapes_of(path)
+    rng = np.random.default_rng(10)
+    parts = uniform_on_sphere(50_000, rng), border_points(polygons, rng, 800), edge_of_the_map(500)
+    check(polygons, *np.concatenate(parts, axis=1))
 
 
 def test_the_lowest_of_several_polygons_wins_on_their_common_border() -> None:

@@ -43,7 +43,7 @@ class EqualAreaCells:
     >>> cells.count, round(cells.area_km2)
     (412, 1238024)
     >>> cells.cell([-180.0, 180.0, 13.4], [-90.0, -90.0, 52.5])
-    array([  0,   0, 366])
+    array([  0,   0, 375])
     """
 
     def __init__(self, n_bands: int) -> None:

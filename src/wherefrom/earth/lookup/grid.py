@@ -70,7 +70,8 @@ class Grid:
             4.0 * max(width, height) / cells,
             math.ldexp(scale, -30),
         )
-        size = size if size > 0.0 else 1.0
+        # Below that, products of lengths underflow; shapely shall answer all around there.
+        size = size if size > 1e-100 else 1.0
         return cls(
             x0=west - _MARGIN_X * size,
             y0=south - _MARGIN_Y * size,
