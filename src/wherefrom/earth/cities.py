@@ -6,17 +6,20 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from wherefrom.earth.fetch import cache_folder, digest_of, path_of
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 __all__ = ["SMALLEST", "Cities", "cities", "nearest_city_km"]
 
@@ -73,6 +76,8 @@ def cities(min_population: int) -> Cities:
     >>> large.name[0].item(), large.country[0].item()
     ('Shanghai', 'CN')
     """
+    if isinstance(min_population, bool) or not isinstance(min_population, int):
+        raise WherefromError(f"min_population must be a whole number, not {min_population!r}")
     if min_population < SMALLEST:
         raise WherefromError(
             f"min_population {min_population}: GeoNames' list starts at {SMALLEST} inhabitants"
@@ -92,26 +97,30 @@ def cities(min_population: int) -> Cities:
     )
 
 
-@dataclass(frozen=True)
-class nearest_city_km:  # noqa: N801 (a function with its tree at hand)
-    """Distance to the nearest city: ``nearest_city_km(min_population)(lon, lat)`` in km."""
-
-    min_population: int
+@dataclass(frozen=True, eq=False)
+class _NearestCity:
+    tree: cKDTree
 
     def __call__(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return great-circle distances, float32, shape (N,)."""
-        chords = _tree(self.min_population, digest_of("geonames-cities")).query(
-            unit_vectors(lon, lat)
-        )[0]
+        chords = self.tree.query(unit_vectors(lon, lat))[0]
         km = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chords / 2.0, 1.0))
         rounded: NDArray[np.float32] = km.astype(np.float32)
         return rounded
 
 
-@lru_cache(maxsize=4)
-def _tree(min_population: int, digest: str) -> cKDTree:
+def nearest_city_km(min_population: int) -> _NearestCity:
+    """Return the function ``(lon, lat)`` -> km to the nearest such city, float32, shape (N,).
+
+    Raises
+    ------
+    WherefromError
+        As :func:`cities`.
+    """
+    # Slow to import, and needed for this layer alone.
+    from scipy.spatial import cKDTree
+
     found = cities(min_population)
-    return cKDTree(unit_vectors(found.lon, found.lat))
+    return _NearestCity(cKDTree(unit_vectors(found.lon, found.lat)))
 
 
 @lru_cache(maxsize=1)

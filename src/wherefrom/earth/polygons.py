@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 
@@ -213,6 +212,8 @@ def _read(
     path: Path, columns: tuple[str, ...], encoding: str | None = None
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Read polygons and columns of a shapefile, zipped or not."""
+    import pyogrio  # slow to import: brings pandas where that is installed
+
     address = f"/vsizip/{path}" if path.suffix == ".zip" else str(path)
     try:
         meta, _, shapes, values = pyogrio.raw.read(
