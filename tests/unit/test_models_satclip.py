@@ -125,15 +125,20 @@ def test_dropout_rate_or_scale_is_off() -> None:
     assert (out - torch.sin(30 * z / 0.75))[kept].abs().max() < 1e-4
 
 
-def test_loss_differs_from_two_cross_entropies() -> None:
-    a, b = torch.randn(9, 6, generator=seeded(1)), torch.randn(9, 6, generator=seeded(2))
-    scale = torch.tensor(math.log(1 / 0.07))
+def test_loss_or_its_gradient_differs_from_two_cross_entropies() -> None:
+    a, b = (torch.randn(9, 6, generator=seeded(s)).double().requires_grad_() for s in (1, 2))
+    scale = torch.tensor(math.log(1 / 0.07), dtype=torch.float64, requires_grad=True)
     unit = [v / v.norm(dim=1, keepdim=True) for v in (a, b)]
     logits = scale.exp() * unit[1] @ unit[0].T
     truth = torch.arange(9)
     cross = torch.nn.functional.cross_entropy
     expected = (cross(logits, truth) + cross(logits.T, truth)) / 2
-    assert contrastive_loss(a, b, scale).item() == pytest.approx(expected.item(), abs=1e-5)
+    loss = contrastive_loss(a, b, scale)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-12)
+    ours = torch.autograd.grad(3 * loss, (a, b, scale))
+    theirs = torch.autograd.grad(3 * expected, (a, b, scale))
+    for mine, known in zip(ours, theirs, strict=True):
+        assert (mine - known).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("hidden", [0, 7])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.base import Batch, Records
+from wherefrom.models.contrastive import contrastive_loss
 from wherefrom.models.harmonics import SphericalHarmonics
 from wherefrom.models.official import official_weights
 
@@ -133,13 +134,15 @@ class LocationEncoder(nn.Module):
         for i, layer in enumerate(sines):
             assert isinstance(layer, nn.Linear)
             w0 = self.first_frequency if i == 0 else 1.0
-            z = torch.addmm(layer.bias, x, layer.weight.t(), beta=w0, alpha=w0)
-            if self.training and self.dropout > 0:
-                if generator is None:
-                    raise ValueError("dropout in train mode needs a torch.Generator (or eval())")
+            z = layer(x)
+            if not self.training or self.dropout == 0:
+                z = z * w0
+            elif generator is None:
+                raise ValueError("dropout in train mode needs a torch.Generator (or eval())")
+            else:
                 # `rand` is four times as fast as `bernoulli_` on a CPU.
-                kept = torch.rand(z.shape, generator=generator, device=z.device) >= self.dropout
-                z = z * (kept.to(z.dtype) / (1 - self.dropout))
+                noise = torch.rand(z.shape, dtype=z.dtype, device=z.device, generator=generator)
+                z = z * noise.ge_(self.dropout).mul_(w0 / (1 - self.dropout))
             x = torch.sin(z)
         result: Tensor = last(x)
         return result
@@ -266,35 +269,6 @@ class ImageCNN(nn.Module):
             x = nn.functional.gelu(convolution(x))
         result: Tensor = self.last(x.mean(dim=(2, 3)))
         return result
-
-
-def contrastive_loss(location: Tensor, image: Tensor, logit_scale: Tensor) -> Tensor:
-    """Evaluate CLIP's symmetric loss: each place must find its image and each image its place.
-
-    Parameters
-    ----------
-    location, image : (N, D) tensors
-        Embeddings; row i of both is the same place. They are scaled to unit length here.
-    logit_scale : scalar tensor
-        Logarithm of the inverse temperature, not clamped.
-
-    Returns
-    -------
-    scalar tensor
-        Mean of the two cross-entropies over the N x N similarities (Radford et al.,
-        arXiv 2103.00020, figure 3).
-
-    Examples
-    --------
-    >>> a = torch.eye(4)
-    >>> round(contrastive_loss(a, a, torch.tensor(0.0)).item(), 4)
-    0.7437
-    """
-    location = nn.functional.normalize(location, dim=1)
-    image = nn.functional.normalize(image, dim=1)
-    logits = logit_scale.exp() * (image @ location.t())
-    rivals = (logits.logsumexp(0).mean() + logits.logsumexp(1).mean()) / 2
-    return rivals - logits.diagonal().mean()
 
 
 class SatCLIP(nn.Module):

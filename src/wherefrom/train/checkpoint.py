@@ -1,0 +1,108 @@
+"""Files of a training: its state on the way, and the weights at its end."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from wherefrom.errors import WherefromError
+from wherefrom.files import atomic
+from wherefrom.keys import canonical
+from wherefrom.models.base import GeoModel
+
+__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def save_state(path: Path | str, spec: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write the state of a training (tensors and plain values) and what it is the state of."""
+    content = io.BytesIO()
+    torch.save({"spec": canonical(spec), "state": state}, content)
+    # Through memory, since torch's own writer hides that a disk is full.
+    with atomic(path) as tmp:
+        tmp.write_bytes(content.getbuffer())
+
+
+def load_state(path: Path | str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Read the state that `save_state` wrote; tensors arrive on the CPU.
+
+    Raises
+    ------
+    WherefromError
+        If the file cannot be read or belongs to another training; the differing fields are named.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        written, state = json.loads(content["spec"]), content["state"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as err:
+        raise WherefromError(f"checkpoint {path} cannot be read ({err}): delete it") from err
+    _refuse_other(path, written, json.loads(canonical(spec)))
+    result: dict[str, Any] = state
+    return result
+
+
+def save_weights(model: GeoModel[M], module: M, path: Path | str) -> None:
+    """Write a module's weights as safetensors, with the model's spec in the header.
+
+    Parameters
+    ----------
+    model : GeoModel
+        Configuration of the module.
+    module : torch.nn.Module
+        As built by ``model.build``.
+    path : Path or str
+        Where to; by custom ``*.safetensors``.
+    """
+    tensors = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    content = save(tensors, metadata={"spec": canonical(model.spec())})
+    with atomic(path) as tmp:
+        tmp.write_bytes(content)
+
+
+def load_weights(model: GeoModel[M], path: Path | str) -> M:
+    """Build a module and read its weights from a file of `save_weights`.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in eval mode.
+
+    Raises
+    ------
+    WherefromError
+        If the file is absent, unreadable or holds the weights of another configuration.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            written = json.loads((stream.metadata() or {}).get("spec", "{}"))
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except FileNotFoundError as err:
+        raise WherefromError(f"no weights at {path}: pre-train first") from err
+    except (SafetensorError, ValueError) as err:
+        raise WherefromError(f"weights {path} cannot be read ({err}): delete the file") from err
+    _refuse_other(path, written, json.loads(canonical(model.spec())))
+    module = model.build(torch.Generator().manual_seed(0))
+    module.load_state_dict(tensors)
+    return module.eval()
+
+
+def _refuse_other(path: Path | str, written: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = [
+        f"{name} = {written.get(name)!r}, not {wanted.get(name)!r}"
+        for name in sorted(written.keys() | wanted.keys())
+        if written.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise WherefromError(
+            f"{path} belongs to another training: {'; '.join(differing)}. Delete it or choose "
+            "another path"
+        )

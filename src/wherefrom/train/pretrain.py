@@ -1,0 +1,302 @@
+"""Pre-training of any model on any composition, with an equal budget and an exact resume."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from wherefrom.errors import WherefromError
+from wherefrom.keys import generator as np_generator
+from wherefrom.keys import seed_of
+from wherefrom.models.base import GeoModel, Records
+from wherefrom.train.checkpoint import load_state, save_state
+
+__all__ = ["PretrainSettings", "held_out_loss", "pretrain"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """Budget and optimiser of a pre-training, the same for all compositions that are compared.
+
+    Parameters
+    ----------
+    samples_seen : int
+        The budget: places shown to the model, counting repeats. A multiple of `batch`.
+    batch : int
+        Places a step.
+    lr : float
+        Peak learning rate.
+    warmup : int
+        Steps of linear increase from 0.
+    schedule : {"cosine", "constant"}
+        After the warm-up: half a cosine down to 0, or no change.
+    weight_decay : float
+        Of AdamW, on the parameters that the model names.
+    betas : (float, float)
+        Of AdamW.
+
+    Examples
+    --------
+    >>> settings = PretrainSettings(samples_seen=1000, batch=100, lr=1e-3, warmup=2)
+    >>> settings.steps
+    10
+    >>> [round(settings.rate(step), 6) for step in (0, 1, 2, 9)]
+    [0.0005, 0.001, 0.001, 3.8e-05]
+    """
+
+    samples_seen: int = 128_000
+    batch: int = 512
+    lr: float = 2e-4
+    warmup: int = 50
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        if self.batch < 2:
+            raise WherefromError(f"batch must be 2 or more, not {self.batch}")
+        if self.samples_seen % self.batch or self.samples_seen < 0:
+            near = max(1, round(self.samples_seen / self.batch)) * self.batch
+            raise WherefromError(
+                f"samples_seen = {self.samples_seen} is no multiple of batch = {self.batch}, so "
+                f"the budget cannot be met exactly: take {near}"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        return self.samples_seen // self.batch
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        if self.schedule == "constant":
+            return self.lr
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (1 + math.cos(math.pi * done)) / 2
+
+
+def pretrain(
+    model: GeoModel[M],
+    records: Records,
+    rows: np.ndarray,
+    settings: PretrainSettings,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | str | None = None,
+    every: int = 50,
+    on_step: Callable[[int, float], None] | None = None,
+) -> M:
+    """Pre-train a model on the places of a composition.
+
+    The initial weights, the order of the data and dropout come from three streams named by
+    `seed`; so two compositions with the same seed start from the same weights. On a CPU with a
+    given number of threads the result is the same to the bit, interrupted and resumed or not.
+
+    Parameters
+    ----------
+    model : GeoModel
+        Configuration of the model.
+    records : mapping of str to array
+        The records of the whole pool, places along the first axis.
+    rows : (n,) int64 array
+        Positions in `records` of the composition's places; a place of multiplicity k occurs k
+        times. Empty for zero pre-training: the initial weights are returned.
+    settings : PretrainSettings
+        Budget and optimiser.
+    seed : int
+        Seed of this pre-training.
+    device : torch.device or str, default "cpu"
+        Where to train.
+    checkpoint : Path or str, optional
+        File of the state on the way. If it exists the training goes on from there; it is left
+        at the end, so that a finished training is not repeated.
+    every : int, default 50
+        Steps between two checkpoints.
+    on_step : callable, optional
+        Called after each step with the number of steps done and the loss.
+
+    Returns
+    -------
+    torch.nn.Module
+        In eval mode, on `device`.
+
+    Raises
+    ------
+    WherefromError
+        If the composition has fewer places than a batch, a checkpoint belongs to another
+        training, or the loss is no longer finite.
+
+    Notes
+    -----
+    Each epoch is a fresh permutation of the composition, cut into whole batches; the remainder,
+    different in each epoch, is left out. So no place occurs twice in a batch (unless its
+    multiplicity says so), which matters to a contrastive loss.
+    """
+    device = torch.device(device)
+    rows = np.asarray(rows, dtype=np.int64)
+    module = model.build(_torch_generator(torch.device("cpu"), seed, "init"))
+    model.calibrate(module, records)
+    module.to(device)
+    if len(rows) == 0:
+        return module.eval()
+    if len(rows) < settings.batch:
+        raise WherefromError(
+            f"the composition has {len(rows)} places, fewer than batch = {settings.batch}: lower "
+            "the batch for all compositions or draw more places"
+        )
+    distinct, order = np.unique(rows, return_inverse=True)
+    chosen = {name: values[distinct] for name, values in records.items()}
+    optimizer = _optimizer(model, module, settings, device)
+    noise = _torch_generator(device, seed, "noise")
+    spec = {
+        "model": model.spec(),
+        "settings": asdict(settings),
+        "seed": seed,
+        "data": _digest(order, chosen),
+    }
+    start = 0
+    if checkpoint is not None and Path(checkpoint).exists():
+        state = load_state(checkpoint, spec)
+        start = state["step"]
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        noise.set_state(state["noise"])
+    if start < settings.steps:
+        prepared = model.prepare(chosen, device)
+    module.train()
+    _keep_freed_memory(device)
+    for step, picked in _batches(order, settings, seed, start):
+        lr = settings.rate(step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.zero_grad()
+        batch = model.collate(prepared, torch.from_numpy(picked).to(device))
+        loss = model.loss(module, batch, noise)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise WherefromError(
+                f"the pre-training loss is {value} at step {step + 1} of {settings.steps} "
+                f"(learning rate {lr:.3g}): lower lr or lengthen the warm-up"
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        done = step + 1
+        if checkpoint is not None and (done % every == 0 or done == settings.steps):
+            state = {
+                "step": done,
+                "module": module.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "noise": noise.get_state(),
+            }
+            save_state(checkpoint, spec, state)
+        if on_step is not None:
+            on_step(done, value)
+    return module.eval()
+
+
+def held_out_loss(
+    model: GeoModel[M], module: M, records: Records, rows: np.ndarray, batch: int = 512
+) -> float:
+    """Evaluate the pre-training loss on places that the composition does not hold.
+
+    Parameters
+    ----------
+    model, module, records
+        As in `pretrain`.
+    rows : (n,) int64 array
+        Positions in `records`, cut into whole batches in the given order (shuffle them first:
+        a contrastive loss depends on which places rival each other).
+    batch : int, default 512
+        Places that rival each other; the loss of guessing is log(batch).
+
+    Returns
+    -------
+    float
+        Mean over the batches, without dropout.
+    """
+    if len(rows) < batch:
+        raise WherefromError(f"{len(rows)} held-out places are fewer than batch = {batch}")
+    device = next(module.parameters()).device
+    prepared = model.prepare({name: values[rows] for name, values in records.items()}, device)
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            losses = [
+                model.loss(
+                    module,
+                    model.collate(prepared, torch.arange(at, at + batch, device=device)),
+                    torch.Generator(device),
+                ).item()
+                for at in range(0, len(rows) - batch + 1, batch)
+            ]
+    finally:
+        module.train(training)
+    return math.fsum(losses) / len(losses)
+
+
+def _batches(
+    order: np.ndarray, settings: PretrainSettings, seed: int, start: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield step and rows from step `start` on; an epoch's order depends on its number alone."""
+    per_epoch = len(order) // settings.batch
+    shuffled, epoch = order, -1
+    for step in range(start, settings.steps):
+        if step // per_epoch != epoch:
+            epoch = step // per_epoch
+            shuffled = np_generator("pretrain", seed, "order", epoch).permutation(order)
+        at = step % per_epoch * settings.batch
+        yield step, shuffled[at : at + settings.batch]
+
+
+def _keep_freed_memory(device: torch.device) -> None:
+    """Free one large piece, upon which glibc stops handing freed memory back to the system.
+
+    Otherwise each step asks for its gradients' pages anew, a tenth of its time.
+    """
+    if device.type == "cpu":
+        torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+def _torch_generator(device: torch.device, seed: int, use: str) -> torch.Generator:
+    state = seed_of("pretrain", seed, use).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(state[0]) % 2**63)
+
+
+def _optimizer(
+    model: GeoModel[M], module: M, settings: PretrainSettings, device: torch.device
+) -> torch.optim.AdamW:
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (decayed if model.decays(name, parameter) else others).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=settings.lr, betas=settings.betas, fused=device.type in ("cpu", "cuda")
+    )
+
+
+def _digest(order: np.ndarray, records: dict[str, Any]) -> str:
+    """Hash what a training sees, so that a checkpoint of other data is refused."""
+    digest = hashlib.sha256(np.ascontiguousarray(order).data)
+    for name in sorted(records):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(records[name]).data)
+    return digest.hexdigest()[:16]
