@@ -158,7 +158,7 @@ def _lack(
     asked: Sequence[Fraction], sizes: Sequence[int], lacking: Sequence[int], labels: Sequence[str]
 ) -> WherefromError:
     shown = [
-        f"{labels[h] if labels else h!r} has {sizes[h]:,} of {ceil(asked[h]):,}"
+        f"{(labels[h] if labels else h)!r} has {sizes[h]:,} of {ceil(asked[h]):,}"
         for h in lacking[:5]
     ]
     if len(lacking) > 5:

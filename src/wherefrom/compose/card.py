@@ -151,7 +151,8 @@ def card_figure(composition: Composition, pool: Pool, described: dict[str, Any])
         hidden = len(strata) - len(by_size)
         more = f" (the {STRATA_SHOWN} largest; {hidden} more in the JSON)" if hidden else ""
         _bars(axes[1], f"share per stratum{more}", names, shares, notes, lack)
-    axes[-1].legend(frameon=False, fontsize=8, ncol=2, loc="lower right", bbox_to_anchor=(1, 1))
+    if named or described["continents"]:
+        axes[-1].legend(frameon=False, fontsize=8, ncol=2, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
