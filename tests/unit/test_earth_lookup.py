@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from wherefrom.earth.fetch import find
 from wherefrom.earth.lookup import PolygonIndex
+from wherefrom.earth.lookup import crossings as crossings_module
 from wherefrom.earth.lookup import index as index_module
 from wherefrom.earth.lookup.edges import Edges, checked
 from wherefrom.earth.lookup.grid import Grid, expand
@@ -209,7 +210,7 @@ def test_detailed_coasts_of_real_countries_have_no_mismatch() -> None:
         pytest.skip("natural-earth-countries is not on this machine: wherefrom data fetch")
     polygons = shapes_of(path)
     rng = np.random.default_rng(10)
-    parts = uniform_on_sphere(50_000, rng), border_points(polygons, rng, 800), edge_of_the_map(500)
+    parts = uniform_on_sphere(30_000, rng), border_points(polygons, rng, 400), edge_of_the_map(200)
     check(polygons, *np.concatenate(parts, axis=1))
 
 
@@ -226,6 +227,30 @@ def test_a_polygon_hidden_under_another_shows_where_that_ends() -> None:
     lon = np.linspace(4.0, 5.0, 1001)
     for polygons in ([small, large], [large, small]):
         check(polygons, lon, np.full_like(lon, 4.5))
+
+
+def test_a_lake_in_a_self_crossing_country_does_not_send_all_its_places_to_shapely() -> None:
+    bow_tie = [(0, 0), (8, 0), (8, 8), (4, 8), (5, 9), (4, 9), (5, 8), (0, 8)]
+    lake, beyond, across, other = (
+        [(x, y), (x + 2, y), (x + 2, y + 2), (x, y + 2)]
+        for x, y in ((1, 1), (20, 20), (7, 5), (2, 2))
+    )
+    around = [(-9, -9), (19, -9), (19, 19), (-9, 19)]
+    rng = np.random.default_rng(6)
+    points = np.concatenate([rng.uniform(-10, 23, (5_000, 2)), rng.uniform(0, 9, (5_000, 2))])
+    for holes, opaque in (
+        ([lake], False),
+        ([lake, [(5, 5), (6, 5), (6, 6)]], False),
+        ([beyond], True),
+        ([across], True),
+        ([lake, other], True),
+        ([around], True),
+        ([lake, [(1.5, 1.5), (2, 1.5), (2, 2)]], True),
+    ):
+        country = shapely.Polygon(bow_tie, holes)
+        assert not country.is_valid
+        assert Edges.of(checked([country])).opaque.tolist() == [opaque]
+        check([country], *points.T)
 
 
 def test_islands_far_smaller_than_a_cell_are_found() -> None:
@@ -245,6 +270,16 @@ def test_crowded_cells_are_worked_off_in_bounded_pieces(monkeypatch: pytest.Monk
     monkeypatch.setattr(index_module, "_POINTS", 7)
     monkeypatch.setattr(index_module, "_EDGES", 1)
     np.testing.assert_array_equal(PolygonIndex(polygons).query(lon[:50], lat[:50]), whole[:50])
+
+
+def test_building_in_small_pieces_changes_nothing(
+    planet: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = PolygonIndex(planet)
+    monkeypatch.setattr(crossings_module, "_AT_ONCE", 10_007)
+    pieces = PolygonIndex(planet)
+    lon, lat = uniform_on_sphere(100_000, np.random.default_rng(9))
+    np.testing.assert_array_equal(pieces.query(lon, lat), whole.query(lon, lat))
 
 
 def test_threads_and_repetition_change_nothing(planet: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ __all__ = ["NOBODY", "Crossings", "build"]
 NOBODY = np.iinfo(np.int32).max
 """Larger than any position of a polygon: nobody's, when the lowest position is sought."""
 
-_PAINT = 1 << 22
+_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -171,29 +172,38 @@ def _place_centres(
 ) -> None:
     """Fill in, for the centre of each touched cell, which units hold it."""
     begin = np.searchsorted(touched, spans.first)
-    span, step = expand(np.searchsorted(touched, spans.last, side="right") - begin)
-    at = begin[span] + step
-    unit = spans.unit[span]
-    key = touched[at] * len(edges.polygon) + unit
-    group = np.searchsorted(group_key, key)
-    crosses = group < len(group_key)
-    crosses[crosses] = group_key[group[crosses]] == key[crosses]
-    inside[group[crosses]] = True
-    np.minimum.at(base, at[~crosses], edges.polygon[unit[~crosses]])
+    length = np.searchsorted(touched, spans.last, side="right") - begin
+    for part in _pieces(length):
+        span, step = expand(length[part])
+        at = begin[part][span] + step
+        unit = spans.unit[part][span]
+        key = touched[at] * len(edges.polygon) + unit
+        group = np.searchsorted(group_key, key)
+        crosses = group < len(group_key)
+        crosses[crosses] = group_key[group[crosses]] == key[crosses]
+        inside[group[crosses]] = True
+        np.minimum.at(base, at[~crosses], edges.polygon[unit[~crosses]])
 
 
 def _paint(edges: Edges, grid: Grid, spans: _Spans) -> NDArray[np.int32]:
     """Write each unit's polygon into the cells whose centres it holds; the lowest stays."""
     code = np.full(grid.count, -1, dtype=np.int32)
-    length = spans.last - spans.first + 1
     # Spans are in ascending order of polygons: painted from the end, the lowest comes last.
-    ends = np.cumsum(length[::-1])
-    cuts = np.searchsorted(ends, np.arange(0, int(length.sum()) + _PAINT, _PAINT))
-    for low, high in itertools.pairwise(cuts):
-        part = np.arange(len(length) - 1 - low, len(length) - 1 - high, -1)
+    unit, first, last = spans.unit[::-1], spans.first[::-1], spans.last[::-1]
+    length = last - first + 1
+    for part in _pieces(length):
         span, step = expand(length[part])
-        code[spans.first[part][span] + step] = edges.polygon[spans.unit[part]][span]
+        code[first[part][span] + step] = edges.polygon[unit[part]][span]
     return code
+
+
+def _pieces(lengths: Ints) -> Iterator[slice]:
+    """Cut spans into pieces of bounded total length: polygons may overlap without limit."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(0, total + _AT_ONCE, _AT_ONCE), side="right")
+    for low, high in itertools.pairwise(cuts):
+        yield slice(low, high)
 
 
 def _table(edges: Edges, grid: Grid, cell: Ints, edge: Ints, cross: Floats) -> Floats:

@@ -21,8 +21,9 @@ class Edges:
 
     A valid polygon is one unit: a place is inside if a path from outside crosses an odd number of
     its edges. Of an invalid polygon each part is a unit of its own, for shapely takes their
-    union. The rings of an invalid part with holes may overlap, so that parity says nothing: such
-    a part is *opaque*, only its shell is kept, and inside it only shapely may answer.
+    union. Where the rings of an invalid part meet, or a hole is not in its shell, parity says
+    nothing: such a part is *opaque*, only its shell is kept, and inside it only shapely may
+    answer.
 
     Attributes
     ----------
@@ -61,8 +62,8 @@ class Edges:
         valid = shapely.is_valid(polygons)
         holes = shapely.get_num_interior_rings(parts)
         apart = ~valid[owner]
-        unclear = np.zeros(len(parts), dtype=bool)
-        unclear[apart] = (holes[apart] > 0) & ~shapely.is_valid(parts[apart])
+        unclear = apart & (holes > 0)
+        unclear[unclear] = [not _parity_holds(part) for part in parts[unclear]]
         parts[unclear] = shapely.polygons(shapely.get_exterior_ring(parts[unclear]))
         # Parts come in the order of their polygons; those of a valid polygon share its unit.
         starts = np.ones(len(parts), dtype=bool)
@@ -83,6 +84,24 @@ class Edges:
             polygon=owner[starts].astype(np.int32),
             opaque=unclear[starts],
         )
+
+
+def _parity_holds(part: shapely.Polygon) -> bool:
+    """Tell whether parity over all rings of a part with holes is the shell less the holes.
+
+    It is if no two rings meet, each hole starts inside the shell and none inside another: a ring
+    that does not meet the others lies on one side of each as a whole.
+    """
+    rings = shapely.get_rings(part)
+    one, other = shapely.STRtree(rings).query(rings, predicate="intersects")
+    if (one != other).any():
+        return False
+    filled = shapely.polygons(rings)
+    starts = shapely.get_point(rings[1:], 0)
+    start, around = shapely.STRtree(filled).query(starts, predicate="intersects")
+    # Besides its own hole each start must meet the shell, which is number 0, and nothing else.
+    foreign = around[around != start + 1]
+    return len(foreign) == len(starts) and not foreign.any()
 
 
 def checked(polygons: Sequence[Any]) -> NDArray[Any]:
