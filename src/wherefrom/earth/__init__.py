@@ -3,7 +3,15 @@
 from wherefrom.earth.catalog import Source, source, sources
 from wherefrom.earth.cities import Cities, cities
 from wherefrom.earth.fetch import path_of
-from wherefrom.earth.layers import CATEGORICAL, VALUES, Layer, ValueLayer, available, layer
+from wherefrom.earth.layers import (
+    CATEGORICAL,
+    VALUES,
+    Layer,
+    ValueLayer,
+    available,
+    layer,
+    layer_key,
+)
 from wherefrom.earth.polygons import CONTINENTS
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "available",
     "cities",
     "layer",
+    "layer_key",
     "path_of",
     "source",
     "sources",

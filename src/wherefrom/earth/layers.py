@@ -281,13 +281,7 @@ def layer(name: str | Layer | ValueLayer, **options: Any) -> Layer | ValueLayer:
         if options:
             raise WherefromError(f"layer {name.name} is open already: it takes no options")
         return name
-    if name not in _CATEGORICAL and name not in _VALUES:
-        raise unknown("layer", name, (*CATEGORICAL, *VALUES))
-    origin, opener, defaults = (_CATEGORICAL.get(name) or _VALUES[name])[:3]
-    for option in options:
-        if option not in defaults:
-            raise unknown(f"option of layer {name}", option, defaults or ("none",))
-    settled = defaults | options
+    origin, opener, settled = _entry(name, options)
     key = layer_key(name, **options)
     if name in _VALUES:
         return ValueLayer(name, _VALUES[name][3], (source(origin),), key, opener(**settled))
@@ -301,18 +295,16 @@ def layer_key(name: str, **options: Any) -> str:
     Raises
     ------
     WherefromError
-        As `layer`, but options are not checked.
+        As :func:`layer`.
 
     Examples
     --------
     >>> layer_key("land") == layer("land").key
     True
     """
-    if name not in _CATEGORICAL and name not in _VALUES:
-        raise unknown("layer", name, (*CATEGORICAL, *VALUES))
-    origin, _, defaults = (_CATEGORICAL.get(name) or _VALUES[name])[:3]
+    origin, _, settled = _entry(name, options)
     path_of(origin)
-    return key_of({"layer": name, "options": defaults | options, "source": digest_of(origin)})
+    return key_of({"layer": name, "options": settled, "source": digest_of(origin)})
 
 
 def available(name: str) -> bool:
@@ -328,6 +320,15 @@ def available(name: str) -> bool:
     >>> available("land_cover")
     True
     """
+    return find(_entry(name, {})[0]) is not None
+
+
+def _entry(name: str, options: dict[str, Any]) -> tuple[str, Callable[..., Any], dict[str, Any]]:
+    """Return the source, the opener and all options of a layer."""
     if name not in _CATEGORICAL and name not in _VALUES:
         raise unknown("layer", name, (*CATEGORICAL, *VALUES))
-    return find((_CATEGORICAL.get(name) or _VALUES[name])[0]) is not None
+    origin, opener, defaults = (_CATEGORICAL.get(name) or _VALUES[name])[:3]
+    for option in options:
+        if option not in defaults:
+            raise unknown(f"option of layer {name}", option, defaults or ("none",))
+    return origin, opener, defaults | options

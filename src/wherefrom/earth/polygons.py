@@ -38,9 +38,8 @@ _CONTINENT_LABELS = (*CONTINENTS, "Antarctica")
 
 #: Russia's border of Europe and Asia as (lon, lat) from north to south: east of Novaya Zemlya, the
 #: watershed of the Ural mountains by its summits, then the river Ural from its source to the
-#: Caspian. It follows the usual convention (Strahlenberg 1730; Encyclopaedia Britannica, "Europe:
-#: Land") in 21 points read off maps, so it may be some 20 km off; it is a means to split Russia's
-#: land for statistics, not a survey.
+#: Caspian, as most atlases draw it. These are 21 points of ours between well-known summits and
+#: towns, so the line may be some 20 km off: a means to split land for statistics, not a survey.
 URALS = (
     (76.0, 82.0),
     (70.0, 77.3),
