@@ -257,3 +257,14 @@ def test_keys_carry_all_axes_of_a_view() -> None:
     assert evidence.mean(Key("m", "uniform", "t", 100, "knn", "f1_macro")) is not None
     assert evidence.difference(view, "only-europe", "uniform") is not None
     assert {key.model for key in evidence.baselines(view)} == {"raw-lonlat", "majority"}
+
+
+def test_a_row_that_another_one_equals_is_not_called_the_best() -> None:
+    # Certainly ahead, by less than the margin.
+    rng = np.random.default_rng(3)
+    close = rng.normal(0.6, 0.0005, (3, 2, 10))
+    values = {("m", "uniform", "Asia", "knn"): close, ("m", "a", "Asia", "knn"): close + 0.005}
+    evidence = gather(results(values))
+    assert evidence.differences[0].verdict == "equivalent within 0.01"
+    assert evidence.leaders[0].composition == "a"
+    assert not evidence.leaders[0].decided

@@ -12,7 +12,7 @@ from wherefrom.evidence.intervals import Parts, difference, half_width, two_side
 from wherefrom.evidence.records import DifferenceRow, LeaderRow
 from wherefrom.evidence.scores import ALL_REGIONS, Key, Scores
 from wherefrom.evidence.summary import shared_regions, side
-from wherefrom.evidence.verdict import holm, verdict
+from wherefrom.evidence.verdict import BETTER, holm, verdict
 
 __all__ = ["BEST_BASELINE", "MARGIN", "differences", "leaders"]
 
@@ -102,11 +102,12 @@ def differences(
     ]
 
 
-def leaders(scores: Scores, *, level: float = 0.95) -> list[LeaderRow]:
+def leaders(scores: Scores, *, margin: float = MARGIN, level: float = 0.95) -> list[LeaderRow]:
     """Name the row with the highest mean, and say whether the data decide that it is best.
 
-    It is decided when the row is better than every other row (compositions and baselines of
-    the same model, task, n, head, metric and region), after Holm's correction over them.
+    It is decided when the verdict is "better" against every other row (compositions and
+    baselines of the same model, task, n, head, metric and region), after Holm's correction over
+    them. A row that another one equals within `margin` is not the best.
 
     Returns
     -------
@@ -126,8 +127,12 @@ def leaders(scores: Scores, *, level: float = 0.95) -> list[LeaderRow]:
             best = rivals[order[0]]
             others = [_compare(scores, best, rivals[i], within) for i in order[1:]]
             parts = [part for part, _ in others]
-            p = two_sided_p(parts, np.array([abs(part.estimate) for part in parts]))
-            certain = np.isfinite(p).all() and len(p) > 0 and (holm(p) <= 1 - level).all()
+            ahead = np.array([part.estimate for part in parts], dtype=np.float64)
+            p = holm(two_sided_p(parts, np.abs(ahead)))
+            p_same = holm(_equivalence(parts, ahead, margin))
+            words = [
+                verdict(ahead[i], p[i], p_same[i], margin, 1 - level) for i in range(len(parts))
+            ]
             rows.append(
                 LeaderRow(
                     *(family[0], best.composition, *family[1:]),
@@ -135,7 +140,7 @@ def leaders(scores: Scores, *, level: float = 0.95) -> list[LeaderRow]:
                     best=label(best, family[3]),
                     runner_up=label(rivals[order[1]], family[3]) if others else "",
                     ahead=parts[0].estimate if others else None,
-                    decided=bool(certain),
+                    decided=bool(words) and set(words) == {BETTER},
                 )
             )
     return rows

@@ -124,7 +124,7 @@ def gather(
         scores,
         summary(scores, level=level),
         differences(scores, names, margin=margin, level=level),
-        leaders(scores, level=level),
+        leaders(scores, margin=margin, level=level),
         variance_shares(scores),
         names,
         margin,

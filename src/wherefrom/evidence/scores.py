@@ -111,25 +111,23 @@ class Scores:
     """
 
     def __init__(self, results: pa.Table) -> None:
-        columns = _checked(results)
+        columns = _Columns(results)
         self.regions: dict[str, list[str]] = {}
-        for task, region in sorted(_distinct(columns["task"], columns["region"])):
-            self.regions.setdefault(task, []).append(region)
+        pairs = np.unique(np.stack([columns["task"], columns["region"]]), axis=1)
+        for task, region in pairs.T:
+            name = columns.levels["task"][task]
+            self.regions.setdefault(name, []).append(columns.levels["region"][region])
         self.blocks: dict[Key, Block] = dict(self._build(columns))
 
-    def _build(self, columns: dict[str, npt.NDArray[Any]]) -> Iterator[tuple[Key, Block]]:
-        codes, levels = {}, {}
-        for name in Key._fields:
-            levels[name], codes[name] = np.unique(columns[name], return_inverse=True)
-        order = np.lexsort([codes[name] for name in reversed(Key._fields)])
-        keys = np.stack([codes[name][order] for name in Key._fields])
+    def _build(self, columns: _Columns) -> Iterator[tuple[Key, Block]]:
+        order = np.lexsort([columns[name] for name in reversed(Key._fields)])
+        keys = np.stack([columns[name][order] for name in Key._fields])
         starts = np.flatnonzero(np.r_[True, (np.diff(keys) != 0).any(axis=0)])
         for rows in np.split(order, starts[1:]):
-            first = rows[0]
-            key = Key(*(columns[name][first].item() for name in Key._fields))
+            key = Key(*(columns.cell(name, rows[0]) for name in Key._fields))
             yield key, self._block(columns, rows, key.task)
 
-    def _block(self, columns: dict[str, npt.NDArray[Any]], rows: Ints, task: str) -> Block:
+    def _block(self, columns: _Columns, rows: Ints, task: str) -> Block:
         runs, run = np.unique(
             np.stack([columns["draw_seed"][rows], columns["pretrain_seed"][rows]]),
             axis=1,
@@ -137,7 +135,9 @@ class Scores:
         )
         seeds, seed = np.unique(columns["finetune_seed"][rows], return_inverse=True)
         names = self.regions[task]
-        region = np.searchsorted(np.asarray(names), columns["region"][rows])
+        position = np.zeros(len(columns.levels["region"]), dtype=np.int64)
+        position[[columns.levels["region"].index(name) for name in names]] = range(len(names))
+        region = position[columns["region"][rows]]
         values = np.full((runs.shape[1], len(names), len(seeds)), np.nan)
         flat = np.ravel_multi_index((run.ravel(), region, seed), values.shape)
         if len(np.unique(flat)) < len(flat):
@@ -145,7 +145,7 @@ class Scores:
             twice = rows[order[1:][np.diff(flat[order]) == 0][0]]
             raise WherefromError(
                 f"results: row {twice} repeats the axes of an earlier row "
-                f"({_describe(columns, twice)}); keep one of them"
+                f"({columns.describe(twice)}); keep one of them"
             )
         values.ravel()[flat] = columns["value"][rows]
         return Block(runs[0], runs[1], seeds, values)
@@ -188,45 +188,58 @@ class Scores:
         return [k for k in own if k.head == head or heads[k.model] == {k.model}]
 
 
-def _checked(results: pa.Table) -> dict[str, npt.NDArray[Any]]:
-    missing = [name for name in COLUMNS if name not in results.column_names]
-    if missing:
-        raise WherefromError(
-            f"results: no column {missing[0]!r}; a results table has {', '.join(COLUMNS)}"
-        )
-    if results.num_rows == 0:
-        raise WherefromError("results: the table is empty; run the study first")
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for name, kind in COLUMNS.items():
-        column = results[name].combine_chunks()
-        if column.null_count:
-            row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-            raise WherefromError(f"results: column {name!r}, row {row}: no value")
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        array = column.to_numpy(zero_copy_only=False)
-        if kind == "text":
-            if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-                raise WherefromError(f"results: column {name!r} is {column.type}, not text")
-            array = array.astype(str)
-        elif array.dtype.kind not in ("iu" if kind == "integer" else "iuf"):
-            raise WherefromError(f"results: column {name!r} is {column.type}, not {kind}")
-        columns[name] = array.astype(np.float64) if kind == "number" else array
-    bad = np.flatnonzero(~np.isfinite(columns["value"]))
-    if len(bad):
-        raise WherefromError(
-            f"results: row {bad[0]} has the value {columns['value'][bad[0]]} "
-            f"({_describe(columns, int(bad[0]))}); a score is a finite number"
-        )
-    return columns
+class _Columns:
+    """The checked columns as numbers; text as codes of its sorted `levels`."""
+
+    def __init__(self, results: pa.Table) -> None:
+        missing = [name for name in COLUMNS if name not in results.column_names]
+        if missing:
+            raise WherefromError(
+                f"results: no column {missing[0]!r}; a results table has {', '.join(COLUMNS)}"
+            )
+        if results.num_rows == 0:
+            raise WherefromError("results: the table is empty; run the study first")
+        self.levels: dict[str, list[str]] = {}
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, kind in COLUMNS.items():
+            column = results[name].combine_chunks()
+            if column.null_count:
+                row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+                raise WherefromError(f"results: column {name!r}, row {row}: no value")
+            if kind == "text":
+                self._arrays[name], self.levels[name] = _coded(name, column)
+                continue
+            array = column.to_numpy(zero_copy_only=False)
+            if array.dtype.kind not in ("iu" if kind == "integer" else "iuf"):
+                raise WherefromError(f"results: column {name!r} is {column.type}, not {kind}")
+            self._arrays[name] = array.astype(np.float64 if kind == "number" else np.int64)
+        bad = np.flatnonzero(~np.isfinite(self["value"]))
+        if len(bad):
+            raise WherefromError(
+                f"results: row {bad[0]} has the value {self['value'][bad[0]]} "
+                f"({self.describe(bad[0])}); a score is a finite number"
+            )
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self._arrays[name]
+
+    def cell(self, name: str, row: int) -> Any:
+        """Return one cell as a plain value."""
+        value = self._arrays[name][row].item()
+        return self.levels[name][value] if name in self.levels else value
+
+    def describe(self, row: int) -> str:
+        """Write the axes of a row for an error message."""
+        return ", ".join(f"{name}={self.cell(name, row)}" for name in COLUMNS if name != "value")
 
 
-def _describe(columns: dict[str, npt.NDArray[Any]], row: int) -> str:
-    return ", ".join(f"{n}={columns[n][row]}" for n in COLUMNS if n != "value")
-
-
-def _distinct(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> set[tuple[str, str]]:
-    levels_a, codes_a = np.unique(a, return_inverse=True)
-    levels_b, codes_b = np.unique(b, return_inverse=True)
-    pairs = np.unique(codes_a.astype(np.int64) * len(levels_b) + codes_b)
-    return {(str(levels_a[p // len(levels_b)]), str(levels_b[p % len(levels_b)])) for p in pairs}
+def _coded(name: str, column: pa.Array) -> tuple[Ints, list[str]]:
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    kind = column.dictionary.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise WherefromError(f"results: column {name!r} is {kind}, not text")
+    words = column.dictionary.to_pylist()
+    levels = sorted(set(words))
+    codes = np.array([levels.index(word) for word in words], dtype=np.int64)
+    return codes[column.indices.to_numpy(zero_copy_only=False)], levels

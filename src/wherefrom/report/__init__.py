@@ -1,0 +1,17 @@
+"""Tables, figures, maps and one self-contained page, from results and their evidence."""
+
+from wherefrom.report.context import DataSource, ReportContext, StandIn, evidence_of
+from wherefrom.report.terminal import terminal_table
+from wherefrom.report.words import Statement, statements
+from wherefrom.report.writing import write
+
+__all__ = [
+    "DataSource",
+    "ReportContext",
+    "StandIn",
+    "Statement",
+    "evidence_of",
+    "statements",
+    "terminal_table",
+    "write",
+]

@@ -1,0 +1,231 @@
+"""Tables: a grid of rows and regions, written for the page, LaTeX, the terminal and machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, UNDECIDED, WORSE, Evidence, Key
+from wherefrom.evidence.gather import View, key_of_view
+from wherefrom.evidence.records import DifferenceRow, SummaryRow
+from wherefrom.report.context import ReportContext
+from wherefrom.report.style import metric_title, number, signed
+
+__all__ = ["Grid", "Line", "difference_grid", "latex", "rich_table", "score_grid"]
+
+
+#: The spread of the runs' means, in the region that sums a table up.
+OVER_RUNS = "± over runs"
+#: What the last column of a table of scores counts.
+RUNS = "draws × pre-train seeds × fine-tune seeds"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text and a detail below it, a number to sort by, and how it is shown."""
+
+    text: str
+    sort: float | None = None
+    bold: bool = False
+    verdict: str = ""
+    hint: str = ""
+    detail: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Text and detail in one line."""
+        return f"{self.text} {self.detail}".rstrip()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: a composition or a baseline."""
+
+    label: str
+    kind: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table by region."""
+
+    caption: str
+    columns: list[str]
+    lines: list[Line]
+
+
+def score_grid(evidence: Evidence, context: ReportContext, view: View) -> Grid:
+    """Make the table of a view in the manner of Table 1: mean and spread over fine-tune seeds.
+
+    Compositions come first, then baselines; a cell is bold only where the data decide that its
+    row is better than every other row of the column. The last columns say on how many draws,
+    pre-train seeds and fine-tune seeds a row stands.
+    """
+    regions = evidence.regions(view)
+    lines = []
+    for kind, key in rows_of(evidence, context, view):
+        found = [evidence.mean(key, region) for region in regions]
+        label = evidence.label(key, view)
+        cells = [
+            _score_cell(row, region, view, label, evidence)
+            for row, region in zip(found, regions, strict=True)
+        ]
+        lines.append(Line(label, kind, [*cells, _spread_cell(found), _runs_cell(found)]))
+    caption = (
+        f"{metric_title(view[4])}, {view[0]}, {view[3]} head, n = {view[2]}: "
+        "mean ± standard deviation over fine-tune seeds"
+    )
+    return Grid(caption, [*regions, OVER_RUNS, "runs"], lines)
+
+
+def difference_grid(
+    evidence: Evidence, context: ReportContext, view: View, reference: str
+) -> Grid | None:
+    """Make the table of differences to one reference; None if the results lack it."""
+    regions = evidence.regions(view)
+    lines = []
+    for name in context.order(evidence.compositions(view)):
+        found = [evidence.difference(view, name, reference, region) for region in regions]
+        if any(found):
+            kind = INITIAL if name == INITIAL else "composition"
+            lines.append(Line(name, kind, [_difference_cell(row) for row in found]))
+    if not lines:
+        return None
+    caption = (
+        f"{metric_title(view[4])} minus that of {reference}, {view[0]}, {view[3]} head, "
+        f"n = {view[2]}: difference [95 % interval over draws, pre-train seeds and episodes]"
+    )
+    return Grid(caption, regions, lines)
+
+
+def rows_of(evidence: Evidence, context: ReportContext, view: View) -> list[tuple[str, Key]]:
+    """Return kind ("composition", "none", "baseline") and key of each row of a view."""
+    rows = []
+    for name in context.order(evidence.compositions(view)):
+        rows.append((INITIAL if name == INITIAL else "composition", key_of_view(view, name)))
+    return rows + [("baseline", key) for key in evidence.baselines(view)]
+
+
+def latex(grid: Grid) -> str:
+    """Write a grid as a LaTeX table for the package booktabs."""
+    head = " & ".join(["", *map(_tex, grid.columns)])
+    body = []
+    kind = grid.lines[0].kind
+    for line in grid.lines:
+        if line.kind == "baseline" != kind:
+            body.append(r"\midrule")
+        kind = line.kind
+        cells = [rf"\textbf{{{_tex(c.whole)}}}" if c.bold else _tex(c.whole) for c in line.cells]
+        body.append(" & ".join([_tex(line.label), *cells]) + r" \\")
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(grid.caption)}.}}",
+            rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}",
+            r"\toprule",
+            head + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def rich_table(grid: Grid) -> Table:
+    """Write a grid for the terminal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    shown = [i for i, column in enumerate(grid.columns) if column != OVER_RUNS]
+    for i in shown:
+        words = grid.columns[i].split()
+        table.add_column(
+            grid.columns[i], justify="right", min_width=max(map(len, ["0.000", *words]))
+        )
+    kind = grid.lines[0].kind
+    for line in grid.lines:
+        if line.kind == "baseline" != kind:
+            table.add_row()
+        kind = line.kind
+        style = "dim" if line.kind == "baseline" else ""
+        # One space alone: a narrow terminal wraps between mean and spread, not inside a number.
+        cells = [
+            Text(line.cells[i].text.replace(" ± 0", " ±"), "bold" if line.cells[i].bold else style)
+            for i in shown
+        ]
+        table.add_row(Text(line.label, style=style), *cells)
+    return table
+
+
+def _score_cell(
+    row: SummaryRow | None, region: str, view: View, label: str, evidence: Evidence
+) -> Cell:
+    if row is None:
+        return Cell("–")
+    leader = evidence.leader(view, region)
+    bold = leader is not None and leader.decided and leader.best == label
+    hint = (
+        f"95 % interval {number(row.low)} to {number(row.high)}"
+        if row.low is not None
+        else f"no interval: {row.note}"
+    )
+    text = f"{number(row.mean)} ± {number(row.std_finetune)}"
+    return Cell(text, row.mean, bold=bold, hint=hint)
+
+
+def _spread_cell(found: list[SummaryRow | None]) -> Cell:
+    rows = [row for row in found if row is not None]
+    last = rows[-1] if rows else None
+    if last is None or last.std_runs is None:
+        return Cell("–")
+    return Cell(number(last.std_runs, 4), last.std_runs, hint=f"over runs, {last.region}")
+
+
+def _runs_cell(found: list[SummaryRow | None]) -> Cell:
+    row = next((row for row in found if row is not None), None)
+    if row is None:
+        return Cell("–")
+    if not row.composition:
+        return Cell(f"{row.finetune_seeds}", 0, hint="fine-tune seeds")
+    if row.runs == row.draws * row.pretrain_seeds:
+        text = f"{row.draws}×{row.pretrain_seeds}×{row.finetune_seeds}"
+        return Cell(text, row.runs, hint=RUNS)
+    return Cell(f"{row.runs}×{row.finetune_seeds}", row.runs, hint="runs × fine-tune seeds")
+
+
+def _difference_cell(row: DifferenceRow | None) -> Cell:
+    if row is None:
+        return Cell("–")
+    text = signed(row.difference)
+    if row.low is None or row.p_holm is None:
+        return Cell(text, row.difference, False, UNDECIDED, row.note, "[no interval]")
+    return Cell(
+        text,
+        row.difference,
+        bold=row.verdict in (BETTER, WORSE),
+        verdict=row.verdict,
+        hint=f"{row.verdict}; against {row.reference_row}; Holm-corrected p = {row.p_holm:.2g} "
+        f"({row.compared} compared)",
+        detail=f"[{signed(row.low)}, {signed(row.high)}]",
+    )
+
+
+def _tex(text: str) -> str:
+    for plain, escaped in (("\\", r"\textbackslash{}"), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"),
+                           ("#", r"\#"), ("±", r"$\pm$"), ("−", "$-$"), ("×", r"$\times$"),
+                           ("–", "--")):  # fmt: skip
+        text = text.replace(plain, escaped)
+    return text
+
+
+def last_region(evidence: Evidence, view: View) -> str:
+    """Return the region that sums a view up: the macro-average, or the only region."""
+    regions = evidence.regions(view)
+    return ALL_REGIONS if ALL_REGIONS in regions else regions[0]

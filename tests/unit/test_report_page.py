@@ -1,0 +1,314 @@
+"""Report: it says what the numbers say, and survives what results may lack."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from wherefrom import earth
+from wherefrom.errors import WherefromError
+from wherefrom.evidence import COLUMNS, Evidence
+from wherefrom.report import (
+    ReportContext,
+    Statement,
+    evidence_of,
+    statements,
+    terminal_table,
+    write,
+)
+from wherefrom.report.html import page
+from wherefrom.report.published import published
+from wherefrom.report.tables import difference_grid, latex, score_grid
+
+REGIONS = ("Africa", "Europe")
+EFFECTS = {"none": -0.1, "uniform": 0.0, "clustered-cities": -0.06, "stratified-biome": 0.0}
+CONTEXT = ReportContext(
+    "simulated", "debug", model="gfm", head="knn", notice="Simulated", compositions=EFFECTS
+)
+
+
+def simulated(
+    effects: dict[str, float] | None = None,
+    *,
+    regions: tuple[str, ...] = REGIONS,
+    metrics: tuple[str, ...] = ("f1_macro",),
+    ns: tuple[int, ...] = (100,),
+    draws: int = 3,
+    seeds: int = 6,
+    baseline: float | None = -0.03,
+    noise: float = 0.002,
+) -> pa.Table:
+    """Simulate results: numbers made up to test the page; they are of no model."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for region in regions:
+        for n in ns:
+            episodes = rng.normal(0.6, 0.02, seeds)
+            for metric in metrics:
+
+                def add(model: str, name: str, draw: int, run: int, head: str, shift: float,
+                        axes=(region, n, metric, episodes)) -> None:  # fmt: skip
+                    region, n, metric, episodes = axes
+                    values = episodes + shift + rng.normal(0, noise, len(episodes))
+                    for seed, value in enumerate(values):
+                        row = (model, name, draw, run, "task", region, n, head, seed, metric)
+                        rows.append((*row, float(value)))
+
+                for name, effect in (EFFECTS if effects is None else effects).items():
+                    shape = (1, 4) if name == "none" else (draws, 2)
+                    for draw, run in np.ndindex(*shape):
+                        shift = effect + float(rng.normal(0, noise))
+                        add("gfm", name, draw, run, "knn", shift)
+                if baseline is not None:
+                    add("raw-lonlat", "", -1, -1, "knn", baseline)
+                    add("majority", "", -1, -1, "majority", -0.4)
+    return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return evidence_of(simulated(ns=(100, 1000), metrics=("f1_macro", "accuracy")), CONTEXT)
+
+
+@pytest.fixture(scope="module")
+def report(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(evidence, CONTEXT, tmp_path_factory.mktemp("report"))
+
+
+def said(found: list[Statement], word: str) -> str:
+    return next(statement.text for statement in found if word in statement.text)
+
+
+def test_the_page_needs_no_network(report: Path) -> None:
+    html = report.read_text()
+    assert not re.search(r'<(script|img|iframe)[^>]+src="(?!data:image/png)', html)
+    assert "<link" not in html
+    assert "@import" not in html
+    assert "url(" not in html
+    for link in re.findall(r'href="([^"]+)"', html):
+        target = link.removeprefix("#")
+        known = (
+            f'id="{target}"' in html if link.startswith("#") else (report.parent / link).exists()
+        )
+        assert known, link
+
+
+def test_every_figure_is_sharp_enough_and_has_a_text(report: Path) -> None:
+    html = report.read_text()
+    files = sorted((report.parent / "figures").glob("*.png"))
+    assert {f.stem for f in files} == {"by_region", "differences", "heatmap", "scaling", "variance"}
+    for file in files:
+        height, width = imread(file).shape[:2]
+        assert width >= 750
+        assert height >= 300
+        assert f'<figure id="{file.stem}">' in html
+    assert all(len(alt) > 40 for alt in re.findall(r'alt="([^"]*)"', html))
+
+
+def test_every_number_of_the_page_is_in_the_tables(report: Path, evidence: Evidence) -> None:
+    folder = report.parent / "tables"
+    known = json.loads((folder / "report.json").read_text())
+    assert known["summary"] == [row._asdict() for row in evidence.summary]
+    assert known["differences"] == [row._asdict() for row in evidence.differences]
+    rows = list(csv.DictReader(io.StringIO((folder / "summary.csv").read_text())))
+    assert [float(row["mean"]) for row in rows] == [row.mean for row in evidence.summary]
+    assert rows[0]["composition"] == evidence.summary[0].composition
+
+
+def test_the_headline_table_is_shown_without_scripts(report: Path) -> None:
+    views = re.findall(r'<div class="view" ([^>]*)>', report.read_text())
+    assert len(views) == 2
+    assert 'data-metric="f1_macro"' in views[0]
+    assert [("hidden" in view) for view in views] == [False, True]
+
+
+def test_a_planted_effect_is_said_to_be_decided(evidence: Evidence) -> None:
+    text = said(statements(evidence, CONTEXT), "compared with uniform")
+    assert "worse: none" in text
+    assert "clustered-cities" in text.split("equivalent")[0]
+    assert "equivalent within 0.01: stratified-biome" in text
+
+
+def test_bold_marks_decided_cells_alone(evidence: Evidence) -> None:
+    view = CONTEXT.headline(evidence)
+    grid = score_grid(evidence, CONTEXT, view)
+    # uniform and stratified-biome are alike: neither may be called the best.
+    assert not any(cell.bold for line in grid.lines for cell in line.cells)
+    clear = evidence_of(simulated({"uniform": 0.0, "clustered-cities": -0.1}), CONTEXT)
+    grid = score_grid(clear, CONTEXT, view)
+    bold = {line.label for line in grid.lines if any(cell.bold for cell in line.cells)}
+    assert bold == {"uniform"}
+
+
+def test_pre_training_below_a_trivial_baseline_is_said_to_be(evidence: Evidence) -> None:
+    strong = evidence_of(simulated(baseline=0.05), CONTEXT)
+    found = statements(strong, CONTEXT)
+    assert "the trivial baseline raw-lonlat has the highest" in found[0].text
+    text = said(found, "best trivial baseline is raw-lonlat")
+    assert "Pre-training is not shown to beat it on: uniform" in text
+    assert "beats it on" not in text
+    assert "No pre-training here has a higher mean" in said(found, "whatever head")
+    assert "beats it on: uniform" in said(statements(evidence, CONTEXT), "best trivial baseline is")
+
+
+def test_a_single_draw_is_called_undecided_and_named() -> None:
+    found = statements(evidence_of(simulated(draws=1), CONTEXT), CONTEXT)
+    assert "single draw: " in said(found, "compared with uniform")
+    assert "gfm with knn" in said(found, "Run on a single draw")
+
+
+def test_an_unsteady_row_is_flagged_and_baselines_too() -> None:
+    found = statements(evidence_of(simulated(noise=0.08), CONTEXT), CONTEXT)
+    text = said(found, "above 0.03")
+    assert "uniform 2 of 2" in text
+    assert "without any pre-training too" in text
+    steady = statements(evidence_of(simulated(), CONTEXT), CONTEXT)
+    assert "occurs in no row" in said(steady, "above 0.03")
+
+
+def test_the_sweep_is_summed_up_only_where_it_was_run(evidence: Evidence) -> None:
+    assert "from n = 100 to n = 1000" in said(statements(evidence, CONTEXT), "range")
+    alone = statements(evidence_of(simulated(), CONTEXT), CONTEXT)
+    assert not any("from n =" in statement.text for statement in alone)
+
+
+def test_problems_are_reported_not_dropped(evidence: Evidence) -> None:
+    context = ReportContext("s", "debug", model="gfm", head="knn", problems=["Oceania: one class"])
+    assert "Not evaluated: Oceania: one class" in said(statements(evidence, context), "Oceania")
+
+
+LACKING = {
+    "one region": simulated(regions=("Asia",)),
+    "one draw and one seed": simulated(draws=1, seeds=1),
+    "no baseline": simulated(baseline=None),
+    "no uniform and no none": simulated({"only-europe": 0.0, "clustered-cities": 0.1}),
+    "one composition": simulated({"uniform": 0.0}),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+def test_a_report_survives(what: str, tmp_path: Path) -> None:
+    html = write(LACKING[what], CONTEXT, tmp_path).read_text()
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", html).lower().replace("finance", "")
+    assert "Simulated" in html
+    assert (tmp_path / "tables" / "report.json").stat().st_size > 0
+
+
+def test_a_binary_task_shows_the_positive_class(tmp_path: Path) -> None:
+    metrics = ("f1_macro", "f1_positive", "accuracy")
+    context = ReportContext("s", "debug", model="gfm", head="knn", metric="f1_positive")
+    html = page(evidence_of(simulated(metrics=metrics), context), context, [])
+    assert "F1 of the positive class of a binary task" in html
+    assert '<option value="f1_positive">positive-class F1</option>' in html
+
+
+def test_reporting_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.modules['sklearn'] = None\n"
+        "import wherefrom.evidence, wherefrom.report"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_from_a_study_file_cannot_break_the_page() -> None:
+    context = ReportContext("<script>alert(1)</script>", "debug", model="gfm", head="knn")
+    html = page(evidence_of(simulated({"uniform": 0.0, "<b>x": 0.1}), context), context, [])
+    assert "<script>alert" not in html
+    assert "&lt;b&gt;x" in html
+
+
+def test_a_headline_that_was_not_run_is_refused_by_name(evidence: Evidence) -> None:
+    context = ReportContext("s", "debug", model="gfm", head="kn")
+    with pytest.raises(
+        WherefromError, match="unknown head in the results 'kn': did you mean 'knn'"
+    ):
+        context.headline(evidence)
+
+
+def test_the_terminal_never_cuts_a_number(evidence: Evidence) -> None:
+    for width in (80, 120, 200):
+        console = Console(width=width, file=io.StringIO(), record=True)
+        console.print(terminal_table(evidence, CONTEXT))
+        text = console.export_text()
+        assert "…" not in text
+        assert "stratified-biome" in text
+
+
+def test_latex_rows_have_as_many_cells_as_columns(evidence: Evidence) -> None:
+    view = CONTEXT.headline(evidence)
+    for grid in (
+        score_grid(evidence, CONTEXT, view),
+        difference_grid(evidence, CONTEXT, view, "uniform"),
+    ):
+        assert grid is not None
+        text = latex(grid)
+        rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert len(rows) == len(grid.lines) + 1
+        for row in rows:
+            assert len(re.findall(r"(?<!\\)&", row)) == len(grid.columns)
+        assert not re.search(r"(?<!\\)[%_#]", text.split("\n", 1)[1])
+
+
+def test_published_cells_stand_beside_ours_only_where_they_compare(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    file = tmp_path / "expected.csv"
+    file.write_text(
+        "table,row,column,metric,value,std,source\n"
+        "Task,World Cities,Africa,f1,0.57,,text\n"
+        "Task,World Cities,not stated,f1,0.71,0.02,text\n"
+        "Other,World Cities,Africa,f1,0.5,,text\n"
+        "Task,Nobody,Africa,f1,0.5,,text\n"
+    )
+    context = ReportContext(
+        "s", "debug", model="gfm", head="knn", expected=file,
+        counterparts={"World Cities": ["clustered-cities"]},
+    )  # fmt: skip
+    first, second, third, fourth = published(evidence, context)
+    mean = next(
+        row.mean for row in evidence.summary
+        if (row.composition, row.region, row.n, row.metric)
+        == ("clustered-cities", "Africa", 100, "f1_macro")
+    )  # fmt: skip
+    assert first.ours.startswith(f"clustered-cities {mean:.3f}")
+    assert (second.value, second.ours[:17]) == ("0.71 ± 0.02", "column not stated")
+    assert third.ours == "task not in this study"
+    assert fourth.ours == "row has no counterpart"
+
+
+def test_a_broken_file_of_published_cells_is_named(evidence: Evidence, tmp_path: Path) -> None:
+    file = tmp_path / "expected.csv"
+    context = ReportContext("s", "debug", model="gfm", head="knn", expected=file)
+    with pytest.raises(WherefromError, match=r"expected\.csv"):
+        published(evidence, context)
+    file.write_text("table,row\n")
+    with pytest.raises(WherefromError, match="no column 'column'"):
+        published(evidence, context)
+    file.write_text("table,row,column,metric,value,std,source\na,b,c,f1,high,,x\n")
+    with pytest.raises(WherefromError, match="line 2"):
+        published(evidence, context)
+
+
+def test_maps_show_every_composition_with_places(tmp_path: Path) -> None:
+    if not earth.available("land"):
+        pytest.skip("no land polygons: wherefrom data fetch")
+    places = (np.array([10.0, 179.9, -70.0]), np.array([50.0, -17.0, -10.0]))
+    empty = (np.array([]), np.array([]))
+    context = ReportContext(
+        "s", "debug", model="gfm", head="knn", maps={"none": empty, "uniform": places}
+    )
+    html = write(simulated(), context, tmp_path).read_text()
+    assert '<figure id="maps">' in html
+    assert (tmp_path / "figures" / "maps.png").is_file()
