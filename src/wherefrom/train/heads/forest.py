@@ -1,0 +1,72 @@
+"""Random forests: scikit-learn's, one seed after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+from wherefrom.train.heads.base import child
+
+__all__ = ["Forest"]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Scikit-learn's ``RandomForestClassifier``: trees grown to the end on bootstrap samples.
+
+    Trees ask only for the order of values, so features are not standardised.
+
+    Parameters
+    ----------
+    trees : int
+        Trees per forest; each split looks at sqrt(D) features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 3)).astype(np.float32)
+    >>> Forest(trees=5).fit_predict(
+    ...     x, (x[:, 0] > 0).astype(int), np.arange(40)[None], np.arange(40, 60),
+    ...     np.random.SeedSequence(0)).shape
+    (1, 20)
+    """
+
+    name: ClassVar[str] = "forest"
+    trees: int = 100
+
+    def __post_init__(self) -> None:
+        if self.trees < 1:
+            raise WherefromError(f"forest head: trees must be at least 1, not {self.trees}")
+
+    def spec(self) -> dict[str, Any]:
+        """Return name and hyper-parameters."""
+        return {"name": self.name, "trees": self.trees}
+
+    def fit_predict(
+        self,
+        features: NDArray[np.float32],
+        labels: NDArray[np.integer[Any]],
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+        seed: np.random.SeedSequence,
+    ) -> NDArray[np.int16]:
+        """Fit and predict; see `wherefrom.train.heads.base.Head`.
+
+        Seed s grows its trees from child s of `seed`.
+        """
+        # Imported here: the other heads do without scikit-learn.
+        from sklearn.ensemble import RandomForestClassifier
+
+        tested = np.ascontiguousarray(features[test], dtype=np.float32)
+        found = np.empty((len(train), len(test)), dtype=np.int16)
+        for s, rows in enumerate(train):
+            state = int(child(seed, s).generate_state(1)[0])
+            forest = RandomForestClassifier(self.trees, n_jobs=1, random_state=state)
+            forest.fit(features[rows], labels[rows])
+            found[s] = forest.predict(tested)
+        return found

@@ -1,0 +1,73 @@
+"""The k nearest neighbours for all seeds at once: one product gives all distances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+from wherefrom.train.heads.base import FewShot, chunks
+
+__all__ = ["KNN"]
+
+
+@dataclass(frozen=True)
+class KNN:
+    """Vote of the k nearest training rows by Euclidean distance of standardised features.
+
+    Every neighbour has one vote; of classes with equal votes the one with the smaller code wins,
+    as in scikit-learn's ``KNeighborsClassifier``. Distances are float32.
+
+    Parameters
+    ----------
+    k : int
+        Neighbours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[0.0], [1.0], [10.0], [11.0], [0.4], [10.4]], np.float32)
+    >>> KNN(k=1).fit_predict(x, np.array([0, 0, 1, 1, 0, 1]), np.array([[0, 1, 2, 3]]),
+    ...                      np.array([4, 5]), np.random.SeedSequence(0)).tolist()
+    [[0, 1]]
+    """
+
+    name: ClassVar[str] = "knn"
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise WherefromError(f"knn head: k must be at least 1, not {self.k}")
+
+    def spec(self) -> dict[str, Any]:
+        """Return name and hyper-parameters."""
+        return {"name": self.name, "k": self.k}
+
+    def fit_predict(
+        self,
+        features: NDArray[np.float32],
+        labels: NDArray[np.integer[Any]],
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+        seed: np.random.SeedSequence,
+    ) -> NDArray[np.int16]:
+        """Predict; see `wherefrom.train.heads.base.Head`. Nothing here is random."""
+        n, dim, places = train.shape[1], features.shape[1], len(test)
+        if self.k > n:
+            raise WherefromError(f"knn head: k = {self.k} neighbours of n = {n} training places")
+        found = []
+        for part in chunks(len(train), 4 * (4 * n * dim + 2 * places * n)):
+            few = FewShot.of(features, labels, train[part], test)
+            # |t - x|^2 = |t|^2 - 2 (t.x - |x|^2 / 2): nearest first is this score, largest first,
+            # and the score is linear in t, so that each seed's scaling folds into its weights.
+            score = few.linear(few.x, few.x.square().sum(dim=2) / -2)
+            nearest = score.topk(self.k, dim=2, sorted=False).indices
+            votes = torch.zeros(*nearest.shape[:2], len(few.classes))
+            voters = few.y.expand(places, -1, -1).gather(2, nearest)
+            votes.scatter_add_(2, voters, torch.ones_like(nearest, dtype=votes.dtype))
+            found.append(few.codes(votes.argmax(dim=2).T))
+        return np.concatenate(found)

@@ -1,0 +1,47 @@
+"""The most frequent class of the training places: what any head must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Majority"]
+
+
+@dataclass(frozen=True)
+class Majority:
+    """Predict each seed's most frequent training class everywhere; of equals the smaller code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Majority().fit_predict(np.zeros((5, 1), np.float32), np.array([3, 1, 1, 3, 3]),
+    ...                        np.array([[0, 1, 2], [0, 1, 3]]), np.array([4]),
+    ...                        np.random.SeedSequence(0)).tolist()
+    [[1], [3]]
+    """
+
+    name: ClassVar[str] = "majority"
+
+    def spec(self) -> dict[str, Any]:
+        """Return the name."""
+        return {"name": self.name}
+
+    def fit_predict(
+        self,
+        features: NDArray[np.float32],
+        labels: NDArray[np.integer[Any]],
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+        seed: np.random.SeedSequence,
+    ) -> NDArray[np.int16]:
+        """Predict; see `wherefrom.train.heads.base.Head`. Features are not looked at."""
+        taught = labels[train]
+        codes = int(taught.max()) + 1
+        cells = taught + np.arange(len(train))[:, None] * codes
+        counts = np.bincount(cells.ravel(), minlength=len(train) * codes)
+        most = counts.reshape(len(train), codes).argmax(axis=1).astype(np.int16)
+        return np.repeat(most[:, None], len(test), axis=1)

@@ -1,0 +1,219 @@
+"""Heads: all seeds at once give what a plain loop over the seeds gives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from wherefrom.errors import WherefromError
+from wherefrom.train.heads import HEADS, KNN, MLP, Forest, Logistic, Majority, base, head
+from wherefrom.train.heads.base import FewShot
+from wherefrom.train.heads.logistic import fit
+from wherefrom.train.heads.mlp import initial, train_all
+
+SEED = np.random.SeedSequence(5)
+Data = tuple[Any, Any, Any, Any]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products are slower, not faster, when several threads share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(before)
+
+
+def make(n: int = 60, dim: int = 40, classes: int = 5, seeds: int = 4, seed: int = 0) -> Data:
+    """Draw correlated, shifted features, noisy labels with gaps in their codes, and episodes."""
+    rng = np.random.default_rng(seed)
+    places = n * 2 + 300
+    x = rng.normal(size=(places, dim)) @ rng.normal(size=(dim, dim)) * 0.3 + 20
+    centres = rng.normal(size=(classes, dim)) + 20
+    near = ((x[:, None] - centres) ** 2).sum(-1).argmin(1)
+    codes = np.array([2, 3, 7, 11, 12, 30, 31, 40])[:classes]
+    label = codes[np.where(rng.random(places) < 0.15, rng.integers(0, classes, places), near)]
+    train = np.stack([rng.permutation(2 * n)[:n] for _ in range(seeds)])
+    return x.astype(np.float32), label.astype(np.int32), train, np.arange(2 * n, places)
+
+
+def probabilities(data: Data, C: float) -> tuple[FewShot, torch.Tensor]:
+    few = FewShot.of(*data)
+    return few, few.linear(*fit(few, C)).softmax(dim=2)
+
+
+@pytest.mark.parametrize(
+    ("n", "dim", "C", "classes"),
+    [(60, 100, 1.0, 5), (60, 100, 1.0, 2), (120, 20, 0.01, 5), (50, 2, 30.0, 3), (50, 50, 30.0, 2)],
+)
+def test_logistic_head_differs_from_scikit_learn(n: int, dim: int, C: float, classes: int) -> None:
+    data = make(n, dim, classes)
+    x, label, train, test = data
+    few, ours = probabilities(data, C)
+    for s, rows in enumerate(train):
+        scaler = StandardScaler().fit(x[rows].astype(np.float64))
+        model = LogisticRegression(C=C, tol=1e-10, max_iter=100_000)
+        model.fit(scaler.transform(x[rows].astype(np.float64)), label[rows])
+        theirs = model.predict_proba(scaler.transform(x[test].astype(np.float64)))
+        seen = np.isin(few.classes, model.classes_)
+        assert not ours[:, s, ~seen].any()
+        assert np.abs(ours[:, s, seen].numpy() - theirs).max() < 1e-5
+    guess = Logistic(C).fit_predict(*data, SEED)
+    assert (few.classes[ours.argmax(dim=2).T.numpy()] == guess).all()
+
+
+def test_seed_that_misses_a_class_predicts_it_or_fails() -> None:
+    x, label, train, test = make(classes=3)
+    rare = np.unique(label)[0]
+    train[1] = np.flatnonzero(label != rare)[: train.shape[1]]
+    train[2] = np.flatnonzero(label == rare)[0]  # one place over and over: one class
+    for kind in (Logistic(), MLP(steps=20), KNN(), Forest(trees=10), Majority()):
+        guess = kind.fit_predict(x, label, train, test, SEED)
+        assert not (guess[1] == rare).any(), kind
+        assert (guess[2] == rare).all(), kind
+
+
+def plain_loop(few: FewShot, start: Any, steps: int, lr: float, decay: float) -> list[Any]:
+    """Train one nn.Module per seed with torch.optim, as one would by hand."""
+    modules = []
+    for s in range(len(few.y)):
+        seen = few.present[s]
+        w1, b1, w2, b2 = (w[s] for w in start)
+        module = torch.nn.Sequential(
+            torch.nn.Linear(w1.shape[1], w1.shape[0]),
+            torch.nn.ReLU(),
+            torch.nn.Linear(w1.shape[0], int(seen.sum())),
+        )
+        with torch.no_grad():
+            for mine, given in zip(
+                module.parameters(), (w1, b1[:, 0], w2[seen], b2[seen, 0]), strict=True
+            ):
+                mine.copy_(given)
+        adam = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=decay)
+        target = (seen.cumsum(0) - 1)[few.y[s]]
+        for _ in range(steps):
+            adam.zero_grad()
+            loss = torch.nn.functional.cross_entropy(module(few.axes.z[s].float()), target)
+            loss.backward()
+            adam.step()
+        modules.append(module)
+    return modules
+
+
+@pytest.mark.parametrize(("n", "dim"), [(60, 100), (120, 20)])
+def test_mlp_head_differs_from_a_loop_of_modules_and_optimizers(n: int, dim: int) -> None:
+    data = make(n, dim)
+    few = FewShot.of(*data)
+    kind = MLP(hidden=16, steps=80)
+    start = initial(SEED, range(4), int(data[1].max()) + 1, few.classes, 16, min(n, dim))
+    w1, b1, w2, b2 = train_all(few, start, kind.steps, kind.lr, kind.weight_decay)
+    modules = plain_loop(few, start, kind.steps, kind.lr, kind.weight_decay)
+    guess = kind.fit_predict(*data, SEED)
+    for s, module in enumerate(modules):
+        seen = few.present[s]
+        tested = few.standardised_test(s) @ few.axes.back[s].float().T
+        theirs = module(tested).softmax(dim=1)
+        logit = (tested @ w1[s].T + b1[s, :, 0]).relu() @ w2[s].T + b2[s, :, 0]
+        assert (logit[:, seen].softmax(dim=1) - theirs).abs().max() < 1e-5
+        sure = theirs.topk(2).values.diff().abs()[:, 0] > 1e-4
+        winner = few.classes[seen.numpy()][theirs.argmax(dim=1).numpy()]
+        assert (winner == guess[s])[sure.numpy()].all()
+        assert sure.float().mean() > 0.95
+
+
+def test_mlp_weights_depend_on_the_other_seeds_of_the_batch() -> None:
+    x, label, train, test = make(seeds=6)
+    together = MLP(steps=30).fit_predict(x, label, train, test, SEED)
+    alone = MLP(steps=30).fit_predict(x, label, train[:2], test, SEED)
+    assert (together[:2] == alone).mean() > 0.999
+    other = MLP(steps=30).fit_predict(x, label, train, test, np.random.SeedSequence(6))
+    assert (together != other).any()
+
+
+@pytest.mark.parametrize("k", [1, 5, 12])
+@pytest.mark.parametrize(("n", "dim"), [(60, 100), (120, 2)])
+def test_knn_head_differs_from_scikit_learn(n: int, dim: int, k: int) -> None:
+    data = make(n, dim)
+    x, label, train, test = data
+    ours = KNN(k).fit_predict(*data, SEED)
+    for s, rows in enumerate(train):
+        scaler = StandardScaler().fit(x[rows].astype(np.float64))
+        model = KNeighborsClassifier(k).fit(scaler.transform(x[rows]), label[rows])
+        assert (model.predict(scaler.transform(x[test])) == ours[s]).all()
+
+
+def test_forest_head_differs_from_scikit_learn() -> None:
+    data = make(seeds=2)
+    x, label, train, test = data
+    ours = Forest(trees=20).fit_predict(*data, SEED)
+    for s, rows in enumerate(train):
+        state = int(np.random.SeedSequence(5).spawn(2)[s].generate_state(1)[0])
+        model = RandomForestClassifier(20, random_state=state).fit(x[rows], label[rows])
+        assert (model.predict(x[test]) == ours[s]).all()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_cutting_the_seeds_into_chunks_changes_predictions(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make(seeds=5)
+    kind = head(name)
+    whole = kind.fit_predict(*data, SEED)
+    assert whole.dtype == np.int16
+    assert whole.shape == (5, len(data[3]))
+    monkeypatch.setattr(base, "CHUNK_BYTES", 1)
+    cut = kind.fit_predict(*data, SEED)
+    # Other shapes of the products round otherwise; only undecided places may change.
+    assert (whole == cut).mean() > 0.999
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_test_places_leak_into_the_fit(name: str) -> None:
+    x, label, train, test = make()
+    first = head(name).fit_predict(x, label, train, test[:100], SEED)
+    moved = x.copy()
+    moved[test[100:]] *= 1000
+    label = label.copy()
+    label[test] = label[0]
+    second = head(name).fit_predict(moved, label, train, test, SEED)
+    assert (first == second[:, :100]).mean() > 0.999
+
+
+def test_constant_feature_spoils_the_standardisation() -> None:
+    x, label, train, test = make(dim=10)
+    plain = Logistic().fit_predict(x, label, train, test, SEED)
+    wide = np.concatenate([x, np.full((len(x), 1), 1234.567, np.float32)], axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (Logistic().fit_predict(wide, label, train, test, SEED) == plain).mean() > 0.999
+
+
+def test_diverged_encoder_gives_scores() -> None:
+    x, label, train, test = make()
+    x[test[3], 2] = np.nan
+    with pytest.raises(WherefromError, match=f"features of row {test[3]} are not finite"):
+        Logistic().fit_predict(x, label, train, test, SEED)
+
+
+def test_mistyped_head_or_option_is_ignored() -> None:
+    with pytest.raises(WherefromError, match="did you mean 'logistic'"):
+        head("logistics")
+    with pytest.raises(WherefromError, match=r"option of head 'mlp' 'hiden'.*'hidden'"):
+        head("mlp", hiden=3)
+    for name, options in (("knn", {"k": 0}), ("mlp", {"lr": 0.0}), ("logistic", {"C": -1.0})):
+        with pytest.raises(WherefromError, match=f"{name} head"):
+            head(name, **options)
+    with pytest.raises(WherefromError, match="k = 7 neighbours of n = 3"):
+        KNN(7).fit_predict(np.zeros((9, 1), np.float32), np.zeros(9, int),
+                           np.arange(3)[None], np.arange(3, 9), SEED)  # fmt: skip
