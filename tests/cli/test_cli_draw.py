@@ -115,6 +115,14 @@ def test_absent_columns_are_hinted_at(run: Run, pool: Path) -> None:
     assert "give --lon x --lat y" in done.stderr
 
 
+def test_repeated_places_are_noted_but_drawn(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("lon,lat,continent\n1,2,Africa\n1,2,Africa\n3,4,Africa\n")
+    out = tmp_path / "c.parquet"
+    done = run("draw", tmp_path / "a.csv", "--sampler", "uniform", "-n", 3, "--out", out)
+    assert done.returncode == 0
+    assert done.stderr.startswith("note: an earlier row has the same place in 1 of 3 rows: 1;")
+
+
 def test_help_teaches_every_sampler(run: Run) -> None:
     done = run("draw", "--help")
     assert done.returncode == 0

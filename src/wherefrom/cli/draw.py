@@ -13,6 +13,8 @@ from wherefrom.progress import console
 
 __all__ = ["draw"]
 
+STRATA_SHOWN = 40
+
 
 def draw(
     file: Annotated[Path, typer.Argument(metavar="POOL", help="Parquet, GeoParquet or CSV.")],
@@ -80,7 +82,7 @@ def draw(
     pool = Pool.read(file, id_column, lon, lat)
     composition = compose.draw(pool, chosen, n, seed)
     composition.write(out)
-    for note in write_card(composition, pool, out):
+    for note in (*pool.notes, *write_card(composition, pool, out)):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     typer.echo(compose.spec_text(chosen.spec()))
     for line in _summary(composition.provenance):
@@ -105,8 +107,10 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
         lines += [
             f"{s['label']:{width}}  {s['pool']:>10,}  {s['asked']:>10,.1f}  {s['drawn']:>10,}"
             + ("  too few" if s["pool"] < s["asked"] else "")
-            for s in strata
+            for s in strata[:STRATA_SHOWN]
         ]
+        if len(strata) > STRATA_SHOWN:
+            lines.append(f"... and {len(strata) - STRATA_SHOWN} strata more, in the card")
     for key, text in (
         ("without_label", "places of the pool have no label and were not drawn"),
         ("cells", "equal-area cells have places"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from wherefrom import keys
@@ -60,5 +61,4 @@ def draw(
     chosen = sampler(spec)
     rng = keys.generator("draw", seed, keys.canonical(chosen.spec()))
     composition = chosen.draw(pool, n, rng)
-    composition.provenance["seed"] = seed
-    return composition
+    return replace(composition, provenance={**composition.provenance, "seed": seed})

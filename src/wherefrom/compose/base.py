@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -93,12 +94,13 @@ class SamplerModel(BaseModel):
         )
 
 
-class DesignSampler(SamplerModel):
+class DesignSampler(SamplerModel, ABC):
     """A sampler that says which places belong to which stratum; the rest is done here.
 
     A new sampler is a subclass with a `name`, parameters, and `design`.
     """
 
+    @abstractmethod
     def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
         """Assign places to strata and n to the strata.
 
@@ -119,7 +121,6 @@ class DesignSampler(SamplerModel):
         WherefromError
             If the pool cannot give such a draw.
         """
-        raise NotImplementedError
 
     def layers(self) -> tuple[str, ...]:
         """Return the names of the layers that the design looks at."""

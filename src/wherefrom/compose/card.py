@@ -20,7 +20,7 @@ from wherefrom.pool import Pool
 __all__ = ["card", "card_figure", "write_card"]
 
 OURS, POOL, SHORT = "#1f5a96", "#b9bec4", "#b3261e"
-STRATA_SHOWN = 16
+STRATA_SHOWN = 20
 
 
 def card(composition: Composition, pool: Pool) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def card_figure(composition: Composition, pool: Pool, described: dict[str, Any])
     """
     strata = described.get("strata") or []
     named = len(strata) > 1
-    bars = max(len(described["continents"]), min(len(strata), STRATA_SHOWN + 1) if named else 0, 4)
+    bars = max(len(described["continents"]), min(len(strata), STRATA_SHOWN) if named else 0, 4)
     low = 0.65 + 0.21 * bars
     figure = Figure(figsize=(10, 5.3 + low), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[5.3, low])
@@ -148,11 +148,10 @@ def card_figure(composition: Composition, pool: Pool, described: dict[str, Any])
             f"{s['drawn']:,}" + (f" (asked {s['asked']:,.0f}, has {s['pool']:,})" if few else "")
             for s, few in zip(by_size, lack, strict=True)
         ]
-        hidden = len(strata) - len(by_size)
-        more = f" (the {STRATA_SHOWN} largest; {hidden} more in the JSON)" if hidden else ""
+        more = f", {STRATA_SHOWN} largest of {len(strata)}" if len(strata) > len(by_size) else ""
         _bars(axes[1], f"share per stratum{more}", names, shares, notes, lack)
     if named or described["continents"]:
-        axes[-1].legend(frameon=False, fontsize=8, ncol=2, loc="lower right", bbox_to_anchor=(1, 1))
+        axes[-1].legend(frameon=False, fontsize=8, loc="best")
     return figure
 
 
@@ -190,6 +189,7 @@ def _bars(
     ax.set_yticks(at, names, size=8)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(0, max(ours.max(), pool.max()) * 128 + 0.1)
+    ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= 100])
     ax.set_xlabel("%", size=8)
     ax.tick_params(axis="x", labelsize=8)
     ax.tick_params(axis="y", length=0)
@@ -208,11 +208,11 @@ def _subtitle(described: dict[str, Any]) -> str:
         places = f"{described['size']:,} of {described['n']:,} places"
     if described["distinct"] != described["size"]:
         places += f" ({described['distinct']:,} distinct)"
-    origin = f": {pool['origin']}" if pool["origin"] else ""
+    origin = f", {pool['origin']}" if pool["origin"] else ""
     seed = "" if described["seed"] is None else f", seed {described['seed']}"
     return (
-        f"{places}{seed}, key {described['key']}   |   "
-        f"pool {pool['key']}, {pool['places']:,} places{origin}"
+        f"composition {described['key']}: {places}{seed}\n"
+        f"pool {pool['key']}: {pool['places']:,} places{origin}"
     )
 
 

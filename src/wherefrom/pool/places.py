@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Pool:
         Columns ``id``, ``lon``, ``lat`` and whatever else the user's table had, N rows.
     origin : str
         How the places came about, in words; empty if not known.
+    notes : tuple of str
+        What is odd about the table but no error, such as repeated places.
     """
 
     ids: NDArray[Any]
@@ -50,6 +52,7 @@ class Pool:
     lat: NDArray[np.float64]
     table: pa.Table
     origin: str = ""
+    notes: tuple[str, ...] = ()
     _codes: dict[str, Codes] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -162,7 +165,8 @@ class Pool:
             table = table.append_column(name, places.rest.column(name))
         ours = (places.rest.schema.metadata or {}).get(b"wherefrom", b"{}")
         origin = str(json.loads(ours).get("origin", ""))
-        return cls(places.ids, places.lon, places.lat, table, origin)
+        notes = tuple(finding.message for finding in found)
+        return cls(places.ids, places.lon, places.lat, table, origin, notes)
 
     @cached_property
     def key(self) -> str:
@@ -256,7 +260,7 @@ class Pool:
                 indices = pa.array(codes, mask=codes < 0)
                 column = pa.DictionaryArray.from_arrays(indices, pa.array(labels, pa.string()))
                 table = table.append_column(name, column)
-        return Pool(self.ids, self.lon, self.lat, table, self.origin, dict(self._codes))
+        return replace(self, table=table)
 
     def take(self, ids: ArrayLike | Sequence[str]) -> NDArray[np.int64]:
         """Find the rows of some ids.
