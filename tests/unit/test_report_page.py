@@ -237,13 +237,20 @@ def test_a_headline_that_was_not_run_is_refused_by_name(evidence: Evidence) -> N
         context.headline(evidence)
 
 
-def test_the_terminal_never_cuts_a_number(evidence: Evidence) -> None:
+def test_the_terminal_never_cuts_a_number() -> None:
+    regions = (*REGIONS, "Asia", "North America", "Oceania", "South America")
+    names = {"uniform": 0.0, "stratified-continent": 0.1}
+    evidence = evidence_of(simulated(names, regions=regions, seeds=50), CONTEXT)
+    row = score_grid(evidence, CONTEXT, CONTEXT.headline(evidence)).lines[0]
     for width in (80, 120, 200):
         console = Console(width=width, file=io.StringIO(), record=True)
         console.print(terminal_table(evidence, CONTEXT))
         text = console.export_text()
         assert "…" not in text
-        assert "stratified-biome" in text
+        line = next(line for line in text.splitlines() if line.startswith(row.label))
+        assert line.rstrip().endswith("3×2×50")
+        for cell in row.cells[:7]:
+            assert cell.text[:5] in line
 
 
 def test_latex_rows_have_as_many_cells_as_columns(evidence: Evidence) -> None:

@@ -140,15 +140,14 @@ def latex(grid: Grid) -> str:
 
 
 def rich_table(grid: Grid) -> Table:
-    """Write a grid for the terminal."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    """Write a grid of scores for the terminal; six regions fit into 80 columns."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     shown = [i for i, column in enumerate(grid.columns) if column != OVER_RUNS]
     for i in shown:
-        words = grid.columns[i].split()
-        table.add_column(
-            grid.columns[i], justify="right", min_width=max(map(len, ["0.000", *words]))
-        )
+        name = "All" if grid.columns[i] == ALL_REGIONS else grid.columns[i]
+        width = max(map(len, ["0.000", *name.split()]))
+        table.add_column(name, justify="right", min_width=width)
     kind = grid.lines[0].kind
     for line in grid.lines:
         if line.kind == "baseline" != kind:
