@@ -157,6 +157,40 @@ def test_no_cell_that_an_edge_touches_is_missed(ends: list[tuple[float, ...]]) -
         assert sum(key[0] == at for key in found) <= near.sum()
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_edges_and_vertices_on_the_lines_of_the_grid_itself(seed: int) -> None:
+    """Vertices on centres, centre lines and corners of cells; paths that bend on an edge."""
+    rng = np.random.default_rng(seed)
+    pins = [shapely.box(-180, -90, -179, -89), shapely.box(179, 89, 180, 90)]
+    angle = np.sort(rng.uniform(0, 2 * np.pi, 24))
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * rng.uniform(10, 85, (24, 1))
+    grid = Grid.over(Edges.of(checked([*pins, shapely.Polygon(ring)])))
+    column, row = np.floor((ring - (grid.x0, grid.y0)) / grid.size).astype(np.int64).T
+    on = rng.integers(0, 3, (2, 24))
+    corner = np.stack([grid.x0 + column * grid.size, grid.y0 + row * grid.size], axis=1)
+    centre = np.stack([grid.centre_x(column), grid.centre_y(row)], axis=1)
+    ring = np.choose(on.T, [ring, corner, centre])
+    polygons = [*pins, shapely.Polygon(ring)]
+    assert Grid.over(Edges.of(checked(polygons))) == grid
+
+    # Where edges cross centre lines and cell lines of rows, and a little beside.
+    a, b = ring, np.roll(ring, -1, axis=0)
+    lines = grid.y0 + np.arange(2 * grid.rows) / 2 * grid.size
+    edge, line = np.nonzero((a[:, 1:] > lines) != (b[:, 1:] > lines))
+    y = lines[line]
+    x = a[edge, 0] + (y - a[edge, 1]) / (b - a)[edge, 1] * (b - a)[edge, 0]
+    x, y = np.append(x, ring[:, 0]), np.append(y, ring[:, 1])
+    points = []
+    for ulps in (-3, -1, 0, 1, 3):
+        beside = x + ulps * np.spacing(x)
+        for up in (0.0, 1e-15, -1e-15, 0.2, -0.2, 0.4999, -0.4999):
+            points.append(np.stack([beside, y + up * grid.size], axis=1))
+            points.append(np.stack([x + up * grid.size, y + ulps * np.spacing(y)], axis=1))
+    for side in (corner, centre):
+        points += [side, np.nextafter(side, -np.inf), np.nextafter(side, np.inf)]
+    check(polygons, *np.concatenate(points).T)
+
+
 @pytest.fixture(scope="module")
 def planet() -> list[Any]:
     """A whole map of 400 shapes with shared, ragged borders, holes, lakes, islands and overlaps."""
