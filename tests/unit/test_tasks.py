@@ -9,9 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.spatial import cKDTree
 
+from wherefrom import earth
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
-from wherefrom.tasks import SPLITS, Task
+from wherefrom.pool import Pool
+from wherefrom.tasks import SPLITS, Task, ecoregions, from_table
 
 
 def demo() -> Task:
@@ -99,3 +103,161 @@ def test_foreign_file_is_taken_for_a_task(tmp_path: Path) -> None:
     pq.write_table(pa.table({"lon": [1.0]}), tmp_path / "table.parquet")
     with pytest.raises(WherefromError, match="is not a task"):
         Task.read(tmp_path / "table.parquet")
+
+
+def nearest_km(of: tuple[np.ndarray, np.ndarray], to: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    chord = cKDTree(unit_vectors(*to)).query(unit_vectors(*of))[0]
+    return 2 * EARTH_RADIUS_KM * np.arcsin(chord / 2)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return Pool.build(60_000, seed=3)
+
+
+@pytest.fixture(scope="module")
+def zones(pool: Pool) -> Task:
+    return ecoregions(pool, "climate_zone", min_distance_km=25, train_per_region=800,
+                      test_per_region=300, tuning_per_region=(100, 200))  # fmt: skip
+
+
+def test_test_place_lies_beside_a_pre_training_place(pool: Pool, zones: Task) -> None:
+    assert nearest_km((zones.lon, zones.lat), (pool.lon, pool.lat)).min() >= 25
+    # The distance bites: without it some place lies closer.
+    free = ecoregions(pool, "climate_zone", min_distance_km=0, train_per_region=100,
+                      test_per_region=100, tuning_per_region=(0, 0))  # fmt: skip
+    assert nearest_km((free.lon, free.lat), (pool.lon, pool.lat)).min() < 25
+
+
+def test_tuning_place_lies_beside_a_reported_place(zones: Task) -> None:
+    tuning = zones.split >= 2
+    reported = (zones.lon[~tuning], zones.lat[~tuning])
+    assert nearest_km((zones.lon[tuning], zones.lat[tuning]), reported).min() >= 25
+
+
+def test_region_gets_other_numbers_or_labels_than_stated(zones: Task) -> None:
+    assert zones.name == "ecoregions-climate_zone"
+    assert zones.regions == earth.CONTINENTS
+    assert (zones.counts().sum(axis=1) == [800, 300, 100, 200]).all()
+    rows = np.arange(0, len(zones), 7)
+    for name, codes, names in (
+        ("climate_zone", zones.label, zones.classes),
+        ("continent", zones.region, zones.regions),
+    ):
+        expected = earth.layer(name)(zones.lon[rows], zones.lat[rows])
+        assert expected.tolist() == [names[c] for c in codes[rows]]
+
+
+def test_places_are_not_uniform_by_area() -> None:
+    # Africa in four belts of equal area (sin of latitude): shares as of dense independent places.
+    # Chi-square with 3 degrees of freedom over 4,000 places: above 21.1 in 1 of 10,000 seeds.
+    task = ecoregions(Pool.build(100), "climate_zone", min_distance_km=0, train_per_region=4000,
+                      test_per_region=1, tuning_per_region=(0, 0), seed=1)  # fmt: skip
+    dense = Pool.build(400_000, seed=8)
+    codes, names = dense.codes("continent")
+    zoned = earth.layer("climate_zone").codes(dense.lon, dense.lat) >= 0
+    africa = dense.lat[(codes == names.index("Africa")) & zoned]
+    edges = np.quantile(africa, [0, 0.25, 0.5, 0.75, 1])
+    edges[[0, -1]] = -90, 90
+    rows = task.rows("Africa", "train")
+    hits = np.histogram(task.lat[rows], edges)[0]
+    assert ((hits - 1000) ** 2 / 1000).sum() < 21.1
+
+
+def test_same_seed_gives_another_task_and_more_training_places_another_test(pool: Pool) -> None:
+    sizes = {"test_per_region": 40, "tuning_per_region": (0, 0), "min_distance_km": 5.0}
+    one = ecoregions(pool, "climate_zone", train_per_region=60, **sizes)
+    assert one.key == ecoregions(pool, "climate_zone", train_per_region=60, **sizes).key
+    assert one.key != ecoregions(pool, "climate_zone", train_per_region=60, seed=1, **sizes).key
+    more = ecoregions(pool, "climate_zone", train_per_region=90, **sizes)
+    for region in one.regions:
+        ours, theirs = one.rows(region, "test"), more.rows(region, "test")
+        assert np.array_equal(one.lon[ours], more.lon[theirs])
+
+
+def test_full_region_hangs_the_draw(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wherefrom.tasks.ecoregion.MOST_DRAWS", 262_144)
+    with pytest.raises(WherefromError, match=r"no room for 120 .* 2000 km .* Africa has 0"):
+        ecoregions(pool, "climate_zone", train_per_region=100, test_per_region=20,
+                   min_distance_km=2000)  # fmt: skip
+
+
+def test_biome_task_of_the_official_polygons(resolve_data: Path) -> None:
+    task = ecoregions(Pool.build(1000), train_per_region=50, test_per_region=50,
+                      tuning_per_region=(0, 0))  # fmt: skip
+    assert task.name == "ecoregions-biome"
+    assert task.label_layer == "biome"
+    assert "Tundra" in task.classes
+
+
+def test_layer_of_values_or_bad_sizes_are_taken(pool: Pool) -> None:
+    with pytest.raises(WherefromError, match="'elevation' holds values"):
+        ecoregions(pool, "elevation")
+    with pytest.raises(WherefromError, match="at least 1"):
+        ecoregions(pool, "climate_zone", train_per_region=0)
+
+
+def crops(rows: int = 600, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "x": rng.uniform(10, 30, rows),
+            "y": rng.uniform(-15, 15, rows),
+            "crop": rng.choice(["maize", "none", "rice"], rows, p=[0.3, 0.65, 0.05]),
+            "year": rng.integers(2016, 2020, rows),
+        }
+    )
+
+
+def test_split_of_a_table_is_not_stratified_or_loses_rows() -> None:
+    task = from_table(crops(), label="crop", lon="x", lat="y")
+    assert task.classes == ("maize", "none", "rice")
+    counts = task.counts()[task.regions.index("Africa")]
+    assert counts.sum() == (task.region >= 0).sum()
+    assert np.abs(counts - counts.sum(axis=1, keepdims=True) * [0.5, 0.3, 0.1, 0.1]).max() < 1.01
+    assert task.key == from_table(crops(), label="crop", lon="x", lat="y").key
+    assert task.key != from_table(crops(), label="crop", lon="x", lat="y", seed=1).key
+
+
+def test_rows_of_one_place_fall_into_two_splits() -> None:
+    table = pa.concat_tables([crops(), crops(), crops().slice(0, 100)])
+    task = from_table(table, label="crop", lon="x", lat="y")
+    assert np.array_equal(task.split[:600], task.split[600:1200])
+    assert np.array_equal(task.split[:100], task.split[1200:])
+
+
+def test_regions_of_the_users_own_column() -> None:
+    table = crops().append_column("zone", pa.array(["north", "south", None] * 200))
+    task = from_table(table, label="crop", lon="x", lat="y", region_layer="zone")
+    assert task.regions == ("north", "south")
+    assert (task.region[2::3] == -1).all()
+
+
+def test_positive_class_is_guessed() -> None:
+    assert from_table(crops(), "crop", "x", "y").positive is None
+    table = crops().set_column(2, "crop", pa.array([True, False, False] * 200))
+    assert from_table(table, "crop", "x", "y").positive == 1
+    assert from_table(table, "crop", "x", "y", positive="false").positive == 0
+    with pytest.raises(WherefromError, match="has 3 classes"):
+        from_table(crops(), "crop", "x", "y", positive="maize")
+    with pytest.raises(WherefromError, match="Known: false, true"):
+        from_table(table, "crop", "x", "y", positive="yes")
+
+
+def test_whole_numbers_sort_as_text() -> None:
+    table = crops().set_column(2, "crop", pa.array([9, 10, 101] * 200))
+    assert from_table(table, "crop", "x", "y").classes == ("9", "10", "101")
+
+
+def test_faulty_labels_are_taken() -> None:
+    def with_labels(values: list[object]) -> pa.Table:
+        return crops(6).set_column(2, "crop", pa.array(values))
+
+    with pytest.raises(WherefromError, match="missing in 2 of 6 rows, first in row 3"):
+        from_table(with_labels(["a", "b", "a", None, "", "b"]), "crop", "x", "y")
+    with pytest.raises(WherefromError, match="of type double"):
+        from_table(with_labels([0.1, 0.2, 0.3, 0.4, 0.5, float("nan")]), "crop", "x", "y")
+    with pytest.raises(WherefromError, match="all 6 rows of column 'crop' are 'a'"):
+        from_table(with_labels(["a"] * 6), "crop", "x", "y")
+    with pytest.raises(WherefromError, match="did you mean 'crop'"):
+        from_table(crops(6), "crops", "x", "y")

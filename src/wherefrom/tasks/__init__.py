@@ -1,6 +1,17 @@
 """Labelled places and the few-shot episodes drawn from them."""
 
-from wherefrom.tasks.episodes import EpisodeProblem, Episodes, episodes, plan_episodes
+from wherefrom.tasks.ecoregion import ecoregions
+from wherefrom.tasks.episode import EpisodeProblem, Episodes, episodes, plan_episodes
+from wherefrom.tasks.table import from_table
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["SPLITS", "EpisodeProblem", "Episodes", "Task", "episodes", "plan_episodes"]
+__all__ = [
+    "SPLITS",
+    "EpisodeProblem",
+    "Episodes",
+    "Task",
+    "ecoregions",
+    "episodes",
+    "from_table",
+    "plan_episodes",
+]

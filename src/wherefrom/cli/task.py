@@ -1,0 +1,160 @@
+"""``wherefrom task``: labelled places to fine-tune on, from a layer or from one's own table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wherefrom.cli.pool import LatColumn, LonColumn
+from wherefrom.errors import WherefromError
+from wherefrom.progress import console
+
+if TYPE_CHECKING:
+    from wherefrom.tasks import Task
+
+__all__ = ["app"]
+
+#: Tables of more classes than this show each region's total alone.
+MOST_CLASSES = 40
+#: The study's episodes, for which thin regions are named.
+N = 100
+
+Out = Annotated[Path, typer.Option(help="Parquet file to write.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same task.")]
+RegionLayer = Annotated[
+    str, typer.Option(help="Layer (or column) whose labels are the regions to fine-tune in.")
+]
+
+app = typer.Typer(no_args_is_help=True, help="Make a labelled task to fine-tune on.")
+
+
+@app.command()
+def ecoregions(
+    pool: Annotated[Path, typer.Option(help="Pool whose places the task keeps away from.")],
+    out: Out,
+    layer: Annotated[
+        str, typer.Option(help="Layer to predict: biome, ecoregion, climate_zone, ...")
+    ] = "biome",
+    region_layer: RegionLayer = "continent",
+    train: Annotated[int, typer.Option(help="Places per region to draw episodes from.")] = 5500,
+    test: Annotated[int, typer.Option(help="Test places per region.")] = 2000,
+    tune_train: Annotated[int, typer.Option(help="Places per region to tune on.")] = 600,
+    tune_test: Annotated[int, typer.Option(help="Test places per region for tuning.")] = 1000,
+    min_distance_km: Annotated[
+        float, typer.Option(help="Distance to keep from every pool place.")
+    ] = 5.0,
+    seed: Seed = 0,
+) -> None:
+    """Draw labelled places uniformly by area in each continent, apart from a pool.
+
+    For example:
+
+        wherefrom task ecoregions --pool pool.parquet --out task.parquet
+
+        wherefrom task ecoregions --pool pool.parquet --layer climate_zone --out zones.parquet
+    """
+    from wherefrom import tasks
+    from wherefrom.pool import Pool
+
+    _refuse_overwriting(pool, out)
+    made = tasks.ecoregions(
+        Pool.read(pool),
+        layer,
+        region_layer,
+        train,
+        test,
+        (tune_train, tune_test),
+        min_distance_km,
+        seed,
+    )
+    _finish(made, out)
+
+
+@app.command("from-table")
+def from_table(
+    file: Annotated[Path, typer.Argument(help="Parquet, GeoParquet (points) or CSV.")],
+    label: Annotated[str, typer.Option(help="Column of labels.")],
+    out: Out,
+    lon: LonColumn = "lon",
+    lat: LatColumn = "lat",
+    region_layer: RegionLayer = "continent",
+    positive: Annotated[
+        str | None, typer.Option(help="Positive class of two; its F1 is reported as well.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the task in every table; default the file's.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Make a task of your own labelled table.
+
+    Places are split at random in each region, stratified by class: 50 % train,
+    30 % test, 10 % and 10 % to choose hyper-parameters. Rows of one place stay
+    together.
+
+    For example:
+
+        wherefrom task from-table fields.parquet --label crop --lon x --lat y --out task.parquet
+
+        wherefrom task from-table points.csv --label crop --positive yes --out task.parquet
+    """
+    from wherefrom import tasks
+
+    _refuse_overwriting(file, out)
+    made = tasks.from_table(file, label, lon, lat, region_layer, positive, name, seed)
+    _finish(made, out)
+
+
+def _refuse_overwriting(source: Path, out: Path) -> None:
+    if out.suffix != ".parquet":
+        raise WherefromError(f"--out {out}: a task is a Parquet file; name it .parquet")
+    if out.resolve() == source.resolve():
+        raise WherefromError(f"--out {out} is the input itself; name another file")
+
+
+def _finish(task: Task, out: Path) -> None:
+    """Write the task, print its table, and name the regions that are too thin for the study."""
+    from wherefrom.tasks import plan_episodes
+
+    task.write(out)
+    typer.echo("\n".join(_table(task)))
+    outside = int((task.region < 0).sum())
+    if outside:
+        console.print(f"note: {outside:,} places lie in no region", markup=False, soft_wrap=True)
+    occurring = [r for r, count in zip(task.regions, task.counts(), strict=True) if count.any()]
+    for split in ("reported", "tuning"):
+        for problem in plan_episodes(task, occurring, N, [0], split)[1]:
+            text = f"note: no {split} episode of {N} places: {problem}"
+            console.print(text, markup=False, soft_wrap=True)
+    classes = f"{len(task.classes)} classes"
+    if task.positive is not None:
+        classes += f", positive: {task.classes[task.positive]}"
+    typer.echo(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
+
+
+def _table(task: Task) -> list[str]:
+    """Lay out the places of every region, class and split."""
+    from wherefrom.tasks import SPLITS
+
+    rows: list[tuple[str, ...]] = [("region", task.label_layer, *SPLITS)]
+    for region, counts in zip(task.regions, task.counts(), strict=True):
+        if not counts.any():
+            continue
+        if len(task.classes) <= MOST_CLASSES:
+            rows += [
+                (region, name, *(f"{c:,}" for c in count))
+                for name, count in zip(task.classes, counts, strict=True)
+                if count.any()
+            ]
+        occurring = f"({counts.any(axis=1).sum()} classes)"
+        rows.append((region, occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
