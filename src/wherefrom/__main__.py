@@ -1,0 +1,5 @@
+"""``python -m wherefrom`` is the command ``wherefrom``."""
+
+from wherefrom.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""``wherefrom study``: plan, run and report a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from wherefrom.study import Plan, Store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help=(
+        "Plan, run and report a study: every composition, model, head and region of a study "
+        "file.\n\nScales: debug (under a minute), laptop (minutes), paper (the published sizes; "
+        "plan it to see what it would take)."
+    ),
+)
+StudyPath = Annotated[
+    Path, typer.Argument(help="A study file or its folder, e.g. studies/purohit2025.")
+]
+Scale = Annotated[str, typer.Option(help="debug, laptop or paper, as the study file has them.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the store, results and report. [default: runs/NAME-SCALE]"),
+]
+
+
+@app.command("plan", epilog="Example: wherefrom study plan studies/purohit2025 --scale paper")
+def plan_(study: StudyPath, scale: Scale = "laptop", out: Out = None) -> None:
+    """Show the stages: what is cached, what is missing and why, and what it will cost."""
+    from rich.console import Console
+
+    from wherefrom.report.plan import render
+
+    steps, store, _ = _prepare(study, scale, out)
+    Console(soft_wrap=True).print(render(steps, store))
+
+
+@app.command(
+    "run", epilog="Example: wherefrom study run studies/purohit2025 --scale debug --out runs/debug"
+)
+def run_(
+    study: StudyPath,
+    scale: Scale = "laptop",
+    out: Out = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes. [default: one per core]")
+    ] = None,
+) -> None:
+    """Run what is missing, then print the table and the path of the HTML report.
+
+    Killed at any moment and called again, it goes on; called once more, it only prints.
+    """
+    from wherefrom import study as studies
+    from wherefrom.errors import WherefromError
+
+    steps, store, folder = _prepare(study, scale, out)
+    if steps.study.missing:
+        needs = "; ".join(steps.study.missing)
+        raise WherefromError(f"scale {scale!r} can be planned but not yet run: it needs {needs}")
+    outcome = studies.run(steps, store, workers)
+    _report(steps, store, folder, study, outcome.seconds if outcome.computed else None)
+    if outcome.computed:
+        typer.echo(
+            f"{outcome.computed} stages in {outcome.seconds / 60:.1f} min, peak memory "
+            f"{outcome.peak_bytes / 2**30:.1f} GiB",
+            err=True,
+        )
+
+
+@app.command("report", epilog="Example: wherefrom study report studies/purohit2025 --scale debug")
+def report_(study: StudyPath, scale: Scale = "laptop", out: Out = None) -> None:
+    """Write tables, figures, maps and the HTML page again, from finished stages."""
+    steps, store, folder = _prepare(study, scale, out)
+    _report(steps, store, folder, study, None, again=True)
+
+
+def _prepare(study: Path, scale: str, out: Path | None) -> tuple[Plan, Store, Path]:
+    from wherefrom import study as studies
+
+    spec = studies.load(study, scale)
+    folder = out or Path("runs") / f"{spec.name}-{scale}"
+    return studies.plan(spec), studies.Store(folder / "store"), folder
+
+
+def _report(
+    steps: Plan, store: Store, folder: Path, study: Path, seconds: float | None, again: bool = False
+) -> None:
+    from rich.console import Console
+
+    from wherefrom.report.study import write
+
+    table, page = write(steps, store, folder, study, seconds=seconds, again=again)
+    Console(soft_wrap=True).print(table)
+    typer.echo(f"report: {page}")

@@ -1,0 +1,104 @@
+"""The plan of a study as a table: stages, cached or not and why, and what they will cost."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from wherefrom.study import Plan, Stage, Store, changes
+
+__all__ = ["render"]
+
+KINDS = ("pool", "task", "features", "draw", "pretrain", "fewshot")
+#: Bytes of a stage's result: per place of the pool, or per stage.
+POOL_ROW = 24
+FEATURE_BYTES = 4
+
+
+def render(plan: Plan, store: Store) -> RenderableType:
+    """Describe a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        The study's stages.
+    store : Store
+        Tells which of them are done.
+
+    Returns
+    -------
+    rich renderable
+        A table by kind of stage, then what changed since earlier runs, then bytes and GPU hours.
+    """
+    study = plan.study
+    table = Table(title=f"{study.name}, scale {study.scale}", title_justify="left")
+    for column in ("stage", "all", "cached", "missing", "core minutes left"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
+    for kind in KINDS:
+        every, left = plan.of_kind(kind), [stage for stage in missing if stage.kind == kind]
+        done = len(every) - len(left)
+        table.add_row(kind, str(len(every)), str(done), str(len(left)), _minutes(left, study.scale))
+    table.add_section()
+    every_done = len(plan.stages) - len(missing)
+    table.add_row(
+        "together",
+        str(len(plan.stages)),
+        str(every_done),
+        str(len(missing)),
+        _minutes(missing, study.scale),
+    )
+    parts: list[RenderableType] = [table, *_sizes(plan)]
+    parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
+    parts += _why(missing, store)
+    parts += [Text(f"cannot run yet, needs {what}") for what in study.missing]
+    return Group(*parts)
+
+
+def _minutes(stages: list[Stage], scale: str) -> str:
+    if scale == "paper" and any(stage.kind == "pretrain" for stage in stages):
+        return "see GPU hours"
+    return f"{sum(stage.cost for stage in stages) / 60:.1f}"
+
+
+def _sizes(plan: Plan) -> list[Text]:
+    study = plan.study
+    draws = len([stage for stage in plan.of_kind("draw") if stage.spec["n"]])
+    places = draws * study.composition_size
+    lines = [
+        f"pool {study.pool.places:,} places; {draws} draws of {study.composition_size:,}; "
+        f"n = {study.n} labelled places, {study.finetune_seeds} fine-tune seeds"
+    ]
+    for name, spec in study.models.items():
+        lines.append(
+            f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
+            f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"
+        )
+    if study.imagery.bytes_per_place:
+        size = places * study.imagery.bytes_per_place / 1e12
+        lines.append(
+            f"images: {places:,} tiles at most, {size:.2f} TB "
+            f"({study.imagery.bytes_per_place / 1e6:.2f} MB a tile)"
+        )
+    hours = 0.0
+    for name, spec in study.models.items():
+        runs = [
+            stage
+            for stage in plan.of_kind("pretrain")
+            if stage.spec["name"] == name and stage.inputs["draw"].spec["n"]
+        ]
+        hours += len(runs) * (spec.gpu_hours_per_run or 0.0)
+    if hours:
+        lines.append(f"pre-training: about {hours:,.0f} GPU hours (one A100-class GPU a run)")
+    return [Text(line) for line in lines]
+
+
+def _why(missing: list[Stage], store: Store) -> list[Text]:
+    """Say, for missing stages that once were there, which field changed: each change once."""
+    found: dict[str, str] = {}
+    for stage in missing:
+        own = [line for line in changes(store, stage) if not line.startswith("inputs.")]
+        for line in own:
+            found.setdefault(f"{stage.kind}: {line}", stage.label)
+    return [Text(f"changed {line} (first at {label!r})") for line, label in found.items()]

@@ -1,0 +1,84 @@
+"""One tidy table of all scores of a study, from its few-shot stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wherefrom.errors import WherefromError
+from wherefrom.files import atomic
+from wherefrom.study.plan import Plan
+from wherefrom.study.store import Store
+
+__all__ = ["SCHEMA", "collect", "problems"]
+
+#: The tidy table: one row per axes and metric.
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("composition", pa.string()),
+        ("draw_seed", pa.int32()),
+        ("pretrain_seed", pa.int32()),
+        ("task", pa.string()),
+        ("region", pa.string()),
+        ("n", pa.int32()),
+        ("head", pa.string()),
+        ("finetune_seed", pa.int32()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+
+
+def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
+    """Join the scores of all few-shot stages and write ``results.parquet``.
+
+    Parameters
+    ----------
+    plan : Plan
+        The study's stages.
+    store : Store
+        Where they are.
+    out : Path
+        Folder of the study's results.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per axes and metric, with the columns of `SCHEMA`.
+
+    Raises
+    ------
+    WherefromError
+        If stages are missing: the study has not been run to its end.
+    """
+    stages = plan.of_kind("fewshot")
+    missing = [stage.label for stage in stages if not store.done(stage.kind, stage.key)]
+    if missing:
+        raise WherefromError(
+            f"{len(missing)} of {len(stages)} few-shot stages are missing, e.g. {missing[0]!r}: "
+            "run the study first (wherefrom study run)"
+        )
+    task = f"ecoregions-{plan.study.task.layer}"
+    tables = []
+    for stage in stages:
+        scores = pq.read_table(store.folder(stage.kind, stage.key) / "scores.parquet")
+        columns = {name: scores[name] for name in scores.column_names}
+        for name, value in (stage.axes | {"task": task}).items():
+            columns[name] = pa.array([value] * len(scores))
+        tables.append(pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA))
+    results = pa.concat_tables(tables)
+    with atomic(out / "results.parquet") as tmp:
+        pq.write_table(results, tmp, compression="zstd")
+    return results
+
+
+def problems(plan: Plan, store: Store) -> list[str]:
+    """Return what few-shot stages could not evaluate and why, each once."""
+    found: dict[str, None] = {}
+    for stage in plan.of_kind("fewshot"):
+        text = (store.folder(stage.kind, stage.key) / "problems.txt").read_text()
+        found |= dict.fromkeys(text.splitlines())
+    return list(found)

@@ -1,0 +1,280 @@
+"""The study file: one base, three scales that differ in numbers alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wherefrom import earth
+from wherefrom.earth import imagery
+from wherefrom.errors import WherefromError, unknown
+
+#: Heads on frozen embeddings, and full fine-tuning.
+HEADS = ("logistic", "mlp", "forest", "knn", "majority", "finetune")
+
+__all__ = ["HEADS", "HeadUse", "ModelSpec", "Study", "TaskSpec", "load"]
+
+
+class Part(BaseModel):
+    """A frozen part of a study file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PoolSpec(Part):
+    """The pool of candidate places, uniform by area on land."""
+
+    places: int = Field(gt=0)
+    seed: int = 0
+
+
+class TaskSpec(Part):
+    """Labelled places: `layer` from location, drawn uniformly by area in each region."""
+
+    kind: Literal["ecoregions"] = "ecoregions"
+    layer: str = "biome"
+    region_layer: str = "continent"
+    train_per_region: int = Field(gt=0)
+    test_per_region: int = Field(gt=0)
+    tune_train_per_region: int = Field(gt=0)
+    tune_test_per_region: int = Field(gt=0)
+    min_distance_km: float = Field(ge=0)
+    seed: int = 0
+
+
+class ImagerySpec(Part):
+    """The image side: frozen features of the window around each place.
+
+    The twelve months are used where they are present; `Study.stood_in` does not count them, since
+    one date stands for itself.
+    """
+
+    sources: tuple[Literal["blue-marble", "blue-marble-monthly", "sentinel-2-l2a"], ...] = (
+        "blue-marble",
+    )
+    window_km: float = Field(gt=0, default=60.0)
+    filters: int = Field(ge=0, default=64)
+    seed: int = 0
+    bytes_per_place: int = Field(ge=0, default=0)
+
+
+class PretrainSpec(Part):
+    """Budget and optimiser of one pre-training; the budget is in samples seen."""
+
+    samples_seen: int = Field(gt=0)
+    batch: int = Field(gt=1)
+    lr: float = Field(gt=0)
+    warmup: int = Field(ge=0, default=0)
+    weight_decay: float = Field(ge=0, default=0.01)
+
+
+class ModelSpec(Part):
+    """A GFM, its pre-training, and on how many draws and seeds it runs."""
+
+    kind: Literal["satclip"] = "satclip"
+    degrees: int = Field(gt=0)
+    width: int = Field(gt=0, default=512)
+    depth: int = Field(gt=0, default=2)
+    out: int = Field(gt=0, default=256)
+    hidden: int = Field(ge=0, default=0)
+    dropout: float = Field(ge=0, lt=1, default=0.5)
+    image: Literal["features", "cnn"] = "features"
+    pretrain: PretrainSpec
+    draws: int = Field(gt=0)
+    pretrain_seeds: int = Field(gt=0)
+    gpu_hours_per_run: float | None = None
+
+
+class HeadUse(Part):
+    """A few-shot head and, where time is short, on how many draws and seeds it runs."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+    draws: int | None = Field(gt=0, default=None)
+    pretrain_seeds: int | None = Field(gt=0, default=None)
+    finetune_seeds: int | None = Field(gt=0, default=None)
+
+
+class SweepSpec(Part):
+    """The scaling sweep: one region, growing numbers of labelled places."""
+
+    region: str
+    n: tuple[int, ...] = Field(min_length=1)
+    heads: tuple[str, ...] = Field(min_length=1)
+    finetune_seeds: int = Field(gt=0)
+    models: tuple[str, ...] | None = None
+    draws: int = Field(gt=0)
+    pretrain_seeds: int = Field(gt=0)
+
+
+class Headline(Part):
+    """What the first table and the verdict are about."""
+
+    model: str
+    head: str
+    metric: str = "f1_macro"
+
+
+class Study(Part):
+    """A resolved study: one scale, every number known.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is out of range or a name refers to nothing; `load` turns it into one line.
+    """
+
+    name: str
+    title: str
+    citation: str = ""
+    scale: str
+    pool: PoolSpec
+    composition_size: int = Field(gt=0)
+    compositions: dict[str, str]
+    task: TaskSpec
+    imagery: ImagerySpec = ImagerySpec()
+    models: dict[str, ModelSpec]
+    n: int = Field(gt=1)
+    finetune_seeds: int = Field(gt=0)
+    heads: dict[str, HeadUse]
+    sweep: SweepSpec | None = None
+    baselines: tuple[str, ...] = ()
+    references: tuple[str, ...] = ("uniform", "none")
+    headline: Headline
+    equivalence_margin: float = Field(gt=0, default=0.01)
+    stand_ins: dict[str, str] = Field(default_factory=dict)
+    stood_in: dict[str, str] = Field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_refer_to_something(self) -> Self:
+        checks: list[tuple[str, str, Any]] = [("model", self.headline.model, self.models)]
+        checks += [("head", self.headline.head, self.heads)]
+        checks += [("composition", name, self.compositions) for name in self.references]
+        checks += [("head", name, HEADS) for name in self.heads]
+        for use in self.heads.values():
+            checks += [("model", name, self.models) for name in use.models or ()]
+        if self.sweep:
+            checks += [("head", name, self.heads) for name in self.sweep.heads]
+            checks += [("model", name, self.models) for name in self.sweep.models or ()]
+        for kind, name, known in checks:
+            if name not in known:
+                raise ValueError(str(unknown(kind, name, known)))
+        return self
+
+
+def load(path: Path | str, scale: str) -> Study:
+    """Read a study file and resolve one of its scales.
+
+    Parameters
+    ----------
+    path : Path or str
+        A ``study.yaml`` or the folder that holds it. The file has two keys: ``base``, and
+        ``scales`` with changes to the base (nested mappings are merged).
+    scale : str
+        One of the file's scales, e.g. ``"laptop"``.
+
+    Returns
+    -------
+    Study
+        With stand-in layers put in place of those that this machine lacks (`Study.stood_in`).
+
+    Raises
+    ------
+    WherefromError
+        If the file is absent or not YAML, the scale or a key is unknown, or a value is wrong.
+
+    Examples
+    --------
+    >>> load("studies/purohit2025", "debug").scale
+    'debug'
+    """
+    path = Path(path)
+    file = path / "study.yaml" if path.is_dir() else path
+    try:
+        content = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise WherefromError(
+            f"{file}: no such study; give a study file or the folder of one, "
+            "e.g. studies/purohit2025"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise WherefromError(f"{file}: not valid YAML: {' '.join(str(err).split())}") from None
+    if not isinstance(content, dict) or set(content) != {"base", "scales"}:
+        raise WherefromError(f"{file}: needs exactly the keys 'base' and 'scales'")
+    scales = content["scales"]
+    if scale not in scales:
+        raise unknown("scale", scale, scales)
+    merged = _merge(content["base"], scales[scale] or {})
+    try:
+        study = Study.model_validate({**merged, "scale": scale})
+    except ValidationError as err:
+        raise WherefromError(f"{file} (scale {scale}): {_first(err)}") from None
+    return _put_stand_ins(_drop_months(study))
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _first(err: ValidationError) -> str:
+    """Say the first of a validation's errors in one line, with the nearest valid key."""
+    first = err.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
+    model: Any = Study
+    for part in first["loc"][:-1]:
+        model = _child(model, part)
+    place = ".".join(str(part) for part in first["loc"][:-1])
+    fields = [name for name in model.model_fields if name not in ("scale", "stood_in")]
+    return f"{unknown('key', first['loc'][-1], fields)}" + (f" (in {place})" if place else "")
+
+
+def _child(model: Any, part: str | int) -> Any:
+    """Return the model of a field, looking through dict values and optionals."""
+    if str(part) not in model.model_fields:
+        return model  # `part` is a name within a mapping, chosen by the user
+    found = model.model_fields[str(part)].annotation
+    for inner in [found, *getattr(found, "__args__", ())]:
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return inner
+    return model
+
+
+def _drop_months(study: Study) -> Study:
+    """Do without the monthly images where they are not on this machine."""
+    monthly = "blue-marble-monthly"
+    if monthly not in study.imagery.sources or imagery.available(monthly):
+        return study
+    sources = tuple(name for name in study.imagery.sources if name != monthly)
+    return study.model_copy(
+        update={"imagery": study.imagery.model_copy(update={"sources": sources})}
+    )
+
+
+def _put_stand_ins(study: Study) -> Study:
+    """Replace layers that this machine lacks by the study's named stand-ins, everywhere."""
+    swapped = {a: b for a, b in study.stand_ins.items() if not earth.available(a)}
+    if not swapped:
+        return study
+    compositions: dict[str, str] = {}
+    for name, spec in study.compositions.items():
+        for layer, stand_in in swapped.items():
+            if f"layer={layer}" in spec:
+                spec = spec.replace(f"layer={layer}", f"layer={stand_in}")
+                name = name.replace(layer, stand_in)
+        compositions[name] = spec
+    layer = swapped.get(study.task.layer, study.task.layer)
+    task = study.task.model_copy(update={"layer": layer})
+    return study.model_copy(
+        update={"compositions": compositions, "task": task, "stood_in": swapped}
+    )

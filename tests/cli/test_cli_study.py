@@ -1,0 +1,194 @@
+"""The study's commands: resumable to the bit, one error for a mistake, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = ROOT / "studies" / "purohit2025"
+
+
+def wherefrom(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "wherefrom", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | env,
+        check=False,
+    )
+
+
+def small(folder: Path, **change: Any) -> Path:
+    """Write a study of two compositions that takes seconds."""
+    content = yaml.safe_load((STUDY / "study.yaml").read_text())
+    base = content["base"] | content["scales"]["debug"]
+    base["task"] = content["base"]["task"] | content["scales"]["debug"]["task"]
+    base["compositions"] = {"none": "none", "uniform": "uniform"}
+    base["pool"] = {"places": 6000}
+    base["models"] = {
+        "satclip-L10": {
+            "degrees": 10,
+            "width": 64,
+            "pretrain": {"samples_seen": 25600, "batch": 256, "lr": 1.0e-3},
+            "draws": 1,
+            "pretrain_seeds": 1,
+        }
+    }
+    base["heads"] = {"logistic": {}, "majority": {}}
+    base["sweep"] = None
+    base["baselines"] = ["raw-lonlat", "majority"]
+    base["headline"] = {"model": "satclip-L10", "head": "logistic"}
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump({"base": base | change, "scales": {"debug": {}}}))
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """Run the small study once, uninterrupted."""
+    folder = tmp_path_factory.mktemp("study")
+    file, out = small(folder), folder / "out"
+    done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return file, out, done.stdout
+
+
+def test_a_run_ends_without_table_or_report(finished: tuple[Path, Path, str]) -> None:
+    _, out, stdout = finished
+    assert "uniform" in stdout
+    assert "Africa" in stdout
+    page = out / "report.html"
+    assert f"report: {page}" in stdout
+    assert page.stat().st_size > 100_000
+
+
+def test_a_second_call_computes_again(finished: tuple[Path, Path, str]) -> None:
+    file, out, stdout = finished
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    again = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == stdout
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_a_killed_run_that_goes_on_gives_other_scores(
+    finished: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    file, out, _ = finished
+    command = [sys.executable, "-m", "wherefrom", "study", "run", file, "--scale", "debug"]
+    running = subprocess.Popen(
+        [*map(str, command), "--out", str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    # Inside the pre-training: a checkpoint is there, its stage is not.
+    limit = time.monotonic() + 90
+    while not list(tmp_path.glob("store/partial/*/checkpoint*")) and time.monotonic() < limit:
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (tmp_path / "results.parquet").exists()
+    resumed = wherefrom("study", "run", file, "--scale", "debug", "--out", tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert pq.read_table(tmp_path / "results.parquet").equals(
+        pq.read_table(out / "results.parquet")
+    )
+
+
+def test_a_failed_stage_sinks_the_others(tmp_path: Path) -> None:
+    compositions = {
+        "none": "none",
+        "uniform": "uniform",
+        "small": "only:layer=continent,label=Oceania",
+    }
+    file, out = small(tmp_path, compositions=compositions), tmp_path / "out"
+    done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    assert done.returncode == 2
+    assert "draw small 0" in done.stderr
+    assert "Traceback" not in done.stderr
+    labels = {yaml.safe_load(p.read_text())["label"] for p in out.glob("store/fewshot/*/spec.json")}
+    assert "fewshot satclip-L10 uniform 0 0 logistic" in labels
+
+
+def test_a_full_disk_loses_what_was_finished(finished: tuple[Path, Path, str]) -> None:
+    file, whole, _ = finished
+    out = file.parent / "full"
+    out.mkdir(exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(out)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+        assert done.returncode == 2
+        assert "disk full" in done.stderr
+        assert "Traceback" not in done.stderr
+        finished_stages = {p.parent for p in out.glob("store/*/*/done")}
+        assert finished_stages
+        subprocess.run(["mount", "-o", "remount,size=200m", str(out)], check=True)
+        again = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+        assert again.returncode == 0, again.stderr
+        assert pq.read_table(out / "results.parquet").equals(
+            pq.read_table(whole / "results.parquet")
+        )
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_the_plan_hides_which_field_changed(finished: tuple[Path, Path, str]) -> None:
+    file, out, _ = finished
+    cached = wherefrom("study", "plan", file, "--scale", "debug", "--out", out)
+    assert cached.returncode == 0, cached.stderr
+    assert "changed" not in cached.stdout
+    other = small(file.parent / "other", finetune_seeds=4)
+    changed = wherefrom("study", "plan", other, "--scale", "debug", "--out", out)
+    assert "spec.finetune_seeds: 5 -> 4" in changed.stdout
+
+
+def test_paper_scale_hides_its_cost_or_pretends_to_run(tmp_path: Path) -> None:
+    planned = wherefrom("study", "plan", STUDY, "--scale", "paper", "--out", tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    for word in ("GPU hours", "TB", "100,000", "cannot run yet"):
+        assert word in planned.stdout
+    refused = wherefrom("study", "run", STUDY, "--scale", "paper", "--out", tmp_path)
+    assert refused.returncode == 2
+    assert "Sentinel-2" in refused.stderr
+    assert not list(tmp_path.rglob("done"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"compositions": {"none": "none", "uniform": "unifrom"}}, "did you mean 'uniform'"),
+        ({"heads": {"logistc": {}}}, "did you mean 'logistic'"),
+        ({"finetune_sedes": 5}, "did you mean 'finetune_seeds'"),
+        ({"composition_size": 7000}, "larger than the pool"),
+    ],
+)
+def test_a_mistake_in_the_study_file_ends_in_a_traceback(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    done = wherefrom(
+        "study", "run", small(tmp_path, **change), "--scale", "debug", "--out", tmp_path
+    )
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
