@@ -240,7 +240,13 @@ def variance(evidence: Evidence, context: ReportContext, view: View) -> Parts | 
         Line2D(
             [], [], color=INK, marker="D", mfc="white", ls="", label="over runs, of their means"
         ),
-        Line2D([], [], color="#777777", ls=(0, (4, 3)), label=f"{UNSTABLE}: the paper's criterion"),
+        Line2D(
+            [],
+            [],
+            color="#777777",
+            ls=(0, (4, 3)),
+            label=f"{UNSTABLE}: criterion of arXiv 2501.12535",
+        ),
     ]
     figure.legend(handles=signs, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     caption = (
