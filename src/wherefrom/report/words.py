@@ -266,8 +266,8 @@ def _unstable(evidence: Evidence, context: ReportContext, view: View) -> Stateme
         counts[evidence.label(key, view)] = (kind, wide, len(stds))
     above = [f"{name} {wide} of {total}" for name, (_, wide, total) in counts.items() if wide]
     text = (
-        f"A spread over fine-tune seeds above {UNSTABLE}, which arXiv 2501.12535 takes as a sign of "
-        "insufficient pre-training, occurs in "
+        f"A spread over fine-tune seeds above {UNSTABLE}, which arXiv 2501.12535 takes as a sign "
+        "of insufficient pre-training, occurs in "
     )
     text += f"these rows (regions): {', '.join(above)}." if above else "no row."
     if any(kind == "baseline" and wide for kind, wide, _ in counts.values()):
