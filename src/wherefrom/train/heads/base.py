@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 
-__all__ = ["Axes", "FewShot", "Head", "child", "chunks"]
+__all__ = ["Axes", "FewShot", "Head", "child", "chunks", "standardise"]
 
 #: Memory that one chunk of seeds may take for its training rows, bytes.
 CHUNK_BYTES = 64 * 2**20
@@ -77,6 +77,42 @@ class Axes:
     power: torch.Tensor
     back: torch.Tensor
 
+    @classmethod
+    def of(cls, x: torch.Tensor) -> Axes:
+        """Find the axes of each seed's rows, x (S, n, D) float64."""
+        short = x.shape[1] <= x.shape[2]
+        # The smaller of the two Gram matrices has all the axes.
+        power, vectors = torch.linalg.eigh(x @ x.mT if short else x.mT @ x)
+        power = power.clamp(min=0)
+        if not short:
+            return cls(x @ vectors, power, vectors.mT)
+        used = power > 1e-10 * power[:, -1:]
+        inverse = torch.where(used, power, 1).rsqrt() * used
+        return cls(vectors * power.sqrt()[:, None], power, (vectors * inverse[:, None]).mT @ x)
+
+
+def standardise(x: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standardise each seed's rows, x (S, n, D) float32, in place.
+
+    Parameters
+    ----------
+    x : (S, n, D) float32 tensor
+        Overwritten.
+    size : (D,) tensor
+        Magnitude of each feature: a spread below a millionth of it is rounding, not a spread.
+
+    Returns
+    -------
+    mean, scale : (S, D) float64 tensor
+        What was subtracted, and what was divided by: 1 for a constant feature.
+    """
+    mean = x.mean(dim=1, dtype=torch.float64)
+    x -= mean[:, None].float()
+    scale = x.square().mean(dim=1, dtype=torch.float64).sqrt()
+    scale[scale <= 1e-6 * size] = 1.0
+    x /= scale[:, None].float()
+    return mean, scale
+
 
 @dataclass(frozen=True)
 class FewShot:
@@ -136,12 +172,7 @@ class FewShot:
         used, tested = used - centre, tested - centre
         position = torch.from_numpy(np.searchsorted(rows, train))
         x = used[position]
-        mean = x.mean(dim=1, dtype=torch.float64)
-        x -= mean[:, None].float()
-        scale = x.square().mean(dim=1, dtype=torch.float64).sqrt()
-        scale[scale <= 1e-6 * used.abs().amax(dim=0)] = 1.0
-        scale[scale == 0] = 1.0
-        x /= scale[:, None].float()
+        mean, scale = standardise(x, used.abs().amax(dim=0))
         classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)
         y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64))
         return cls(x, y, classes.astype(np.int64), tested, mean, scale)
@@ -156,16 +187,7 @@ class FewShot:
     @cached_property
     def axes(self) -> Axes:
         """The training rows in the coordinates of their own principal axes."""
-        x = self.x.double()
-        short = x.shape[1] <= x.shape[2]
-        # The smaller of the two Gram matrices has all the axes.
-        power, vectors = torch.linalg.eigh(x @ x.mT if short else x.mT @ x)
-        power = power.clamp(min=0)
-        if not short:
-            return Axes(x @ vectors, power, vectors.mT)
-        used = power > 1e-10 * power[:, -1:]
-        inverse = torch.where(used, power, 1).rsqrt() * used
-        return Axes(vectors * power.sqrt()[:, None], power, (vectors * inverse[:, None]).mT @ x)
+        return Axes.of(self.x.double())
 
     def standardised_test(self, s: int) -> torch.Tensor:
         """Return the test features as seed s standardises them: (T, D) float32 tensor."""
