@@ -258,7 +258,7 @@ def test_saved_weights_differ_or_fit_another_model(image: str, tmp_path: Path) -
     path = tmp_path / "weights.safetensors"
     save_weights(model, module, path)
     assert same(load_weights(model, path), module)
-    with pytest.raises(WherefromError, match="hidden = 0, not 3"):
+    with pytest.raises(WherefromError, match="hidden = 256, not 3"):
         load_weights(replace(model, hidden=3), path)
     with pytest.raises(WherefromError, match="no weights"):
         load_weights(model, tmp_path / "absent.safetensors")

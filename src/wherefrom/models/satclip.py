@@ -296,7 +296,7 @@ class SatCLIPConfig:
         Number F of image features, or of channels C of the windows.
     image : {"features", "cnn"}
         Trainable head on frozen features, or a small network trained jointly.
-    hidden : int, default 0
+    hidden : int, default 256
         Hidden units of the head on features; 0 for a linear head.
     width, depth, out, dropout
         Of the `LocationEncoder`.
@@ -314,7 +314,7 @@ class SatCLIPConfig:
     degrees: int
     inputs: int
     image: Literal["features", "cnn"] = "features"
-    hidden: int = 0
+    hidden: int = 256
     width: int = 512
     depth: int = 2
     out: int = 256
