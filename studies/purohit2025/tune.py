@@ -1,6 +1,7 @@
 """How the study's hyper-parameters were chosen: on the tuning places, over all compositions.
 
-Every setting is tried on one draw of each composition (draw and pre-train seed 1000, which the study
+Every setting is tried on one draw of each composition (draw and pre-train seed 1000, which the
+study
 does not use), and scored by few-shot heads on the splits tune-train and tune-test. A setting is
 chosen by its mean over compositions and continents, so that none of them is favoured.
 
@@ -52,6 +53,7 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     from wherefrom.models.satclip import SatCLIPConfig
     from wherefrom.pool import Pool
     from wherefrom.study import Store, load, plan
+    from wherefrom.study.satclip import images_of
     from wherefrom.tasks import Task, plan_episodes
     from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
@@ -61,12 +63,18 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     name, composition, setting, folder, scale = job
     study = load(HERE, scale)
     store = Store(Path(folder) / "store")
-    stages = {stage.kind: stage for stage in plan(study).stages[:3]}
-    at = {kind: store.folder(kind, stage.key) for kind, stage in stages.items()}
-    pool = Pool.read(at["pool"] / "pool.parquet")
-    task = Task.read(at["task"] / "task.parquet")
-    image = np.load(at["features"] / "features.npy", mmap_mode="r")
+    steps = plan(study)
+    at = {
+        kind: [store.folder(stage.kind, stage.key) for stage in steps.of_kind(kind)]
+        for kind in ("pool", "task", "features")
+    }
+    pool = Pool.read(at["pool"][0] / "pool.parquet")
+    task = Task.read(at["task"][0] / "task.parquet")
     spec = study.models[name]
+    text = study.compositions[composition]
+    size = None if text == "none" else study.composition_size
+    rows = pool.take(draw(pool, text, size, SEED).expanded_ids())
+    image, scale = images_of(at["features"], rows)
     model = SatCLIPConfig(
         degrees=spec.degrees,
         inputs=image.shape[1],
@@ -82,12 +90,14 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
         lr=setting["lr"],
         warmup=spec.pretrain.warmup,
     )
-    text = study.compositions[composition]
-    size = None if text == "none" else study.composition_size
-    rows = pool.take(draw(pool, text, size, SEED).expanded_ids())
     began = time.perf_counter()
     module = pretrain(
-        model, {"lon": pool.lon, "lat": pool.lat, "image": image}, rows, settings, seed=SEED
+        model,
+        {"lon": pool.lon[rows], "lat": pool.lat[rows], "image": image},
+        np.arange(len(rows)),
+        settings,
+        seed=SEED,
+        calibration={"image": scale},
     )
     seconds = time.perf_counter() - began
     features = embed(module.location, task.lon, task.lat)

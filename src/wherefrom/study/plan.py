@@ -126,15 +126,18 @@ def _expand(study: Study) -> Iterator[Stage]:
         bundle="task",
     )
     yield task
-    features = Stage(
-        kind="features",
-        label="image features of the pool",
-        spec=study.imagery.model_dump(mode="json", exclude={"bytes_per_place"}),
-        inputs={"pool": pool},
-        cost=cost.features(study),
-        bundle="features",
-    )
-    yield features
+    features = {
+        f"features {source}": Stage(
+            kind="features",
+            label=f"image features {source}",
+            spec={"image": _image_spec(study, source)},
+            inputs={"pool": pool},
+            cost=cost.features(study),
+            bundle=f"features {source}",
+        )
+        for source in study.imagery.sources
+    }
+    yield from features.values()
     draws: dict[tuple[str, int], Stage] = {}
     for name, text in study.compositions.items():
         for seed in range(_most_draws(study, text)):
@@ -155,6 +158,16 @@ def _expand(study: Study) -> Iterator[Stage]:
                 yield from _fewshot(study, task, model, name, draw, seed, run)
     for baseline in study.baselines:
         yield from _fewshot(study, task, baseline, "", -1, -1, None)
+
+
+def _image_spec(study: Study, source: str) -> dict[str, Any]:
+    imagery = study.imagery
+    return {
+        "source": source,
+        "window_km": imagery.window_km,
+        "filters": imagery.filters,
+        "seed": imagery.seed,
+    }
 
 
 def _draw_spec(study: Study, text: str) -> dict[str, Any]:
@@ -191,7 +204,7 @@ def _pretrain(
     draw: int,
     seed: int,
     drawn: Stage,
-    features: Stage,
+    features: dict[str, Stage],
     pool: Stage,
 ) -> Stage:
     fields = spec.model_dump(exclude={"draws", "pretrain_seeds", "gpu_hours_per_run"})
@@ -200,7 +213,7 @@ def _pretrain(
         kind="pretrain",
         label=f"pretrain {model} {composition} draw {draw} seed {seed}",
         spec={"model": fields, "name": model, "seed": seed},
-        inputs={"draw": drawn, "features": features, "pool": pool},
+        inputs={"draw": drawn, "pool": pool} | features,
         cost=cost.START if empty else cost.pretrain(spec),
         bundle=f"{model} {composition} {draw} {seed}",
     )

@@ -16,12 +16,13 @@ from wherefrom.earth.imagery import windows
 from wherefrom.models.harmonics import SphericalHarmonics
 from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
 from wherefrom.pool import Pool
-from wherefrom.tasks import Task
+from wherefrom.tasks import Episodes, Task
 from wherefrom.train.embed import embed
+from wherefrom.train.finetune import FineTune
 from wherefrom.train.pretrain import PretrainSettings
 from wherefrom.train.pretrain import pretrain as train
 
-__all__ = ["embedded", "harmonics", "pretrain"]
+__all__ = ["embedded", "finetune", "harmonics", "images_of", "pretrain"]
 
 #: Pixels along a side of the windows that the jointly trained network sees.
 WINDOW = 16
@@ -31,7 +32,7 @@ def pretrain(
     spec: dict[str, Any],
     pool: Pool,
     rows: NDArray[np.int64],
-    features: Path,
+    features: list[Path],
     out: Path,
     partial: Path,
     tell: Callable[[float], None],
@@ -40,24 +41,46 @@ def pretrain(
     fields = dict(spec["model"])
     settings = PretrainSettings(**fields.pop("pretrain"))
     del fields["kind"]
+    distinct, order = np.unique(rows, return_inverse=True)
+    lon, lat = pool.lon[distinct], pool.lat[distinct]
     if fields["image"] == "cnn":
-        image = windows(pool.lon, pool.lat, WINDOW)
+        image, scale = windows(lon, lat, WINDOW), None
     else:
-        image = np.load(features / "features.npy", mmap_mode="r")
+        image, scale = images_of(features, distinct)
     model = SatCLIPConfig(inputs=image.shape[1], **fields)
     partial.mkdir(parents=True, exist_ok=True)
     checkpoint = partial / "checkpoint.pt"
     module = train(
         model,
-        {"lon": pool.lon, "lat": pool.lat, "image": image},
-        rows,
+        {"lon": lon, "lat": lat, "image": image},
+        order,
         settings,
         seed=spec["seed"],
+        calibration=None if scale is None else {"image": scale},
         checkpoint=checkpoint,
         on_step=lambda step, _: tell(step / settings.steps),
     )
     save_file(module.location.state_dict(), out / "encoder.safetensors")
     (out / "width").write_text(f"{model.degrees} {model.width} {model.depth} {model.out}")
+
+
+def images_of(
+    features: list[Path], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Read the image features of some places, and two rows that have the pool's mean and spread.
+
+    Returns
+    -------
+    images : (n, F) float32 array
+    scale : (2, F) float64 array
+        Stands for the whole pool where `wherefrom.train.pretrain.pretrain` scales its inputs.
+    """
+    images, scales = [], []
+    for folder in features:
+        images.append(np.load(folder / "features.npy", mmap_mode="r")[rows])
+        mean, std = np.load(folder / "statistics.npy")
+        scales.append(np.stack([mean - std, mean + std]))
+    return np.concatenate(images, axis=1).astype(np.float32), np.concatenate(scales, axis=1)
 
 
 def encoder_of(run: Path) -> LocationEncoder:
@@ -81,3 +104,13 @@ def harmonics(degrees: int, task: Path) -> NDArray[np.float32]:
     lon, lat = torch.from_numpy(places.lon.copy()), torch.from_numpy(places.lat.copy())
     values: NDArray[np.float32] = SphericalHarmonics(degrees)(lon, lat, torch.float32).numpy()
     return values
+
+
+def finetune(
+    run: Path, options: dict[str, Any], task: Path, episodes: Episodes
+) -> NDArray[np.int16]:
+    """Fine-tune the whole encoder on each episode; predicted codes (S, T)."""
+    encoder = encoder_of(run)
+    values = harmonics(encoder.harmonics.degrees, task)
+    labels = Task.read(task).label
+    return FineTune(**options).fit_predict(encoder, values, labels, episodes.train, episodes.test)

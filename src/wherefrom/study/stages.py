@@ -89,17 +89,11 @@ def _features(
     spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path
 ) -> None:
     pool = read_pool(inputs["pool"] / "pool.parquet")
-    parts = []
-    for done, source in enumerate(spec["sources"], start=1):
-        image = ImageFeatures(
-            source=source,
-            window_km=spec["window_km"],
-            filters=spec["filters"],
-            seed=spec["seed"],
-        )
-        parts.append(image.compute(pool.lon, pool.lat))
-        tell(done / len(spec["sources"]))
-    np.save(out / "features.npy", np.concatenate(parts, axis=1))
+    features = ImageFeatures(**spec["image"]).compute(pool.lon, pool.lat)
+    statistics = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    np.save(out / "statistics.npy", np.stack(statistics))
+    # Half precision keeps three digits of what comes from eight-bit pictures.
+    np.save(out / "features.npy", features.astype(np.float16))
 
 
 def _draw(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
@@ -117,7 +111,8 @@ def _pretrain(
     composition = Composition.read(inputs["draw"] / "composition.parquet")
     pool = read_pool(inputs["pool"] / "pool.parquet")
     rows = pool.take(composition.expanded_ids())
-    satclip.pretrain(spec, pool, rows, inputs["features"], out, partial, tell)
+    features = [path for role, path in inputs.items() if role.startswith("features")]
+    satclip.pretrain(spec, pool, rows, features, out, partial, tell)
     shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -141,7 +136,7 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
     for done, episodes in enumerate(jobs, start=1):
         seed = seed_of("fewshot", task.name, episodes.region, episodes.n)
         if spec["head"] == "finetune" and run is not None:
-            predicted = satclip.finetune(run, spec["options"], places, episodes, seed)
+            predicted = satclip.finetune(run, spec["options"], places, episodes)
         else:
             if run is None:
                 features = _baseline(spec["baseline"], places)

@@ -94,6 +94,7 @@ def pretrain(
     settings: PretrainSettings,
     *,
     seed: int,
+    calibration: Records | None = None,
     device: torch.device | str = "cpu",
     checkpoint: Path | str | None = None,
     every: int = 50,
@@ -110,7 +111,7 @@ def pretrain(
     model : GeoModel
         Configuration of the model.
     records : mapping of str to array
-        The records of the whole pool, places along the first axis.
+        The records of the pool, places along the first axis.
     rows : (n,) int64 array
         Positions in `records` of the composition's places; a place of multiplicity k occurs k
         times. Empty for zero pre-training: the initial weights are returned.
@@ -118,6 +119,9 @@ def pretrain(
         Budget and optimiser.
     seed : int
         Seed of this pre-training.
+    calibration : mapping of str to array, optional
+        Records whose statistics scale the model's inputs, the same for all compositions; by
+        default `records`.
     device : torch.device or str, default "cpu"
         Where to train.
     checkpoint : Path or str, optional
@@ -148,7 +152,7 @@ def pretrain(
     device = torch.device(device)
     rows = np.asarray(rows, dtype=np.int64)
     module = model.build(_torch_generator(torch.device("cpu"), seed, "init"))
-    model.calibrate(module, records)
+    model.calibrate(module, records if calibration is None else calibration)
     module.to(device)
     if len(rows) == 0:
         return module.eval()
