@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
 from wherefrom.train.heads.base import FewShot, chunks
 
 __all__ = ["Logistic", "fit"]
-
-Tensor = torch.Tensor
 
 # Largest entry of the gradient at the solution, over max(1, C) since the penalty 1 / C bounds the
 # curvature from below; so probabilities are within 1e-5.
@@ -112,12 +111,12 @@ def fit(few: FewShot, C: float) -> tuple[Tensor, Tensor]:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of each seed's part: (S, 1, 1)."""
-    return torch.bmm(a.flatten(1).unsqueeze(1), b.flatten(1).unsqueeze(2))
+    return (a * b).sum(dim=(1, 2), keepdim=True)
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """The penalised losses of S seeds in diagonal coordinates; a point is (S, C, r + 1)."""
+    """The penalised losses of S seeds; a point (S, C, r + 1) is weights, then the bias."""
 
     z: Tensor
     half: Tensor
@@ -128,12 +127,15 @@ class _Problem:
 
     @classmethod
     def of(cls, few: FewShot, C: float) -> _Problem:
-        """Set up the problem in the coordinates of the principal axes."""
-        z, power = few.axes.z, few.axes.power
+        """Set up the problem in the coordinates of the principal axes, and one for the bias."""
+        z = nn.functional.pad(few.axes.z, (0, 1), value=1.0)
+        power = nn.functional.pad(few.axes.power, (0, 1), value=float(z.shape[1]))
         truth = torch.zeros(len(z), len(few.classes), z.shape[1], dtype=torch.float64)
         truth.scatter_(1, few.y[:, None], 1.0)
         absent = torch.where(few.present, 0.0, -torch.inf).double()[:, :, None]
-        penalty = torch.where(few.present.sum(dim=1) == 2, 2.0, 1.0).double()[:, None, None] / C
+        penalty = torch.ones(len(z), 1, z.shape[2], dtype=torch.float64) / C
+        penalty[few.present.sum(dim=1) == 2] *= 2
+        penalty[..., -1] = 0
         return cls(z, z.float(), power.float()[:, None], truth, absent, penalty)
 
     def only(self, keep: Tensor) -> _Problem:
@@ -142,28 +144,25 @@ class _Problem:
 
     def value(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Return the objective (S,) and the probabilities (S, C, n)."""
-        weight = point[..., :-1]
-        logit = torch.baddbmm(point[..., -1:] + self.absent, weight, self.z.mT)
+        logit = torch.bmm(point, self.z.mT) + self.absent
         top = logit.amax(dim=1, keepdim=True)
         e = (logit - top).exp_()
         total = e.sum(dim=1, keepdim=True)
         own = torch.where(self.truth > 0, logit, 0).sum(dim=1, keepdim=True)
         loss = (top + total.log() - own).sum(dim=(1, 2))
-        return loss + (self.penalty * weight.square()).sum(dim=(1, 2)) / 2, e.div_(total)
+        return loss + (self.penalty * point.square()).sum(dim=(1, 2)) / 2, e.div_(total)
 
     def gradient(self, point: Tensor, chance: Tensor) -> Tensor:
         """Return the gradient, shaped as the point."""
-        residual = chance - self.truth
-        weight = torch.bmm(residual, self.z) + self.penalty * point[..., :-1]
-        return torch.cat([weight, residual.sum(dim=2, keepdim=True)], dim=2)
+        return torch.bmm(chance - self.truth, self.z) + self.penalty * point
 
     def newton(self, chance: Tensor, gradient: Tensor) -> Tensor:
         """Solve Hessian * step = -gradient by preconditioned conjugate gradients, inexactly."""
-        chance, z, penalty = chance.float(), self.half, self.penalty.float()
+        chance, penalty = chance.float(), self.penalty.float()
         size = gradient.flatten(1).norm(dim=1)[:, None, None]
         spread = (chance * (1 - chance)).mean(dim=2, keepdim=True)
-        biases = 1 / (spread * z.shape[1]).clamp(min=1e-3)
-        inverse = torch.cat([1 / (penalty + spread * self.power), biases], dim=2)
+        inverse = 1 / (penalty + spread * self.power).clamp(min=1e-6)
+        share = spread[..., 0] / spread[..., 0].sum(dim=1, keepdim=True).clamp(min=1e-30)
         residual = (-gradient / size).float()
         step = torch.zeros_like(residual)
         towards = inverse * residual
@@ -172,19 +171,22 @@ class _Problem:
         # A rough step far from the solution, a finer one near it: Newton's fast end is kept.
         enough = size.sqrt().clamp(1e-2, 1e-1).float()
         for k in range(1, CG_STEPS + 1):
-            turn = torch.baddbmm(search[..., -1:], search[..., :-1], z.mT)
+            turn = torch.bmm(search, self.half.mT)
             turn.mul_(chance)
             turn.sub_(chance * turn.sum(dim=1, keepdim=True))
-            curved = torch.bmm(turn, z) + penalty * search[..., :-1]
-            curved = torch.cat([curved, turn.sum(dim=2, keepdim=True)], dim=2)
+            curved = torch.bmm(turn, self.half).addcmul_(penalty, search)
             length = fall / _dot(search, curved).clamp(min=1e-30)
-            step.add_(length * search)
-            residual.sub_(length * curved)
-            if k % 4 == 0 and bool((_dot(residual, residual).sqrt() <= enough).all()):
+            step.addcmul_(length, search)
+            residual.addcmul_(length, curved, value=-1)
+            # Equal changes of all biases change nothing: rounding in that direction of no
+            # curvature would grow without bounds.
+            bias = residual[..., -1]
+            bias.sub_(share * bias.sum(dim=1, keepdim=True))
+            if k % 3 == 0 and bool((_dot(residual, residual).sqrt() <= enough).all()):
                 break
             towards = inverse * residual
             fall, before = _dot(residual, towards), fall
-            search = towards.add_(fall / before.clamp(min=1e-30) * search)
+            search = towards.addcmul_(fall / before.clamp(min=1e-30), search)
         scaled: Tensor = step.double() * size
         return scaled
 
@@ -192,12 +194,12 @@ class _Problem:
 def _solve(problem: _Problem, tolerance: float) -> Tensor:
     """Return the minima (S, C, r + 1), float64."""
     seeds, classes, _ = problem.truth.shape
-    solved = torch.zeros(seeds, classes, problem.z.shape[2] + 1, dtype=torch.float64)
+    solved = torch.zeros(seeds, classes, problem.z.shape[2], dtype=torch.float64)
     live, point = torch.arange(seeds), solved.clone()
     value, chance = problem.value(point)
     gradient = problem.gradient(point, chance)
     for _ in range(NEWTON_STEPS):
-        keep = gradient.abs().amax(dim=(1, 2)) > tolerance
+        keep = ~(gradient.abs().amax(dim=(1, 2)) <= tolerance)
         if not bool(keep.all()):
             # Seeds that are solved leave the batch: the last steps concern only a few.
             solved[live] = point
@@ -212,7 +214,7 @@ def _solve(problem: _Problem, tolerance: float) -> Tensor:
             trial = point + length[:, None, None] * direction
             reached, chance = problem.value(trial)
             # The slack keeps rounding of the value from rejecting the last steps.
-            poor = reached > value + 1e-4 * length * slope + 1e-12 * value.abs()
+            poor = ~(reached <= value + 1e-4 * length * slope + 1e-12 * value.abs())
             if not bool(poor.any()):
                 break
             length = torch.where(poor, length / 2, length)
