@@ -198,6 +198,9 @@ def test_checkpoint_of_another_training_is_resumed(tmp_path: Path) -> None:
         pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=2, checkpoint=path)
     with pytest.raises(WherefromError, match="data"):
         pretrain(MODEL, RECORDS, ROWS + 1, SETTINGS, seed=1, checkpoint=path)
+    other = {"image": 2 * RECORDS["image"]}
+    with pytest.raises(WherefromError, match="data"):
+        pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1, calibration=other, checkpoint=path)
     with pytest.raises(WherefromError, match="settings"):
         pretrain(MODEL, RECORDS, ROWS, replace(SETTINGS, lr=1.0), seed=1, checkpoint=path)
     path.write_bytes(path.read_bytes()[:999])

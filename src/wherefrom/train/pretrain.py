@@ -161,6 +161,7 @@ def pretrain(
             f"the composition has {len(rows)} places, fewer than batch = {settings.batch}: lower "
             "the batch for all compositions or draw more places"
         )
+    scales = {name: buffer.cpu().numpy() for name, buffer in module.named_buffers()}
     distinct, order = np.unique(rows, return_inverse=True)
     chosen = {name: values[distinct] for name, values in records.items()}
     optimizer = _optimizer(model, module, settings, device)
@@ -169,7 +170,7 @@ def pretrain(
         "model": model.spec(),
         "settings": asdict(settings),
         "seed": seed,
-        "data": _digest(order, chosen),
+        "data": _digest(order, chosen | scales),
     }
     start = 0
     if checkpoint is not None and Path(checkpoint).exists():
