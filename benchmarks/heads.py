@@ -224,7 +224,7 @@ if __name__ == "__main__":
     with threadpool_limits(1):
         made = region(chosen.dim)
         print(f"{SEEDS} seeds, n = {N}, D = {chosen.dim}, {TEST} test places, one thread")
-        for width in (16, 32, 64):
+        for width in (16, 24, 32):
             mlp(made, chosen.rounds, width)
         knn(made, chosen.rounds)
         logistic(made, chosen.rounds)

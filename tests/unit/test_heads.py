@@ -94,7 +94,7 @@ def plain_loop(few: FewShot, start: Any, steps: int, lr: float, decay: float) ->
             torch.nn.Linear(w1.shape[1], w1.shape[0]),
             torch.nn.ReLU(),
             torch.nn.Linear(w1.shape[0], int(seen.sum())),
-        )
+        ).to(w1.dtype)
         with torch.no_grad():
             for mine, given in zip(
                 module.parameters(), (w1, b1[:, 0], w2[seen], b2[seen, 0]), strict=True
@@ -104,7 +104,7 @@ def plain_loop(few: FewShot, start: Any, steps: int, lr: float, decay: float) ->
         target = (seen.cumsum(0) - 1)[few.y[s]]
         for _ in range(steps):
             adam.zero_grad()
-            loss = torch.nn.functional.cross_entropy(module(few.axes.z[s].float()), target)
+            loss = torch.nn.functional.cross_entropy(module(few.axes.z[s].to(w1.dtype)), target)
             loss.backward()
             adam.step()
         modules.append(module)
@@ -130,6 +130,17 @@ def test_mlp_head_differs_from_a_loop_of_modules_and_optimizers(n: int, dim: int
         winner = few.classes[seen.numpy()][theirs.argmax(dim=1).numpy()]
         assert (winner == guess[s])[sure.numpy()].all()
         assert sure.float().mean() > 0.95
+
+
+def test_mlp_differs_from_the_loop_by_more_than_rounding() -> None:
+    data = make()
+    few = FewShot.of(*data)
+    start = initial(SEED, range(4), int(data[1].max()) + 1, few.classes, 16, 40)
+    double = tuple(w.double() for w in start)
+    w1, _, w2, _ = train_all(few, double, 100, 0.01, 0.01)  # type: ignore[arg-type]
+    for s, module in enumerate(plain_loop(few, double, 100, 0.01, 0.01)):
+        assert (module[0].weight - w1[s]).abs().max() < 1e-9
+        assert (module[2].weight - w2[s][few.present[s]]).abs().max() < 1e-9
 
 
 def test_mlp_weights_depend_on_the_other_seeds_of_the_batch() -> None:

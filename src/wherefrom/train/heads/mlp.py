@@ -51,7 +51,7 @@ class MLP:
     """
 
     name: ClassVar[str] = "mlp"
-    hidden: int = 32
+    hidden: int = 24
     steps: int = 100
     lr: float = 0.01
     weight_decay: float = 0.01
@@ -161,7 +161,7 @@ def train_all(few: FewShot, start: Weights, steps: int, lr: float, weight_decay:
     few : FewShot
         Standardised training rows of S seeds.
     start : Weights
-        Initial weights; left as they are.
+        Initial weights, float32 or float64; left as they are.
     steps, lr, weight_decay
         As of `MLP`.
 
@@ -180,12 +180,12 @@ def train_all(few: FewShot, start: Weights, steps: int, lr: float, weight_decay:
     w1, b1, w2, b2 = _views(flat, sizes, start)
     g1, h1, g2, h2 = _views(flat.grad, sizes, start)
     adam = torch.optim.AdamW([flat], lr=lr, weight_decay=weight_decay, fused=True)
-    x = few.axes.z.float()
+    x = few.axes.z.to(flat.dtype)
     xt = x.mT.contiguous()
     seeds, n, _ = x.shape
-    truth = torch.zeros(seeds, len(few.classes), n).scatter_(1, few.y[:, None], 1.0)
-    absent = _absent(few)
-    unit = torch.empty(seeds, w1.shape[1], n)
+    truth = torch.zeros(seeds, len(few.classes), n, dtype=x.dtype).scatter_(1, few.y[:, None], 1.0)
+    absent = _absent(few).to(x.dtype)
+    unit = torch.empty(seeds, w1.shape[1], n, dtype=x.dtype)
     back = torch.empty_like(unit)
     for _ in range(steps):
         torch.baddbmm(b1, w1, xt, out=unit).relu_()
