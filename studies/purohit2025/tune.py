@@ -26,20 +26,20 @@ SEED = 1000
 HERE = Path(__file__).parent
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "satclip-L40": {
-        "samples_seen": [128_000, 256_000],
-        "lr": [2e-4, 5e-4],
-        "dropout": [0.3, 0.5],
-        "hidden": [0],
+        "samples_seen": [64_000, 128_000],
+        "lr": [1e-4, 2e-4],
+        "dropout": [0.5],
+        "hidden": [0, 256],
     },
     "satclip-L10": {
         "samples_seen": [128_000, 256_000],
-        "lr": [5e-4, 1e-3, 2e-3],
-        "dropout": [0.1, 0.5],
-        "hidden": [0],
+        "lr": [1e-3, 2e-3],
+        "dropout": [0.0, 0.1, 0.3],
+        "hidden": [256],
     },
 }
 HEADS: dict[str, list[dict[str, Any]]] = {
-    "logistic": [{"C": c} for c in (0.01, 0.1, 1.0)],
+    "logistic": [{"C": c} for c in (0.1, 1.0, 10.0)],
     "knn": [{"k": k} for k in (1, 3, 5)],
     "mlp": [{"hidden": 32}, {"hidden": 128}],
 }
@@ -138,7 +138,11 @@ def main() -> None:
     for name in given.models:
         for values in itertools.product(*GRIDS[name].values()):
             setting = dict(zip(GRIDS[name], values, strict=True))
-            jobs += [(name, c, setting, given.out, given.scale) for c in study.compositions]
+            jobs += [
+                (name, composition, setting, given.out, given.scale)
+                for composition, text in study.compositions.items()
+                if text != "none"
+            ]
     with (
         multiprocessing.get_context("spawn").Pool(2) as workers,
         Path(given.table).open("w", newline="") as stream,

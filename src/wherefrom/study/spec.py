@@ -79,7 +79,7 @@ class ModelSpec(Part):
     width: int = Field(gt=0, default=512)
     depth: int = Field(gt=0, default=2)
     out: int = Field(gt=0, default=256)
-    hidden: int = Field(ge=0, default=0)
+    hidden: int = Field(ge=0, default=256)
     dropout: float = Field(ge=0, lt=1, default=0.5)
     image: Literal["features", "cnn"] = "features"
     pretrain: PretrainSpec
