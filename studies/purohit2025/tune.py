@@ -32,7 +32,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
         "hidden": [0, 256],
     },
     "satclip-L10": {
-        "samples_seen": [128_000, 256_000],
+        "samples_seen": [128_000],
         "lr": [1e-3, 2e-3],
         "dropout": [0.0, 0.1, 0.3],
         "hidden": [256],

@@ -101,16 +101,24 @@ def embedded(run: Path, task: Path) -> NDArray[np.float32]:
 def harmonics(degrees: int, task: Path) -> NDArray[np.float32]:
     """Return the raw harmonics of all places of a task, (N, degrees^2) float32."""
     places = Task.read(task)
-    lon, lat = torch.from_numpy(places.lon.copy()), torch.from_numpy(places.lat.copy())
-    values: NDArray[np.float32] = SphericalHarmonics(degrees)(lon, lat, torch.float32).numpy()
-    return values
+    return _harmonics(degrees, places, np.arange(len(places)))
 
 
 def finetune(
     run: Path, options: dict[str, Any], task: Path, episodes: Episodes
 ) -> NDArray[np.int16]:
     """Fine-tune the whole encoder on each episode; predicted codes (S, T)."""
-    encoder = encoder_of(run)
-    values = harmonics(encoder.harmonics.degrees, task)
-    labels = Task.read(task).label
-    return FineTune(**options).fit_predict(encoder, values, labels, episodes.train, episodes.test)
+    encoder, places = encoder_of(run), Task.read(task)
+    rows, train = np.unique(episodes.train, return_inverse=True)
+    train = train.reshape(episodes.train.shape)
+    rows = np.concatenate([rows, episodes.test])
+    test = np.arange(len(rows) - len(episodes.test), len(rows))
+    values = _harmonics(encoder.harmonics.degrees, places, rows)
+    labels = places.label[rows]
+    return FineTune(**options).fit_predict(encoder, values, labels, train, test)
+
+
+def _harmonics(degrees: int, places: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    lon, lat = (torch.from_numpy(values[rows]) for values in (places.lon, places.lat))
+    values: NDArray[np.float32] = SphericalHarmonics(degrees)(lon, lat, torch.float32).numpy()
+    return values

@@ -41,7 +41,8 @@ def embed(
     >>> embed(encoder, np.array([13.4, 2.35]), np.array([52.5, 48.9])).shape
     (2, 256)
     """
-    lon, lat = (np.ascontiguousarray(v, dtype=np.float64) for v in (lon, lat))
+    # Copies: a task's arrays are read-only, which torch does not know.
+    lon, lat = (np.array(v, dtype=np.float64) for v in (lon, lat))
     bad = np.flatnonzero(~(np.isfinite(lon) & np.isfinite(lat)))
     if len(bad):
         raise WherefromError(
