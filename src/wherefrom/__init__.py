@@ -1,3 +1,107 @@
-"""Where on Earth should pre-training data come from? Evidence, not opinion."""
+"""Where on Earth should pre-training data come from? Evidence, not opinion.
+
+The names below are what most programs need; each is imported when it is first used, so that
+``import wherefrom`` takes no time and needs no torch. The rest lies in the rooms `earth`, `pool`,
+`compose`, `models`, `tasks`, `train`, `study`, `evidence` and `report`.
+
+Examples
+--------
+>>> import wherefrom
+>>> pool = wherefrom.Pool.build(1000, seed=0)
+>>> wherefrom.draw(pool, "uniform", n=100, seed=0).size
+100
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Composition",
+    "FineTune",
+    "LocationEncoder",
+    "Pool",
+    "PretrainSettings",
+    "SatCLIPConfig",
+    "SphericalHarmonics",
+    "Study",
+    "Task",
+    "WherefromError",
+    "__version__",
+    "cities",
+    "draw",
+    "ecoregions",
+    "embed",
+    "episodes",
+    "from_table",
+    "head",
+    "layer",
+    "load_study",
+    "pretrain",
+    "sampler",
+]
+
+if TYPE_CHECKING:
+    from wherefrom.compose import Composition, draw, sampler
+    from wherefrom.earth import cities, layer
+    from wherefrom.errors import WherefromError
+    from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig, SphericalHarmonics
+    from wherefrom.pool import Pool
+    from wherefrom.study import Study
+    from wherefrom.study import load as load_study
+    from wherefrom.tasks import Task, ecoregions, episodes, from_table
+    from wherefrom.train.embed import embed
+    from wherefrom.train.finetune import FineTune
+    from wherefrom.train.heads import head
+    from wherefrom.train.pretrain import PretrainSettings, pretrain
+
+#: Name -> module that has it; under another name there if one follows a colon.
+_HOME = {
+    "Composition": "wherefrom.compose",
+    "FineTune": "wherefrom.train.finetune",
+    "LocationEncoder": "wherefrom.models.satclip",
+    "Pool": "wherefrom.pool",
+    "PretrainSettings": "wherefrom.train.pretrain",
+    "SatCLIPConfig": "wherefrom.models.satclip",
+    "SphericalHarmonics": "wherefrom.models.satclip",
+    "Study": "wherefrom.study",
+    "Task": "wherefrom.tasks",
+    "WherefromError": "wherefrom.errors",
+    "cities": "wherefrom.earth",
+    "draw": "wherefrom.compose",
+    "ecoregions": "wherefrom.tasks",
+    "embed": "wherefrom.train.embed",
+    "episodes": "wherefrom.tasks",
+    "from_table": "wherefrom.tasks",
+    "head": "wherefrom.train.heads",
+    "layer": "wherefrom.earth",
+    "load_study": "wherefrom.study:load",
+    "pretrain": "wherefrom.train.pretrain",
+    "sampler": "wherefrom.compose",
+}
+_TRAIN_EXTRA = ("torch", "safetensors", "sklearn")
+
+# Hidden from type checkers, which would otherwise take any misspelt name for an object.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'wherefrom' has no attribute {name!r}")
+        module, _, other = _HOME[name].partition(":")
+        try:
+            found = getattr(importlib.import_module(module), other or name)
+        except ModuleNotFoundError as err:
+            if err.name is None or err.name.partition(".")[0] not in _TRAIN_EXTRA:
+                raise
+            raise ImportError(
+                f'wherefrom.{name} needs {err.name}: pip install "wherefrom[train]"', name=err.name
+            ) from err
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
