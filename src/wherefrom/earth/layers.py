@@ -73,7 +73,8 @@ _NO_ALTITUDE = 255
 class Layer:
     """A categorical layer: a label, or none, for every place.
 
-    A layer of your own is made the same way and is taken wherever a layer's name is.
+    A layer of your own is made the same way; samplers and tasks find its labels in a column of
+    the pool or table (docs/extending.md).
 
     Attributes
     ----------
