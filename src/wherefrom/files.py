@@ -21,19 +21,30 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a refused write under `path` into one clear error."""
     try:
         yield
-    except OSError as err:
-        # pyarrow and HDF5 drop errno now and then but keep the system's words.
-        full = err.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(err)
-        if full:
+    except WherefromError:
+        raise
+    except Exception as err:
+        if _is_full(err, path):
             raise WherefromError(
                 f"disk full while writing {path}; nothing was lost: free some space and run the "
                 "same command again"
             ) from err
-        if err.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(err, OSError) and err.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise WherefromError(
                 f"cannot write {path}: {err.strerror}; choose another folder"
             ) from err
         raise
+
+
+def _is_full(err: Exception, path: Path) -> bool:
+    """Tell whether an error comes from a full disk."""
+    if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if "No space left" in str(err):
+        return True
+    # NumPy and torch drop errno and the system's words ("16 requested and 8 written").
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    return isinstance(err, OSError | RuntimeError) and shutil.disk_usage(folder).free < 2**16
 
 
 @contextmanager
@@ -72,7 +83,9 @@ def atomic(path: Path | str) -> Iterator[Path]:
         os.close(fd)
         tmp = Path(name)
         try:
-            yield tmp
+            # Judged before the temporary file goes: its removal makes room again.
+            with disk_errors(path):
+                yield tmp
             tmp.chmod(0o666 & ~_umask())
             tmp.replace(path)
         finally:
@@ -91,7 +104,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         tmp = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
-            yield tmp
+            with disk_errors(path):
+                yield tmp
             tmp.chmod(0o777 & ~_umask())
             try:
                 tmp.rename(path)

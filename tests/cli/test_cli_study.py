@@ -37,6 +37,7 @@ def small(folder: Path, **change: Any) -> Path:
     base["task"] = content["base"]["task"] | content["scales"]["debug"]["task"]
     base["compositions"] = {"none": "none", "uniform": "uniform"}
     base["pool"] = {"places": 6000}
+    base["imagery"] = {"sources": ["blue-marble"], "filters": 4}
     base["models"] = {
         "satclip-L10": {
             "degrees": 10,

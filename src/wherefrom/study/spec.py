@@ -151,10 +151,10 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> Self:
-        checks: list[tuple[str, str, Any]] = [("model", self.headline.model, self.models)]
+        checks: list[tuple[str, str, Any]] = [("head", name, HEADS) for name in self.heads]
+        checks += [("model", self.headline.model, self.models)]
         checks += [("head", self.headline.head, self.heads)]
         checks += [("composition", name, self.compositions) for name in self.references]
-        checks += [("head", name, HEADS) for name in self.heads]
         for use in self.heads.values():
             checks += [("model", name, self.models) for name in use.models or ()]
         if self.sweep:
