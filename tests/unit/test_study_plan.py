@@ -1,0 +1,110 @@
+"""Plans: adding a composition shifts nothing, equal budgets, limits that are counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wherefrom.errors import WherefromError
+from wherefrom.study import Store, Study, changes, collect, load, plan
+from wherefrom.study.spec import HEADS
+from wherefrom.train.heads import HEADS as FROZEN_HEADS
+
+STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
+
+
+@pytest.fixture(scope="module")
+def laptop() -> Study:
+    """Return the shipped study at laptop scale."""
+    return load(STUDY, "laptop")
+
+
+def test_the_study_knows_other_heads_than_the_training_room() -> None:
+    assert set(HEADS) == {*FROZEN_HEADS, "finetune"}
+
+
+def test_adding_a_composition_recomputes_the_others(laptop: Study) -> None:
+    more = laptop.model_copy(
+        update={"compositions": laptop.compositions | {"area": "uniform-area"}}
+    )
+    before = {stage.key for stage in plan(laptop).stages}
+    after = {stage.key for stage in plan(more).stages}
+    assert before < after
+
+
+def test_renaming_a_composition_recomputes_it(laptop: Study) -> None:
+    names = {("unif" if k == "uniform" else k): v for k, v in laptop.compositions.items()}
+    renamed = laptop.model_copy(update={"compositions": names, "references": ("unif", "none")})
+    assert {s.key for s in plan(laptop).stages} == {s.key for s in plan(renamed).stages}
+
+
+def test_compositions_are_given_unequal_budgets(laptop: Study) -> None:
+    steps = plan(laptop)
+    for name, spec in laptop.models.items():
+        runs = [s for s in steps.of_kind("pretrain") if s.spec["name"] == name]
+        budgets = {s.spec["model"]["pretrain"]["samples_seen"] for s in runs}
+        assert budgets == {spec.pretrain.samples_seen}
+        counts = Counter(s.label.split()[2] for s in runs)
+        assert set(counts.values()) == {spec.draws * spec.pretrain_seeds}, counts
+
+
+def test_the_same_seed_starts_from_other_weights_in_another_composition(laptop: Study) -> None:
+    runs = [s for s in plan(laptop).of_kind("pretrain") if s.spec["name"] == "satclip-L40"]
+    by_seed: dict[int, set[str]] = {}
+    for stage in runs:
+        by_seed.setdefault(stage.spec["seed"], set()).add(str(stage.spec))
+    # Everything but the inputs is equal: the composition is the only difference.
+    assert all(len(specs) == 1 for specs in by_seed.values())
+
+
+def test_stages_come_before_what_they_are_made_from(laptop: Study) -> None:
+    seen: set[str] = set()
+    for stage in plan(laptop).stages:
+        assert {other.key for other in stage.inputs.values()} <= seen, stage.label
+        seen.add(stage.key)
+
+
+def test_two_stages_of_different_content_share_a_key(laptop: Study) -> None:
+    stages = plan(laptop).stages
+    assert len({stage.key for stage in stages}) == len(stages)
+    assert len({stage.label for stage in stages}) == len(stages)
+
+
+def test_no_row_of_the_results_appears_twice(laptop: Study) -> None:
+    cells = Counter(
+        (*stage.axes.values(), region, n)
+        for stage in plan(laptop).of_kind("fewshot")
+        for region in (stage.spec["regions"] or ["Africa", "Asia"])
+        for n in stage.spec["n"]
+    )
+    assert max(cells.values()) == 1
+
+
+def test_every_head_meets_the_trivial_baselines(laptop: Study) -> None:
+    found = {(s.axes["model"], s.axes["head"]) for s in plan(laptop).of_kind("fewshot")}
+    for head in set(laptop.heads) - {"majority", "finetune"}:
+        for baseline in ("raw-lonlat", "raw-harmonics-L10", "raw-harmonics-L40"):
+            assert (baseline, head) in found
+    assert ("majority", "majority") in found
+
+
+def test_unfinished_results_are_reported_as_whole(laptop: Study, tmp_path: Path) -> None:
+    with pytest.raises(WherefromError, match="few-shot stages are missing"):
+        collect(plan(laptop), Store(tmp_path), tmp_path)
+
+
+def test_a_change_is_blamed_on_the_wrong_field(laptop: Study, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    stage = next(s for s in plan(laptop).of_kind("fewshot") if s.axes["head"] == "knn")
+    document = {"label": stage.label, "document": stage.document}
+    with store.write(stage.kind, stage.key, document) as out:
+        pq.write_table(pa.table({"x": [1]}), out / "scores.parquet")
+    assert store.done(stage.kind, stage.key)
+    other = plan(laptop.model_copy(update={"finetune_seeds": 7}))
+    changed = next(s for s in other.of_kind("fewshot") if s.label == stage.label)
+    assert changes(store, changed) == [f"spec.finetune_seeds: {laptop.finetune_seeds} -> 7"]
+    assert changes(store, stage) == []
