@@ -13,7 +13,17 @@ from pathlib import Path
 
 from wherefrom.errors import WherefromError
 
-__all__ = ["atomic", "atomic_folder", "disk_errors", "sha256_of"]
+__all__ = ["atomic", "atomic_folder", "disk_errors", "refuse_target", "sha256_of"]
+
+_REFUSED = (
+    errno.EACCES,
+    errno.EROFS,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 
 
 @contextmanager
@@ -29,10 +39,9 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"disk full while writing {path}; nothing was lost: free some space and run the "
                 "same command again"
             ) from err
-        if isinstance(err, OSError) and err.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise WherefromError(
-                f"cannot write {path}: {err.strerror}; choose another folder"
-            ) from err
+        if isinstance(err, OSError) and err.errno in _REFUSED:
+            what = "a shorter name" if err.errno == errno.ENAMETOOLONG else "another folder"
+            raise WherefromError(f"cannot write {path}: {err.strerror}; choose {what}") from err
         raise
 
 
@@ -47,6 +56,32 @@ def _is_full(err: Exception, path: Path) -> bool:
     return isinstance(err, OSError | RuntimeError) and shutil.disk_usage(folder).free < 2**16
 
 
+def refuse_target(path: Path) -> None:
+    """Refuse to write where a file cannot be, or where the rename would replace a device.
+
+    Raises
+    ------
+    WherefromError
+        If `path` is a folder or a device, or a folder above it is a file.
+
+    Examples
+    --------
+    >>> refuse_target(Path("/"))
+    Traceback (most recent call last):
+    ...
+    wherefrom.errors.WherefromError: cannot write /: it is a folder; name a file in it
+    """
+    if path.is_dir():
+        raise WherefromError(f"cannot write {path}: it is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise WherefromError(f"cannot write {path}: it is a device, no file; name a file")
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise WherefromError(
+                f"cannot write {path}: {parent} is a file, no folder; choose another folder"
+            )
+
+
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
@@ -54,7 +89,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
     Parameters
     ----------
     path : Path or str
-        Where the file shall be; its folder is made if absent.
+        Where the file shall be; its folder is made if absent. Of a link, the file it points to
+        is replaced and the link stays.
 
     Yields
     ------
@@ -64,7 +100,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     WherefromError
-        If the disk is full or the folder cannot be written.
+        If the disk is full, the folder cannot be written, or `path` is a folder or a device.
 
     Examples
     --------
@@ -77,6 +113,9 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     with disk_errors(path):
+        refuse_target(path)
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         # Keeps the suffix, since writers such as matplotlib choose the format by it.
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from wherefrom.cli.output import check_out
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
-from wherefrom.errors import WherefromError
 from wherefrom.progress import console
 
 __all__ = ["draw"]
@@ -78,7 +78,10 @@ def draw(
     from wherefrom.pool import Pool
 
     chosen = compose.sampler(sampler_spec)
-    _refuse_overwriting(file, out)
+    inputs = {"the pool": file}
+    if isinstance(chosen, compose.Ids):
+        inputs["the list of ids"] = Path(chosen.file)
+    check_out(out, "a composition", inputs)
     pool = Pool.read(file, id_column, lon, lat)
     composition = compose.draw(pool, chosen, n, seed)
     composition.write(out)
@@ -88,13 +91,6 @@ def draw(
     for line in _summary(composition.provenance):
         typer.echo(line)
     typer.echo(f"{out}: {composition.size:,} places, key {composition.key}")
-
-
-def _refuse_overwriting(pool: Path, out: Path) -> None:
-    if out.suffix != ".parquet":
-        raise WherefromError(f"--out {out}: a composition is a Parquet file; name it .parquet")
-    if out.resolve() == pool.resolve():
-        raise WherefromError(f"--out {out} is the pool itself; name another file")
 
 
 def _summary(provenance: dict[str, Any]) -> list[str]:

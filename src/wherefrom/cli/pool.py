@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from wherefrom.cli.output import check_out
+
 __all__ = ["IdColumn", "LatColumn", "LonColumn", "app"]
 
 IdColumn = Annotated[
@@ -48,6 +50,7 @@ def build(
     """
     from wherefrom.pool import Pool
 
+    check_out(out, "a pool")
     pool = Pool.build(places, seed, antarctica)
     pool = pool.with_layers(name.strip() for name in layers.split(",") if name.strip())
     pool.write(out)

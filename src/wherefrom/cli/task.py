@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wherefrom.cli.output import check_out
 from wherefrom.cli.pool import LatColumn, LonColumn
-from wherefrom.errors import WherefromError
 from wherefrom.progress import console
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def ecoregions(
     from wherefrom import tasks
     from wherefrom.pool import Pool
 
-    _refuse_overwriting(pool, out)
+    check_out(out, "a task", {"the input": pool})
     made = tasks.ecoregions(
         Pool.read(pool),
         layer,
@@ -102,16 +102,9 @@ def from_table(
     """
     from wherefrom import tasks
 
-    _refuse_overwriting(file, out)
+    check_out(out, "a task", {"the input": file})
     made = tasks.from_table(file, label, lon, lat, region_layer, positive, name, seed)
     _finish(made, out)
-
-
-def _refuse_overwriting(source: Path, out: Path) -> None:
-    if out.suffix != ".parquet":
-        raise WherefromError(f"--out {out}: a task is a Parquet file; name it .parquet")
-    if out.resolve() == source.resolve():
-        raise WherefromError(f"--out {out} is the input itself; name another file")
 
 
 def _finish(task: Task, out: Path) -> None:

@@ -11,6 +11,7 @@ from wherefrom.compose.base import DesignSampler, Sampler
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
 from wherefrom.compose.parse import SAMPLERS, sampler, spec_text
+from wherefrom.compose.plain import Ids
 from wherefrom.pool import Pool
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Composition",
     "Design",
     "DesignSampler",
+    "Ids",
     "Sampler",
     "allocate",
     "draw",
