@@ -73,6 +73,47 @@ def test_logistic_head_differs_from_scikit_learn(n: int, dim: int, C: float, cla
     assert (few.classes[ours.argmax(dim=2).T.numpy()] == guess).all()
 
 
+def smooth(n: int, dim: int, seed: int = 0) -> Data:
+    """Draw an encoder's kind of features: waves with fast falling powers, and rare classes."""
+    rng = np.random.default_rng(seed)
+    place = rng.uniform(-1, 1, (n + 200, 2))
+    waves = rng.normal(size=(2, 4 * dim)) * 3
+    x = np.sin(place @ waves + rng.uniform(0, 6, 4 * dim)) @ rng.normal(size=(4 * dim, dim))
+    centres = rng.uniform(-1, 1, (40, 2))
+    owner = ((place[:, None] - centres) ** 2).sum(2).argmin(1)
+    label = rng.choice(9, 40, p=0.45 ** np.arange(9) / (0.45 ** np.arange(9)).sum())[owner]
+    label[:3] = [6, 7, 8]  # a single place each, at least
+    return x.astype(np.float32), label, np.arange(n)[None], np.arange(n, n + 200)
+
+
+@pytest.mark.parametrize(("n", "dim", "C"), [(1500, 64, 1.0), (400, 100, 100.0), (1500, 2, 100.0)])
+def test_logistic_head_stalls_on_smooth_features_and_rare_classes(
+    n: int, dim: int, C: float
+) -> None:
+    data = smooth(n, dim)
+    x, label, train, test = data
+    few, ours = probabilities(data, C)
+    scaler = StandardScaler().fit(x[train[0]].astype(np.float64))
+    model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10, max_iter=1000)
+    model.fit(scaler.transform(x[train[0]].astype(np.float64)), label[train[0]])
+    theirs = model.predict_proba(scaler.transform(x[test].astype(np.float64)))
+    assert np.isin(few.classes, model.classes_).all()
+    assert np.abs(ours[:, 0].numpy() - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize("C", [0.001, 1.0, 100.0])
+@pytest.mark.parametrize(("n", "dim"), [(10, 2), (10, 300), (300, 2), (300, 300), (2000, 40)])
+def test_logistic_head_fails_or_is_not_at_the_minimum(n: int, dim: int, C: float) -> None:
+    few = FewShot.of(*smooth(n, dim))
+    weight, bias = fit(few, C)
+    x, truth = few.x[0].double(), torch.nn.functional.one_hot(few.y[0], len(few.classes))
+    residual = (x @ weight[0].T + bias[0]).softmax(dim=1) - truth
+    gradient = residual.T @ x + weight[0] / C
+    # The penalty bounds the curvature from below, and so the loss that is left.
+    assert gradient.square().sum() * C / 2 < 1e-6
+    assert residual.sum(dim=0).abs().max() < 1e-4
+
+
 def test_seed_that_misses_a_class_predicts_it_or_fails() -> None:
     x, label, train, test = make(classes=3)
     rare = np.unique(label)[0]
