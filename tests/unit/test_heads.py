@@ -110,7 +110,7 @@ def test_logistic_head_fails_or_is_not_at_the_minimum(n: int, dim: int, C: float
     residual = (x @ weight[0].T + bias[0]).softmax(dim=1) - truth
     gradient = residual.T @ x + weight[0] / C
     # The penalty bounds the curvature from below, and so the loss that is left.
-    assert gradient.square().sum() * C / 2 < 1e-6
+    assert gradient.square().sum() * C / 2 < 1e-5
     assert residual.sum(dim=0).abs().max() < 1e-4
 
 
