@@ -1,0 +1,272 @@
+"""Every command and every program in the prose runs; what is only checked is listed here.
+
+Blocks of a page run in order, in one folder that holds the files that the prose speaks of. Bash
+runs line by line, Python in one namespace a page; lines that begin with ``>>>`` must print what
+follows them.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import typer.main
+
+from wherefrom.cli import app
+from wherefrom.compose import SAMPLERS, sampler
+from wherefrom.earth import CATEGORICAL, VALUES
+from wherefrom.errors import WherefromError
+from wherefrom.evidence import COLUMNS
+from wherefrom.pool import Pool
+from wherefrom.study import load
+from wherefrom.study.spec import HEADS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+
+def names(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def lines_of(block: str) -> list[str]:
+    """Return the commands of a bash block, lines that end in a backslash joined."""
+    joined = re.sub(r"\\\n\s*", "", block)
+    return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+
+
+# What is not run, and what is checked of it instead.
+
+
+def check_make(line: str) -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for word in shlex.split(line)[1:]:
+        assert "=" in word or word in targets, f"{line}: no target {word}"
+
+
+def check_install(line: str) -> None:
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = re.findall(r"\[([\w,]+)\]", line)
+    assert extras or "venv" in line, f"{line}: installs nothing of ours"
+    for extra in {extra for part in extras for extra in part.split(",")}:
+        assert extra in known, f"{line}: no extra {extra}"
+    for constraints in re.findall(r" -c (\S+)", line):
+        assert (ROOT / constraints).is_file(), f"{line}: no file {constraints}"
+
+
+def command_of(line: str) -> tuple[Any, list[str]]:
+    """Return the command of a line of wherefrom, and the words that follow."""
+    program, *words = shlex.split(line)
+    assert Path(program).name == "wherefrom"
+    command: Any = typer.main.get_command(app)
+    while words and hasattr(command, "commands"):
+        assert words[0] in command.commands, f"{line}: no command {words[0]}"
+        command = command.commands[words.pop(0)]
+    return command, words
+
+
+def check_flags(line: str) -> dict[str, Any]:
+    """Parse a line of wherefrom as the command line does, run nothing, and return its values."""
+    command, words = command_of(line)
+    try:
+        params: dict[str, Any] = command.make_context(line, words).params
+    except Exception as err:  # of click, or of the copy of click that typer carries
+        raise AssertionError(f"{line}: {err}") from err
+    return params
+
+
+def check_study(line: str) -> None:
+    given = check_flags(line)
+    load(ROOT / given["study"], given["scale"])
+
+
+#: Beginning of a line -> why it is not run here (the check says what of it is tested instead).
+NOT_RUN: dict[str, tuple[str, Callable[[str], object]]] = {
+    "make ": ("installs, and takes minutes; the target exists", check_make),
+    "python3 -m venv ": ("installs; the extras and constraints exist", check_install),
+    "uv venv ": ("installs; the extras and constraints exist", check_install),
+    ".venv/bin/wherefrom study run ": ("takes minutes; study, scale and flags exist", check_study),
+    "wherefrom study run ": ("takes minutes; study, scale and flags exist", check_study),
+    "wherefrom study report ": ("needs a finished study; the flags exist", check_study),
+    "wherefrom data fetch": ("needs a network; the flags exist", check_flags),
+}
+
+
+def run_line(line: str, folder: Path) -> None:
+    for start, (_, check) in NOT_RUN.items():
+        if line.startswith(start):
+            check(line)
+            return
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def run_python(block: str, space: dict[str, Any], where: str) -> None:
+    if not block.lstrip().startswith(">>>"):
+        exec(compile(block, where, "exec", dont_inherit=True), space)
+        return
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    said: list[str] = []
+    test = doctest.DocTestParser().get_doctest(block, space, where, where, 0)
+    runner.run(test, out=said.append, clear_globs=False)
+    space.update(test.globs)
+    assert runner.failures == 0, "".join(said)
+
+
+# The files that the prose speaks of.
+
+
+def results() -> pa.Table:
+    """Make a table as a study writes it, with made-up scores."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for composition, mean in {"uniform": 0.60, "clustered-cities": 0.50, "none": 0.40}.items():
+        for draw, seed in np.ndindex(3, 2):
+            run = mean + 0.004 * rng.standard_normal()
+            for region in ("Africa", "Asia"):
+                for episode in range(5):
+                    axes = ("satclip-L40", composition, draw, seed, "ecoregions-biome", region)
+                    score = run + 0.01 * rng.standard_normal()
+                    rows += [
+                        (*axes, 100, "logistic", episode, metric, score)
+                        for metric in ("f1_macro", "f1_weighted")
+                    ]
+    return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[pa.Table, pa.Table]:
+    """Return 4,000 tiles (tile, x, y, season) and the fields among them (x, y, crop)."""
+    pool = Pool.build(4000, seed=3)
+    tiles = pa.table(
+        {
+            "tile": [f"T{i:05d}" for i in range(len(pool))],
+            "x": pool.lon,
+            "y": pool.lat,
+            "season": [("dry", "wet")[i % 2] for i in range(len(pool))],
+        }
+    )
+    crop = np.where(np.sin(pool.lon / 3) * np.cos(pool.lat / 3) > 0.3, "yes", "no")
+    return tiles, pa.table({"x": pool.lon, "y": pool.lat, "crop": crop})
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, made: tuple[pa.Table, pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    geopandas = pytest.importorskip("geopandas", reason="the pages read a GeoParquet file")
+    torch = pytest.importorskip("torch", reason="the pages train")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small steps gain nothing from more, and lose beside other work
+    tiles, fields = made
+    pq.write_table(tiles, tmp_path / "tiles.parquet")
+    pa.csv.write_csv(tiles, tmp_path / "tiles.csv")
+    points = geopandas.points_from_xy(tiles["x"], tiles["y"], crs="OGC:CRS84")
+    frame = geopandas.GeoDataFrame({"tile": tiles["tile"].to_pylist()}, geometry=points)
+    frame.to_parquet(tmp_path / "tiles.geoparquet")
+    pa.csv.write_csv(fields, tmp_path / "fields.csv")
+    run = tmp_path / "runs" / "purohit2025-laptop"
+    run.mkdir(parents=True)
+    pq.write_table(results(), run / "results.parquet")
+    (tmp_path / "studies").symlink_to(ROOT / "studies")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_no_command_in_the_prose_has_rotted(page: Path, folder: Path) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for number, (language, block) in enumerate(FENCE.findall(page.read_text()), 1):
+        where = f"{names(page)}, block {number}"
+        assert language in ("bash", "python", "text", "yaml"), f"{where}: fence {language!r}"
+        if language == "python":
+            run_python(block, space, where)
+        elif language == "bash":
+            for line in lines_of(block):
+                run_line(line, folder)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_links_of_the_prose_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), f"{names(page)} links to {target}"
+
+
+def test_the_readme_names_every_sampler_and_its_specs_are_valid() -> None:
+    section = PAGES[0].read_text().split("## Samplers")[1].split("\n## ")[0]
+    specs = re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
+    assert {sampler(spec).name for spec in specs} == set(SAMPLERS)
+
+
+def test_the_readme_names_every_layer_and_head() -> None:
+    spans = set(re.findall(r"`([^`\n]+)`", FENCE.sub("", PAGES[0].read_text())))
+    assert spans >= {*CATEGORICAL, *VALUES, *HEADS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_commands_within_sentences_exist_with_their_flags(page: Path) -> None:
+    prose = FENCE.sub("", page.read_text())
+    for line in re.findall(r"`(wherefrom\s[^`]+)`", prose):  # often shortened: not to be parsed
+        command, words = command_of(line)
+        known = {"--help"}.union(*(option.opts for option in command.params))
+        for word in words:
+            assert not word.startswith("-") or word in known, f"{line}: no flag {word}"
+    for script in re.findall(r"benchmarks/\w+\.py", prose):
+        assert (ROOT / script).is_file(), f"{names(page)} speaks of {script}"
+
+
+def test_every_line_that_is_not_run_is_still_in_the_prose() -> None:
+    lines = [
+        line
+        for page in PAGES
+        for language, block in FENCE.findall(page.read_text())
+        if language == "bash"
+        for line in lines_of(block)
+    ]
+    for start in NOT_RUN:
+        assert any(line.startswith(start) for line in lines), f"{start!r}: remove it from NOT_RUN"
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("make stduy", "stduy"),
+        ('python3 -m venv .venv && .venv/bin/pip install -e ".[tran]"', "tran"),
+        ("python3 -m venv .venv && pip install -c constrains.txt -e '.[train]'", "constrains.txt"),
+        ("wherefrom study run studies/purohit2025 --scale labtop", "labtop"),
+        ("wherefrom study run studies/purohit2025 --sclae laptop", "--sclae"),
+        ("wherefrom study report studies/kaur2027", "kaur2027"),
+        ("wherefrom data fetch --all", "--all"),
+    ],
+)
+def test_a_line_that_is_not_run_cannot_rot_either(line: str, wrong: str, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, WherefromError), match=wrong):
+        run_line(line, tmp_path)
