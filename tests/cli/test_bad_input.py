@@ -109,3 +109,107 @@ def test_a_link_is_replaced_and_its_file_left_behind(run: Run) -> None:
     assert run(*DRAW, "--out", "c.parquet").returncode == 0
     assert Path("c.parquet").is_symlink()
     assert pq.read_table("disk/c.parquet").num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "id,lon,lat\n1,,\n2,,\n", "lon or lat is missing or not finite in 2 of 2 rows"),
+        ("b.csv", "id,lon,lat\n,1,2\nb,2,3\n", "id column 'id' is empty in 1 rows (first: 0)"),
+        ("c.csv", "id,lon,lat\n7,1,2\n1.5,2,3\n", "id column 'id' holds 1.5 in row 1"),
+        ("d.csv", f"id,lon,lat\n1,2,3\n{10**23},1,2\n", "id column 'id' holds 1e+23 in row 1"),
+        ("e.csv", "id, lon, lat\n1,1,2\n", "give --lon ' lon' --lat ' lat'"),
+        ("f.csv", "lon,lat,use,use\n1,2,a,a\n", "2 columns named 'use': rename or drop one"),
+        ("g.csv", "a,b\n\x1b[2J\n", "g.csv is not a table of text: CSV parse error"),
+        ("pool.csv/h.csv", None, "pool.csv/h.csv: no such file"),
+        ("a" * 300, None, "File name too long"),
+    ],
+    ids=lambda value: value[:6] if isinstance(value, str) else None,
+)
+def test_odd_table_is_named_with_row_and_remedy(
+    run: Run, name: str, content: str | None, message: str
+) -> None:
+    if content is not None:
+        Path(name).write_text(content)
+    line = run("draw", name, "--sampler", "uniform", "-n", 1, "--out", "c.parquet").error
+    assert message in line
+    assert line.isprintable()
+    assert not Path("c.parquet").exists()
+
+
+def test_a_pipe_hangs_the_reader(run: Run) -> None:
+    os.mkfifo("pipe")
+    line = run("draw", "pipe", "--sampler", "uniform", "-n", 1, "--out", "c.parquet").error
+    assert line == "pipe is a pipe or a device: write it to a file first"
+
+
+@pytest.mark.parametrize("about", [b"{torn", b"{}", b"null", b'{"primary_column": 1}'])
+def test_broken_metadata_of_geoparquet_are_a_traceback(run: Run, pool: Path, about: bytes) -> None:
+    table = pq.read_table(pool).replace_schema_metadata({b"geo": about})
+    pq.write_table(table, pool)
+    assert "metadata 'geo' is not GeoParquet's" in run(*DRAW, "--out", "c.parquet").error
+
+
+def test_broken_geometry_is_a_traceback(run: Run, pool: Path) -> None:
+    geo = b'{"primary_column": "at", "columns": {"at": {"encoding": "WKB"}}}'
+    table = pa.table({"at": [b"\x01\x01"] * 4}).replace_schema_metadata({b"geo": geo})
+    pq.write_table(table, pool)
+    assert "pool.parquet: the geometry is not well-known" in run(*DRAW, "--out", "c.parquet").error
+
+
+@pytest.mark.parametrize("about", [b"{torn", b"[1]", b"\xff"])
+def test_metadata_of_another_program_are_a_traceback(run: Run, pool: Path, about: bytes) -> None:
+    table = pq.read_table(pool).replace_schema_metadata({b"wherefrom": about})
+    pq.write_table(table, pool)
+    assert run(*DRAW, "--out", "c.parquet").returncode == 0
+
+
+def test_text_kept_as_views_is_taken_for_another_type(run: Run, pool: Path) -> None:
+    table = pq.read_table(pool)
+    ids = pa.array([f"p{i:02}" for i in range(40)], pa.string_view())
+    use = table.column("use").cast(pa.string_view())
+    pq.write_table(table.set_column(0, "id", ids).set_column(3, "use", use), pool)
+    words = ("draw", pool, "--sampler", "stratified:layer=use", "-n", 4, "--out", "c.parquet")
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table("c.parquet").column("id")[0].as_py().startswith("p")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,multiplicity\n1,2\n2,x\n", "multiplicity must be a whole number"),
+        ("id,multiplicity\n1,2\n2,\n", "from 1 to 2,147,483,647; row 1 holds nan"),
+        ("id,multiplicity\n1,1.5\n2,1\n", "from 1 to 2,147,483,647; row 0 holds 1.5"),
+        ("id,multiplicity\n1,2\n2,99999999999\n", "row 1 holds 1e+11"),
+        ("id,multiplicity\n1,2147483647\n2,1\n", "at most 2,147,483,647"),
+        ("id\n1.5\n2\n", "id column 'id' holds 1.5 in row 0"),
+        ("id\ntrue\nfalse\n", "id column 'id' is bool"),
+        ("id\n2020-01-01\n", "id column 'id' is date32"),
+        ("id\n1\n77\n", "1 of 2 ids are not in the pool: 77"),
+        ("a,b\n1,2\n", "has no column 'id'; columns: a, b"),
+    ],
+)
+def test_odd_list_of_ids_gives_another_composition(run: Run, content: str, message: str) -> None:
+    Path("mine.csv").write_text(content)
+    words = ("draw", "pool.parquet", "--sampler", "ids:file=mine.csv", "--out", "c.parquet")
+    line = run(*words).error
+    assert line.startswith("mine.csv")
+    assert message in line
+    assert not Path("c.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "n", "message"),
+    [
+        ("stratified:layer=use,short=repeat", 10**23, "holds at most 2,147,483,647 places"),
+        ("stratified:layer=use,short=repeat", 2**31, "holds at most 2,147,483,647 places"),
+        ("stratified:layer=use,weights=a", 4, "'a' is not LABEL:WEIGHT"),
+        ("stratified:layer=use,weights=a:1;a:3", 4, "label 'a' is given twice"),
+    ],
+)
+def test_numbers_that_do_not_fit_give_another_draw(
+    run: Run, spec: str, n: int, message: str
+) -> None:
+    words = ("draw", "pool.parquet", "--sampler", spec, "-n", n, "--out", "c.parquet")
+    assert message in run(*words).error

@@ -15,7 +15,10 @@ from wherefrom.compose.design import Design, Sample
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 
-__all__ = ["DesignSampler", "Sampler", "SamplerModel"]
+__all__ = ["MOST", "DesignSampler", "Sampler", "SamplerModel"]
+
+#: Places, repeated ones counted, that a composition can hold: multiplicities are 32-bit.
+MOST = 2**31 - 1
 
 
 @runtime_checkable
@@ -191,6 +194,8 @@ def _checked(n: int | None, places: int, short: str) -> int:
             f"n = {n:,} is larger than the pool, which has {places:,} places: use a larger pool or "
             "a smaller n"
         )
+    if n > MOST:
+        raise WherefromError(f"n = {n:,}, but a composition holds at most {MOST:,} places")
     return n
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from wherefrom import files
 from wherefrom.compose.allocate import Allocation, allocate
-from wherefrom.compose.base import DesignSampler, SamplerModel
+from wherefrom.compose.base import MOST, DesignSampler, SamplerModel
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design, Sample, one_stratum
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.pool import Pool, read_table
+from wherefrom.pool import Pool, ids_of, read_table
 
 __all__ = ["AloneShort", "Ids", "NoPretraining", "Only", "Uniform", "candidates_design"]
 
@@ -116,21 +116,22 @@ class Ids(SamplerModel):
         if "id" not in names and len(names) > 1:
             raise WherefromError(f"{self.file} has no column 'id'; columns: {', '.join(names)}")
         column = table.column("id" if "id" in names else names[0])
-        if column.null_count:
-            raise WherefromError(f"{self.file}: {column.null_count:,} ids are empty")
-        textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        ids = np.asarray(column.to_numpy(), dtype=np.str_) if textual else column.to_numpy()
+        ids = ids_of(column, "id" if "id" in names else names[0], self.file)
         listed = np.ones(len(ids), dtype=np.int64)
         if "multiplicity" in names:
-            listed = table.column("multiplicity").to_numpy().astype(np.int64)
-            if listed.min() < 1:
-                raise WherefromError(f"{self.file}: multiplicity must be at least 1")
+            listed = _multiplicities(table.column("multiplicity"), self.file)
         try:
             rows, which = np.unique(pool.take(ids), return_inverse=True)
         except WherefromError as err:
             raise WherefromError(f"{self.file}: {err}") from err
-        times = np.bincount(which, weights=listed).astype(np.int32)
-        size = int(times.sum())
+        counts = np.zeros(len(rows), dtype=np.int64)
+        np.add.at(counts, which, listed)
+        size = int(counts.sum())
+        if size > MOST:
+            raise WherefromError(
+                f"{self.file} lists {size:,} places; a composition holds at most {MOST:,}"
+            )
+        times = counts.astype(np.int32)
         if n is not None and n != size:
             raise WherefromError(
                 f"{self.file} lists {size:,} places, but n = {n:,}: leave n out, or change the file"
@@ -139,6 +140,21 @@ class Ids(SamplerModel):
         design = "The places that a file lists, as they are."
         more = {"design": design, "file_sha256": files.sha256_of(Path(self.file))}
         return self.composed(pool, size, sample, more)
+
+
+def _multiplicities(column: pa.ChunkedArray, source: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return how often each id of a list is taken."""
+    try:
+        values = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+    except pa.ArrowInvalid as err:
+        raise WherefromError(f"{source}: multiplicity must be a whole number: {err}") from err
+    wrong = np.flatnonzero(~((values >= 1) & (values <= MOST) & (values == np.round(values))))
+    if len(wrong):
+        raise WherefromError(
+            f"{source}: multiplicity must be a whole number from 1 to {MOST:,}; row {wrong[0]} "
+            f"holds {values[wrong[0]]:g}"
+        )
+    return np.asarray(values, dtype=np.int64)
 
 
 def candidates_design(

@@ -24,8 +24,15 @@ def _weights(value: object) -> object:
     """Read ``Africa:2;Asia:1``; the last colon counts, so that labels may hold one."""
     if not isinstance(value, str):
         return value
-    pairs = [part.rpartition(":") for part in value.split(";")]
-    return {label.strip(): weight.strip() for label, _, weight in pairs}
+    read: dict[str, str] = {}
+    for part in value.split(";"):
+        label, _, weight = (word.strip() for word in part.rpartition(":"))
+        if not label:
+            raise ValueError(f"{part.strip()!r} is not LABEL:WEIGHT; write LABEL:WEIGHT;...")
+        if label in read:
+            raise ValueError(f"label {label!r} is given twice")
+        read[label] = weight
+    return read
 
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

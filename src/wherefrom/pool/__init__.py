@@ -2,6 +2,15 @@
 
 from wherefrom.pool.check import Finding, examine
 from wherefrom.pool.places import Pool
-from wherefrom.pool.tables import Places, places_of, read_places, read_table
+from wherefrom.pool.tables import Places, ids_of, places_of, read_places, read_table
 
-__all__ = ["Finding", "Places", "Pool", "examine", "places_of", "read_places", "read_table"]
+__all__ = [
+    "Finding",
+    "Places",
+    "Pool",
+    "examine",
+    "ids_of",
+    "places_of",
+    "read_places",
+    "read_table",
+]

@@ -163,8 +163,7 @@ class Pool:
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
         for name in places.rest.column_names:
             table = table.append_column(name, places.rest.column(name))
-        ours = (places.rest.schema.metadata or {}).get(b"wherefrom", b"{}")
-        origin = str(json.loads(ours).get("origin", ""))
+        origin = _origin((places.rest.schema.metadata or {}).get(b"wherefrom"))
         notes = tuple(finding.message for finding in found)
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 
@@ -332,11 +331,22 @@ class Pool:
         return np.argsort(self.ids, kind="stable")
 
 
+def _origin(written: bytes | None) -> str:
+    """Return what `Pool.write` noted; another program's note of that name says nothing to us."""
+    try:
+        about = json.loads(written or b"{}")
+    except ValueError:
+        return ""
+    return str(about.get("origin", "")) if isinstance(about, dict) else ""
+
+
 def _column_codes(column: pa.ChunkedArray, name: str) -> Codes:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), -1, dtype=np.int32), ()
     textual = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if not (textual or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise WherefromError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["Places", "places_of", "read_places", "read_table"]
+__all__ = ["Places", "ids_of", "places_of", "read_places", "read_table"]
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
@@ -73,12 +74,18 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
         If the file is absent, empty, torn, has no rows, or is not of its kind.
     """
     path = Path(path)
-    if not path.exists():
-        raise WherefromError(f"{path}: no such file")
-    if path.is_dir():
-        raise WherefromError(f"{path} is a folder: name one Parquet or CSV file in it")
-    if path.stat().st_size == 0:
-        raise WherefromError(f"{path} is empty (0 bytes): write it again")
+    try:
+        if path.is_dir():
+            raise WherefromError(f"{path} is a folder: name one Parquet or CSV file in it")
+        if not path.exists():
+            raise WherefromError(f"{path}: no such file")
+        if not path.is_file():
+            raise WherefromError(f"{path} is a pipe or a device: write it to a file first")
+        if path.stat().st_size == 0:
+            raise WherefromError(f"{path} is empty (0 bytes): write it again")
+        path.open("rb").close()
+    except OSError as err:
+        raise WherefromError(f"cannot read {path}: {err.strerror}") from err
     table = _read_text(path) if path.name.lower().endswith(TEXT_SUFFIXES) else _read_parquet(path)
     if table.num_rows == 0 and not empty:
         raise WherefromError(f"{path} has columns but no rows")
@@ -128,9 +135,11 @@ def places_of(
     """
     table, geometry = _as_arrow(table, source)
     names = table.column_names
-    for name in (lon, lat, *([id] if id else ["id"])):
+    for name in names:
         if names.count(name) > 1:
-            raise WherefromError(f"{source} has {names.count(name)} columns named {name!r}")
+            raise WherefromError(
+                f"{source} has {names.count(name)} columns named {name!r}: rename or drop one"
+            )
     if geometry is not None and (lon, lat) == ("lon", "lat") and not {"lon", "lat"} <= set(names):
         x, y = _points(geometry(), source)
     else:
@@ -142,7 +151,7 @@ def places_of(
     ids = (
         np.arange(table.num_rows, dtype=np.int64)
         if id_name is None
-        else _ids(table.column(id_name), id_name, source)
+        else ids_of(table.column(id_name), id_name, source)
     )
     drop = {id_name, lon, lat, "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
@@ -175,20 +184,33 @@ def _read_text(path: Path) -> pa.Table:
 
 
 def _first_line(err: Exception) -> str:
-    return str(err).splitlines()[0].rstrip(". ") if str(err) else type(err).__name__
+    """Return the first line, without the control characters of a file that is no text."""
+    if not str(err):
+        return type(err).__name__
+    text = str(err).splitlines()[0][:200].rstrip(". ")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _as_arrow(table: Any, source: str) -> tuple[pa.Table, Any]:
     """Return the columns and a function that gives the geometry (checked for its CRS), or None."""
     if isinstance(table, pa.Table):
-        geo = json.loads((table.schema.metadata or {}).get(b"geo", b"null"))
-        if geo is None:
+        table = _with_plain_text(table)
+        written = (table.schema.metadata or {}).get(b"geo")
+        if written is None:
             return table, None
-        name = geo["primary_column"]
+        try:
+            geo = json.loads(written)
+            name = geo["primary_column"]
+            about, encoded = dict(geo["columns"][name]), set(geo["columns"])
+        except (ValueError, KeyError, TypeError) as err:
+            raise WherefromError(
+                f"{source}: the schema's metadata 'geo' is not GeoParquet's: write the file again "
+                "with GeoDataFrame.to_parquet, or without that metadata"
+            ) from err
         if name not in table.column_names:
             return table, None
-        column, about = table.column(name), geo["columns"][name]
-        others = [c for c in table.column_names if c not in geo["columns"]]
+        column = table.column(name)
+        others = [c for c in table.column_names if c not in encoded]
         return table.select(others), lambda: _decoded(column, about, source)
     root = type(table).__module__.partition(".")[0]
     if root not in ("pandas", "geopandas"):
@@ -210,6 +232,15 @@ def _as_arrow(table: Any, source: str) -> tuple[pa.Table, Any]:
     return plain, active
 
 
+def _with_plain_text(table: pa.Table) -> pa.Table:
+    """Turn string views, which some writers prefer, into plain strings."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            column = table.column(at).cast(pa.large_string())
+            table = table.set_column(at, field.name, column)
+    return table
+
+
 def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDArray[Any]:
     if about.get("encoding") != "WKB":
         raise WherefromError(
@@ -219,7 +250,13 @@ def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDA
         )
     if "crs" in about:  # the format says: absent means OGC:CRS84, null means not known
         _refuse_crs(about["crs"], source)
-    points: NDArray[Any] = shapely.from_wkb(column.to_numpy())
+    try:
+        points: NDArray[Any] = shapely.from_wkb(column.to_numpy())
+    except (shapely.errors.GEOSException, TypeError) as err:
+        raise WherefromError(
+            f"{source}: the geometry is not well-known binary ({_first_line(err)}): write the file "
+            "again with GeoDataFrame.to_parquet"
+        ) from err
     return points
 
 
@@ -261,14 +298,14 @@ def _need_columns(names: list[str], lon: str, lat: str, source: str) -> None:
     if not absent:
         return
     near = [
-        next((name for known in likely for name in names if name.lower() == known), None)
+        next((name for known in likely for name in names if name.strip().lower() == known), None)
         for likely in (LON_NAMES, LAT_NAMES)
     ]
     what = " and ".join(repr(name) for name in absent)
     if near[0] and near[1] and (near[0], near[1]) != (lon, lat):
         raise WherefromError(
             f"{source} has no column {what}, but {near[0]!r} and {near[1]!r}: give "
-            f"--lon {near[0]} --lat {near[1]}"
+            f"--lon {shlex.quote(near[0])} --lat {shlex.quote(near[1])}"
         )
     raise WherefromError(
         f"{source} has no column {what}: name the coordinates with --lon and --lat. "
@@ -286,12 +323,32 @@ def _degrees(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.floa
                 f"{source}: column {name!r} must be degrees as numbers, but {len(wrong):,} rows "
                 f"are not; row {wrong[0]} holds {column[int(wrong[0])].as_py()!r}"
             )
+    elif pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
     elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise WherefromError(f"{source}: column {name!r} must be degrees as numbers, not {kind}")
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def _ids(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
+def ids_of(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
+    """Return a column of ids as int64 or text.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Whole numbers, real numbers that are whole, or text.
+    name, source : str
+        What to call the column and the table in a message.
+
+    Returns
+    -------
+    ndarray of int64 or str
+
+    Raises
+    ------
+    WherefromError
+        If an id is missing, not whole or too large, or of another type.
+    """
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise WherefromError(
@@ -302,16 +359,29 @@ def _ids(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
     kind = column.type
     if pa.types.is_floating(kind):
         values = column.to_numpy()
-        if np.array_equal(values, np.round(values)) and np.abs(values).max() < 2**53:
+        # Beyond 2**53 neighbouring ids have become the same real number.
+        with np.errstate(invalid="ignore"):
+            wrong = np.flatnonzero((values != np.round(values)) | ~(np.abs(values) < 2**53))
+        if not len(wrong):
             return np.asarray(values, dtype=np.int64)
+        raise WherefromError(
+            f"{source}: id column {name!r} holds {values[wrong[0]]:g} in row {wrong[0]}; ids are "
+            "whole numbers of at most 64 bits or text: mend it or name another column"
+        )
     if pa.types.is_integer(kind):
         try:
             return np.asarray(column.cast(pa.int64()).to_numpy())
         except pa.ArrowInvalid as err:
             raise WherefromError(f"{source}: id column {name!r} exceeds 64-bit integers") from err
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return np.asarray(column.to_numpy(), dtype=np.str_)
+        ids = np.asarray(column.to_numpy(), dtype=np.str_)
+        empty = np.flatnonzero(ids == "")
+        if len(empty):
+            raise WherefromError(
+                f"{source}: id column {name!r} is empty in {len(empty):,} rows (first: {empty[0]})"
+            )
+        return ids
     raise WherefromError(
         f"{source}: id column {name!r} is {kind}; ids are whole numbers or text: name another "
-        "column with --id"
+        "column"
     )
