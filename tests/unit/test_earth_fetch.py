@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -169,6 +171,35 @@ def test_no_network_names_the_files_the_folder_and_the_address(
         fetch.path_of("toy")
     for part in ("toy.shp, toy.dbf", "WHEREFROM_DATA", str(cache / "toy"), publisher.url):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("note", [b"", b'{"torn', b"[]", b"\xff\x00"])
+def test_a_torn_note_in_the_cache_ends_in_a_traceback(
+    publisher: Publisher, cache: Path, monkeypatch: pytest.MonkeyPatch, note: bytes
+) -> None:
+    path = fetch.path_of("toy")
+    for file in (cache / "toy" / "sha256.json", *(cache / "stamps").iterdir()):
+        file.write_bytes(note)
+    monkeypatch.setattr(fetch, "_KNOWN", {})
+    assert fetch.path_of("toy") == path
+    assert publisher.asked == 1
+
+
+def test_what_killed_fetches_left_fills_the_disk(publisher: Publisher, cache: Path) -> None:
+    for name, age in (("dead", 90_000), ("alive", 60)):
+        (cache / f".fetch-{name}" / "work").mkdir(parents=True)
+        (cache / f".fetch-{name}" / "part").write_bytes(b"x")
+        for path in (cache / f".fetch-{name}").rglob("*"):
+            os.utime(path, (time.time() - age,) * 2)
+        os.utime(cache / f".fetch-{name}", (time.time() - 90_000,) * 2)
+    fetch.path_of("toy")
+    assert [path.name for path in cache.glob(".fetch-*")] == [".fetch-alive"]
+
+
+def test_a_cache_that_is_a_file_ends_in_a_traceback(publisher: Publisher, cache: Path) -> None:
+    cache.write_text("")
+    with pytest.raises(WherefromError, match=f"cannot write {cache}: Not a directory"):
+        fetch.path_of("toy")
 
 
 def test_processes_that_fetch_the_same_file_do_not_collide(publisher: Publisher) -> None:

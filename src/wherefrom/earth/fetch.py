@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress, TaskID
 
@@ -189,6 +192,7 @@ def _fetch_once(wanted: Source, cache: Path, meter: Meter) -> None:
     with disk_errors(cache):
         folder = cache / wanted.name
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(cache)
         # Beside the target, so that the rename is atomic; several processes may do this at once.
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
             transfer(wanted, Path(work), meter)
@@ -198,6 +202,17 @@ def _fetch_once(wanted: Source, cache: Path, meter: Meter) -> None:
                 _remember(folder / file.name, sums[file.name])
         with atomic(folder / "sha256.json") as tmp:
             tmp.write_text(json.dumps(sums, indent=1))
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what killed fetches left; a day is longer than any fetch that is still alive."""
+    for work in cache.glob(".fetch-*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (work, *work.rglob("*")))
+        except FileNotFoundError:
+            continue  # its owner is just finishing
+        if time.time() - newest > 86_400:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _look(wanted: Source) -> tuple[Path | None, str]:
@@ -211,7 +226,7 @@ def _look(wanted: Source) -> tuple[Path | None, str]:
         return None, ""
     recorded: dict[str, str] = {}
     if (folder / "sha256.json").is_file():
-        recorded = json.loads((folder / "sha256.json").read_text())
+        recorded = _noted(folder / "sha256.json")
     for file, path in zip(wanted.files, paths, strict=True):
         fault = _fault(file, path, file.sha256 or recorded.get(file.name, ""))
         if fault:
@@ -260,16 +275,21 @@ def _checksum(path: Path) -> str:
     facts = path.stat()
     known = (str(path), facts.st_size, facts.st_mtime_ns)
     if known not in _KNOWN:
-        stamp = _stamp(path)
-        try:
-            noted = json.loads(stamp.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            noted = {}
+        noted = _noted(_stamp(path))
         if (noted.get("size"), noted.get("mtime_ns")) == known[1:]:
             _KNOWN[known] = noted["sha256"]
         else:
             _remember(path, sha256_of(path))
     return _KNOWN[known]
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """Read a note of ours; a torn or absent one says nothing, and costs the hashing again."""
+    try:
+        noted = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def _remember(path: Path, sha256: str) -> None:
