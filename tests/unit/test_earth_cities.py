@@ -45,7 +45,7 @@ def test_a_city_is_at_no_distance_from_itself() -> None:
 
 
 def test_a_population_that_the_source_cannot_serve_is_refused() -> None:
-    with pytest.raises(WherefromError, match="starts at 15000"):
+    with pytest.raises(WherefromError, match="starts at 15,000"):
         cities(1000)
     with pytest.raises(WherefromError, match="the largest city has"):
         layer("city_distance", min_population=10**9)

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from wherefrom.earth.fetch import cache_folder, digest_of, path_of
+from wherefrom.earth.fetch import digest_of, path_of
+from wherefrom.earth.kept import keep
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
-from wherefrom.files import atomic
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -80,13 +80,14 @@ def cities(min_population: int) -> Cities:
         raise WherefromError(f"min_population must be a whole number, not {min_population!r}")
     if min_population < SMALLEST:
         raise WherefromError(
-            f"min_population {min_population}: GeoNames' list starts at {SMALLEST} inhabitants"
+            f"min_population {min_population:,}: GeoNames' list starts at {SMALLEST:,} inhabitants"
         )
     everything = _all_cities(path_of("geonames-cities"), digest_of("geonames-cities"))
     count = int(np.searchsorted(-everything.population, -min_population, side="right"))
     if not count:
         raise WherefromError(
-            f"min_population {min_population}: the largest city has {everything.population[0]}"
+            f"min_population {min_population:,}: the largest city has "
+            f"{everything.population[0]:,} inhabitants; ask for fewer"
         )
     return Cities(
         everything.lon[:count],
@@ -126,12 +127,8 @@ def nearest_city_km(min_population: int) -> _NearestCity:
 @lru_cache(maxsize=1)
 def _all_cities(path: Path, digest: str) -> Cities:
     # The JSON holds names in hundreds of scripts: 16.7 MB for 0.5 MB of what is asked here.
-    compact = cache_folder() / "derived" / f"cities-{digest[:16]}.parquet"
-    if not compact.is_file():
-        table = _parse(path)
-        with atomic(compact) as tmp:
-            pq.write_table(table, tmp)
-    table = pq.read_table(compact)
+    name = f"cities-{digest[:16]}.parquet"
+    table = keep(name, lambda: _parse(path), pq.write_table, pq.read_table)
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     return Cities(
         columns["lon"],

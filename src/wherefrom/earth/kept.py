@@ -1,26 +1,67 @@
-"""Polygon indexes of detailed maps, kept in the cache: building one takes many seconds."""
+"""What is derived from a source and slow to derive, kept in the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files as resources
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
 
 from wherefrom.earth.fetch import cache_folder
 from wherefrom.earth.lookup import PolygonIndex
+from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
 from wherefrom.progress import console
 
-__all__ = ["MANY_VERTICES", "polygon_index"]
+__all__ = ["MANY_VERTICES", "keep", "polygon_index"]
+
+Made = TypeVar("Made")
 
 #: From here on building takes longer than some 3 s, and reading the kept index a twentieth.
 MANY_VERTICES = 1_000_000
+
+
+def keep(
+    name: str,
+    make: Callable[[], Made],
+    write: Callable[[Made, Path], None],
+    read: Callable[[Path], Made],
+) -> Made:
+    """Read what was derived before; else derive it and keep it for the next time.
+
+    Parameters
+    ----------
+    name : str
+        Of the file in the cache; it tells the contents of the source and the maker's version.
+    make, write, read : callable
+        Derive it; write it to a path; read it back.
+
+    Returns
+    -------
+    Made
+        A torn file is derived again; where the cache cannot be written, nothing is kept.
+    """
+    path = cache_folder() / "derived" / name
+    if path.is_file():
+        try:
+            return read(path)
+        except Exception as err:  # a torn pickle raises nearly anything
+            text = f"{path} is torn ({type(err).__name__}); making it again"
+            console.print(text, markup=False, soft_wrap=True)
+    made = make()
+    try:
+        with atomic(path) as tmp:
+            write(made, tmp)
+    except WherefromError as err:
+        text = f"note: {err}. It is not needed now, only made again the next time"
+        console.print(text, markup=False, soft_wrap=True)
+    return made
 
 
 def polygon_index(name: str, shapes: Sequence[Any], digest: str) -> PolygonIndex:
@@ -47,19 +88,24 @@ def polygon_index(name: str, shapes: Sequence[Any], digest: str) -> PolygonIndex
     vertices = int(shapely.get_num_coordinates(shapes).sum())
     if vertices < MANY_VERTICES:
         return PolygonIndex(shapes)
-    kept = cache_folder() / "derived" / f"{name}-{key_of([digest, *_makers()])}.pickle"
-    if kept.is_file():
-        with kept.open("rb") as stream:
-            index: PolygonIndex = pickle.load(stream)
-        return index
-    console.print(
-        f"indexing {name}: {vertices / 1e6:.1f} million vertices, once",
-        markup=False,
-        soft_wrap=True,
-    )
-    index = PolygonIndex(shapes)
-    with atomic(kept) as tmp, tmp.open("wb") as stream:
+
+    def make() -> PolygonIndex:
+        text = f"indexing {name}: {vertices / 1e6:.1f} million vertices, once"
+        console.print(text, markup=False, soft_wrap=True)
+        return PolygonIndex(shapes)
+
+    file = f"{name}-{key_of([digest, *_makers()])}.pickle"
+    return keep(file, make, _dump, _load)
+
+
+def _dump(index: PolygonIndex, path: Path) -> None:
+    with path.open("wb") as stream:
         pickle.dump(index, stream, protocol=5)
+
+
+def _load(path: Path) -> PolygonIndex:
+    with path.open("rb") as stream:
+        index: PolygonIndex = pickle.load(stream)
     return index
 
 
