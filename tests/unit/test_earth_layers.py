@@ -328,3 +328,45 @@ def test_a_slow_index_is_kept_by_content_and_answers_the_same(
     assert set(read) == {-1, 0, 1, 2, 3, 4}
     kept.polygon_index("squares", squares, "another file")
     assert len(list((tmp_path / "derived").iterdir())) == 2
+
+
+@pytest.mark.parametrize("ending", ["shp", "shx", "dbf"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_a_cut_shapefile_gives_a_map_with_holes(
+    resolve_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, share: float
+) -> None:
+    for file in resolve_data.glob("Ecoregions2017.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    cut = tmp_path / f"Ecoregions2017.{ending}"
+    cut.write_bytes(cut.read_bytes()[: int(cut.stat().st_size * share)])
+    monkeypatch.setenv("WHEREFROM_DATA", str(tmp_path))
+    with pytest.raises(WherefromError, match=f"{cut} is cut off: it states"):
+        layer("biome")
+
+
+def test_a_torn_derived_file_ends_in_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WHEREFROM_CACHE", str(tmp_path))
+    monkeypatch.setattr(kept, "MANY_VERTICES", 0)
+    squares = [shapely.box(i, i, i + 2, i + 2) for i in range(5)]
+    built = kept.polygon_index("squares", squares, "a").query([0.5, 5.5], [0.5, 5.5])
+    (file,) = (tmp_path / "derived").iterdir()
+    whole = file.read_bytes()
+    for size in (0, 1, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        again = kept.polygon_index("squares", squares, "a").query([0.5, 5.5], [0.5, 5.5])
+        assert (again == built).all()
+        assert "is torn" in capsys.readouterr().err
+        assert len(file.read_bytes()) == len(whole)
+
+
+def test_a_cache_that_cannot_be_written_withholds_the_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WHEREFROM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(kept, "MANY_VERTICES", 0)
+    index = kept.polygon_index("squares", [shapely.box(0, 0, 2, 2)], "a")
+    assert index.query([0.5, 5.5], [0.5, 5.5]).tolist() == [0, -1]
+    assert "made again the next time" in capsys.readouterr().err

@@ -15,6 +15,7 @@ Continents are Natural Earth's CONTINENT, mended where it would mislead a study 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -213,12 +214,21 @@ def _read(
     """Read polygons and columns of a shapefile, zipped or not."""
     import pyogrio  # slow to import: brings pandas where that is installed
 
-    address = f"/vsizip/{path}" if path.suffix == ".zip" else str(path)
+    zipped = path.suffix == ".zip"
+    if not zipped:
+        _refuse_torn(path)
+    address = f"/vsizip/{path}" if zipped else str(path)
     try:
         meta, _, shapes, values = pyogrio.raw.read(
             address, columns=list(columns), encoding=encoding
         )
-    except (pyogrio.errors.DataSourceError, UnicodeDecodeError) as err:
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pyogrio.errors.FeatureError,
+        pyogrio.errors.FieldError,
+        UnicodeDecodeError,
+    ) as err:
         raise WherefromError(f"{path} cannot be read as a shapefile: {err}") from err
     # The file decides the order of the columns, not the request.
     table = dict(zip(meta["fields"], values, strict=True))
@@ -226,3 +236,26 @@ def _read(
         if column not in table:
             raise WherefromError(f"{path} has no column {column}: it is not the published file")
     return shapely.from_wkb(shapes), table
+
+
+def _refuse_torn(path: Path) -> None:
+    """Compare the lengths in the headers of a shapefile with those of its files.
+
+    GDAL reads a cut one without a word and gives no shape for the regions that are gone.
+    """
+    table = path.with_suffix(".dbf")
+    for file in (path, path.with_suffix(".shx"), table):
+        with file.open("rb") as stream:
+            head = stream.read(32)
+        if len(head) < 32:
+            stated = 100
+        elif file == table:
+            records, header, width = struct.unpack("<IHH", head[4:12])
+            stated = header + records * width
+        else:
+            stated = 2 * struct.unpack(">i", head[24:28])[0]
+        if file.stat().st_size < stated:
+            raise WherefromError(
+                f"{file} is cut off: it states {stated:,} bytes and has {file.stat().st_size:,}; "
+                "place the whole file again"
+            )
