@@ -108,3 +108,18 @@ def test_a_change_is_blamed_on_the_wrong_field(laptop: Study, tmp_path: Path) ->
     changed = next(s for s in other.of_kind("fewshot") if s.label == stage.label)
     assert changes(store, changed) == [f"spec.finetune_seeds: {laptop.finetune_seeds} -> 7"]
     assert changes(store, stage) == []
+
+
+def test_a_changed_list_of_ids_is_served_from_the_cache(laptop: Study, tmp_path: Path) -> None:
+    file = tmp_path / "ids.txt"
+    listed = laptop.compositions | {"mine": f"ids:file={file}"}
+    study = laptop.model_copy(update={"compositions": listed})
+    with pytest.raises(WherefromError, match="no such file of ids"):
+        plan(study)
+    file.write_text("1\n2\n")
+    before = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
+    file.write_text("1\n3\n")
+    after = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
+    # One list is one draw, however many the models ask for.
+    assert len(before) == len(after) == 1
+    assert before != after

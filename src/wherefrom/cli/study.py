@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,6 +62,10 @@ def run_(
     if steps.study.missing:
         needs = "; ".join(steps.study.missing)
         raise WherefromError(f"scale {scale!r} can be planned but not yet run: it needs {needs}")
+    if not all(importlib.util.find_spec(name) for name in ("torch", "safetensors", "sklearn")):
+        raise WherefromError(
+            'running a study needs torch and scikit-learn: pip install "wherefrom[train]"'
+        )
     outcome = studies.run(steps, store, workers)
     _report(steps, store, folder, study, outcome.seconds if outcome.computed else None)
     if outcome.computed:

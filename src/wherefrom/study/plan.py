@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from wherefrom import earth
 from wherefrom.compose import sampler
+from wherefrom.errors import WherefromError
+from wherefrom.files import sha256_of
 from wherefrom.keys import key_of
 from wherefrom.study import cost
 from wherefrom.study.spec import ModelSpec, Study
@@ -173,27 +176,43 @@ def _image_spec(study: Study, source: str) -> dict[str, Any]:
 def _draw_spec(study: Study, text: str) -> dict[str, Any]:
     chosen = sampler(text)
     layers = list(getattr(chosen, "layers", tuple)())
-    if "around" in chosen.spec():
+    made = chosen.spec()
+    if made.get("around") == "cities":
         layers.append("city_distance")
-    return {
-        "sampler": chosen.spec(),
-        "n": 0 if _is_none(text) else study.composition_size,
+    spec: dict[str, Any] = {
+        "sampler": made,
+        "n": None if _is_none(text) or _is_list(text) else study.composition_size,
         "layers": {name: earth.layer_key(name) for name in layers},
     }
+    if _is_list(text):
+        file = Path(made["file"])
+        if not file.is_file():
+            raise WherefromError(f"{file}: no such file of ids, named by the study's {text!r}")
+        spec["sha256"] = sha256_of(file)
+    return spec
 
 
 def _is_none(text: str) -> bool:
     return text == "none"
 
 
+def _is_list(text: str) -> bool:
+    """Tell whether a composition is a list of the user's, of which there is but one draw."""
+    return text.startswith("ids")
+
+
 def _most_draws(study: Study, text: str) -> int:
-    return 1 if _is_none(text) else max(spec.draws for spec in study.models.values())
+    if _is_none(text) or _is_list(text):
+        return 1
+    return max(spec.draws for spec in study.models.values())
 
 
 def _runs(spec: ModelSpec, text: str) -> list[tuple[int, int]]:
     """Return (draw, pre-train seed) pairs; random weights get as many runs as the others."""
     if _is_none(text):
         return [(0, seed) for seed in range(spec.draws * spec.pretrain_seeds)]
+    if _is_list(text):
+        return [(0, seed) for seed in range(spec.pretrain_seeds)]
     return [(d, s) for d in range(spec.draws) for s in range(spec.pretrain_seeds)]
 
 
@@ -208,7 +227,7 @@ def _pretrain(
     pool: Stage,
 ) -> Stage:
     fields = spec.model_dump(exclude={"draws", "pretrain_seeds", "gpu_hours_per_run"})
-    empty = drawn.spec["n"] == 0
+    empty = drawn.spec["sampler"]["name"] == "none"
     return Stage(
         kind="pretrain",
         label=f"pretrain {model} {composition} draw {draw} seed {seed}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -160,6 +161,9 @@ class Study(Part):
         if self.sweep:
             checks += [("head", name, self.heads) for name in self.sweep.heads]
             checks += [("model", name, self.models) for name in self.sweep.models or ()]
+        for name in (*self.compositions, *self.models):
+            if not re.fullmatch(r"[\w.+-]+", name):
+                raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
         for kind, name, known in checks:
             if name not in known:
                 raise ValueError(str(unknown(kind, name, known)))

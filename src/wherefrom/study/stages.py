@@ -98,7 +98,7 @@ def _features(
 
 def _draw(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
     pool = read_pool(inputs["pool"] / "pool.parquet")
-    composition = draw_composition(pool, spec["sampler"], spec["n"] or None, spec["seed"])
+    composition = draw_composition(pool, spec["sampler"], spec["n"], spec["seed"])
     composition.write(out / "composition.parquet")
     write_card(composition, pool, out / "composition.parquet")
 
