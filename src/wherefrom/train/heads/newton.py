@@ -26,7 +26,7 @@ PATIENCE = 20
 # Along an axis whose curvature is at most this multiple of the penalty, the penalty alone makes the
 # step; below the second one, the dense preconditioner is diagonal.
 FLAT = 1e-3
-GENTLE = 10.0
+GENTLE = 30.0
 # A row whose probabilities bend the loss less than this, over max(1, C), is left out of the dense
 # preconditioner.
 FAINT = 1e-3
@@ -157,7 +157,10 @@ class _Dense:
         result = self.inverse * x
         k = self.scale.shape[1] // x.shape[1]
         inner = (x[..., -k:].flatten(1) * self.scale)[..., None]
-        inner = torch.cholesky_solve(inner, self.factor)[..., 0] * self.scale
+        # Not `cholesky_solve`, which copies the factor.
+        inner = torch.linalg.solve_triangular(self.factor, inner, upper=False)
+        inner = torch.linalg.solve_triangular(self.factor.mT, inner, upper=True)
+        inner = inner[..., 0] * self.scale
         result[..., -k:] = inner.view(len(x), -1, k)
         return result
 
@@ -205,7 +208,7 @@ class _Steps:
         search = precondition(residual)
         fall = _dot(residual, search)
         # A rough step far from the solution, a finer one near it: Newton's fast end is kept.
-        enough = fall * (fall.double().sqrt() * size).clamp(1e-4, 1e-2).float()
+        enough = fall * (fall.double().sqrt() * size).clamp(1e-4, 1e-1).float()
         for self.taken in range(1, CG_STEPS + 1):
             turn = torch.bmm(search, self.z.mT)
             turn.mul_(chance)
