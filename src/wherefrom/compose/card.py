@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -91,13 +93,21 @@ def write_card(composition: Composition, pool: Pool, path: Path | str) -> list[s
     """
     path = Path(path)
     described = card(composition, pool)
-    figure = card_figure(composition, pool, described)
     with files.atomic(path.with_suffix(".card.json")) as tmp:
-        tmp.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
-    with files.atomic(path.with_suffix(".card.png")) as tmp:
-        figure.savefig(tmp, dpi=150)
-    missing = described.get("continents_missing")
-    return [f"the card has no continents and no land: {missing}"] if missing else []
+        text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+        tmp.write_text(text, encoding="utf-8")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        figure = card_figure(composition, pool, described)
+        with files.atomic(path.with_suffix(".card.png")) as tmp:
+            figure.savefig(tmp, dpi=150)
+    notes = []
+    if "continents_missing" in described:
+        missing = described["continents_missing"]
+        notes.append(f"the card has no continents and no land: {missing}")
+    if any("missing from font" in str(warning.message) for warning in warned):
+        notes.append("the map's font lacks some letters of the labels; the card's JSON has them")
+    return notes
 
 
 def card_figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> Figure:
@@ -114,6 +124,12 @@ def card_figure(composition: Composition, pool: Pool, described: dict[str, Any])
     -------
     matplotlib.figure.Figure
     """
+    # A label may hold dollar signs, which are no formula.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        return _figure(composition, pool, described)
+
+
+def _figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> Figure:
     strata = described.get("strata") or []
     named = len(strata) > 1
     bars = max(len(described["continents"]), min(len(strata), STRATA_SHOWN) if named else 0, 4)
