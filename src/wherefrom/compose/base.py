@@ -187,6 +187,8 @@ class DesignSampler(SamplerModel, ABC):
 def _checked(n: int | None, places: int, short: str) -> int:
     if n is None:
         raise WherefromError("this sampler needs to know how many places to draw: give -n")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise WherefromError(f"n must be a whole number, not {n!r}")
     if n < 1:
         raise WherefromError(f"n must be at least 1, not {n}; for zero pre-training use 'none'")
     if n > places and short not in ("cap", "repeat"):
@@ -196,7 +198,7 @@ def _checked(n: int | None, places: int, short: str) -> int:
         )
     if n > MOST:
         raise WherefromError(f"n = {n:,}, but a composition holds at most {MOST:,} places")
-    return n
+    return int(n)
 
 
 def _account(sampler: DesignSampler, pool: Pool, design: Design, sample: Sample) -> dict[str, Any]:

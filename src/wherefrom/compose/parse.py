@@ -61,12 +61,14 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
         given = _split(spec)
     elif isinstance(spec, dict):
         given = dict(spec)
-    else:
+    elif isinstance(spec, Sampler):
         return spec
+    else:
+        raise WherefromError(f"a sampler is a text, a dictionary or a Sampler, not {spec!r}")
     name = given.pop("name", None)
     if name is None:
         raise WherefromError(f"a sampler needs a name: {', '.join(SAMPLERS)}")
-    if name not in SAMPLERS:
+    if not isinstance(name, str) or name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
     kind = _variant(name, given)
     try:
@@ -120,7 +122,7 @@ def _variant(name: str, given: dict[str, Any]) -> type[SamplerModel]:
     by_value = {_only_value(kind, field): kind for kind in kinds}
     if field not in given:
         raise WherefromError(f"sampler {name!r} needs {field}=: one of {', '.join(by_value)}")
-    if given[field] not in by_value:
+    if str(given[field]) not in by_value:
         raise unknown(f"value of {field!r} in sampler {name!r}:", given[field], by_value)
     return by_value[given[field]]
 

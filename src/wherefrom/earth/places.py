@@ -30,7 +30,8 @@ def checked_places(
     Raises
     ------
     WherefromError
-        If the shapes differ, or a value is NaN, infinite or out of range. Rows count from 0.
+        If the shapes differ, or a value is no number, NaN, infinite or out of range. Rows count
+        from 0.
 
     Examples
     --------
@@ -41,8 +42,11 @@ def checked_places(
     ...
     wherefrom.errors.WherefromError: row 1: lat 113.4 is not within [-90, 90]; swapped with lon?
     """
-    x = np.atleast_1d(np.asarray(lon, dtype=np.float64))
-    y = np.atleast_1d(np.asarray(lat, dtype=np.float64))
+    try:
+        x = np.atleast_1d(np.asarray(lon, dtype=np.float64))
+        y = np.atleast_1d(np.asarray(lat, dtype=np.float64))
+    except (TypeError, ValueError) as err:
+        raise WherefromError(f"lon and lat must be numbers, in degrees: {err}") from err
     if x.ndim != 1 or x.shape != y.shape:
         raise WherefromError(
             f"lon and lat must be one-dimensional and of one length, not {x.shape} and {y.shape}"

@@ -50,6 +50,8 @@ def land_places(
     >>> len(lon), bool(lat.min() > -60)
     (1000, True)
     """
+    if isinstance(places, bool) or not isinstance(places, int | np.integer):
+        raise WherefromError(f"places must be a whole number, not {places!r}")
     if places < 1:
         raise WherefromError(f"--places must be at least 1, not {places:,}")
     land, continent = earth.layer("land"), earth.layer("continent")
