@@ -7,16 +7,21 @@ several commands share, and what lies between the commands and the disk.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from wherefrom import compose, earth
 from wherefrom.cli import main
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool
 
 Run = Callable[..., "Done"]
 
@@ -213,3 +218,88 @@ def test_numbers_that_do_not_fit_give_another_draw(
 ) -> None:
     words = ("draw", "pool.parquet", "--sampler", spec, "-n", n, "--out", "c.parquet")
     assert message in run(*words).error
+
+
+@pytest.mark.parametrize("label", ["a$b$c", "$x^$", "[red]b", "\\alpha", "ü中"])
+def test_a_label_with_signs_of_its_own_spoils_the_card(run: Run, pool: Path, label: str) -> None:
+    table = pq.read_table(pool).set_column(3, "use", [["a", label] * 20])
+    pq.write_table(table, pool)
+    words = ("draw", pool, "--sampler", "stratified:layer=use", "-n", 4, "--out", "c.parquet")
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert label in done.stdout
+    assert "Warning" not in done.stderr
+    lacks = "note: the map's font lacks some letters" in done.stderr
+    assert lacks == (label == "ü中")
+    assert label in Path("c.card.json").read_text(encoding="utf-8")
+    assert Path("c.card.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def shell(command: str, **env: str) -> Done:
+    """Run a line of shell with ``W`` as the command line's name."""
+    line = f'W() {{ "{sys.executable}" -m wherefrom "$@"; }}; {command}'
+    done = subprocess.run(
+        ["bash", "-c", line],
+        capture_output=True,
+        text=True,
+        encoding=env.get("PYTHONIOENCODING", "utf-8"),
+        check=False,
+        env={**os.environ, **env},
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_the_output_is_a_traceback() -> None:
+    draw = " ".join(map(str, DRAW))
+    assert shell(f"W {draw} --out c.parquet > /dev/full").error.startswith("cannot print")
+    assert pq.read_table("c.parquet").num_rows == 2
+
+
+def test_a_closed_pipe_is_a_traceback() -> None:
+    assert shell("W data list | head -1").stderr == ""
+
+
+def test_a_label_that_the_terminal_lacks_ends_a_finished_draw_in_an_error(pool: Path) -> None:
+    table = pq.read_table(pool).set_column(3, "use", [["ü", "中"] * 20])
+    pq.write_table(table, pool)
+    words = "draw pool.parquet --sampler stratified:layer=use -n 4 --out c.parquet"
+    done = shell(f"W {words}", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "\\u4e2d" in done.stdout
+
+
+def test_a_file_name_that_is_not_utf8_is_a_traceback() -> None:
+    done = shell("cp pool.parquet $'caf\\xe9.csv'; W pool check $'caf\\xe9.csv'")
+    assert "rename the file" in done.error
+
+
+def test_a_stopped_command_says_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wherefrom.pool.Pool.read", interrupted)
+    done = run(*DRAW, "--out", "c.parquet")
+    assert done.returncode == 130
+    assert done.stderr.startswith("stopped; what was finished is kept")
+
+
+@pytest.mark.parametrize("n", [1.5, True, "2"])
+def test_a_number_of_places_that_is_not_whole_is_rounded(pool: Path, n: object) -> None:
+    with pytest.raises(WherefromError, match="n must be a whole number"):
+        compose.draw(Pool.read(pool), "uniform", n)  # type: ignore[arg-type]
+    with pytest.raises(WherefromError, match="places must be a whole number"):
+        Pool.build(n)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "spec", [None, 3, {}, {"name": ["uniform"]}, {"name": "clustered", "around": ["cities"]}]
+)
+def test_a_spec_of_another_kind_is_a_traceback(spec: Any) -> None:
+    with pytest.raises(WherefromError, match="sampler"):
+        compose.sampler(spec)
+
+
+def test_text_for_coordinates_is_a_traceback() -> None:
+    with pytest.raises(WherefromError, match="lon and lat must be numbers"):
+        earth.layer("land")(["13 E"], [52.5])

@@ -6,10 +6,12 @@ needs no torch.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
+import io
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +20,9 @@ from wherefrom.errors import WherefromError
 from wherefrom.progress import console
 
 __all__ = ["app", "main"]
+
+#: With which typer leaves when the user presses Ctrl-C.
+INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,12 +62,29 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A label that the terminal's encoding lacks must not end a finished draw in an error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except WherefromError as err:
-        console.print("error:", style="bold red", end=" ")
-        console.print(str(err), markup=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stopped; what was finished is kept: run the same command to go on")
-        sys.exit(130)
+        _fail(str(err))
+    except OSError as err:
+        # Rooms name the files that they read and write; what has no name is the output stream.
+        if err.errno != errno.ENOSPC or err.filename is not None:
+            raise
+        _fail("cannot print the result: the disk of the output is full")
+    except UnicodeEncodeError as err:
+        if err.reason != "surrogates not allowed":
+            raise
+        _fail(f"the name {err.object!a} is not valid {err.encoding}: rename the file")
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
+            console.print("stopped; what was finished is kept: run the same command to go on")
+        raise
+
+
+def _fail(message: str) -> NoReturn:
+    console.print("error:", style="bold red", end=" ")
+    console.print(message, markup=False, soft_wrap=True)
+    sys.exit(2)
