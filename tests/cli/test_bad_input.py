@@ -303,3 +303,93 @@ def test_a_spec_of_another_kind_is_a_traceback(spec: Any) -> None:
 def test_text_for_coordinates_is_a_traceback() -> None:
     with pytest.raises(WherefromError, match="lon and lat must be numbers"):
         earth.layer("land")(["13 E"], [52.5])
+
+
+def test_ids_that_a_task_does_not_need_are_refused(run: Run) -> None:
+    rows = "".join(f"{i // 3},{i},{i % 9},{'ab'[i % 2]},Africa\n" for i in range(40))
+    Path("fields.csv").write_text("id,lon,lat,use,continent\n" + rows)
+    done = run("task", "from-table", "fields.csv", "--label", "use", "--out", "t.parquet")
+    assert done.returncode == 0, done.stderr
+    assert "40 places" in done.stdout
+
+
+def test_the_remedy_for_other_column_names_is_no_option_of_the_command(run: Run) -> None:
+    Path("tiles.csv").write_text("tile,x,y\na,10,1\nb,20,2\n")
+    words = ("task", "ecoregions", "--pool", "tiles.csv", "--layer", "climate_zone")
+    sizes = ("--train", 5, "--test", 5, "--tune-train", 0, "--tune-test", 0, "--out", "t.parquet")
+    assert "give --lon x --lat y" in run(*words, *sizes).error
+    done = run(*words, *sizes, "--lon", "x", "--lat", "y", "--id", "tile")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing cached and nothing to be had; returns the cache's folder."""
+    for name in ("PIP_NO_INDEX", "UV_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
+        monkeypatch.setenv(name, "")
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("WHEREFROM_DATA", raising=False)
+    monkeypatch.setenv("WHEREFROM_CACHE", str(tmp_path / "empty"))
+    return tmp_path / "empty"
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "folder"),
+    [
+        (BUILD, "ne_10m_admin_0_countries_deu.zip", "natural-earth-countries"),
+        (
+            ("draw", "pool.parquet", "--sampler", "stratified:layer=climate_zone", "-n", 2),
+            "kmz_int_reshape.png",
+            "koeppen-geiger",
+        ),
+        (
+            ("draw", "pool.parquet", "--sampler", "stratified:layer=biome", "-n", 2),
+            "Ecoregions2017.shp",
+            "resolve-ecoregions",
+        ),
+        (
+            ("task", "ecoregions", "--pool", "pool.parquet"),
+            "Ecoregions2017.shp",
+            "resolve-ecoregions",
+        ),
+    ],
+    ids=["pool", "draw-wheel", "draw-official", "task"],
+)
+def test_nothing_cached_and_no_network_hides_which_file_to_place_where(
+    run: Run, no_network: Path, words: tuple[object, ...], file: str, folder: str
+) -> None:
+    line = run(*words, "--out", "o.parquet").error
+    assert f"place {file}" in line
+    assert str(no_network / folder) in line
+    assert not Path("o.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*BUILD, "--layers", "contnent"), "did you mean 'continent'"),
+        (("draw", "pool.parquet", "--sampler", "stratified:layer=contnent", "-n", 2), "continent"),
+        (("draw", "pool.parquet", "--sampler", "unifrm", "-n", 2), "did you mean 'uniform'"),
+        (("draw", "pool.parquet", "--sampler", "uniform-area:cel_km=9", "-n", 2), "'cell_km'"),
+        (
+            ("draw", "pool.parquet", "--sampler", "stratified:layer=use,short=rpeat", "-n", 2),
+            "did you mean 'repeat'",
+        ),
+        (("draw", "pool.parquet", "--sampler", "uniform", "-n", 41), "larger than the pool"),
+        (("draw", "none.csv", "--sampler", "stratified:layer=continent", "-n", 2), "are empty"),
+        (("draw", "text.parquet", "--sampler", "uniform", "-n", 2), "is not a Parquet file"),
+        (("task", "from-table", "text.parquet", "--label", "use"), "is not a Parquet file"),
+        (("task", "ecoregions", "--pool", "pool.parquet", "--layer", "biom"), "'biome'"),
+    ],
+    ids=lambda value: None if isinstance(value, tuple) else value,
+)
+def test_a_misspelt_name_or_a_wrong_number_or_file_leaves_an_output(
+    run: Run, words: tuple[object, ...], message: str
+) -> None:
+    Path("text.parquet").write_text("lon,lat\n1,2\n")
+    Path("none.csv").write_text("lon,lat,continent\n1,2,\n2,3,\n")
+    assert message in run(*words, "--out", "o.parquet").error
+    assert not Path("o.parquet").exists()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wherefrom.cli.output import check_out
-from wherefrom.cli.pool import LatColumn, LonColumn
+from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
 from wherefrom.progress import console
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ def ecoregions(
         float, typer.Option(help="Distance to keep from every pool place.")
     ] = 5.0,
     seed: Seed = 0,
+    id_column: IdColumn = None,
+    lon: LonColumn = "lon",
+    lat: LatColumn = "lat",
 ) -> None:
     """Draw labelled places uniformly by area in each continent, apart from a pool.
 
@@ -60,7 +63,7 @@ def ecoregions(
 
     check_out(out, "a task", {"the input": pool})
     made = tasks.ecoregions(
-        Pool.read(pool),
+        Pool.read(pool, id_column, lon, lat),
         layer,
         region_layer,
         train,

@@ -97,9 +97,11 @@ def read_places(
     id: str | None = None,  # noqa: A002
     lon: str = "lon",
     lat: str = "lat",
+    *,
+    numbered: bool = False,
 ) -> Places:
     """Read a file's ids and coordinates without refusing faulty rows; see `places_of`."""
-    return places_of(read_table(path), id, lon, lat, source=str(path))
+    return places_of(read_table(path), id, lon, lat, source=str(path), numbered=numbered)
 
 
 def places_of(
@@ -109,6 +111,7 @@ def places_of(
     lat: str = "lat",
     *,
     source: str = "table",
+    numbered: bool = False,
 ) -> Places:
     """Split a table into ids, coordinates and the rest.
 
@@ -122,6 +125,9 @@ def places_of(
         Columns of degrees. A point geometry is used where ``lon`` and ``lat`` are not there.
     source : str
         What to call the table in a message.
+    numbered : bool
+        Whether to take row numbers as ids even if there is a column ``"id"``, which may then
+        repeat or hold anything.
 
     Returns
     -------
@@ -147,7 +153,7 @@ def places_of(
         x, y = (_degrees(table.column(name), name, source) for name in (lon, lat))
     if id is not None and id not in names:
         raise unknown(f"id column of {source}", id, names)
-    id_name = id or ("id" if "id" in names else None)
+    id_name = id or ("id" if "id" in names and not numbered else None)
     ids = (
         np.arange(table.num_rows, dtype=np.int64)
         if id_name is None

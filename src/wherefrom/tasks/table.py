@@ -77,7 +77,9 @@ def from_table(
     (('false', 'true'), 1, [99, 61, 19, 21])
     """
     from_file = isinstance(table, (str, Path))
-    places = read_places(table, None, lon, lat) if from_file else places_of(table, None, lon, lat)
+    # A task names no ids: those of the table may repeat, say one for all rows of a field.
+    read = read_places if from_file else places_of
+    places = read(table, None, lon, lat, numbered=True)
     if label not in places.rest.column_names:
         raise unknown(f"label column of {places.source}", label, places.rest.column_names)
     pool = Pool.of_places(places)
