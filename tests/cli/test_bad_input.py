@@ -393,3 +393,10 @@ def test_a_misspelt_name_or_a_wrong_number_or_file_leaves_an_output(
     Path("none.csv").write_text("lon,lat,continent\n1,2,\n2,3,\n")
     assert message in run(*words, "--out", "o.parquet").error
     assert not Path("o.parquet").exists()
+
+
+def test_labels_in_another_encoding_hide_what_is_wrong(run: Run) -> None:
+    Path("latin.csv").write_bytes("lon,lat,use\n1,2,café\n2,3,b\n".encode("latin-1"))
+    draw = ("draw", "latin.csv", "--sampler", "stratified:layer=use", "-n", 2)
+    for words in (draw, ("task", "from-table", "latin.csv", "--label", "use")):
+        assert "text (UTF-8)" in run(*words, "--out", "o.parquet").error

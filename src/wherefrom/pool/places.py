@@ -350,7 +350,7 @@ def _column_codes(column: pa.ChunkedArray, name: str) -> Codes:
     textual = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if not (textual or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise WherefromError(
-            f"column {name!r} is {kind}, not labels: strata need text or whole numbers"
+            f"column {name!r} is {kind}, not labels: strata need text (UTF-8) or whole numbers"
         )
     encoded = pc.dictionary_encode(column.combine_chunks())
     values = encoded.dictionary.to_pylist()
