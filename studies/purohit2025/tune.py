@@ -33,9 +33,9 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     },
     "satclip-L10": {
         "samples_seen": [128_000],
-        "lr": [1e-3, 2e-3],
-        "dropout": [0.0, 0.1, 0.3],
-        "hidden": [256],
+        "lr": [5e-4, 1e-3],
+        "dropout": [0.0, 0.1],
+        "hidden": [0],
     },
 }
 HEADS: dict[str, list[dict[str, Any]]] = {
