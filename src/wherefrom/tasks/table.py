@@ -124,8 +124,8 @@ def _labels(
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise WherefromError(
-            f"{source}: label column {name!r} is of type {column.type}; labels are text (UTF-8), whole "
-            "numbers or booleans: cut values into classes first"
+            f"{source}: label column {name!r} is of type {column.type}; labels are text (UTF-8), "
+            "whole numbers or booleans: cut values into classes first"
         )
     words = column.cast(kind).cast(pa.string())
     missing = np.flatnonzero(pc.or_(pc.is_null(words), pc.equal(words, "").fill_null(True)))
