@@ -27,7 +27,7 @@ from wherefrom.models.satclip import LocationEncoder
 from wherefrom.train.heads import KNN, MLP, Logistic
 from wherefrom.train.heads.base import FewShot
 from wherefrom.train.heads.logistic import fit
-from wherefrom.train.heads.mlp import initial, train_all
+from wherefrom.train.heads.mlp import EPSILON, initial, train_all
 
 SEEDS, N, TEST, PLACES, CLASSES = 50, 100, 2000, 7500, 12
 
@@ -149,7 +149,7 @@ def mlp(data: tuple[Any, ...], rounds: int, hidden: int) -> None:
             w1, b1, w2, b2 = (w[s] for w in begin)
             module = torch.nn.Sequential(
                 torch.nn.Linear(x.shape[2], hidden),
-                torch.nn.ReLU(),
+                torch.nn.Tanh(),
                 torch.nn.Linear(hidden, int(seen.sum())),
             )
             with torch.no_grad():
@@ -158,7 +158,11 @@ def mlp(data: tuple[Any, ...], rounds: int, hidden: int) -> None:
                     mine.copy_(value)
             y = (seen.cumsum(0) - 1)[few.y[s]]
             adam = torch.optim.AdamW(
-                module.parameters(), lr=kind.lr, weight_decay=kind.weight_decay, fused=fused
+                module.parameters(),
+                lr=kind.lr,
+                weight_decay=kind.weight_decay,
+                eps=EPSILON,
+                fused=fused,
             )
             for _ in range(kind.steps):
                 adam.zero_grad()
@@ -184,7 +188,7 @@ def mlp(data: tuple[Any, ...], rounds: int, hidden: int) -> None:
     for s, module in enumerate(loop(None)):
         seen = few.present[s]
         tested = few.standardised_test(s) @ few.axes.back[s].float().T
-        mine = (tested @ w1[s].T + b1[s, :, 0]).relu() @ w2[s].T + b2[s, :, 0]
+        mine = (tested @ w1[s].T + b1[s, :, 0]).tanh() @ w2[s].T + b2[s, :, 0]
         with torch.no_grad():
             worst = max(
                 worst, float((mine[:, seen].softmax(1) - module(tested).softmax(1)).abs().max())
@@ -224,7 +228,7 @@ if __name__ == "__main__":
     with threadpool_limits(1):
         made = region(chosen.dim)
         print(f"{SEEDS} seeds, n = {N}, D = {chosen.dim}, {TEST} test places, one thread")
-        for width in (16, 24, 32):
+        for width in (16, 24):
             mlp(made, chosen.rounds, width)
         knn(made, chosen.rounds)
         logistic(made, chosen.rounds)

@@ -19,7 +19,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.train.heads import HEADS, KNN, MLP, Forest, Logistic, Majority, base, head
 from wherefrom.train.heads.base import FewShot
 from wherefrom.train.heads.logistic import fit
-from wherefrom.train.heads.mlp import initial, train_all
+from wherefrom.train.heads.mlp import EPSILON, initial, train_all
 
 SEED = np.random.SeedSequence(5)
 Data = tuple[Any, Any, Any, Any]
@@ -133,7 +133,7 @@ def plain_loop(few: FewShot, start: Any, steps: int, lr: float, decay: float) ->
         w1, b1, w2, b2 = (w[s] for w in start)
         module = torch.nn.Sequential(
             torch.nn.Linear(w1.shape[1], w1.shape[0]),
-            torch.nn.ReLU(),
+            torch.nn.Tanh(),
             torch.nn.Linear(w1.shape[0], int(seen.sum())),
         ).to(w1.dtype)
         with torch.no_grad():
@@ -141,7 +141,7 @@ def plain_loop(few: FewShot, start: Any, steps: int, lr: float, decay: float) ->
                 module.parameters(), (w1, b1[:, 0], w2[seen], b2[seen, 0]), strict=True
             ):
                 mine.copy_(given)
-        adam = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=decay)
+        adam = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=decay, eps=EPSILON)
         target = (seen.cumsum(0) - 1)[few.y[s]]
         for _ in range(steps):
             adam.zero_grad()
@@ -165,7 +165,7 @@ def test_mlp_head_differs_from_a_loop_of_modules_and_optimizers(n: int, dim: int
         seen = few.present[s]
         tested = few.standardised_test(s) @ few.axes.back[s].float().T
         theirs = module(tested).softmax(dim=1)
-        logit = (tested @ w1[s].T + b1[s, :, 0]).relu() @ w2[s].T + b2[s, :, 0]
+        logit = (tested @ w1[s].T + b1[s, :, 0]).tanh() @ w2[s].T + b2[s, :, 0]
         assert (logit[:, seen].softmax(dim=1) - theirs).abs().max() < 1e-5
         sure = theirs.topk(2).values.diff().abs()[:, 0] > 1e-4
         winner = few.classes[seen.numpy()][theirs.argmax(dim=1).numpy()]

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.train.heads.base import FewShot, child, chunks
 
-__all__ = ["MLP", "Weights", "initial", "train_all"]
+__all__ = ["EPSILON", "MLP", "Weights", "initial", "train_all"]
+
+# Added to AdamW's denominator. The usual 1e-8 would step as far along axes without a gradient,
+# where there is but rounding, as along the others; smooth units do not switch by rounding, either.
+EPSILON = 1e-3
 
 Tensor = torch.Tensor
 #: First layer (S, H, D) and (S, H, 1), second layer (S, C, H) and (S, C, 1).
@@ -21,7 +25,7 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class MLP:
-    """One hidden layer of rectified units, cross-entropy, AdamW on the whole batch.
+    """One hidden layer of tanh units, cross-entropy, AdamW on the whole batch.
 
     Its inputs are the standardised features in the coordinates of the principal axes of the n
     training rows: min(n, D) of them, so nothing of the training rows is lost. What lies outside
@@ -32,7 +36,7 @@ class MLP:
     hidden : int
         Units of the hidden layer.
     steps : int
-        Steps of AdamW (betas 0.9 and 0.999).
+        Steps of AdamW (betas 0.9 and 0.999, epsilon 0.001).
     lr : float
         Learning rate.
     weight_decay : float
@@ -51,7 +55,7 @@ class MLP:
     """
 
     name: ClassVar[str] = "mlp"
-    hidden: int = 24
+    hidden: int = 16
     steps: int = 100
     lr: float = 0.01
     weight_decay: float = 0.01
@@ -94,7 +98,7 @@ class MLP:
             children = range(part.start, part.start + len(few.y))
             start = initial(seed, children, codes, few.classes, self.hidden, min(n, dim))
             w1, b1, w2, b2 = train_all(few, start, self.steps, self.lr, self.weight_decay)
-            unit = few.linear(w1 @ few.axes.back.float(), b1[..., 0]).relu_().permute(1, 2, 0)
+            unit = few.linear(w1 @ few.axes.back.float(), b1[..., 0]).tanh_().permute(1, 2, 0)
             logit = torch.baddbmm(b2 + _absent(few), w2, unit)
             found.append(few.codes(logit.argmax(dim=1)))
         return np.concatenate(found)
@@ -179,7 +183,7 @@ def train_all(few: FewShot, start: Weights, steps: int, lr: float, weight_decay:
     sizes = [w.numel() for w in start]
     w1, b1, w2, b2 = _views(flat, sizes, start)
     g1, h1, g2, h2 = _views(flat.grad, sizes, start)
-    adam = torch.optim.AdamW([flat], lr=lr, weight_decay=weight_decay, fused=True)
+    adam = torch.optim.AdamW([flat], lr=lr, weight_decay=weight_decay, eps=EPSILON, fused=True)
     x = few.axes.z.to(flat.dtype)
     xt = x.mT.contiguous()
     seeds, n, _ = x.shape
@@ -188,13 +192,13 @@ def train_all(few: FewShot, start: Weights, steps: int, lr: float, weight_decay:
     unit = torch.empty(seeds, w1.shape[1], n, dtype=x.dtype)
     back = torch.empty_like(unit)
     for _ in range(steps):
-        torch.baddbmm(b1, w1, xt, out=unit).relu_()
+        torch.baddbmm(b1, w1, xt, out=unit).tanh_()
         chance = torch.baddbmm(b2 + absent, w2, unit).softmax(dim=1)
         residual = chance.sub_(truth).div_(n)
         torch.bmm(residual, unit.mT, out=g2)
         torch.sum(residual, dim=2, keepdim=True, out=h2)
         torch.bmm(w2.mT, residual, out=back)
-        torch.ops.aten.threshold_backward.grad_input(back, unit, 0, grad_input=back)
+        torch.ops.aten.tanh_backward.grad_input(back, unit, grad_input=back)
         torch.bmm(back, x, out=g1)
         torch.sum(back, dim=2, keepdim=True, out=h1)
         adam.step()
