@@ -41,7 +41,6 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
 HEADS: dict[str, list[dict[str, Any]]] = {
     "logistic": [{"C": c} for c in (0.1, 1.0, 10.0)],
     "knn": [{"k": k} for k in (1, 3, 5)],
-    "mlp": [{"hidden": 32}, {"hidden": 128}],
 }
 
 

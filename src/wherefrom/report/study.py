@@ -76,7 +76,7 @@ def write(
     """
     stamp = out / "report.json"
     key = key_of([stage.key for stage in plan.of_kind("fewshot")])
-    old = json.loads(stamp.read_text()) if stamp.is_file() else {}
+    old = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
     page = out / "report.html"
     if seconds is None:
         seconds = old.get("seconds") if old.get("key") == key else None
@@ -88,7 +88,10 @@ def write(
     if not fresh or again:
         page = write_page(results, context, out)
         with atomic(stamp) as tmp:
-            tmp.write_text(json.dumps({"key": key, "seconds": seconds, "written": time.time()}))
+            tmp.write_text(
+                json.dumps({"key": key, "seconds": seconds, "written": time.time()}),
+                encoding="utf-8",
+            )
     return terminal_table(results, context), page
 
 

@@ -84,7 +84,9 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
     known["statements"] = [s._asdict() for s in statements(evidence, context)]
     known["study"] = _plain(context)
     with atomic(folder / "report.json") as tmp:
-        tmp.write_text(json.dumps(known, ensure_ascii=False, allow_nan=False, default=str))
+        tmp.write_text(
+            json.dumps(known, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8"
+        )
     headline = context.headline(evidence)
     for view in evidence.views():
         if view[1:3] != headline[1:3]:

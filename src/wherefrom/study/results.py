@@ -79,6 +79,6 @@ def problems(plan: Plan, store: Store) -> list[str]:
     """Return what few-shot stages could not evaluate and why, each once."""
     found: dict[str, None] = {}
     for stage in plan.of_kind("fewshot"):
-        text = (store.folder(stage.kind, stage.key) / "problems.txt").read_text()
+        text = (store.folder(stage.kind, stage.key) / "problems.txt").read_text(encoding="utf-8")
         found |= dict.fromkeys(text.splitlines())
     return list(found)

@@ -61,7 +61,9 @@ def pretrain(
         on_step=lambda step, _: tell(step / settings.steps),
     )
     save_file(module.location.state_dict(), out / "encoder.safetensors")
-    (out / "width").write_text(f"{model.degrees} {model.width} {model.depth} {model.out}")
+    (out / "width").write_text(
+        f"{model.degrees} {model.width} {model.depth} {model.out}", encoding="utf-8"
+    )
 
 
 def images_of(
@@ -85,7 +87,7 @@ def images_of(
 
 def encoder_of(run: Path) -> LocationEncoder:
     """Read the location encoder of a pre-training stage, in eval mode."""
-    encoder = LocationEncoder(*map(int, (run / "width").read_text().split()))
+    encoder = LocationEncoder(*map(int, (run / "width").read_text(encoding="utf-8").split()))
     encoder.load_state_dict(load_file(run / "encoder.safetensors"))
     return encoder.eval()
 

@@ -199,7 +199,7 @@ def load(path: Path | str, scale: str) -> Study:
     path = Path(path)
     file = path / "study.yaml" if path.is_dir() else path
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WherefromError(
             f"{file}: no such study; give a study file or the folder of one, "

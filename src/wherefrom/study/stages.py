@@ -161,7 +161,7 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
         tell(done / len(jobs))
     pq.write_table(pa.Table.from_pylist(rows), out / "scores.parquet")
     np.savez_compressed(out / "predictions.npz", **predictions)  # type: ignore[arg-type]
-    (out / "problems.txt").write_text("\n".join(problems))
+    (out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
 
 
 def _baseline(name: str, places: Path) -> NDArray[np.float32]:

@@ -61,13 +61,17 @@ class Store:
                 "seconds": round(time.perf_counter() - began, 3),
                 "argv0": Path(sys.argv[0]).name,
             }
-            (tmp / "spec.json").write_text(json.dumps(spec, indent=1, sort_keys=True))
-            (tmp / "env.json").write_text(json.dumps(env | versions(), indent=1, sort_keys=True))
+            (tmp / "spec.json").write_text(
+                json.dumps(spec, indent=1, sort_keys=True), encoding="utf-8"
+            )
+            (tmp / "env.json").write_text(
+                json.dumps(env | versions(), indent=1, sort_keys=True), encoding="utf-8"
+            )
             (tmp / "done").touch()
 
     def seconds(self, kind: str, key: str) -> float:
         """Return how long a finished stage took."""
-        env = json.loads((self.folder(kind, key) / "env.json").read_text())
+        env = json.loads((self.folder(kind, key) / "env.json").read_text(encoding="utf-8"))
         return float(env["seconds"])
 
     def relatives(self, kind: str, label: str, key: str) -> list[dict[str, Any]]:
@@ -75,7 +79,7 @@ class Store:
         specs = []
         for file in sorted((self.root / kind).glob("*/spec.json")):
             if file.parent.name != key:
-                spec = json.loads(file.read_text())
+                spec = json.loads(file.read_text(encoding="utf-8"))
                 if spec.get("label") == label:
                     specs.append(spec)
         return specs
