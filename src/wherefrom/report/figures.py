@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from wherefrom.evidence import ALL_REGIONS, BETTER, UNDECIDED, WORSE, Evidence
 from wherefrom.evidence.gather import View
@@ -112,6 +113,7 @@ def differences_forest(evidence: Evidence, context: ReportContext, view: View) -
                 ax.plot([row.low, row.high], [y, y], color=look[name].colour, lw=2, alpha=0.7)
             _dot(ax, row.difference, y, look[name], filled=row.verdict != UNDECIDED)
         _rows_axis(ax, region, names)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     _share(axes, len(regions), f"{metric_title(view[4])} minus that of {reference}")
     caption = (
         f"{_view(view)}. Paired differences to {reference} with 95 % intervals over draws, "

@@ -172,7 +172,7 @@ def _regions(evidence: Evidence, context: ReportContext, view: View) -> Statemen
             where = [row.region for row in rows if row.verdict == verdict]
             if where:
                 every = "every region" if len(where) == len(regions) else ", ".join(where)
-                parts.append(f"{name} is {verdict} in {every}")
+                parts.append(f"{_called(name)} is {verdict} in {every}")
     if not pairs:
         return None
     text = f"By region, against {reference}: " + ("; ".join(parts) or "nothing is decided") + "."
@@ -343,14 +343,20 @@ def _list(rows: Iterable[DifferenceRow], write: Callable[[DifferenceRow], str]) 
     return ", ".join(write(row) for row in rows)
 
 
+def _called(name: str) -> str:
+    """Call a composition by a name that no sentence misreads ("none is worse")."""
+    return "zero pre-training" if name == INITIAL else name
+
+
 def _plain(row: DifferenceRow) -> str:
-    return f"{row.composition} ({signed(row.difference)})"
+    return f"{_called(row.composition)} ({signed(row.difference)})"
 
 
 def _interval(row: DifferenceRow) -> str:
     if row.low is None:
         return _plain(row)
-    return f"{row.composition} ({signed(row.difference)} [{signed(row.low)}, {signed(row.high)}])"
+    interval = f"[{signed(row.low)}, {signed(row.high)}]"
+    return f"{_called(row.composition)} ({signed(row.difference)} {interval})"
 
 
 def _with_verdict(row: DifferenceRow) -> str:
