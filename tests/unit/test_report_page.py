@@ -135,7 +135,7 @@ def test_the_headline_table_is_shown_without_scripts(report: Path) -> None:
 
 def test_a_planted_effect_is_said_to_be_decided(evidence: Evidence) -> None:
     text = said(statements(evidence, CONTEXT), "compared with uniform")
-    assert "worse: none" in text
+    assert "worse: zero pre-training" in text
     assert "clustered-cities" in text.split("equivalent")[0]
     assert "equivalent within 0.01: stratified-biome" in text
 
