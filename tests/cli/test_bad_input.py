@@ -9,55 +9,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from running import Done, Run
 
 from wherefrom import compose, earth
-from wherefrom.cli import main
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
-
-Run = Callable[..., "Done"]
 
 BUILD = ("pool", "build", "--places", 10)
 DRAW = ("draw", "pool.parquet", "--sampler", "uniform", "-n", 2)
 TASK = ("task", "from-table", "pool.parquet", "--label", "use")
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-    @property
-    def error(self) -> str:
-        """The one line of a mistake."""
-        assert self.returncode == 2, self.stderr
-        assert self.stdout == ""
-        assert self.stderr.startswith("error: ")
-        assert self.stderr.count("\n") == 1
-        return self.stderr.removeprefix("error: ").rstrip("\n")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line's own entry in this process, which saves seconds of imports."""
-
-    def call(*words: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["wherefrom", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        text = capsys.readouterr()
-        return Done(int(left.value.code or 0), text.out, text.err)
-
-    return call
 
 
 @pytest.fixture(autouse=True)

@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from running import Run
 
-from wherefrom.cli import main
 from wherefrom.compose import Composition
 from wherefrom.compose.parse import SAMPLERS
-
-Run = Callable[..., "Done"]
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line's own entry in this process, which saves seconds of imports."""
-
-    def call(*words: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["wherefrom", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        text = capsys.readouterr()
-        return Done(int(left.value.code or 0), text.out, text.err)
-
-    return call
 
 
 @pytest.fixture

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from running import Run
 
 from wherefrom import earth
-from wherefrom.cli import main
-
-Run = Callable[..., "Done"]
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line's own entry in this process, which saves seconds of imports."""
-
-    def call(*words: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["wherefrom", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        text = capsys.readouterr()
-        return Done(int(left.value.code or 0), text.out, text.err)
-
-    return call
 
 
 def test_build_writes_a_pool_with_layers(run: Run, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +9,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from running import Run
 
-from wherefrom.cli import main
 from wherefrom.tasks import Task
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line's own entry; return exit code, stdout and stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wherefrom", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        text = capsys.readouterr()
-        return int(left.value.code or 0), text.out, text.err
-
-    return call
 
 
 @pytest.fixture
