@@ -18,17 +18,17 @@ FLOPS = 55e9
 DRAW = 0.5
 START = 0.1
 #: Seconds per region, 50 seeds and n = 100 of each head.
-HEADS = {"logistic": 0.3, "mlp": 0.6, "knn": 0.1, "majority": 0.01, "forest": 9.0}
+HEADS = {"logistic": 0.6, "mlp": 0.3, "knn": 0.2, "majority": 0.01, "forest": 8.0}
 
 
 def pool(study: Study) -> float:
     """Seconds to build the pool."""
-    return 2 + 5e-6 * study.pool.places
+    return 0.5 + 1.5e-6 * study.pool.places
 
 
 def task(study: Study) -> float:
     """Seconds to draw and label the task's places."""
-    return 3 + 6e-5 * 6 * (study.task.train_per_region + study.task.test_per_region)
+    return 1 + 2e-5 * 6 * (study.task.train_per_region + study.task.test_per_region)
 
 
 def features(study: Study) -> float:
@@ -58,9 +58,15 @@ def fewshot(
 ) -> float:
     """Seconds of one head on one run, over its regions, n and seeds."""
     areas = 6 if regions is None else len(regions)
-    share = areas * seeds / 50
     if head == "finetune":
-        spec = study.models[model]
-        steps = 30
-        return areas * seeds * sum(n) * steps * 3 * encoder_flops(spec) / FLOPS
-    return share * HEADS.get(head, 1.0) * sum(1 + (size / 100 - 1) * 0.5 for size in n)
+        # Steps on the few training places, and one pass over the many test places.
+        one = 0.13 + 4e-8 * encoder_flops(study.models[model])
+        return areas * seeds * one * sum(n) / 100
+    work = sum(1 + (size / 100 - 1) * 0.5 for size in n)
+    return areas * seeds / 50 * HEADS[head] * work * _wide(model)
+
+
+def _wide(model: str) -> float:
+    """Tell how much more than embeddings of 256 numbers raw harmonics take."""
+    degrees = int(model.removeprefix("raw-harmonics-L")) if "harmonics" in model else 0
+    return max(1.0, degrees**2 / 256)
