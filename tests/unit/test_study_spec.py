@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -62,6 +64,116 @@ def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: 3\nscales: {debug: }", "'base' must hold keys and values, not 3"),
+        ("base: {}\nscales:", "'scales' must hold keys and values, not None"),
+        ("base: {}\nscales: [debug]", "'scales' must hold keys and values"),
+        ("base: {}\nscales: {debug: [1]}", "scale 'debug' must hold keys and values"),
+        ("base: {}\nscales: {1: }", "unknown scale 'debug': Known: 1"),
+        ("- base\n- scales", "needs exactly the keys"),
+        ("", "needs exactly the keys"),
+    ],
+)
+def test_a_file_of_another_shape_ends_in_a_traceback(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(WherefromError, match=message):
+        load(file, "debug")
+
+
+def test_a_path_through_a_file_or_to_a_folder_ends_in_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").mkdir()
+    with pytest.raises(WherefromError, match="cannot be read: Is a directory"):
+        load(tmp_path, "debug")
+    (tmp_path / "file").touch()
+    with pytest.raises(WherefromError, match="no such study"):
+        load(tmp_path / "file" / "study.yaml", "debug")
+
+
+def test_a_misspelt_key_is_reported_as_missing(tmp_path: Path) -> None:
+    content = yaml.safe_load((STUDY / "study.yaml").read_text())
+    content["base"]["finetune_sedes"] = content["base"].pop("finetune_seeds")
+    content["scales"]["debug"].pop("finetune_seeds")
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(WherefromError, match="did you mean 'finetune_seeds'"):
+        load(file, "debug")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"baselines": ["raw-harmonic-L10"]}, "unknown baseline.*did you mean 'raw-harmonics-L10'"),
+        ({"baselines": ["majority", "majority"]}, "baselines: a value occurs twice"),
+        ({"baselines": ["raw-harmonics-L0"]}, "unknown baseline"),
+        ({"references": []}, "references"),
+        ({"composition_size": 100}, "smaller than the batch = 512"),
+        ({"equivalence_margin": float("inf")}, "equivalence_margin: Input should be a finite"),
+        ({"name": "../away"}, "use letters, digits"),
+        (
+            {"compositions": {"zero": "none", "uniform": "uniform"}, "references": ["uniform"]},
+            "named 'none'",
+        ),
+        (
+            {"compositions": {"none": "uniform", "uniform": "uniform"}},
+            "named 'none'",
+        ),
+        (
+            {"headline": {"model": "satclip-L40", "head": "logistic", "metric": "f1_marco"}},
+            "unknown metric.*did you mean 'f1_macro'",
+        ),
+        (
+            {"heads": {"logistic": {"options": {"C": dt.date(2025, 1, 1)}}, "knn": {}}},
+            "heads.logistic.options.C",
+        ),
+        (
+            {"heads": {"logistic": {"models": ["satclip-L10"]}, "knn": {}}},
+            "the headline is about model 'satclip-L40'",
+        ),
+        ({"imagery": {"sources": []}}, "imagery.sources"),
+    ],
+)
+def test_a_mistake_is_found_after_the_pre_training(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(WherefromError, match=message):
+        load(changed(tmp_path, **change), "laptop")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"region": "Afrika"}, "unknown region 'Afrika': did you mean 'Africa'"),
+        ({"n": [100, 100]}, "sweep.n: a value occurs twice"),
+        ({"n": [0, 100]}, "sweep.n.0"),
+    ],
+)
+def test_a_mistake_in_the_sweep_is_found_after_the_pre_training(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    sweep = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["sweep"]
+    with pytest.raises(WherefromError, match=message):
+        load(changed(tmp_path, sweep=sweep | change), "laptop")
+
+
+def test_a_model_with_the_name_of_a_baseline_is_taken_for_it(tmp_path: Path) -> None:
+    models = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["models"]
+    models["majority"] = models["satclip-L10"]
+    with pytest.raises(WherefromError, match="a baseline has this name"):
+        load(changed(tmp_path, models=models), "laptop")
+
+
+def test_a_budget_that_cannot_be_met_is_found_in_the_run(tmp_path: Path) -> None:
+    models = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["models"]
+    models["satclip-L10"]["pretrain"]["samples_seen"] = 128100
+    with pytest.raises(WherefromError, match=r"satclip-L10.pretrain: samples_seen.*take 128000"):
+        load(changed(tmp_path, models=models), "laptop")
+
+
 def test_headline_model_that_is_not_in_the_study_is_refused(tmp_path: Path) -> None:
     headline = {"model": "satclip-L41", "head": "logistic"}
     with pytest.raises(WherefromError, match="did you mean 'satclip-L40'"):
@@ -78,6 +190,15 @@ def test_a_stand_in_never_keeps_the_name_of_what_it_stands_in_for(
     assert study.task.layer == "climate_zone"
     assert "stratified-climate_zone" in study.compositions
     assert not any("biome" in f"{k} {v}" for k, v in study.compositions.items())
+
+
+def test_a_reference_with_a_stand_in_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = changed(tmp_path, references=["stratified-biome", "none"])
+    real = earth.available
+    monkeypatch.setattr(earth, "available", lambda name: name != "biome" and real(name))
+    assert load(file, "debug").references == ("stratified-climate_zone", "none")
 
 
 def test_with_the_official_map_nothing_stands_in(resolve_data: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,14 +15,22 @@ from wherefrom.errors import WherefromError, unknown
 
 #: Heads on frozen embeddings, and full fine-tuning.
 HEADS = ("logistic", "mlp", "forest", "knn", "majority", "finetune")
+#: Scores that a study of places reports; a task of two classes has f1_positive beside them.
+METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
+#: Trivial baselines; the harmonics of any L go by the same form of name.
+BASELINES = ("raw-lonlat", "raw-harmonics-L10", "raw-harmonics-L40", "majority")
+_BASELINE = re.compile(r"raw-lonlat|raw-harmonics-L[1-9]\d*|majority")
+_NAME = re.compile(r"[\w.+-]+")
 
 __all__ = ["HEADS", "HeadUse", "ModelSpec", "Study", "TaskSpec", "load"]
 
 
 class Part(BaseModel):
-    """A frozen part of a study file; unknown keys are refused."""
+    """A frozen part of a study file; unknown keys and endless numbers are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True
+    )
 
 
 class PoolSpec(Part):
@@ -53,8 +61,8 @@ class ImagerySpec(Part):
     one date stands for itself.
     """
 
-    sources: tuple[Literal["blue-marble", "blue-marble-monthly", "sentinel-2-l2a"], ...] = (
-        "blue-marble",
+    sources: tuple[Literal["blue-marble", "blue-marble-monthly", "sentinel-2-l2a"], ...] = Field(
+        min_length=1, default=("blue-marble",)
     )
     window_km: float = Field(gt=0, default=60.0)
     filters: int = Field(ge=0, default=64)
@@ -70,6 +78,16 @@ class PretrainSpec(Part):
     lr: float = Field(gt=0)
     warmup: int = Field(ge=0, default=0)
     weight_decay: float = Field(ge=0, default=0.01)
+
+    @model_validator(mode="after")
+    def _budget_is_met_exactly(self) -> Self:
+        if self.samples_seen % self.batch:
+            near = max(1, round(self.samples_seen / self.batch)) * self.batch
+            raise ValueError(
+                f"samples_seen = {self.samples_seen} is no multiple of batch = {self.batch}: "
+                f"take {near}"
+            )
+        return self
 
 
 class ModelSpec(Part):
@@ -92,7 +110,7 @@ class ModelSpec(Part):
 class HeadUse(Part):
     """A few-shot head and, where time is short, on how many draws and seeds it runs."""
 
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
     models: tuple[str, ...] | None = None
     draws: int | None = Field(gt=0, default=None)
     pretrain_seeds: int | None = Field(gt=0, default=None)
@@ -103,7 +121,7 @@ class SweepSpec(Part):
     """The scaling sweep: one region, growing numbers of labelled places."""
 
     region: str
-    n: tuple[int, ...] = Field(min_length=1)
+    n: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
     heads: tuple[str, ...] = Field(min_length=1)
     finetune_seeds: int = Field(gt=0)
     models: tuple[str, ...] | None = None
@@ -143,7 +161,7 @@ class Study(Part):
     heads: dict[str, HeadUse]
     sweep: SweepSpec | None = None
     baselines: tuple[str, ...] = ()
-    references: tuple[str, ...] = ("uniform", "none")
+    references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
     headline: Headline
     equivalence_margin: float = Field(gt=0, default=0.01)
     stand_ins: dict[str, str] = Field(default_factory=dict)
@@ -155,18 +173,63 @@ class Study(Part):
         checks: list[tuple[str, str, Any]] = [("head", name, HEADS) for name in self.heads]
         checks += [("model", self.headline.model, self.models)]
         checks += [("head", self.headline.head, self.heads)]
+        checks += [("metric", self.headline.metric, METRICS)]
         checks += [("composition", name, self.compositions) for name in self.references]
         for use in self.heads.values():
             checks += [("model", name, self.models) for name in use.models or ()]
         if self.sweep:
             checks += [("head", name, self.heads) for name in self.sweep.heads]
             checks += [("model", name, self.models) for name in self.sweep.models or ()]
-        for name in (*self.compositions, *self.models):
-            if not re.fullmatch(r"[\w.+-]+", name):
-                raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
+            if self.task.region_layer == "continent":
+                checks += [("region", self.sweep.region, earth.CONTINENTS)]
         for kind, name, known in checks:
             if name not in known:
                 raise ValueError(str(unknown(kind, name, known)))
+        for name in self.baselines:
+            if not _BASELINE.fullmatch(name):
+                raise ValueError(str(unknown("baseline", name, BASELINES)))
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        for name in (self.name, *self.compositions, *self.models):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
+        for name in self.models:
+            if _BASELINE.fullmatch(name):
+                raise ValueError(f"model {name!r}: a baseline has this name, choose another")
+        for name, spec in self.compositions.items():
+            # The evidence knows zero pre-training by this name: its seeds are its draws.
+            if (name == "none") != (spec == "none"):
+                raise ValueError(
+                    f"composition {name!r} ({spec!r}): zero pre-training, and it alone, is named "
+                    "'none'"
+                )
+        lists: list[tuple[str, tuple[Any, ...]]] = [
+            ("baselines", self.baselines),
+            ("references", self.references),
+        ]
+        lists += [("sweep.n", self.sweep.n)] if self.sweep else []
+        for field, values in lists:
+            if len(set(values)) < len(values):
+                raise ValueError(f"{field}: a value occurs twice in {list(values)}")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_fit_each_other(self) -> Self:
+        for name, model in self.models.items():
+            if self.composition_size < model.pretrain.batch:
+                raise ValueError(
+                    f"composition_size = {self.composition_size} is smaller than the batch = "
+                    f"{model.pretrain.batch} of model {name!r}"
+                )
+        shown = self.heads[self.headline.head].models
+        if shown is not None and self.headline.model not in shown:
+            raise ValueError(
+                f"the headline is about model {self.headline.model!r}, which head "
+                f"{self.headline.head!r} leaves out: heads.{self.headline.head}.models = "
+                f"{list(shown)}"
+            )
         return self
 
 
@@ -196,23 +259,31 @@ def load(path: Path | str, scale: str) -> Study:
     >>> load("studies/purohit2025", "debug").scale
     'debug'
     """
-    path = Path(path)
-    file = path / "study.yaml" if path.is_dir() else path
+    file = path = Path(path)
     try:
+        file = path / "study.yaml" if path.is_dir() else path
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise WherefromError(
             f"{file}: no such study; give a study file or the folder of one, "
             "e.g. studies/purohit2025"
         ) from None
+    except OSError as err:
+        raise WherefromError(f"{file}: cannot be read: {err.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise WherefromError(f"{file}: not valid YAML: {' '.join(str(err).split())}") from None
     if not isinstance(content, dict) or set(content) != {"base", "scales"}:
         raise WherefromError(f"{file}: needs exactly the keys 'base' and 'scales'")
-    scales = content["scales"]
+    base, scales = content["base"], content["scales"]
+    for key, value in (("base", base), ("scales", scales)):
+        if not isinstance(value, dict):
+            raise WherefromError(f"{file}: {key!r} must hold keys and values, not {value!r:.60}")
     if scale not in scales:
-        raise unknown("scale", scale, scales)
-    merged = _merge(content["base"], scales[scale] or {})
+        raise unknown("scale", scale, map(str, scales))
+    change = {} if scales[scale] is None else scales[scale]
+    if not isinstance(change, dict):
+        raise WherefromError(f"{file}: scale {scale!r} must hold keys and values of the base")
+    merged = _merge(base, change)
     try:
         study = Study.model_validate({**merged, "scale": scale})
     except ValidationError as err:
@@ -231,10 +302,12 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 def _first(err: ValidationError) -> str:
     """Say the first of a validation's errors in one line, with the nearest valid key."""
-    first = err.errors()[0]
+    # A misspelt key is the cause, the key that is then missing only its consequence.
+    first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
+        reason = first["msg"].removeprefix("Value error, ")
+        return f"{where}: {reason}" if where else reason
     model: Any = Study
     for part in first["loc"][:-1]:
         model = _child(model, part)
@@ -260,6 +333,8 @@ def _drop_months(study: Study) -> Study:
     if monthly not in study.imagery.sources or imagery.available(monthly):
         return study
     sources = tuple(name for name in study.imagery.sources if name != monthly)
+    if not sources:
+        return study  # nothing else was asked for: the plan names the files to place
     return study.model_copy(
         update={"imagery": study.imagery.model_copy(update={"sources": sources})}
     )
@@ -271,14 +346,26 @@ def _put_stand_ins(study: Study) -> Study:
     if not swapped:
         return study
     compositions: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     for name, spec in study.compositions.items():
+        new = name
         for layer, stand_in in swapped.items():
-            if f"layer={layer}" in spec:
-                spec = spec.replace(f"layer={layer}", f"layer={stand_in}")
-                name = name.replace(layer, stand_in)
-        compositions[name] = spec
+            changed = re.sub(rf"\blayer={re.escape(layer)}\b", f"layer={stand_in}", spec)
+            if changed != spec:
+                spec, new = changed, new.replace(layer, stand_in)
+        if compositions.get(new, spec) != spec:
+            raise WherefromError(
+                f"{', '.join(swapped)} cannot be had, and with the stand-in two compositions are "
+                f"named {new!r}: rename one"
+            )
+        compositions[new] = spec
+        renamed[name] = new
     layer = swapped.get(study.task.layer, study.task.layer)
-    task = study.task.model_copy(update={"layer": layer})
     return study.model_copy(
-        update={"compositions": compositions, "task": task, "stood_in": swapped}
+        update={
+            "compositions": compositions,
+            "references": tuple(dict.fromkeys(renamed[name] for name in study.references)),
+            "task": study.task.model_copy(update={"layer": layer}),
+            "stood_in": swapped,
+        }
     )
