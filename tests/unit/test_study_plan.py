@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.errors import WherefromError
+from wherefrom.keys import key_of
 from wherefrom.study import Store, Study, changes, collect, load, plan
-from wherefrom.study.spec import HEADS
+from wherefrom.study.plan import VERSIONS
+from wherefrom.study.spec import HEADS, METRICS
+from wherefrom.train.finetune import FineTune
 from wherefrom.train.heads import HEADS as FROZEN_HEADS
+from wherefrom.train.heads import head
+from wherefrom.train.pretrain import PretrainSettings
+from wherefrom.train.scores import METRICS as SCORED
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 
@@ -25,6 +33,7 @@ def laptop() -> Study:
 
 def test_the_study_knows_other_heads_than_the_training_room() -> None:
     assert set(HEADS) == {*FROZEN_HEADS, "finetune"}
+    assert set(METRICS) == set(SCORED)
 
 
 def test_adding_a_composition_recomputes_the_others(laptop: Study) -> None:
@@ -86,9 +95,9 @@ def test_no_row_of_the_results_appears_twice(laptop: Study) -> None:
 
 def test_every_head_meets_the_trivial_baselines(laptop: Study) -> None:
     found = {(s.axes["model"], s.axes["head"]) for s in plan(laptop).of_kind("fewshot")}
-    for head in set(laptop.heads) - {"majority", "finetune"}:
+    for name in set(laptop.heads) - {"majority", "finetune"}:
         for baseline in ("raw-lonlat", "raw-harmonics-L10", "raw-harmonics-L40"):
-            assert (baseline, head) in found
+            assert (baseline, name) in found
     assert ("majority", "majority") in found
 
 
@@ -108,6 +117,69 @@ def test_a_change_is_blamed_on_the_wrong_field(laptop: Study, tmp_path: Path) ->
     changed = next(s for s in other.of_kind("fewshot") if s.label == stage.label)
     assert changes(store, changed) == [f"spec.finetune_seeds: {laptop.finetune_seeds} -> 7"]
     assert changes(store, stage) == []
+
+
+def test_a_changed_default_is_served_from_the_cache() -> None:
+    # A default stands in no study file, hence in no key: whoever changes one raises the version of
+    # its stage in VERSIONS and writes both here.
+    defaults = {
+        "features": ImageFeatures().spec(),
+        "pretrain": asdict(PretrainSettings()),
+        "fewshot": [head(name).spec() for name in FROZEN_HEADS] + [FineTune().spec()],
+    }
+    assert {kind: (VERSIONS[kind], key_of(made)) for kind, made in defaults.items()} == {
+        "features": (1, "e04195f061a7b032"),
+        "pretrain": (1, "d0f27edfd65d8880"),
+        "fewshot": (1, "3cb036f90ea47f88"),
+    }
+
+
+def test_other_images_of_the_same_name_are_served_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for month in range(1, 13):
+        (tmp_path / f"earth_{month:02}.jpg").write_bytes(b"one")
+    monkeypatch.setenv("WHEREFROM_DATA", str(tmp_path))
+
+    def keys() -> dict[str, str]:
+        return {s.label: s.key for s in plan(load(STUDY, "debug")).of_kind("features")}
+
+    before = keys()
+    (tmp_path / "earth_07.jpg").write_bytes(b"another")
+    after = keys()
+    monthly, single = "image features blue-marble-monthly", "image features blue-marble"
+    assert before[single] == after[single]
+    assert before[monthly] != after[monthly]
+
+
+def test_a_sweep_over_the_study_s_own_n_is_an_empty_stage(laptop: Study) -> None:
+    assert laptop.sweep is not None
+    sweep = laptop.sweep.model_copy(update={"n": (laptop.n,)})
+    stages = plan(laptop.model_copy(update={"sweep": sweep})).of_kind("fewshot")
+    assert all(stage.spec["n"] for stage in stages)
+
+
+def test_the_time_of_an_interrupted_call_is_lost(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.spent("plan") == 0
+    for call, seconds in (("first", 10.0), ("first", 20.0), ("second", 5.0)):
+        store.spend("plan", call, seconds)
+    store.spend("another plan", "first", 100.0)
+    assert store.spent("plan") == 25.0
+
+
+def test_what_killed_processes_left_of_a_stage_stays_for_ever(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    left = [tmp_path / "pretrain" / ".abc.killed", store.partial("pretrain", "abc")]
+    others = [tmp_path / "pretrain" / ".abd.at-work", store.partial("pretrain", "abd")]
+    for folder in (*left, *others):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    with store.write("pretrain", "abc", {"label": "x"}) as out:
+        (out / "file").touch()
+    assert store.done("pretrain", "abc")
+    assert not any(folder.exists() for folder in left)
+    assert all(folder.exists() for folder in others)
 
 
 def test_a_changed_list_of_ids_is_served_from_the_cache(laptop: Study, tmp_path: Path) -> None:

@@ -68,5 +68,6 @@ def fewshot(
 
 def _wide(model: str) -> float:
     """Tell how much more than embeddings of 256 numbers raw harmonics take."""
-    degrees = int(model.removeprefix("raw-harmonics-L")) if "harmonics" in model else 0
+    prefix = "raw-harmonics-L"
+    degrees = int(model.removeprefix(prefix)) if model.startswith(prefix) else 0
     return max(1.0, degrees**2 / 256)

@@ -10,6 +10,8 @@ from typing import Any
 
 from wherefrom import earth
 from wherefrom.compose import sampler
+from wherefrom.earth import imagery
+from wherefrom.earth.fetch import digest_of
 from wherefrom.errors import WherefromError
 from wherefrom.files import sha256_of
 from wherefrom.keys import key_of
@@ -19,7 +21,8 @@ from wherefrom.study.store import Store
 
 __all__ = ["Plan", "Stage", "changes", "plan"]
 
-#: Raised by hand when a stage's code changes what it computes: old results are then not reused.
+#: Raised by hand when a stage's code, or a default of a head or a model, changes what it
+#: computes: old results are then not reused.
 VERSIONS = {"pool": 1, "task": 1, "features": 1, "draw": 1, "pretrain": 1, "fewshot": 1}
 
 
@@ -75,6 +78,11 @@ class Plan:
 
     study: Study
     stages: tuple[Stage, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits: the same for the same stages."""
+        return key_of([stage.key for stage in self.stages])
 
     def of_kind(self, kind: str) -> list[Stage]:
         """Return the stages of one kind."""
@@ -133,7 +141,7 @@ def _expand(study: Study) -> Iterator[Stage]:
         f"features {source}": Stage(
             kind="features",
             label=f"image features {source}",
-            spec={"image": _image_spec(study, source)},
+            spec={"image": _image_spec(study, source)} | _digest(source),
             inputs={"pool": pool},
             cost=cost.features(study),
             bundle=f"features {source}",
@@ -164,13 +172,21 @@ def _expand(study: Study) -> Iterator[Stage]:
 
 
 def _image_spec(study: Study, source: str) -> dict[str, Any]:
-    imagery = study.imagery
+    spec = study.imagery
     return {
         "source": source,
-        "window_km": imagery.window_km,
-        "filters": imagery.filters,
-        "seed": imagery.seed,
+        "window_km": spec.window_km,
+        "filters": spec.filters,
+        "seed": spec.seed,
     }
+
+
+def _digest(source: str) -> dict[str, str]:
+    """Hash an image of which the catalog knows no checksum; of others the name says it all."""
+    if source not in imagery.IMAGES or all(file.sha256 for file in earth.source(source).files):
+        return {}
+    earth.path_of(source)
+    return {"sha256": digest_of(source)}
 
 
 def _draw_spec(study: Study, text: str) -> dict[str, Any]:
@@ -265,7 +281,8 @@ def _fewshot(
         ):
             # The main grid has these episodes already: each score appears once.
             sizes = [n for n in sweep.n if not (jobs and n == study.n)]
-            jobs.append(([sweep.region], sizes, sweep.finetune_seeds, " sweep"))
+            if sizes:
+                jobs.append(([sweep.region], sizes, sweep.finetune_seeds, " sweep"))
         for regions, n, seeds, suffix in jobs:
             yield Stage(
                 kind="fewshot",
@@ -304,8 +321,26 @@ def _chosen(study: Study, use: Any, model: str, composition: str, draw: int, see
 def changes(store: Store, stage: Stage) -> list[str]:
     """Say which field of which spec makes a missing stage differ from a finished one.
 
-    Compares with the finished stage of the same label that differs in the fewest fields.
-    Returns an empty list if there is none.
+    Parameters
+    ----------
+    store : Store
+        Where finished stages are.
+    stage : Stage
+        The missing one.
+
+    Returns
+    -------
+    list of str
+        ``field: old -> new``, against the finished stage of the same label that differs in the
+        fewest fields; empty if there is none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from wherefrom.study import Store, load, plan
+    >>> stage = plan(load("studies/purohit2025", "debug")).stages[0]
+    >>> changes(Store(Path(tempfile.mkdtemp())), stage)
+    []
     """
     best: list[str] | None = None
     for other in store.relatives(stage.kind, stage.label, stage.key):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import queue
 import resource
+import signal
 import sys
 import threading
 import time
@@ -13,8 +14,9 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console, progress
@@ -25,6 +27,7 @@ from wherefrom.study.store import Store
 __all__ = ["Outcome", "run"]
 
 _SENT: Any = None  # the worker's end of the progress queue
+_NOTE = 10.0  # seconds between two notes of the time spent
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,21 @@ class Outcome:
     seconds : float
         Wall clock of this call.
     peak_bytes : int
-        Peak resident memory of this process plus that of its largest worker times the workers.
+        Bound on the peak of resident memory: the peak of this process, plus that of its largest
+        worker times the workers. Pages that processes share are counted in each.
     """
 
     computed: int
     cached: int
     seconds: float
     peak_bytes: int
+
+
+class _Failure(NamedTuple):
+    """A stage that failed, in words, since not every exception survives the way to the parent."""
+
+    message: str
+    is_defect: bool
 
 
 def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
@@ -67,19 +78,53 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     Raises
     ------
     WherefromError
-        If a stage failed (the others were finished first), or a worker was killed.
+        If a stage failed (the others were finished first), a worker was killed, or `workers` is
+        less than 1.
+    RuntimeError
+        If a stage failed by a defect of the code; holds the worker's traceback.
     """
+    if workers is not None and workers < 1:
+        raise WherefromError(f"workers must be 1 or more, not {workers}")
     began = time.perf_counter()
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
-    cached = len(plan.stages) - len(missing)
+    bundles = _bundles(missing)
+    used = min(workers or _cores(), len(bundles))
     if missing:
-        _run(_bundles(missing), store, workers or len(os.sched_getaffinity(0)))
+        _run(bundles, store, used, _Clock(store, plan.key))
     own, child = (
         resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    peak = own + child * (workers or len(os.sched_getaffinity(0)))
-    return Outcome(len(missing), cached, time.perf_counter() - began, peak if missing else own)
+    return Outcome(
+        computed=len(missing),
+        cached=len(plan.stages) - len(missing),
+        seconds=time.perf_counter() - began,
+        peak_bytes=own + child * used,
+    )
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Clock:
+    """Notes the time that this call spends, now and then, so that a kill loses seconds of it."""
+
+    def __init__(self, store: Store, plan: str) -> None:
+        self.store, self.plan = store, plan
+        self.call = f"{time.time_ns()}-{os.getpid()}"
+        self.began = self.noted = time.perf_counter()
+
+    def note(self, *, last: bool = False) -> None:
+        now = time.perf_counter()
+        if last or now - self.noted >= _NOTE:
+            self.noted = now
+            # A disk that is full, or closed to us, is the stages' to report, not the clock's.
+            with suppress(WherefromError):
+                self.store.spend(self.plan, self.call, now - self.began)
 
 
 def _bundles(missing: list[Stage]) -> list[list[Stage]]:
@@ -90,13 +135,13 @@ def _bundles(missing: list[Stage]) -> list[list[Stage]]:
     return sorted(groups.values(), key=lambda group: -sum(stage.cost for stage in group))
 
 
-def _run(waiting: list[list[Stage]], store: Store, workers: int) -> None:
+def _run(waiting: list[list[Stage]], store: Store, workers: int, clock: _Clock) -> None:
     context = multiprocessing.get_context("spawn")
     sent: Any = context.Queue()
     pending = {(s.kind, s.key) for bundle in waiting for s in bundle}
-    failures: list[tuple[str, BaseException]] = []
+    failures: list[_Failure] = []
     total = sum(stage.cost for bundle in waiting for stage in bundle)
-    running: dict[Future[None], list[Stage]] = {}
+    running: dict[Future[list[_Failure]], list[Stage]] = {}
     with _environment(), _Display(total, sent) as display:
         pool = ProcessPoolExecutor(
             workers, mp_context=context, initializer=_begin, initargs=(sent,)
@@ -106,28 +151,40 @@ def _run(waiting: list[list[Stage]], store: Store, workers: int) -> None:
                 ready = [b for b in waiting if _is_ready(b, pending)]
                 for bundle in ready[: max(0, workers + 1 - len(running))]:
                     waiting.remove(bundle)
-                    running[pool.submit(_bundle, bundle, store)] = bundle
+                    running[_submit(pool, bundle, store)] = bundle
                 if not running:
                     break  # what waits depends on what failed
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in wait(running, _NOTE, FIRST_COMPLETED).done:
                     bundle = running.pop(future)
-                    error = future.exception()
-                    if isinstance(error, BrokenProcessPool):
-                        raise WherefromError(
-                            "a worker process was killed (out of memory, or from outside); what "
-                            "was finished is kept: run the same command to go on, with "
-                            "--workers 1 if memory was short"
-                        )
-                    if error is not None:
-                        failures.append((bundle[-1].bundle, error))
-                        display.say(f"failed: {bundle[-1].bundle}: {error}")
+                    for failure in future.result():
+                        failures.append(failure)
+                        display.say(f"failed: {failure.message}")
                     pending -= {(s.kind, s.key) for s in bundle if store.done(s.kind, s.key)}
+                clock.note()
+        except BrokenProcessPool:
+            raise WherefromError(
+                "a worker process was killed (out of memory, or from outside); what was finished "
+                "is kept: run the same command to go on, with --workers 1 if memory was short"
+            ) from None
         finally:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
+            clock.note(last=True)
     if failures:
-        _raise(failures, len(waiting))
+        _raise(failures, len(pending) - len(failures))
+
+
+def _submit(pool: ProcessPoolExecutor, bundle: list[Stage], store: Store) -> Future[list[_Failure]]:
+    """Hand a bundle to the workers, which never see Ctrl-C: it is the parent's business.
+
+    A worker that is started here inherits the mask, so that not even its imports are interrupted.
+    """
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_bundle, bundle, store)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def _is_ready(bundle: list[Stage], pending: set[tuple[str, str]]) -> bool:
@@ -136,15 +193,13 @@ def _is_ready(bundle: list[Stage], pending: set[tuple[str, str]]) -> bool:
     return not ((needs - own) & pending)
 
 
-def _raise(failures: list[tuple[str, BaseException]], skipped: int) -> None:
-    name, first = failures[0]
+def _raise(failures: list[_Failure], skipped: int) -> None:
+    first = next((failure for failure in failures if failure.is_defect), failures[0])
     more = f" ({len(failures) - 1} more failed)" if len(failures) > 1 else ""
-    after = f"; {skipped} that depend on it were not run" if skipped else ""
-    if isinstance(first, WherefromError):
-        raise WherefromError(f"{name}: {first}{more}{after}") from first
-    raise RuntimeError(
-        f"stage {name} failed{more}{after}; this is a defect of wherefrom"
-    ) from first
+    after = f"; {skipped} stages that depend on it were not run" if skipped > 0 else ""
+    if first.is_defect:
+        raise RuntimeError(f"{first.message}{more}{after}; this is a defect of wherefrom")
+    raise WherefromError(f"{first.message}{more}{after}")
 
 
 class _environment:  # noqa: N801
@@ -177,7 +232,7 @@ class _Display:
 
     def __enter__(self) -> _Display:
         self.bar.start()
-        self.row = self.bar.add_task("study", total=round(self.total))
+        self.row = self.bar.add_task("study", total=max(1, round(self.total)))
         self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
         return self
@@ -199,9 +254,7 @@ class _Display:
             self.finished += cost * (share - self.shares.get(label, 0.0))
             self.shares[label] = share
             done = self.finished / self.total if self.total else 1.0
-            self.bar.update(
-                self.row, completed=round(done * self.total), description=f"{label:<44.44}"
-            )
+            self.bar.update(self.row, completed=done * self.total, description=f"{label:<44.44}")
             now = time.perf_counter()
             if not console.is_terminal and now - self.said > 15:
                 self.said = now
@@ -210,13 +263,10 @@ class _Display:
 
 
 def _begin(sent: Any) -> None:
-    """Prepare a worker: its progress goes to the parent, Ctrl-C is the parent's business."""
-    import signal
-
+    """Prepare a worker: its progress goes to the parent, and it does not outlive the parent."""
     global _SENT
     _SENT = sent
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A worker must not outlive a parent that was killed outright: it would go on computing.
+    # A parent that was killed outright terminates nobody: its workers would go on computing.
     parent = os.getppid()
 
     def watch() -> None:
@@ -227,20 +277,35 @@ def _begin(sent: Any) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _bundle(bundle: list[Stage], store: Store) -> None:
-    """Compute a bundle's stages in a worker."""
+def _bundle(bundle: list[Stage], store: Store) -> list[_Failure]:
+    """Compute a bundle's stages in a worker; one that fails stops only those made from it."""
+    failures: list[_Failure] = []
+    lost: set[str] = set()
     for stage in bundle:
+        if lost & {other.key for other in stage.inputs.values()}:
+            lost.add(stage.key)
+            continue
         tell = _teller(stage)
         tell(0.0)
-        if not store.done(stage.kind, stage.key):
-            try:
+        try:
+            if not store.done(stage.kind, stage.key):
                 stages.compute(stage, store, tell)
-            except WherefromError:
-                raise
-            except Exception as err:
-                # The traceback of a worker is lost in transit unless it is written down here.
-                raise RuntimeError(f"{stage.label}: {err}\n{traceback.format_exc()}") from None
+        except Exception as err:
+            # Another process that shares the store may have finished it and cleared its ground.
+            if not store.done(stage.kind, stage.key):
+                failures.append(_failure(stage, err))
+                lost.add(stage.key)
         tell(1.0)
+    return failures
+
+
+def _failure(stage: Stage, err: Exception) -> _Failure:
+    """Put an exception into words; the traceback of a defect is lost unless written down here."""
+    if isinstance(err, WherefromError):
+        return _Failure(f"{stage.label}: {err}", False)
+    if isinstance(err, MemoryError):
+        return _Failure(f"{stage.label}: not enough memory: run with --workers 1", False)
+    return _Failure(f"{stage.label}: {err}\n{traceback.format_exc()}", True)
 
 
 def _teller(stage: Stage) -> Callable[[float], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,16 @@ from wherefrom.tasks import Task, ecoregions, plan_episodes
 __all__ = ["compute", "read_pool", "read_task"]
 
 Tell = Callable[[float], None]
+#: Scores of a few-shot stage; none if no region could be evaluated.
+SCORES = pa.schema(
+    [
+        ("region", pa.string()),
+        ("n", pa.int64()),
+        ("finetune_seed", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
 
 
 def compute(stage: Stage, store: Store, tell: Tell) -> None:
@@ -39,6 +48,11 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
         Where its inputs are and its result goes.
     tell : callable
         Called with the share that is done, 0 to 1.
+
+    Raises
+    ------
+    WherefromError
+        If the study asks for what its data do not allow, or the disk is full.
     """
     inputs = {role: store.folder(s.kind, s.key) for role, s in stage.inputs.items()}
     work = {
@@ -113,7 +127,6 @@ def _pretrain(
     rows = pool.take(composition.expanded_ids())
     features = [path for role, path in inputs.items() if role.startswith("features")]
     satclip.pretrain(spec, pool, rows, features, out, partial, tell)
-    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
@@ -159,7 +172,7 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
         predictions[f"{episodes.region}|{episodes.n}"] = predicted.astype(np.int16)
         predictions[f"{episodes.region}|test"] = episodes.test
         tell(done / len(jobs))
-    pq.write_table(pa.Table.from_pylist(rows), out / "scores.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, SCORES), out / "scores.parquet")
     np.savez_compressed(out / "predictions.npz", **predictions)  # type: ignore[arg-type]
     (out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from wherefrom.files import atomic_folder
+from wherefrom.files import atomic, atomic_folder
 
 __all__ = ["Store", "versions"]
 
@@ -34,7 +35,22 @@ class Store:
     """``root/<stage>/<key>/`` with spec.json, env.json, the payload and an empty file ``done``.
 
     A stage is written to a temporary folder and renamed, so that a folder either is whole or is
-    not there, and any number of processes may share the store without locks.
+    not there, and any number of processes may share the store without locks. Processes that
+    compute the same stage get the same result; the first to finish it wins.
+
+    Parameters
+    ----------
+    root : Path
+        The store's folder, made when it is first written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = Store(Path(tempfile.mkdtemp()))
+    >>> with store.write("pool", "0123", {"label": "a pool"}) as folder:
+    ...     _ = (folder / "places.txt").write_text("here")
+    >>> store.done("pool", "0123"), store.done("pool", "4567")
+    (True, False)
     """
 
     root: Path
@@ -53,14 +69,15 @@ class Store:
 
     @contextmanager
     def write(self, kind: str, key: str, spec: dict[str, Any]) -> Iterator[Path]:
-        """Give a temporary folder for the payload; it takes its place when the block succeeds."""
+        """Give a temporary folder for the payload; it takes its place when the block succeeds.
+
+        Then the stage's checkpoints go, and what killed or slower processes left of it.
+        """
         began = time.perf_counter()
-        with atomic_folder(self.folder(kind, key)) as tmp:
+        folder = self.folder(kind, key)
+        with atomic_folder(folder) as tmp:
             yield tmp
-            env = {
-                "seconds": round(time.perf_counter() - began, 3),
-                "argv0": Path(sys.argv[0]).name,
-            }
+            env: dict[str, Any] = {"seconds": round(time.perf_counter() - began, 3)}
             (tmp / "spec.json").write_text(
                 json.dumps(spec, indent=1, sort_keys=True), encoding="utf-8"
             )
@@ -68,18 +85,32 @@ class Store:
                 json.dumps(env | versions(), indent=1, sort_keys=True), encoding="utf-8"
             )
             (tmp / "done").touch()
+        for left in (self.partial(kind, key), *folder.parent.glob(f".{key}.*")):
+            shutil.rmtree(left, ignore_errors=True)
 
-    def seconds(self, kind: str, key: str) -> float:
-        """Return how long a finished stage took."""
-        env = json.loads((self.folder(kind, key) / "env.json").read_text(encoding="utf-8"))
-        return float(env["seconds"])
+    def spend(self, plan: str, call: str, seconds: float) -> None:
+        """Note how long a call has worked on a plan so far; a later note replaces an earlier."""
+        with atomic(self.root / "clock" / plan / call) as tmp:
+            tmp.write_text(f"{seconds:.1f}", encoding="utf-8")
+
+    def spent(self, plan: str) -> float:
+        """Return the seconds that all calls together have worked on a plan, killed ones too."""
+        files = sorted((self.root / "clock" / plan).glob("[!.]*"))
+        return sum(float(file.read_text(encoding="utf-8")) for file in files)
 
     def relatives(self, kind: str, label: str, key: str) -> list[dict[str, Any]]:
         """Return the specs of finished stages with the same label but another key."""
-        specs = []
-        for file in sorted((self.root / kind).glob("*/spec.json")):
-            if file.parent.name != key:
-                spec = json.loads(file.read_text(encoding="utf-8"))
-                if spec.get("label") == label:
-                    specs.append(spec)
-        return specs
+        folder = self.root / kind
+        if not folder.is_dir():
+            return []
+        every = _specs(folder, folder.stat().st_mtime_ns)
+        return [spec for own, spec in every if own != key and spec["label"] == label]
+
+
+@lru_cache(maxsize=8)
+def _specs(folder: Path, _: int) -> list[tuple[str, dict[str, Any]]]:
+    """Read key and spec of all finished stages of a kind, anew when the folder has changed."""
+    return [
+        (file.parent.name, json.loads(file.read_text(encoding="utf-8")))
+        for file in sorted(folder.glob("[!.]*/spec.json"))
+    ]
