@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,7 @@ def test_a_run_ends_without_table_or_report(finished: tuple[Path, Path, str]) ->
     page = out / "report.html"
     assert f"report: {page}" in stdout
     assert page.stat().st_size > 100_000
+    assert "time taken" in page.read_text()
 
 
 def test_a_second_call_computes_again(finished: tuple[Path, Path, str]) -> None:
@@ -124,6 +127,126 @@ def test_a_failed_stage_sinks_the_others(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     labels = {yaml.safe_load(p.read_text())["label"] for p in out.glob("store/fewshot/*/spec.json")}
     assert "fewshot satclip-L10 uniform 0 0 logistic" in labels
+
+
+def test_a_failed_head_sinks_the_others_of_its_run(
+    finished: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished[1], out)
+    # Heads run in the order of the file, which is that of the alphabet here.
+    heads = {"knn": {"options": {"k": 500}}, "logistic": {"options": {"C": 2.0}}, "majority": {}}
+    done = wherefrom("study", "run", small(tmp_path, heads=heads), "--scale", "debug", "--out", out)
+    assert done.returncode == 2
+    assert "fewshot satclip-L10 none 0 0 knn" in done.stderr
+    assert "Traceback" not in done.stderr
+    specs = [yaml.safe_load(p.read_text()) for p in out.glob("store/fewshot/*/spec.json")]
+    fitted = {s["label"] for s in specs if s["document"]["spec"]["options"] == {"C": 2.0}}
+    assert "fewshot satclip-L10 none 0 0 logistic" in fitted
+
+
+def test_a_study_in_which_no_region_can_be_evaluated_ends_in_a_traceback(
+    finished: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished[1], out)
+    done = wherefrom("study", "run", small(tmp_path, n=301), "--scale", "debug", "--out", out)
+    assert done.returncode == 2
+    assert "no region could be evaluated" in done.stderr
+    assert "Africa: 300 labelled places" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_changed_title_or_name_leaves_the_old_report(
+    finished: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    _, out, _ = finished
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    renamed = small(
+        tmp_path / "renamed",
+        title="Another title",
+        compositions={"none": "none", "evenly": "uniform"},
+        references=["evenly", "none"],
+    )
+    done = wherefrom("study", "run", renamed, "--scale", "debug", "--out", copy)
+    assert done.returncode == 0, done.stderr
+    assert "stages in" not in done.stderr, "nothing was to be computed"
+    assert "evenly" in done.stdout
+    assert "Another title" in (copy / "report.html").read_text()
+
+
+@pytest.fixture
+def starting(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Start the small study; give its process and the id of its first worker, just begun."""
+    command = [sys.executable, "-m", "wherefrom", "study", "run", str(small(tmp_path))]
+    running = subprocess.Popen(
+        [*command, "--scale", "debug", "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    limit = time.monotonic() + 60
+    try:
+        if not children.exists():
+            pytest.skip("needs Linux to see the workers start")
+        # The first child only tracks resources.
+        while len(found := children.read_text().split()) < 2:
+            assert time.monotonic() < limit, "no worker was started"
+            time.sleep(0.01)
+        yield running, int(found[1])
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+def test_ctrl_c_at_the_start_ends_in_tracebacks_of_the_workers(
+    starting: tuple[subprocess.Popen[str], int], tmp_path: Path
+) -> None:
+    running, _ = starting
+    time.sleep(0.2)  # amid the worker's imports
+    os.killpg(running.pid, signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in stderr
+    assert "run the same command to go on" in stderr
+    # The time of this call is part of the study's.
+    assert list(tmp_path.glob("out/store/clock/*/*"))
+
+
+def test_a_killed_worker_ends_in_a_traceback(
+    starting: tuple[subprocess.Popen[str], int],
+) -> None:
+    running, worker = starting
+    os.kill(worker, signal.SIGKILL)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert "a worker process was killed" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "0"], "--workers"),
+        (["--workers", "two"], "--workers"),
+        (["--out", "OUT/file"], "choose another folder"),
+        (["--scale", "debgu"], "did you mean 'debug'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_ends_in_a_traceback(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "file").touch()
+    words = [word.replace("OUT", str(tmp_path)) for word in arguments]
+    done = wherefrom("study", "run", small(tmp_path), "--scale", "debug", *words)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
 
 
 def test_a_full_disk_loses_what_was_finished(finished: tuple[Path, Path, str]) -> None:

@@ -67,11 +67,11 @@ def run_(
             'running a study needs torch and scikit-learn: pip install "wherefrom[train]"'
         )
     outcome = studies.run(steps, store, workers)
-    _report(steps, store, folder, study, outcome.seconds if outcome.computed else None)
+    _report(steps, store, folder, study)
     if outcome.computed:
         typer.echo(
             f"{outcome.computed} stages in {outcome.seconds / 60:.1f} min, peak memory "
-            f"{outcome.peak_bytes / 2**30:.1f} GiB",
+            f"at most {outcome.peak_bytes / 2**30:.1f} GiB",
             err=True,
         )
 
@@ -80,7 +80,7 @@ def run_(
 def report_(study: StudyPath, scale: Scale = "laptop", out: Out = None) -> None:
     """Write tables, figures, maps and the HTML page again, from finished stages."""
     steps, store, folder = _prepare(study, scale, out)
-    _report(steps, store, folder, study, None, again=True)
+    _report(steps, store, folder, study, again=True)
 
 
 def _prepare(study: Path, scale: str, out: Path | None) -> tuple[Plan, Store, Path]:
@@ -91,13 +91,11 @@ def _prepare(study: Path, scale: str, out: Path | None) -> tuple[Plan, Store, Pa
     return studies.plan(spec), studies.Store(folder / "store"), folder
 
 
-def _report(
-    steps: Plan, store: Store, folder: Path, study: Path, seconds: float | None, again: bool = False
-) -> None:
+def _report(steps: Plan, store: Store, folder: Path, study: Path, again: bool = False) -> None:
     from rich.console import Console
 
     from wherefrom.report.study import write
 
-    table, page = write(steps, store, folder, study, seconds=seconds, again=again)
+    table, page = write(steps, store, folder, study, again=again)
     Console(soft_wrap=True).print(table)
     typer.echo(f"report: {page}")

@@ -11,9 +11,6 @@ from wherefrom.study import Plan, Stage, Store, changes
 __all__ = ["render"]
 
 KINDS = ("pool", "task", "features", "draw", "pretrain", "fewshot")
-#: Bytes of a stage's result: per place of the pool, or per stage.
-POOL_ROW = 24
-FEATURE_BYTES = 4
 
 
 def render(plan: Plan, store: Store) -> RenderableType:

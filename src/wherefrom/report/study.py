@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from rich.console import RenderableType
 
 from wherefrom import earth
 from wherefrom.compose import Composition
-from wherefrom.files import atomic
+from wherefrom.errors import WherefromError
+from wherefrom.files import atomic, sha256_of
 from wherefrom.keys import key_of
 from wherefrom.pool import Pool
 from wherefrom.report.context import DataSource, ReportContext, StandIn
@@ -42,7 +42,6 @@ def write(
     out: Path,
     study_path: Path,
     *,
-    seconds: float | None = None,
     again: bool = False,
 ) -> tuple[RenderableType, Path]:
     """Write results table and report of a finished study, unless they are there already.
@@ -57,10 +56,8 @@ def write(
         Folder of results and report.
     study_path : Path
         The study file or its folder, for the command that repeats the study.
-    seconds : float, optional
-        Wall clock of the run that finished just now.
     again : bool
-        Write even if nothing changed.
+        Write even if nothing changed: no score, nothing in the study file, no published cell.
 
     Returns
     -------
@@ -72,35 +69,59 @@ def write(
     Raises
     ------
     WherefromError
-        If stages are missing or the disk is full.
+        If stages are missing, no region could be evaluated, or the disk is full.
     """
     stamp = out / "report.json"
-    key = key_of([stage.key for stage in plan.of_kind("fewshot")])
-    old = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
     page = out / "report.html"
-    if seconds is None:
-        seconds = old.get("seconds") if old.get("key") == key else None
-    elif old.get("partial") is not None:
-        seconds += float(old["partial"])
-    fresh = old.get("key") == key and page.is_file() and (out / "results.parquet").is_file()
+    key = _key(plan, _expected(study_path))
+    whole = page.is_file() and (out / "results.parquet").is_file()
+    fresh = whole and not again and _written_of(stamp) == key
     results = pq.read_table(out / "results.parquet") if fresh else collect(plan, store, out)
-    context = _context(plan, store, study_path, seconds, maps=not fresh or again)
-    if not fresh or again:
+    if not len(results):
+        raise WherefromError(
+            "no region could be evaluated: " + "; ".join(problems(plan, store) or ["no head ran"])
+        )
+    context = _context(plan, store, study_path, whole=not fresh)
+    if not fresh:
         page = write_page(results, context, out)
         with atomic(stamp) as tmp:
-            tmp.write_text(
-                json.dumps({"key": key, "seconds": seconds, "written": time.time()}),
-                encoding="utf-8",
-            )
+            tmp.write_text(json.dumps({"key": key}), encoding="utf-8")
     return terminal_table(results, context), page
 
 
-def _context(
-    plan: Plan, store: Store, study_path: Path, seconds: float | None, *, maps: bool
-) -> ReportContext:
+def _key(plan: Plan, expected: Path | None) -> str:
+    """Hash all that a report depends on: scores, the study's words, their order, and the code."""
     study = plan.study
+    return key_of(
+        {
+            "stages": [stage.key for stage in plan.of_kind("fewshot")],
+            "study": study.model_dump(mode="json"),
+            "order": [list(study.compositions), list(study.models), list(study.heads)],
+            "expected": sha256_of(expected) if expected else None,
+            "wherefrom": versions()["wherefrom"],
+        }
+    )
+
+
+def _written_of(stamp: Path) -> str | None:
+    """Read of what the report in a folder was written; None if there is none or it is torn."""
+    try:
+        known = json.loads(stamp.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return known.get("key") if isinstance(known, dict) else None
+
+
+def _expected(study_path: Path) -> Path | None:
+    """Return the file of published cells beside a study file, if there is one."""
     folder = study_path if study_path.is_dir() else study_path.parent
-    expected = folder / "expected.csv"
+    file = folder / "expected.csv"
+    return file if file.is_file() else None
+
+
+def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> ReportContext:
+    """Describe a study; without what only the page shows and takes time, unless `whole`."""
+    study = plan.study
     return ReportContext(
         study=study.name,
         scale=study.scale,
@@ -113,17 +134,21 @@ def _context(
         compositions=study.compositions,
         references=study.references,
         margin=study.equivalence_margin,
-        maps=dict(_maps(plan, store)) if maps else {},
-        stand_ins=list(_stand_ins(study)),
-        sources=list(_sources(study)),
+        maps=dict(_maps(plan, store)) if whole else {},
+        stand_ins=list(_stand_ins(plan)),
+        sources=list(_sources(plan)) if whole else [],
         settings=_settings(study),
-        provenance={stage.kind: stage.key for stage in plan.stages[:3]},
+        provenance={
+            stage.label: stage.key
+            for stage in plan.stages
+            if stage.kind in ("pool", "task", "features")
+        },
         versions=versions(),
-        seconds=seconds,
+        seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}",
         problems=problems(plan, store),
         sweep_region=study.sweep.region if study.sweep else None,
-        expected=expected if expected.is_file() else None,
+        expected=_expected(study_path),
         counterparts=COUNTERPARTS,
         notice=NOTICES.get(study.scale, ""),
     )
@@ -144,7 +169,13 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, tuple[Any, Any]]]:
         yield name, (pool.lon[rows], pool.lat[rows])
 
 
-def _stand_ins(study: Study) -> Iterator[StandIn]:
+def _layers(plan: Plan) -> list[str]:
+    """Return the layers that compositions are drawn by, each once."""
+    return list(dict.fromkeys(n for stage in plan.of_kind("draw") for n in stage.spec["layers"]))
+
+
+def _stand_ins(plan: Plan) -> Iterator[StandIn]:
+    study, layers = plan.study, _layers(plan)
     if "sentinel-2-l2a" not in study.imagery.sources:
         monthly = "blue-marble-monthly" in study.imagery.sources
         what = "one date and twelve months" if monthly else "one date"
@@ -159,6 +190,23 @@ def _stand_ins(study: Study) -> Iterator[StandIn]:
             f"layer {layer}",
             f"{layer} is not on this machine: wherefrom data fetch, or place it in WHEREFROM_DATA",
         )
+    if "forest" in layers:
+        yield StandIn(
+            "forest of MODIS, IGBP classes 1 to 5 (2019)",
+            "natural forest",
+            "the paper names no map; plantations cannot be told apart here",
+        )
+    if "city_distance" in layers:
+        yield StandIn("cities of GeoNames", "world cities", "the paper names no list")
+    if study.scale != "paper":
+        budgets = ", ".join(
+            f"{spec.pretrain.samples_seen:,} ({name})" for name, spec in study.models.items()
+        )
+        yield StandIn(
+            f"pre-training on so many samples seen: {budgets}",
+            "the official 500 epochs of 90,000 tiles",
+            f"scale {study.scale}",
+        )
     if study.scale != "paper":
         yield StandIn(
             f"compositions of {study.composition_size:,} places",
@@ -167,10 +215,11 @@ def _stand_ins(study: Study) -> Iterator[StandIn]:
         )
 
 
-def _sources(study: Study) -> Iterator[DataSource]:
-    layers = ["land", "continent", "forest", study.task.layer, "city_distance"]
+def _sources(plan: Plan) -> Iterator[DataSource]:
+    study = plan.study
+    layers = ["land", study.task.region_layer, study.task.layer, *_layers(plan)]
     found: dict[str, earth.Source] = {}
-    for name in layers:
+    for name in dict.fromkeys(layers):
         for source in earth.layer(name).source:
             found[source.name] = source
     for name in study.imagery.sources:
