@@ -7,15 +7,14 @@ needs no torch.
 from __future__ import annotations
 
 import errno
-import importlib
-import importlib.util
 import io
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from wherefrom import __version__
+from wherefrom.cli import data, draw, pool, study, task
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console
 
@@ -35,13 +34,11 @@ app = typer.Typer(
     ),
     epilog="Start here: wherefrom study run studies/purohit2025 --scale debug --out runs/debug",
 )
-for name in ("data", "pool", "draw", "task", "study"):
-    if importlib.util.find_spec(f"wherefrom.cli.{name}"):
-        target: Any = importlib.import_module(f"wherefrom.cli.{name}")
-        if hasattr(target, "app"):
-            app.add_typer(target.app, name=name)
-        else:
-            app.command(name)(target.draw)
+app.add_typer(data.app, name="data")
+app.add_typer(pool.app, name="pool")
+app.command("draw")(draw.draw)
+app.add_typer(task.app, name="task")
+app.add_typer(study.app, name="study")
 
 
 def _version(show: bool) -> None:
