@@ -1,9 +1,9 @@
 """How the study's hyper-parameters were chosen: on the tuning places, over all compositions.
 
 Every setting is tried on one draw of each composition (draw and pre-train seed 1000, which the
-study
-does not use), and scored by few-shot heads on the splits tune-train and tune-test. A setting is
-chosen by its mean over compositions and continents, so that none of them is favoured.
+study does not use), and scored by few-shot heads on the splits tune-train and tune-test. A setting
+is chosen by its mean over compositions and continents, so that none of them is favoured. The other
+heads (mlp, forest, finetune) take no part.
 
     python studies/purohit2025/tune.py --out runs/purohit2025-laptop
 
@@ -59,8 +59,8 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     from wherefrom.train.pretrain import PretrainSettings, pretrain
     from wherefrom.train.scores import scores
 
-    name, composition, setting, folder, scale = job
-    study = load(HERE, scale)
+    name, composition, setting, folder, size_of_study = job
+    study = load(HERE, size_of_study)
     store = Store(Path(folder) / "store")
     steps = plan(study)
     at = {
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--table", default=str(HERE / "tuning.csv"))
     given = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    from wherefrom.files import atomic
     from wherefrom.study import load
 
     study = load(HERE, given.scale)
@@ -144,7 +145,8 @@ def main() -> None:
             ]
     with (
         multiprocessing.get_context("spawn").Pool(2) as workers,
-        Path(given.table).open("w", newline="") as stream,
+        atomic(given.table) as tmp,
+        tmp.open("w", encoding="utf-8", newline="") as stream,
     ):
         writer: csv.DictWriter[str] | None = None
         for done, rows in enumerate(workers.imap_unordered(score, jobs), start=1):
@@ -152,7 +154,6 @@ def main() -> None:
                 writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
                 writer.writeheader()
             writer.writerows(rows)
-            stream.flush()
             print(f"{done}/{len(jobs)}", file=sys.stderr)
 
 
