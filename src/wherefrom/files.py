@@ -137,6 +137,29 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
     If another process finished the same folder first, its result stays and ours is dropped:
     equal keys mean equal contents.
+
+    Parameters
+    ----------
+    path : Path or str
+        Where the folder shall be; the folders above it are made if absent.
+
+    Yields
+    ------
+    Path
+        An empty folder: write here. It goes if the block fails.
+
+    Raises
+    ------
+    WherefromError
+        If the disk is full, the place cannot be written, or `path` is a file.
+
+    Examples
+    --------
+    >>> target = Path(tempfile.mkdtemp()) / "results"
+    >>> with atomic_folder(target) as tmp:
+    ...     _ = (tmp / "a.txt").write_text("whole")
+    >>> [file.name for file in target.iterdir()]
+    ['a.txt']
     """
     path = Path(path)
     with disk_errors(path):
@@ -156,7 +179,13 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 def sha256_of(path: Path | str) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> sha256_of(os.devnull)[:8]
+    'e3b0c442'
+    """
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
