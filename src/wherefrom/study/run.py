@@ -292,7 +292,9 @@ def _bundle(bundle: list[Stage], store: Store) -> list[_Failure]:
                 stages.compute(stage, store, tell)
         except Exception as err:
             # Another process that shares the store may have finished it and cleared its ground.
-            if not store.done(stage.kind, stage.key):
+            if store.done(stage.kind, stage.key):
+                store.tidy(stage.kind, stage.key)
+            else:
                 failures.append(_failure(stage, err))
                 lost.add(stage.key)
         tell(1.0)

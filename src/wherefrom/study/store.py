@@ -85,7 +85,11 @@ class Store:
                 json.dumps(env | versions(), indent=1, sort_keys=True), encoding="utf-8"
             )
             (tmp / "done").touch()
-        for left in (self.partial(kind, key), *folder.parent.glob(f".{key}.*")):
+        self.tidy(kind, key)
+
+    def tidy(self, kind: str, key: str) -> None:
+        """Remove what is left of computing a stage that is done."""
+        for left in (self.partial(kind, key), *(self.root / kind).glob(f".{key}.*")):
             shutil.rmtree(left, ignore_errors=True)
 
     def spend(self, plan: str, call: str, seconds: float) -> None:
