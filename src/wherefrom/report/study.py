@@ -178,9 +178,13 @@ def _stand_ins(plan: Plan) -> Iterator[StandIn]:
     study, layers = plan.study, _layers(plan)
     if "sentinel-2-l2a" not in study.imagery.sources:
         monthly = "blue-marble-monthly" in study.imagery.sources
-        what = "one date and twelve months" if monthly else "one date"
+        date = "one date and twelve months" if monthly else "one date"
+        sides = {spec.image for spec in study.models.values()}
+        window = f"frozen features of a {study.imagery.window_km:g} km window"
+        if "cnn" in sides:
+            window = "windows" if sides == {"cnn"} else f"{window}, and windows"
         yield StandIn(
-            f"Blue Marble, {what}: frozen features of a {study.imagery.window_km:g} km window",
+            f"Blue Marble, {date}: {window}",
             "Sentinel-2 tiles (13 bands, 2.56 km) through a pre-trained network",
             "78 GB of tiles do not fit laptop time; 8-bit display colours, no infrared",
         )
@@ -190,27 +194,30 @@ def _stand_ins(plan: Plan) -> Iterator[StandIn]:
             f"layer {layer}",
             f"{layer} is not on this machine: wherefrom data fetch, or place it in WHEREFROM_DATA",
         )
-    if "forest" in layers:
+    known = study.published
+    if "forest" in layers and known.forest:
         yield StandIn(
             "forest of MODIS, IGBP classes 1 to 5 (2019)",
-            "natural forest",
-            "the paper names no map; plantations cannot be told apart here",
+            known.forest,
+            "no map is named there; plantations cannot be told apart here",
         )
-    if "city_distance" in layers:
-        yield StandIn("cities of GeoNames", "world cities", "the paper names no list")
-    if study.scale != "paper":
-        budgets = ", ".join(
-            f"{spec.pretrain.samples_seen:,} ({name})" for name, spec in study.models.items()
-        )
+    if "city_distance" in layers and known.cities:
+        yield StandIn("cities of GeoNames", known.cities, "no list is named there")
+    seen = {name: spec.pretrain.samples_seen for name, spec in study.models.items()}
+    # A budget is a whole number of batches, so it may miss the published one by less than a batch.
+    if known.samples_seen and any(
+        abs(spec.pretrain.samples_seen - known.samples_seen) >= spec.pretrain.batch
+        for spec in study.models.values()
+    ):
         yield StandIn(
-            f"pre-training on so many samples seen: {budgets}",
-            "the official 500 epochs of 90,000 tiles",
+            "samples seen: " + ", ".join(f"{count:,} ({name})" for name, count in seen.items()),
+            f"{known.samples_seen:,} samples seen",
             f"scale {study.scale}",
         )
-    if study.scale != "paper":
+    if known.composition_size and study.composition_size != known.composition_size:
         yield StandIn(
             f"compositions of {study.composition_size:,} places",
-            "100,000 places",
+            f"{known.composition_size:,} places",
             f"scale {study.scale}",
         )
 

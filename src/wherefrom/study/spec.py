@@ -129,6 +129,15 @@ class SweepSpec(Part):
     pretrain_seeds: int = Field(gt=0)
 
 
+class Published(Part):
+    """What the study that is repeated used; the report says where this run differs."""
+
+    composition_size: int | None = None
+    samples_seen: int | None = None
+    forest: str = ""
+    cities: str = ""
+
+
 class Headline(Part):
     """What the first table and the verdict are about."""
 
@@ -163,6 +172,7 @@ class Study(Part):
     baselines: tuple[str, ...] = ()
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
     headline: Headline
+    published: Published = Published()
     equivalence_margin: float = Field(gt=0, default=0.01)
     stand_ins: dict[str, str] = Field(default_factory=dict)
     stood_in: dict[str, str] = Field(default_factory=dict)
