@@ -93,34 +93,32 @@ def encoder_of(run: Path) -> LocationEncoder:
 
 
 @lru_cache(maxsize=1)
-def embedded(run: Path, task: Path) -> NDArray[np.float32]:
+def embedded(run: Path, task: Task) -> NDArray[np.float32]:
     """Embed all places of a task, (N, 256) float32; a worker keeps those of its last run."""
-    places = Task.read(task)
-    return embed(encoder_of(run), places.lon, places.lat)
+    return embed(encoder_of(run), task.lon, task.lat)
 
 
 @lru_cache(maxsize=1)
-def harmonics(degrees: int, task: Path) -> NDArray[np.float32]:
+def harmonics(degrees: int, task: Task) -> NDArray[np.float32]:
     """Return the raw harmonics of all places of a task, (N, degrees^2) float32."""
-    places = Task.read(task)
-    return _harmonics(degrees, places, np.arange(len(places)))
+    return _harmonics(degrees, task, np.arange(len(task)))
 
 
 def finetune(
-    run: Path, options: dict[str, Any], task: Path, episodes: Episodes
+    run: Path, options: dict[str, Any], task: Task, episodes: Episodes
 ) -> NDArray[np.int16]:
     """Fine-tune the whole encoder on each episode; predicted codes (S, T)."""
-    encoder, places = encoder_of(run), Task.read(task)
+    encoder = encoder_of(run)
     rows, train = np.unique(episodes.train, return_inverse=True)
     train = train.reshape(episodes.train.shape)
     rows = np.concatenate([rows, episodes.test])
     test = np.arange(len(rows) - len(episodes.test), len(rows))
-    values = _harmonics(encoder.harmonics.degrees, places, rows)
-    labels = places.label[rows]
+    values = _harmonics(encoder.harmonics.degrees, task, rows)
+    labels = task.label[rows]
     return FineTune(**options).fit_predict(encoder, values, labels, train, test)
 
 
-def _harmonics(degrees: int, places: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    lon, lat = (torch.from_numpy(values[rows]) for values in (places.lon, places.lat))
+def _harmonics(degrees: int, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    lon, lat = (torch.from_numpy(values[rows]) for values in (task.lon, task.lat))
     values: NDArray[np.float32] = SphericalHarmonics(degrees)(lon, lat, torch.float32).numpy()
     return values

@@ -22,7 +22,7 @@ from wherefrom.study.plan import Stage
 from wherefrom.study.store import Store
 from wherefrom.tasks import Task, ecoregions, plan_episodes
 
-__all__ = ["compute", "read_pool", "read_task"]
+__all__ = ["compute"]
 
 Tell = Callable[[float], None]
 #: Scores of a few-shot stage; none if no region could be evaluated.
@@ -69,13 +69,13 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
 
 
 @lru_cache(maxsize=1)
-def read_pool(file: Path) -> Pool:
+def _read_pool(file: Path) -> Pool:
     """Read a pool; a worker keeps the last one."""
     return Pool.read(file)
 
 
 @lru_cache(maxsize=1)
-def read_task(file: Path) -> Task:
+def _read_task(file: Path) -> Task:
     """Read a task; a worker keeps the last one."""
     return Task.read(file)
 
@@ -85,7 +85,7 @@ def _pool(spec: dict[str, Any], _: dict[str, Path], out: Path, tell: Tell, __: P
 
 
 def _task(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
-    pool = read_pool(inputs["pool"] / "pool.parquet")
+    pool = _read_pool(inputs["pool"] / "pool.parquet")
     task = ecoregions(
         pool,
         layer=spec["layer"],
@@ -102,7 +102,7 @@ def _task(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, 
 def _features(
     spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path
 ) -> None:
-    pool = read_pool(inputs["pool"] / "pool.parquet")
+    pool = _read_pool(inputs["pool"] / "pool.parquet")
     features = ImageFeatures(**spec["image"]).compute(pool.lon, pool.lat)
     statistics = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
     np.save(out / "statistics.npy", np.stack(statistics))
@@ -111,7 +111,7 @@ def _features(
 
 
 def _draw(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
-    pool = read_pool(inputs["pool"] / "pool.parquet")
+    pool = _read_pool(inputs["pool"] / "pool.parquet")
     composition = draw_composition(pool, spec["sampler"], spec["n"], spec["seed"])
     composition.write(out / "composition.parquet")
     write_card(composition, pool, out / "composition.parquet")
@@ -123,7 +123,7 @@ def _pretrain(
     from wherefrom.study import satclip
 
     composition = Composition.read(inputs["draw"] / "composition.parquet")
-    pool = read_pool(inputs["pool"] / "pool.parquet")
+    pool = _read_pool(inputs["pool"] / "pool.parquet")
     rows = pool.take(composition.expanded_ids())
     features = [path for role, path in inputs.items() if role.startswith("features")]
     satclip.pretrain(spec, pool, rows, features, out, partial, tell)
@@ -134,8 +134,7 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
     from wherefrom.train.heads import head
     from wherefrom.train.scores import scores
 
-    places = inputs["task"] / "task.parquet"
-    task = read_task(places)
+    task = _read_task(inputs["task"] / "task.parquet")
     run = inputs.get("pretrain")
     regions = task.regions if spec["regions"] is None else spec["regions"]
     rows: list[dict[str, Any]] = []
@@ -149,12 +148,12 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
     for done, episodes in enumerate(jobs, start=1):
         seed = seed_of("fewshot", task.name, episodes.region, episodes.n)
         if spec["head"] == "finetune" and run is not None:
-            predicted = satclip.finetune(run, spec["options"], places, episodes)
+            predicted = satclip.finetune(run, spec["options"], task, episodes)
         else:
             if run is None:
-                features = _baseline(spec["baseline"], places)
+                features = _baseline(spec["baseline"], task)
             else:
-                features = satclip.embedded(run, places)
+                features = satclip.embedded(run, task)
             predicted = head(spec["head"], **spec["options"]).fit_predict(
                 features, task.label, episodes.train, episodes.test, seed
             )
@@ -177,12 +176,11 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
     (out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
 
 
-def _baseline(name: str, places: Path) -> NDArray[np.float32]:
+def _baseline(name: str, task: Task) -> NDArray[np.float32]:
     """Return the features of a trivial baseline: (N, D) float32."""
     from wherefrom.study import satclip
 
     if name.startswith("raw-harmonics-L"):
-        return satclip.harmonics(int(name.removeprefix("raw-harmonics-L")), places)
+        return satclip.harmonics(int(name.removeprefix("raw-harmonics-L")), task)
     # The majority class looks at no feature at all; the coordinates serve as well as any.
-    task = read_task(places)
     return np.stack([task.lon, task.lat], axis=1).astype(np.float32)
