@@ -1,0 +1,346 @@
+"""Pixel time series in physical units, checked once when they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.files import atomic
+from wherefrom.pool.series.bands import BANDS, DW_CLASSES, NO_CLASS, check_units, codes, reals
+
+__all__ = ["BANDS", "DW_CLASSES", "NO_CLASS", "PixelSeries"]
+
+_FIELDS = ("raw", "dynamic_world", "lon", "lat", "month")
+
+
+@dataclass(frozen=True, eq=False)
+class PixelSeries:
+    """Time series of N pixels at T steps, in the units of CropHarvest and Presto.
+
+    Make one by band names with `from_bands`, or of an array in CropHarvest's order with
+    `from_array`: these two check the units and compute NDVI, which files are known to hold wrongly.
+
+    Parameters
+    ----------
+    raw : (N, T, 18) float32 array
+        In the order of `BANDS`. VV and VH in dB; B2 to B12 reflectance x 10,000; temperature in
+        K; precipitation in m of water a month; elevation in m; slope in degrees; NDVI in [-1, 1].
+        NaN where a value is absent.
+    dynamic_world : (N, T) uint8 array
+        Position in `DW_CLASSES`; `NO_CLASS` where there is none.
+    lon, lat : (N,) float64 array
+        Degrees; longitude in [-180, 180], latitude in [-90, 90].
+    month : (N, T) int8 array
+        Calendar month of every step: 0 is January, 11 December.
+
+    Raises
+    ------
+    WherefromError
+        If shapes do not fit, a value is infinite, a month, class or coordinate is out of range, or
+        a series has no value at all. The message names the field and the first row.
+
+    Notes
+    -----
+    The arrays are made read-only views, not copies.
+
+    Examples
+    --------
+    >>> series = PixelSeries.from_bands(
+    ...     {"temperature_2m": np.full((2, 12), 290.0), "elevation": [12.0, 430.0]},
+    ...     lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
+    >>> len(series), series.steps, series.raw.shape
+    (2, 12, (2, 12, 18))
+    >>> series.month[0, :3].tolist(), series.present
+    ([0, 1, 2], ('temperature_2m', 'elevation'))
+    """
+
+    raw: NDArray[np.float32]
+    dynamic_world: NDArray[np.uint8]
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    month: NDArray[np.int8]
+
+    def __post_init__(self) -> None:
+        raw = reals("raw", self.raw, np.float32)
+        if raw.ndim != 3 or raw.shape[2] != len(BANDS):
+            raise WherefromError(
+                f"pixel series: raw has shape {raw.shape}, not (pixels, steps, {len(BANDS)}); "
+                "give bands by name with PixelSeries.from_bands"
+            )
+        if raw.shape[1] == 0:
+            raise WherefromError("pixel series: raw has no steps")
+        checked: dict[str, NDArray[Any]] = {
+            "raw": raw,
+            "dynamic_world": codes("dynamic_world", self.dynamic_world, NO_CLASS, np.uint8),
+            "lon": reals("lon", self.lon, np.float64),
+            "lat": reals("lat", self.lat, np.float64),
+            "month": codes("month", self.month, 11, np.int8),
+        }
+        for name, values in checked.items():
+            due = raw.shape if name == "raw" else raw.shape[: 1 if name in ("lon", "lat") else 2]
+            if values.shape != due:
+                raise WherefromError(
+                    f"pixel series: {name} has shape {values.shape}, but raw {raw.shape} asks for "
+                    f"{due}"
+                )
+            view = values.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+        infinite = np.isinf(raw)
+        if infinite.any():
+            row, step, band = np.argwhere(infinite)[0]
+            raise WherefromError(
+                f"pixel series: {BANDS[band]} of row {row}, step {step} is infinite; "
+                "NaN says absent"
+            )
+        for name, limit in (("lon", 180.0), ("lat", 90.0)):
+            bad = np.flatnonzero(~(np.abs(checked[name]) <= limit))
+            if bad.size:
+                raise WherefromError(
+                    f"pixel series: {name} of row {bad[0]} is {checked[name][bad[0]]:g}, not "
+                    f"-{limit:g} to {limit:g} degrees ({bad.size:,} such rows); were lon and lat "
+                    "swapped?"
+                )
+        empty = np.flatnonzero(np.isnan(raw).all(axis=(1, 2)) & (self.dynamic_world == 9).all(1))
+        if empty.size:
+            raise WherefromError(
+                f"pixel series: row {empty[0]} has no value in any band or step ({empty.size:,} "
+                "such rows); remove these rows"
+            )
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @property
+    def steps(self) -> int:
+        """Steps T of every series."""
+        return int(self.raw.shape[1])
+
+    @cached_property
+    def present(self) -> tuple[str, ...]:
+        """Bands that have a value anywhere."""
+        return tuple(b for i, b in enumerate(BANDS) if not np.isnan(self.raw[:, :, i]).all())
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the whole content: 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name in _FIELDS:
+            values = np.ascontiguousarray(getattr(self, name))
+            if name == "raw":  # one NaN: their bits depend on how they came about
+                values = np.where(np.isnan(values), np.float32(np.nan), values)
+            digest.update(str(values.shape).encode())
+            digest.update(values.tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def from_bands(
+        cls,
+        values: Mapping[str, ArrayLike],
+        lon: ArrayLike,
+        lat: ArrayLike,
+        month: ArrayLike,
+        dynamic_world: ArrayLike | None = None,
+    ) -> PixelSeries:
+        """Make series of bands by name; NDVI is computed of B8 and B4 where both are there.
+
+        Parameters
+        ----------
+        values : mapping of str to (N, T) or (N,) array_like
+            Bands of `BANDS` except NDVI, in the units of the class; (N,) is repeated over the steps
+            (elevation, slope). Bands left out are absent.
+        lon, lat : (N,) array_like
+            Degrees.
+        month : int, (N,) or (N, T) array_like
+            Month of the first step (0 is January), of all or of each pixel, or of every step.
+        dynamic_world : (N, T) array_like, optional
+            Classes; by default absent.
+
+        Returns
+        -------
+        PixelSeries
+
+        Raises
+        ------
+        WherefromError
+            If a band is unknown, or as in `from_array`.
+
+        Examples
+        --------
+        >>> series = PixelSeries.from_bands({"B4": [[500.0]], "B8": [[1500.0]]}, [0.0], [0.0], 5)
+        >>> float(series.raw[0, 0, BANDS.index("NDVI")])
+        0.5
+        """
+        bands: dict[str, NDArray[Any]] = {}
+        for name, given in values.items():
+            if name not in BANDS:
+                raise unknown("band", name, BANDS[:-1])
+            if name == "NDVI":
+                raise WherefromError("band NDVI is computed of B8 and B4: leave it out")
+            bands[name] = reals(name, given, np.float32)
+        size = len(np.atleast_1d(np.asarray(lon)))
+        wide = [*bands.values(), *(np.asarray(x) for x in (month, dynamic_world) if x is not None)]
+        steps = max((x.shape[1] for x in wide if x.ndim == 2), default=1)
+        raw = np.full((size, steps, len(BANDS)), np.nan, dtype=np.float32)
+        for name, band in bands.items():
+            if band.shape not in ((size,), (size, steps)):
+                raise WherefromError(
+                    f"pixel series: band {name} has shape {band.shape}, not ({size}, {steps}) or "
+                    f"({size},)"
+                )
+            raw[:, :, BANDS.index(name)] = band[:, None] if band.ndim == 1 else band
+        return cls.from_array(raw, lon, lat, month, dynamic_world)
+
+    @classmethod
+    def from_array(
+        cls,
+        raw: ArrayLike,
+        lon: ArrayLike,
+        lat: ArrayLike,
+        month: ArrayLike,
+        dynamic_world: ArrayLike | None = None,
+    ) -> PixelSeries:
+        """Make series of an array in CropHarvest's order; its NDVI is computed anew.
+
+        Parameters
+        ----------
+        raw : (N, T, 18) array_like
+            In the order of `BANDS` and the units of the class; the last column is not read.
+        lon, lat, month, dynamic_world
+            As of `from_bands`.
+
+        Returns
+        -------
+        PixelSeries
+
+        Raises
+        ------
+        WherefromError
+            As of the class, and if the median of a band is not what its unit allows, as after a
+            mistake of unit or of the order of bands.
+
+        Examples
+        --------
+        >>> celsius = np.full((1, 12, 18), np.nan)
+        >>> celsius[:, :, BANDS.index("temperature_2m")] = 17.0
+        >>> PixelSeries.from_array(celsius, [0.0], [0.0], 0)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        wherefrom.errors.WherefromError: band temperature_2m: the median is 17, not within 180 to...
+        """
+        mine = np.array(reals("raw", raw, np.float32))
+        if mine.ndim != 3 or mine.shape[2] != len(BANDS):
+            raise WherefromError(
+                f"pixel series: the array has shape {mine.shape}, not (pixels, steps, "
+                f"{len(BANDS)} bands: {', '.join(BANDS)})"
+            )
+        check_units(mine)
+        b8, b4 = mine[:, :, BANDS.index("B8")], mine[:, :, BANDS.index("B4")]
+        total = b8 + b4
+        # presto.md 1.2: zero where the sum is not positive; NaN where either band is absent.
+        ratio = np.divide(b8 - b4, total, out=np.zeros_like(total), where=total > 0)
+        mine[:, :, BANDS.index("NDVI")] = np.where(np.isnan(total), np.nan, ratio)
+        shape = mine.shape[:2]
+        if dynamic_world is None:
+            classes: NDArray[Any] = np.full(shape, NO_CLASS, dtype=np.uint8)
+        else:
+            classes = codes("dynamic_world", dynamic_world, NO_CLASS, np.uint8)
+        months = codes("month", month, 11, np.int8)
+        if months.ndim < 2:
+            first = np.broadcast_to(months, shape[:1]) if months.ndim == 0 else months
+            months = ((first[:, None] + np.arange(shape[1])) % 12).astype(np.int8)
+        return cls(mine, classes, np.asarray(lon), np.asarray(lat), months)
+
+    def take(self, rows: ArrayLike) -> PixelSeries:
+        """Return some rows, in the order given (repeats allowed).
+
+        Parameters
+        ----------
+        rows : array_like of int or bool
+            As numpy indexes an array of N.
+
+        Returns
+        -------
+        PixelSeries
+        """
+        at = np.asarray(rows)
+        return PixelSeries(*(getattr(self, name)[at] for name in _FIELDS))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[PixelSeries]) -> PixelSeries:
+        """Join series of equal steps, one after the other.
+
+        Raises
+        ------
+        WherefromError
+            If there is none, or their steps differ.
+
+        Examples
+        --------
+        >>> one = PixelSeries.from_bands({"slope": [1.0]}, [0.0], [0.0], 0)
+        >>> len(PixelSeries.concatenate([one, one]))
+        2
+        """
+        steps = sorted({part.steps for part in parts})
+        if len(steps) != 1:
+            raise WherefromError(f"series to join must have equal steps, not {steps}")
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
+
+    def write(self, path: Path | str) -> None:
+        """Write the series as one ``.npz`` file, whose arrays are named as the fields.
+
+        Raises
+        ------
+        WherefromError
+            If the disk is full or the folder cannot be written.
+        """
+        with atomic(path) as tmp, tmp.open("wb") as stream:
+            np.savez(stream, **{name: getattr(self, name) for name in _FIELDS})
+
+    @classmethod
+    def read(cls, path: Path | str) -> PixelSeries:
+        """Read series that `write` made, or any ``.npz`` of the same five arrays.
+
+        Raises
+        ------
+        WherefromError
+            If the file is absent, torn, lacks an array, or holds what the class refuses.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> one = PixelSeries.from_bands({"slope": [1.0]}, [0.0], [0.0], 0)
+        >>> file = Path(tempfile.mkdtemp()) / "series.npz"
+        >>> one.write(file)
+        >>> PixelSeries.read(file).key == one.key
+        True
+        """
+        try:
+            with zipfile.ZipFile(path):  # numpy reads other things too, such as a single array
+                pass
+            with np.load(path, allow_pickle=False) as stored:
+                lacking = [name for name in _FIELDS if name not in stored.files]
+                if lacking:
+                    raise WherefromError(
+                        f"{path} holds no pixel series: it lacks the array {lacking[0]!r}"
+                    )
+                arrays = [stored[name] for name in _FIELDS]
+        except FileNotFoundError as err:
+            raise WherefromError(f"no such file: {path}") from err
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
+            raise WherefromError(
+                f"{path} is not a readable .npz file: {err}; make it again"
+            ) from err
+        try:
+            return cls(*arrays)
+        except WherefromError as err:
+            raise WherefromError(f"{path}: {err}") from err
