@@ -31,7 +31,7 @@ _USUAL: dict[str, tuple[float, float, str]] = {
     **dict.fromkeys(BANDS[0:2], (-60.0, 20.0, "dB")),
     **dict.fromkeys(BANDS[2:13], (2.0, 20_000.0, "reflectance x 10,000")),
     "temperature_2m": (180.0, 340.0, "K"),
-    "total_precipitation": (0.0, 3.0, "m of water a month"),
+    "total_precipitation": (0.0, 0.03, "m of water a day"),
     "elevation": (-500.0, 9_000.0, "m"),
     "slope": (0.0, 90.0, "degrees"),
 }
