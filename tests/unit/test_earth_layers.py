@@ -40,6 +40,7 @@ KNOWN = {
         "Urban and Built-up Lands", "Permanent Snow and Ice", "Water Bodies",
     ],
     "forest": ["forest", "", "", "", "", "", "", ""],
+    "cropland": ["other"] * 7 + [""],
     # The zone file is the only raster that says nothing of its own orientation.
     "climate_zone": ["Af", "Cfb", "Cfb", "BWh", "Dfd", "Csa", "EF", ""],
     "biome": [
@@ -192,6 +193,16 @@ def test_russia_is_europe_unless_it_is_split_at_the_urals() -> None:
     assert set(layer("country")(lon[differ], lat[differ]).tolist()) == {"Russia"}
     with pytest.raises(WherefromError, match="split_russia must be True or False, not 'yes'"):
         layer("continent", split_russia="yes")
+
+
+def test_cropland_is_fields_and_mosaics_and_never_water() -> None:
+    lon, lat = uniform_on_sphere(200_000, np.random.default_rng(6))
+    cover, crops = layer("land_cover")(lon, lat), layer("cropland")(lon, lat)
+    assert set(cover[crops == "cropland"]) == {"Croplands", "Cropland/Natural Vegetation Mosaics"}
+    assert set(cover[crops == ""]) == {"Water Bodies"}
+    assert len(set(cover[crops == "other"])) == 14
+    fields = {"Iowa": (-93.5, 42.0), "Ukraine": (32.0, 48.0), "Punjab": (75.5, 30.5)}
+    assert layer("cropland")(*of(fields)).tolist() == ["cropland"] * 3
 
 
 def test_countries_have_their_unbroken_english_names() -> None:

@@ -9,10 +9,14 @@ country           Natural Earth's ADMIN, the unabbreviated English name
 land_cover        MODIS IGBP class 2019; "Water Bodies" is a label; south of 89 S the source
                   has water where there is ice
 forest            IGBP classes 1 to 5, plantations included
+cropland          "cropland" (IGBP 12 and 14, mosaics with natural vegetation) or "other"; water
+                  has no label
 climate_zone      Koeppen-Geiger zone, 31 of them (the source tells As from Aw)
 biome, ecoregion  RESOLVE 2017; the ecoregion "Rock and Ice" has no biome
 elevation         m, steps of 28 m, pixels of 1/12 degree; NaN on sea and beyond 85 degrees;
                   the bedrock, not the surface, below the ice of Greenland
+slope             degrees, of the same terrain over 18 km (:mod:`wherefrom.earth.terrain`): far
+                  gentler than a hillside's; NaN where elevation is
 temperature       monthly mean at 2 m, degC, ERA5 2000-2025, nearest node of 0.25 degrees
 precipitation     monthly sum, mm, the same
 city_distance     km to the nearest city with at least `min_population` inhabitants
@@ -35,6 +39,7 @@ from wherefrom.earth.fetch import digest_of, find, path_of
 from wherefrom.earth.places import checked_places
 from wherefrom.earth.polygons import continents, countries, ecoregions
 from wherefrom.earth.rasters import Grid, read_grid
+from wherefrom.earth.terrain import Altitude, Slope
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import key_of
 
@@ -42,9 +47,19 @@ __all__ = ["CATEGORICAL", "VALUES", "Layer", "ValueLayer", "available", "layer",
 
 Degrees: TypeAlias = NDArray[np.float64]
 CategoricalName: TypeAlias = Literal[
-    "land", "continent", "country", "land_cover", "forest", "climate_zone", "biome", "ecoregion"
+    "land",
+    "continent",
+    "country",
+    "land_cover",
+    "forest",
+    "cropland",
+    "climate_zone",
+    "biome",
+    "ecoregion",
 ]
-ValueName: TypeAlias = Literal["elevation", "temperature", "precipitation", "city_distance"]
+ValueName: TypeAlias = Literal[
+    "elevation", "slope", "temperature", "precipitation", "city_distance"
+]
 
 IGBP = (
     "Water Bodies",
@@ -65,8 +80,7 @@ IGBP = (
     "Permanent Snow and Ice",
     "Barren",
 )
-_FOREST = range(1, 6)
-_NO_ALTITUDE = 255
+_WATER, _FOREST, _CROPLAND = 0, range(1, 6), (12, 14)
 
 
 @dataclass(frozen=True)
@@ -176,17 +190,6 @@ class _Classes:
         return codes
 
 
-@dataclass(frozen=True)
-class _Altitude:
-    grid: Grid
-
-    def __call__(self, lon: Degrees, lat: Degrees) -> NDArray[np.float32]:
-        pixels = self.grid.at(lon, lat)
-        metres = pixels.astype(np.float32) * 28.0 - 450.0
-        metres[pixels == _NO_ALTITUDE] = np.nan
-        return metres
-
-
 def _classes(name: str, code_of: Mapping[int, int]) -> _Classes:
     table = np.full(256, -1, dtype=np.int32)
     for value, code in code_of.items():
@@ -202,6 +205,11 @@ def _forest() -> tuple[tuple[str, ...], _Classes]:
     return ("forest",), _classes("modis-land-cover", dict.fromkeys(_FOREST, 0))
 
 
+def _cropland() -> tuple[tuple[str, ...], _Classes]:
+    codes = {i: int(i in _CROPLAND) for i in range(len(IGBP)) if i != _WATER}
+    return ("other", "cropland"), _classes("modis-land-cover", codes)
+
+
 def _climate_zone() -> tuple[tuple[str, ...], _Classes]:
     path = path_of("koeppen-geiger").with_name("kg_zoneNum.csv")
     with path.open(encoding="utf-8", newline="") as stream:
@@ -211,8 +219,12 @@ def _climate_zone() -> tuple[tuple[str, ...], _Classes]:
     return labels, _classes("koeppen-geiger", {zones[z]: i for i, z in enumerate(labels)})
 
 
-def _elevation() -> _Altitude:
-    return _Altitude(read_grid(path_of("altitude")))
+def _elevation() -> Altitude:
+    return Altitude(read_grid(path_of("altitude")))
+
+
+def _slope() -> Slope:
+    return Slope(_elevation())
 
 
 # The attributes of the netCDF say K and m; the values are degC and mm per month.
@@ -231,6 +243,7 @@ _CATEGORICAL: dict[str, tuple[str, Callable[..., Any], dict[str, Any]]] = {
     "country": ("natural-earth-countries", lambda: countries("country"), {}),
     "land_cover": ("modis-land-cover", _land_cover, {}),
     "forest": ("modis-land-cover", _forest, {}),
+    "cropland": ("modis-land-cover", _cropland, {}),
     "climate_zone": ("koeppen-geiger", _climate_zone, {}),
     "biome": ("resolve-ecoregions", lambda: ecoregions("biome"), {}),
     "ecoregion": ("resolve-ecoregions", lambda: ecoregions("ecoregion"), {}),
@@ -238,6 +251,7 @@ _CATEGORICAL: dict[str, tuple[str, Callable[..., Any], dict[str, Any]]] = {
 #: name -> (source, opener giving the lookup, default options, units)
 _VALUES: dict[str, tuple[str, Callable[..., Any], dict[str, Any], str]] = {
     "elevation": ("altitude", _elevation, {}, "m"),
+    "slope": ("altitude", _slope, {}, "degrees"),
     "temperature": ("era5-climatology", _temperature, {}, "degC"),
     "precipitation": ("era5-climatology", _precipitation, {}, "mm/month"),
     "city_distance": ("geonames-cities", nearest_city_km, {"min_population": 100_000}, "km"),

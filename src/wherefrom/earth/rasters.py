@@ -55,15 +55,23 @@ class Grid:
             On an edge between pixels the one to the east or south counts.
         """
         rows, columns = self.values.shape[:2]
+        row, column = self.pixel(lon, lat)
+        flat: NDArray[Any] = self.values.reshape(rows * columns, *self.values.shape[2:])
+        found: NDArray[Any] = flat.take(row * columns + column, axis=0)
+        return found
+
+    def pixel(
+        self, lon: NDArray[np.float64], lat: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows and columns of the pixels in which the places lie, each (N,) int64."""
+        rows, columns = self.values.shape[:2]
         # Truncation is floor here, since both arguments are made non-negative first.
         column = ((lon - self.west) % 360.0 * (1.0 / self.step)).astype(np.int64)
         # Rounding in the line above can reach the far edge, which is the near edge again.
         column[column == columns] = 0
         row = ((self.north - lat) * (1.0 / self.step)).astype(np.int64)
         np.minimum(row, rows - 1, out=row)
-        flat: NDArray[Any] = self.values.reshape(rows * columns, *self.values.shape[2:])
-        found: NDArray[Any] = flat.take(row * columns + column, axis=0)
-        return found
+        return row, column
 
 
 def read_grid(path: Path, variable: str = "") -> Grid:
