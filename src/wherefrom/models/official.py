@@ -1,4 +1,4 @@
-"""Reading released SatCLIP checkpoints without running code from them."""
+"""Reading released checkpoints without running code from them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 import math
 import pathlib
 import pickle
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wherefrom.errors import WherefromError
 
-__all__ = ["official_weights"]
+__all__ = ["official_weights", "plain_weights"]
 
 
 def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
@@ -35,14 +37,7 @@ def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
         with another encoding.
     """
     want = "a SatCLIP checkpoint (*.ckpt) as released at https://huggingface.co/microsoft"
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace, pathlib.PosixPath]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as err:
-        raise WherefromError(f"no file {path}: give the path of {want}") from err
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as err:
-        reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
-        raise WherefromError(f"{path} cannot be read as {want}: {reason}") from err
+    content = _content(path, want)
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise WherefromError(f"{path} has no 'state_dict': give {want}")
@@ -76,3 +71,55 @@ def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
             )
         width = weight.shape[0]
     return layers
+
+
+def plain_weights(path: pathlib.Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read a flat checkpoint of tensors, which must have the names and shapes of `like`.
+
+    Parameters
+    ----------
+    path : Path
+        E.g. Presto's ``default_model.pt``.
+    like : mapping of str to tensor
+        Names and shapes that the model asks for.
+
+    Returns
+    -------
+    dict of str to tensor
+        On the CPU.
+
+    Raises
+    ------
+    WherefromError
+        If the file is absent, is no checkpoint, holds anything but plain data, or does not fit.
+    """
+    want = "Presto weights (default_model.pt) as released at https://github.com/nasaharvest/presto"
+    content = _content(path, want)
+    if not isinstance(content, dict):
+        raise WherefromError(f"{path} holds no tensors by name: give {want}")
+    for name, tensor in like.items():
+        found = content.get(name)
+        if not isinstance(found, Tensor):
+            raise WherefromError(f"{path} lacks the tensor {name}: give {want}")
+        if found.shape != tensor.shape:
+            raise WherefromError(
+                f"{path}: {name} has shape {tuple(found.shape)}, not {tuple(tensor.shape)}: "
+                f"give {want}"
+            )
+        if not bool(torch.isfinite(found).all()):
+            raise WherefromError(f"{path}: {name} is not finite: fetch the file again")
+    further = sorted(map(str, content.keys() - like.keys()))
+    if further:
+        raise WherefromError(f"{path} has the tensor {further[0]}, which is not of {want}")
+    return content
+
+
+def _content(path: pathlib.Path, want: str) -> Any:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace, pathlib.PosixPath]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as err:
+        raise WherefromError(f"no file {path}: give the path of {want}") from err
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as err:
+        reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+        raise WherefromError(f"{path} cannot be read as {want}: {reason}") from err

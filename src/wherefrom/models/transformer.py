@@ -1,0 +1,80 @@
+"""The transformer block that Presto's encoder and decoder are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["HEADS", "WIDTH", "Block"]
+
+WIDTH, HEADS = 128, 8
+
+
+class Attention(nn.Module):
+    """Self-attention of 8 heads; softmax(q k / 4) v."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.proj = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, h: Tensor, there: Tensor | None, first: int) -> Tensor:
+        samples, tokens, _ = h.shape
+        if first:
+            asked = _linear(self.qkv, h[:, first:], slice(0, WIDTH))
+            given = _linear(self.qkv, h, slice(WIDTH, None))
+            q = asked.view(samples, tokens - first, HEADS, -1).transpose(1, 2)
+            k, v = given.view(samples, tokens, 2, HEADS, -1).permute(2, 0, 3, 1, 4)
+        else:
+            every = _linear(self.qkv, h).view(samples, tokens, 3, HEADS, -1)
+            q, k, v = every.permute(2, 0, 3, 1, 4)
+        mixed = _attend(q, k, v, None if there is None else there[:, None, None])
+        return _linear(self.proj, mixed.transpose(1, 2).flatten(2))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, there: Tensor | None) -> Tensor:
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu":
+        # The fused kernel's backward pass takes eight times as long there as this.
+        weight = (q * q.shape[-1] ** -0.5) @ k.mT
+        if there is not None:
+            weight = weight.masked_fill(~there, -torch.inf)
+        result: Tensor = weight.softmax(-1) @ v
+        return result
+    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=there)
+
+
+def _linear(layer: nn.Linear, x: Tensor, rows: slice | None = None) -> Tensor:
+    """Apply a layer, or some rows of it, in the precision of its input."""
+    weight: Tensor = layer.weight if rows is None else layer.weight[rows]
+    bias: Tensor = layer.bias if rows is None else layer.bias[rows]
+    return nn.functional.linear(x, weight.to(x.dtype), bias.to(x.dtype))
+
+
+class MLP(nn.Module):
+    """Two layers with GELU between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(WIDTH, 4 * WIDTH)
+        self.fc2 = nn.Linear(4 * WIDTH, WIDTH)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return _linear(self.fc2, nn.functional.gelu(_linear(self.fc1, h)))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block; from token `first` on, if only those are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.attn, self.mlp = Attention(), MLP()
+
+    def forward(
+        self, h: Tensor, there: Tensor | None, dtype: torch.dtype, first: int = 0
+    ) -> Tensor:
+        """Transform tokens (B, N, 128); keys that are not `there` (B, N) are read by none."""
+        mixed = self.attn(self.norm1(h).to(dtype), there, first)
+        h = (h[:, first:] if first else h) + mixed
+        result: Tensor = h + self.mlp(self.norm2(h).to(dtype))
+        return result
