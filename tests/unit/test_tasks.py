@@ -15,7 +15,7 @@ from wherefrom import earth
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
-from wherefrom.tasks import SPLITS, Task, ecoregions, from_table
+from wherefrom.tasks import SPLITS, Task, cropland, ecoregions, from_table, plan_episodes
 
 
 def demo() -> Task:
@@ -176,7 +176,7 @@ def test_same_seed_gives_another_task_and_more_training_places_another_test(pool
 
 
 def test_full_region_hangs_the_draw(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wherefrom.tasks.ecoregion.MOST_DRAWS", 262_144)
+    monkeypatch.setattr("wherefrom.tasks.placing.MOST_DRAWS", 262_144)
     with pytest.raises(WherefromError, match=r"no room for 120 .* 2000 km .* Africa has 0"):
         ecoregions(pool, "climate_zone", train_per_region=100, test_per_region=20,
                    min_distance_km=2000)  # fmt: skip
@@ -195,6 +195,35 @@ def test_layer_of_values_or_bad_sizes_are_taken(pool: Pool) -> None:
         ecoregions(pool, "elevation")
     with pytest.raises(WherefromError, match="at least 1"):
         ecoregions(pool, "climate_zone", train_per_region=0)
+
+
+def test_cropland_places_are_not_the_layers_or_the_positive_class_is_lost(pool: Pool) -> None:
+    task = cropland(pool, train_per_region=1000, test_per_region=300, tuning_per_region=(60, 100))
+    assert (task.name, task.label_layer) == ("cropland", "cropland")
+    assert (task.classes, task.positive) == (("other", "cropland"), 1)
+    labels = np.array(task.classes)[task.label]
+    assert (labels == earth.layer("cropland")(task.lon, task.lat)).all()
+    # Shares of all land, within 5 standard deviations of 1,000 places.
+    expected = [0.052, 0.177, 0.143, 0.097, 0.030, 0.049]
+    for region, share in zip(task.regions, expected, strict=True):
+        spread = np.sqrt(share * (1 - share) / 1000)
+        assert abs(task.label[task.rows(region, "train")].mean() - share) < 5 * spread, region
+    drawn, problems = plan_episodes(task, task.regions, 100, range(20))
+    assert not problems
+    for episode in drawn:
+        assert task.label[episode.train].any(axis=1).all()
+
+
+def test_region_without_cropland_is_evaluated_or_stops_the_others(pool: Pool) -> None:
+    task = cropland(pool, train_per_region=12, test_per_region=12, tuning_per_region=(0, 0))
+    fields = task.counts()[:, 1, :2].all(axis=1)
+    assert fields.any()
+    drawn, problems = plan_episodes(task, task.regions, 10, range(3))
+    assert [e.region for e in drawn] == [r for r, f in zip(task.regions, fields, strict=True) if f]
+    assert len(problems) == (~fields).sum() > 0
+    assert "are of one class, 'other'" in str(problems[0])
+    with pytest.raises(WherefromError, match=r"none of the 5 places of split 'train' is cropland"):
+        cropland(pool, "forest", train_per_region=5, test_per_region=5, tuning_per_region=(0, 0))
 
 
 def crops(rows: int = 600, seed: int = 0) -> pa.Table:

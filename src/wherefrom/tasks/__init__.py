@@ -1,5 +1,6 @@
 """Labelled places and the few-shot episodes drawn from them."""
 
+from wherefrom.tasks.cropland import cropland
 from wherefrom.tasks.ecoregion import ecoregions
 from wherefrom.tasks.episode import EpisodeProblem, Episodes, episodes, plan_episodes
 from wherefrom.tasks.table import from_table
@@ -10,6 +11,7 @@ __all__ = [
     "EpisodeProblem",
     "Episodes",
     "Task",
+    "cropland",
     "ecoregions",
     "episodes",
     "from_table",

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-
-from wherefrom import earth
-from wherefrom.earth.sphere import chord, uniform_on_sphere, unit_vectors
-from wherefrom.errors import WherefromError
-from wherefrom.keys import generator
 from wherefrom.pool import Pool
-from wherefrom.progress import progress
-from wherefrom.tasks.task import SPLITS, Task
+from wherefrom.tasks.placing import place
+from wherefrom.tasks.task import Task
 
 __all__ = ["ecoregions"]
-
-# Fixed, because it decides which random numbers make which place.
-CHUNK = 262_144
-# Draws on the sphere after which a region counts as full: 0.004 % of the sphere, some 20,000 km²
-# without a pool place nearby, still gives 2,000 places.
-MOST_DRAWS = 200 * CHUNK
-
-Floats = NDArray[np.float64]
-#: Longitudes, latitudes, label codes and region codes of candidate places.
-Found = tuple[Floats, Floats, NDArray[np.int32], NDArray[np.int32]]
 
 
 def ecoregions(
@@ -87,124 +66,4 @@ def ecoregions(
     ('ecoregions-climate_zone', 540, 'Africa')
     """
     sizes = (train_per_region, test_per_region, *tuning_per_region)
-    if min(train_per_region, test_per_region) < 1 or min(sizes) < 0 or not min_distance_km >= 0:
-        raise WherefromError(
-            "task ecoregions: train and test places per region must be at least 1, tuning places "
-            f"and distance not negative; got {sizes} and {min_distance_km} km"
-        )
-    classes, areas = earth.layer(layer), earth.layer(region_layer)
-    if not (isinstance(classes, earth.Layer) and isinstance(areas, earth.Layer)):
-        value = layer if not isinstance(classes, earth.Layer) else region_layer
-        raise WherefromError(
-            f"layer {value!r} holds values, not labels; choose of {', '.join(earth.CATEGORICAL)}"
-        )
-    regions = earth.CONTINENTS if region_layer == "continent" else areas.labels
-    candidates = _candidates(classes, areas, len(regions), generator("task", layer, seed))
-    avoid = unit_vectors(pool.lon, pool.lat)
-    parts: list[Found] = []
-    splits: list[NDArray[np.int8]] = []
-    # Test before train, so that a longer list of training places leaves the test as it is.
-    for first, second, what in ((1, 0, "reported"), (3, 2, "tuning")):
-        wanted = sizes[first] + sizes[second]
-        if not wanted:
-            continue
-        found = _fill(candidates, regions, wanted, avoid, min_distance_km, what)
-        parts.append(_pick(found, np.argsort(found[3], kind="stable")))
-        one = np.repeat(np.array([first, second], np.int8), (sizes[first], sizes[second]))
-        splits.append(np.tile(one, len(regions)))
-        avoid = np.concatenate([avoid, unit_vectors(found[0], found[1])])
-    lon, lat, label, region = _join(parts)
-    occurring, codes = np.unique(label, return_inverse=True)
-    return Task(
-        name=f"ecoregions-{layer}",
-        lon=lon,
-        lat=lat,
-        label=codes.astype(np.int32),
-        classes=tuple(classes.labels[code] for code in occurring),
-        region=region.astype(np.int16),
-        regions=tuple(regions),
-        split=np.concatenate(splits),
-        label_layer=layer,
-        provenance={
-            "made": "uniform by area in each region",
-            "layer": layer,
-            "layer_key": classes.key,
-            "region_layer": region_layer,
-            "region_layer_key": areas.key,
-            "sources": [s.citation for s in (*classes.source, *areas.source)],
-            "pool_key": pool.key,
-            "pool_places": len(pool),
-            "min_distance_km": min_distance_km,
-            "per_region": dict(zip(SPLITS, sizes, strict=True)),
-            "seed": seed,
-        },
-    )
-
-
-def _candidates(
-    classes: earth.Layer, areas: earth.Layer, regions: int, rng: np.random.Generator
-) -> Iterator[Found]:
-    """Give chunks of places, uniform by area, that have a region and a label."""
-    for _ in range(0, MOST_DRAWS, CHUNK):
-        lon, lat = uniform_on_sphere(CHUNK, rng)
-        region = areas.codes(lon, lat)
-        keep = (region >= 0) & (region < regions)
-        lon, lat, region = lon[keep], lat[keep], region[keep]
-        label = classes.codes(lon, lat)
-        keep = label >= 0
-        yield lon[keep], lat[keep], label[keep], region[keep]
-
-
-def _pick(found: Found, rows: NDArray[Any]) -> Found:
-    return found[0][rows], found[1][rows], found[2][rows], found[3][rows]
-
-
-def _join(parts: list[Found]) -> Found:
-    lon, lat, label, region = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return lon, lat, label, region
-
-
-def _fill(
-    candidates: Iterator[Found],
-    regions: Sequence[str],
-    wanted: int,
-    avoid: Floats,
-    min_distance_km: float,
-    what: str,
-) -> Found:
-    """Take the first `wanted` places of every region that keep their distance."""
-    # Candidates beside a dense pool are many, the pool's places are more: the tree is the pool's.
-    tree = cKDTree(avoid, balanced_tree=False, compact_nodes=False)
-    limit = chord(min_distance_km)
-    missing = np.full(len(regions), wanted)
-    kept: list[Found] = []
-    with progress() as bar:
-        shown = bar.add_task(f"{what} places", total=int(missing.sum()))
-        while missing.any():
-            chunk = next(candidates, None)
-            if chunk is None:
-                lacking = ", ".join(
-                    f"{name} has {wanted - lack:,}"
-                    for name, lack in zip(regions, missing, strict=True)
-                    if lack
-                )
-                raise WherefromError(
-                    f"task ecoregions: no room for {wanted:,} {what} places per region at least "
-                    f"{min_distance_km:g} km from the pool: {lacking}; ask for fewer places, a "
-                    "smaller distance or a smaller pool"
-                )
-            chunk = _pick(chunk, missing[chunk[3]] > 0)
-            if min_distance_km > 0:
-                vectors = unit_vectors(chunk[0], chunk[1])
-                chunk = _pick(chunk, tree.query(vectors, distance_upper_bound=limit)[0] >= limit)
-            region = chunk[3]
-            # The turn of each place in its region tells whether it is still wanted.
-            order = np.argsort(region, kind="stable")
-            counts = np.bincount(region, minlength=len(regions))
-            starts = np.cumsum(counts) - counts
-            turn = np.empty(region.size, dtype=np.int64)
-            turn[order] = np.arange(region.size) - starts[region[order]]
-            kept.append(_pick(chunk, turn < missing[region]))
-            missing = np.maximum(missing - counts, 0)
-            bar.update(shown, completed=int(wanted * len(regions) - missing.sum()))
-    return _join(kept)
+    return place(f"ecoregions-{layer}", pool, layer, region_layer, sizes, min_distance_km, seed)
