@@ -1,9 +1,12 @@
 """A study: a grid of stages that is planned, run in local processes, and resumed."""
 
-from wherefrom.study.plan import Plan, Stage, changes, plan
+from wherefrom.study.changes import changes
+from wherefrom.study.plan import plan
+from wherefrom.study.reading import load
 from wherefrom.study.results import collect
 from wherefrom.study.run import Outcome, run
-from wherefrom.study.spec import Study, load
+from wherefrom.study.spec import Study
+from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 
 __all__ = [

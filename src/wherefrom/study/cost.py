@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wherefrom.study.spec import ModelSpec, Study
+from wherefrom.study.gfms import ModelSpec
+from wherefrom.study.spec import Study
+from wherefrom.study.tasks import TaskSpec
 
-__all__ = ["DRAW", "START", "features", "fewshot", "pool", "pretrain", "task"]
+__all__ = ["DRAW", "START", "embed", "features", "fewshot", "pool", "pretrain", "series", "task"]
 
 #: Single-precision operations per second that the models reach on one core.
 FLOPS = 55e9
@@ -26,9 +28,14 @@ def pool(study: Study) -> float:
     return 0.5 + 1.5e-6 * study.pool.places
 
 
-def task(study: Study) -> float:
-    """Seconds to draw and label the task's places."""
-    return 1 + 2e-5 * 6 * (study.task.train_per_region + study.task.test_per_region)
+def task(spec: TaskSpec) -> float:
+    """Seconds to draw and label the task's places, or to read them."""
+    return 1 + 2e-5 * spec.places
+
+
+def series(spec: TaskSpec) -> float:
+    """Seconds to make the pixel series of a task's places."""
+    return 1 + 5e-5 * spec.places
 
 
 def features(study: Study) -> float:
@@ -36,16 +43,14 @@ def features(study: Study) -> float:
     return 3.5 + 2.5e-5 * study.pool.places
 
 
-def encoder_flops(spec: ModelSpec) -> float:
-    """Operations of one place through the location encoder."""
-    inner = spec.depth - 1
-    return 2 * spec.width * (spec.degrees**2 + inner * spec.width + spec.out)
-
-
 def pretrain(spec: ModelSpec) -> float:
     """Seconds of one pre-training: forward, and backward at twice that."""
-    slower = 5.0 if spec.image == "cnn" else 1.0
-    return slower * spec.pretrain.samples_seen * 3 * encoder_flops(spec) / FLOPS
+    return spec.pretrain.samples_seen * 3 * spec.pretrain_flops / FLOPS
+
+
+def embed(spec: ModelSpec, task: TaskSpec) -> float:
+    """Seconds to embed all places of a task."""
+    return task.places * spec.embed_flops / FLOPS
 
 
 def fewshot(
@@ -59,9 +64,7 @@ def fewshot(
     """Seconds of one head on one run, over its regions, n and seeds."""
     areas = 6 if regions is None else len(regions)
     if head == "finetune":
-        # Steps on the few training places, and one pass over the many test places.
-        one = 0.13 + 4e-8 * encoder_flops(study.models[model])
-        return areas * seeds * one * sum(n) / 100
+        return areas * seeds * study.models[model].finetune_seconds * sum(n) / 100
     work = sum(1 + (size / 100 - 1) * 0.5 for size in n)
     return areas * seeds / 50 * HEADS[head] * work * _wide(model)
 

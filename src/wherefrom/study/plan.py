@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,79 +12,14 @@ from wherefrom.earth import imagery
 from wherefrom.earth.fetch import digest_of
 from wherefrom.errors import WherefromError
 from wherefrom.files import sha256_of
-from wherefrom.keys import key_of
+from wherefrom.pool.series.earth import SERIES_LAYERS
 from wherefrom.study import cost
-from wherefrom.study.spec import ModelSpec, Study
-from wherefrom.study.store import Store
+from wherefrom.study.gfms import ModelSpec
+from wherefrom.study.spec import Study
+from wherefrom.study.stage import Plan, Stage
+from wherefrom.study.tasks import OF_SERIES, PlacedSpec, TaskSpec
 
-__all__ = ["Plan", "Stage", "changes", "plan"]
-
-#: Raised by hand when a stage's code, or a default of a head or a model, changes what it
-#: computes: old results are then not reused.
-VERSIONS = {"pool": 1, "task": 1, "features": 1, "draw": 1, "pretrain": 1, "fewshot": 1}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One unit of work, named by the hash of its spec and of the stages that it is made from.
-
-    Attributes
-    ----------
-    kind : str
-        The folder of the store: pool, task, features, draw, pretrain or fewshot.
-    label : str
-        Its place on the study's axes, for people.
-    spec : dict
-        Every number that its result depends on.
-    inputs : dict of str to Stage
-        The stages whose results it reads, by role.
-    cost : float
-        Expected seconds on one core.
-    axes : dict
-        Columns of the results table (few-shot stages only).
-    bundle : str
-        Stages of one bundle run in the same process, one after the other.
-    """
-
-    kind: str
-    label: str
-    spec: dict[str, Any]
-    inputs: dict[str, Stage]
-    cost: float
-    bundle: str
-    axes: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The stage as it is hashed."""
-        return {
-            "kind": self.kind,
-            "version": VERSIONS[self.kind],
-            "spec": self.spec,
-            "inputs": {role: stage.key for role, stage in self.inputs.items()},
-        }
-
-    @cached_property
-    def key(self) -> str:
-        """Sixteen hexadecimal digits."""
-        return key_of(self.document)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The stages of a study in an order in which they can run."""
-
-    study: Study
-    stages: tuple[Stage, ...]
-
-    @cached_property
-    def key(self) -> str:
-        """Sixteen hexadecimal digits: the same for the same stages."""
-        return key_of([stage.key for stage in self.stages])
-
-    def of_kind(self, kind: str) -> list[Stage]:
-        """Return the stages of one kind."""
-        return [stage for stage in self.stages if stage.kind == kind]
+__all__ = ["plan"]
 
 
 def plan(study: Study) -> Plan:
@@ -100,7 +33,8 @@ def plan(study: Study) -> Plan:
     Returns
     -------
     Plan
-        Pool, task, image features, draws, then pre-training and few-shot stages.
+        Pool, tasks and their series, image features, draws, then each model's pre-training and
+        few-shot stages, and the baselines'.
 
     Raises
     ------
@@ -127,27 +61,20 @@ def _expand(study: Study) -> Iterator[Stage]:
         bundle="pool",
     )
     yield pool
-    task = Stage(
-        kind="task",
-        label=f"task ecoregions-{study.task.layer}",
-        spec=study.task.model_dump()
-        | {name: earth.layer_key(name) for name in (study.task.layer, study.task.region_layer)},
-        inputs={"pool": pool},
-        cost=cost.task(study),
-        bundle="task",
-    )
-    yield task
-    features = {
-        f"features {source}": Stage(
-            kind="features",
-            label=f"image features {source}",
-            spec={"image": _image_spec(study, source)} | _digest(source),
-            inputs={"pool": pool},
-            cost=cost.features(study),
-            bundle=f"features {source}",
-        )
-        for source in study.imagery.sources
+    tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
+    yield from tasks.values()
+    # A task with series of its own holds them; the others' are made where something reads them.
+    series = {
+        name: _series(spec, tasks[name])
+        for name, spec in study.tasks.items()
+        if isinstance(spec, PlacedSpec) and _reads_series(study, name)
     }
+    yield from series.values()
+    features: dict[str, Stage] = {}
+    if any(spec.reads_images for spec in study.models.values()):
+        features = {
+            f"features {name}": _features(study, name, pool) for name in study.imagery.sources
+        }
     yield from features.values()
     draws: dict[tuple[str, int], Stage] = {}
     for name, text in study.compositions.items():
@@ -161,14 +88,66 @@ def _expand(study: Study) -> Iterator[Stage]:
                 bundle=f"draw {name} {seed}",
             )
             yield draws[name, seed]
-    for model, spec in study.models.items():
+    for model, gfm in study.models.items():
         for name, text in study.compositions.items():
-            for draw, seed in _runs(spec, text):
-                run = _pretrain(model, spec, name, draw, seed, draws[name, draw], features, pool)
+            for draw, seed in _runs(gfm, text):
+                inputs = {"draw": draws[name, draw], "pool": pool}
+                inputs |= features if gfm.reads_images else {}
+                run = _pretrain(model, gfm, name, draw, seed, inputs)
                 yield run
-                yield from _fewshot(study, task, model, name, draw, seed, run)
-    for baseline in study.baselines:
-        yield from _fewshot(study, task, baseline, "", -1, -1, None)
+                for task in gfm.tasks:
+                    data = {"task": tasks[task], "series": series.get(task, tasks[task])}
+                    yield from _fewshot(study, task, data, model, name, draw, seed, run)
+    for task, spec in study.tasks.items():
+        data = {"task": tasks[task], "series": series.get(task, tasks[task])}
+        for baseline in spec.baselines:
+            yield from _fewshot(study, task, data, baseline, "", -1, -1, None)
+
+
+def _task(spec: TaskSpec, pool: Stage) -> Stage:
+    """Labelled places of the task; those drawn here keep their distance to the pool."""
+    placed = isinstance(spec, PlacedSpec)
+    made: dict[str, Any] = {"layers": {name: earth.layer_key(name) for name in spec.layers}}
+    if spec.source:
+        made["sha256"] = digest_of(spec.source)
+    return Stage(
+        kind="task",
+        label=f"task {spec.label}",
+        spec=spec.settings() | made,
+        inputs={"pool": pool} if placed else {},
+        cost=cost.task(spec),
+        bundle=f"task {spec.label}",
+    )
+
+
+def _series(spec: TaskSpec, task: Stage) -> Stage:
+    """Pixel series of what the Earth layers say of a task's places."""
+    # Land cover is what a task of places may ask for: never among its inputs.
+    layers = [name for name in SERIES_LAYERS if name != "land_cover"]
+    return Stage(
+        kind="series",
+        label=f"series {spec.label}",
+        spec={"land_cover": False, "layers": {name: earth.layer_key(name) for name in layers}},
+        inputs={"task": task},
+        cost=cost.series(spec),
+        bundle=f"series {spec.label}",
+    )
+
+
+def _reads_series(study: Study, task: str) -> bool:
+    models = any(task in spec.tasks for spec in study.models.values() if spec.reads_series)
+    return models or any(name in OF_SERIES for name in study.tasks[task].baselines)
+
+
+def _features(study: Study, source: str, pool: Stage) -> Stage:
+    return Stage(
+        kind="features",
+        label=f"image features {source}",
+        spec={"image": _image_spec(study, source)} | _digest(source),
+        inputs={"pool": pool},
+        cost=cost.features(study),
+        bundle=f"features {source}",
+    )
 
 
 def _image_spec(study: Study, source: str) -> dict[str, Any]:
@@ -238,17 +217,17 @@ def _pretrain(
     composition: str,
     draw: int,
     seed: int,
-    drawn: Stage,
-    features: dict[str, Stage],
-    pool: Stage,
+    inputs: dict[str, Stage],
 ) -> Stage:
-    fields = spec.model_dump(exclude={"draws", "pretrain_seeds", "gpu_hours_per_run"})
-    empty = drawn.spec["sampler"]["name"] == "none"
+    empty = inputs["draw"].spec["sampler"]["name"] == "none"
+    made: dict[str, Any] = {"model": spec.settings(), "name": model, "seed": seed}
+    if spec.reads_series:
+        made["layers"] = {name: earth.layer_key(name) for name in SERIES_LAYERS}
     return Stage(
         kind="pretrain",
         label=f"pretrain {model} {composition} draw {draw} seed {seed}",
-        spec={"model": fields, "name": model, "seed": seed},
-        inputs={"draw": drawn, "pool": pool} | features,
+        spec=made,
+        inputs=inputs,
         cost=cost.START if empty else cost.pretrain(spec),
         bundle=f"{model} {composition} {draw} {seed}",
     )
@@ -256,15 +235,28 @@ def _pretrain(
 
 def _fewshot(
     study: Study,
-    task: Stage,
+    task: str,
+    data: dict[str, Stage],
     model: str,
     composition: str,
     draw: int,
     seed: int,
     run: Stage | None,
 ) -> Iterator[Stage]:
-    """Yield the few-shot stages of one run (or of one baseline), head by head."""
-    axes = {"model": model, "composition": composition, "draw_seed": draw, "pretrain_seed": seed}
+    """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
+    label = study.task_label(task)
+    axes = {
+        "model": model,
+        "composition": composition,
+        "draw_seed": draw,
+        "pretrain_seed": seed,
+        "task": label,
+    }
+    gfm = study.models.get(model)
+    inputs = {"task": data["task"]} | ({"pretrain": run} if run else {})
+    if gfm.reads_series if gfm else model in OF_SERIES:
+        inputs["series"] = data["series"]
+    once = cost.embed(gfm, study.tasks[task]) if gfm else 0.0
     for head, use in study.heads.items():
         if head == "finetune" and run is None:
             continue
@@ -287,7 +279,7 @@ def _fewshot(
             yield Stage(
                 kind="fewshot",
                 label=" ".join(
-                    f"fewshot {model} {composition} {draw} {seed} {head}{suffix}".split()
+                    f"fewshot {model} {composition} {draw} {seed} {label} {head}{suffix}".split()
                 ),
                 spec={
                     "head": head,
@@ -295,13 +287,20 @@ def _fewshot(
                     "regions": regions,
                     "n": n,
                     "finetune_seeds": seeds,
-                    "baseline": model if run is None else None,
-                },
-                inputs={"task": task} | ({"pretrain": run} if run else {}),
-                cost=cost.fewshot(study, model, head, n, seeds, regions),
-                bundle=run.bundle if run else f"baseline {model}",
+                }
+                | ({"model": gfm.kind} if gfm else _baseline(model)),
+                inputs=inputs,
+                cost=once + cost.fewshot(study, model, head, n, seeds, regions),
+                bundle=run.bundle if run else f"baseline {model} {label}",
                 axes=axes | {"head": head},
             )
+            once = 0.0  # a worker keeps the embeddings of its last run
+
+
+def _baseline(name: str) -> dict[str, Any]:
+    """Name a baseline, and the weights that it reads."""
+    weights = {"weights": digest_of("presto")} if name == "presto-official" else {}
+    return {"baseline": name} | weights
 
 
 def _chosen(study: Study, use: Any, model: str, composition: str, draw: int, seed: int) -> bool:
@@ -316,49 +315,3 @@ def _chosen(study: Study, use: Any, model: str, composition: str, draw: int, see
     if _is_none(study.compositions[composition]):
         return seed < draws * seeds
     return draw < draws and seed < seeds
-
-
-def changes(store: Store, stage: Stage) -> list[str]:
-    """Say which field of which spec makes a missing stage differ from a finished one.
-
-    Parameters
-    ----------
-    store : Store
-        Where finished stages are.
-    stage : Stage
-        The missing one.
-
-    Returns
-    -------
-    list of str
-        ``field: old -> new``, against the finished stage of the same label that differs in the
-        fewest fields; empty if there is none.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from wherefrom.study import Store, load, plan
-    >>> stage = plan(load("studies/purohit2025", "debug")).stages[0]
-    >>> changes(Store(Path(tempfile.mkdtemp())), stage)
-    []
-    """
-    best: list[str] | None = None
-    for other in store.relatives(stage.kind, stage.label, stage.key):
-        old, new = _flat(other["document"]), _flat(stage.document)
-        found = [
-            f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
-            for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name)
-        ]
-        if best is None or len(found) < len(best):
-            best = found
-    return best or []
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        flat |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
-    return flat

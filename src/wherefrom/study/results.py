@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
-from wherefrom.study.plan import Plan
+from wherefrom.study.stage import Plan
 from wherefrom.study.store import Store
 
 __all__ = ["SCHEMA", "collect", "problems"]
@@ -61,12 +61,11 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
             f"{len(missing)} of {len(stages)} few-shot stages are missing, e.g. {missing[0]!r}: "
             "run the study first (wherefrom study run)"
         )
-    task = f"ecoregions-{plan.study.task.layer}"
     tables = []
     for stage in stages:
         scores = pq.read_table(store.folder(stage.kind, stage.key) / "scores.parquet")
         columns = {name: scores[name] for name in scores.column_names}
-        for name, value in (stage.axes | {"task": task}).items():
+        for name, value in stage.axes.items():
             columns[name] = pa.array([value] * len(scores))
         tables.append(pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA))
     results = pa.concat_tables(tables)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console, progress
 from wherefrom.study import stages
-from wherefrom.study.plan import Plan, Stage
+from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 
 __all__ = ["Outcome", "run"]

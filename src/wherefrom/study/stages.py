@@ -18,7 +18,7 @@ from wherefrom.compose.card import write_card
 from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.keys import seed_of
 from wherefrom.pool import Pool
-from wherefrom.study.plan import Stage
+from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
 from wherefrom.tasks import Task, ecoregions, plan_episodes
 

@@ -1,0 +1,87 @@
+"""A stage of a study: one unit of work, named by the hash of all that its result depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from wherefrom.keys import key_of
+from wherefrom.study.spec import Study
+
+__all__ = ["VERSIONS", "Plan", "Stage"]
+
+#: Raised by hand when a stage's code, or a default of a head or a model, changes what it
+#: computes: old results are then not reused.
+VERSIONS = {
+    "pool": 1,
+    "task": 1,
+    "series": 1,
+    "features": 1,
+    "draw": 1,
+    "pretrain": 2,
+    "fewshot": 1,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One unit of work, named by the hash of its spec and of the stages that it is made from.
+
+    Attributes
+    ----------
+    kind : str
+        The folder of the store: one of `VERSIONS`.
+    label : str
+        Its place on the study's axes, for people.
+    spec : dict
+        Every number that its result depends on.
+    inputs : dict of str to Stage
+        The stages whose results it reads, by role.
+    cost : float
+        Expected seconds on one core.
+    axes : dict
+        Columns of the results table (few-shot stages only).
+    bundle : str
+        Stages of one bundle run in the same process, one after the other.
+    """
+
+    kind: str
+    label: str
+    spec: dict[str, Any]
+    inputs: dict[str, Stage]
+    cost: float
+    bundle: str
+    axes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The stage as it is hashed."""
+        return {
+            "kind": self.kind,
+            "version": VERSIONS[self.kind],
+            "spec": self.spec,
+            "inputs": {role: stage.key for role, stage in self.inputs.items()},
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return key_of(self.document)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a study in an order in which they can run."""
+
+    study: Study
+    stages: tuple[Stage, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits: the same for the same stages."""
+        return key_of([stage.key for stage in self.stages])
+
+    def of_kind(self, kind: str) -> list[Stage]:
+        """Return the stages of one kind."""
+        return [stage for stage in self.stages if stage.kind == kind]
