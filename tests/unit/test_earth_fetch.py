@@ -306,5 +306,5 @@ def test_a_broken_cached_wheel_file_without_a_network_is_refused(
 
 
 def test_what_no_program_may_fetch_is_asked_for_by_file_and_place(cache: Path) -> None:
-    with pytest.raises(WherefromError, match=r"does not fetch it; place labels\.geojson"):
-        fetch.path_of("cropharvest")
+    with pytest.raises(WherefromError, match=r"does not fetch it; place metadata\.parquet"):
+        fetch.path_of("s2-100k")
