@@ -56,6 +56,13 @@ class GeoModel(Protocol[M]):
         """Evaluate the pre-training loss of a batch; dropout and masks from `generator`."""
         ...
 
+    def backward(self, module: M, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Add the gradients of `loss` to those of the parameters; return the loss without one.
+
+        A model may go through the batch in parts, so that less is in memory.
+        """
+        ...
+
     def encode(self, module: M, batch: Batch) -> Tensor:
         """Embed a batch, shape (B, D), without randomness; the caller sets eval mode."""
         ...

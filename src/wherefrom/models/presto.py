@@ -30,6 +30,7 @@ from wherefrom.models.tokens import (
     WORLD,
     Inputs,
     Slots,
+    bands_of,
     check_inputs,
     kinds,
     slots,
@@ -143,7 +144,7 @@ class Encoder(nn.Module):
         bias = torch.stack([layer.bias for layer in layers] + [torch.zeros_like(layers[0].bias)])
         weight = torch.cat([bands, self.dw_embed.weight, channel + bias])
         rows = torch.arange(len(at.group), device=at.group.device)[:, None]
-        values = inputs.x[rows, at.step] * self._bands(at.group)
+        values = inputs.x[rows, at.step] * bands_of(at.group)
         world = (at.group == WORLD)[..., None]
         classes = nn.functional.one_hot(inputs.classes[rows, at.step], CLASSES + 1) * world
         made = (
@@ -152,13 +153,6 @@ class Encoder(nn.Module):
         )
         months = inputs.months[rows, at.step]
         return made + when(self.month_embed.weight, self.pos_embed, months, at)
-
-    def _bands(self, group: Tensor) -> Tensor:
-        """Tell which of the 17 bands belong to the groups: (..., 17) float32."""
-        mask = group.new_zeros(len(GROUPS), BANDS, dtype=self.pos_embed.dtype)
-        for row, columns in enumerate(GROUPS.values()):
-            mask[row, list(columns)] = 1
-        return mask[group]
 
     def forward(
         self, inputs: Inputs, visible: Slots, dtype: torch.dtype

@@ -371,6 +371,12 @@ class SatCLIPConfig:
         location = self._locate(module, batch, generator)
         return contrastive_loss(location, module.image(batch["image"]), module.logit_scale)
 
+    def backward(self, module: SatCLIP, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Add the gradients of `loss`; every place rivals all others, so there are no parts."""
+        loss = self.loss(module, batch, generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
     def encode(self, module: SatCLIP, batch: Batch) -> Tensor:
         """Embed places."""
         return self._locate(module, batch, None)

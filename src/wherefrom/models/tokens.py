@@ -11,7 +11,7 @@ from wherefrom.errors import WherefromError
 
 __all__ = [
     "ABSENT", "BANDS", "CLASSES", "EO", "GROUPS", "HIDDEN", "SRTM", "STEPS", "VISIBLE", "WORLD",
-    "Inputs", "Slots", "check_inputs", "kinds", "slots",
+    "Inputs", "Slots", "bands_of", "check_inputs", "kinds", "slots",
 ]  # fmt: skip
 
 #: Band groups in the order of the channel embedding, with their columns of x; Dynamic World,
@@ -35,6 +35,14 @@ STEPS = 24
 
 #: What a cell of the grid of tokens is: given to the encoder, to be reconstructed, or not there.
 VISIBLE, HIDDEN, ABSENT = 0, 1, 2
+
+
+def bands_of(group: Tensor) -> Tensor:
+    """Tell which of the 17 bands belong to groups: (..., 17) bool."""
+    table = torch.zeros(len(GROUPS), BANDS, dtype=torch.bool)
+    for row, columns in enumerate(GROUPS.values()):
+        table[row, list(columns)] = True
+    return table.to(group.device)[group]
 
 
 class Inputs(NamedTuple):

@@ -38,8 +38,9 @@ class PretrainSettings:
         Peak learning rate.
     warmup : int
         Steps of linear increase from 0.
-    schedule : {"cosine", "constant"}
-        After the warm-up: half a cosine down to 0, or no change.
+    schedule : {"cosine", "cosine-from-zero", "constant"}
+        After the warm-up: half a cosine down to 0, or no change. The warm-up's first step has the
+        rate ``lr / warmup``, or 0 ("from zero", as in Presto's official code).
     weight_decay : float
         Of AdamW, on the parameters that the model names.
     betas : (float, float)
@@ -58,7 +59,7 @@ class PretrainSettings:
     batch: int = 512
     lr: float = 2e-4
     warmup: int = 50
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "cosine-from-zero", "constant"] = "cosine"
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
 
@@ -80,7 +81,7 @@ class PretrainSettings:
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
+            return self.lr * (step + (self.schedule != "cosine-from-zero")) / self.warmup
         if self.schedule == "constant":
             return self.lr
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -189,14 +190,12 @@ def pretrain(
             group["lr"] = lr
         optimizer.zero_grad()
         batch = model.collate(prepared, torch.from_numpy(picked).to(device))
-        loss = model.loss(module, batch, noise)
-        value = loss.item()
+        value = model.backward(module, batch, noise).item()
         if not math.isfinite(value):
             raise WherefromError(
                 f"the pre-training loss is {value} at step {step + 1} of {settings.steps} "
                 f"(learning rate {lr:.3g}): lower lr or lengthen the warm-up"
             )
-        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         done = step + 1
         if checkpoint is not None and (done % every == 0 or done == settings.steps):

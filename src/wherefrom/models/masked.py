@@ -1,0 +1,266 @@
+"""Presto's pre-training: hide tokens, reconstruct them (arXiv 2304.14065, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wherefrom.errors import WherefromError
+from wherefrom.models.base import Batch, Records
+from wherefrom.models.masking import Masking
+from wherefrom.models.presto import Presto, normalise
+from wherefrom.models.tokens import (
+    ABSENT,
+    BANDS,
+    GROUPS,
+    HIDDEN,
+    WORLD,
+    Inputs,
+    Slots,
+    bands_of,
+    kinds,
+    slots,
+)
+from wherefrom.pool.series import NO_CLASS, PixelSeries
+
+__all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of"]
+
+#: Samples at a time on a CPU: what they leave for the backward pass then stays in the cache.
+_PART = 32
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
+    """Bring series to the form in which Presto reads them.
+
+    Returns
+    -------
+    dict of arrays
+        ``x`` (N, T, 17) float32, normalised, 0 where absent; ``hidden`` (N, T, 17) bool, where
+        absent; ``dynamic_world`` (N, T) uint8; ``lon``, ``lat`` (N,) float64; ``month`` (N, T)
+        int8.
+
+    Examples
+    --------
+    >>> series = PixelSeries.from_bands({"temperature_2m": np.full((2, 12), 290.0)},
+    ...                                 lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
+    >>> records_of(series)["x"][0, 0, 12].round(2).item()
+    0.51
+    """
+    x = normalise(series.raw)
+    hidden = np.isnan(x)
+    return {
+        "x": np.where(hidden, np.float32(0), x),
+        "hidden": hidden,
+        "dynamic_world": series.dynamic_world,
+        "lon": series.lon,
+        "lat": series.lat,
+        "month": series.month,
+    }
+
+
+def groups_of(records: Records) -> tuple[str, ...]:
+    """Name the channel groups that have a value anywhere in the records."""
+    seen = [not records["hidden"][..., list(b)].any(-1).all() for b in GROUPS.values() if b]
+    seen.append(bool((records["dynamic_world"] != NO_CLASS).any()))
+    return tuple(name for name, there in zip(GROUPS, seen, strict=True) if there)
+
+
+@dataclass(frozen=True)
+class PrestoConfig:
+    """Presto for the training loops (see `wherefrom.models.base.GeoModel`).
+
+    Records are those of `records_of`.
+
+    Parameters
+    ----------
+    groups : tuple of str
+        Channel groups that the data set has. A group that is absent everywhere is no token at
+        all; the number of hidden tokens is that share of the present ones.
+    steps : int
+        Steps of a sample.
+    mask_ratio : float
+        Share of the tokens to hide.
+    months : {"given", "cyclic", "sliding"}
+        Of a record's steps, the first; `steps` of them from a random one on, round the year's end
+        (for a climatology); or a random run of `steps` of more (24 months in the official shards).
+    precision : {"float32", "bfloat16"}
+        Of matrix products and what lies between them; weights, sums over tokens, norms and the
+        loss stay in float32.
+
+    Examples
+    --------
+    >>> model = PrestoConfig(groups=("ERA5", "SRTM", "dynamic_world"))
+    >>> model.masking.tokens, model.masking.hidden
+    (25, 18)
+    """
+
+    groups: tuple[str, ...] = tuple(GROUPS)
+    steps: int = 12
+    mask_ratio: float = 0.75
+    months: Literal["given", "cyclic", "sliding"] = "given"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        _ = self.masking  # refuses what cannot be masked
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return "presto"
+
+    @property
+    def masking(self) -> Masking:
+        """What draws the masks."""
+        return Masking(self.groups, self.steps, self.mask_ratio)
+
+    def spec(self) -> dict[str, Any]:
+        """Give the configuration as plain values."""
+        return {"model": self.name, **asdict(self)}
+
+    def build(self, generator: torch.Generator) -> Presto:
+        """Make the module."""
+        return Presto(generator)
+
+    def calibrate(self, module: Presto, records: Records) -> None:
+        """Do nothing: Presto's scales are fixed."""
+
+    def prepare(self, records: Records, device: torch.device) -> Batch:
+        """Move the records to the device."""
+        steps = records["x"].shape[1]
+        if (self.months == "given" and steps != self.steps) or steps < self.steps:
+            raise WherefromError(
+                f"the series have {steps} steps, the model reads {self.steps} (months = "
+                f"{self.months!r}): give it steps={steps}, or other months"
+            )
+        lonlat = np.stack([records["lon"], records["lat"]], axis=1)
+        kept = {name: records[name] for name in ("x", "hidden", "dynamic_world", "month")}
+        return {
+            name: torch.from_numpy(np.array(values)).to(device)
+            for name, values in (kept | {"lonlat": lonlat}).items()
+        }
+
+    def collate(self, prepared: Batch, rows: Tensor) -> Batch:
+        """Gather the rows of a batch."""
+        return {name: values.index_select(0, rows) for name, values in prepared.items()}
+
+    def loss(self, module: Presto, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Evaluate the loss of a batch, its steps and masks from `generator`."""
+        return torch.stack(list(self._losses(module, batch, generator))).sum()
+
+    def backward(self, module: Presto, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Add the gradients of `loss` to the parameters', part by part, and return the loss."""
+        total = torch.zeros((), device=generator.device)
+        for loss in self._losses(module, batch, generator):
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _losses(self, module: Presto, batch: Batch, generator: torch.Generator) -> Iterator[Tensor]:
+        batch = self._window(batch, generator)
+        samples = len(batch["x"])
+        there = kinds(batch["hidden"], batch["dynamic_world"])
+        kind = self.masking.draw(samples, generator)
+        kind = torch.where(there == HIDDEN, ABSENT, kind)
+        inputs = Inputs(
+            batch["x"], batch["dynamic_world"].long(), batch["lonlat"], batch["month"].long()
+        )
+        return masked_loss(module, inputs, kind, _DTYPES[self.precision])
+
+    def _window(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Take the steps of each sample."""
+        if self.months == "given":
+            return batch
+        samples, steps = batch["x"].shape[:2]
+        starts = steps if self.months == "cyclic" else steps - self.steps + 1
+        device = generator.device
+        first = torch.randint(starts, (samples, 1), generator=generator, device=device)
+        step = (first + torch.arange(self.steps, device=device)) % steps
+        row = torch.arange(samples, device=device)[:, None]
+        taken = {name: batch[name][row, step] for name in batch if name != "lonlat"}
+        return taken | {"lonlat": batch["lonlat"]}
+
+    def encode(self, module: Presto, batch: Batch) -> Tensor:
+        """Embed a batch by all that is there."""
+        kind = kinds(batch["hidden"], batch["dynamic_world"])
+        inputs = Inputs(
+            batch["x"], batch["dynamic_world"].long(), batch["lonlat"], batch["month"].long()
+        )
+        return module.embed_inputs(inputs, slots(kind)[0], _DTYPES[self.precision])
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Decay matrices and tables, as the official code: no bias, no norm, no mask token."""
+        return parameter.ndim >= 2
+
+
+class _Targets(NamedTuple):
+    """What the hidden tokens hold: (B, H, 17) values and whether they count, (B, H) classes."""
+
+    values: Tensor
+    counts: Tensor
+    classes: Tensor
+
+    @classmethod
+    def of(cls, inputs: Inputs, hidden: Slots) -> _Targets:
+        rows = torch.arange(len(hidden.group), device=hidden.group.device)[:, None]
+        counts = bands_of(hidden.group)
+        world = hidden.group == WORLD
+        if hidden.there is not None:
+            counts = counts & hidden.there[..., None]
+            world = world & hidden.there
+        classes = torch.where(world, inputs.classes[rows, hidden.step], _IGNORED)
+        return cls(inputs.x[rows, hidden.step], counts, classes)
+
+
+_IGNORED = -100
+
+
+def masked_loss(
+    module: Presto, inputs: Inputs, kind: Tensor, dtype: torch.dtype = torch.float32
+) -> Iterator[Tensor]:
+    """Yield the parts of a batch's loss; their sum is the loss.
+
+    Mean squared error over all hidden values of the batch, plus the mean cross-entropy over all
+    hidden Dynamic World classes, the latter weighted by min(1, 2 x classes / values).
+
+    Parameters
+    ----------
+    module : Presto
+    inputs : Inputs
+        Of B samples.
+    kind : (B, T, 10) uint8
+        What each token is.
+    dtype : torch.dtype
+        Of matrix products.
+
+    Yields
+    ------
+    Tensor
+        Scalar with a gradient. On a CPU one for some samples each: call ``backward`` before the
+        next is taken, and only one part's intermediate values are ever in memory.
+    """
+    visible, hidden = slots(kind)
+    targets = _Targets.of(inputs, hidden)
+    values, classes = targets.counts.sum(), (targets.classes != _IGNORED).sum()
+    weight = (2 * classes / values.clamp(min=1)).clamp(max=1) / classes.clamp(min=1)
+    samples = len(kind)
+    size = _PART if kind.device.type == "cpu" else samples
+    for start in range(0, samples, size):
+        rows = slice(start, start + size)
+        found = module.predict(
+            inputs.part(rows), visible.part(rows), hidden.part(rows), dtype, every=False
+        ).float()
+        off = torch.where(targets.counts[rows], found[..., :BANDS] - targets.values[rows], 0)
+        squares = off.square().sum() / values.clamp(min=1)
+        wrong = nn.functional.cross_entropy(
+            found[..., BANDS:].flatten(0, 1),
+            targets.classes[rows].flatten(),
+            ignore_index=_IGNORED,
+            reduction="sum",
+        )
+        yield squares + weight * wrong
