@@ -5,11 +5,14 @@ from wherefrom.evidence.gather import Evidence, gather
 from wherefrom.evidence.records import (
     DifferenceRow,
     LeaderRow,
+    SensitivityDifferenceRow,
+    SensitivityRow,
     SummaryRow,
     VarianceRow,
     table_of,
 )
 from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, Key, Scores
+from wherefrom.evidence.sensitivity import compare, sensitivity, sensitivity_differences
 from wherefrom.evidence.summary import INITIAL, summary
 from wherefrom.evidence.variance import variance_shares
 from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE, equivalent, holm, verdict
@@ -26,15 +29,20 @@ __all__ = [
     "LeaderRow",
     "MARGIN",
     "Scores",
+    "SensitivityDifferenceRow",
+    "SensitivityRow",
     "SummaryRow",
     "UNDECIDED",
     "VarianceRow",
     "WORSE",
+    "compare",
     "differences",
     "equivalent",
     "gather",
     "holm",
     "leaders",
+    "sensitivity",
+    "sensitivity_differences",
     "summary",
     "table_of",
     "variance_shares",

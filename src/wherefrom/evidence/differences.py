@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from wherefrom.evidence.intervals import Parts, difference, half_width, two_sided_p
 from wherefrom.evidence.records import DifferenceRow, LeaderRow
-from wherefrom.evidence.scores import ALL_REGIONS, Key, Scores
-from wherefrom.evidence.summary import shared_regions, side
+from wherefrom.evidence.scores import Key, Scores
+from wherefrom.evidence.summary import regions_of, shared_regions, side
 from wherefrom.evidence.verdict import BETTER, holm, verdict
 
 __all__ = ["BEST_BASELINE", "MARGIN", "differences", "leaders"]
@@ -118,7 +118,7 @@ def leaders(scores: Scores, *, margin: float = MARGIN, level: float = 0.95) -> l
     shared = shared_regions(scores)
     for family, keys in scores.families().items():
         rivals = [*keys, *scores.baselines(*family[1:])]
-        for region in _regions(scores, keys, shared[family[1:]]):
+        for region in regions_of(scores, keys, shared[family[1:]]):
             within = scores.indices(keys[0].task, region, shared[family[1:]])
             means = [_mean(scores, key, within) for key in rivals]
             order = sorted(
@@ -163,7 +163,7 @@ def _pairs(scores: Scores, references: Sequence[str]) -> list[_Pair]:
     pairs = []
     shared = shared_regions(scores)
     for family, keys in scores.families().items():
-        for region in _regions(scores, keys, shared[family[1:]]):
+        for region in regions_of(scores, keys, shared[family[1:]]):
             within = scores.indices(keys[0].task, region, shared[family[1:]])
             for name in references:
                 reference = _reference(scores, name, keys, within)
@@ -175,12 +175,6 @@ def _pairs(scores: Scores, references: Sequence[str]) -> list[_Pair]:
                     parts, seeds = _compare(scores, key, reference, within)
                     pairs.append(_Pair(key, region, name, reference, parts, seeds))
     return pairs
-
-
-def _regions(scores: Scores, keys: list[Key], within: list[int]) -> list[str]:
-    covered = np.logical_or.reduce([scores.blocks[key].covered for key in keys])
-    regions = [scores.regions[keys[0].task][i] for i in np.flatnonzero(covered)]
-    return [*regions, ALL_REGIONS] if len(within) > 1 else regions
 
 
 def _reference(scores: Scores, name: str, keys: list[Key], within: list[int]) -> Key | None:

@@ -9,8 +9,15 @@ from functools import cached_property
 import pyarrow as pa
 
 from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, differences, label, leaders
-from wherefrom.evidence.records import DifferenceRow, LeaderRow, SummaryRow, VarianceRow
+from wherefrom.evidence.records import (
+    DifferenceRow,
+    LeaderRow,
+    SensitivityRow,
+    SummaryRow,
+    VarianceRow,
+)
 from wherefrom.evidence.scores import ALL_REGIONS, Key, Scores
+from wherefrom.evidence.sensitivity import sensitivity
 from wherefrom.evidence.summary import INITIAL, summary
 from wherefrom.evidence.variance import variance_shares
 
@@ -31,6 +38,7 @@ class Evidence:
     differences: list[DifferenceRow]
     leaders: list[LeaderRow]
     variance: list[VarianceRow]
+    sensitivity: list[SensitivityRow]
     references: tuple[str, ...]
     margin: float
 
@@ -45,6 +53,10 @@ class Evidence:
     @cached_property
     def _leaders(self) -> dict[tuple[View, str], LeaderRow]:
         return {((r.model, *r[2:6]), r.region): r for r in self.leaders}
+
+    @cached_property
+    def _sensitivity(self) -> dict[tuple[View, str], SensitivityRow]:
+        return {(row[:5], row.region): row for row in self.sensitivity}
 
     @cached_property
     def _regions(self) -> dict[View, list[str]]:
@@ -89,6 +101,10 @@ class Evidence:
         """Return the row with the highest mean in a region, or None."""
         return self._leaders.get((view, region))
 
+    def spread(self, view: View, region: str = ALL_REGIONS) -> SensitivityRow | None:
+        """Return how far a view's scores depend on the composition, or None."""
+        return self._sensitivity.get((view, region))
+
     def label(self, key: Key, view: View) -> str:
         """Name the row of a key in a table of a view."""
         return label(key, view[3])
@@ -126,6 +142,7 @@ def gather(
         differences(scores, names, margin=margin, level=level),
         leaders(scores, margin=margin, level=level),
         variance_shares(scores),
+        sensitivity(scores, level=level),
         names,
         margin,
     )

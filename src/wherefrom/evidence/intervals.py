@@ -15,13 +15,14 @@ of freedom, so each gets its own half-width and the two are added in quadrature.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-__all__ = ["Parts", "Side", "difference", "half_width", "two_sided_p"]
+__all__ = ["Parts", "Side", "contrast", "difference", "half_width", "two_sided_p"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,14 +80,38 @@ def difference(a: Side, b: Side | None = None) -> Parts:
     >>> round(parts.estimate, 3), round(parts.unit_df, 1)
     (0.2, 2.0)
     """
-    sides = [a] if b is None else [a, b]
-    series = a.values.mean(axis=0) - (0.0 if b is None else b.values.mean(axis=0))
+    return contrast([a], [1.0]) if b is None else contrast([a, b], [1.0, -1.0])
+
+
+def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
+    """Estimate a weighted sum of the means of sides that share their fine-tune seeds.
+
+    Parameters
+    ----------
+    sides : sequence of Side, length K
+        Scores with the same fine-tune seeds in the same order.
+    weights : sequence of float, length K
+        Where they add up to zero, what all sides have in common in an episode cancels.
+
+    Returns
+    -------
+    Parts
+        As of `difference`.
+
+    Examples
+    --------
+    >>> sides = [Side(np.array([[0.6, 0.7], [0.7, 0.8]]) + i / 10) for i in range(3)]
+    >>> round(contrast(sides, [0.5, 0.5, -1.0]).estimate, 3)
+    -0.15
+    """
+    series = sum(w * side.values.mean(axis=0) for side, w in zip(sides, weights, strict=True))
+    assert isinstance(series, np.ndarray)
     estimate = float(series.mean())
     count = len(series)
     if count < 2:
         return Parts(estimate, why="one fine-tune seed")
     variances, shares, rest = [], [], 0.0
-    for side in sides:
+    for side, weight in zip(sides, weights, strict=True):
         if side.fixed:
             continue
         units = len(side.values)
@@ -94,8 +119,9 @@ def difference(a: Side, b: Side | None = None) -> Parts:
             return Parts(estimate, why="single draw")
         means = side.values.mean(axis=1)
         residual = side.values - means[:, None] - side.values.mean(axis=0) + means.mean()
-        rest += float((residual**2).sum()) / ((units - 1) * (count - 1) * units * count)
-        variance = float(means.var(ddof=1)) / units
+        square = weight**2
+        rest += square * float((residual**2).sum()) / ((units - 1) * (count - 1) * units * count)
+        variance = square * float(means.var(ddof=1)) / units
         variances.append(variance)
         shares.append(variance**2 / (units - 1))
     unit = sum(variances)

@@ -9,7 +9,15 @@ import pyarrow as pa
 
 from wherefrom.evidence.scores import Key
 
-__all__ = ["DifferenceRow", "LeaderRow", "SummaryRow", "VarianceRow", "table_of"]
+__all__ = [
+    "DifferenceRow",
+    "LeaderRow",
+    "SensitivityDifferenceRow",
+    "SensitivityRow",
+    "SummaryRow",
+    "VarianceRow",
+    "table_of",
+]
 
 
 class SummaryRow(NamedTuple):
@@ -108,7 +116,57 @@ class VarianceRow(NamedTuple):
         return Key(*self[:6])
 
 
-Row = SummaryRow | DifferenceRow | LeaderRow | VarianceRow
+class SensitivityRow(NamedTuple):
+    """How far a model depends on the composition; see `wherefrom.evidence.sensitivity`."""
+
+    model: str
+    task: str
+    n: int
+    head: str
+    metric: str
+    region: str
+    compositions: int
+    spread: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    observed: float | None
+    lowest: str
+    highest: str
+    range: float
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    share: float | None
+    share_low: float | None
+    share_high: float | None
+    finetune_seeds: int
+    note: str
+
+
+class SensitivityDifferenceRow(NamedTuple):
+    """The sensitivity of one model minus that of another; see `wherefrom.evidence.sensitivity`."""
+
+    model: str
+    task: str
+    head: str
+    other_model: str
+    other_task: str
+    other_head: str
+    n: int
+    metric: str
+    region: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    share_difference: float | None
+    share_low: float | None
+    share_high: float | None
+
+
+Row = (
+    SummaryRow | DifferenceRow | LeaderRow | VarianceRow | SensitivityRow | SensitivityDifferenceRow
+)
 
 
 def table_of(rows: Sequence[Row], kind: type[Row]) -> pa.Table:

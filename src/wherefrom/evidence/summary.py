@@ -9,7 +9,7 @@ from wherefrom.evidence.intervals import Parts, Side, difference, half_width
 from wherefrom.evidence.records import SummaryRow
 from wherefrom.evidence.scores import ALL_REGIONS, Block, Key, Scores
 
-__all__ = ["INITIAL", "shared_regions", "side", "summary"]
+__all__ = ["INITIAL", "regions_of", "shared_regions", "side", "summary"]
 
 #: The composition without places: its replicates are random initialisations, not draws.
 INITIAL = "none"
@@ -82,6 +82,13 @@ def shared_regions(scores: Scores) -> dict[tuple[str, int, str, str], list[int]]
         beside = scores.baselines(*group)
         shared[group] = scores.common_regions([*keys, *beside])
     return shared
+
+
+def regions_of(scores: Scores, keys: list[Key], within: list[int]) -> list[str]:
+    """Return the regions in which any of some keys of one task has scores, the average last."""
+    covered = np.logical_or.reduce([scores.blocks[key].covered for key in keys])
+    regions = [scores.regions[keys[0].task][i] for i in np.flatnonzero(covered)]
+    return [*regions, ALL_REGIONS] if len(within) > 1 else regions
 
 
 def side(key: Key, block: Block, values: Floats) -> tuple[Side, Ints]:

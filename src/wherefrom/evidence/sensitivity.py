@@ -1,0 +1,236 @@
+"""How far a model's score depends on the composition that it was pre-trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from wherefrom.evidence.intervals import Parts, Side, contrast, half_width
+from wherefrom.evidence.records import SensitivityDifferenceRow, SensitivityRow
+from wherefrom.evidence.scores import Key, Scores
+from wherefrom.evidence.spread import Estimate, minus, over, spreads
+from wherefrom.evidence.summary import INITIAL, regions_of, shared_regions, side
+
+__all__ = ["compare", "sensitivity", "sensitivity_differences"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
+    """Estimate the spread of the true composition effects, for every model, region and head.
+
+    `spread` is the standard deviation over the compositions named in the results, zero
+    pre-training excluded, of the scores that they would have with endless draws, pre-train and
+    fine-tune seeds; `observed` is that of the means as they are, which noise makes too large.
+    The model is
+
+        y[k, u, f] = mean + composition[k] + unit[k, u] + episode[f] + taste[k, f] + rest[k, u, f]
+
+    with the units (draws) and episodes (fine-tune seeds) of `wherefrom.evidence.intervals`. An
+    episode is the same for all compositions and cancels; what remains of it as noise is how
+    differently compositions take to it (`taste`). The noise of a mean is the variance over its
+    units, divided by their number, plus the variance of `taste`, divided by the number of
+    episodes; degrees of freedom by Satterthwaite (1946), since compositions need not scatter
+    alike. Estimator and interval: `wherefrom.evidence.spread`.
+
+    `gain` is the mean over those compositions minus zero pre-training, and `share` the spread
+    divided by it: the scores of different tasks have no common scale, so two models on two tasks
+    compare by the share alone. It is absent where the interval of the gain reaches zero.
+
+    Parameters
+    ----------
+    scores : Scores
+    level : float
+        Level of the intervals.
+
+    Returns
+    -------
+    list of SensitivityRow
+        One by model, task, n, head, metric and region with at least two compositions.
+        Compositions of a single draw are left out of the spread (not of the range); without two
+        others, or with one fine-tune seed, there is none, and `note` says so.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.evidence.scores import COLUMNS
+    >>> rows = [("m", name, d, 0, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
+    ...         for name, mean in {"uniform": 0.6, "clustered": 0.5, "none": 0.3}.items()
+    ...         for d in range(3) for s in range(4)]
+    >>> row, = sensitivity(Scores(pa.table(dict(zip(COLUMNS, map(list, zip(*rows)))))))
+    >>> round(row.spread, 3), round(row.low, 3), round(row.high, 3)
+    (0.07, 0.055, 0.087)
+    >>> row.lowest, row.highest, round(row.range, 3), round(row.gain, 3)
+    ('clustered', 'uniform', 0.1, 0.25)
+    """
+    rows: list[SensitivityRow] = []
+    noises: list[tuple[float, float]] = []
+    gains: list[Parts | None] = []
+    shared = shared_regions(scores)
+    for family, keys in scores.families().items():
+        within = shared[family[1:]]
+        for region in regions_of(scores, keys, within):
+            found = _sides(scores, keys, scores.indices(keys[0].task, region, within))
+            initial = found.pop(INITIAL, None)
+            if len(found) < 2:
+                continue
+            row, noise, gain = _row((*family, region), found, initial)
+            rows.append(row)
+            noises.append(noise)
+            gains.append(gain)
+    return _with_intervals(rows, noises, gains, level)
+
+
+def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
+    """Subtract the sensitivity of `b` from that of `a`: of the spreads and of the shares.
+
+    The two count as independent. They share draws, and on one task episodes as well; where that
+    makes their errors alike the interval is too long, not too short.
+
+    Returns
+    -------
+    SensitivityDifferenceRow
+        The parts that a side lacks are None.
+    """
+    plain = _minus(_estimate(a.spread, a.low, a.high), _estimate(b.spread, b.low, b.high))
+    share = _minus(
+        _estimate(a.share, a.share_low, a.share_high), _estimate(b.share, b.share_low, b.share_high)
+    )
+    return SensitivityDifferenceRow(
+        *(a.model, a.task, a.head, b.model, b.task, b.head, a.n, a.metric, a.region), *plain, *share
+    )
+
+
+def sensitivity_differences(rows: Sequence[SensitivityRow]) -> list[SensitivityDifferenceRow]:
+    """Compare every two models with the same n, head, metric and region."""
+    groups: dict[tuple[int, str, str, str], list[SensitivityRow]] = {}
+    for row in rows:
+        groups.setdefault(row[2:6], []).append(row)
+    return [
+        compare(a, b)
+        for group in groups.values()
+        for a, b in combinations(group, 2)
+        if a.model != b.model
+    ]
+
+
+def _sides(scores: Scores, keys: list[Key], within: list[int]) -> dict[str, tuple[Side, Floats]]:
+    """Return the sides of the compositions, on their common fine-tune seeds, and their means."""
+    found: dict[str, tuple[Side, Ints, Floats]] = {}
+    for key in keys:
+        values = scores.blocks[key].region(within)
+        if np.isfinite(values).any():
+            found[key.composition] = (*side(key, scores.blocks[key], values), values)
+    if not found:
+        return {}
+    seeds = reduce(np.intersect1d, (seeds for _, seeds, _ in found.values()))
+    return {
+        name: (Side(one.values[:, np.isin(own, seeds)]), values)
+        for name, (one, own, values) in found.items()
+    }
+
+
+def _row(
+    axes: tuple[str, str, int, str, str, str],
+    found: dict[str, tuple[Side, Floats]],
+    initial: tuple[Side, Floats] | None,
+) -> tuple[SensitivityRow, tuple[float, float], Parts | None]:
+    """Fill in what needs no interval; give the noise of a mean with its degrees of freedom."""
+    means = {name: float(np.nanmean(np.nanmean(v, axis=1))) for name, (_, v) in found.items()}
+    lowest, highest = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
+    sides = [one for one, _ in found.values() if len(one.values) > 1]
+    seeds = next(iter(found.values()))[0].values.shape[1]
+    observed, noise, gain, note = None, (np.nan, np.nan), None, ""
+    if seeds < 2:
+        note = "fewer than two fine-tune seeds in common"
+    elif len(sides) < 2:
+        note = "fewer than two compositions with more than one draw"
+    else:
+        observed = float(np.std([one.values.mean() for one in sides], ddof=1))
+        noise = _noise(sides)
+        if initial is not None:
+            weights = [1 / len(sides)] * len(sides)
+            gain = contrast([*sides, initial[0]], [*weights, -1.0])
+        if len(sides) < len(found):
+            note = f"{len(found) - len(sides)} of a single draw left out"
+    row = SensitivityRow(
+        *axes,
+        compositions=len(sides) if observed is not None else len(found),
+        spread=None,
+        low=None,
+        high=None,
+        p=None,
+        observed=observed,
+        lowest=lowest,
+        highest=highest,
+        range=means[highest] - means[lowest],
+        gain=None if gain is None else gain.estimate,
+        gain_low=None,
+        gain_high=None,
+        share=None,
+        share_low=None,
+        share_high=None,
+        finetune_seeds=seeds,
+        note=note,
+    )
+    return row, noise, gain
+
+
+def _noise(sides: list[Side]) -> tuple[float, float]:
+    """Estimate the mean variance of one composition's mean, and its degrees of freedom."""
+    count, seeds = len(sides), sides[0].values.shape[1]
+    units, shares, rests, series = [], [], [], []
+    for one in sides:
+        own, values = len(one.values), one.values
+        means = values.mean(axis=1)
+        residual = values - means[:, None] - values.mean(axis=0) + means.mean()
+        rests.append(float((residual**2).sum()) / ((own - 1) * (seeds - 1) * own * seeds))
+        units.append(float(means.var(ddof=1)) / own)
+        shares.append(units[-1] ** 2 / (own - 1))
+        series.append(values.mean(axis=0))
+    table = np.array(series)
+    taste = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    freedom = (count - 1) * (seeds - 1)
+    # The rest is in the spread of the units already; it must not count twice.
+    episode = max(0.0, float((taste**2).sum()) / freedom / seeds - float(np.mean(rests)))
+    unit = float(np.mean(units))
+    spent = sum(shares) / count**2 + episode**2 / freedom
+    return unit + episode, (unit + episode) ** 2 / spent if spent > 0 else 1.0
+
+
+def _with_intervals(
+    rows: list[SensitivityRow],
+    noises: list[tuple[float, float]],
+    gains: list[Parts | None],
+    level: float,
+) -> list[SensitivityRow]:
+    halves = half_width([part or Parts(np.nan) for part in gains], level)
+    known = [i for i, row in enumerate(rows) if row.observed is not None]
+    table = np.array(
+        [(rows[i].observed, *noises[i], rows[i].compositions) for i in known], dtype=np.float64
+    ).reshape(-1, 4)
+    observed, noise, df, groups = table.T
+    limits = np.stack(spreads(observed, noise, df, groups, level), axis=1).tolist()
+    for i, (spread, low, high, p) in zip(known, limits, strict=True):
+        row = rows[i]._replace(spread=spread, low=low, high=high, p=p)
+        if row.gain is not None and np.isfinite(halves[i]):
+            gain = Estimate(row.gain, row.gain - float(halves[i]), row.gain + float(halves[i]))
+            row = row._replace(gain_low=gain.low, gain_high=gain.high)
+            share = over(Estimate(spread, low, high), gain)
+            if share is not None:
+                row = row._replace(share=share.value, share_low=share.low, share_high=share.high)
+        rows[i] = row
+    return rows
+
+
+def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
+    return None if value is None or low is None or high is None else Estimate(value, low, high)
+
+
+def _minus(a: Estimate | None, b: Estimate | None) -> tuple[float | None, ...]:
+    return (None, None, None) if a is None or b is None else minus(a, b)
