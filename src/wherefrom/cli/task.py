@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wherefrom.cli.output import check_out
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
-from wherefrom.progress import console
-
-if TYPE_CHECKING:
-    from wherefrom.tasks import Task
+from wherefrom.cli.series import cropharvest, worldcereal
+from wherefrom.cli.shown import show_task
 
 __all__ = ["app"]
-
-#: Tables of more classes than this show each region's total alone.
-MOST_CLASSES = 40
-#: The study's episodes, for which thin regions are named.
-N = 100
 
 Out = Annotated[Path, typer.Option(help="Parquet file to write.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same task.")]
@@ -28,6 +21,8 @@ RegionLayer = Annotated[
 ]
 
 app = typer.Typer(no_args_is_help=True, help="Make a labelled task to fine-tune on.")
+app.command("worldcereal")(worldcereal)
+app.command("cropharvest")(cropharvest)
 
 
 @app.command()
@@ -72,7 +67,8 @@ def ecoregions(
         min_distance_km,
         seed,
     )
-    _finish(made, out)
+    made.write(out)
+    show_task(made, out)
 
 
 @app.command("from-table")
@@ -107,50 +103,5 @@ def from_table(
 
     check_out(out, "a task", {"the input": file})
     made = tasks.from_table(file, label, lon, lat, region_layer, positive, name, seed)
-    _finish(made, out)
-
-
-def _finish(task: Task, out: Path) -> None:
-    """Write the task, print its table, and name the regions that are too thin for the study."""
-    from wherefrom.tasks import plan_episodes
-
-    task.write(out)
-    typer.echo("\n".join(_table(task)))
-    outside = int((task.region < 0).sum())
-    if outside:
-        console.print(f"note: {outside:,} places lie in no region", markup=False, soft_wrap=True)
-    occurring = [r for r, count in zip(task.regions, task.counts(), strict=True) if count.any()]
-    for split in ("reported", "tuning"):
-        for problem in plan_episodes(task, occurring, N, [0], split)[1]:
-            text = f"note: no {split} episode of {N} places: {problem}"
-            console.print(text, markup=False, soft_wrap=True)
-    classes = f"{len(task.classes)} classes"
-    if task.positive is not None:
-        classes += f", positive: {task.classes[task.positive]}"
-    typer.echo(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
-
-
-def _table(task: Task) -> list[str]:
-    """Lay out the places of every region, class and split."""
-    from wherefrom.tasks import SPLITS
-
-    rows: list[tuple[str, ...]] = [("region", task.label_layer, *SPLITS)]
-    for region, counts in zip(task.regions, task.counts(), strict=True):
-        if not counts.any():
-            continue
-        if len(task.classes) <= MOST_CLASSES:
-            rows += [
-                (region, name, *(f"{c:,}" for c in count))
-                for name, count in zip(task.classes, counts, strict=True)
-                if count.any()
-            ]
-        occurring = f"({counts.any(axis=1).sum()} classes)"
-        rows.append((region, occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    made.write(out)
+    show_task(made, out)

@@ -97,10 +97,9 @@ class Files:
         root = Path(folder)
         if not root.is_dir():
             raise WherefromError(f"{root} is no folder: name the one that holds labels.geojson")
-        features = _part(root, "features", "arrays")
         return cls(
             _there(root / "labels.geojson"),
-            features,
+            _part(root, "features", "arrays"),
             _part(root, "test_features", "") if tests else None,
         )
 
