@@ -71,6 +71,23 @@ def test_ecoregions_task_from_a_pool_file(run: Run, tmp_path: Path) -> None:
     assert "note" not in stderr
 
 
+def test_cropland_task_has_no_positive_class_or_hides_thin_regions(
+    run: Run, tmp_path: Path
+) -> None:
+    pool, out = tmp_path / "pool.parquet", tmp_path / "task.parquet"
+    assert run("pool", "build", "--places", 2000, "--out", pool)[0] == 0
+    sizes = ("--train", 120, "--test", 50, "--tune-train", 20, "--tune-test", 20)
+    code, stdout, stderr = run("task", "cropland", "--pool", pool, *sizes, "--out", out)
+    assert code == 0, stderr
+    task = Task.read(out)
+    assert (task.name, task.classes, task.positive) == ("cropland", ("other", "cropland"), 1)
+    assert "2 classes, positive: cropland" in stdout
+    assert "no tuning episode of 100 places" in stderr
+    code, _, stderr = run("task", "cropland", "--pool", pool, "--train", 0, "--out", out)
+    assert code == 2
+    assert "task cropland: train and test places per region must be at least 1" in stderr
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -20,6 +20,13 @@ RegionLayer = Annotated[
     str, typer.Option(help="Layer (or column) whose labels are the regions to fine-tune in.")
 ]
 
+PoolFile = Annotated[Path, typer.Option(help="Pool whose places the task keeps away from.")]
+Train = Annotated[int, typer.Option(help="Places per region to draw episodes from.")]
+Test = Annotated[int, typer.Option(help="Test places per region.")]
+TuneTrain = Annotated[int, typer.Option(help="Places per region to tune on.")]
+TuneTest = Annotated[int, typer.Option(help="Test places per region for tuning.")]
+MinDistance = Annotated[float, typer.Option(help="Distance to keep from every pool place.")]
+
 app = typer.Typer(no_args_is_help=True, help="Make a labelled task to fine-tune on.")
 app.command("worldcereal")(worldcereal)
 app.command("cropharvest")(cropharvest)
@@ -27,19 +34,17 @@ app.command("cropharvest")(cropharvest)
 
 @app.command()
 def ecoregions(
-    pool: Annotated[Path, typer.Option(help="Pool whose places the task keeps away from.")],
+    pool: PoolFile,
     out: Out,
     layer: Annotated[
         str, typer.Option(help="Layer to predict: biome, ecoregion, climate_zone, ...")
     ] = "biome",
     region_layer: RegionLayer = "continent",
-    train: Annotated[int, typer.Option(help="Places per region to draw episodes from.")] = 5500,
-    test: Annotated[int, typer.Option(help="Test places per region.")] = 2000,
-    tune_train: Annotated[int, typer.Option(help="Places per region to tune on.")] = 600,
-    tune_test: Annotated[int, typer.Option(help="Test places per region for tuning.")] = 1000,
-    min_distance_km: Annotated[
-        float, typer.Option(help="Distance to keep from every pool place.")
-    ] = 5.0,
+    train: Train = 5500,
+    test: Test = 2000,
+    tune_train: TuneTrain = 600,
+    tune_test: TuneTest = 1000,
+    min_distance_km: MinDistance = 5.0,
     seed: Seed = 0,
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
@@ -60,6 +65,47 @@ def ecoregions(
     made = tasks.ecoregions(
         Pool.read(pool, id_column, lon, lat),
         layer,
+        region_layer,
+        train,
+        test,
+        (tune_train, tune_test),
+        min_distance_km,
+        seed,
+    )
+    made.write(out)
+    show_task(made, out)
+
+
+@app.command()
+def cropland(
+    pool: PoolFile,
+    out: Out,
+    region_layer: RegionLayer = "continent",
+    train: Train = 5500,
+    test: Test = 2000,
+    tune_train: TuneTrain = 600,
+    tune_test: TuneTest = 1000,
+    min_distance_km: MinDistance = 5.0,
+    seed: Seed = 0,
+    id_column: IdColumn = None,
+    lon: LonColumn = "lon",
+    lat: LatColumn = "lat",
+) -> None:
+    """Draw places that are cropland or not, uniformly by area in each continent.
+
+    Cropland is MODIS land cover of the IGBP classes 12 and 14; water is left
+    out. Classes keep their natural shares: 3 to 18 % are cropland.
+
+    For example:
+
+        wherefrom task cropland --pool pool.parquet --out task.parquet
+    """
+    from wherefrom import tasks
+    from wherefrom.pool import Pool
+
+    check_out(out, "a task", {"the input": pool})
+    made = tasks.cropland(
+        Pool.read(pool, id_column, lon, lat),
         region_layer,
         train,
         test,
