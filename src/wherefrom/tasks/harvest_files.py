@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import io
 import json
@@ -259,7 +260,7 @@ def _members(place: Path, parent: str) -> Iterator[tuple[PurePosixPath, Path | b
         return
     try:
         # As a stream: 70,000 members need no index, and nothing is unpacked on the disk.
-        with tarfile.open(place, "r|*") as archive:
+        with gzip.open(place) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name)
                 if name.suffix != ".h5" or (parent and name.parent.name != parent):
@@ -267,6 +268,9 @@ def _members(place: Path, parent: str) -> Iterator[tuple[PurePosixPath, Path | b
                 content = archive.extractfile(member)
                 if content is not None:
                     yield name, content.read()
+            # tarfile takes a torn header for the end; gzip knows whether more was to come.
+            while stream.read(2**20):
+                pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as err:
         raise WherefromError(f"{place} is a torn archive ({err}): get it again") from err
 
