@@ -1,7 +1,7 @@
 """What Presto's published pre-training is worth on real Sentinel series: crop or not, few-shot.
 
 The published weights are compared with random initial weights and with the raw series, on
-WorldCereal's labelled pixels, by every cheap head on frozen features, and by full fine-tuning.
+WorldCereal's labelled pixels, by every cheap head on frozen features.
 
     python studies/worldcereal/run.py worldcereal_testdf.parquet default_model.pt
 
