@@ -83,6 +83,7 @@ def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0
     - A step is 365/12 days from ``start_date``, not a calendar month: whatever the day of the
       month on which series begin, temperatures fit ERA5's best 12 or 13 days after the start of a
       step. So the first month is that of the first step's middle, 15 days after ``start_date``.
+    - Elevation: m, 18 m from the layer elevation in the median, correlation 0.99.
     - Slope is taken as degrees; nothing in the table can tell it from per cent.
     """
     table = read_table(path)
