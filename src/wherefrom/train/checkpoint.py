@@ -18,7 +18,7 @@ from wherefrom.files import atomic
 from wherefrom.keys import canonical
 from wherefrom.models.base import GeoModel
 
-__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
+__all__ = ["load_state", "load_weights", "save_state", "save_weights", "spec_of"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -62,7 +62,8 @@ def save_weights(model: GeoModel[M], module: M, path: Path | str) -> None:
     path : Path or str
         Where to; by custom ``*.safetensors``.
     """
-    tensors = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    # Clones: a table that two parts of the module share is written under both names.
+    tensors = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
     content = save(tensors, metadata={"spec": canonical(model.spec())})
     with atomic(path) as tmp:
         tmp.write_bytes(content)
@@ -81,18 +82,42 @@ def load_weights(model: GeoModel[M], path: Path | str) -> M:
     WherefromError
         If the file is absent, unreadable or holds the weights of another configuration.
     """
-    try:
-        with safe_open(path, framework="pt") as stream:
-            written = json.loads((stream.metadata() or {}).get("spec", "{}"))
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except FileNotFoundError as err:
-        raise WherefromError(f"no weights at {path}: pre-train first") from err
-    except (SafetensorError, ValueError) as err:
-        raise WherefromError(f"weights {path} cannot be read ({err}): delete the file") from err
+    written, tensors = _open(path)
     _refuse_other(path, written, json.loads(canonical(model.spec())))
     module = model.build(torch.Generator().manual_seed(0))
     module.load_state_dict(tensors)
     return module.eval()
+
+
+def spec_of(path: Path | str) -> dict[str, Any]:
+    """Read which model's weights a file of `save_weights` holds.
+
+    Returns
+    -------
+    dict
+        The model's ``spec()``, as JSON gives it back.
+
+    Raises
+    ------
+    WherefromError
+        If the file is absent or unreadable.
+    """
+    return _open(path, tensors=False)[0]
+
+
+def _open(
+    path: Path | str, *, tensors: bool = True
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Read the spec and, unless told not to, the tensors of a file of `save_weights`."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            spec: dict[str, Any] = json.loads((stream.metadata() or {}).get("spec", "{}"))
+            names = stream.keys() if tensors else ()
+            return spec, {name: stream.get_tensor(name) for name in names}
+    except FileNotFoundError as err:
+        raise WherefromError(f"no weights at {path}: pre-train first") from err
+    except (SafetensorError, ValueError) as err:
+        raise WherefromError(f"weights {path} cannot be read ({err}): delete the file") from err
 
 
 def _refuse_other(path: Path | str, written: dict[str, Any], wanted: dict[str, Any]) -> None:
