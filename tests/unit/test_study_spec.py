@@ -11,9 +11,14 @@ import yaml
 
 from wherefrom import earth
 from wherefrom.errors import WherefromError
-from wherefrom.study import load
+from wherefrom.study import load, machine
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
+
+
+def base_of(name: str) -> Any:
+    """Return a part of the shipped study's base."""
+    return yaml.safe_load((STUDY / "study.yaml").read_text())["base"][name]
 
 
 def changed(tmp_path: Path, **change: object) -> Path:
@@ -23,6 +28,14 @@ def changed(tmp_path: Path, **change: object) -> Path:
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
+
+
+def with_part(tmp_path: Path, part: str, name: str, **change: object) -> Path:
+    """Write the study with fields of one model or task set; a field of None is left out."""
+    parts = base_of(part)
+    fields = parts[name] | change
+    parts[name] = {key: value for key, value in fields.items() if value is not None}
+    return changed(tmp_path, **{part: parts})
 
 
 @pytest.mark.parametrize("scale", ["debug", "laptop", "paper"])
@@ -38,7 +51,7 @@ def test_unknown_key_is_named_with_the_nearest_one(tmp_path: Path) -> None:
 
 
 def test_unknown_nested_key_is_named_with_its_place(tmp_path: Path) -> None:
-    models = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["models"]
+    models = base_of("models")
     models["satclip-L40"]["pretrain"]["bathc"] = 1
     with pytest.raises(
         WherefromError, match=r"'bathc': did you mean 'batch'.*satclip-L40.pretrain"
@@ -107,11 +120,8 @@ def test_a_misspelt_key_is_reported_as_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"baselines": ["raw-harmonic-L10"]}, "unknown baseline.*did you mean 'raw-harmonics-L10'"),
-        ({"baselines": ["majority", "majority"]}, "baselines: a value occurs twice"),
-        ({"baselines": ["raw-harmonics-L0"]}, "unknown baseline"),
         ({"references": []}, "references"),
-        ({"composition_size": 100}, "smaller than the batch = 512"),
+        ({"composition_size": 100}, "smaller than the batch = "),
         ({"equivalence_margin": float("inf")}, "equivalence_margin: Input should be a finite"),
         ({"name": "../away"}, "use letters, digits"),
         (
@@ -123,16 +133,23 @@ def test_a_misspelt_key_is_reported_as_missing(tmp_path: Path) -> None:
             "named 'none'",
         ),
         (
-            {"headline": {"model": "satclip-L40", "head": "logistic", "metric": "f1_marco"}},
+            {"headlines": [{"model": "satclip-L40", "head": "logistic", "metric": "f1_marco"}]},
             "unknown metric.*did you mean 'f1_macro'",
         ),
+        ({"headlines": []}, "headlines"),
+        (
+            {"headlines": [{"model": "presto", "head": "knn"}] * 2},
+            "headlines: a value occurs twice",
+        ),
+        ({"headlines": [{"modl": "presto"}]}, r"'modl': did you mean 'model'.*in headlines.0"),
+        ({"published": {"samples_seen": {"satclp": 1}}}, "kind of model 'satclp': did you mean"),
         (
             {"heads": {"logistic": {"options": {"C": dt.date(2025, 1, 1)}}, "knn": {}}},
             "heads.logistic.options.C",
         ),
         (
             {"heads": {"logistic": {"models": ["satclip-L10"]}, "knn": {}}},
-            "the headline is about model 'satclip-L40'",
+            "headline is about model 'satclip-L40'",
         ),
         ({"imagery": {"sources": []}}, "imagery.sources"),
     ],
@@ -155,29 +172,135 @@ def test_a_mistake_is_found_after_the_pre_training(
 def test_a_mistake_in_the_sweep_is_found_after_the_pre_training(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    sweep = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["sweep"]
+    sweep = base_of("sweep")
     with pytest.raises(WherefromError, match=message):
         load(changed(tmp_path, sweep=sweep | change), "laptop")
 
 
 def test_a_model_with_the_name_of_a_baseline_is_taken_for_it(tmp_path: Path) -> None:
-    models = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["models"]
+    models = base_of("models")
     models["majority"] = models["satclip-L10"]
     with pytest.raises(WherefromError, match="a baseline has this name"):
         load(changed(tmp_path, models=models), "laptop")
 
 
-def test_a_budget_that_cannot_be_met_is_found_in_the_run(tmp_path: Path) -> None:
-    models = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["models"]
-    models["satclip-L10"]["pretrain"]["samples_seen"] = 128100
-    with pytest.raises(WherefromError, match=r"satclip-L10.pretrain: samples_seen.*take 128000"):
-        load(changed(tmp_path, models=models), "laptop")
+@pytest.mark.parametrize(
+    ("part", "name", "change", "message"),
+    [
+        (
+            "models",
+            "satclip-L10",
+            {"pretrain": {"samples_seen": 128100, "batch": 512, "lr": 1}},
+            r"models.satclip-L10.pretrain: samples_seen.*take 128000",
+        ),
+        ("models", "presto", {"kind": "prsto"}, "models.presto: unknown kind.*mean 'presto'"),
+        (
+            "models",
+            "presto",
+            {"kind": None},
+            "presto: needs a key 'kind': satclip or presto",
+        ),
+        (
+            "models",
+            "presto",
+            {"mask_rato": 0.5},
+            r"mean 'mask_ratio'.*\(in models.presto\)",
+        ),
+        ("models", "presto", {"mask_ratio": 1.0}, "models.presto.mask_ratio: Input should be less"),
+        ("models", "presto", {"degrees": 10}, r"belongs to models.NAME.degrees \(kind satclip\)"),
+        ("models", "presto", {"tasks": ["croplnd"]}, "unknown task 'croplnd'.*mean 'cropland'"),
+        ("models", "presto", {"tasks": []}, "models.presto.tasks"),
+        ("models", "presto", {"tasks": ["cropland"] * 2}, "presto.tasks: a value occurs twice"),
+        ("models", "presto", {"tasks": ["cropland"]}, "task 'cropharvest': no model names it"),
+        ("tasks", "cropland", {"kind": "croplands"}, "tasks.cropland: unknown kind.*'cropland'"),
+        ("tasks", "cropland", {"layer": "biome"}, r"tasks.NAME.layer \(kind ecoregions\)"),
+        ("tasks", "cropland", {"train_per_regoin": 1}, "did you mean 'train_per_region'"),
+        ("tasks", "cropland", {"baselines": ["raw-serie"]}, "baseline.*mean 'raw-series'"),
+        ("tasks", "cropland", {"baselines": ["raw-harmonics-L0"]}, "unknown baseline"),
+        ("tasks", "cropland", {"baselines": ["majority"] * 2}, "baselines: a value occurs twice"),
+        (
+            "tasks",
+            "cropland",
+            {"kind": "ecoregions"},
+            "a value occurs twice in .*ecoregions-biome",
+        ),
+    ],
+)
+def test_a_mistake_of_a_model_or_task_is_blamed_on_another_key(
+    tmp_path: Path, part: str, name: str, change: dict[str, Any], message: str
+) -> None:
+    file = with_part(tmp_path, part, name, **change)
+    with pytest.raises(WherefromError, match=message) as caught:
+        load(file, "laptop")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": {}}, "unknown key 'task': did you mean 'tasks'"),
+        ({"headline": {}}, "unknown key 'headline': did you mean 'headlines'"),
+        ({"baselines": []}, "unknown key 'baselines' here: it belongs to tasks.NAME.baselines"),
+        ({"stood_in": {}}, "'stood_in' is not for the study file to say"),
+        ({"left_out": {}}, "'left_out' is not for the study file to say"),
+    ],
+)
+def test_a_key_of_another_place_is_only_called_unknown(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(WherefromError, match=message):
+        load(changed(tmp_path, **change), "laptop")
 
 
 def test_headline_model_that_is_not_in_the_study_is_refused(tmp_path: Path) -> None:
-    headline = {"model": "satclip-L41", "head": "logistic"}
+    headlines = [{"model": "satclip-L41", "head": "logistic"}]
     with pytest.raises(WherefromError, match="did you mean 'satclip-L40'"):
-        load(changed(tmp_path, headline=headline), "debug")
+        load(changed(tmp_path, headlines=headlines), "debug")
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, *absent: str) -> None:
+    """Pretend that this machine has none of these sources, and all others."""
+    monkeypatch.setattr(machine, "find", lambda name: None if name in absent else Path(name))
+
+
+def test_absent_data_are_an_error_or_left_out_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lacking(monkeypatch)
+    whole = load(STUDY, "laptop")
+    assert whole.left_out == {}
+    assert whole.models["presto"].tasks == ("cropland", "cropharvest")
+    assert "presto-official" in whole.tasks["cropland"].baselines
+    lacking(monkeypatch, "cropharvest", "presto")
+    fewer = load(STUDY, "laptop")
+    assert set(whole.tasks) - set(fewer.tasks) == {"cropharvest"}
+    assert fewer.models["presto"].tasks == ("cropland",)
+    for task in fewer.tasks.values():
+        assert "presto-official" not in task.baselines
+    assert set(fewer.left_out) == {"tasks.cropharvest", "baselines.presto-official"}
+    assert "wherefrom data fetch cropharvest" in fewer.left_out["tasks.cropharvest"]
+    assert "default_model.pt" in fewer.left_out["baselines.presto-official"]
+
+
+def test_a_model_without_any_task_left_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, tasks = base_of("models"), base_of("tasks")
+    models["presto"]["tasks"] = ["cropharvest"]
+    del tasks["cropland"]
+    content = yaml.safe_load(changed(tmp_path, models=models, tasks=tasks).read_text())
+    del content["scales"]["debug"]["tasks"]["cropland"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    lacking(monkeypatch, "cropharvest")
+    with pytest.raises(WherefromError, match="'presto' has no task left"):
+        load(tmp_path, "debug")
+
+
+def test_names_in_the_results_are_not_those_of_the_tasks(tmp_path: Path) -> None:
+    study = load(STUDY, "debug")
+    assert study.task_label("cropland") == "cropland"
+    layer = "climate_zone" if study.stood_in else "biome"
+    assert study.task_label("ecoregions") == f"ecoregions-{layer}"
 
 
 def test_a_stand_in_never_keeps_the_name_of_what_it_stands_in_for(
@@ -187,7 +310,7 @@ def test_a_stand_in_never_keeps_the_name_of_what_it_stands_in_for(
     monkeypatch.setattr(earth, "available", lambda name: name != "biome" and real(name))
     study = load(STUDY, "debug")
     assert study.stood_in == {"biome": "climate_zone"}
-    assert study.task.layer == "climate_zone"
+    assert study.task_label("ecoregions") == "ecoregions-climate_zone"
     assert "stratified-climate_zone" in study.compositions
     assert not any("biome" in f"{k} {v}" for k, v in study.compositions.items())
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wherefrom.study.gfms import ModelSpec
+from wherefrom.study.gfms import FLOPS, ModelSpec
 from wherefrom.study.spec import Study
 from wherefrom.study.tasks import TaskSpec
 
 __all__ = ["DRAW", "START", "embed", "features", "fewshot", "pool", "pretrain", "series", "task"]
 
-#: Single-precision operations per second that the models reach on one core.
-FLOPS = 55e9
 #: Seconds to draw one composition, and to write initial weights.
 DRAW = 0.5
 START = 0.1

@@ -5,12 +5,27 @@ The computing itself is a recipe (`wherefrom.study.recipes`), which needs torch;
 
 from __future__ import annotations
 
+import typing
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["GfmSpec", "Kind", "ModelSpec", "Part", "PrestoSpec", "PretrainSpec", "SatCLIPSpec"]
+__all__ = [
+    "FLOPS",
+    "KINDS",
+    "GfmSpec",
+    "ModelSpec",
+    "Part",
+    "PrestoSpec",
+    "PretrainSpec",
+    "SatCLIPSpec",
+]
+
+
+#: Single-precision operations per second that the models reach on one core of a server CPU of 2024
+#: (see benchmarks/README.md).
+FLOPS = 55e9
 
 
 class Part(BaseModel):
@@ -157,7 +172,7 @@ class PrestoSpec(GfmSpec):
     @property
     def finetune_seconds(self) -> float:
         """Twenty steps on the few training places, and one pass over the many test places."""
-        return (20 * 100 * 3 + 2000) * self.embed_flops / 55e9
+        return (20 * 100 * 3 + 2000) * self.embed_flops / FLOPS
 
 
 def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:
@@ -165,6 +180,9 @@ def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:
     return depth * tokens * (2 * 12 * width**2 + 4 * tokens * width)
 
 
-Kind = Literal["satclip", "presto"]
 #: One kind of model or another, told apart by the key ``kind``.
 ModelSpec = Annotated[SatCLIPSpec | PrestoSpec, Field(discriminator="kind")]
+KINDS = tuple(
+    typing.get_args(kind.model_fields["kind"].annotation)[0]
+    for kind in typing.get_args(typing.get_args(ModelSpec)[0])
+)

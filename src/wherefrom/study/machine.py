@@ -23,7 +23,7 @@ def _leave_out(study: Study) -> Study:
     reasons: dict[str, str] = {}
     tasks = {}
     for name, task in study.tasks.items():
-        if task.source and (why := _absent(task.source)):
+        if why := next(filter(None, map(_absent, task.sources)), ""):
             reasons[f"tasks.{name}"] = why
             continue
         if "presto-official" in task.baselines and (why := _absent("presto")):

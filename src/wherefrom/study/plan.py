@@ -108,8 +108,8 @@ def _task(spec: TaskSpec, pool: Stage) -> Stage:
     """Labelled places of the task; those drawn here keep their distance to the pool."""
     placed = isinstance(spec, PlacedSpec)
     made: dict[str, Any] = {"layers": {name: earth.layer_key(name) for name in spec.layers}}
-    if spec.source:
-        made["sha256"] = digest_of(spec.source)
+    if spec.sources:
+        made["sha256"] = {name: digest_of(name) for name in spec.sources}
     return Stage(
         kind="task",
         label=f"task {spec.label}",

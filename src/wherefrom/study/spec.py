@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from wherefrom import earth
 from wherefrom.errors import unknown
-from wherefrom.study.gfms import Kind, ModelSpec, Part
+from wherefrom.study.gfms import KINDS, ModelSpec, Part
 from wherefrom.study.tasks import BASELINE_NAME, TaskSpec
 
 #: Heads on frozen embeddings, and full fine-tuning.
@@ -70,8 +70,8 @@ class SweepSpec(Part):
 class Published(Part):
     """What the study that is repeated used, by kind of model where kinds differ."""
 
-    composition_size: dict[Kind, int] = Field(default_factory=dict)
-    samples_seen: dict[Kind, int] = Field(default_factory=dict)
+    composition_size: dict[str, int] = Field(default_factory=dict)
+    samples_seen: dict[str, int] = Field(default_factory=dict)
     forest: str = ""
     cities: str = ""
 
@@ -157,6 +157,8 @@ class Study(Part):
             yield "metric", headline.metric, METRICS
         for name in self.references:
             yield "composition", name, self.compositions
+        for name in (*self.published.composition_size, *self.published.samples_seen):
+            yield "kind of model", name, KINDS
         for model in self.models.values():
             for name in model.tasks:
                 yield "task", name, self.tasks

@@ -30,8 +30,8 @@ BASELINE_NAME = re.compile(rf"raw-lonlat|raw-harmonics-L[1-9]\d*|majority|{'|'.j
 class TaskBase(Part):
     """What all tasks share: what the models are compared with, and a seed."""
 
-    #: Where labels are not read off the Earth layers: their source in the catalog.
-    source: ClassVar[str] = ""
+    #: Where labels are not read off the Earth layers: the catalog's sources that hold them.
+    sources: ClassVar[tuple[str, ...]] = ()
 
     kind: str
     baselines: tuple[str, ...] = ()
@@ -119,9 +119,10 @@ class CroplandSpec(PlacedSpec):
 class CropHarvestSpec(TaskBase):
     """Tell crop from non-crop on CropHarvest's labelled pixel series, by continent."""
 
-    source: ClassVar[str] = "cropharvest"
+    sources: ClassVar[tuple[str, ...]] = ("cropharvest", "cropharvest-features")
 
     kind: Literal["cropharvest"]
+    region_layer: str = "continent"
 
     @property
     def label(self) -> str:
@@ -131,7 +132,7 @@ class CropHarvestSpec(TaskBase):
     @property
     def layers(self) -> tuple[str, ...]:
         """The regions' alone: labels come with the data."""
-        return ("continent",)
+        return (self.region_layer,)
 
     @property
     def places(self) -> int:
