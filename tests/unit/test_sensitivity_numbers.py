@@ -143,6 +143,28 @@ def test_repeated_scores_without_noise_have_their_spread_exactly() -> None:
     assert row.p == 0
 
 
+def test_the_effects_behind_the_spread_are_plain_differences() -> None:
+    evidence = gather(table(hard=0.2))
+    view = ("m", "t", 100, "knn", "f1_macro")
+    found = [evidence.deviation(view, name, "Asia") for name in ("a", "b", "c")]
+    rows = [row for row in found if row is not None]
+    spread = evidence.spread(view, "Asia")
+    assert spread is not None
+    assert np.std([row.deviation for row in rows], ddof=1) == pytest.approx(spread.observed)
+    assert sum(row.deviation for row in rows) == pytest.approx(0)
+    # Episodes that are hard for all do not widen an interval of a difference between them.
+    assert all(row.high - row.low < 0.05 for row in rows if row.high and row.low)
+    assert evidence.deviation(view, "none", "Asia") is None
+
+
+def test_a_single_draw_deviates_from_the_others_without_interval() -> None:
+    evidence = gather(table({**MEANS, "list": 0.9}, draws={"list": 1}))
+    row = evidence.deviation(("m", "t", 100, "knn", "f1_macro"), "list", "Asia")
+    assert row is not None
+    assert row.deviation == pytest.approx(0.35, abs=0.02)
+    assert (row.low, row.high) == (None, None)
+
+
 def test_estimates_lie_within_their_intervals_from_far_below_to_far_above_the_noise() -> None:
     observed, df, groups = np.meshgrid(np.geomspace(1e-3, 1e3, 30), [2.0, 5.0, 50.0], [2, 5, 9])
     flat = [part.ravel().astype(np.float64) for part in (observed, df, groups)]

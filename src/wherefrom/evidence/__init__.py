@@ -3,6 +3,7 @@
 from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, differences, leaders
 from wherefrom.evidence.gather import Evidence, gather
 from wherefrom.evidence.records import (
+    DeviationRow,
     DifferenceRow,
     LeaderRow,
     SensitivityDifferenceRow,
@@ -11,8 +12,13 @@ from wherefrom.evidence.records import (
     VarianceRow,
     table_of,
 )
-from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, Key, Scores
-from wherefrom.evidence.sensitivity import compare, sensitivity, sensitivity_differences
+from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, OFFICIAL, Key, Scores
+from wherefrom.evidence.sensitivity import (
+    compare,
+    deviations,
+    sensitivity,
+    sensitivity_differences,
+)
 from wherefrom.evidence.summary import INITIAL, summary
 from wherefrom.evidence.variance import variance_shares
 from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE, equivalent, holm, verdict
@@ -22,12 +28,14 @@ __all__ = [
     "BEST_BASELINE",
     "BETTER",
     "COLUMNS",
+    "DeviationRow",
     "DifferenceRow",
     "Evidence",
     "INITIAL",
     "Key",
     "LeaderRow",
     "MARGIN",
+    "OFFICIAL",
     "Scores",
     "SensitivityDifferenceRow",
     "SensitivityRow",
@@ -36,6 +44,7 @@ __all__ = [
     "VarianceRow",
     "WORSE",
     "compare",
+    "deviations",
     "differences",
     "equivalent",
     "gather",

@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from wherefrom.evidence.intervals import Parts, difference, half_width, two_sided_p
 from wherefrom.evidence.records import DifferenceRow, LeaderRow
-from wherefrom.evidence.scores import Key, Scores
+from wherefrom.evidence.scores import OFFICIAL, Key, Scores
 from wherefrom.evidence.summary import regions_of, shared_regions, side
 from wherefrom.evidence.verdict import BETTER, holm, verdict
 
 __all__ = ["BEST_BASELINE", "MARGIN", "differences", "leaders"]
 
-#: The reference that is, in each region, the baseline with the highest mean.
+#: The reference that is, in each region, the baseline with the highest mean; published weights
+#: are none.
 BEST_BASELINE = "best baseline"
 
 #: Differences below this are of no matter: the default margin of equivalence.
@@ -179,7 +180,8 @@ def _pairs(scores: Scores, references: Sequence[str]) -> list[_Pair]:
 
 def _reference(scores: Scores, name: str, keys: list[Key], within: list[int]) -> Key | None:
     if name == BEST_BASELINE:
-        candidates = scores.baselines(*keys[0][2:])
+        beside = scores.baselines(*keys[0][2:])
+        candidates = [key for key in beside if not key.model.endswith(OFFICIAL)]
     else:
         candidates = [key for key in keys if key.composition == name]
     means = {key: _mean(scores, key, within) for key in candidates}

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, differences, label, leaders
 from wherefrom.evidence.records import (
+    DeviationRow,
     DifferenceRow,
     LeaderRow,
     SensitivityRow,
@@ -17,7 +18,7 @@ from wherefrom.evidence.records import (
     VarianceRow,
 )
 from wherefrom.evidence.scores import ALL_REGIONS, Key, Scores
-from wherefrom.evidence.sensitivity import sensitivity
+from wherefrom.evidence.sensitivity import deviations, sensitivity
 from wherefrom.evidence.summary import INITIAL, summary
 from wherefrom.evidence.variance import variance_shares
 
@@ -39,6 +40,7 @@ class Evidence:
     leaders: list[LeaderRow]
     variance: list[VarianceRow]
     sensitivity: list[SensitivityRow]
+    deviations: list[DeviationRow]
     references: tuple[str, ...]
     margin: float
 
@@ -57,6 +59,10 @@ class Evidence:
     @cached_property
     def _sensitivity(self) -> dict[tuple[View, str], SensitivityRow]:
         return {(row[:5], row.region): row for row in self.sensitivity}
+
+    @cached_property
+    def _deviations(self) -> dict[tuple[Key, str], DeviationRow]:
+        return {(row.key, row.region): row for row in self.deviations}
 
     @cached_property
     def _regions(self) -> dict[View, list[str]]:
@@ -105,6 +111,12 @@ class Evidence:
         """Return how far a view's scores depend on the composition, or None."""
         return self._sensitivity.get((view, region))
 
+    def deviation(
+        self, view: View, composition: str, region: str = ALL_REGIONS
+    ) -> DeviationRow | None:
+        """Return a composition minus the mean of all compositions of its model, or None."""
+        return self._deviations.get((key_of_view(view, composition), region))
+
     def label(self, key: Key, view: View) -> str:
         """Name the row of a key in a table of a view."""
         return label(key, view[3])
@@ -143,6 +155,7 @@ def gather(
         leaders(scores, margin=margin, level=level),
         variance_shares(scores),
         sensitivity(scores, level=level),
+        deviations(scores, level=level),
         names,
         margin,
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 from wherefrom.evidence.scores import Key
 
 __all__ = [
+    "DeviationRow",
     "DifferenceRow",
     "LeaderRow",
     "SensitivityDifferenceRow",
@@ -142,6 +143,26 @@ class SensitivityRow(NamedTuple):
     share_high: float | None
     finetune_seeds: int
     note: str
+
+
+class DeviationRow(NamedTuple):
+    """A composition minus the mean of all; see `wherefrom.evidence.sensitivity.deviations`."""
+
+    model: str
+    composition: str
+    task: str
+    n: int
+    head: str
+    metric: str
+    region: str
+    deviation: float
+    low: float | None
+    high: float | None
+
+    @property
+    def key(self) -> Key:
+        """The key of the composition."""
+        return Key(*self[:6])
 
 
 class SensitivityDifferenceRow(NamedTuple):

@@ -12,10 +12,14 @@ import pyarrow as pa
 
 from wherefrom.errors import WherefromError
 
-__all__ = ["ALL_REGIONS", "COLUMNS", "Block", "Key", "Scores"]
+__all__ = ["ALL_REGIONS", "COLUMNS", "OFFICIAL", "Block", "Key", "Scores"]
 
 #: Name of the macro-average over the regions, shown as one more region.
 ALL_REGIONS = "All regions"
+
+#: Ending of the names of baselines that are published weights: pre-trained on other data, at
+#: another size, hence neither a composition nor trivial.
+OFFICIAL = "-official"
 
 #: The columns of a results table and the kind of their values.
 COLUMNS: Mapping[str, str] = {

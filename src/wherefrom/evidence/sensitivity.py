@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import combinations
 
@@ -10,15 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from wherefrom.evidence.intervals import Parts, Side, contrast, half_width
-from wherefrom.evidence.records import SensitivityDifferenceRow, SensitivityRow
+from wherefrom.evidence.records import DeviationRow, SensitivityDifferenceRow, SensitivityRow
 from wherefrom.evidence.scores import Key, Scores
 from wherefrom.evidence.spread import Estimate, minus, over, spreads
 from wherefrom.evidence.summary import INITIAL, regions_of, shared_regions, side
 
-__all__ = ["compare", "sensitivity", "sensitivity_differences"]
+__all__ = ["compare", "deviations", "sensitivity", "sensitivity_differences"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+#: Model, task, n, head, metric, region.
+Axes = tuple[str, str, int, str, str, str]
 
 
 def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
@@ -71,19 +73,54 @@ def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
     rows: list[SensitivityRow] = []
     noises: list[tuple[float, float]] = []
     gains: list[Parts | None] = []
-    shared = shared_regions(scores)
-    for family, keys in scores.families().items():
-        within = shared[family[1:]]
-        for region in regions_of(scores, keys, within):
-            found = _sides(scores, keys, scores.indices(keys[0].task, region, within))
-            initial = found.pop(INITIAL, None)
-            if len(found) < 2:
-                continue
-            row, noise, gain = _row((*family, region), found, initial)
-            rows.append(row)
-            noises.append(noise)
-            gains.append(gain)
+    for axes, found, initial in _families(scores):
+        row, noise, gain = _row(axes, found, initial)
+        rows.append(row)
+        noises.append(noise)
+        gains.append(gain)
     return _with_intervals(rows, noises, gains, level)
+
+
+def deviations(scores: Scores, *, level: float = 0.95) -> list[DeviationRow]:
+    """Subtract from each composition's mean the mean of all, zero pre-training left out.
+
+    These are the effects of which `sensitivity` estimates the spread. What all compositions have
+    in common in an episode cancels in them. A composition of a single draw does not count in the
+    mean of all and has no interval.
+
+    Parameters
+    ----------
+    scores : Scores
+    level : float
+        Level of the intervals (`wherefrom.evidence.intervals`).
+
+    Returns
+    -------
+    list of DeviationRow
+        In the cases in which `sensitivity` has a spread.
+    """
+    rows: list[DeviationRow] = []
+    parts: list[Parts] = []
+    for axes, found, _ in _families(scores):
+        sides = {name: one for name, (one, _) in found.items() if len(one.values) > 1}
+        if len(sides) < 2:
+            continue
+        for name, (one, _) in found.items():
+            several = list(sides.values())
+            weights = [(side is one) - 1 / len(sides) for side in several]
+            # A single draw stands outside the mean; `contrast` then finds no interval.
+            outside = name not in sides
+            part = contrast(several + [one] * outside, weights + [1.0] * outside)
+            key = Key(axes[0], name, *axes[1:5])
+            rows.append(DeviationRow(*key, axes[5], part.estimate, None, None))
+            parts.append(part)
+    halves = half_width(parts, level).tolist()
+    return [
+        row._replace(low=row.deviation - half, high=row.deviation + half)
+        if np.isfinite(half)
+        else row
+        for row, half in zip(rows, halves, strict=True)
+    ]
 
 
 def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
@@ -119,6 +156,20 @@ def sensitivity_differences(rows: Sequence[SensitivityRow]) -> list[SensitivityD
     ]
 
 
+def _families(
+    scores: Scores,
+) -> Iterator[tuple[Axes, dict[str, tuple[Side, Floats]], tuple[Side, Floats] | None]]:
+    """Yield, where there are two compositions, their sides and that of zero pre-training."""
+    shared = shared_regions(scores)
+    for family, keys in scores.families().items():
+        within = shared[family[1:]]
+        for region in regions_of(scores, keys, within):
+            found = _sides(scores, keys, scores.indices(keys[0].task, region, within))
+            initial = found.pop(INITIAL, None)
+            if len(found) > 1:
+                yield (*family, region), found, initial
+
+
 def _sides(scores: Scores, keys: list[Key], within: list[int]) -> dict[str, tuple[Side, Floats]]:
     """Return the sides of the compositions, on their common fine-tune seeds, and their means."""
     found: dict[str, tuple[Side, Ints, Floats]] = {}
@@ -136,7 +187,7 @@ def _sides(scores: Scores, keys: list[Key], within: list[int]) -> dict[str, tupl
 
 
 def _row(
-    axes: tuple[str, str, int, str, str, str],
+    axes: Axes,
     found: dict[str, tuple[Side, Floats]],
     initial: tuple[Side, Floats] | None,
 ) -> tuple[SensitivityRow, tuple[float, float], Parts | None]:
