@@ -30,12 +30,13 @@ from wherefrom.report import (
 from wherefrom.report.html import page
 from wherefrom.report.published import published
 from wherefrom.report.tables import difference_grid, latex, score_grid
+from wherefrom.report.words import gaps
 
 REGIONS = ("Africa", "Europe")
 EFFECTS = {"none": -0.1, "uniform": 0.0, "clustered-cities": -0.06, "stratified-biome": 0.0}
-CONTEXT = ReportContext(
-    "simulated", "debug", model="gfm", head="knn", notice="Simulated", compositions=EFFECTS
-)
+HEADLINE = ("gfm", "task", "knn", "f1_macro")
+VIEW = ("gfm", "task", 100, "knn", "f1_macro")
+CONTEXT = ReportContext("simulated", "debug", [HEADLINE], notice="Simulated", compositions=EFFECTS)
 
 
 def simulated(
@@ -107,7 +108,8 @@ def test_the_page_needs_no_network(report: Path) -> None:
 def test_every_figure_is_sharp_enough_and_has_a_text(report: Path) -> None:
     html = report.read_text()
     files = sorted((report.parent / "figures").glob("*.png"))
-    assert {f.stem for f in files} == {"by_region", "differences", "heatmap", "scaling", "variance"}
+    kinds = ("by_region", "differences", "heatmap", "scaling", "variance")
+    assert {f.stem for f in files} == {"sensitivity", *(f"{kind}_gfm" for kind in kinds)}
     for file in files:
         height, width = imread(file).shape[:2]
         assert width >= 750
@@ -134,14 +136,14 @@ def test_the_headline_table_is_shown_without_scripts(report: Path) -> None:
 
 
 def test_a_planted_effect_is_said_to_be_decided(evidence: Evidence) -> None:
-    text = said(statements(evidence, CONTEXT), "compared with uniform")
+    text = said(statements(evidence, CONTEXT, VIEW), "compared with uniform")
     assert "worse: zero pre-training" in text
     assert "clustered-cities" in text.split("equivalent")[0]
     assert "equivalent within 0.01: stratified-biome" in text
 
 
 def test_bold_marks_decided_cells_alone(evidence: Evidence) -> None:
-    view = CONTEXT.headline(evidence)
+    view = VIEW
     grid = score_grid(evidence, CONTEXT, view)
     # uniform and stratified-biome are alike: neither may be called the best.
     assert not any(cell.bold for line in grid.lines for cell in line.cells)
@@ -153,39 +155,41 @@ def test_bold_marks_decided_cells_alone(evidence: Evidence) -> None:
 
 def test_pre_training_below_a_trivial_baseline_is_said_to_be(evidence: Evidence) -> None:
     strong = evidence_of(simulated(baseline=0.05), CONTEXT)
-    found = statements(strong, CONTEXT)
+    found = statements(strong, CONTEXT, VIEW)
     assert "the trivial baseline raw-lonlat has the highest" in found[0].text
     text = said(found, "best trivial baseline is raw-lonlat")
     assert "Pre-training is not shown to beat it on: uniform" in text
     assert "beats it on" not in text
     assert "No pre-training here has a higher mean" in said(found, "whatever head")
-    assert "beats it on: uniform" in said(statements(evidence, CONTEXT), "best trivial baseline is")
+    assert "beats it on: uniform" in said(
+        statements(evidence, CONTEXT, VIEW), "best trivial baseline is"
+    )
 
 
 def test_a_single_draw_is_called_undecided_and_named() -> None:
-    found = statements(evidence_of(simulated(draws=1), CONTEXT), CONTEXT)
+    found = statements(evidence_of(simulated(draws=1), CONTEXT), CONTEXT, VIEW)
     assert "single draw: " in said(found, "compared with uniform")
     assert "gfm with knn" in said(found, "Run on a single draw")
 
 
 def test_an_unsteady_row_is_flagged_and_baselines_too() -> None:
-    found = statements(evidence_of(simulated(noise=0.08), CONTEXT), CONTEXT)
+    found = statements(evidence_of(simulated(noise=0.08), CONTEXT), CONTEXT, VIEW)
     text = said(found, "above 0.03")
     assert "uniform 2 of 2" in text
     assert "without any pre-training too" in text
-    steady = statements(evidence_of(simulated(), CONTEXT), CONTEXT)
+    steady = statements(evidence_of(simulated(), CONTEXT), CONTEXT, VIEW)
     assert "occurs in no row" in said(steady, "above 0.03")
 
 
 def test_the_sweep_is_summed_up_only_where_it_was_run(evidence: Evidence) -> None:
-    assert "from n = 100 to n = 1000" in said(statements(evidence, CONTEXT), "range")
-    alone = statements(evidence_of(simulated(), CONTEXT), CONTEXT)
+    assert "from n = 100 to n = 1000" in said(statements(evidence, CONTEXT, VIEW), "range")
+    alone = statements(evidence_of(simulated(), CONTEXT), CONTEXT, VIEW)
     assert not any("from n =" in statement.text for statement in alone)
 
 
-def test_problems_are_reported_not_dropped(evidence: Evidence) -> None:
-    context = ReportContext("s", "debug", model="gfm", head="knn", problems=["Oceania: one class"])
-    assert "Not evaluated: Oceania: one class" in said(statements(evidence, context), "Oceania")
+def test_problems_are_reported_not_dropped() -> None:
+    context = ReportContext("s", "debug", [HEADLINE], problems=["Oceania: one class"])
+    assert "Not evaluated: Oceania: one class" in said(gaps(context), "Oceania")
 
 
 LACKING = {
@@ -207,7 +211,7 @@ def test_a_report_survives(what: str, tmp_path: Path) -> None:
 
 def test_a_binary_task_shows_the_positive_class(tmp_path: Path) -> None:
     metrics = ("f1_macro", "f1_positive", "accuracy")
-    context = ReportContext("s", "debug", model="gfm", head="knn", metric="f1_positive")
+    context = ReportContext("s", "debug", [(*HEADLINE[:3], "f1_positive")])
     html = page(evidence_of(simulated(metrics=metrics), context), context, [])
     assert "F1 of the positive class of a binary task" in html
     assert '<option value="f1_positive">positive-class F1</option>' in html
@@ -223,25 +227,25 @@ def test_reporting_needs_no_torch() -> None:
 
 
 def test_names_from_a_study_file_cannot_break_the_page() -> None:
-    context = ReportContext("<script>alert(1)</script>", "debug", model="gfm", head="knn")
+    context = ReportContext("<script>alert(1)</script>", "debug", [HEADLINE])
     html = page(evidence_of(simulated({"uniform": 0.0, "<b>x": 0.1}), context), context, [])
     assert "<script>alert" not in html
     assert "&lt;b&gt;x" in html
 
 
 def test_a_headline_that_was_not_run_is_refused_by_name(evidence: Evidence) -> None:
-    context = ReportContext("s", "debug", model="gfm", head="kn")
+    context = ReportContext("s", "debug", [("gfm", None, "kn", "f1_macro")])
     with pytest.raises(
         WherefromError, match="unknown head in the results 'kn': did you mean 'knn'"
     ):
-        context.headline(evidence)
+        context.views(evidence)
 
 
 def test_the_terminal_never_cuts_a_number() -> None:
     regions = (*REGIONS, "Asia", "North America", "Oceania", "South America")
     names = {"uniform": 0.0, "stratified-continent": 0.1}
     evidence = evidence_of(simulated(names, regions=regions, seeds=50), CONTEXT)
-    row = score_grid(evidence, CONTEXT, CONTEXT.headline(evidence)).lines[0]
+    row = score_grid(evidence, CONTEXT, VIEW).lines[0]
     for width in (80, 120, 200):
         console = Console(width=width, file=io.StringIO(), record=True)
         console.print(terminal_table(evidence, CONTEXT))
@@ -254,7 +258,7 @@ def test_the_terminal_never_cuts_a_number() -> None:
 
 
 def test_latex_rows_have_as_many_cells_as_columns(evidence: Evidence) -> None:
-    view = CONTEXT.headline(evidence)
+    view = VIEW
     for grid in (
         score_grid(evidence, CONTEXT, view),
         difference_grid(evidence, CONTEXT, view, "uniform"),
@@ -280,7 +284,7 @@ def test_published_cells_stand_beside_ours_only_where_they_compare(
         "Task,Nobody,Africa,f1,0.5,,text\n"
     )
     context = ReportContext(
-        "s", "debug", model="gfm", head="knn", expected=file,
+        "s", "debug", [HEADLINE], expected=file,
         counterparts={"World Cities": ["clustered-cities"]},
     )  # fmt: skip
     first, second, third, fourth = published(evidence, context)
@@ -289,15 +293,18 @@ def test_published_cells_stand_beside_ours_only_where_they_compare(
         if (row.composition, row.region, row.n, row.metric)
         == ("clustered-cities", "Africa", 100, "f1_macro")
     )  # fmt: skip
-    assert first.ours.startswith(f"clustered-cities {mean:.3f}")
-    assert (second.value, second.ours[:17]) == ("0.71 ± 0.02", "column not stated")
+    assert first.ours.startswith(f"gfm: clustered-cities {mean:.3f}")
+    assert (second.value, second.ours[:35]) == (
+        "0.71 ± 0.02",
+        "column not stated, here All regions;",
+    )
     assert third.ours == "task not in this study"
     assert fourth.ours == "row has no counterpart"
 
 
 def test_a_broken_file_of_published_cells_is_named(evidence: Evidence, tmp_path: Path) -> None:
     file = tmp_path / "expected.csv"
-    context = ReportContext("s", "debug", model="gfm", head="knn", expected=file)
+    context = ReportContext("s", "debug", [HEADLINE], expected=file)
     with pytest.raises(WherefromError, match=r"expected\.csv"):
         published(evidence, context)
     file.write_text("table,row\n")
@@ -313,9 +320,7 @@ def test_maps_show_every_composition_with_places(tmp_path: Path) -> None:
         pytest.skip("no land polygons: wherefrom data fetch")
     places = (np.array([10.0, 179.9, -70.0]), np.array([50.0, -17.0, -10.0]))
     empty = (np.array([]), np.array([]))
-    context = ReportContext(
-        "s", "debug", model="gfm", head="knn", maps={"none": empty, "uniform": places}
-    )
+    context = ReportContext("s", "debug", [HEADLINE], maps={"none": empty, "uniform": places})
     html = write(simulated(), context, tmp_path).read_text()
     assert '<figure id="maps">' in html
     assert (tmp_path / "figures" / "maps.png").is_file()

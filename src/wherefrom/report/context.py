@@ -45,10 +45,14 @@ class ReportContext:
     ----------
     study, scale : str
         Name and scale of the study.
-    model, head, metric, n : str, str, str, int
-        The headline: what the first table and the verdict are about.
-    task : str or None
-        Task of the headline; None takes the only one.
+    headlines : sequence of (model, task, head, metric)
+        What tables, figures and verdicts are about; the first comes first. Plain tuples do; a
+        task of None is the first one of that model in the results.
+    n : int
+        Labelled places of the headlines.
+    claim : tuple of (model, model, source) or None
+        Two models of the headlines, of which the source says that the first is more sensitive to
+        the composition than the second.
     title, citation : str
         Of the study that is reproduced.
     compositions : mapping of str to str
@@ -72,6 +76,8 @@ class ReportContext:
         Reproduces the study.
     problems : sequence of str
         What could not be evaluated, and why.
+    left_out : mapping of str to str
+        What was not run for want of data, and why.
     sweep_region : str or None
         Region of the scaling curves; None takes the one with most values of n.
     expected : Path or None
@@ -79,23 +85,24 @@ class ReportContext:
     counterparts : mapping of str to sequence of str
         Which compositions here a published row name stands for, e.g.
         ``{"World Cities": ["clustered-cities"]}``.
+    task_counterparts : mapping of str to str
+        Which task here is the nearest to one that a published table is about and that was not
+        run, e.g. ``{"CropHarvest": "cropland"}``; it is called another task beside the numbers.
     notice : str
         Shown on top of everything, e.g. that the scale is too small to mean anything.
 
     Examples
     --------
-    >>> context = ReportContext("purohit2025", "laptop", model="satclip-L40", head="logistic")
-    >>> context.metric, context.n
-    ('f1_macro', 100)
+    >>> headline = ("satclip-L40", "ecoregions-biome", "logistic", "f1_macro")
+    >>> ReportContext("purohit2025", "laptop", [headline]).n
+    100
     """
 
     study: str
     scale: str
-    model: str
-    head: str
-    metric: str = "f1_macro"
+    headlines: Sequence[tuple[str, str | None, str, str]]
     n: int = 100
-    task: str | None = None
+    claim: tuple[str, str, str] | None = None
     title: str = ""
     citation: str = ""
     compositions: Mapping[str, str] = field(default_factory=dict)
@@ -110,29 +117,40 @@ class ReportContext:
     seconds: float | None = None
     command: str = ""
     problems: Sequence[str] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     sweep_region: str | None = None
     expected: Path | None = None
     counterparts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    task_counterparts: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
 
-    def headline(self, evidence: Evidence) -> View:
-        """Return the view of the headline.
+    def views(self, evidence: Evidence) -> list[View]:
+        """Return the views of the headlines.
 
         Raises
         ------
         WherefromError
-            If the results lack it; the message names the nearest value that they have.
+            If the results lack one; the message names the nearest value that they have.
         """
-        views = evidence.views()
-        tasks = list(dict.fromkeys(view[1] for view in views))
-        asked = (self.model, self.task or tasks[0], self.n, self.head, self.metric)
-        left = views
+        return [self._view(evidence, *headline) for headline in self.headlines]
+
+    def _view(
+        self, evidence: Evidence, model: str, task: str | None, head: str, metric: str
+    ) -> View:
+        left = evidence.views()
+        tasks = [view[1] for view in left if view[0] == model]
+        asked = (model, task or (tasks[0] if tasks else ""), self.n, head, metric)
         for position, kind in enumerate(("model", "task", "n", "head", "metric")):
             known = list(dict.fromkeys(view[position] for view in left))
             if asked[position] not in known:
                 raise unknown(f"{kind} in the results", asked[position], map(str, known))
             left = [view for view in left if view[position] == asked[position]]
         return asked
+
+    def name(self, evidence: Evidence, view: View) -> str:
+        """Name a headline for the reader and for files: by its model, and its task if need be."""
+        own = [other for other in self.views(evidence) if other[0] == view[0]]
+        return view[0] if len(own) == 1 else "-".join(map(str, (view[0], view[1], *view[3:])))
 
     def order(self, names: Sequence[str]) -> list[str]:
         """Sort compositions as the study file has them; others come after, as they are."""

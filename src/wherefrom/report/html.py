@@ -12,9 +12,10 @@ from wherefrom.evidence import BEST_BASELINE, Evidence
 from wherefrom.evidence.gather import View
 from wherefrom.report.context import DataSource, ReportContext, StandIn
 from wherefrom.report.published import published
+from wherefrom.report.sensitivity import sensitivity_grid
+from wherefrom.report.sentences import sentences
 from wherefrom.report.style import METRICS, metric_title
 from wherefrom.report.tables import RUNS, difference_grid, score_grid
-from wherefrom.report.words import statements
 
 __all__ = ["Picture", "page"]
 
@@ -26,6 +27,7 @@ class Picture(NamedTuple):
     title: str
     caption: str
     png: bytes
+    view: View | None = None
 
     @property
     def data(self) -> str:
@@ -45,8 +47,8 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
     Returns
     -------
     str
-        HTML. Tables of every model, head and metric are in it; without scripts the headline's
-        are shown.
+        HTML. Tables of every model, task, head and metric are in it; without scripts those of
+        the headlines are shown.
     """
     environment = Environment(
         loader=PackageLoader("wherefrom.report"),
@@ -55,20 +57,19 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    headline = context.headline(evidence)
-    views = [view for view in evidence.views() if view[1:3] == headline[1:3]]
-    views.sort(key=lambda view: view != headline)
     return environment.get_template("report.html.j2").render(
         context=context,
-        headline=headline,
-        metric=metric_title(headline[4]),
-        statements=statements(evidence, context),
-        views=[_view(evidence, context, view) for view in views],
-        choices=_choices(views),
+        verdict=sentences(evidence, context),
+        parts=_parts(evidence, context, pictures),
+        sensitivity=[
+            grid
+            for view in context.views(evidence)
+            if (grid := sensitivity_grid(evidence, view)) is not None
+        ],
         references=evidence.references,
-        pictures=pictures,
+        shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[METRICS[m] for m in METRICS if any(view[4] == m for view in evidence.views())],
-        design=_design(evidence, headline),
+        design=_design(evidence),
         runs=RUNS,
         margin=evidence.margin,
         best_baseline=BEST_BASELINE,
@@ -79,6 +80,42 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
     )
 
 
+def _parts(
+    evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
+) -> list[dict[str, Any]]:
+    """Divide all views and pictures among the headlines: each view is in one part."""
+    headlines = context.views(evidence)
+    parts = []
+    for i, headline in enumerate(headlines):
+        tasks = [other[1] for other in headlines[:i]]
+        models = {other[0] for other in headlines if other[1] == headline[1]}
+        # The first headline of a task has the models of that task that have no headline.
+        views = [
+            view
+            for view in evidence.views()
+            if view[1:3] == headline[1:3]
+            and (view[0] == headline[0] or (headline[1] not in tasks and view[0] not in models))
+        ]
+        # A headline's other tasks come with it, where no headline is about them.
+        others = {other[1] for other in headlines}
+        views += [
+            view
+            for view in evidence.views()
+            if view[0] == headline[0] and view[1] not in others and view[2] == headline[2]
+        ]
+        views.sort(key=lambda view: view != headline)
+        parts.append(
+            {
+                "id": f"part-{i + 1}",
+                "title": f"{headline[0]} on {headline[1]}",
+                "views": [_view(evidence, context, view) for view in views],
+                "choices": _choices(views),
+                "pictures": [picture for picture in pictures if picture.view == headline],
+            }
+        )
+    return parts
+
+
 def _view(evidence: Evidence, context: ReportContext, view: View) -> dict[str, Any]:
     grids = {
         reference: difference_grid(evidence, context, view, reference)
@@ -86,6 +123,7 @@ def _view(evidence: Evidence, context: ReportContext, view: View) -> dict[str, A
     }
     return {
         "model": view[0],
+        "task": view[1],
         "head": view[3],
         "metric": view[4],
         "scores": score_grid(evidence, context, view),
@@ -94,18 +132,18 @@ def _view(evidence: Evidence, context: ReportContext, view: View) -> dict[str, A
 
 
 def _choices(views: list[View]) -> list[tuple[str, list[tuple[str, str]]]]:
-    models, heads, metrics = (
-        list(dict.fromkeys(values))
-        for values in ([v[0] for v in views], [v[3] for v in views], [v[4] for v in views])
+    models, tasks, _, heads, metrics = (
+        list(dict.fromkeys(map(str, values))) for values in zip(*views, strict=True)
     )
     return [
         ("model", [(name, name) for name in models]),
+        ("task", [(name, name) for name in tasks]),
         ("head", [(name, name) for name in heads]),
         ("metric", [(name, metric_title(name)) for name in metrics]),
     ]
 
 
-def _design(evidence: Evidence, view: View) -> list[tuple[str, str]]:
+def _design(evidence: Evidence) -> list[tuple[str, str]]:
     """List the axes of the results, from the table itself."""
     keys = list(evidence.scores.blocks)
 
@@ -117,7 +155,7 @@ def _design(evidence: Evidence, view: View) -> list[tuple[str, str]]:
         ("compositions", distinct(k.composition for k in sorted(keys))),
         ("baselines", distinct(k.model for k in sorted(keys) if not k.composition)),
         ("tasks", distinct(k.task for k in sorted(keys))),
-        ("regions", ", ".join(evidence.scores.regions[view[1]])),
+        ("regions", distinct(r for names in evidence.scores.regions.values() for r in names)),
         ("labels n", distinct(sorted({k.n for k in keys}))),
         ("heads", distinct(k.head for k in sorted(keys))),
         ("metrics", distinct(metric_title(k.metric) for k in sorted(keys))),

@@ -6,14 +6,13 @@ from matplotlib.figure import Figure
 
 from wherefrom.earth.maps import draw_places, world_axes
 from wherefrom.report.context import ReportContext
+from wherefrom.report.panels import Parts
 from wherefrom.report.style import Look
 
 __all__ = ["composition_maps"]
 
 
-def composition_maps(
-    context: ReportContext, look: dict[str, Look]
-) -> tuple[str, Figure, str, str] | None:
+def composition_maps(context: ReportContext, look: dict[str, Look]) -> Parts | None:
     """Draw the places of every composition; None if the context has none.
 
     Parameters
@@ -25,12 +24,11 @@ def composition_maps(
 
     Returns
     -------
-    tuple or None
-        Name, figure, title and caption.
+    Parts or None
 
     Examples
     --------
-    >>> composition_maps(ReportContext("s", "debug", model="m", head="knn"), {}) is None
+    >>> composition_maps(ReportContext("s", "debug", []), {}) is None
     True
     """
     names = [name for name in context.order(list(context.maps)) if len(context.maps[name][0])]
@@ -51,6 +49,6 @@ def composition_maps(
         ax.set_visible(False)
     caption = (
         "Places of one draw of each composition, Equal Earth projection (areas are true). "
-        "Zero pre-training (none) has no places."
+        "Zero pre-training (none) has no places. All models are pre-trained on the same draws."
     )
-    return "maps", figure, "Where the compositions come from", caption
+    return Parts("maps", figure, "Where the compositions come from", caption)

@@ -10,7 +10,7 @@ from wherefrom.study import Plan, Stage, Store, changes
 
 __all__ = ["render"]
 
-KINDS = ("pool", "task", "features", "draw", "pretrain", "fewshot")
+KINDS = ("pool", "task", "series", "features", "draw", "pretrain", "fewshot")
 
 
 def render(plan: Plan, store: Store) -> RenderableType:

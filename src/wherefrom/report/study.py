@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import RenderableType
 
-from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, sha256_of
 from wherefrom.keys import key_of
 from wherefrom.pool import Pool
-from wherefrom.report.context import DataSource, ReportContext, StandIn
+from wherefrom.report.context import ReportContext
+from wherefrom.report.stand_ins import sources, stand_ins
 from wherefrom.report.terminal import terminal_table
 from wherefrom.report.writing import write as write_page
 from wherefrom.study import Plan, Store, Study, collect
@@ -34,6 +34,10 @@ COUNTERPARTS = {
     "balanced": ["uniform", "stratified-continent", "stratified-biome"],
     "zero pre-training": ["none"],
 }
+#: Published tables whose task may not be at hand, and the task here that is nearest to it.
+TASK_COUNTERPARTS = {"CropHarvest": "cropland"}
+#: Kinds of models of which a paper says that the first is more sensitive to the composition.
+CLAIM = ("satclip", "presto", "arXiv 2501.12535")
 
 
 def write(
@@ -96,7 +100,9 @@ def _key(plan: Plan, expected: Path | None) -> str:
         {
             "stages": [stage.key for stage in plan.of_kind("fewshot")],
             "study": study.model_dump(mode="json"),
-            "order": [list(study.compositions), list(study.models), list(study.heads)],
+            "order": [
+                list(part) for part in (study.compositions, study.models, study.tasks, study.heads)
+            ],
             "expected": sha256_of(expected) if expected else None,
             "wherefrom": versions()["wherefrom"],
         }
@@ -125,31 +131,35 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
     return ReportContext(
         study=study.name,
         scale=study.scale,
-        model=study.headline.model,
-        head=study.headline.head,
-        metric=study.headline.metric,
+        headlines=_headlines(study),
         n=study.n,
+        claim=_claim(study),
         title=study.title,
         citation=study.citation,
         compositions=study.compositions,
         references=study.references,
         margin=study.equivalence_margin,
         maps=dict(_maps(plan, store)) if whole else {},
-        stand_ins=list(_stand_ins(plan)),
-        sources=list(_sources(plan)) if whole else [],
+        stand_ins=list(stand_ins(plan)),
+        sources=list(sources(plan)) if whole else [],
         settings=_settings(study),
         provenance={
             stage.label: stage.key
             for stage in plan.stages
-            if stage.kind in ("pool", "task", "features")
+            if stage.kind in ("pool", "task", "series", "features")
         },
         versions=versions(),
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}",
         problems=problems(plan, store),
+        left_out={
+            what.replace("tasks.", "task ").replace("baselines.", "baseline "): why
+            for what, why in study.left_out.items()
+        },
         sweep_region=study.sweep.region if study.sweep else None,
         expected=_expected(study_path),
         counterparts=COUNTERPARTS,
+        task_counterparts=TASK_COUNTERPARTS,
         notice=NOTICES.get(study.scale, ""),
     )
 
@@ -169,71 +179,20 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, tuple[Any, Any]]]:
         yield name, (pool.lon[rows], pool.lat[rows])
 
 
-def _layers(plan: Plan) -> list[str]:
-    """Return the layers that compositions are drawn by, each once."""
-    return list(dict.fromkeys(n for stage in plan.of_kind("draw") for n in stage.spec["layers"]))
+def _headlines(study: Study) -> list[tuple[str, str, str, str]]:
+    return [
+        (one.model, study.task_label(study.models[one.model].tasks[0]), one.head, one.metric)
+        for one in study.headlines
+    ]
 
 
-def _stand_ins(plan: Plan) -> Iterator[StandIn]:
-    study, layers = plan.study, _layers(plan)
-    if "sentinel-2-l2a" not in study.imagery.sources:
-        monthly = "blue-marble-monthly" in study.imagery.sources
-        date = "one date and twelve months" if monthly else "one date"
-        sides = {spec.image for spec in study.models.values()}
-        window = f"frozen features of a {study.imagery.window_km:g} km window"
-        if "cnn" in sides:
-            window = "windows" if sides == {"cnn"} else f"{window}, and windows"
-        yield StandIn(
-            f"Blue Marble, {date}: {window}",
-            "Sentinel-2 tiles (13 bands, 2.56 km) through a pre-trained network",
-            "78 GB of tiles do not fit laptop time; 8-bit display colours, no infrared",
-        )
-    for layer, stand_in in study.stood_in.items():
-        yield StandIn(
-            f"layer {stand_in}",
-            f"layer {layer}",
-            f"{layer} is not on this machine: wherefrom data fetch, or place it in WHEREFROM_DATA",
-        )
-    known = study.published
-    if "forest" in layers and known.forest:
-        yield StandIn(
-            "forest of MODIS, IGBP classes 1 to 5 (2019)",
-            known.forest,
-            "no map is named there; plantations cannot be told apart here",
-        )
-    if "city_distance" in layers and known.cities:
-        yield StandIn("cities of GeoNames", known.cities, "no list is named there")
-    seen = {name: spec.pretrain.samples_seen for name, spec in study.models.items()}
-    # A budget is a whole number of batches, so it may miss the published one by less than a batch.
-    if known.samples_seen and any(
-        abs(spec.pretrain.samples_seen - known.samples_seen) >= spec.pretrain.batch
-        for spec in study.models.values()
-    ):
-        yield StandIn(
-            "samples seen: " + ", ".join(f"{count:,} ({name})" for name, count in seen.items()),
-            f"{known.samples_seen:,} samples seen",
-            f"scale {study.scale}",
-        )
-    if known.composition_size and study.composition_size != known.composition_size:
-        yield StandIn(
-            f"compositions of {study.composition_size:,} places",
-            f"{known.composition_size:,} places",
-            f"scale {study.scale}",
-        )
-
-
-def _sources(plan: Plan) -> Iterator[DataSource]:
-    study = plan.study
-    layers = ["land", study.task.region_layer, study.task.layer, *_layers(plan)]
-    found: dict[str, earth.Source] = {}
-    for name in dict.fromkeys(layers):
-        for source in earth.layer(name).source:
-            found[source.name] = source
-    for name in study.imagery.sources:
-        if name != "sentinel-2-l2a":
-            found[name] = earth.source(name)
-    for source in found.values():
-        yield DataSource(source.title, source.address, source.licence, source.citation)
+def _claim(study: Study) -> tuple[str, str, str] | None:
+    """Put models of the headlines, one of each kind, in the place of the kinds of the claim."""
+    of_kind: dict[str, str] = {}
+    for headline in study.headlines:
+        of_kind.setdefault(study.models[headline.model].kind, headline.model)
+    more, less, source = CLAIM
+    return (of_kind[more], of_kind[less], source) if {more, less} <= of_kind.keys() else None
 
 
 def _settings(study: Study) -> dict[str, dict[str, object]]:
@@ -241,13 +200,20 @@ def _settings(study: Study) -> dict[str, dict[str, object]]:
         "pool and compositions": {
             "places in the pool": f"{study.pool.places:,}, uniform by area on land",
             "places in a composition": f"{study.composition_size:,}",
-        },
-        "task": study.task.model_dump(),
-        "images": study.imagery.model_dump(exclude={"bytes_per_place"}),
+        }
     }
+    for task in study.tasks.values():
+        sections[f"task {task.label}"] = dict(task.settings())
+    if any(spec.reads_images for spec in study.models.values()):
+        sections["images"] = study.imagery.model_dump(exclude={"bytes_per_place"})
     for name, spec in study.models.items():
-        fields = spec.model_dump(exclude={"pretrain", "gpu_hours_per_run", "kind"})
-        sections[name] = fields | spec.pretrain.model_dump()
+        axes = {
+            "tasks": ", ".join(study.task_label(task) for task in spec.tasks),
+            "draws": spec.draws,
+            "pre-train seeds": spec.pretrain_seeds,
+        }
+        fields = {key: value for key, value in spec.settings().items() if key != "pretrain"}
+        sections[name] = fields | spec.pretrain.model_dump() | axes
     heads = {name: _words(use.options) or "defaults" for name, use in study.heads.items()}
     sections["heads"] = dict(heads)
     return sections

@@ -7,13 +7,33 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, UNDECIDED, WORSE, Evidence, Key
+from wherefrom.evidence import (
+    ALL_REGIONS,
+    BETTER,
+    INITIAL,
+    OFFICIAL,
+    UNDECIDED,
+    WORSE,
+    Evidence,
+    Key,
+)
 from wherefrom.evidence.gather import View, key_of_view
 from wherefrom.evidence.records import DifferenceRow, SummaryRow
 from wherefrom.report.context import ReportContext
 from wherefrom.report.style import metric_title, number, signed
 
-__all__ = ["Grid", "Line", "difference_grid", "latex", "rich_table", "score_grid"]
+__all__ = [
+    "Cell",
+    "Grid",
+    "Line",
+    "called",
+    "difference_grid",
+    "last_region",
+    "latex",
+    "rich_table",
+    "rows_of",
+    "score_grid",
+]
 
 
 #: The spread of the runs' means, in the region that sums a table up.
@@ -47,6 +67,11 @@ class Line:
     kind: str
     cells: list[Cell]
 
+    @property
+    def beside(self) -> bool:
+        """Tell whether the row is set beside the compositions, and is none of them."""
+        return self.kind in ("baseline", "official")
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -75,8 +100,7 @@ def score_grid(evidence: Evidence, context: ReportContext, view: View) -> Grid:
         ]
         lines.append(Line(label, kind, [*cells, _spread_cell(found), _runs_cell(found)]))
     caption = (
-        f"{metric_title(view[4])}, {view[0]}, {view[3]} head, n = {view[2]}: "
-        "mean ± standard deviation over fine-tune seeds"
+        f"{metric_title(view[4])}, {called(view)}: mean ± standard deviation over fine-tune seeds"
     )
     return Grid(caption, [*regions, OVER_RUNS, "runs"], lines)
 
@@ -95,29 +119,36 @@ def difference_grid(
     if not lines:
         return None
     caption = (
-        f"{metric_title(view[4])} minus that of {reference}, {view[0]}, {view[3]} head, "
-        f"n = {view[2]}: difference [95 % interval over draws, pre-train seeds and episodes]"
+        f"{metric_title(view[4])} minus that of {reference}, {called(view)}: "
+        f"difference [95 % interval over draws, pre-train seeds and episodes]"
     )
     return Grid(caption, regions, lines)
 
 
 def rows_of(evidence: Evidence, context: ReportContext, view: View) -> list[tuple[str, Key]]:
-    """Return kind ("composition", "none", "baseline") and key of each row of a view."""
+    """Return kind ("composition", "none", "baseline", "official") and key of a view's rows."""
     rows = []
     for name in context.order(evidence.compositions(view)):
         rows.append((INITIAL if name == INITIAL else "composition", key_of_view(view, name)))
-    return rows + [("baseline", key) for key in evidence.baselines(view)]
+    beside = evidence.baselines(view)
+    rows += [("baseline", key) for key in beside if not key.model.endswith(OFFICIAL)]
+    return rows + [("official", key) for key in beside if key.model.endswith(OFFICIAL)]
+
+
+def called(view: View) -> str:
+    """Say which model, task, head and n a view is about."""
+    return f"{view[0]} on {view[1]}, {view[3]} head, n = {view[2]}"
 
 
 def latex(grid: Grid) -> str:
     """Write a grid as a LaTeX table for the package booktabs."""
     head = " & ".join(["", *map(_tex, grid.columns)])
     body = []
-    kind = grid.lines[0].kind
+    beside = grid.lines[0].beside
     for line in grid.lines:
-        if line.kind == "baseline" != kind:
+        if line.beside and not beside:
             body.append(r"\midrule")
-        kind = line.kind
+        beside = line.beside
         cells = [rf"\textbf{{{_tex(c.whole)}}}" if c.bold else _tex(c.whole) for c in line.cells]
         body.append(" & ".join([_tex(line.label), *cells]) + r" \\")
     return "\n".join(
@@ -148,12 +179,12 @@ def rich_table(grid: Grid) -> Table:
         name = "All" if grid.columns[i] == ALL_REGIONS else grid.columns[i]
         width = max(map(len, ["0.000", *name.split()]))
         table.add_column(name, justify="right", min_width=width)
-    kind = grid.lines[0].kind
+    beside = grid.lines[0].beside
     for line in grid.lines:
-        if line.kind == "baseline" != kind:
+        if line.beside and not beside:
             table.add_row()
-        kind = line.kind
-        style = "dim" if line.kind == "baseline" else ""
+        beside = line.beside
+        style = "dim" if beside else ""
         # One space alone: a narrow terminal wraps between mean and spread, not inside a number.
         cells = [
             Text(line.cells[i].text.replace(" ± 0", " ±"), "bold" if line.cells[i].bold else style)

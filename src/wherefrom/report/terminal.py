@@ -1,4 +1,4 @@
-"""What the command prints at the end: the headline's table and verdict."""
+"""What the command prints at the end: tables and verdicts of the headlines, in a screenful."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from rich.text import Text
 
 from wherefrom.evidence import Evidence
 from wherefrom.report.context import ReportContext, evidence_of
+from wherefrom.report.sensitivity import sensitivity_statements
 from wherefrom.report.tables import RUNS, rich_table, score_grid
-from wherefrom.report.words import statements
+from wherefrom.report.words import Statement, gaps, statements
 
 __all__ = ["terminal_table"]
 
+#: Statements of each headline: the best row and the first comparison; the page has the others.
+SHOWN = 2
 _SIGNS = {"decided": ("●", "bold"), "undecided": ("?", "bold"), "limit": ("·", "dim")}
 
 
 def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> RenderableType:
-    """Show the headline view and what the data support, for a rich console.
+    """Show the headlines and what the data support, for a rich console.
 
     Parameters
     ----------
@@ -30,23 +33,24 @@ def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> Rend
     rich renderable
     """
     evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
-    view = context.headline(evidence)
-    grid = score_grid(evidence, context, view)
     parts: list[RenderableType] = []
     if context.notice:
         parts += [Text(context.notice, style="bold"), Text()]
-    parts += [
-        Text(grid.caption, style="bold"),
-        Text(f"runs: {RUNS}; bold: decided to be the best of its column", style="dim"),
-        Text(),
-        rich_table(grid),
-        Text(),
-    ]
-    for statement in statements(evidence, context):
-        sign, style = _SIGNS[statement.kind]
-        line = Text(f"{sign} ", style=style)
-        line.append(statement.text, style="")
-        parts.append(line)
-    for what, stands_for, why in context.stand_ins:
-        parts.append(Text(f"· Stand-in: {what} for {stands_for} ({why})"))
+    parts.append(Text(f"runs: {RUNS}; bold: decided to be the best of its column", style="dim"))
+    for view in context.views(evidence):
+        grid = score_grid(evidence, context, view)
+        parts += [Text(grid.caption, style="bold"), rich_table(grid)]
+        parts += map(_line, statements(evidence, context, view)[:SHOWN])
+        parts.append(Text())
+    parts += map(_line, [*sensitivity_statements(evidence, context), *gaps(context)])
+    if context.stand_ins:
+        named = "; ".join(f"{what} for {stands_for}" for what, stands_for, _ in context.stand_ins)
+        parts.append(_line(Statement("limit", f"Stand-ins: {named}.")))
     return Group(*parts)
+
+
+def _line(statement: Statement) -> Text:
+    sign, style = _SIGNS[statement.kind]
+    line = Text(f"{sign} ", style=style)
+    line.append(statement.text, style="")
+    return line

@@ -12,17 +12,18 @@ from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
     INITIAL,
+    OFFICIAL,
     UNDECIDED,
     WORSE,
     DifferenceRow,
     Evidence,
 )
-from wherefrom.evidence.gather import View
+from wherefrom.evidence.gather import View, key_of_view
 from wherefrom.report.context import ReportContext
 from wherefrom.report.style import metric_title, number, signed
-from wherefrom.report.tables import last_region, rows_of
+from wherefrom.report.tables import called, last_region, rows_of
 
-__all__ = ["UNSTABLE", "Statement", "statements"]
+__all__ = ["UNSTABLE", "Statement", "gaps", "statements", "sweep_views"]
 
 #: Spread over fine-tune seeds above which arXiv 2501.12535 calls pre-training insufficient.
 UNSTABLE = 0.03
@@ -35,23 +36,27 @@ class Statement(NamedTuple):
     text: str
 
 
-def statements(evidence: Evidence, context: ReportContext) -> list[Statement]:
-    """Say what the headline view shows, then how far it holds, then its limits.
+def statements(evidence: Evidence, context: ReportContext, view: View) -> list[Statement]:
+    """Say what the view of a headline shows, then how far it holds, then its limits.
 
     Parameters
     ----------
     evidence : Evidence
     context : ReportContext
+    view : View
+        One of `ReportContext.views`.
 
     Returns
     -------
     list of Statement
+        The first, where there is one, names the row with the highest mean; then come the
+        comparisons with the references and with the best trivial baseline.
     """
-    view = context.headline(evidence)
     found: list[Statement | None] = [_leader(evidence, context, view)]
     found += [_against(evidence, context, view, name) for name in context.references]
     found += [
         _baselines(evidence, context, view),
+        _official(evidence, view),
         _any_head(evidence, view),
         _regions(evidence, context, view),
         _robust(evidence, context, view),
@@ -60,8 +65,14 @@ def statements(evidence: Evidence, context: ReportContext) -> list[Statement]:
         _seeds_alone(evidence, view),
         _single_draws(evidence, view),
     ]
-    found += [Statement("limit", f"Not evaluated: {text}") for text in context.problems]
     return [statement for statement in found if statement is not None]
+
+
+def gaps(context: ReportContext) -> list[Statement]:
+    """Say what was left out of the study, and what could not be evaluated."""
+    found = [f"Left out: {what}. {why}" for what, why in context.left_out.items()]
+    found += [f"Not evaluated: {text}" for text in context.problems]
+    return [Statement("limit", text) for text in found]
 
 
 def _where(region: str, evidence: Evidence, view: View) -> str:
@@ -75,18 +86,15 @@ def _leader(evidence: Evidence, context: ReportContext, view: View) -> Statement
     leader = evidence.leader(view, region)
     if leader is None or not leader.runner_up or leader.ahead is None:
         return None
-    keys = [key for _, key in rows_of(evidence, context, view)]
-    best = next(key for key in keys if evidence.label(key, view) == leader.best)
+    rows = rows_of(evidence, context, view)
+    kind, best = next(row for row in rows if evidence.label(row[1], view) == leader.best)
     row = evidence.mean(best, region)
     mean = number(None if row is None else row.mean)
-    what = (
-        f"the composition {leader.best}"
-        if leader.composition
-        else f"the trivial baseline {leader.best}"
-    )
+    kinds = {"baseline": "the trivial baseline", "official": "the row of published weights,"}
+    what = f"{kinds.get(kind, 'the composition')} {leader.best}"
     text = (
         f"{_where(region, evidence, view)}, {what} has the highest {metric_title(view[4])} "
-        f"({mean}; {view[0]}, {view[3]} head, n = {view[2]}). "
+        f"({mean}; {called(view)}). "
     )
     if leader.decided:
         text += "The data decide that it is better than every other row."
@@ -134,13 +142,33 @@ def _baselines(evidence: Evidence, context: ReportContext, view: View) -> Statem
     return Statement(_kind(rows), text.strip())
 
 
+def _official(evidence: Evidence, view: View) -> Statement | None:
+    region = last_region(evidence, view)
+    keys = [key for key in evidence.baselines(view) if key.model.endswith(OFFICIAL)]
+    rows = [row for key in keys if (row := evidence.mean(key, region)) is not None]
+    means = [
+        row.mean
+        for name in evidence.compositions(view)
+        if name != INITIAL and (row := evidence.mean(key_of_view(view, name), region)) is not None
+    ]
+    if not rows or not means:
+        return None
+    best = max(rows, key=lambda row: row.mean)
+    text = (
+        f"{_where(region, evidence, view)}, the published weights {evidence.label(best.key, view)} "
+        f"have {number(best.mean)}, the compositions here up to {number(max(means))}. They were "
+        "pre-trained on other data and at another size: a landmark, not a composition."
+    )
+    return Statement("limit", text)
+
+
 def _any_head(evidence: Evidence, view: View) -> Statement | None:
     region = last_region(evidence, view)
     best: dict[bool, tuple[float, str]] = {}
     for row in evidence.summary:
         if row.key[2:4] != view[1:3] or row.metric != view[4] or row.region != region:
             continue
-        if row.composition == INITIAL:
+        if row.composition == INITIAL or row.model.endswith(OFFICIAL):
             continue
         trained = bool(row.composition)
         name = f"{row.composition}, {row.model}" if trained else row.model
@@ -308,7 +336,9 @@ def _single_draws(evidence: Evidence, view: View) -> Statement | None:
     rows = {
         (row.model, row.head): None
         for row in evidence.summary
-        if row.composition not in ("", INITIAL) and row.draws == 1 and row.n == view[2]
+        if row.composition not in ("", INITIAL)
+        and row.draws == 1
+        and (row.task, row.n) == view[1:3]
     }
     if not rows:
         return None

@@ -11,11 +11,16 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from wherefrom.evidence import (
+    DeviationRow,
     DifferenceRow,
     Evidence,
     LeaderRow,
+    SensitivityDifferenceRow,
+    SensitivityRow,
     SummaryRow,
     VarianceRow,
+    compare,
+    sensitivity_differences,
     table_of,
 )
 from wherefrom.evidence.gather import View
@@ -23,8 +28,9 @@ from wherefrom.files import atomic
 from wherefrom.report.context import ReportContext, evidence_of
 from wherefrom.report.figures import figures
 from wherefrom.report.html import Picture, page
+from wherefrom.report.sensitivity import compared, sensitivity_grid
+from wherefrom.report.sentences import sentences
 from wherefrom.report.tables import difference_grid, latex, score_grid
-from wherefrom.report.words import statements
 
 __all__ = ["write"]
 
@@ -53,14 +59,14 @@ def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Pa
         If the results are malformed or lack the headline, or the disk is full.
     """
     evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
-    context.headline(evidence)
     _write_tables(evidence, context, out / "tables")
     pictures = []
     for drawing in figures(evidence, context):
         file = out / "figures" / f"{drawing.name}.png"
         with atomic(file) as tmp:
             drawing.figure.savefig(tmp, dpi=DPI, facecolor="white", metadata={"Software": None})
-        pictures.append(Picture(drawing.name, drawing.title, drawing.caption, file.read_bytes()))
+        png = file.read_bytes()
+        pictures.append(Picture(drawing.name, drawing.title, drawing.caption, png, drawing.view))
     html = page(evidence, context, pictures)
     target = out / "report.html"
     with atomic(target) as tmp:
@@ -74,6 +80,9 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
         "differences": (evidence.differences, DifferenceRow),
         "leaders": (evidence.leaders, LeaderRow),
         "variance": (evidence.variance, VarianceRow),
+        "sensitivity": (evidence.sensitivity, SensitivityRow),
+        "deviations": (evidence.deviations, DeviationRow),
+        "sensitivity_differences": (_compared(evidence, context), SensitivityDifferenceRow),
     }
     for name, (found, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
@@ -81,17 +90,22 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
     known: dict[str, Any] = {
         name: [row._asdict() for row in found] for name, (found, _) in rows.items()
     }
-    known["statements"] = [s._asdict() for s in statements(evidence, context)]
+    known["statements"] = {
+        name: [statement._asdict() for statement in found]
+        for name, found in sentences(evidence, context)
+    }
     known["study"] = _plain(context)
     with atomic(folder / "report.json") as tmp:
         tmp.write_text(
             json.dumps(known, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8"
         )
-    headline = context.headline(evidence)
     for view in evidence.views():
-        if view[1:3] != headline[1:3]:
+        if view[2] != context.n:
             continue
         _write_latex(latex(score_grid(evidence, context, view)), folder, "scores", view)
+        spread = sensitivity_grid(evidence, view)
+        if spread is not None:
+            _write_latex(latex(spread), folder, "sensitivity", view)
         for reference in evidence.references:
             grid = difference_grid(evidence, context, view, reference)
             if grid is not None:
@@ -99,9 +113,21 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
                 _write_latex(latex(grid), folder, name, view)
 
 
+def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDifferenceRow]:
+    """Compare models head by head, and the headlines that the page compares."""
+    rows = sensitivity_differences(evidence.sensitivity)
+    pair = compared(evidence, context)
+    if pair is not None:
+        for region in evidence.regions(pair[0]):
+            a, b = (evidence.spread(view, region) for view in pair)
+            if a is not None and b is not None and (row := compare(a, b)) not in rows:
+                rows.append(row)
+    return rows
+
+
 def _write_latex(text: str, folder: Path, name: str, view: View) -> None:
-    model, _, _, head, metric = view
-    with atomic(folder / f"{name}_{model}_{head}_{metric}.tex") as tmp:
+    model, task, _, head, metric = view
+    with atomic(folder / f"{name}_{task}_{model}_{head}_{metric}.tex") as tmp:
         tmp.write_text(text, encoding="utf-8")
 
 

@@ -1,24 +1,29 @@
 (function () {
   "use strict";
-  var form = document.querySelector(".choices");
-  form.hidden = false;
-  function value(name) { return form.querySelector('[data-choice="' + name + '"]').value; }
-  function show() {
-    var found = false;
-    document.querySelectorAll(".view").forEach(function (view) {
-      var on = ["model", "head", "metric"].every(function (name) {
-        return view.dataset[name] === value(name);
+  document.querySelectorAll(".part").forEach(function (part) {
+    var form = part.querySelector(".choices");
+    form.hidden = false;
+    function show() {
+      var found = false;
+      var chosen = {};
+      form.querySelectorAll("[data-choice]").forEach(function (choice) {
+        chosen[choice.dataset.choice] = choice.value;
       });
-      view.hidden = !on;
-      found = found || on;
-    });
-    document.querySelectorAll(".reference").forEach(function (block) {
-      block.hidden = block.dataset.reference !== value("reference");
-    });
-    document.querySelector(".absent").hidden = found;
-  }
-  form.addEventListener("change", show);
-  show();
+      part.querySelectorAll(".view").forEach(function (view) {
+        var on = ["model", "task", "head", "metric"].every(function (name) {
+          return chosen[name] === undefined || view.dataset[name] === chosen[name];
+        });
+        view.hidden = !on;
+        found = found || on;
+      });
+      part.querySelectorAll(".reference").forEach(function (block) {
+        block.hidden = block.dataset.reference !== chosen.reference;
+      });
+      part.querySelector(".absent").hidden = found;
+    }
+    form.addEventListener("change", show);
+    show();
+  });
   document.querySelectorAll(".grid thead th").forEach(function (head) {
     head.addEventListener("click", function () {
       var down = head.getAttribute("aria-sort") !== "descending";

@@ -1,0 +1,278 @@
+"""A report of two models on two tasks: both are shown, and compared as far as the data allow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence
+from wherefrom.report import ReportContext, evidence_of, statements, terminal_table, write
+from wherefrom.report.published import published
+from wherefrom.report.sensitivity import sensitivity_grid, sensitivity_statements
+from wherefrom.report.stand_ins import sources, stand_ins
+from wherefrom.report.tables import rows_of
+from wherefrom.study import load, plan
+
+STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
+REGIONS = ("Africa", "Asia", "Europe")
+NAMES = ("uniform", "stratified", "forest", "cities")
+#: Headlines of made-up models: numbers to test the page; they are of no model.
+HEADLINES = [("wide", "biomes", "knn", "f1_macro"), ("narrow", "crops", "logistic", "f1_macro")]
+WIDE, NARROW = [(m, t, 100, h, k) for m, t, h, k in HEADLINES]
+
+
+def rows_of_model(
+    model: str, task: str, head: str, spread: float, *, gain: float = 0.1, noise: float = 0.002
+) -> list[tuple[object, ...]]:
+    """Simulate a model whose compositions scatter by `spread` and gain `gain` on average."""
+    rng = np.random.default_rng(len(model))
+    effects = np.linspace(-1, 1, len(NAMES))
+    effects *= spread / effects.std(ddof=1)
+    means = {"none": 0.5, **dict(zip(NAMES, 0.5 + gain + effects, strict=True))}
+    rows: list[tuple[object, ...]] = []
+
+    def add(model: str, name: str, pair: tuple[int, int], head: str, mean: float) -> None:
+        for region in REGIONS:
+            for seed in range(6):
+                score = mean + 0.02 * np.sin(seed) + rng.normal(0, noise)
+                axes = (model, name, *pair, task, region, 100, head, seed, "f1_macro")
+                rows.append((*axes, float(score)))
+
+    for name, mean in means.items():
+        for draw in range(3):
+            pair = (0, draw) if name == "none" else (draw, 0)
+            add(model, name, pair, head, mean + rng.normal(0, noise))
+    add("raw-lonlat", "", (-1, -1), head, 0.55)
+    return rows
+
+
+def table(*parts: list[tuple[object, ...]]) -> pa.Table:
+    rows = [row for part in parts for row in part]
+    return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def context(**change: object) -> ReportContext:
+    known = {"claim": ("wide", "narrow", "arXiv 2501.12535"), "headlines": HEADLINES}
+    return ReportContext("simulated", "debug", **(known | change))  # type: ignore[arg-type]
+
+
+def two(wide: float = 0.04, narrow: float = 0.01, **options: float) -> Evidence:
+    parts = [
+        rows_of_model("wide", "biomes", "knn", wide, **options),
+        rows_of_model("narrow", "crops", "logistic", narrow, **options),
+        rows_of_model("presto-official", "crops", "logistic", 0.0)[:18],
+    ]
+    # Published weights are one row without composition, above everything else.
+    official = [
+        (r[0], "", -1, -1, *r[4:-1], float(str(r[-1])) + 0.4) for r in parts[2] if r[1] == "none"
+    ]
+    return evidence_of(table(*parts[:2], official), context())
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return two()
+
+
+@pytest.fixture(scope="module")
+def report(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    left_out = {"task cropharvest": "CropHarvest: not on this machine"}
+    return write(evidence, context(left_out=left_out), tmp_path_factory.mktemp("report"))
+
+
+def claim(evidence: Evidence, **change: object) -> str:
+    found = sensitivity_statements(evidence, context(**change))
+    return next(s.text for s in found if "more sensitive to the composition" in s.text)
+
+
+class Tags(HTMLParser):
+    """Checks that every element is closed where it must be, and collects ids."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(report: Path) -> None:
+    tags = Tags()
+    tags.feed(report.read_text())
+    assert tags.open == []
+    assert len(set(tags.ids)) == len(tags.ids)
+
+
+def test_every_headline_has_its_table_figures_and_words_without_scripts(report: Path) -> None:
+    html = report.read_text()
+    shown = [v for v in re.findall(r'<div class="view" ([^>]*)>', html) if "hidden" not in v]
+    assert ['data-model="wide"' in shown[0], 'data-model="narrow"' in shown[1]] == [True, True]
+    for name in ("wide", "narrow"):
+        for kind in ("by_region", "differences", "heatmap"):
+            assert f'<figure id="{kind}_{name}">' in html
+    assert "wide on biomes" in html
+    assert "narrow on crops" in html
+    assert '<figure id="sensitivity">' in html
+
+
+def test_every_view_is_in_one_part_of_the_page_alone(tmp_path: Path) -> None:
+    rows = table(
+        rows_of_model("wide", "biomes", "knn", 0.04),
+        rows_of_model("other", "biomes", "forest", 0.04),
+        rows_of_model("narrow", "biomes", "mlp", 0.01),
+        rows_of_model("narrow", "crops", "logistic", 0.01),
+    )
+    headlines = [HEADLINES[0], ("narrow", "biomes", "mlp", "f1_macro")]
+    html = write(rows, context(headlines=headlines), tmp_path).read_text()
+    views = re.findall(r'<div class="view" data-model="(\w+)" data-task="(\w+)"', html)
+    assert sorted(views) == [
+        ("narrow", "biomes"), ("narrow", "crops"), ("other", "biomes"), ("wide", "biomes")
+    ]  # fmt: skip
+
+
+def test_what_was_left_out_is_said_on_the_page_and_in_the_terminal(
+    report: Path, evidence: Evidence
+) -> None:
+    words = "Left out: task cropharvest. CropHarvest: not on this machine"
+    assert words in report.read_text()
+    console = Console(width=120, file=io.StringIO(), record=True)
+    left_out = {"task cropharvest": "CropHarvest: not on this machine"}
+    console.print(terminal_table(evidence, context(left_out=left_out)))
+    text = console.export_text()
+    assert words in text
+    assert "wide on biomes" in text
+    assert "narrow on crops" in text
+    assert len(text.splitlines()) <= 50
+
+
+def test_a_planted_difference_of_sensitivity_is_said_to_hold(evidence: Evidence) -> None:
+    text = claim(evidence)
+    assert text.startswith("arXiv 2501.12535 states that wide is more sensitive")
+    assert "Here this holds in points of macro F1" in text
+    assert "gain over zero pre-training it holds" in text
+    assert "no common scale" in text
+
+
+def test_the_reverse_is_said_not_to_hold_and_noise_to_leave_it_undecided() -> None:
+    assert "Here this does not hold in points" in claim(two(0.01, 0.04))
+    assert "Here this is undecided in points" in claim(two(0.03, 0.02, noise=0.03))
+
+
+def test_a_gain_that_is_not_above_zero_is_not_set_against_the_spread() -> None:
+    found = two(gain=-0.02)
+    assert "it is undecided: the gain of wide and of narrow is not shown" in claim(found)
+    grid = sensitivity_grid(found, WIDE)
+    assert grid is not None
+    assert {cell.text for cell in grid.lines[-1].cells} == {"–"}
+
+
+def test_without_a_published_claim_the_first_two_models_are_compared(evidence: Evidence) -> None:
+    assert claim(evidence, claim=None).startswith(
+        "The statement that wide is more sensitive to the composition than narrow holds"
+    )
+    alone = sensitivity_statements(evidence, context(headlines=HEADLINES[:1]))
+    assert len(alone) == 1
+
+
+def test_regions_are_named_by_what_they_show(evidence: Evidence) -> None:
+    found = sensitivity_statements(evidence, context())
+    assert "holds in Africa, Asia, Europe (not corrected" in found[-1].text
+
+
+def test_the_tables_have_every_number_of_the_comparison(report: Path, evidence: Evidence) -> None:
+    folder = report.parent / "tables"
+    known = json.loads((folder / "report.json").read_text())
+    assert known["sensitivity"] == [row._asdict() for row in evidence.sensitivity]
+    assert known["deviations"] == [row._asdict() for row in evidence.deviations]
+    rows = list(csv.DictReader(io.StringIO((folder / "sensitivity_differences.csv").read_text())))
+    # The heads differ, so only the headlines are compared.
+    assert [(r["model"], r["head"], r["other_head"]) for r in rows] == [
+        ("wide", "knn", "logistic")
+    ] * 4
+    assert list(known["statements"]) == [
+        "wide on biomes", "narrow on crops", "Sensitivity to the composition",
+        "Left out or not evaluated",
+    ]  # fmt: skip
+    assert (folder / "sensitivity_crops_narrow_logistic_f1_macro.tex").is_file()
+
+
+def test_published_weights_are_neither_composition_nor_trivial_baseline(
+    evidence: Evidence,
+) -> None:
+    kinds = {key.model: kind for kind, key in rows_of(evidence, context(), NARROW)}
+    assert (kinds["presto-official"], kinds["raw-lonlat"]) == ("official", "baseline")
+    row = evidence.difference(NARROW, "uniform", BEST_BASELINE)
+    assert row is not None
+    assert row.reference_row == "raw-lonlat"
+    found = [s.text for s in statements(evidence, context(), NARROW)]
+    assert "the row of published weights, presto-official has the highest" in found[0]
+    assert any("a landmark, not a composition" in text for text in found)
+    assert not any("trivial baseline presto-official" in text for text in found)
+
+
+def test_a_published_cell_of_another_task_is_marked_as_that(tmp_path: Path) -> None:
+    file = tmp_path / "expected.csv"
+    file.write_text(
+        "table,row,column,metric,value,std,source\n"
+        "CropHarvest,best composition,not stated,f1,0.71,0.02,text\n"
+        "CropHarvest,zero pre-training,not stated,f1,0.68,,text\n"
+        "Biomes,best composition,Nowhere,f1,0.68,,text\n"
+    )
+    known = context(
+        expected=file,
+        counterparts={"zero pre-training": ["none"]},
+        task_counterparts={"CropHarvest": "crops"},
+    )
+    best, zero, nowhere = (cell.ours for cell in published(two(), known))
+    assert best.startswith(
+        "another task, crops; column not stated, here All regions; narrow: cities"
+    )
+    assert zero.startswith(
+        "another task, crops; column not stated, here All regions; narrow: none 0.5"
+    )
+    assert nowhere == "region not run: no counterpart"
+    # Where the task itself was run, beside the headline's, it is what counts.
+    both = table(
+        rows_of_model("wide", "biomes", "knn", 0.04),
+        rows_of_model("narrow", "crops", "logistic", 0.01),
+        rows_of_model("narrow", "cropharvest", "logistic", 0.01),
+    )
+    best = published(evidence_of(both, known), known)[0].ours
+    assert best.startswith("column not stated, here All regions; narrow: cities")
+
+
+def test_the_study_names_the_stand_ins_of_both_models() -> None:
+    steps = plan(load(STUDY, "laptop"))
+    found = list(stand_ins(steps))
+    text = " | ".join(f"{row.what} -> {row.stands_for}" for row in found)
+    for words in (
+        "Blue Marble",
+        "ERA5 climatology 2000 to 2025 (0.25 degrees), altitude and slope at 9 km",
+        "in pre-training alone, MODIS land cover as Dynamic World classes",
+        "-> series of Sentinel-1 and Sentinel-2 (10 m)",
+        "MODIS land cover (IGBP classes 12 and 14, 0.05 degrees) -> crop or not by CropHarvest",
+        "samples seen (presto) -> 130,000,000 samples seen",
+        "samples seen (satclip-L40) -> 45,000,000 samples seen",
+        "compositions of 10,000 places -> 100,000 (satclip), 6,500,000 (presto)",
+    ):
+        assert words in text
+    titles = " | ".join(source.title for source in sources(steps))
+    for words in ("ERA5", "MODIS", "Altitude", "Blue Marble"):
+        assert words in titles
