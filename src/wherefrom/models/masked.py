@@ -30,7 +30,7 @@ from wherefrom.pool.series import NO_CLASS, PixelSeries
 
 __all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of"]
 
-#: Samples at a time on a CPU: what they leave for the backward pass then stays in the cache.
+#: Samples a core at a time: what they leave for the backward pass then stays in its cache.
 _PART = 32
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -249,7 +249,7 @@ def masked_loss(
     values, classes = targets.counts.sum(), (targets.classes != _IGNORED).sum()
     weight = (2 * classes / values.clamp(min=1)).clamp(max=1) / classes.clamp(min=1)
     samples = len(kind)
-    size = _PART if kind.device.type == "cpu" else samples
+    size = _PART * torch.get_num_threads() if kind.device.type == "cpu" else samples
     for start in range(0, samples, size):
         rows = slice(start, start + size)
         found = module.predict(

@@ -154,27 +154,29 @@ class Encoder(nn.Module):
         months = inputs.months[rows, at.step]
         return made + when(self.month_embed.weight, self.pos_embed, months, at)
 
-    def forward(
-        self, inputs: Inputs, visible: Slots, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encode the visible tokens, the place in front: (B, 1 + K, 128), not yet normalised."""
+    def forward(self, inputs: Inputs, visible: Slots, dtype: torch.dtype) -> Tensor:
+        """Encode the visible tokens, the place in front: (B, 1 + K, 128)."""
+        h, there = self._begin(inputs, visible)
+        for block in self.blocks:
+            h = block(h, there, dtype)
+        result: Tensor = self.norm(h)
+        return result
+
+    def pooled(self, inputs: Inputs, visible: Slots, dtype: torch.dtype) -> Tensor:
+        """Average the codes, the place's included, and normalise after: (B, 128)."""
+        h, there = self._begin(inputs, visible)
+        first, last = self.blocks
+        assert isinstance(last, Block)
+        result: Tensor = self.norm(last.mean(first(h, there, dtype), there, dtype).float())
+        return result
+
+    def _begin(self, inputs: Inputs, visible: Slots) -> tuple[Tensor, Tensor | None]:
+        """Make the tokens, and tell which are there."""
         lon, lat = torch.deg2rad(inputs.lonlat.to(inputs.x.dtype)).unbind(-1)
         unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=-1)
         h = torch.cat([self.latlon_embed(unit)[:, None], self.tokens(inputs, visible)], dim=1)
-        there = (
-            None if visible.there is None else nn.functional.pad(visible.there, (1, 0), value=True)
-        )
-        for block in self.blocks:
-            h = block(h, there, dtype)
-        return h, there
-
-    def pool(self, h: Tensor, there: Tensor | None) -> Tensor:
-        """Average the codes, the place's included, and normalise after: (B, 128)."""
-        if there is None:
-            return self.norm(h.mean(1))  # type: ignore[no-any-return]
-        weight = there / there.sum(1, keepdim=True)
-        result: Tensor = self.norm((h * weight[..., None]).sum(1))
-        return result
+        there = visible.there
+        return h, None if there is None else nn.functional.pad(there, (1, 0), value=True)
 
 
 def when(months: Tensor, steps: Tensor, month: Tensor, at: Slots) -> Tensor:
@@ -359,7 +361,7 @@ class Presto(nn.Module):
         self, inputs: Inputs, visible: Slots, dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """Embed checked inputs by their visible tokens: (B, 128)."""
-        return self.encoder.pool(*self.encoder(inputs, visible, dtype)).float()
+        return self.encoder.pooled(inputs, visible, dtype)
 
     def reconstruct(
         self,
@@ -400,8 +402,7 @@ class Presto(nn.Module):
         self, inputs: Inputs, visible: Slots, hidden: Slots, dtype: torch.dtype, every: bool
     ) -> Tensor:
         """Encode the visible tokens and decode the hidden (or all) ones; see `Decoder`."""
-        codes, _ = self.encoder(inputs, visible, dtype)
-        codes = self.encoder.norm(codes)
+        codes = self.encoder(inputs, visible, dtype)
         result: Tensor = self.decoder(codes, inputs.months, visible, hidden, dtype, every)
         return result
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from wherefrom.models.attention import attend
+
 __all__ = ["HEADS", "WIDTH", "Block"]
 
 WIDTH, HEADS = 128, 8
@@ -23,24 +25,11 @@ class Attention(nn.Module):
         if first:
             asked = _linear(self.qkv, h[:, first:], slice(0, WIDTH))
             given = _linear(self.qkv, h, slice(WIDTH, None))
-            q = asked.view(samples, tokens - first, HEADS, -1).transpose(1, 2)
-            k, v = given.view(samples, tokens, 2, HEADS, -1).permute(2, 0, 3, 1, 4)
+            q = asked.view(samples, tokens - first, HEADS, -1)
+            k, v = given.view(samples, tokens, 2, HEADS, -1).unbind(2)
         else:
-            every = _linear(self.qkv, h).view(samples, tokens, 3, HEADS, -1)
-            q, k, v = every.permute(2, 0, 3, 1, 4)
-        mixed = _attend(q, k, v, None if there is None else there[:, None, None])
-        return _linear(self.proj, mixed.transpose(1, 2).flatten(2))
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, there: Tensor | None) -> Tensor:
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu":
-        # The fused kernel's backward pass takes eight times as long there as this.
-        weight = (q * q.shape[-1] ** -0.5) @ k.mT
-        if there is not None:
-            weight = weight.masked_fill(~there, -torch.inf)
-        result: Tensor = weight.softmax(-1) @ v
-        return result
-    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=there)
+            q, k, v = _linear(self.qkv, h).view(samples, tokens, 3, HEADS, -1).unbind(2)
+        return _linear(self.proj, attend(q, k, v, there))
 
 
 def _linear(layer: nn.Linear, x: Tensor, rows: slice | None = None) -> Tensor:
@@ -78,3 +67,16 @@ class Block(nn.Module):
         h = (h[:, first:] if first else h) + mixed
         result: Tensor = h + self.mlp(self.norm2(h).to(dtype))
         return result
+
+    def mean(self, h: Tensor, there: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Average what `forward` returns over the tokens that are `there`: (B, 128).
+
+        The last layer is linear, so it is applied once, to the average of its inputs.
+        """
+        h = h + self.attn(self.norm1(h).to(dtype), there, 0)
+        wide = nn.functional.gelu(_linear(self.mlp.fc1, self.norm2(h).to(dtype)))
+        if there is None:
+            return h.mean(1) + _linear(self.mlp.fc2, wide.mean(1))
+        weight = (there / there.sum(1, keepdim=True))[:, None]
+        narrow, wide = (weight.to(v.dtype) @ v for v in (h, wide))
+        return (narrow + _linear(self.mlp.fc2, wide))[:, 0]
