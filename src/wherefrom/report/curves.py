@@ -64,7 +64,7 @@ def scaling(evidence: Evidence, context: ReportContext, view: View) -> Parts | N
     caption = (
         f"Scores ({metric_title(view[4])}) in {panels[0][1]} by number of labelled places. "
         "Bands: 95 % interval of the mean, where there is more than one draw. Dashed grey: "
-        "baselines without pre-training; the majority class is left out."
+        "baselines and published weights; the majority class is left out."
     )
     return Parts("scaling", figure, "Scores against the number of labels", caption)
 

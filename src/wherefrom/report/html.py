@@ -30,6 +30,11 @@ class Picture(NamedTuple):
     view: View | None = None
 
     @property
+    def width(self) -> int:
+        """Width on the page, in pixels: the same size of letters for all figures."""
+        return round(int.from_bytes(self.png[16:20]) * 0.6)
+
+    @property
     def data(self) -> str:
         """The picture as a data address."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")

@@ -14,7 +14,7 @@ from wherefrom.report.style import metric_title, number, signed
 from wherefrom.report.tables import Cell, Grid, Line, called, last_region
 from wherefrom.report.words import Statement
 
-__all__ = ["compared", "sensitivity_grid", "sensitivity_statements"]
+__all__ = ["compared", "comparison", "sensitivity_grid", "sensitivity_statements"]
 
 HOLDS = "holds"
 FAILS = "does not hold"
@@ -54,14 +54,17 @@ def sensitivity_statements(evidence: Evidence, context: ReportContext) -> list[S
     Where the context has a published claim about two models, it is put to the test; the words
     are "holds", "does not hold" and "is undecided".
     """
-    views = context.views(evidence)
-    found = [_one(evidence, view) for view in views]
+    found = [_one(evidence, view) for view in context.views(evidence)]
+    found.append(comparison(evidence, context))
     if (pair := compared(evidence, context)) is not None:
-        found += [
-            _pair(evidence, context, *pair, last_region(evidence, pair[0])),
-            _by_region(evidence, *pair),
-        ]
+        found.append(_by_region(evidence, *pair))
     return [statement for statement in found if statement is not None]
+
+
+def comparison(evidence: Evidence, context: ReportContext) -> Statement | None:
+    """Say whether the first of the two compared models is the more sensitive; None if alone."""
+    pair = compared(evidence, context)
+    return None if pair is None else _pair(evidence, context, *pair)
 
 
 def compared(evidence: Evidence, context: ReportContext) -> tuple[View, View] | None:
@@ -101,9 +104,9 @@ def _one(evidence: Evidence, view: View) -> Statement | None:
 
 
 def _pair(
-    evidence: Evidence, context: ReportContext, first: View, second: View, region: str
+    evidence: Evidence, context: ReportContext, first: View, second: View
 ) -> Statement | None:
-    a, b = evidence.spread(first, region), evidence.spread(second, last_region(evidence, second))
+    a, b = (evidence.spread(view, last_region(evidence, view)) for view in (first, second))
     if a is None or b is None:
         return None
     row = compare(a, b)
@@ -131,9 +134,8 @@ def _pair(
         text += f"{number(a.share, 2)} against {number(b.share, 2)}, difference {ends}. "
     if first[1] != second[1]:
         text += (
-            f"Points on {first[1]} and on {second[1]} have no common scale (classes, difficulty, "
-            "headroom), so the first comparison is of two models with their tasks; the share is "
-            "free of the scale, not of the task."
+            f"Points on {first[1]} and on {second[1]} have no common scale; the share is free of "
+            "the scale, not of the task."
         )
     kind = "undecided" if OPEN in (plain, share) or plain != share else "decided"
     return Statement(kind, text.strip())

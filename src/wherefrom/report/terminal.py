@@ -8,7 +8,7 @@ from rich.text import Text
 
 from wherefrom.evidence import Evidence
 from wherefrom.report.context import ReportContext, evidence_of
-from wherefrom.report.sensitivity import sensitivity_statements
+from wherefrom.report.sensitivity import comparison, sensitivity_statements
 from wherefrom.report.tables import RUNS, rich_table, score_grid
 from wherefrom.report.words import Statement, gaps, statements
 
@@ -42,7 +42,9 @@ def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> Rend
         parts += [Text(grid.caption, style="bold"), rich_table(grid)]
         parts += map(_line, statements(evidence, context, view)[:SHOWN])
         parts.append(Text())
-    parts += map(_line, [*sensitivity_statements(evidence, context), *gaps(context)])
+    shown = comparison(evidence, context)
+    spreads = sensitivity_statements(evidence, context) if shown is None else [shown]
+    parts += map(_line, [*spreads, *gaps(context)])
     if context.stand_ins:
         named = "; ".join(f"{what} for {stands_for}" for what, stands_for, _ in context.stand_ins)
         parts.append(_line(Statement("limit", f"Stand-ins: {named}.")))
