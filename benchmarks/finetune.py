@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from wherefrom.models.satclip import LocationEncoder
-from wherefrom.train.finetune import FineTune, start, tune
+from wherefrom.train.finetune import FineTune, start
 
 N, TEST, PLACES = 100, 2000, 4000
 
@@ -70,8 +70,8 @@ def loop(data: tuple[Any, ...], kind: FineTune, whole: bool) -> None:
 
 
 def ours_training(data: tuple[Any, ...], kind: FineTune) -> None:
-    tuned = start(*data[:4], kind.C)
-    tune(tuned, kind.steps, kind.lr, kind.head_lr, kind.weight_decay)
+    tuned = start(data[0], data[1], data[2], data[3], kind.C)
+    tuned.tune(kind)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch import nn
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.satclip import LocationEncoder
-from wherefrom.train.finetune import FineTune, start, tune
+from wherefrom.train.finetune import FineTune, start
 from wherefrom.train.heads import Logistic
 from wherefrom.train.heads.base import Axes
 
@@ -96,7 +96,7 @@ def test_trained_copies_differ_from_a_loop_of_optimizers(setting: tuple[Any, ...
     kind = FineTune(steps=15, lr=3e-4)
     tuned = start(encoder, harmonics, label, train, kind.C)
     begun = start(encoder, harmonics, label, train, kind.C)
-    tune(tuned, kind.steps, kind.lr, kind.head_lr, kind.weight_decay)
+    tuned.tune(kind)
     guess = kind.fit_predict(encoder, harmonics, label, train, test)
     first = encoder.layers[0].weight.detach()
     for s, rows in enumerate(train):
@@ -151,7 +151,7 @@ def test_fine_tuning_changes_the_given_encoder_or_leaves_the_loss(
     before = copy.deepcopy(encoder.state_dict())
     tuned = start(encoder, harmonics, label, train, 0.1)
     first = tuned.loss()
-    tune(tuned, 30, 1e-3, 1e-3, 0.0)
+    tuned.tune(FineTune(steps=30, lr=1e-3, weight_decay=0.0))
     assert (tuned.loss() < first).all()
     guess = FineTune().fit_predict(encoder, harmonics, label, train, test)
     assert (guess == FineTune().fit_predict(encoder, harmonics, label, train, test)).all()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,30 +13,17 @@ from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.satclip import LocationEncoder
-from wherefrom.train.heads.base import Axes, FewShot, chunks, standardise
-from wherefrom.train.heads.logistic import fit
+from wherefrom.train.heads.base import Axes, chunks
+from wherefrom.train.tuning import TuneSettings, Tuning, targets
 
-__all__ = ["FineTune", "Tuned", "start", "tune"]
+__all__ = ["FineTune", "Tuned", "start"]
 
 
 @dataclass(frozen=True)
-class FineTune:
+class FineTune(TuneSettings):
     """Train all of a location encoder together with a linear head, few-shot.
 
-    The head starts as the logistic head of the frozen encoder (linear probe, then fine-tune: Kumar
-    et al. 2022, arXiv 2202.10054); AdamW then moves everything on all n training places at once.
-    Dropout is off, so nothing here is random.
-
-    Parameters
-    ----------
-    steps : int
-        Steps of AdamW.
-    lr, head_lr : float
-        Learning rates of the encoder and of the head.
-    weight_decay : float
-        Decoupled weight decay.
-    C : float
-        Inverse penalty of the logistic head at the start.
+    Parameters are those of `wherefrom.train.tuning.TuneSettings`. Dropout is off.
 
     Notes
     -----
@@ -44,24 +31,6 @@ class FineTune:
     weights lie in the span of the n inputs. So it is trained in the coordinates of the inputs'
     principal axes, min(n, inputs) of them; outside, the pre-trained weights stay as they are.
     """
-
-    name: ClassVar[str] = "finetune"
-    steps: int = 20
-    lr: float = 1e-4
-    head_lr: float = 1e-3
-    weight_decay: float = 0.01
-    C: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or min(self.lr, self.head_lr, self.C) <= 0 or self.weight_decay < 0:
-            raise WherefromError(
-                "finetune: steps must be at least 1, rates and C positive and weight_decay not "
-                f"negative, not {self.spec()}"
-            )
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {"name": self.name, **asdict(self)}
 
     def fit_predict(
         self,
@@ -100,7 +69,7 @@ class FineTune:
         found = []
         for part in chunks(len(train), cost):
             tuned = start(encoder, harmonics, labels, train[part], self.C)
-            tune(tuned, self.steps, self.lr, self.head_lr, self.weight_decay)
+            tuned.tune(self)
             found.append(tuned.predict(tested, before))
         return np.concatenate(found)
 
@@ -120,48 +89,29 @@ _FIRST = "encoder.layers.0.weight"
 
 
 @dataclass
-class Tuned:
-    """Copies of an encoder and heads for S seeds, during and after fine-tuning.
+class Tuned(Tuning):
+    """Copies of a location encoder and heads for S seeds.
+
+    The first layer's weight is (S, width, r), in axes' coordinates; the training inputs (S, n, r)
+    are such coordinates.
 
     Attributes
     ----------
     module : nn.Module
         The encoder as a function of its inputs and of handed-over parameters.
-    weights : dict of str to (S, ...) float32 tensor
-        The copies' parameters; the first layer's weight is (S, width, r), in axes' coordinates.
-    head_weight : (S, C, E) float32 tensor
-        On embeddings standardised by `mean` and `scale` (S, E).
-    head_bias : (S, C) float32 tensor
     axes : (S, r, inputs) float32 tensor
         Principal axes of each seed's training inputs.
-    few : FewShot
-        Coordinates of the training inputs (S, n, r) in place of features, and their labels.
     """
 
-    module: nn.Module
-    weights: dict[str, Tensor]
-    head_weight: Tensor
-    head_bias: Tensor
-    mean: Tensor
-    scale: Tensor
-    axes: Tensor
-    few: FewShot
+    module: nn.Module = field(kw_only=True)
+    axes: Tensor = field(kw_only=True)
 
-    def embed(self) -> Tensor:
-        """Embed each seed's training rows with its own encoder: (S, n, E)."""
+    def embed(self, rows: slice = slice(None)) -> Tensor:
+        """Embed some of each seed's training rows with its own encoder: (S, rows, E)."""
         result: Tensor = vmap(lambda w, x: functional_call(self.module, w, (x,)))(
-            self.weights, self.few.x
+            self.weights, self.few.x[:, rows]
         )
         return result
-
-    def loss(self) -> Tensor:
-        """Mean cross-entropy of each seed's training rows: (S,)."""
-        features = (self.embed() - self.mean[:, None]) / self.scale[:, None]
-        logit = torch.baddbmm(self.head_bias[:, None], features, self.head_weight.mT)
-        logit = logit + torch.where(self.few.present, 0.0, -torch.inf)[:, None]
-        y = self.few.y
-        flat = nn.functional.cross_entropy(logit.flatten(0, 1), y.flatten(), reduction="none")
-        return flat.view_as(y).mean(dim=1)
 
     @torch.no_grad()
     def predict(self, tested: Tensor, before: Tensor) -> NDArray[np.int16]:
@@ -180,7 +130,6 @@ class Tuned:
         """
         first = dict(self.module.named_parameters())[_FIRST].float()
         width = len(first)
-        absent = torch.where(self.few.present, 0.0, -torch.inf)
         winners = []
         for s, axes in enumerate(self.axes):
             inside = tested @ axes.T
@@ -190,10 +139,7 @@ class Tuned:
             weights = {name: w[s] for name, w in self.weights.items()}
             weights[_FIRST] = torch.cat([weights[_FIRST], torch.eye(width)], dim=1)
             both = torch.cat([inside, outside], dim=1)
-            features = functional_call(self.module, weights, (both,))
-            features = (features - self.mean[s]) / self.scale[s]
-            logit = features @ self.head_weight[s].T + self.head_bias[s] + absent[s]
-            winners.append(logit.argmax(dim=1))
+            winners.append(self.winner(functional_call(self.module, weights, (both,)), s))
         return self.few.codes(torch.stack(winners))
 
 
@@ -229,47 +175,7 @@ def start(
         for name, p in module.named_parameters()
     }
     weights[_FIRST] = weights[_FIRST] @ axes.mT
-    classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)
-    y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64))
-    nothing = torch.empty(0)
-    few = FewShot(found.z.float(), y, classes.astype(np.int64), nothing, nothing, nothing)
-    tuned = Tuned(module, weights, nothing, nothing, nothing, nothing, axes, few)
-    features = tuned.embed()
-    mean, scale = standardise(features, features.abs().amax(dim=(0, 1)))
-    frozen = FewShot(features, y, few.classes, nothing, mean, scale)
-    weight, bias = fit(frozen, C)
-    tuned.mean, tuned.scale = mean.float(), scale.float()
-    tuned.head_weight = weight.float()
-    # A class that the seed has not seen is masked in the logits, so that weights stay finite.
-    tuned.head_bias = torch.where(few.present, bias, 0.0).float()
+    few = targets(labels, train, found.z.float())
+    tuned = Tuned(weights, few, module=module, axes=axes)
+    tuned.begin(C)
     return tuned
-
-
-def tune(tuned: Tuned, steps: int, lr: float, head_lr: float, weight_decay: float) -> None:
-    """Move all weights of all seeds by AdamW, in place; each seed is as if trained alone.
-
-    The sum of the seeds' losses has each seed's own gradient in its own weights, and AdamW acts
-    on each weight alone: so stacked weights are trained as separate copies would be.
-
-    Parameters
-    ----------
-    tuned : Tuned
-        From `start`.
-    steps, lr, head_lr, weight_decay
-        As of `FineTune`.
-    """
-    body, head = list(tuned.weights.values()), [tuned.head_weight, tuned.head_bias]
-    for weight in body + head:
-        weight.requires_grad_()
-    adam = torch.optim.AdamW(
-        [{"params": body, "lr": lr}, {"params": head, "lr": head_lr}],
-        weight_decay=weight_decay,
-        fused=True,
-    )
-    for _ in range(steps):
-        adam.zero_grad()
-        tuned.loss().sum().backward()  # type: ignore[no-untyped-call]
-        adam.step()
-    for weight in body + head:
-        weight.requires_grad_(False)
-        weight.grad = None
