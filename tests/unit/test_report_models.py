@@ -185,6 +185,14 @@ def test_a_gain_that_is_not_above_zero_is_not_set_against_the_spread() -> None:
     assert {cell.text for cell in grid.lines[-1].cells} == {"–"}
 
 
+def test_a_model_of_single_draws_is_named_and_compared_by_no_number() -> None:
+    lone = [row for row in rows_of_model("narrow", "crops", "logistic", 0.01) if row[2] in (-1, 0)]
+    found = evidence_of(table(rows_of_model("wide", "biomes", "knn", 0.04), lone), context())
+    text = claim(found)
+    assert "Here this is undecided in points of macro F1: narrow has no spread (fewer than" in text
+    assert "it is undecided: one has no spread." in text
+
+
 def test_without_a_published_claim_the_first_two_models_are_compared(evidence: Evidence) -> None:
     assert claim(evidence, claim=None).startswith(
         "The statement that wide is more sensitive to the composition than narrow holds"

@@ -119,7 +119,8 @@ def _pair(
     )
     text += f"{plain} in points of {metric_title(first[4])}: "
     if row.difference is None:
-        text += "one of them has no spread. "
+        lone = [f"{one.model} has no spread ({one.note})" for one in (a, b) if one.spread is None]
+        text += f"{' and '.join(lone)}. "
     else:
         text += (
             f"{number(a.spread, 4)} against {number(b.spread, 4)}, difference "
@@ -127,8 +128,10 @@ def _pair(
         )
     text += f"As a share of each model's own gain over zero pre-training it {share}: "
     if row.share_difference is None:
-        names = [one.model for one in (a, b) if one.share is None]
-        text += f"the gain of {' and of '.join(names)} is not shown to be above zero. "
+        flat = [one.model for one in (a, b) if one.spread is not None and one.share is None]
+        why = [f"the gain of {' and of '.join(flat)} is not shown to be above zero"] * bool(flat)
+        why += ["one has no spread"] * (row.difference is None)
+        text += f"{', and '.join(why)}. "
     else:
         ends = _interval(row.share_difference, row.share_low, row.share_high, sign=True, digits=2)
         text += f"{number(a.share, 2)} against {number(b.share, 2)}, difference {ends}. "
