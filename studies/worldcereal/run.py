@@ -1,7 +1,8 @@
 """What Presto's published pre-training is worth on real Sentinel series: crop or not, few-shot.
 
 The published weights are compared with random initial weights and with the raw series, on
-WorldCereal's labelled pixels, by every cheap head on frozen features.
+WorldCereal's labelled pixels, by every cheap head on frozen features, and by full fine-tuning at
+the smallest n (an episode of n = 100 takes 3.5 times as long, so there it is left out).
 
     python studies/worldcereal/run.py worldcereal_testdf.parquet default_model.pt
 
@@ -17,26 +18,33 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.intervals import Parts, Side, difference, half_width, two_sided_p
+from wherefrom.evidence.intervals import Side, difference, half_width, two_sided_p
 from wherefrom.evidence.verdict import holm
 from wherefrom.keys import generator
-from wherefrom.models.presto import Presto, normalise
-from wherefrom.pool.series import PixelSeries
+from wherefrom.models.base import Records
+from wherefrom.models.masked import records_of
+from wherefrom.models.presto import Presto
 from wherefrom.pool.series.flat import raw_series
-from wherefrom.tasks import episodes
+from wherefrom.tasks import Episodes, Task, episodes
 from wherefrom.tasks.labelled import LabelledSeries, label_series
 from wherefrom.tasks.worldcereal import worldcereal
+from wherefrom.train.embed import embed_series
+from wherefrom.train.finetune_series import FineTuneSeries
 from wherefrom.train.heads import head
 from wherefrom.train.scores import scores
 
 SIZES = (20, 50, 100)
+#: Randomness of the heads: the same for all inputs.
+SAME = np.random.SeedSequence(0)
 HEADS = ("logistic", "mlp", "knn")
+#: On one episode a split only: full fine-tuning, and a cheap head beside it.
+TUNED = ("finetune", "logistic, frozen")
 METRICS = ("f1_macro", "f1_positive")
 OFFICIAL, RANDOM, RAW = "official weights", "random weights", "raw series"
 OUT = Path(__file__).parents[2] / "docs" / "presto-sanity.md"
@@ -44,35 +52,40 @@ OUT = Path(__file__).parents[2] / "docs" / "presto-sanity.md"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is run: random initialisations, splits of the places, episodes of each split."""
+    """How much is run.
+
+    Attributes
+    ----------
+    initialisations : int
+        Random ones, of which the first `tuned` are also fine-tuned.
+    splits, episodes : int
+        Random splits of the places, and episodes of each.
+    tuned : int
+        Random initialisations to fine-tune beside the published weights; 0 for no fine-tuning.
+    """
 
     initialisations: int = 10
     splits: int = 10
     episodes: int = 5
+    tuned: int = 3
 
 
+Features = NDArray[np.float32]
+#: Each split's task, and its episodes by size.
+Drawn = list[tuple[Task, list[Episodes]]]
+#: (head, n, metric) -> score of each split.
+Runs = dict[tuple[str, int, str], list[float]]
 #: (inputs, head, n, metric) -> scores, by initialisation and split.
 Results = dict[tuple[str, str, int, str], Side]
 
 
-def features_of(series: PixelSeries, official: Presto, count: int) -> Iterator[tuple[str, Any]]:
-    """Give the name and the (N, D) features of every kind of input; random weights come often."""
-    yield OFFICIAL, embed(official, series)
+def models_of(official: Presto, count: int) -> Iterator[tuple[str, Presto | None]]:
+    """Give the name and the model of every kind of input; random weights come often."""
+    yield OFFICIAL, official
     for i in range(count):
         seed = int(generator("worldcereal", "presto", i).integers(2**31))
-        yield RANDOM, embed(Presto(torch.Generator().manual_seed(seed)).eval(), series)
-    yield RAW, raw_series(series)
-
-
-def embed(model: Presto, series: PixelSeries) -> np.ndarray:
-    """Embed series with whatever bands are there: (N, 128) float32."""
-    x = torch.from_numpy(normalise(series.raw).astype(np.float32))
-    classes, months = (torch.tensor(v) for v in (series.dynamic_world, series.month))
-    lonlat = torch.tensor(np.stack([series.lon, series.lat], axis=1))
-    pieces = [slice(start, start + 256) for start in range(0, len(series), 256)]
-    with torch.inference_mode():
-        parts = [model.embed(x[r], classes[r], lonlat[r], months[r]) for r in pieces]
-    return torch.cat(parts).numpy()
+        yield RANDOM, Presto(torch.Generator().manual_seed(seed)).eval()
+    yield RAW, None
 
 
 def measure(
@@ -91,7 +104,7 @@ def measure(
     official : Presto
     plan : Plan
     sizes : sequence of int
-        Training places an episode.
+        Training places an episode; fine-tuned with the first of them.
     heads : sequence of str
 
     Returns
@@ -100,57 +113,80 @@ def measure(
         Scores averaged over the episodes of a split: (1, splits), or (initialisations, splits)
         for random weights.
     """
-    task = labelled.task
-    positive = task.label == task.positive
-    drawn = []
+    task, series = labelled.task, labelled.series
+    records = records_of(series)
+    drawn: Drawn = []
     for split in range(plan.splits):
-        one = label_series(task.name, labelled.series, positive, "crop", "all", split).task
+        crop = task.label == task.positive
+        one = label_series(task.name, series, crop, "crop", "all", split).task
         seeds = [split * plan.episodes + i for i in range(plan.episodes)]
         drawn.append((one, [episodes(one, "all", n, seeds) for n in sizes]))
     found: dict[tuple[str, str, int, str], list[list[float]]] = {}
-    for name, features in features_of(labelled.series, official, plan.initialisations):
-        runs: dict[tuple[str, str, int, str], list[float]] = {}
-        for one, by_size in drawn:
-            for episode in by_size:
-                for kind in heads:
-                    guess = head(kind).fit_predict(
-                        features, one.label, episode.train, episode.test, np.random.SeedSequence(0)
-                    )
-                    score = scores(guess, one.label[episode.test], one.positive)
-                    for metric in METRICS:
-                        key = (name, kind, episode.n, metric)
-                        runs.setdefault(key, []).append(float(score[metric].mean()))
+    left = {OFFICIAL: min(1, plan.tuned), RANDOM: plan.tuned}
+    for name, model in models_of(official, plan.initialisations):
+        features = raw_series(series) if model is None else embed_series(model, records)
+        runs = frozen(features, drawn, heads)
+        if model is not None and left[name] > 0:
+            runs |= tuned(model, records, features, drawn)
+            left[name] -= 1
         for key, values in runs.items():
-            found.setdefault(key, []).append(values)
-    return {key: Side(np.array(values), fixed=key[0] != RANDOM) for key, values in found.items()}
+            found.setdefault((name, *key), []).append(values)
+    return {key: Side(np.array(runs), fixed=key[0] != RANDOM) for key, runs in found.items()}
 
 
-def table(results: Results, metric: str) -> list[str]:
+def frozen(features: Features, drawn: Drawn, heads: Sequence[str]) -> Runs:
+    """Score heads on all episodes of every split."""
+    runs: Runs = {}
+    for one, by_size in drawn:
+        for e in by_size:
+            for kind in heads:
+                guess = head(kind).fit_predict(features, one.label, e.train, e.test, SAME)
+                _note(runs, kind, one, e, guess)
+    return runs
+
+
+def tuned(model: Presto, records: Records, features: Features, drawn: Drawn) -> Runs:
+    """Score full fine-tuning, and the frozen logistic head, on one episode of every split."""
+    runs: Runs = {}
+    for one, (e, *_) in drawn:
+        first = e.train[:1]
+        guess = FineTuneSeries().fit_predict(model, records, one.label, first, e.test)
+        _note(runs, TUNED[0], one, e, guess)
+        guess = head("logistic").fit_predict(features, one.label, first, e.test, SAME)
+        _note(runs, TUNED[1], one, e, guess)
+    return runs
+
+
+def _note(runs: Runs, kind: str, one: Task, e: Episodes, guess: NDArray[np.int16]) -> None:
+    score = scores(guess, one.label[e.test], one.positive)
+    for metric in METRICS:
+        runs.setdefault((kind, e.n, metric), []).append(float(score[metric].mean()))
+
+
+def table(
+    results: Results,
+    metric: str,
+    heads: Sequence[str] = HEADS,
+    others: Sequence[str] = (RANDOM, RAW),
+) -> list[str]:
     """Lay out one metric in Markdown: means, and what the published weights add, with intervals."""
-    cases = sorted({(n, kind) for _, kind, n, m in results if m == metric}, key=_order)
-    pairs: list[Parts] = []
-    for n, kind in cases:
-        sides = [results[name, kind, n, metric] for name in (OFFICIAL, RANDOM, RAW)]
-        pairs += [difference(sides[0], other) for other in sides[1:]]
+    every = {(n, kind) for _, kind, n, m in results if m == metric and kind in heads}
+    cases = sorted(every, key=lambda case: (case[0], heads.index(case[1])))
+    sides = [[results[name, kind, n, metric] for name in (OFFICIAL, *others)] for n, kind in cases]
+    pairs = [difference(official, other) for official, *rest in sides for other in rest]
     halves = half_width(pairs)
     p = holm(two_sided_p(pairs, np.array([abs(part.estimate) for part in pairs])))
-    lines = [
-        f"| n | head | {OFFICIAL} | {RANDOM} | {RAW} | official - random | official - raw |",
-        "|--:|---|--:|--:|--:|---|---|",
-    ]
+    gains = []
+    for pair, half, corrected in zip(pairs, halves, p, strict=True):
+        low, high = pair.estimate - half, pair.estimate + half
+        text = f"{pair.estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
+        gains.append(f"**{text}**" if corrected < 0.05 else text)
+    title = ["n", "head", OFFICIAL, *others, *(f"official - {name.split()[0]}" for name in others)]
+    rows = [title, ["--:", "---", *["--:"] * (1 + len(others)), *["---"] * len(others)]]
     for i, (n, kind) in enumerate(cases):
-        means = [results[name, kind, n, metric].values.mean() for name in (OFFICIAL, RANDOM, RAW)]
-        cells = [f"{mean:.3f}" for mean in means]
-        for j in (2 * i, 2 * i + 1):
-            low, high = pairs[j].estimate - halves[j], pairs[j].estimate + halves[j]
-            text = f"{pairs[j].estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
-            cells.append(f"**{text}**" if p[j] < 0.05 else text)
-        lines.append("| " + " | ".join([str(n), kind, *cells]) + " |")
-    return lines
-
-
-def _order(case: tuple[int, str]) -> tuple[int, int]:
-    return case[0], HEADS.index(case[1])
+        means = [f"{side.values.mean():.3f}" for side in sides[i]]
+        rows.append([str(n), kind, *means, *gains[i * len(others) : (i + 1) * len(others)]])
+    return ["| " + " | ".join(cells) + " |" for cells in rows]
 
 
 def page(results: Results, labelled: LabelledSeries, plan: Plan) -> str:
@@ -196,6 +232,20 @@ def page(results: Results, labelled: LabelledSeries, plan: Plan) -> str:
         *table(results, "f1_positive"),
         "",
     ]
+    if plan.tuned:
+        lines += [
+            "## Full fine-tuning",
+            "",
+            *_wrapped(
+                "Macro F1 of the whole encoder trained together with the head, from the published "
+                f"weights and from {plan.tuned} of the random initialisations, on the first "
+                "episode of each split; below it the logistic head on frozen features of the same "
+                "episodes. Larger n is left out for its time."
+            ),
+            "",
+            *table(results, "f1_macro", TUNED, (RANDOM,)),
+            "",
+        ]
     return "\n".join(lines)
 
 

@@ -43,7 +43,7 @@ def test_pre_training_is_worth_nothing_on_real_series(
     run: SimpleNamespace, labelled: LabelledSeries, reference_data: Path
 ) -> None:
     official = Presto.load_official(reference_data / "presto" / "default_model.pt")
-    plan = run.Plan(initialisations=2, splits=3, episodes=3)
+    plan = run.Plan(initialisations=2, splits=3, episodes=3, tuned=0)
     results = run.measure(labelled, official, plan, sizes=(100,), heads=("logistic", "knn"))
     for kind in ("logistic", "knn"):
         sides = [results[name, kind, 100, "f1_macro"] for name in (run.OFFICIAL, run.RANDOM)]
@@ -56,6 +56,7 @@ def test_pre_training_is_worth_nothing_on_real_series(
     assert "Means over 9 episodes: 3 random splits" in page
     mean = results[run.OFFICIAL, "knn", 100, "f1_positive"].values.mean()
     assert f"| 100 | knn | {mean:.3f} |" in page
+    assert "fine-tuning" not in page
 
 
 def test_random_weights_pass_for_pre_trained(
@@ -63,12 +64,33 @@ def test_random_weights_pass_for_pre_trained(
 ) -> None:
     # A control: weights that know nothing must gain nothing over others.
     other = Presto(torch.Generator().manual_seed(12)).eval()
-    plan = run.Plan(initialisations=2, splits=3, episodes=3)
+    plan = run.Plan(initialisations=2, splits=3, episodes=3, tuned=0)
     results = run.measure(labelled, other, plan, sizes=(100,), heads=("logistic",))
     means = [
         results[n, "logistic", 100, "f1_macro"].values.mean() for n in (run.OFFICIAL, run.RANDOM)
     ]
     assert abs(means[0] - means[1]) < 0.1
+
+
+def test_fine_tuning_is_of_other_episodes_or_of_none(
+    run: SimpleNamespace, labelled: LabelledSeries
+) -> None:
+    rows = np.arange(0, len(labelled), 4)
+    few = label_series("few", labelled.series.take(rows), labelled.task.label[rows] == 1, "crop",
+                       "all")  # fmt: skip
+    plan = run.Plan(initialisations=2, splits=1, episodes=2, tuned=1)
+    results = run.measure(few, Presto(), plan, sizes=(10,), heads=("logistic",))
+    for name in (run.OFFICIAL, run.RANDOM):
+        for kind in run.TUNED:
+            assert results[name, kind, 10, "f1_macro"].values.shape == (1, 1)
+    assert results[run.RANDOM, "logistic", 10, "f1_macro"].values.shape == (2, 1)
+    assert (run.RAW, "finetune", 10, "f1_macro") not in results
+    # The frozen head beside it is the same head, on the first of the two episodes.
+    both = results[run.OFFICIAL, "logistic", 10, "f1_macro"].values[0, 0]
+    alone = results[run.OFFICIAL, run.TUNED[1], 10, "f1_macro"].values[0, 0]
+    assert both != alone
+    lone = run.measure(few, Presto(), run.Plan(0, 1, 1, 0), sizes=(10,), heads=("logistic",))
+    assert lone[run.OFFICIAL, "logistic", 10, "f1_macro"].values[0, 0] == pytest.approx(alone)
 
 
 def test_bold_says_more_than_the_intervals(run: SimpleNamespace) -> None:
