@@ -10,13 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from wherefrom import earth
 from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.errors import WherefromError
 from wherefrom.keys import key_of
 from wherefrom.study import Store, Study, changes, collect, load, plan
-from wherefrom.study.plan import VERSIONS
+from wherefrom.study.gfms import KINDS, PretrainSpec
+from wherefrom.study.recipes import RECIPES
 from wherefrom.study.spec import HEADS, METRICS
+from wherefrom.study.stage import VERSIONS, Stage
 from wherefrom.train.finetune import FineTune
+from wherefrom.train.finetune_series import FineTuneSeries
 from wherefrom.train.heads import HEADS as FROZEN_HEADS
 from wherefrom.train.heads import head
 from wherefrom.train.pretrain import PretrainSettings
@@ -34,6 +38,9 @@ def laptop() -> Study:
 def test_the_study_knows_other_heads_than_the_training_room() -> None:
     assert set(HEADS) == {*FROZEN_HEADS, "finetune"}
     assert set(METRICS) == set(SCORED)
+    assert set(KINDS) == set(RECIPES)
+    given = {"samples_seen": 512, "batch": 256, "lr": 0.1}
+    assert PretrainSpec(**given).model_dump() == asdict(PretrainSettings(**given, warmup=0))
 
 
 def test_adding_a_composition_recomputes_the_others(laptop: Study) -> None:
@@ -83,6 +90,85 @@ def test_two_stages_of_different_content_share_a_key(laptop: Study) -> None:
     assert len({stage.label for stage in stages}) == len(stages)
 
 
+def keys_of(study: Study, model: str) -> set[str]:
+    """Return the keys of all stages that a model's scores come from."""
+    found: set[str] = set()
+
+    def add(stage: Stage) -> None:
+        found.add(stage.key)
+        for other in stage.inputs.values():
+            add(other)
+
+    for stage in plan(study).of_kind("fewshot"):
+        if stage.axes["model"] == model:
+            add(stage)
+    return found
+
+
+def test_each_model_is_evaluated_on_the_tasks_of_another(laptop: Study) -> None:
+    for stage in plan(laptop).of_kind("fewshot"):
+        model = laptop.models.get(stage.axes["model"])
+        if model is not None:
+            assert stage.axes["task"] in [laptop.task_label(key) for key in model.tasks]
+            assert ("series" in stage.inputs) == model.reads_series
+
+
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [
+        ("satclip-L40", {"dropout": 0.25}),
+        ("presto", {"mask_ratio": 0.5}),
+        ("presto", {"precision": "float32"}),
+        ("presto", {"draws": 1}),
+    ],
+)
+def test_a_change_of_one_model_recomputes_another(
+    laptop: Study, model: str, change: dict[str, object]
+) -> None:
+    changed = laptop.models[model].model_copy(update=change)
+    other = laptop.model_copy(update={"models": laptop.models | {model: changed}})
+    for name in laptop.models:
+        before, after = keys_of(laptop, name), keys_of(other, name)
+        assert (before == after) == (name != model), name
+    if "draws" in change:
+        assert keys_of(other, model) < keys_of(laptop, model)
+
+
+def test_images_or_series_are_made_that_no_model_reads(laptop: Study) -> None:
+    for name, lacking in (("presto", "features"), ("satclip-L40", "series")):
+        spec = laptop.models[name]
+        tasks = {
+            key: laptop.tasks[key].model_copy(update={"baselines": ("raw-lonlat",)})
+            for key in spec.tasks
+        }
+        alone = laptop.model_copy(update={"models": {name: spec}, "tasks": tasks})
+        kinds = {stage.kind for stage in plan(alone).stages}
+        assert lacking not in kinds
+        assert {"features", "series"} & kinds
+        for stage in plan(alone).of_kind("pretrain"):
+            assert ("features blue-marble" in stage.inputs) == spec.reads_images
+
+
+def test_other_series_of_the_same_name_are_served_from_the_cache(
+    laptop: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: keys_of(laptop, name) for name in laptop.models}
+    real = earth.layer_key
+    monkeypatch.setattr(
+        earth, "layer_key", lambda name: "another" if name == "slope" else real(name)
+    )
+    after = {name: keys_of(laptop, name) for name in laptop.models}
+    assert {name for name in before if before[name] != after[name]} == {"presto"}
+
+
+def test_land_cover_is_among_the_inputs_of_the_task_that_asks_for_it(laptop: Study) -> None:
+    (series,) = plan(laptop).of_kind("series")
+    assert series.spec["land_cover"] is False
+    assert "land_cover" not in series.spec["layers"]
+    runs = [s for s in plan(laptop).of_kind("pretrain") if s.spec["name"] == "presto"]
+    assert all("land_cover" in run.spec["layers"] for run in runs)
+
+
 def test_no_row_of_the_results_appears_twice(laptop: Study) -> None:
     cells = Counter(
         (*stage.axes.values(), region, n)
@@ -94,11 +180,18 @@ def test_no_row_of_the_results_appears_twice(laptop: Study) -> None:
 
 
 def test_every_head_meets_the_trivial_baselines(laptop: Study) -> None:
-    found = {(s.axes["model"], s.axes["head"]) for s in plan(laptop).of_kind("fewshot")}
-    for name in set(laptop.heads) - {"majority", "finetune"}:
-        for baseline in ("raw-lonlat", "raw-harmonics-L10", "raw-harmonics-L40"):
-            assert (baseline, name) in found
-    assert ("majority", "majority") in found
+    axes = [s.axes for s in plan(laptop).of_kind("fewshot")]
+    found = {(a["task"], a["model"], a["head"]) for a in axes}
+    wanted = {
+        "ecoregions": ("raw-lonlat", "raw-harmonics-L10", "raw-harmonics-L40"),
+        "cropland": ("raw-lonlat", "raw-harmonics-L10", "raw-series"),
+    }
+    for key, baselines in wanted.items():
+        task = laptop.task_label(key)
+        for name in set(laptop.heads) - {"majority", "finetune"}:
+            for baseline in baselines:
+                assert (task, baseline, name) in found
+        assert (task, "majority", "majority") in found
 
 
 def test_unfinished_results_are_reported_as_whole(laptop: Study, tmp_path: Path) -> None:
@@ -125,12 +218,13 @@ def test_a_changed_default_is_served_from_the_cache() -> None:
     defaults = {
         "features": ImageFeatures().spec(),
         "pretrain": asdict(PretrainSettings()),
-        "fewshot": [head(name).spec() for name in FROZEN_HEADS] + [FineTune().spec()],
+        "fewshot": [head(name).spec() for name in FROZEN_HEADS]
+        + [FineTune().spec(), FineTuneSeries().spec()],
     }
     assert {kind: (VERSIONS[kind], key_of(made)) for kind, made in defaults.items()} == {
         "features": (1, "e04195f061a7b032"),
-        "pretrain": (1, "d0f27edfd65d8880"),
-        "fewshot": (1, "3cb036f90ea47f88"),
+        "pretrain": (2, "d0f27edfd65d8880"),
+        "fewshot": (1, "f4ed3847923b980b"),
     }
 
 

@@ -1,73 +1,54 @@
-"""How a study pre-trains, embeds with and fine-tunes SatCLIP."""
+"""SatCLIP's recipe: locations against images, embedded and fine-tuned by location."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 
 from wherefrom.earth.imagery import windows
+from wherefrom.models.base import Records
 from wherefrom.models.harmonics import SphericalHarmonics
-from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
+from wherefrom.models.satclip import SatCLIP, SatCLIPConfig
 from wherefrom.pool import Pool
-from wherefrom.tasks import Episodes, Task
-from wherefrom.train.embed import embed
+from wherefrom.study.data import TaskData, compact
+from wherefrom.tasks import Episodes
+from wherefrom.train.embed import embed as embed_places
 from wherefrom.train.finetune import FineTune
-from wherefrom.train.pretrain import PretrainSettings
-from wherefrom.train.pretrain import pretrain as train
 
-__all__ = ["embedded", "finetune", "harmonics", "images_of", "pretrain"]
+__all__ = ["configure", "embed", "finetune", "harmonics", "images_of", "records", "restore"]
 
 #: Pixels along a side of the windows that the jointly trained network sees.
 WINDOW = 16
 
 
-def pretrain(
-    spec: dict[str, Any],
-    pool: Pool,
-    rows: NDArray[np.int64],
-    features: list[Path],
-    out: Path,
-    partial: Path,
-    tell: Callable[[float], None],
-) -> None:
-    """Pre-train on the places `rows` of the pool and write ``encoder.safetensors``."""
-    fields = dict(spec["model"])
-    settings = PretrainSettings(**fields.pop("pretrain"))
-    del fields["kind"]
-    distinct, order = np.unique(rows, return_inverse=True)
-    lon, lat = pool.lon[distinct], pool.lat[distinct]
-    if fields["image"] == "cnn":
-        image, scale = windows(lon, lat, WINDOW), None
-    else:
-        image, scale = images_of(features, distinct)
-    model = SatCLIPConfig(inputs=image.shape[1], **fields)
-    partial.mkdir(parents=True, exist_ok=True)
-    checkpoint = partial / "checkpoint.pt"
-    module = train(
-        model,
-        {"lon": lon, "lat": lat, "image": image},
-        order,
-        settings,
-        seed=spec["seed"],
-        calibration=None if scale is None else {"image": scale},
-        checkpoint=checkpoint,
-        on_step=lambda step, _: tell(step / settings.steps),
-    )
-    save_file(module.location.state_dict(), out / "encoder.safetensors")
-    (out / "width").write_text(
-        f"{model.degrees} {model.width} {model.depth} {model.out}", encoding="utf-8"
-    )
+def configure(settings: dict[str, Any], records: Records) -> SatCLIPConfig:
+    """Make the model; its image side takes as many inputs as the records have."""
+    return SatCLIPConfig(inputs=records["image"].shape[1], **settings)
+
+
+def restore(spec: dict[str, Any]) -> SatCLIPConfig:
+    """Make the model that gave a spec."""
+    return SatCLIPConfig(**{name: value for name, value in spec.items() if name != "model"})
+
+
+def records(
+    settings: dict[str, Any], pool: Pool, rows: NDArray[np.int64], images: Sequence[Path]
+) -> tuple[Records, Records | None]:
+    """Read coordinates and images; features are scaled by the whole pool's."""
+    lon, lat = pool.lon[rows], pool.lat[rows]
+    if settings["image"] == "cnn":
+        return {"lon": lon, "lat": lat, "image": windows(lon, lat, WINDOW)}, None
+    image, scale = images_of(images, rows)
+    return {"lon": lon, "lat": lat, "image": image}, {"image": scale}
 
 
 def images_of(
-    features: list[Path], rows: NDArray[np.int64]
+    features: Sequence[Path], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Read the image features of some places, and two rows that have the pool's mean and spread.
 
@@ -85,40 +66,28 @@ def images_of(
     return np.concatenate(images, axis=1).astype(np.float32), np.concatenate(scales, axis=1)
 
 
-def encoder_of(run: Path) -> LocationEncoder:
-    """Read the location encoder of a pre-training stage, in eval mode."""
-    encoder = LocationEncoder(*map(int, (run / "width").read_text(encoding="utf-8").split()))
-    encoder.load_state_dict(load_file(run / "encoder.safetensors"))
-    return encoder.eval()
-
-
-@lru_cache(maxsize=1)
-def embedded(run: Path, task: Task) -> NDArray[np.float32]:
-    """Embed all places of a task, (N, 256) float32; a worker keeps those of its last run."""
-    return embed(encoder_of(run), task.lon, task.lat)
-
-
-@lru_cache(maxsize=1)
-def harmonics(degrees: int, task: Task) -> NDArray[np.float32]:
-    """Return the raw harmonics of all places of a task, (N, degrees^2) float32."""
-    return _harmonics(degrees, task, np.arange(len(task)))
+def embed(module: SatCLIP, data: TaskData) -> NDArray[np.float32]:
+    """Embed all places of a task, (N, out) float32."""
+    return embed_places(module.location, data.task.lon, data.task.lat)
 
 
 def finetune(
-    run: Path, options: dict[str, Any], task: Task, episodes: Episodes
+    module: SatCLIP, options: dict[str, Any], data: TaskData, episodes: Episodes
 ) -> NDArray[np.int16]:
-    """Fine-tune the whole encoder on each episode; predicted codes (S, T)."""
-    encoder = encoder_of(run)
-    rows, train = np.unique(episodes.train, return_inverse=True)
-    train = train.reshape(episodes.train.shape)
-    rows = np.concatenate([rows, episodes.test])
-    test = np.arange(len(rows) - len(episodes.test), len(rows))
-    values = _harmonics(encoder.harmonics.degrees, task, rows)
-    labels = task.label[rows]
-    return FineTune(**options).fit_predict(encoder, values, labels, train, test)
+    """Fine-tune the whole location encoder on each episode; predicted codes (S, T)."""
+    rows, train, test = compact(episodes)
+    values = harmonics(module.location.harmonics.degrees, data, rows)
+    labels = data.task.label[rows]
+    return FineTune(**options).fit_predict(module.location, values, labels, train, test)
 
 
-def _harmonics(degrees: int, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    lon, lat = (torch.from_numpy(values[rows]) for values in (task.lon, task.lat))
+def harmonics(
+    degrees: int, data: TaskData, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Return the raw harmonics of a task's places (by default all), (N, degrees^2) float32."""
+    lon, lat = (
+        torch.from_numpy(np.array(values if rows is None else values[rows]))
+        for values in (data.task.lon, data.task.lat)
+    )
     values: NDArray[np.float32] = SphericalHarmonics(degrees)(lon, lat, torch.float32).numpy()
     return values

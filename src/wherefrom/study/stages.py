@@ -18,9 +18,13 @@ from wherefrom.compose.card import write_card
 from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.keys import seed_of
 from wherefrom.pool import Pool
+from wherefrom.pool.series.earth import earth_series
+from wherefrom.study.data import SERIES, TASK, TaskData, task_data
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
-from wherefrom.tasks import Task, ecoregions, plan_episodes
+from wherefrom.tasks import Episodes, Task, ecoregions, plan_episodes
+from wherefrom.tasks.cropharvest import cropharvest
+from wherefrom.tasks.cropland import cropland
 
 __all__ = ["compute"]
 
@@ -58,6 +62,7 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
     work = {
         "pool": _pool,
         "task": _task,
+        "series": _series,
         "features": _features,
         "draw": _draw,
         "pretrain": _pretrain,
@@ -74,29 +79,33 @@ def _read_pool(file: Path) -> Pool:
     return Pool.read(file)
 
 
-@lru_cache(maxsize=1)
-def _read_task(file: Path) -> Task:
-    """Read a task; a worker keeps the last one."""
-    return Task.read(file)
-
-
 def _pool(spec: dict[str, Any], _: dict[str, Path], out: Path, tell: Tell, __: Path) -> None:
     Pool.build(spec["places"], seed=spec["seed"]).write(out / "pool.parquet")
 
 
 def _task(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
+    if spec["kind"] == "cropharvest":
+        cropharvest(region_layer=spec["region_layer"], seed=spec["seed"]).write(out)
+        return
     pool = _read_pool(inputs["pool"] / "pool.parquet")
-    task = ecoregions(
-        pool,
-        layer=spec["layer"],
-        region_layer=spec["region_layer"],
-        train_per_region=spec["train_per_region"],
-        test_per_region=spec["test_per_region"],
-        tuning_per_region=(spec["tune_train_per_region"], spec["tune_test_per_region"]),
-        min_distance_km=spec["min_distance_km"],
-        seed=spec["seed"],
-    )
-    task.write(out / "task.parquet")
+    options = {
+        "region_layer": spec["region_layer"],
+        "train_per_region": spec["train_per_region"],
+        "test_per_region": spec["test_per_region"],
+        "tuning_per_region": (spec["tune_train_per_region"], spec["tune_test_per_region"]),
+        "min_distance_km": spec["min_distance_km"],
+        "seed": spec["seed"],
+    }
+    if spec["kind"] == "cropland":
+        task = cropland(pool, **options)
+    else:
+        task = ecoregions(pool, layer=spec["layer"], **options)
+    task.write(out / TASK)
+
+
+def _series(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
+    task = Task.read(inputs["task"] / TASK)
+    earth_series(task.lon, task.lat, land_cover=spec["land_cover"]).write(out / SERIES)
 
 
 def _features(
@@ -120,22 +129,20 @@ def _draw(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, 
 def _pretrain(
     spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, partial: Path
 ) -> None:
-    from wherefrom.study import satclip
+    from wherefrom.study import recipes
 
     composition = Composition.read(inputs["draw"] / "composition.parquet")
     pool = _read_pool(inputs["pool"] / "pool.parquet")
     rows = pool.take(composition.expanded_ids())
-    features = [path for role, path in inputs.items() if role.startswith("features")]
-    satclip.pretrain(spec, pool, rows, features, out, partial, tell)
+    images = [path for role, path in inputs.items() if role.startswith("features")]
+    recipes.pretrain(spec, pool, rows, images, out, partial, tell)
 
 
 def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
-    from wherefrom.study import satclip
-    from wherefrom.train.heads import head
     from wherefrom.train.scores import scores
 
-    task = _read_task(inputs["task"] / "task.parquet")
-    run = inputs.get("pretrain")
+    data = task_data(inputs["task"], inputs.get("series"))
+    task = data.task
     regions = task.regions if spec["regions"] is None else spec["regions"]
     rows: list[dict[str, Any]] = []
     predictions: dict[str, NDArray[Any]] = {}
@@ -146,17 +153,7 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
         jobs += found
         problems += [str(problem) for problem in failed]
     for done, episodes in enumerate(jobs, start=1):
-        seed = seed_of("fewshot", task.name, episodes.region, episodes.n)
-        if spec["head"] == "finetune" and run is not None:
-            predicted = satclip.finetune(run, spec["options"], task, episodes)
-        else:
-            if run is None:
-                features = _baseline(spec["baseline"], task)
-            else:
-                features = satclip.embedded(run, task)
-            predicted = head(spec["head"], **spec["options"]).fit_predict(
-                features, task.label, episodes.train, episodes.test, seed
-            )
+        predicted = _predict(spec, inputs.get("pretrain"), data, episodes)
         for metric, values in scores(predicted, task.label[episodes.test], task.positive).items():
             rows += [
                 {
@@ -176,11 +173,20 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
     (out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
 
 
-def _baseline(name: str, task: Task) -> NDArray[np.float32]:
-    """Return the features of a trivial baseline: (N, D) float32."""
-    from wherefrom.study import satclip
+def _predict(
+    spec: dict[str, Any], run: Path | None, data: TaskData, episodes: Episodes
+) -> NDArray[np.integer[Any]]:
+    """Predict the test places of one region by a pre-trained model, or by a baseline: (S, T)."""
+    from wherefrom.study import baselines, recipes
+    from wherefrom.train.heads import head
 
-    if name.startswith("raw-harmonics-L"):
-        return satclip.harmonics(int(name.removeprefix("raw-harmonics-L")), task)
-    # The majority class looks at no feature at all; the coordinates serve as well as any.
-    return np.stack([task.lon, task.lat], axis=1).astype(np.float32)
+    if run is not None and spec["head"] == "finetune":
+        return recipes.finetuned(run, spec["options"], data, episodes)
+    if run is not None:
+        features = recipes.embedded(run, data)
+    else:
+        features = baselines.features(spec["baseline"], data)
+    seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
+    return head(spec["head"], **spec["options"]).fit_predict(
+        features, data.task.label, episodes.train, episodes.test, seed
+    )
