@@ -1,13 +1,15 @@
 """How the study's hyper-parameters were chosen: on the tuning places, over all compositions.
 
 Every setting is tried on one draw of each composition (draw and pre-train seed 1000, which the
-study does not use), and scored by few-shot heads on the splits tune-train and tune-test. A setting
-is chosen by its mean over compositions and continents, so that none of them is favoured. The other
-heads (mlp, forest, finetune) take no part.
+study does not use), and scored by few-shot heads on the splits tune-train and tune-test of the
+model's first task. A setting is chosen by its mean over compositions and continents, so that none
+of them is favoured. The other heads (mlp, forest, finetune) take no part. The pre-training loss on
+places of the pool that are not in the composition is noted beside the scores.
 
-    python studies/purohit2025/tune.py --out runs/purohit2025-laptop
+    python studies/purohit2025/tune.py --out runs/purohit2025-laptop --models presto
 
-needs the pool, task and features of that folder (run the study, or start it and stop it).
+needs the pool, tasks, series and features of that folder (run the study, or start it and stop it).
+Rows of the table that are about other models stay.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 SEED = 1000
+HELD_OUT = 4096
 HERE = Path(__file__).parent
+#: Fields of a model, or of its pre-training, and the values that are tried.
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "satclip-L40": {
         "samples_seen": [64_000, 128_000],
@@ -37,7 +41,16 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
         "dropout": [0.0, 0.1],
         "hidden": [0],
     },
+    "presto": {
+        "samples_seen": [32_000, 64_000],
+        "batch": [128, 256],
+        "lr": [5e-4, 1e-3, 2e-3],
+    },
 }
+COLUMNS = [
+    "model", "composition", "samples_seen", "batch", "lr", "dropout", "hidden", "head", "option",
+    "f1_macro", "held_out_loss", "seconds",
+]  # fmt: skip
 HEADS: dict[str, list[dict[str, Any]]] = {
     "logistic": [{"C": c} for c in (0.1, 1.0, 10.0)],
     "knn": [{"k": k} for k in (1, 3, 5)],
@@ -49,57 +62,51 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     import numpy as np
 
     from wherefrom.compose import draw
-    from wherefrom.models.satclip import SatCLIPConfig
+    from wherefrom.keys import generator
     from wherefrom.pool import Pool
     from wherefrom.study import Store, load, plan
-    from wherefrom.study.satclip import images_of
-    from wherefrom.tasks import Task, plan_episodes
-    from wherefrom.train.embed import embed
+    from wherefrom.study.data import TaskData
+    from wherefrom.study.recipes import RECIPES, trained
+    from wherefrom.tasks import plan_episodes
     from wherefrom.train.heads import head
-    from wherefrom.train.pretrain import PretrainSettings, pretrain
+    from wherefrom.train.pretrain import held_out_loss
     from wherefrom.train.scores import scores
 
     name, composition, setting, folder, size_of_study = job
     study = load(HERE, size_of_study)
     store = Store(Path(folder) / "store")
     steps = plan(study)
-    at = {
-        kind: [store.folder(stage.kind, stage.key) for stage in steps.of_kind(kind)]
-        for kind in ("pool", "task", "features")
-    }
-    pool = Pool.read(at["pool"][0] / "pool.parquet")
-    task = Task.read(at["task"][0] / "task.parquet")
-    spec = study.models[name]
+    run = next(s for s in steps.of_kind("pretrain") if s.spec["name"] == name)
+    shot = next(s for s in steps.of_kind("fewshot") if s.axes["model"] == name)
+    at = {role: store.folder(s.kind, s.key) for role, s in (run.inputs | shot.inputs).items()}
+    images = [path for role, path in at.items() if role.startswith("features")]
+    pool = Pool.read(at["pool"] / "pool.parquet")
+    data = TaskData(at["task"], at.get("series"))
+
+    settings, budget = dict(run.spec["model"]), dict(run.spec["model"]["pretrain"])
+    for key, value in setting.items():
+        part = budget if key in budget else settings
+        if key not in part:
+            raise SystemExit(f"{name} has no field {key!r}")
+        part[key] = value
+    budget["samples_seen"] = budget["samples_seen"] // budget["batch"] * budget["batch"]
+    settings["pretrain"] = budget
     text = study.compositions[composition]
-    size = None if text == "none" else study.composition_size
-    rows = pool.take(draw(pool, text, size, SEED).expanded_ids())
-    image, scale = images_of(at["features"], rows)
-    model = SatCLIPConfig(
-        degrees=spec.degrees,
-        inputs=image.shape[1],
-        width=spec.width,
-        depth=spec.depth,
-        out=spec.out,
-        dropout=setting["dropout"],
-        hidden=setting["hidden"],
-    )
-    settings = PretrainSettings(
-        samples_seen=setting["samples_seen"] // spec.pretrain.batch * spec.pretrain.batch,
-        batch=spec.pretrain.batch,
-        lr=setting["lr"],
-        warmup=spec.pretrain.warmup,
-    )
+    rows = pool.take(draw(pool, text, study.composition_size, SEED).expanded_ids())
     began = time.perf_counter()
-    module = pretrain(
-        model,
-        {"lon": pool.lon[rows], "lat": pool.lat[rows], "image": image},
-        np.arange(len(rows)),
-        settings,
-        seed=SEED,
-        calibration={"image": scale},
-    )
+    made = trained(settings, pool, rows, images, seed=SEED)
     seconds = time.perf_counter() - began
-    features = embed(module.location, task.lon, task.lat)
+
+    recipe = RECIPES[settings["kind"]]
+    # One order for all compositions, so that most of these places are the same.
+    order = generator("tune", "held out").permutation(len(pool))
+    held = order[~np.isin(order, rows)][:HELD_OUT]
+    fields = {key: value for key, value in settings.items() if key not in ("kind", "pretrain")}
+    records, _ = recipe.records(fields, pool, held, images)
+    loss = held_out_loss(made.model, made.module, records, np.arange(len(held)), budget["batch"])
+
+    task = data.task
+    features = recipe.embed(made.module, data)
     episodes, _ = plan_episodes(task, task.regions, study.n, range(20), split="tuning")
     found = []
     for kind, options in ((k, o) for k, variants in HEADS.items() for o in variants):
@@ -116,7 +123,8 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
         found.append(
             {"model": name, "composition": composition, **setting}
             | {"head": kind, "option": next(iter(options.values()))}
-            | {"f1_macro": round(float(np.mean(values)), 4), "seconds": round(seconds, 1)}
+            | {"f1_macro": round(float(np.mean(values)), 4)}
+            | {"held_out_loss": round(loss, 4), "seconds": round(seconds, 1)}
         )
     return found
 
@@ -143,16 +151,20 @@ def main() -> None:
                 for composition, text in study.compositions.items()
                 if text != "none"
             ]
+    table = Path(given.table)
+    kept: list[dict[str, Any]] = []
+    if table.is_file():
+        with table.open(encoding="utf-8", newline="") as stream:
+            kept = [row for row in csv.DictReader(stream) if row["model"] not in given.models]
     with (
         multiprocessing.get_context("spawn").Pool(2) as workers,
-        atomic(given.table) as tmp,
+        atomic(table) as tmp,
         tmp.open("w", encoding="utf-8", newline="") as stream,
     ):
-        writer: csv.DictWriter[str] | None = None
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
         for done, rows in enumerate(workers.imap_unordered(score, jobs), start=1):
-            if writer is None:
-                writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
             writer.writerows(rows)
             print(f"{done}/{len(jobs)}", file=sys.stderr)
 
