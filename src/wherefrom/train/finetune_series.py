@@ -92,7 +92,8 @@ class FineTuneSeries(TuneSettings):
         train, test = np.asarray(train), np.asarray(test)
         made = _design(records, labels, train, test)
         tokens = made.z.shape[1]
-        together = max(1, PASS_TOKENS // (train.shape[1] * tokens))
+        # Half a pass: each seed's weights and moments want room in the cache, too.
+        together = max(1, PASS_TOKENS // 2 // (train.shape[1] * tokens))
         found = []
         for begin in range(0, len(train), together):
             tuned = start(presto, made, labels, train[begin : begin + together], self.C)
