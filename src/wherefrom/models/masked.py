@@ -49,7 +49,7 @@ def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
     --------
     >>> series = PixelSeries.from_bands({"temperature_2m": np.full((2, 12), 290.0)},
     ...                                 lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
-    >>> records_of(series)["x"][0, 0, 12].round(2).item()
+    >>> round(float(records_of(series)["x"][0, 0, 12]), 2)
     0.51
     """
     x = normalise(series.raw)

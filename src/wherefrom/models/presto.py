@@ -224,8 +224,10 @@ class Decoder(nn.Module):
         learned = nn.functional.pad(
             self.channel_embeddings.weight, (WIDTH * 3 // 8, WIDTH * 3 // 8)
         )
+        # A product, since the gradient of a lookup is summed in no fixed order by two threads.
+        group = nn.functional.one_hot(at.group, len(GROUPS)).to(learned.dtype)
         month = months[rows, at.step]
-        return learned[at.group] + when(self.month_embed.weight, self.pos_embed, month, at)
+        return group @ learned + when(self.month_embed.weight, self.pos_embed, month, at)
 
     def forward(
         self,
@@ -288,8 +290,9 @@ class Presto(nn.Module):
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.decoder = Decoder(self.encoder.channel_embed)
+        with torch.random.fork_rng(devices=[]):  # layers draw weights when made; others follow
+            self.encoder = Encoder()
+            self.decoder = Decoder(self.encoder.channel_embed)
         generator = generator or torch.Generator().manual_seed(0)
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -25,10 +25,10 @@ class Attention(nn.Module):
         if first:
             asked = _linear(self.qkv, h[:, first:], slice(0, WIDTH))
             given = _linear(self.qkv, h, slice(WIDTH, None))
-            q = asked.view(samples, tokens - first, HEADS, -1)
-            k, v = given.view(samples, tokens, 2, HEADS, -1).unbind(2)
+            q = asked.view(samples, tokens - first, HEADS, WIDTH // HEADS)
+            k, v = given.view(samples, tokens, 2, HEADS, WIDTH // HEADS).unbind(2)
         else:
-            q, k, v = _linear(self.qkv, h).view(samples, tokens, 3, HEADS, -1).unbind(2)
+            q, k, v = _linear(self.qkv, h).view(samples, tokens, 3, HEADS, WIDTH // HEADS).unbind(2)
         return _linear(self.proj, attend(q, k, v, there))
 
 
