@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from torch import nn
 from wherefrom.errors import WherefromError
 from wherefrom.keys import generator as np_generator
 from wherefrom.keys import seed_of
-from wherefrom.models.base import GeoModel, Records
+from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.train.checkpoint import load_state, save_state
 
-__all__ = ["PretrainSettings", "held_out_loss", "pretrain"]
+__all__ = ["PretrainSettings", "held_out_loss", "pretrain", "pretrain_stream"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -165,50 +165,153 @@ def pretrain(
     scales = {name: buffer.cpu().numpy() for name, buffer in module.named_buffers()}
     distinct, order = np.unique(rows, return_inverse=True)
     chosen = {name: values[distinct] for name, values in records.items()}
-    optimizer = _optimizer(model, module, settings, device)
-    noise = _torch_generator(device, seed, "noise")
-    spec = {
-        "model": model.spec(),
-        "settings": asdict(settings),
-        "seed": seed,
-        "data": _digest(order, chosen | scales),
-    }
-    start = 0
-    if checkpoint is not None and Path(checkpoint).exists():
-        state = load_state(checkpoint, spec)
-        start = state["step"]
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        noise.set_state(state["noise"])
-    if start < settings.steps:
+    run = _Training(model, module, settings, seed, _digest(order, chosen | scales), on_step)
+    run.resume(checkpoint, every)
+    if run.step < settings.steps:
         prepared = model.prepare(chosen, device)
-    module.train()
-    _keep_freed_memory(device)
-    for step, picked in _batches(order, settings, seed, start):
-        lr = settings.rate(step)
-        for group in optimizer.param_groups:
+    for picked in _batches(order, settings, seed, run.step):
+        run.advance(model.collate(prepared, torch.from_numpy(picked).to(device)))
+    return module.eval()
+
+
+def pretrain_stream(
+    model: GeoModel[M],
+    batches: Callable[[int, int], Iterable[Records]],
+    settings: PretrainSettings,
+    *,
+    seed: int,
+    data: str,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | str | None = None,
+    every: int = 50,
+    on_step: Callable[[int, float], None] | None = None,
+) -> M:
+    """Pre-train a model on records that are streamed, since they do not fit in memory.
+
+    Parameters
+    ----------
+    model, settings, seed, device, checkpoint, every, on_step
+        As of `pretrain`.
+    batches : callable
+        Given the number of an epoch and of batches to leave out of it, yields that epoch's
+        batches of ``settings.batch`` places, in an order that depends on the epoch alone. A
+        smaller one at its end is left out.
+    data : str
+        Names the data, so that a checkpoint of others is refused.
+
+    Returns
+    -------
+    torch.nn.Module
+        In eval mode, on `device`.
+
+    Raises
+    ------
+    WherefromError
+        If an epoch has no whole batch, a checkpoint belongs to another training, or the loss is
+        no longer finite.
+
+    Examples
+    --------
+    Presto's own shards, 24 months a pixel::
+
+        stream = ShardStream(files, batch=4096)
+        pretrain_stream(
+            PrestoConfig(), lambda epoch, start: map(records_of, stream.batches(epoch, start)),
+            PretrainSettings(samples_seen=20 * 5169 * 4096, batch=4096, lr=1e-3, warmup=2 * 5169,
+                             schedule="cosine-from-zero", weight_decay=0.05, betas=(0.9, 0.95)),
+            seed=42, data="dynamic-world-tiles", checkpoint="presto.pt", every=1000)
+    """
+    device = torch.device(device)
+    module = model.build(_torch_generator(torch.device("cpu"), seed, "init")).to(device)
+    run = _Training(model, module, settings, seed, data, on_step)
+    run.resume(checkpoint, every)
+    while run.step < settings.steps:
+        before = run.step
+        for records in batches(run.epoch, run.within):
+            if len(next(iter(records.values()))) < settings.batch:
+                continue
+            prepared = model.prepare(records, device)
+            rows = torch.arange(settings.batch, device=device)
+            run.within += 1
+            run.advance(model.collate(prepared, rows))
+            if run.step == settings.steps:
+                break
+        if run.step == before and run.within == 0:
+            raise WherefromError(
+                f"epoch {run.epoch} has no whole batch of {settings.batch} places: lower the batch"
+            )
+        if run.step < settings.steps:
+            run.epoch, run.within = run.epoch + 1, 0
+    return module.eval()
+
+
+class _Training(Generic[M]):
+    """A training on its way: weights, optimiser, random state and how far it is."""
+
+    def __init__(
+        self,
+        model: GeoModel[M],
+        module: M,
+        settings: PretrainSettings,
+        seed: int,
+        data: str,
+        on_step: Callable[[int, float], None] | None,
+    ) -> None:
+        device = next(module.parameters()).device
+        self.model, self.module, self.settings, self.on_step = model, module, settings, on_step
+        self.optimizer = _optimizer(model, module, settings, device)
+        self.noise = _torch_generator(device, seed, "noise")
+        self.step = self.epoch = self.within = 0
+        self.spec = {
+            "model": model.spec(),
+            "settings": asdict(settings),
+            "seed": seed,
+            "data": data,
+        }
+        self.checkpoint: Path | None = None
+        self.every = 0
+        module.train()
+        _keep_freed_memory(device)
+
+    def resume(self, checkpoint: Path | str | None, every: int) -> None:
+        """Go on from a checkpoint if there is one, and keep one there from now on."""
+        self.every = every
+        if checkpoint is None:
+            return
+        self.checkpoint = Path(checkpoint)
+        if self.checkpoint.exists():
+            state = load_state(self.checkpoint, self.spec)
+            self.step, self.epoch, self.within = state["step"], state["epoch"], state["within"]
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.noise.set_state(state["noise"])
+
+    def advance(self, batch: Batch) -> None:
+        """Take one step."""
+        steps, lr = self.settings.steps, self.settings.rate(self.step)
+        for group in self.optimizer.param_groups:
             group["lr"] = lr
-        optimizer.zero_grad()
-        batch = model.collate(prepared, torch.from_numpy(picked).to(device))
-        value = model.backward(module, batch, noise).item()
+        self.optimizer.zero_grad()
+        value = self.model.backward(self.module, batch, self.noise).item()
         if not math.isfinite(value):
             raise WherefromError(
-                f"the pre-training loss is {value} at step {step + 1} of {settings.steps} "
+                f"the pre-training loss is {value} at step {self.step + 1} of {steps} "
                 f"(learning rate {lr:.3g}): lower lr or lengthen the warm-up"
             )
-        optimizer.step()
-        done = step + 1
-        if checkpoint is not None and (done % every == 0 or done == settings.steps):
+        self.optimizer.step()
+        self.step += 1
+        if self.checkpoint and (self.step % self.every == 0 or self.step == steps):
             state = {
-                "step": done,
-                "module": module.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "noise": noise.get_state(),
+                "step": self.step,
+                "epoch": self.epoch,
+                "within": self.within,
+                "module": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "noise": self.noise.get_state(),
             }
-            save_state(checkpoint, spec, state)
-        if on_step is not None:
-            on_step(done, value)
-    return module.eval()
+            save_state(self.checkpoint, self.spec, state)
+        if self.on_step is not None:
+            self.on_step(self.step, value)
 
 
 def held_out_loss(
@@ -254,8 +357,8 @@ def held_out_loss(
 
 def _batches(
     order: np.ndarray, settings: PretrainSettings, seed: int, start: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield step and rows from step `start` on; an epoch's order depends on its number alone."""
+) -> Iterator[np.ndarray]:
+    """Yield rows from step `start` on; an epoch's order depends on its number alone."""
     per_epoch = len(order) // settings.batch
     shuffled, epoch = order, -1
     for step in range(start, settings.steps):
@@ -263,7 +366,7 @@ def _batches(
             epoch = step // per_epoch
             shuffled = np_generator("pretrain", seed, "order", epoch).permutation(order)
         at = step % per_epoch * settings.batch
-        yield step, shuffled[at : at + settings.batch]
+        yield shuffled[at : at + settings.batch]
 
 
 def _keep_freed_memory(device: torch.device) -> None:
