@@ -30,8 +30,8 @@ from wherefrom.pool.series import NO_CLASS, PixelSeries
 
 __all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of"]
 
-#: Samples a core at a time: what they leave for the backward pass then stays in its cache.
-_PART = 32
+#: Tokens a core at a time: what they leave for the backward pass then stays in its cache.
+_PART = 3520
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -248,8 +248,10 @@ def masked_loss(
     targets = _Targets.of(inputs, hidden)
     values, classes = targets.counts.sum(), (targets.classes != _IGNORED).sum()
     weight = (2 * classes / values.clamp(min=1)).clamp(max=1) / classes.clamp(min=1)
-    samples = len(kind)
-    size = _PART * torch.get_num_threads() if kind.device.type == "cpu" else samples
+    size = samples = len(kind)
+    if kind.device.type == "cpu":
+        tokens = 1 + visible.group.shape[1] + hidden.group.shape[1]
+        size = max(1, _PART // tokens) * torch.get_num_threads()
     for start in range(0, samples, size):
         rows = slice(start, start + size)
         found = module.predict(
