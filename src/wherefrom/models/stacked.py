@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import gelu, layer_norm, one_hot, pad
+from torch.nn.functional import gelu, layer_norm, pad
 
 from wherefrom.models.presto import Encoder
 from wherefrom.models.tokens import (
@@ -78,10 +78,10 @@ def design(inputs: Inputs, visible: Slots) -> Design:
     world, moving = (group == WORLD)[..., None], (group != SRTM)[..., None]
     tokens = [
         inputs.x[rows, step] * bands_of(group),
-        one_hot(inputs.classes[rows, step], CLASSES + 1) * world,
-        one_hot(group, len(GROUPS)),
-        one_hot(inputs.months[rows, step], 12) * moving,
-        one_hot(step, STEPS) * moving,
+        _hot(inputs.classes[rows, step], CLASSES + 1) & world,
+        _hot(group, len(GROUPS)),
+        _hot(inputs.months[rows, step], 12) & moving,
+        _hot(step, STEPS) & moving,
     ]
     lon, lat = torch.deg2rad(inputs.lonlat.to(inputs.x.dtype)).unbind(-1)
     east, north = lat.cos() * lon.cos(), lat.cos() * lon.sin()
@@ -93,6 +93,11 @@ def design(inputs: Inputs, visible: Slots) -> Design:
         z = z * there[..., None]
     used = (z != 0).any(dim=1).any(dim=0)
     return Design(z[..., used], there, used)
+
+
+def _hot(code: Tensor, size: int) -> Tensor:
+    """Mark each code's column; in bool, which takes an eighth of `one_hot`'s memory."""
+    return code[..., None] == torch.arange(size)
 
 
 def stack(encoder: Encoder, copies: int) -> dict[str, Tensor]:

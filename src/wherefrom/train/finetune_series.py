@@ -36,7 +36,8 @@ class FineTuneSeries(TuneSettings):
     Notes
     -----
     Memory: 6.5 MB a seed of those that are trained together (weights, gradients and AdamW's two
-    moments), `PASS_TOKENS` tokens' activations (some 50 MB), and the rows' design, 0.14 kB a token.
+    moments), `PASS_TOKENS` tokens' activations (some 60 MB), and the rows' design, 0.14 to 0.3 kB a
+    token, four times that while it is made.
     Seeds are trained together as far as one pass takes them, so that small n does not cost more.
 
     Examples
