@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from wherefrom.study import Store, load, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "studies" / "purohit2025"
@@ -33,26 +36,42 @@ def wherefrom(*arguments: object, **env: str) -> subprocess.CompletedProcess[str
 
 
 def small(folder: Path, **change: Any) -> Path:
-    """Write a study of two compositions that takes seconds."""
+    """Write a study of two compositions and both kinds of models that takes seconds."""
     content = yaml.safe_load((STUDY / "study.yaml").read_text())
-    base = content["base"] | content["scales"]["debug"]
-    base["task"] = content["base"]["task"] | content["scales"]["debug"]["task"]
+    base = content["base"]
+    few = {"train_per_region": 300, "test_per_region": 100}
+    few |= {"tune_train_per_region": 10, "tune_test_per_region": 10}
+    own = {"ecoregions": ["raw-lonlat", "majority"], "cropland": ["raw-series", "presto-official"]}
+    base["tasks"] = {
+        name: base["tasks"][name] | few | {"baselines": baselines}
+        for name, baselines in own.items()
+    }
+    base["tasks"]["cropland"] |= {"train_per_region": 120, "test_per_region": 60}
+    base["tasks"]["cropharvest"] = {"kind": "cropharvest"}
     base["compositions"] = {"none": "none", "uniform": "uniform"}
+    base["composition_size"] = 1000
     base["pool"] = {"places": 6000}
     base["imagery"] = {"sources": ["blue-marble"], "filters": 4}
     base["models"] = {
-        "satclip-L10": {
-            "degrees": 10,
+        "satclip-L10": base["models"]["satclip-L10"]
+        | {
             "width": 64,
             "pretrain": {"samples_seen": 25600, "batch": 256, "lr": 1.0e-3},
             "draws": 1,
-            "pretrain_seeds": 1,
-        }
+        },
+        "presto": base["models"]["presto"]
+        | {
+            "pretrain": {"samples_seen": 480, "batch": 8, "lr": 1.0e-3},
+            "draws": 1,
+        },
     }
+    base["finetune_seeds"] = 5
     base["heads"] = {"logistic": {}, "majority": {}}
     base["sweep"] = None
-    base["baselines"] = ["raw-lonlat", "majority"]
-    base["headline"] = {"model": "satclip-L10", "head": "logistic"}
+    base["headlines"] = [
+        {"model": "satclip-L10", "head": "logistic"},
+        {"model": "presto", "head": "logistic"},
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump({"base": base | change, "scales": {"debug": {}}}))
@@ -77,6 +96,28 @@ def test_a_run_ends_without_table_or_report(finished: tuple[Path, Path, str]) ->
     assert f"report: {page}" in stdout
     assert page.stat().st_size > 100_000
     assert "time taken" in page.read_text()
+    results = pq.read_table(out / "results.parquet")
+    found = {(row["task"], row["model"]) for row in results.select(["task", "model"]).to_pylist()}
+    places = next(task for task, _ in found if task.startswith("ecoregions-"))
+    assert found == {
+        (places, "satclip-L10"),
+        (places, "raw-lonlat"),
+        (places, "majority"),
+        ("cropland", "presto"),
+        ("cropland", "raw-series"),
+    }
+
+
+def test_what_the_data_do_not_allow_is_an_error_or_goes_unsaid(
+    finished: tuple[Path, Path, str],
+) -> None:
+    file, out, _ = finished
+    planned = wherefrom("study", "plan", file, "--scale", "debug", "--out", out)
+    assert planned.returncode == 0, planned.stderr
+    page = (out / "report.html").read_text()
+    for text in (planned.stdout, page):
+        for what in ("cropharvest", "presto-official"):
+            assert re.search(rf"[Ll]eft out.*{what}", text, re.DOTALL), what
 
 
 def test_a_second_call_computes_again(finished: tuple[Path, Path, str]) -> None:
@@ -88,10 +129,16 @@ def test_a_second_call_computes_again(finished: tuple[Path, Path, str]) -> None:
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize("model", ["satclip-L10", "presto"])
 def test_a_killed_run_that_goes_on_gives_other_scores(
-    finished: tuple[Path, Path, str], tmp_path: Path
+    finished: tuple[Path, Path, str], tmp_path: Path, model: str
 ) -> None:
     file, out, _ = finished
+    (run,) = [
+        stage
+        for stage in plan(load(file, "debug")).of_kind("pretrain")
+        if stage.label == f"pretrain {model} uniform draw 0 seed 0"
+    ]
     command = [sys.executable, "-m", "wherefrom", "study", "run", file, "--scale", "debug"]
     running = subprocess.Popen(
         [*map(str, command), "--out", str(tmp_path)],
@@ -101,17 +148,23 @@ def test_a_killed_run_that_goes_on_gives_other_scores(
         start_new_session=True,
     )
     # Inside the pre-training: a checkpoint is there, its stage is not.
+    store = Store(tmp_path / "store")
     limit = time.monotonic() + 90
-    while not list(tmp_path.glob("store/partial/*/checkpoint*")) and time.monotonic() < limit:
-        time.sleep(0.02)
+    while not list(store.partial(run.kind, run.key).glob("checkpoint*")):
+        assert time.monotonic() < limit, "no checkpoint was written"
+        time.sleep(0.01)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
+    assert not store.done(run.kind, run.key)
     assert not (tmp_path / "results.parquet").exists()
     resumed = wherefrom("study", "run", file, "--scale", "debug", "--out", tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert pq.read_table(tmp_path / "results.parquet").equals(
         pq.read_table(out / "results.parquet")
     )
+    weights = "weights.safetensors"
+    made = [Store(each / "store").folder(run.kind, run.key) / weights for each in (out, tmp_path)]
+    assert made[0].read_bytes() == made[1].read_bytes()
 
 
 def test_a_failed_stage_sinks_the_others(tmp_path: Path) -> None:
@@ -126,7 +179,8 @@ def test_a_failed_stage_sinks_the_others(tmp_path: Path) -> None:
     assert "draw small 0" in done.stderr
     assert "Traceback" not in done.stderr
     labels = {yaml.safe_load(p.read_text())["label"] for p in out.glob("store/fewshot/*/spec.json")}
-    assert "fewshot satclip-L10 uniform 0 0 logistic" in labels
+    assert any(label.startswith("fewshot satclip-L10 uniform 0 0 ecoregions") for label in labels)
+    assert "fewshot presto uniform 0 0 cropland logistic" in labels
 
 
 def test_a_failed_head_sinks_the_others_of_its_run(
@@ -138,11 +192,11 @@ def test_a_failed_head_sinks_the_others_of_its_run(
     heads = {"knn": {"options": {"k": 500}}, "logistic": {"options": {"C": 2.0}}, "majority": {}}
     done = wherefrom("study", "run", small(tmp_path, heads=heads), "--scale", "debug", "--out", out)
     assert done.returncode == 2
-    assert "fewshot satclip-L10 none 0 0 knn" in done.stderr
+    assert re.search(r"fewshot satclip-L10 none 0 0 ecoregions-\w+ knn", done.stderr)
     assert "Traceback" not in done.stderr
     specs = [yaml.safe_load(p.read_text()) for p in out.glob("store/fewshot/*/spec.json")]
     fitted = {s["label"] for s in specs if s["document"]["spec"]["options"] == {"C": 2.0}}
-    assert "fewshot satclip-L10 none 0 0 logistic" in fitted
+    assert "fewshot presto none 0 0 cropland logistic" in fitted
 
 
 def test_a_study_in_which_no_region_can_be_evaluated_ends_in_a_traceback(

@@ -23,7 +23,7 @@ def _leave_out(study: Study) -> Study:
     reasons: dict[str, str] = {}
     tasks = {}
     for name, task in study.tasks.items():
-        if why := next(filter(None, map(_absent, task.sources)), ""):
+        if why := _absent(*task.sources):
             reasons[f"tasks.{name}"] = why
             continue
         if "presto-official" in task.baselines and (why := _absent("presto")):
@@ -45,14 +45,17 @@ def _leave_out(study: Study) -> Study:
     return study.model_copy(update={"tasks": tasks, "models": models, "left_out": reasons})
 
 
-def _absent(source: str) -> str:
-    """Say what to place where if a source is not on this machine; nothing if it is."""
-    if find(source) is not None:
+def _absent(*sources: str) -> str:
+    """Say what to place where if sources are not on this machine; nothing if all are."""
+    missing = [earth.source(name) for name in sources if find(name) is None]
+    if not missing:
         return ""
-    known = earth.source(source)
+    titles = "; ".join(known.title for known in missing)
+    files = ", ".join(known.files[0].name for known in missing)
     return (
-        f"{known.title}: not on this machine (wherefrom data fetch {source}, or place "
-        f"{known.files[0].name} in the folder that WHEREFROM_DATA names)"
+        f"{titles}: not on this machine (wherefrom data fetch "
+        f"{' '.join(known.name for known in missing)}, or place {files} in the folder that "
+        "WHEREFROM_DATA names)"
     )
 
 
