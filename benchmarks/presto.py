@@ -42,7 +42,9 @@ def ours(folder: Path, device: torch.device) -> dict[str, Callable[[], Any]]:
     from wherefrom.models.masked import masked_loss
     from wherefrom.models.presto import Presto
     from wherefrom.models.tokens import Inputs, slots
+    from wherefrom.train.memory import keep_freed_memory
 
+    keep_freed_memory(device)  # as pretrain and embed_series do
     data = {k: torch.from_numpy(v).to(device) for k, v in np.load(folder / "batch.npz").items()}
     model = Presto()
     model.load_state_dict(torch.load(folder / "weights.pt"))

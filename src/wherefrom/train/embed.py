@@ -12,6 +12,7 @@ from wherefrom.models.base import Records
 from wherefrom.models.masked import PrestoConfig
 from wherefrom.models.presto import Presto
 from wherefrom.models.satclip import LocationEncoder
+from wherefrom.train.memory import keep_freed_memory
 
 __all__ = ["embed", "embed_series"]
 
@@ -107,6 +108,7 @@ def embed_series(
     count, steps = records["x"].shape[:2]
     config = PrestoConfig(steps=steps, precision=precision)
     device = next(model.parameters()).device
+    keep_freed_memory(device)
     result = np.empty((count, 128), np.float32)
     training = model.training
     model.eval()

@@ -18,6 +18,7 @@ from wherefrom.keys import generator as np_generator
 from wherefrom.keys import seed_of
 from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.train.checkpoint import load_state, save_state
+from wherefrom.train.memory import keep_freed_memory
 
 __all__ = ["PretrainSettings", "held_out_loss", "pretrain", "pretrain_stream"]
 
@@ -271,7 +272,7 @@ class _Training(Generic[M]):
         self.checkpoint: Path | None = None
         self.every = 0
         module.train()
-        _keep_freed_memory(device)
+        keep_freed_memory(device)
 
     def resume(self, checkpoint: Path | str | None, every: int) -> None:
         """Go on from a checkpoint if there is one, and keep one there from now on."""
@@ -367,15 +368,6 @@ def _batches(
             shuffled = np_generator("pretrain", seed, "order", epoch).permutation(order)
         at = step % per_epoch * settings.batch
         yield shuffled[at : at + settings.batch]
-
-
-def _keep_freed_memory(device: torch.device) -> None:
-    """Free one large piece, upon which glibc stops handing freed memory back to the system.
-
-    Otherwise each step asks for its gradients' pages anew, a tenth of its time.
-    """
-    if device.type == "cpu":
-        torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def _torch_generator(device: torch.device, seed: int, use: str) -> torch.Generator:
