@@ -23,7 +23,10 @@ __all__ = [
     "Composition",
     "FineTune",
     "LocationEncoder",
+    "PixelSeries",
     "Pool",
+    "Presto",
+    "PrestoConfig",
     "PretrainSettings",
     "SatCLIPConfig",
     "SphericalHarmonics",
@@ -32,9 +35,12 @@ __all__ = [
     "WherefromError",
     "__version__",
     "cities",
+    "cropland",
     "draw",
+    "earth_series",
     "ecoregions",
     "embed",
+    "embed_series",
     "episodes",
     "from_table",
     "head",
@@ -48,12 +54,17 @@ if TYPE_CHECKING:
     from wherefrom.compose import Composition, draw, sampler
     from wherefrom.earth import cities, layer
     from wherefrom.errors import WherefromError
+    from wherefrom.models.masked import PrestoConfig
+    from wherefrom.models.presto import Presto
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig, SphericalHarmonics
     from wherefrom.pool import Pool
+    from wherefrom.pool.series import PixelSeries
+    from wherefrom.pool.series.earth import earth_series
     from wherefrom.study import Study
     from wherefrom.study import load as load_study
     from wherefrom.tasks import Task, ecoregions, episodes, from_table
-    from wherefrom.train.embed import embed
+    from wherefrom.tasks.cropland import cropland
+    from wherefrom.train.embed import embed, embed_series
     from wherefrom.train.finetune import FineTune
     from wherefrom.train.heads import head
     from wherefrom.train.pretrain import PretrainSettings, pretrain
@@ -63,7 +74,10 @@ _HOME = {
     "Composition": "wherefrom.compose",
     "FineTune": "wherefrom.train.finetune",
     "LocationEncoder": "wherefrom.models.satclip",
+    "PixelSeries": "wherefrom.pool.series",
     "Pool": "wherefrom.pool",
+    "Presto": "wherefrom.models.presto",
+    "PrestoConfig": "wherefrom.models.masked",
     "PretrainSettings": "wherefrom.train.pretrain",
     "SatCLIPConfig": "wherefrom.models.satclip",
     "SphericalHarmonics": "wherefrom.models.satclip",
@@ -71,9 +85,12 @@ _HOME = {
     "Task": "wherefrom.tasks",
     "WherefromError": "wherefrom.errors",
     "cities": "wherefrom.earth",
+    "cropland": "wherefrom.tasks.cropland",
     "draw": "wherefrom.compose",
+    "earth_series": "wherefrom.pool.series.earth",
     "ecoregions": "wherefrom.tasks",
     "embed": "wherefrom.train.embed",
+    "embed_series": "wherefrom.train.embed",
     "episodes": "wherefrom.tasks",
     "from_table": "wherefrom.tasks",
     "head": "wherefrom.train.heads",

@@ -147,15 +147,16 @@ class PrestoSpec(GfmSpec):
     ----------
     mask_ratio : float
         Share of the tokens that are hidden.
-    precision : {"float32", "bfloat16"}
-        Of the matrix products in pre-training; weights and optimiser stay float32.
+    precision : {"float32", "bfloat16", "fastest"}
+        Of the matrix products in pre-training; weights and optimiser stay float32. "fastest" is
+        bfloat16 on processors that multiply in it, else float32; the report says which it was.
     """
 
     reads_series: ClassVar[bool] = True
 
     kind: Literal["presto"]
     mask_ratio: float = Field(gt=0, lt=1, default=0.75)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "fastest"] = "float32"
 
     @property
     def pretrain_flops(self) -> float:

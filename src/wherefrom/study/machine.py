@@ -14,8 +14,33 @@ __all__ = ["adapted"]
 
 
 def adapted(study: Study) -> Study:
-    """Fit a study to the data at hand: stand-in layers, fewer images, fewer tasks and baselines."""
-    return _put_stand_ins(_drop_months(_leave_out(study)))
+    """Fit a study to data and processor: stand-ins, fewer images, tasks and baselines, precision.
+
+    Everything that is decided here is a field of the study that is returned.
+    """
+    return _settle_precision(_put_stand_ins(_drop_months(_leave_out(study))))
+
+
+def _settle_precision(study: Study) -> Study:
+    """Choose what is fastest on this processor, where that is asked for."""
+    models = {}
+    for name, model in study.models.items():
+        if model.kind == "presto" and model.precision == "fastest":
+            model = model.model_copy(
+                update={"precision": "bfloat16" if _multiplies_bfloat16() else "float32"}
+            )
+        models[name] = model
+    return study.model_copy(update={"models": models})
+
+
+def _multiplies_bfloat16() -> bool:
+    """Tell whether the processor has products of bfloat16, and torch to use them."""
+    try:
+        from torch import cpu
+    except ModuleNotFoundError:
+        return False  # nothing can be trained either
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(cpu, name, bool)() for name in checks)
 
 
 def _leave_out(study: Study) -> Study:

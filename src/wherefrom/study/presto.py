@@ -46,7 +46,7 @@ def records(
 
 def embed(module: Presto, data: TaskData) -> NDArray[np.float32]:
     """Embed all places of a task by what pre-training has seen of a series, (N, 128) float32."""
-    return embed_series(module, _shown(records_of(data.series)))
+    return embed_series(module, _shown(records_of(data.series)), batch=256)
 
 
 def finetune(
