@@ -106,7 +106,7 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     loss = held_out_loss(made.model, made.module, records, np.arange(len(held)), budget["batch"])
 
     task = data.task
-    features = recipe.embed(made.module, data)
+    features = recipe.embed(made.module, data, np.arange(len(task)))
     episodes, _ = plan_episodes(task, task.regions, study.n, range(20), split="tuning")
     found = []
     for kind, options in ((k, o) for k, variants in HEADS.items() for o in variants):

@@ -242,6 +242,18 @@ def test_cut_of_seeds_and_passes_changes_the_result(
         assert (alone == whole[s]).mean() > 0.95
 
 
+def test_threads_change_the_result_or_stay_set(
+    presto: Presto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune_series, "PASS_TOKENS", 100)  # a seed at a time
+    records, label, train, test = setting("climate")
+    due = FineTuneSeries(steps=3).fit_predict(presto, records, label, train, test)
+    torch.set_num_threads(3)
+    found = FineTuneSeries(steps=3).fit_predict(presto, records, label, train, test)
+    assert torch.get_num_threads() == 3
+    np.testing.assert_array_equal(found, due)
+
+
 def test_fine_tuning_changes_the_given_model_or_leaves_the_loss(presto: Presto) -> None:
     records, label, train, test = setting("climate")
     before = copy.deepcopy(presto.state_dict())

@@ -224,7 +224,7 @@ def test_a_changed_default_is_served_from_the_cache() -> None:
     assert {kind: (VERSIONS[kind], key_of(made)) for kind, made in defaults.items()} == {
         "features": (1, "e04195f061a7b032"),
         "pretrain": (2, "d0f27edfd65d8880"),
-        "fewshot": (1, "f4ed3847923b980b"),
+        "fewshot": (2, "f4ed3847923b980b"),
     }
 
 

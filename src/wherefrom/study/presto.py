@@ -44,9 +44,9 @@ def records(
     return records_of(earth_series(pool.lon[rows], pool.lat[rows])), None
 
 
-def embed(module: Presto, data: TaskData) -> NDArray[np.float32]:
-    """Embed all places of a task by what pre-training has seen of a series, (N, 128) float32."""
-    return embed_series(module, _shown(records_of(data.series)), batch=256)
+def embed(module: Presto, data: TaskData, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Embed some places of a task by what pre-training has seen of a series, (R, 128) float32."""
+    return embed_series(module, _shown(records_of(data.series.take(rows))), batch=128)
 
 
 def finetune(

@@ -16,7 +16,7 @@ from wherefrom.models.base import GeoModel, Records
 from wherefrom.pool import Pool
 from wherefrom.study import presto, satclip
 from wherefrom.study.data import TaskData
-from wherefrom.tasks import Episodes
+from wherefrom.tasks import SPLITS, Episodes
 from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
 from wherefrom.train.pretrain import PretrainSettings
 from wherefrom.train.pretrain import pretrain as train
@@ -60,8 +60,8 @@ class Recipe(Protocol):
         """
         ...
 
-    def embed(self, module: Any, data: TaskData) -> NDArray[np.float32]:
-        """Embed all places of a task, (N, D)."""
+    def embed(self, module: Any, data: TaskData, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embed some places of a task, (R, D)."""
         ...
 
     def finetune(
@@ -177,9 +177,16 @@ def _read(run: Path) -> tuple[Recipe, Any]:
 
 @lru_cache(maxsize=1)
 def embedded(run: Path, data: TaskData) -> NDArray[np.float32]:
-    """Embed all places of a task, (N, D) float32; a worker keeps those of its last run and task."""
+    """Embed a task's places of the reported splits, (N, D) float32, others NaN.
+
+    A worker keeps those of its last run and task.
+    """
     recipe, module = _read(run)
-    return recipe.embed(module, data)
+    rows = np.flatnonzero(np.isin(data.task.split, [SPLITS.index("train"), SPLITS.index("test")]))
+    found = recipe.embed(module, data, rows)
+    whole = np.full((len(data.task), found.shape[1]), np.nan, np.float32)
+    whole[rows] = found
+    return whole
 
 
 def finetuned(

@@ -66,9 +66,9 @@ def images_of(
     return np.concatenate(images, axis=1).astype(np.float32), np.concatenate(scales, axis=1)
 
 
-def embed(module: SatCLIP, data: TaskData) -> NDArray[np.float32]:
-    """Embed all places of a task, (N, out) float32."""
-    return embed_places(module.location, data.task.lon, data.task.lat)
+def embed(module: SatCLIP, data: TaskData, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Embed some places of a task, (R, out) float32."""
+    return embed_places(module.location, data.task.lon[rows], data.task.lat[rows])
 
 
 def finetune(

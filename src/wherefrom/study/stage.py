@@ -20,7 +20,7 @@ VERSIONS = {
     "features": 1,
     "draw": 1,
     "pretrain": 2,
-    "fewshot": 1,
+    "fewshot": 2,
 }
 
 

@@ -79,8 +79,7 @@ class PlacedSpec(TaskBase):
     @property
     def places(self) -> int:
         """Of the six continents."""
-        tuning = self.tune_train_per_region + self.tune_test_per_region
-        return 6 * (self.train_per_region + self.test_per_region + tuning)
+        return 6 * (self.train_per_region + self.test_per_region)
 
 
 class EcoregionsSpec(PlacedSpec):

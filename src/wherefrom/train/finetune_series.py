@@ -16,6 +16,7 @@ from wherefrom.models import stacked
 from wherefrom.models.presto import Encoder, Presto
 from wherefrom.models.stacked import Design
 from wherefrom.models.tokens import Inputs, check_inputs, kinds, slots
+from wherefrom.train.threads import over_threads
 from wherefrom.train.tuning import TuneSettings, Tuning, targets
 
 __all__ = ["FineTuneSeries", "TunedSeries", "start"]
@@ -95,12 +96,13 @@ class FineTuneSeries(TuneSettings):
         tokens = made.z.shape[1]
         # Half a pass: each seed's weights and moments want room in the cache, too.
         together = max(1, PASS_TOKENS // 2 // (train.shape[1] * tokens))
-        found = []
-        for begin in range(0, len(train), together):
-            tuned = start(presto, made, labels, train[begin : begin + together], self.C)
-            tuned.tune(self)
-            found.append(tuned.predict(made, test))
-        return np.concatenate(found)
+
+        def tuned(begin: int) -> NDArray[np.int16]:
+            few = start(presto, made, labels, train[begin : begin + together], self.C)
+            few.tune(self)
+            return few.predict(made, test)
+
+        return np.concatenate(over_threads(tuned, range(0, len(train), together)))
 
 
 @dataclass
