@@ -16,7 +16,17 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads import HEADS, KNN, MLP, Forest, Logistic, Majority, base, head
+from wherefrom.train.heads import (
+    HEADS,
+    KNN,
+    MLP,
+    BalancedLogistic,
+    Forest,
+    Logistic,
+    Majority,
+    base,
+    head,
+)  # fmt: skip
 from wherefrom.train.heads.base import FewShot
 from wherefrom.train.heads.logistic import fit
 from wherefrom.train.heads.mlp import EPSILON, initial, train_all
@@ -48,28 +58,32 @@ def make(n: int = 60, dim: int = 40, classes: int = 5, seeds: int = 4, seed: int
     return x.astype(np.float32), label.astype(np.int32), train, np.arange(2 * n, places)
 
 
-def probabilities(data: Data, C: float) -> tuple[FewShot, torch.Tensor]:
+def probabilities(data: Data, C: float, balanced: bool) -> tuple[FewShot, torch.Tensor]:
     few = FewShot.of(*data)
-    return few, few.linear(*fit(few, C)).softmax(dim=2)
+    return few, few.linear(*fit(few, C, balanced)).softmax(dim=2)
 
 
 @pytest.mark.parametrize(
     ("n", "dim", "C", "classes"),
     [(60, 100, 1.0, 5), (60, 100, 1.0, 2), (120, 20, 0.01, 5), (50, 2, 30.0, 3), (50, 50, 30.0, 2)],
 )
-def test_logistic_head_differs_from_scikit_learn(n: int, dim: int, C: float, classes: int) -> None:
+@pytest.mark.parametrize("kind", [Logistic, BalancedLogistic])
+def test_logistic_head_differs_from_scikit_learn(
+    n: int, dim: int, C: float, classes: int, kind: type[Logistic]
+) -> None:
     data = make(n, dim, classes)
     x, label, train, test = data
-    few, ours = probabilities(data, C)
+    few, ours = probabilities(data, C, kind.balanced)
     for s, rows in enumerate(train):
         scaler = StandardScaler().fit(x[rows].astype(np.float64))
-        model = LogisticRegression(C=C, tol=1e-10, max_iter=100_000)
+        weight = "balanced" if kind.balanced else None
+        model = LogisticRegression(C=C, tol=1e-10, max_iter=100_000, class_weight=weight)
         model.fit(scaler.transform(x[rows].astype(np.float64)), label[rows])
         theirs = model.predict_proba(scaler.transform(x[test].astype(np.float64)))
         seen = np.isin(few.classes, model.classes_)
         assert not ours[:, s, ~seen].any()
         assert np.abs(ours[:, s, seen].numpy() - theirs).max() < 1e-5
-    guess = Logistic(C).fit_predict(*data, SEED)
+    guess = kind(C).fit_predict(*data, SEED)
     assert (few.classes[ours.argmax(dim=2).T.numpy()] == guess).all()
 
 
@@ -92,7 +106,7 @@ def test_logistic_head_stalls_on_smooth_features_and_rare_classes(
 ) -> None:
     data = smooth(n, dim)
     x, label, train, test = data
-    few, ours = probabilities(data, C)
+    few, ours = probabilities(data, C, False)
     scaler = StandardScaler().fit(x[train[0]].astype(np.float64))
     model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10, max_iter=1000)
     model.fit(scaler.transform(x[train[0]].astype(np.float64)), label[train[0]])

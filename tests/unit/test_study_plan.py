@@ -188,9 +188,12 @@ def test_every_head_meets_the_trivial_baselines(laptop: Study) -> None:
     }
     for key, baselines in wanted.items():
         task = laptop.task_label(key)
+        models = {name for name, spec in laptop.models.items() if key in spec.tasks}
         for name in set(laptop.heads) - {"majority", "finetune"}:
+            asked = laptop.heads[name].models
             for baseline in baselines:
-                assert (task, baseline, name) in found
+                # A head for other tasks' models alone has nothing to be compared with here.
+                assert ((task, baseline, name) in found) == (not asked or bool(models & {*asked}))
         assert (task, "majority", "majority") in found
 
 
@@ -224,7 +227,7 @@ def test_a_changed_default_is_served_from_the_cache() -> None:
     assert {kind: (VERSIONS[kind], key_of(made)) for kind, made in defaults.items()} == {
         "features": (1, "e04195f061a7b032"),
         "pretrain": (2, "d0f27edfd65d8880"),
-        "fewshot": (2, "f4ed3847923b980b"),
+        "fewshot": (2, "a00a695868217441"),
     }
 
 

@@ -148,7 +148,13 @@ def test_a_misspelt_key_is_reported_as_missing(tmp_path: Path) -> None:
             "heads.logistic.options.C",
         ),
         (
-            {"heads": {"logistic": {"models": ["satclip-L10"]}, "knn": {}}},
+            {
+                "heads": {
+                    "logistic": {"models": ["satclip-L10"]},
+                    "logistic-balanced": {},
+                    "knn": {},
+                }
+            },
             "headline is about model 'satclip-L40'",
         ),
         ({"imagery": {"sources": []}}, "imagery.sources"),

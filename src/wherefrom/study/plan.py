@@ -15,7 +15,7 @@ from wherefrom.files import sha256_of
 from wherefrom.pool.series.earth import SERIES_LAYERS
 from wherefrom.study import cost
 from wherefrom.study.gfms import ModelSpec
-from wherefrom.study.spec import Study
+from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.tasks import OF_SERIES, PlacedSpec, TaskSpec
 
@@ -262,6 +262,8 @@ def _fewshot(
             continue
         if (model == "majority") != (head == "majority"):
             continue
+        if not _is_for(study, use, model, task):
+            continue
         jobs: list[tuple[list[str] | None, list[int], int, str]] = []
         if _chosen(study, use, model, composition, draw, seed):
             jobs.append((None, [study.n], use.finetune_seeds or study.finetune_seeds, ""))
@@ -301,6 +303,15 @@ def _baseline(name: str) -> dict[str, Any]:
     """Name a baseline, and the weights that it reads."""
     weights = {"weights": digest_of("presto")} if name == "presto-official" else {}
     return {"baseline": name} | weights
+
+
+def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:
+    """Tell whether a head is for a model; for a baseline, whether it is for one on its task."""
+    if use.models is None:
+        return True
+    if model in study.models:
+        return model in use.models
+    return any(task in study.models[name].tasks for name in use.models if name in study.models)
 
 
 def _chosen(study: Study, use: Any, model: str, composition: str, draw: int, seed: int) -> bool:

@@ -14,7 +14,7 @@ from wherefrom.study.gfms import KINDS, ModelSpec, Part
 from wherefrom.study.tasks import BASELINE_NAME, TaskSpec
 
 #: Heads on frozen embeddings, and full fine-tuning.
-HEADS = ("logistic", "mlp", "forest", "knn", "majority", "finetune")
+HEADS = ("logistic", "logistic-balanced", "mlp", "forest", "knn", "majority", "finetune")
 #: Scores that a study of places reports; a task of two classes has f1_positive beside them.
 METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
 _NAME = re.compile(r"[\w.+-]+")

@@ -10,16 +10,25 @@ from wherefrom.errors import unknown
 from wherefrom.train.heads.base import Head
 from wherefrom.train.heads.forest import Forest
 from wherefrom.train.heads.knn import KNN
-from wherefrom.train.heads.logistic import Logistic
+from wherefrom.train.heads.logistic import BalancedLogistic, Logistic
 from wherefrom.train.heads.majority import Majority
 from wherefrom.train.heads.mlp import MLP
 
-__all__ = ["HEADS", "KNN", "MLP", "Forest", "Head", "Logistic", "Majority", "head"]
+__all__ = [
+    "HEADS", "KNN", "MLP", "BalancedLogistic", "Forest", "Head", "Logistic", "Majority", "head",
+]  # fmt: skip
 
-_CLASSES: tuple[Callable[..., Head], ...] = (Logistic, MLP, Forest, KNN, Majority)
+_CLASSES: tuple[Callable[..., Head], ...] = (
+    Logistic,
+    BalancedLogistic,
+    MLP,
+    Forest,
+    KNN,
+    Majority,
+)
 
 #: Names of the heads.
-HEADS = ("logistic", "mlp", "forest", "knn", "majority")
+HEADS = ("logistic", "logistic-balanced", "mlp", "forest", "knn", "majority")
 
 
 def head(name: str, **options: Any) -> Head:
@@ -27,7 +36,7 @@ def head(name: str, **options: Any) -> Head:
 
     Parameters
     ----------
-    name : {"logistic", "mlp", "forest", "knn", "majority"}
+    name : {"logistic", "logistic-balanced", "mlp", "forest", "knn", "majority"}
         Which head.
     **options
         Its hyper-parameters; see the class.
@@ -45,7 +54,7 @@ def head(name: str, **options: Any) -> Head:
     Traceback (most recent call last):
     ...
     wherefrom.errors.WherefromError: unknown head 'logistc': did you mean 'logistic'? \
-Known: logistic, mlp, forest, knn, majority
+Known: logistic, logistic-balanced, mlp, forest, knn, majority
     """
     if name not in HEADS:
         raise unknown("head", name, HEADS)

@@ -14,7 +14,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.train.heads.base import FewShot, chunks
 from wherefrom.train.heads.newton import Problem, minimise
 
-__all__ = ["Logistic", "fit"]
+__all__ = ["BalancedLogistic", "Logistic", "fit"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Logistic:
     """
 
     name: ClassVar[str] = "logistic"
+    balanced: ClassVar[bool] = False
     C: float = 1.0
 
     def __post_init__(self) -> None:
@@ -62,13 +63,29 @@ class Logistic:
         found = []
         for part in chunks(len(train), n * (12 * dim + 40 * min(n, dim) + 800)):
             few = FewShot.of(features, labels, train[part], test)
-            weight, bias = fit(few, self.C)
+            weight, bias = fit(few, self.C, self.balanced)
             scores = few.linear(weight.float(), bias.float())
             found.append(few.codes(scores.argmax(dim=2).T))
         return np.concatenate(found)
 
 
-def fit(few: FewShot, C: float) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class BalancedLogistic(Logistic):
+    """Logistic regression in which each class of a seed counts as much as any other.
+
+    As scikit-learn's ``class_weight="balanced"``, which Presto's official evaluation uses.
+
+    Parameters
+    ----------
+    C : float
+        As of `Logistic`.
+    """
+
+    name: ClassVar[str] = "logistic-balanced"
+    balanced: ClassVar[bool] = True
+
+
+def fit(few: FewShot, C: float, balanced: bool = False) -> tuple[Tensor, Tensor]:
     """Minimise sum of log-losses + |W|^2 / (2 C) for each seed; biases are free of penalty.
 
     Parameters
@@ -78,6 +95,8 @@ def fit(few: FewShot, C: float) -> tuple[Tensor, Tensor]:
     C : float
         Inverse strength of the penalty. A seed with two classes gets the optimum of one logit
         (which halves the effective penalty of two), as scikit-learn does.
+    balanced : bool
+        Weight the log-losses by n / (classes x rows of the class).
 
     Returns
     -------
@@ -96,6 +115,6 @@ def fit(few: FewShot, C: float) -> tuple[Tensor, Tensor]:
     The weights lie in the span of the n training rows, so the problem is solved in coordinates of
     dimension r = min(n, D) in which the Gram matrix is diagonal: exact, and small where n is 100.
     """
-    solved = minimise(Problem.of(few, C))
+    solved = minimise(Problem.of(few, C, balanced))
     absent = torch.where(few.present, 0.0, -torch.inf)
     return solved[..., :-1] @ few.axes.back, solved[..., -1] + absent

@@ -56,6 +56,8 @@ class Problem:
         Minus infinity for a class that the seed has not seen, else zero.
     penalty : (S, 1, r + 1) float64 tensor
         Of each coordinate; zero for the bias.
+    weight : (S, 1, n) float64 tensor
+        Of the rows' losses.
     """
 
     z: Tensor
@@ -63,9 +65,10 @@ class Problem:
     truth: Tensor
     absent: Tensor
     penalty: Tensor
+    weight: Tensor
 
     @classmethod
-    def of(cls, few: FewShot, C: float) -> Problem:
+    def of(cls, few: FewShot, C: float, balanced: bool) -> Problem:
         """Set up the problem in the coordinates of the principal axes, and one for the bias."""
         z = nn.functional.pad(few.axes.z, (0, 1), value=1.0)
         power = nn.functional.pad(few.axes.power, (0, 1), value=float(z.shape[1]))
@@ -75,7 +78,12 @@ class Problem:
         penalty = torch.ones(len(z), 1, z.shape[2], dtype=torch.float64) / C
         penalty[few.present.sum(dim=1) == 2] *= 2
         penalty[..., -1] = 0
-        return cls(z, power.float()[:, None], truth, absent, penalty)
+        weight = torch.ones(len(z), 1, z.shape[1], dtype=torch.float64)
+        if balanced:
+            rows = truth.sum(dim=2, keepdim=True)
+            share = z.shape[1] / (few.present.sum(dim=1)[:, None, None] * rows.clamp(min=1))
+            weight = (truth * share).sum(dim=1, keepdim=True)
+        return cls(z, power.float()[:, None], truth, absent, penalty, weight)
 
     def only(self, keep: Tensor) -> Problem:
         """Return the problem of some seeds."""
@@ -88,12 +96,12 @@ class Problem:
         e = (logit - top).exp_()
         total = e.sum(dim=1, keepdim=True)
         own = torch.where(self.truth > 0, logit, 0).sum(dim=1, keepdim=True)
-        loss = (top + total.log() - own).sum(dim=(1, 2))
+        loss = (self.weight * (top + total.log() - own)).sum(dim=(1, 2))
         return loss + (self.penalty * point.square()).sum(dim=(1, 2)) / 2, e.div_(total)
 
     def gradient(self, point: Tensor, chance: Tensor) -> Tensor:
         """Return the gradient, shaped as the point."""
-        return torch.bmm(chance - self.truth, self.z) + self.penalty * point
+        return torch.bmm(self.weight * (chance - self.truth), self.z) + self.penalty * point
 
     def first_above(self, ratio: float) -> int:
         """Return the first axis with power above `ratio` times the penalty, in any seed."""
@@ -110,13 +118,17 @@ class _Dense:
         Coordinates along the leading axes, then ones.
     chance : (S, C, n) float32 tensor
         Probabilities at which the Hessian is taken.
+    loads : (S, 1, n) float32 tensor
+        Weights of the rows' losses.
     diagonal : (S, C, r + 1) float32 tensor
         The diagonal Hessian of all axes.
     penalty : (S, 1, k) float32 tensor
         Penalty of the leading axes.
     """
 
-    def __init__(self, z: Tensor, chance: Tensor, diagonal: Tensor, penalty: Tensor) -> None:
+    def __init__(
+        self, z: Tensor, chance: Tensor, loads: Tensor, diagonal: Tensor, penalty: Tensor
+    ) -> None:
         seeds, classes, n = chance.shape
         k = z.shape[2]
         self.inverse = 1 / diagonal
@@ -124,7 +136,7 @@ class _Dense:
         faint = FAINT * min(1.0, float(penalty.max()))
         for a in range(classes):
             for b in range(a + 1):
-                weight = chance[:, a] * (float(a == b) - chance[:, b])
+                weight = loads[:, 0] * chance[:, a] * (float(a == b) - chance[:, b])
                 some, rows = z, (weight.abs() > faint).any(dim=0).nonzero()[:, 0]
                 if len(rows) < 0.7 * n:
                     some, weight = z[:, rows], weight[:, rows]
@@ -182,6 +194,7 @@ class _Steps:
         self.z = problem.z[..., self.start :].float()
         self.penalty = problem.penalty.float()
         self.power = problem.power
+        self.loads = problem.weight.float()
         most = int((DENSE_BYTES / 4 / seeds) ** 0.5) // classes
         self.leading = min(self.power.shape[2] - problem.first_above(GENTLE), max(most, 1))
         self.dense: _Dense | None = None
@@ -191,17 +204,19 @@ class _Steps:
     def only(self, keep: Tensor) -> None:
         """Go on with some seeds."""
         self.z, self.penalty, self.power = self.z[keep], self.penalty[keep], self.power[keep]
+        self.loads = self.loads[keep]
         if self.dense:
             self.dense.only(keep)
 
     def direction(self, chance: Tensor, gradient: Tensor) -> Tensor:
         """Solve Hessian * step = -gradient, inexactly; float64, shaped as the gradient."""
         chance, penalty = chance.float(), self.penalty[..., self.start :]
-        spread = (chance * (1 - chance)).mean(dim=2, keepdim=True)
+        spread = (self.loads * chance * (1 - chance)).mean(dim=2, keepdim=True)
         diagonal = (penalty + spread * self.power[..., self.start :]).clamp(min=1e-6)
         if self.taken > self.patience:
             k = self.leading
-            self.dense = _Dense(self.z[..., -k:], chance, diagonal, penalty[..., -k:])
+            own = self.z[..., -k:], chance, self.loads, diagonal, penalty[..., -k:]
+            self.dense = _Dense(*own)
         precondition = self.dense or (lambda x: x / diagonal)
         share = spread[..., 0] / spread[..., 0].sum(dim=1, keepdim=True).clamp(min=1e-30)
         lead = gradient[..., self.start :]
@@ -215,7 +230,7 @@ class _Steps:
         for self.taken in range(1, CG_STEPS + 1):
             turn = torch.bmm(search, self.z.mT)
             turn.mul_(chance)
-            turn.sub_(chance * turn.sum(dim=1, keepdim=True))
+            turn.sub_(chance * turn.sum(dim=1, keepdim=True)).mul_(self.loads)
             curved = torch.bmm(turn, self.z).addcmul_(penalty, search)
             length = fall / _dot(search, curved).clamp(min=1e-30)
             step.addcmul_(length, search)
