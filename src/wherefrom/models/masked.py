@@ -167,10 +167,7 @@ class PrestoConfig:
         there = kinds(batch["hidden"], batch["dynamic_world"])
         kind = self.masking.draw(samples, generator)
         kind = torch.where(there == HIDDEN, ABSENT, kind)
-        inputs = Inputs(
-            batch["x"], batch["dynamic_world"].long(), batch["lonlat"], batch["month"].long()
-        )
-        return masked_loss(module, inputs, kind, _DTYPES[self.precision])
+        return masked_loss(module, _inputs(batch), kind, _DTYPES[self.precision])
 
     def _window(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Take the steps of each sample."""
@@ -188,14 +185,15 @@ class PrestoConfig:
     def encode(self, module: Presto, batch: Batch) -> Tensor:
         """Embed a batch by all that is there."""
         kind = kinds(batch["hidden"], batch["dynamic_world"])
-        inputs = Inputs(
-            batch["x"], batch["dynamic_world"].long(), batch["lonlat"], batch["month"].long()
-        )
-        return module.embed_inputs(inputs, slots(kind)[0], _DTYPES[self.precision])
+        return module.embed_inputs(_inputs(batch), slots(kind)[0], _DTYPES[self.precision])
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Decay matrices and tables, as the official code: no bias, no norm, no mask token."""
         return parameter.ndim >= 2
+
+
+def _inputs(batch: Batch) -> Inputs:
+    return Inputs(batch["x"], batch["dynamic_world"].long(), batch["lonlat"], batch["month"].long())
 
 
 class _Targets(NamedTuple):
