@@ -12,8 +12,9 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src" / "wherefrom"
 # Each room may import from those before it, never from those after it.
 ROOMS = [
-    "errors", "keys", "files", "progress", "earth", "pool", "compose", "audit", "models",
-    "tasks", "train", "study", "evidence", "report", "cli", "__main__",
+    "errors", "keys", "files", "progress", "parallel", "plugins", "earth", "pool", "compose",
+    "auditing", "frames", "testing", "models", "tasks", "train", "study", "evidence", "report", "cli",
+    "__main__",
 ]  # fmt: skip
 MODULES = sorted(SRC.rglob("*.py"))
 
@@ -56,7 +57,7 @@ def test_no_module_outgrows_a_screenful_of_rooms(path: Path) -> None:
 
 def test_drawing_and_auditing_need_no_torch() -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; sys.modules['sklearn'] = None\n"
+        "import sys; sys.modules['torch'] = sys.modules['sklearn'] = sys.modules['ray'] = None\n"
         "import wherefrom, wherefrom.earth, wherefrom.pool, wherefrom.compose, wherefrom.cli"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,0 +1,229 @@
+"""Work on the pieces of a pool, here on threads or on a Ray cluster, results in order."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wherefrom.errors import WherefromError
+
+__all__ = ["cores", "in_order"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: How often a task is started again after its worker died (killed, out of memory, node lost).
+RETRIES = 5
+
+#: The cluster that this module connected the process to, if any.
+_connected: str | None = None
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use.
+
+    Examples
+    --------
+    >>> cores() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_order(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
+) -> Iterator[R]:
+    """Call a function on every item, several at a time, and give the results in item order.
+
+    At most two items per worker are begun and not yet taken by the caller, so that memory does
+    not grow with the number of items. The results do not depend on `workers` or `cluster`.
+
+    Parameters
+    ----------
+    function : callable
+        Of one item, independent of the other items. It may be called twice on an item (a Ray
+        worker can die after the work and before the answer): what it writes, it replaces whole.
+        With `cluster`, it, the items and the results are picklable and left unchanged.
+    items : iterable
+        Taken one by one as workers become free.
+    workers : int, optional
+        Threads here, or tasks at a time on the cluster. Default: the cores of this process, or of
+        the cluster. NumPy and Parquet release the interpreter's lock, and threads share what is
+        loaded once, such as the index of a layer.
+    cluster : str, optional
+        Address of a running Ray cluster, such as ``10.0.0.7:6379``; ``auto`` finds the one of
+        this machine; ``local`` starts one here. Its nodes see the same files and have the same
+        version of wherefrom; they get the ``WHEREFROM_`` variables of this process.
+
+    Returns
+    -------
+    iterator
+        The results. The first error, in item order, is raised in its place, and what was not
+        begun is dropped; so it is when the iterator is closed.
+
+    Raises
+    ------
+    WherefromError
+        If Ray is absent, the cluster cannot be reached, or it lost a task's worker too often.
+
+    Examples
+    --------
+    >>> list(in_order(len, ["a", "bb", "ccc"], workers=2))
+    [1, 2, 3]
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}: it counts threads, from 1 on")
+    if cluster is not None:
+        return _on_cluster(_connect(cluster), cluster, function, iter(items), workers)
+    workers = workers or cores()
+    if workers == 1:
+        return map(function, items)
+    return _on_threads(function, iter(items), workers)
+
+
+def _on_threads(function: Callable[[T], R], items: Iterator[T], workers: int) -> Iterator[R]:
+    """Keep two items per thread begun, ahead of the caller."""
+    begun: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="wherefrom")
+    try:
+        for item in items:
+            begun.append(pool.submit(function, item))
+            if len(begun) == 2 * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_cluster(
+    ray: Any,
+    cluster: str,
+    function: Callable[[T], R],
+    items: Iterator[T],
+    workers: int | None,
+) -> Iterator[R]:
+    """Keep two Ray tasks per core of the cluster begun, ahead of the caller."""
+    ours = {name: text for name, text in os.environ.items() if name.startswith("WHEREFROM_")}
+    task = ray.remote(_on_worker).options(
+        num_cpus=1,
+        max_retries=RETRIES,
+        name=f"wherefrom:{getattr(getattr(function, 'func', function), '__name__', 'task')}",
+        runtime_env={"env_vars": ours} if ours else None,
+    )
+    shared = ray.put(function)  # may hold a million strata: sent once, not with every item
+    begun: deque[Any] = deque()
+
+    def oldest() -> R:
+        result: R = pickle.loads(_fetch(ray, cluster, begun[0]))
+        begun.popleft()
+        return result
+
+    try:
+        for item in items:
+            begun.append(task.remote(shared, item, str(Path.cwd()), version("wherefrom")))
+            while len(begun) >= 2 * (workers or _cores_of(ray)):
+                yield oldest()
+        while begun:
+            yield oldest()
+    finally:
+        if ray.is_initialized():
+            for reference in begun:
+                ray.cancel(reference)
+
+
+def _on_worker(function: Callable[[T], R], item: T, folder: str, expected: str) -> bytes:
+    """Call the function in a worker as it would be called by the one who asks."""
+    if (here := version("wherefrom")) != expected:
+        raise WherefromError(
+            f"a node of the cluster has wherefrom {here}, this machine {expected}: install the "
+            "same version on both, or the results may differ"
+        )
+    if Path(folder).is_dir():  # so that relative paths mean the same there as here
+        os.chdir(folder)
+    # Pickled here, since arrays out of Ray's store are read-only, those of threads are not.
+    cloudpickle = importlib.import_module("ray.cloudpickle")
+    return bytes(cloudpickle.dumps(function(item)))
+
+
+def _fetch(ray: Any, cluster: str, reference: Any) -> bytes:
+    """Wait for a task, and raise what its function raised as if it had been called here."""
+    try:
+        answer: bytes = ray.get(reference)
+    except ray.exceptions.RayTaskError as err:
+        if isinstance(err.cause, Exception):
+            raise err.cause from None
+        raise
+    except ray.exceptions.RayError as err:
+        said = str(err).strip().partition("\n")[0]
+        raise WherefromError(
+            f"the Ray cluster {cluster} gave up on a task after {RETRIES} new starts "
+            f"({type(err).__name__}: {said}); give its workers more memory, or leave --cluster out"
+        ) from err
+    return answer
+
+
+def _cores_of(ray: Any) -> int:
+    """Cores of the cluster now: nodes come and go."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _connect(cluster: str) -> Any:
+    """Connect this process to the cluster, once, and return Ray."""
+    global _connected
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as err:
+        raise WherefromError(
+            "--cluster needs Ray, which is not installed: pip install 'wherefrom[cluster]'"
+        ) from err
+    if ray.is_initialized():
+        there = ray.get_runtime_context().gcs_address
+        if cluster in (_connected, there, "auto"):
+            return ray
+        if _connected is None:
+            raise WherefromError(
+                f"this process is connected to the Ray cluster {there}, not to {cluster}: call "
+                "ray.shutdown() first, or name that one"
+            )
+        ray.shutdown()
+    _refuse_silent(cluster)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # `local` would report to Ray's makers
+    try:
+        ray.init(address=cluster, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as err:
+        said = str(err).strip().partition("\n")[0]
+        raise WherefromError(
+            f"cannot connect to the Ray cluster {cluster!r} ({said}); start one with "
+            "`ray start --head` and name its address, or leave --cluster out"
+        ) from err
+    _connected = cluster
+    return ray
+
+
+def _refuse_silent(cluster: str) -> None:
+    """Refuse an address where nobody listens; Ray itself would try for a minute."""
+    host, colon, port = cluster.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as err:
+        raise WherefromError(
+            f"no Ray cluster answers at {cluster!r} ({err}); start one with `ray start --head`, "
+            "name its address as HOST:PORT, or leave --cluster out"
+        ) from err
