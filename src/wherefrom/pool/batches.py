@@ -1,0 +1,149 @@
+"""A pool as a stream: batches of places, the same whether it lies in memory or in files.
+
+A pass over a pool asks for what it needs to see (`Ask`), runs over the pool's parts, each by
+itself and in any process, and merges what it found in the order of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part"]
+
+BLOCK = 1 << 20
+"""Places in a batch: every batch but a pool's last has so many, and starts at a multiple of it."""
+
+PART = 8 * BLOCK
+"""Places in a part, as long as no row group of the files is larger."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Consecutive rows of a pool, at most `BLOCK`.
+
+    Attributes
+    ----------
+    start : int
+        Row of its first place in the pool.
+    lon, lat : ndarray of float64, shape (B,)
+        Degrees.
+    ids : ndarray of int64 or str, shape (B,), or None
+        If asked for.
+    codes : dict of str to ndarray of int32, shape (B,)
+        Of each label column or categorical layer asked for: position in the pool's
+        ``labels(name)``, -1 for none.
+    values : dict of str to ndarray of float64, shape (B,)
+        Of each numeric column or value layer asked for; NaN for none.
+
+    Examples
+    --------
+    >>> batch = Batch(5, np.array([10.0, 20.0]), np.array([1.0, 2.0]))
+    >>> len(batch), batch.start
+    (2, 5)
+    """
+
+    start: int
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    ids: NDArray[Any] | None = None
+    codes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.lon)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a pass over a pool needs to see besides coordinates.
+
+    Attributes
+    ----------
+    codes : tuple of str
+        Label columns or categorical layers.
+    values : tuple of str
+        Numeric columns or value layers.
+    ids : bool
+
+    Examples
+    --------
+    >>> Ask(codes=("continent",)) | Ask(codes=("biome", "continent"), ids=True)
+    Ask(codes=('continent', 'biome'), values=(), ids=True)
+    """
+
+    codes: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    ids: bool = False
+
+    def __or__(self, other: Ask) -> Ask:
+        """Ask for what either asks for, in the order of first mention."""
+        return Ask(
+            tuple(dict.fromkeys(self.codes + other.codes)),
+            tuple(dict.fromkeys(self.values + other.values)),
+            self.ids or other.ids,
+        )
+
+
+class Part(Protocol):
+    """A piece of a pool that can be pickled: it opens its own file, or holds its own arrays.
+
+    Ask the pool for the labels of a column before its parts travel to other processes, so that
+    they take the labels along; a part of files without them reads the whole column of all files.
+    """
+
+    @property
+    def start(self) -> int:
+        """Row of its first place in the pool, a multiple of `BLOCK`."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        """Give its places in order, `BLOCK` at a time."""
+        ...
+
+
+class AnyPool(Protocol):
+    """What `Pool` (in memory) and `PoolScan` (files) have alike."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def key(self) -> str:
+        """Hash of ids and coordinates: 16 hexadecimal digits."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """How the places came about, in words; empty if not known."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the pool but no error."""
+        ...
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Labels of a column (those that occur, sorted) or of a categorical layer (all)."""
+        ...
+
+    def labels_key(self, name: str) -> str:
+        """Hash of the labels of all places: equal labels, equal key, wherever they come from."""
+        ...
+
+    def counts(self, name: str) -> NDArray[np.int64] | None:
+        """Places of each of ``labels(name)``, if that is known without a pass, else None."""
+        ...
+
+    def parts(self) -> Sequence[Part]:
+        """Pieces that cover the pool in order; the same ones however many processes work."""
+        ...
+
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        """Give all places in order, `BLOCK` at a time."""
+        ...
