@@ -13,8 +13,8 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "wherefrom"
 # Each room may import from those before it, never from those after it.
 ROOMS = [
     "errors", "keys", "files", "progress", "parallel", "plugins", "earth", "pool", "compose",
-    "auditing", "frames", "testing", "models", "tasks", "train", "study", "evidence", "report", "cli",
-    "__main__",
+    "auditing", "frames", "testing", "models", "tasks", "train", "study", "evidence", "report",
+    "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(SRC.rglob("*.py"))
 

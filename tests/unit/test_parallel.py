@@ -1,0 +1,138 @@
+"""Work on threads: order, bounds, errors; and what is said when there is no Ray to work on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wherefrom.errors import WherefromError
+from wherefrom.parallel import cores, in_order
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 7))
+def test_results_come_as_they_finish_instead_of_in_order(delays: list[int], workers: int) -> None:
+    def late(item: tuple[int, int]) -> int:
+        time.sleep(item[1] * 1e-4)
+        return item[0]
+
+    assert list(in_order(late, enumerate(delays), workers=workers)) == list(range(len(delays)))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_whole_pool_is_read_ahead_of_a_slow_caller(workers: int) -> None:
+    begun = 0
+
+    def items() -> Iterator[int]:
+        nonlocal begun
+        while begun < 100:
+            begun += 1
+            yield begun
+
+    ahead = [begun - taken for taken in in_order(abs, items(), workers=workers)]
+    assert len(ahead) == 100
+    assert max(ahead) <= 2 * workers - 1
+
+
+def test_only_one_thread_works() -> None:
+    together = threading.Barrier(3, timeout=20)  # broken unless three wait at the same time
+    assert sorted(in_order(lambda _: together.wait(), range(3), workers=3)) == [0, 1, 2]
+
+
+def test_one_worker_works_on_a_thread_of_its_own() -> None:
+    names = set(in_order(lambda _: threading.current_thread().name, range(3), workers=1))
+    assert names == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_is_lost_or_comes_out_of_turn(workers: int) -> None:
+    def fragile(item: int) -> int:
+        if item >= 4:
+            raise WherefromError(f"part {item} is torn")
+        return item
+
+    taken = []
+    with pytest.raises(WherefromError, match="part 4 is torn"):
+        for result in in_order(fragile, range(50), workers=workers):
+            taken.append(result)
+    assert taken == [0, 1, 2, 3]
+
+
+def test_work_goes_on_after_an_error() -> None:
+    started = []
+
+    def fragile(item: int) -> int:
+        started.append(item)
+        if item == 0:
+            raise WherefromError("part 0 is torn")
+        time.sleep(0.01)
+        return item
+
+    with pytest.raises(WherefromError):
+        list(in_order(fragile, range(1000), workers=2))
+    count = len(started)
+    assert count <= 4
+    time.sleep(0.05)
+    assert len(started) == count  # the threads are gone when the error arrives
+
+
+def test_an_error_of_the_items_leaves_threads_behind() -> None:
+    def torn() -> Iterator[int]:
+        yield 1
+        raise WherefromError("the folder went away")
+
+    before = threading.active_count()
+    with pytest.raises(WherefromError, match="folder went away"):
+        list(in_order(abs, torn(), workers=4))
+    assert threading.active_count() == before
+
+
+def test_a_caller_who_stops_early_leaves_threads_behind() -> None:
+    before = threading.active_count()
+    results = in_order(abs, range(1000), workers=4)
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("workers", [0, -2])
+def test_no_workers_at_all_wait_for_ever(workers: int) -> None:
+    with pytest.raises(ValueError, match="counts threads"):
+        in_order(abs, [1], workers=workers)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_more_threads_than_the_process_may_use() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from wherefrom.parallel import cores; print(cores())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert cores() == len(os.sched_getaffinity(0))
+
+
+def test_ray_is_missing_and_a_traceback_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(WherefromError, match=r"pip install 'wherefrom\[cluster\]'"):
+        in_order(abs, [1], cluster="auto")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "nowhere.invalid:6379", "127.0.0.1:ray"])
+def test_an_address_where_nobody_listens_is_tried_for_a_minute(address: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'wherefrom[cluster]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound but not listening: refused at once
+        start = time.monotonic()
+        with pytest.raises(WherefromError, match=r"no Ray cluster answers at .*ray start --head"):
+            in_order(abs, [1], cluster=address.format(port=free.getsockname()[1]))
+    assert time.monotonic() - start < 15
