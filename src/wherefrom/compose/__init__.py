@@ -12,6 +12,7 @@ from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
 from wherefrom.compose.parse import SAMPLERS, sampler, spec_text
 from wherefrom.compose.plain import Ids
+from wherefrom.compose.streamed import Plan, Strata, StreamedSampler
 from wherefrom.pool import Pool
 
 __all__ = [
@@ -21,7 +22,10 @@ __all__ = [
     "Design",
     "DesignSampler",
     "Ids",
+    "Plan",
     "Sampler",
+    "Strata",
+    "StreamedSampler",
     "allocate",
     "draw",
     "sampler",
