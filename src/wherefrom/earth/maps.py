@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.earth.fetch import path_of
 
-__all__ = ["draw_places", "project", "world_axes"]
+__all__ = ["DOTS", "density", "draw_density", "draw_places", "project", "world_axes"]
 
 # Coefficients of the Equal Earth projection: B. Savric, T. Patterson, B. Jenny, The Equal Earth
 # map projection, Int. J. Geogr. Inf. Sci. 33 (2019) 454-465, equation 9.
@@ -26,6 +26,12 @@ SEA, LAND, EDGE, GRID = "#f4f6f8", "#dcdcd6", "#9aa0a6", "#e3e6e9"
 
 #: More places than these are drawn as a density, since dots would cover each other.
 DOTS = 25_000
+
+#: Half the width and height of the map with its margin, in units of the Earth's radius.
+HALF_WIDTH, HALF_HEIGHT = 2.7066300 * 1.01, 1.3173628 * 1.01
+#: Squares of a density, from south to north and west to east.
+COLUMNS = 560
+ROWS = round(COLUMNS * HALF_HEIGHT / HALF_WIDTH)
 
 
 def project(lon: ArrayLike, lat: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -98,8 +104,8 @@ def world_axes(ax: Axes, *, land: bool = True) -> Axes:
     ax.fill(x, y, facecolor="none", edgecolor=EDGE, lw=0.8, zorder=4)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.set_xlim(x.min() * 1.01, x.max() * 1.01)
-    ax.set_ylim(y.min() * 1.01, y.max() * 1.01)
+    ax.set_xlim(-HALF_WIDTH, HALF_WIDTH)
+    ax.set_ylim(-HALF_HEIGHT, HALF_HEIGHT)
     return ax
 
 
@@ -132,15 +138,63 @@ def draw_places(
     x, y = project(lon, lat)
     if x.size <= DOTS:
         return ax.scatter(x, y, s=size, c=color, alpha=0.6, linewidths=0, zorder=3)
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    columns = 560
-    rows = round(columns * (high - low) / (right - left))
-    counts, _, _ = np.histogram2d(y, x, bins=(rows, columns), range=((low, high), (left, right)))
+    return draw_density(ax, density(lon, lat), color=color)
+
+
+def density(lon: ArrayLike, lat: ArrayLike, weight: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Count places in the squares of a world map; counts of parts of a pool add up.
+
+    Parameters
+    ----------
+    lon, lat : array_like of float, shape (N,)
+        Degrees.
+    weight : array_like of float, shape (N,), optional
+        What each place counts; default 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (273, 560)
+        Of equal-area squares, from south to north and west to east.
+
+    Examples
+    --------
+    >>> counts = density([10.0, 10.0, -60.0], [0.0, 0.0, -10.0])
+    >>> counts.sum(), counts.max()
+    (np.float64(3.0), np.float64(2.0))
+    """
+    x, y = project(lon, lat)
+    row = ((y / HALF_HEIGHT + 1) * (ROWS / 2)).astype(np.int64)
+    column = ((x / HALF_WIDTH + 1) * (COLUMNS / 2)).astype(np.int64)
+    counts = np.bincount(row * COLUMNS + column, weight, minlength=ROWS * COLUMNS)
+    return counts.reshape(ROWS, COLUMNS).astype(np.float64)
+
+
+def draw_density(ax: Axes, counts: NDArray[np.float64], *, color: str = "#1f5a96") -> Any:
+    """Shade the squares of `density` on a logarithmic scale.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Made by `world_axes`.
+    counts : ndarray of float64, shape (273, 560)
+    color : str
+        Of the densest square.
+
+    Returns
+    -------
+    matplotlib artist
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> ax = world_axes(Figure().add_subplot())
+    >>> image = draw_density(ax, density([10.0, 20.0], [0.0, 50.0]))
+    """
     shades = LinearSegmentedColormap.from_list("places", ((0.0, _pale(color)), (1.0, color)))
     return ax.imshow(
         np.ma.masked_equal(counts, 0),
         origin="lower",
-        extent=(left, right, low, high),
+        extent=(-HALF_WIDTH, HALF_WIDTH, -HALF_HEIGHT, HALF_HEIGHT),
         cmap=shades,
         norm=LogNorm(1, max(float(counts.max()), 2.0)),
         interpolation="nearest",
