@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from wherefrom import earth, files
-from wherefrom.errors import WherefromError, unknown
+from wherefrom import files
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import BLOCK, PART, Ask, Batch
 from wherefrom.pool.build import land_places
 from wherefrom.pool.check import examine, refuse_errors
+from wherefrom.pool.columns import (
+    column_codes,
+    column_labels,
+    column_numbers,
+    label_column,
+    label_layer,
+    present_values,
+)
+from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
+from wherefrom.pool.memory import PoolPart
 from wherefrom.pool.tables import Places, places_of, read_places
 
 __all__ = ["Pool"]
@@ -170,13 +180,14 @@ class Pool:
     @cached_property
     def key(self) -> str:
         """Hash of ids and coordinates: 16 hexadecimal digits."""
-        digest = hashlib.sha256(f"{len(self)}:{self.ids.dtype.kind}".encode())
-        # Text is hashed at its own width, whatever the longest id of the array is.
-        text = self.ids.dtype.kind == "U"
-        digest.update("\0".join(self.ids.tolist()).encode() if text else self.ids.tobytes())
-        digest.update(self.lon.tobytes())
-        digest.update(self.lat.tobytes())
-        return digest.hexdigest()[:16]
+        rows = [slice(at, at + BLOCK) for at in range(0, len(self), BLOCK)]
+        digests = (places_digest(self.ids[r], self.lon[r], self.lat[r]) for r in rows)
+        return key_of_blocks(f"{len(self)}:{self.ids.dtype.kind}", digests)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the table's other columns."""
+        return tuple(c for c in self.table.column_names if c not in ("id", "lon", "lat"))
 
     def codes(self, name: str) -> Codes:
         """Label every place by a categorical layer.
@@ -207,32 +218,74 @@ class Pool:
         ([1, 0, -1], ('a', 'b'))
         """
         if name not in self._codes:
-            columns = [c for c in self.table.column_names if c not in ("id", "lon", "lat")]
-            if name in columns:
-                self._codes[name] = _column_codes(self.table.column(name), name)
-            elif name in earth.CATEGORICAL:
-                layer = earth.layer(name)
-                assert isinstance(layer, earth.Layer)
-                self._codes[name] = layer.codes(self.lon, self.lat), layer.labels
-            elif name in earth.VALUES:
-                raise WherefromError(
-                    f"layer {name!r} holds values, not labels: cut it into classes in a column of "
-                    "the pool and name that column"
-                )
+            if name in self.columns:
+                column = self.table.column(name)
+                values, labels = column_labels(present_values(column, name))
+                self._codes[name] = column_codes(column, values, name), labels
             else:
-                raise unknown("layer", name, [*earth.CATEGORICAL, *columns])
+                layer = label_layer(name, self.columns)
+                self._codes[name] = layer.codes(self.lon, self.lat), layer.labels
         return self._codes[name]
+
+    def holds(self, name: str) -> bool:
+        """Say whether the labels are in a column, or were looked up before."""
+        return name in self._codes or name in self.columns
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Return the labels of `codes`; a layer is opened for them, but no place looked up."""
+        return self.codes(name)[1] if self.holds(name) else label_layer(name, self.columns).labels
+
+    def counts(self, name: str) -> NDArray[np.int64] | None:
+        """Return the places of each of ``labels(name)``, or None before a layer's look-up."""
+        if not self.holds(name):
+            return None
+        codes, labels = self.codes(name)
+        return np.bincount(codes[codes >= 0], minlength=len(labels)).astype(np.int64)
 
     def labels_key(self, name: str) -> str:
         """Hash of the labels of all places: equal labels, equal key, wherever they come from."""
         codes, labels = self.codes(name)
-        present = np.unique(codes[codes >= 0])
-        order = sorted(present.tolist(), key=lambda code: labels[code])
-        rank = np.full(len(labels) + 1, -1, dtype=np.int32)
-        rank[order] = np.arange(len(order), dtype=np.int32)
-        digest = hashlib.sha256("\0".join(labels[code] for code in order).encode())
-        digest.update(rank[codes].tobytes())
-        return digest.hexdigest()[:16]
+        blocks = (codes[at : at + BLOCK] for at in range(0, len(self), BLOCK))
+        return key_of_blocks(f"{len(self)}", (labels_digest(block, labels) for block in blocks))
+
+    def parts(self) -> list[PoolPart]:
+        """Return pieces of at most `PART` places that cover the pool in order."""
+        ends = range(0, len(self), PART)
+        return [PoolPart(self, at, min(PART, len(self) - at), at) for at in ends]
+
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        """Give all places in order, `BLOCK` at a time, with what is asked for.
+
+        Raises
+        ------
+        WherefromError
+            If there is no such layer or column, or it is not of the kind asked for.
+
+        Examples
+        --------
+        >>> table = pa.table({"lon": [10.0, 20.0], "lat": [0.0] * 2, "use": ["b", "a"]})
+        >>> [batch] = Pool.from_table(table).batches(Ask(codes=("use",), ids=True))
+        >>> batch.ids.tolist(), batch.codes["use"].tolist(), batch.lon.tolist()
+        ([0, 1], [1, 0], [10.0, 20.0])
+        """
+        for part in self.parts():
+            yield from part.batches(ask)
+
+    def piece(self, start: int, stop: int) -> Pool:
+        """Return some rows, for a part that travels: labels as codes, and numeric columns."""
+        rows = slice(start, stop)
+        columns: dict[str, Any] = {}
+        codes: dict[str, Codes] = {}
+        for name in dict.fromkeys((*self._codes, *self.columns)):
+            # A column may be both, e.g. the number of a class, or neither, e.g. a date.
+            if name in self.columns:
+                with suppress(WherefromError):
+                    columns[name] = column_numbers(self.table.column(name)[rows], name)
+            with suppress(WherefromError):
+                codes[name] = self.codes(name)[0][rows], ()
+        ids, lon, lat = self.ids[rows], self.lon[rows], self.lat[rows]
+        table = pa.table({"id": pa.array(ids), "lon": lon, "lat": lat, **columns})
+        return Pool(ids, lon, lat, table, self.origin, (), codes)
 
     def with_layers(self, names: Iterable[str]) -> Pool:
         """Return the pool with the layers' labels as columns of its table.
@@ -256,9 +309,7 @@ class Pool:
         for name in names:
             codes, labels = self.codes(name)
             if name not in table.column_names:
-                indices = pa.array(codes, mask=codes < 0)
-                column = pa.DictionaryArray.from_arrays(indices, pa.array(labels, pa.string()))
-                table = table.append_column(name, column)
+                table = table.append_column(name, label_column(codes, labels))
         return replace(self, table=table)
 
     def take(self, ids: ArrayLike | Sequence[str]) -> NDArray[np.int64]:
@@ -338,24 +389,3 @@ def _origin(written: bytes | None) -> str:
     except ValueError:
         return ""
     return str(about.get("origin", "")) if isinstance(about, dict) else ""
-
-
-def _column_codes(column: pa.ChunkedArray, name: str) -> Codes:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if pa.types.is_null(kind):
-        return np.full(len(column), -1, dtype=np.int32), ()
-    textual = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (textual or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        raise WherefromError(
-            f"column {name!r} is {kind}, not labels: strata need text (UTF-8) or whole numbers"
-        )
-    encoded = pc.dictionary_encode(column.combine_chunks())
-    values = encoded.dictionary.to_pylist()
-    order = sorted((i for i, value in enumerate(values) if value != ""), key=lambda i: values[i])
-    rank = np.full(len(values) + 1, -1, dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    indices = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
-    return rank[indices], tuple(str(values[i]) for i in order)

@@ -1,0 +1,213 @@
+"""Columns and layers of a pool as codes of labels or as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from wherefrom import earth
+from wherefrom.errors import WherefromError, unknown
+
+__all__ = [
+    "column_codes",
+    "column_labels",
+    "column_numbers",
+    "label_column",
+    "label_layer",
+    "present_values",
+    "value_layer",
+]
+
+
+def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
+    """Return the values of a label column that occur, unsorted, each once.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Text, whole numbers, booleans, or a dictionary of these; null and ``""`` are no label.
+    name : str
+        What to call it in a message.
+
+    Returns
+    -------
+    pyarrow.Array
+        Of large_string, an integer type or bool; a dictionary's values that no row has are not
+        in it.
+
+    Raises
+    ------
+    WherefromError
+        If the column is of another type.
+    """
+    encoded = _encoded(column, name)
+    used = np.flatnonzero(_uses(encoded))
+    values = _plain(encoded.dictionary).take(pa.array(used))
+    return values.filter(_is_label(values)).unique()
+
+
+def column_labels(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
+    """Sort the values of a label column, and name them.
+
+    Returns
+    -------
+    values : pyarrow.Array
+        Numbers by size, text by code points.
+    labels : tuple of str
+        The same as text.
+    """
+    ordered = sorted(values.to_pylist())
+    return pa.array(ordered, values.type), tuple(str(value) for value in ordered)
+
+
+def column_codes(column: pa.ChunkedArray, values: pa.Array, name: str) -> NDArray[np.int32]:
+    """Return each row's position in `values`, -1 for null, ``""`` and values not in it.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        A label column, N rows, as in `present_values`.
+    values : pyarrow.Array
+        The labels, of the type that `present_values` gives.
+    name : str
+        What to call it in a message.
+
+    Returns
+    -------
+    ndarray of int32, shape (N,)
+
+    Examples
+    --------
+    >>> column = pa.chunked_array([["b", None, "a", ""]])
+    >>> values, labels = column_labels(present_values(column, "use"))
+    >>> column_codes(column, values, "use").tolist(), labels
+    ([1, -1, 0, -1], ('a', 'b'))
+    """
+    encoded = _encoded(column, name)
+    if not len(encoded.dictionary) or not len(values):
+        return np.full(len(column), -1, dtype=np.int32)
+    at = pc.index_in(_plain(encoded.dictionary), value_set=values).fill_null(-1)
+    # A null row picks the last entry.
+    code_of = np.append(np.asarray(at.to_numpy(zero_copy_only=False), dtype=np.int32), -1)
+    code_of = code_of.astype(np.int32)
+    indices = encoded.indices
+    if indices.null_count:
+        indices = indices.cast(pa.int64()).fill_null(len(code_of) - 1)
+    codes: NDArray[np.int32] = code_of[indices.to_numpy(zero_copy_only=False)]
+    return codes
+
+
+def column_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
+    """Return a numeric column as float64, shape (N,), NaN for null.
+
+    Raises
+    ------
+    WherefromError
+        If the column holds no numbers.
+    """
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+        raise WherefromError(f"column {name!r} is {kind}, not numbers: name a numeric column")
+    numbers = column.cast(pa.float64(), safe=False).to_numpy()
+    return np.asarray(numbers, dtype=np.float64)
+
+
+def label_column(codes: NDArray[np.int32], labels: Iterable[str]) -> pa.DictionaryArray:
+    """Make a column of text of codes: a dictionary of all labels, null for -1."""
+    indices = pa.array(codes, mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(labels), pa.string()))
+
+
+def label_layer(name: str, columns: Iterable[str]) -> earth.Layer:
+    """Open a categorical layer for a pool that has no such column.
+
+    Raises
+    ------
+    WherefromError
+        If there is no such layer (names the columns of the pool too), it holds values, or its
+        data cannot be had.
+    """
+    layer = _layer(name, earth.CATEGORICAL, columns)
+    if not isinstance(layer, earth.Layer):
+        raise WherefromError(
+            f"layer {name!r} holds values, not labels: cut it into classes in a column of "
+            "the pool and name that column"
+        )
+    return layer
+
+
+def value_layer(name: str, columns: Iterable[str]) -> earth.ValueLayer:
+    """Open a layer of one value a place, for a pool that has no such column.
+
+    Raises
+    ------
+    WherefromError
+        If there is no such layer, it holds labels or monthly values, or its data cannot be had.
+    """
+    layer = _layer(name, earth.VALUES, columns)
+    if not isinstance(layer, earth.ValueLayer):
+        raise WherefromError(f"layer {name!r} holds labels, not values: name a layer of values")
+    width = layer(np.zeros(1), np.zeros(1)).ndim
+    if width != 1:
+        raise WherefromError(
+            f"layer {name!r} has a value a month, not one a place: put what you need of it, such "
+            "as the mean, into a column of the pool and name that column"
+        )
+    return layer
+
+
+def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
+    try:
+        return earth.layer(name)
+    except WherefromError as err:
+        if not str(err).startswith("unknown layer"):
+            raise
+        raise unknown("layer", name, [*kind, *columns]) from None
+
+
+def _encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
+    kind = column.type
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    textual = (
+        pa.types.is_string(value) or pa.types.is_large_string(value)
+        or pa.types.is_string_view(value)
+    )  # fmt: skip
+    if pa.types.is_null(value):
+        column = column.cast(pa.string())
+    elif not (textual or pa.types.is_integer(value) or pa.types.is_boolean(value)):
+        raise WherefromError(
+            f"column {name!r} is {value}, not labels: strata need text (UTF-8) or whole numbers"
+        )
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0) if whole.num_chunks else pa.array([], column.type)
+    return whole
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Bring the kinds of text to one, which any number of labels fits."""
+    integer = pa.types.is_integer(values.type) or pa.types.is_boolean(values.type)
+    return values if integer else values.cast(pa.large_string())
+
+
+def _is_label(values: pa.Array) -> pa.Array:
+    there = values.is_valid()
+    if pa.types.is_large_string(values.type):
+        there = pc.and_(there, pc.fill_null(pc.not_equal(values, ""), False))
+    return there
+
+
+def _uses(encoded: pa.DictionaryArray) -> NDArray[np.int64]:
+    indices = encoded.indices.drop_null().to_numpy(zero_copy_only=False)
+    return np.bincount(indices, minlength=len(encoded.dictionary)).astype(np.int64)
