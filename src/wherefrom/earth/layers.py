@@ -28,6 +28,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -42,6 +43,7 @@ from wherefrom.earth.rasters import Grid, read_grid
 from wherefrom.earth.terrain import Altitude, Slope
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import key_of
+from wherefrom.plugins import named, offered
 
 __all__ = ["CATEGORICAL", "VALUES", "Layer", "ValueLayer", "available", "layer", "layer_key"]
 
@@ -272,7 +274,8 @@ def layer(name: str | Layer | ValueLayer, **options: Any) -> Layer | ValueLayer:
     Parameters
     ----------
     name : str, Layer or ValueLayer
-        One of ``CATEGORICAL`` or ``VALUES``; a layer is returned as it is.
+        One of ``CATEGORICAL`` or ``VALUES``; the name of another package's layer, or where it
+        lies, ``module:name`` (docs/extending.md); a layer is returned as it is.
     **options
         ``split_russia=True`` for continent: Asia east of the Urals (default: Europe, as in
         Natural Earth). ``min_population=100_000`` for city_distance.
@@ -296,6 +299,9 @@ def layer(name: str | Layer | ValueLayer, **options: Any) -> Layer | ValueLayer:
         if options:
             raise WherefromError(f"layer {name.name} is open already: it takes no options")
         return name
+    plugged = _plugged(name)
+    if plugged is not None:
+        return layer(plugged, **options)
     origin, opener, settled = _entry(name, options)
     key = layer_key(name, **options)
     if name in _VALUES:
@@ -317,6 +323,8 @@ def layer_key(name: str, **options: Any) -> str:
     >>> layer_key("land") == layer("land").key
     True
     """
+    if _plugged(name) is not None:
+        return layer(name, **options).key
     origin, _, settled = _entry(name, options)
     path_of(origin)
     return key_of({"layer": name, "options": settled, "source": digest_of(origin)})
@@ -335,13 +343,33 @@ def available(name: str) -> bool:
     >>> available("land_cover")
     True
     """
+    if _plugged(name) is not None:
+        return True
     return find(_entry(name, {})[0]) is not None
+
+
+def _unknown(name: str) -> WherefromError:
+    return unknown("layer", name, (*CATEGORICAL, *VALUES, *offered("layers")))
+
+
+@lru_cache(maxsize=32)
+def _plugged(name: str) -> Layer | ValueLayer | None:
+    """Open the layer of another package, or of ``module:name``; None if there is none or it is ours."""
+    found = None if name in _CATEGORICAL or name in _VALUES else named("layers", name)
+    if found is not None and not isinstance(found, Layer | ValueLayer) and callable(found):
+        found = found()
+    if found is None or isinstance(found, Layer | ValueLayer):
+        return found
+    raise WherefromError(
+        f"layer {name!r} is a {type(found).__name__}, no wherefrom.earth.Layer or ValueLayer, nor "
+        "a function that returns one"
+    )
 
 
 def _entry(name: str, options: dict[str, Any]) -> tuple[str, Callable[..., Any], dict[str, Any]]:
     """Return the source, the opener and all options of a layer."""
     if name not in _CATEGORICAL and name not in _VALUES:
-        raise unknown("layer", name, (*CATEGORICAL, *VALUES))
+        raise _unknown(name)
     origin, opener, defaults = (_CATEGORICAL.get(name) or _VALUES[name])[:3]
     for option in options:
         if option not in defaults:
