@@ -354,7 +354,7 @@ def _unknown(name: str) -> WherefromError:
 
 @lru_cache(maxsize=32)
 def _plugged(name: str) -> Layer | ValueLayer | None:
-    """Open the layer of another package, or of ``module:name``; None if there is none or it is ours."""
+    """Open what another package, or ``module:name``, holds; None if nothing does or it is ours."""
     found = None if name in _CATEGORICAL or name in _VALUES else named("layers", name)
     if found is not None and not isinstance(found, Layer | ValueLayer) and callable(found):
         found = found()
