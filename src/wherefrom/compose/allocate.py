@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.compose.exact import Exact, roomy, whole
 from wherefrom.errors import WherefromError
 
 __all__ = ["SHORT", "Allocation", "Short", "allocate", "round_at_random"]
@@ -20,28 +21,28 @@ Short = Literal["error", "cap", "redistribute", "repeat"]
 SHORT: tuple[Short, ...] = get_args(Short)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Allocation:
     """Expected numbers of places per stratum, exact.
 
     Attributes
     ----------
-    asked : tuple of Fraction
+    asked : sequence of Fraction, length H
         In proportion to the weights; sums to n.
-    targets : tuple of Fraction
+    targets : sequence of Fraction, length H
         After the policy for short strata; what the draw keeps to in expectation.
     short : tuple of int
         Strata that have fewer places than asked.
     """
 
-    asked: tuple[Fraction, ...]
-    targets: tuple[Fraction, ...]
+    asked: Sequence[Fraction]
+    targets: Sequence[Fraction]
     short: tuple[int, ...]
 
 
 def allocate(
-    weights: Sequence[Fraction | int],
-    sizes: Sequence[int],
+    weights: Sequence[Fraction | int] | NDArray[np.int64],
+    sizes: Sequence[int] | NDArray[np.int64],
     n: int,
     short: Short,
     labels: Sequence[str] = (),
@@ -50,9 +51,9 @@ def allocate(
 
     Parameters
     ----------
-    weights : sequence of Fraction or int, length H
+    weights : sequence of Fraction or int, or ndarray of int64, length H
         Not negative, not all zero.
-    sizes : sequence of int, length H
+    sizes : sequence of int, or ndarray of int64, length H
         Places that each stratum has.
     n : int
         Places to share.
@@ -78,17 +79,22 @@ def allocate(
     >>> [str(t) for t in allocate([1, 1, 1], [5, 100, 100], 100, "redistribute").targets]
     ['5', '95/2', '95/2']
     """
-    total = sum(weights, Fraction(0))
-    asked = tuple(Fraction(n * w) / total for w in weights)
-    lacking = tuple(h for h, t in enumerate(asked) if t > sizes[h])
+    shares, _ = whole(weights)
+    total = int(sum(shares.tolist()))
+    have = np.asarray(sizes, dtype=np.int64)
+    # Whole numbers over the denominator `total` keep millions of strata exact and fast.
+    largest = total * max(n, int(have.max()))
+    shares, have = roomy(shares, largest), roomy(have, largest)
+    wanted, room = n * shares, have * total
+    asked = Exact(wanted, total)
+    lacking = tuple(np.flatnonzero(wanted > room).tolist())
     if not lacking or short == "repeat":
         return Allocation(asked, asked, lacking)
     if short == "error":
-        raise _lack(asked, sizes, lacking, labels)
+        raise _lack(asked, have, lacking, labels)
     if short == "cap":
-        targets = tuple(min(t, Fraction(s)) for t, s in zip(asked, sizes, strict=True))
-        return Allocation(asked, targets, lacking)
-    return Allocation(asked, _redistributed(weights, sizes, n), lacking)
+        return Allocation(asked, Exact(np.minimum(wanted, room), total), lacking)
+    return Allocation(asked, _redistributed(shares, have, n), lacking)
 
 
 def round_at_random(targets: Sequence[Fraction], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -97,7 +103,7 @@ def round_at_random(targets: Sequence[Fraction], rng: np.random.Generator) -> ND
     Systematic sampling of the fractions in random order [1]_: every count is its target rounded up
     or down, and their sum is the sum of the targets rounded up or down (so n itself if that is
     whole). Rounding by rank instead would favour the strata that come first, and give some none at
-    all where n is smaller than the number of strata.
+    all where n is smaller than the number of strata. Strata with target 0 take no part.
 
     Parameters
     ----------
@@ -118,44 +124,42 @@ def round_at_random(targets: Sequence[Fraction], rng: np.random.Generator) -> ND
     >>> int(round_at_random([Fraction(100, 3)] * 3, rng).sum())
     100
     """
-    order = rng.permutation(len(targets))
-    start = Fraction(float(rng.random()))
-    counts = np.zeros(len(targets), dtype=np.int64)
-    before, reached = 0, -start
-    for h in order:
-        reached += targets[h]
-        after = ceil(reached)
-        counts[h] = after - before
-        before = after
+    exact = Exact.of(targets)
+    some = np.flatnonzero(exact.numerators > 0)
+    order = some[rng.permutation(len(some))]
+    # A whole number of 2**-53; in units of the common denominator only its whole part matters.
+    start = Fraction(float(rng.random())) * exact.denominator
+    reached = np.cumsum(exact.numerators[order]) - start.__floor__()
+    after = -(-reached // exact.denominator)
+    counts = np.zeros(len(exact), dtype=np.int64)
+    counts[order] = np.diff(after, prepend=0)
     return counts
 
 
-def _redistributed(
-    weights: Sequence[Fraction | int], sizes: Sequence[int], n: int
-) -> tuple[Fraction, ...]:
+def _redistributed(weights: NDArray[Any], sizes: NDArray[Any], n: int) -> Exact:
     """Fill short strata and share the rest by weight, until none is short."""
-    have = sum(size for size, w in zip(sizes, weights, strict=True) if w)
+    open_ = weights > 0
+    have = int(sizes[open_].sum())
     if have < n:
         raise WherefromError(
             f"n = {n:,} is larger than all strata together, which have {have:,} places: use a "
             "larger pool, a smaller n, or short=cap or short=repeat"
         )
-    full: dict[int, Fraction] = {}
-    open_ = [h for h, w in enumerate(weights) if w]
+    full = np.zeros(len(sizes), dtype=bool)
     while True:
-        rest = n - sum(full.values(), Fraction(0))
-        total = sum((Fraction(weights[h]) for h in open_), Fraction(0))
-        over = [h for h in open_ if rest * weights[h] > sizes[h] * total]
-        if not over:
+        rest = n - int(sizes[full].sum())
+        total = int(weights[open_].sum())
+        over = open_ & (rest * weights > sizes * total)
+        if not over.any():
             break
-        full |= {h: Fraction(sizes[h]) for h in over}
-        open_ = [h for h in open_ if h not in full]
-    shares = {h: rest * weights[h] / total for h in open_}
-    return tuple(full.get(h, shares.get(h, Fraction(0))) for h in range(len(weights)))
+        full |= over
+        open_ &= ~over
+    # All are full where n is all that there is.
+    return Exact(np.where(full, sizes * max(total, 1), rest * weights * open_), max(total, 1))
 
 
 def _lack(
-    asked: Sequence[Fraction], sizes: Sequence[int], lacking: Sequence[int], labels: Sequence[str]
+    asked: Sequence[Fraction], sizes: NDArray[Any], lacking: Sequence[int], labels: Sequence[str]
 ) -> WherefromError:
     shown = [
         f"{(labels[h] if labels else h)!r} has {sizes[h]:,} of {ceil(asked[h]):,}"
