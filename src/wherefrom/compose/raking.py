@@ -15,7 +15,8 @@ Ints = NDArray[np.int64]
 
 #: Margins count as met when no share is farther from its target.
 NEAR = 1e-9
-MOST_ROUNDS = 5000
+MOST_ROUNDS = 20_000
+PATIENCE = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +91,19 @@ def rake(
     free: Floats = np.asarray(sizes, dtype=np.float64) / float(np.sum(sizes))
     rounds = 0
     misfit = _misfit(np.minimum(free, bound), codes, targets)
-    stalled = 0
-    while max(misfit, default=0.0) > NEAR and rounds < MOST_ROUNDS and stalled < 50:
+    best, since = np.inf, 0
+    # Margins that contradict each other are approached no further, near ones now and then slowly.
+    while max(misfit, default=0.0) > NEAR and rounds < MOST_ROUNDS and since < PATIENCE:
         for code, target in zip(codes, targets, strict=True):
             free *= _factors(free, bound, code, target)[code]
             # A label whose cells are all full cannot reach its target: no endless growth.
-            np.minimum(free, 1e9 * bound, out=free)
+            np.minimum(free, 1e99 * bound, out=free)
         rounds += 1
-        before, misfit = misfit, _misfit(np.minimum(free, bound), codes, targets)
-        # Margins that contradict each other are approached no further.
-        stalled = stalled + 1 if max(misfit) > max(before) * (1 - 1e-6) else 0
+        misfit = _misfit(np.minimum(free, bound), codes, targets)
+        if max(misfit) < 0.999 * best:
+            best, since = max(misfit), 0
+        else:
+            since += 1
     shares = np.minimum(free, bound)
     return Raked(shares, rounds, misfit)
 
