@@ -12,6 +12,7 @@ from wherefrom.compose.clustered import AroundCities, AroundForest
 from wherefrom.compose.plain import Ids, NoPretraining, Only, Uniform
 from wherefrom.compose.stratified import Stratified, UniformArea
 from wherefrom.errors import WherefromError, unknown
+from wherefrom.plugins import ADDRESS, named, offered
 
 __all__ = ["SAMPLERS", "sampler", "spec_text"]
 
@@ -37,7 +38,9 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     Parameters
     ----------
     spec : str, dict or Sampler
-        ``"name"``, ``"name:flag=value,flag=value"``, or ``{"name": name, flag: value}``.
+        ``"name"``, ``"name:flag=value,flag=value"``, or ``{"name": name, flag: value}``. A name is
+        one of `SAMPLERS`, that of another package's sampler, or where a class of your own lies,
+        ``module:Class`` (docs/extending.md).
 
     Returns
     -------
@@ -68,9 +71,7 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     name = given.pop("name", None)
     if name is None:
         raise WherefromError(f"a sampler needs a name: {', '.join(SAMPLERS)}")
-    if not isinstance(name, str) or name not in SAMPLERS:
-        raise unknown("sampler", name, SAMPLERS)
-    kind = _variant(name, given)
+    kind = _variant(name, given) if name in SAMPLERS else _plugged(name)
     try:
         made = kind.model_validate(given)
     except ValidationError as err:
@@ -99,6 +100,10 @@ def spec_text(spec: dict[str, Any]) -> str:
 
 def _split(text: str) -> dict[str, Any]:
     name, _, flags = text.strip().partition(":")
+    # "module:Class:flag=value"; a flag's own name is followed by its "=".
+    address = ADDRESS.match(text.strip())
+    if name not in SAMPLERS and address and text.strip()[address.end() :][:1] in ("", ":"):
+        name, flags = address.group(), text.strip()[address.end() + 1 :]
     given: dict[str, Any] = {"name": name.strip()}
     for part in _COMMA.split(flags) if flags.strip() else []:
         flag, equals, value = part.partition("=")
@@ -125,6 +130,19 @@ def _variant(name: str, given: dict[str, Any]) -> type[SamplerModel]:
     if str(given[field]) not in by_value:
         raise unknown(f"value of {field!r} in sampler {name!r}:", given[field], by_value)
     return by_value[given[field]]
+
+
+def _plugged(name: object) -> type[SamplerModel]:
+    """Return another package's class of samplers."""
+    found = named("samplers", name) if isinstance(name, str) else None
+    if found is None:
+        raise unknown("sampler", name, (*SAMPLERS, *offered("samplers")))
+    if not (isinstance(found, type) and issubclass(found, SamplerModel)):
+        raise WherefromError(
+            f"sampler {name!r} is no class derived from wherefrom.compose.DesignSampler or "
+            "SamplerModel: see docs/extending.md"
+        )
+    return found
 
 
 def _only_value(kind: type[SamplerModel], field: str) -> str:
