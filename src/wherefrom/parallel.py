@@ -23,8 +23,9 @@ R = TypeVar("R")
 #: How often a task is started again after its worker died (killed, out of memory, node lost).
 RETRIES = 5
 
-#: The cluster that this module connected the process to, if any.
-_connected: str | None = None
+#: What this module connected the process to: the cluster as it was named, its address, and Ray's
+#: number of the connection there.
+_connected = ("", "", "")
 
 
 def cores() -> int:
@@ -192,10 +193,11 @@ def _connect(cluster: str) -> Any:
             "--cluster needs Ray, which is not installed: pip install 'wherefrom[cluster]'"
         ) from err
     if ray.is_initialized():
-        there = ray.get_runtime_context().gcs_address
-        if cluster in (_connected, there, "auto"):
+        context = ray.get_runtime_context()
+        there, job = context.gcs_address, context.get_job_id()
+        if cluster in (there, "auto") or (cluster, there, job) == _connected:
             return ray
-        if _connected is None:
+        if (there, job) != _connected[1:]:
             raise WherefromError(
                 f"this process is connected to the Ray cluster {there}, not to {cluster}: call "
                 "ray.shutdown() first, or name that one"
@@ -211,8 +213,26 @@ def _connect(cluster: str) -> Any:
             f"cannot connect to the Ray cluster {cluster!r} ({said}); start one with "
             "`ray start --head` and name its address, or leave --cluster out"
         ) from err
-    _connected = cluster
+    context = ray.get_runtime_context()
+    _connected = (cluster, context.gcs_address, context.get_job_id())
+    _speak_on_stderr()
     return ray
+
+
+def _speak_on_stderr() -> None:
+    """Keep Ray's news (a worker died, a task is tried again) out of our results on stdout.
+
+    Ray prints them on stdout from a thread of its own, and offers no setting for it.
+    """
+    inside: Any = importlib.import_module("ray._private.worker")
+    plain = inside.print_to_stdstream
+    if not hasattr(plain, "wherefrom"):
+
+        def on_stderr(data: dict[str, Any], *more: Any, **named: Any) -> None:
+            plain({**data, "is_err": True}, *more, **named)
+
+        on_stderr.wherefrom = True  # type: ignore[attr-defined]
+        inside.print_to_stdstream = on_stderr
 
 
 def _refuse_silent(cluster: str) -> None:
