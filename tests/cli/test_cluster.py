@@ -1,0 +1,142 @@
+"""A Ray cluster of several workers does the same work, whatever happens to its workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wherefrom.errors import WherefromError
+from wherefrom.parallel import in_order
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'wherefrom[cluster]'")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a cluster of two nodes with three workers, which lives as long as this file.
+
+    Its workers start in another folder and with other variables than the one who asks.
+    """
+    import ray
+    from ray.cluster_utils import Cluster
+
+    node = {"object_store_memory": 80 << 20, "include_dashboard": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **node})
+        nodes.add_node(num_cpus=2, **node)
+    yield nodes.address
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def test_results_of_a_cluster_come_in_another_order(cluster: str) -> None:
+    def square(item: int) -> tuple[int, int]:
+        return item**2, os.getpid()
+
+    results = list(in_order(square, range(40), cluster=cluster))
+    assert [square for square, _ in results] == [item**2 for item in range(40)]
+    workers = {pid for _, pid in results}
+    assert os.getpid() not in workers
+    assert len(workers) > 1
+
+
+def test_arrays_of_a_cluster_cannot_be_merged_in_place(cluster: str) -> None:
+    total, *rest = in_order(np.ones, [300_000] * 3, cluster=cluster)  # too large to be sent inline
+    for other in rest:
+        total += other
+    assert total.tolist() == [3.0] * 300_000
+
+
+def test_an_error_in_a_worker_is_another_error_here(cluster: str) -> None:
+    def fragile(item: int) -> int:
+        if item == 3:
+            raise WherefromError("part 3 is torn: fetch it again")
+        return item
+
+    taken = []
+    with pytest.raises(WherefromError) as raised:
+        for result in in_order(fragile, range(9), cluster=cluster):
+            taken.append(result)
+    assert taken == [0, 1, 2]
+    assert type(raised.value) is WherefromError  # none of Ray's with a traceback in its text
+    assert str(raised.value) == "part 3 is torn: fetch it again"
+
+
+def test_relative_paths_and_variables_mean_something_else_on_a_node(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(name: str) -> tuple[str, str | None]:
+        return Path(name).read_text(), os.environ.get("WHEREFROM_CACHE")
+
+    (tmp_path / "part").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WHEREFROM_CACHE", str(tmp_path / "cache"))
+    assert next(in_order(seen, ["part"], cluster=cluster)) == ("mine", str(tmp_path / "cache"))
+
+
+def test_a_worker_killed_in_the_middle_changes_the_results(
+    cluster: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def deadly(item: int) -> int:
+        died = tmp_path / str(item)
+        if item % 3 == 1 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item**2
+
+    assert list(in_order(deadly, range(8), cluster=cluster)) == [item**2 for item in range(8)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1", "4", "7"]
+    assert capfd.readouterr().out == ""  # Ray's news would spoil `--json -`
+
+
+def test_a_worker_that_always_dies_is_started_for_ever(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wherefrom.parallel.RETRIES", 1)
+    with pytest.raises(WherefromError, match=r"gave up on a task after 1 new starts .*memory"):
+        list(in_order(lambda _: os.kill(os.getpid(), signal.SIGKILL), [0], cluster=cluster))
+
+
+def test_a_caller_who_stops_early_leaves_the_cluster_busy(cluster: str, tmp_path: Path) -> None:
+    def leave_a_trace(item: int) -> int:
+        (tmp_path / str(item)).touch()
+        return item
+
+    results = in_order(leave_a_trace, range(1000), cluster=cluster)
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    assert list(in_order(abs, range(6), cluster=cluster)) == list(range(6))  # takes its turn after
+    assert len(list(tmp_path.iterdir())) <= 7
+
+
+def test_another_version_on_a_node_gives_other_bytes(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wherefrom.parallel.version", lambda _: "0.0.1")
+    with pytest.raises(WherefromError, match=r"a node of the cluster has wherefrom .*, this"):
+        list(in_order(abs, [1], cluster=cluster))
+
+
+def test_work_goes_to_another_cluster_than_the_one_named(cluster: str) -> None:
+    import ray
+
+    list(in_order(abs, [1], cluster=cluster))
+    assert list(in_order(abs, [1], cluster="auto")) == [1]  # the one that is connected
+    with pytest.raises(WherefromError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
+        in_order(abs, [1], cluster="127.0.0.1:1")
+    assert not ray.is_initialized()
+    ray.init(address=cluster, log_to_driver=False, logging_level="ERROR")
+    try:
+        assert list(in_order(abs, [1], cluster=cluster)) == [1]
+        with pytest.raises(WherefromError, match=r"connected to the Ray cluster .* not to 127"):
+            in_order(abs, [1], cluster="127.0.0.1:1")
+        assert ray.is_initialized()  # a connection of the caller's own stays
+    finally:
+        ray.shutdown()
