@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
+from wherefrom.pool.repeats import Repeats, first_repeats, id_hashes, place_hashes, repeated
 
-__all__ = ["Finding", "examine", "refuse_errors"]
+__all__ = ["Faults", "Finding", "examine", "refuse_errors", "repeated_ids", "repeated_places"]
 
 SHOWN = 5
 
@@ -71,36 +73,158 @@ def examine(
     >>> print(found[0].message)
     lon and lat look swapped in 1 of 3 rows: 2 (lat 140); give --lon lat --lat lon
     """
-    findings = []
-    missing = ~(np.isfinite(lon) & np.isfinite(lat))
-    if missing.any():
-        what = f"{lon_name} or {lat_name} is missing or not finite in"
-        findings.append(_finding("missing", True, missing, what, "; remove or mend these rows"))
-    with np.errstate(invalid="ignore"):
+    faults = Faults()
+    faults.update(0, lon, lat)
+    findings = faults.findings(lon_name, lat_name)
+    findings += _duplicate_ids(ids)
+    valid = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
+    places = place_hashes(lon[valid], lat[valid])
+    again = first_repeats([(valid, places)], repeated([places]), SHOWN)
+    if again.count:
+        findings.append(repeated_places(again, len(lon)))
+    return findings
+
+
+@dataclass
+class _Fault:
+    """Rows with one kind of fault: how many, the first ones, and how far off."""
+
+    count: int = 0
+    rows: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    largest: float = 0.0
+    least: float = math.inf
+
+    def update(self, start: int, bad: NDArray[np.bool_], values: NDArray[np.float64]) -> None:
+        at = np.flatnonzero(bad)
+        if not len(at):
+            return
+        new = _Fault(
+            len(at),
+            (start + at[:SHOWN]).tolist(),
+            values[at[:SHOWN]].tolist(),
+            float(np.abs(values[at]).max()),
+            float(values[at].min()),
+        )
+        self.merge(new)
+
+    def merge(self, later: _Fault) -> None:
+        self.count += later.count
+        self.rows = (self.rows + later.rows)[:SHOWN]
+        self.values = (self.values + later.values)[:SHOWN]
+        self.largest = max(self.largest, later.largest)
+        self.least = min(self.least, later.least)
+
+
+@dataclass
+class Faults:
+    """Faulty coordinates of a table that is seen piece by piece, in order.
+
+    Examples
+    --------
+    >>> faults = Faults()
+    >>> faults.update(0, np.array([10.0, 200.0]), np.array([1.0, 2.0]))
+    >>> later = Faults()
+    >>> later.update(2, np.array([np.nan]), np.array([2.0]))
+    >>> faults.merge(later)
+    >>> [(found.name, found.rows) for found in faults.findings("lon", "lat")]
+    [('missing', (2,)), ('out-of-range', (1,))]
+    """
+
+    rows: int = 0
+    missing: _Fault = field(default_factory=_Fault)
+    swapped: _Fault = field(default_factory=_Fault)
+    lat: _Fault = field(default_factory=_Fault)
+    lon: _Fault = field(default_factory=_Fault)
+
+    def update(self, start: int, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> None:
+        """Look at more rows, of which the first is row `start` of the table."""
+        self.rows += len(lon)
+        # NaN fails every comparison, so it is not fine.
+        if ((np.abs(lon) <= 180) & (np.abs(lat) <= 90)).all():
+            return
+        missing = ~(np.isfinite(lon) & np.isfinite(lat))
         high = ~missing & (np.abs(lat) > 90)
         swapped = high & (np.abs(lon) <= 90) & (np.abs(lat) <= 360)
         wide = ~missing & ~swapped & (np.abs(lon) > 180)
-    if swapped.any():
-        what = f"{lon_name} and {lat_name} look swapped in"
-        remedy = f"; give --lon {lat_name} --lat {lon_name}"
-        findings.append(_finding("swapped", True, swapped, what, remedy, (lat_name, lat)))
-    for name, bad, values, limit in (
-        (lat_name, high & ~swapped, lat, 90),
-        (lon_name, wide, lon, 180),
-    ):
-        if not bad.any():
-            continue
-        metres = np.abs(values[bad]).max() > 1000
-        remedy = f"; the range is -{limit} to {limit} degrees"
-        if metres:
-            remedy += ", these look like projected metres: convert them to degrees"
-        elif limit == 180 and values[bad].min() > 0:
-            remedy += ": subtract 360 from these"
-        what = f"{name} is out of range in"
-        findings.append(_finding("out-of-range", True, bad, what, remedy, (name, values)))
-    findings += _duplicate_ids(ids)
-    findings += _duplicate_places(lon, lat, ~missing)
-    return findings
+        # What is missing has no size.
+        self.missing.update(start, missing, np.zeros(len(lon)))
+        self.swapped.update(start, swapped, lat)
+        self.lat.update(start, high & ~swapped, lat)
+        self.lon.update(start, wide, lon)
+
+    def merge(self, later: Faults) -> None:
+        """Add what was found in the rows that follow."""
+        self.rows += later.rows
+        for name in ("missing", "swapped", "lat", "lon"):
+            getattr(self, name).merge(getattr(later, name))
+
+    def findings(
+        self, lon_name: str, lat_name: str, where: Callable[[int], str] = str
+    ) -> list[Finding]:
+        """Say what was found, with the columns' names and what `where` calls a row."""
+        findings = []
+        if self.missing.count:
+            what = f"{lon_name} or {lat_name} is missing or not finite in"
+            remedy = "; remove or mend these rows"
+            findings.append(self._finding("missing", self.missing, what, remedy, where))
+        if self.swapped.count:
+            what = f"{lon_name} and {lat_name} look swapped in"
+            remedy = f"; give --lon {lat_name} --lat {lon_name}"
+            findings.append(self._finding("swapped", self.swapped, what, remedy, where, lat_name))
+        for name, fault, limit in ((lat_name, self.lat, 90), (lon_name, self.lon, 180)):
+            if not fault.count:
+                continue
+            remedy = f"; the range is -{limit} to {limit} degrees"
+            if fault.largest > 1000:
+                remedy += ", these look like projected metres: convert them to degrees"
+            elif limit == 180 and fault.least > 0:
+                remedy += ": subtract 360 from these"
+            what = f"{name} is out of range in"
+            findings.append(self._finding("out-of-range", fault, what, remedy, where, name))
+        return findings
+
+    def _finding(
+        self,
+        name: str,
+        fault: _Fault,
+        what: str,
+        remedy: str,
+        where: Callable[[int], str],
+        value: str = "",
+    ) -> Finding:
+        shown = [
+            f"{where(row)} ({value} {number:g})" if value else where(row)
+            for row, number in zip(fault.rows, fault.values, strict=True)
+        ]
+        message = _message(what, fault.count, self.rows, shown, remedy)
+        return Finding(name, True, fault.count, tuple(fault.rows), message)
+
+
+def repeated_ids(
+    again: Repeats, ids: Iterable[object], total: int, where: Callable[[int], str] = str
+) -> Finding:
+    """Say which ids repeat; `ids` are those of the rows that are shown."""
+    shown = [
+        f"{where(row)} (id {name}, as in row {where(first)})"
+        for row, first, name in zip(again.rows, again.firsts, ids, strict=True)
+    ]
+    remedy = "; make ids unique or name another column with --id"
+    message = _message("ids repeat in", again.count, total, shown, remedy)
+    return Finding("duplicate-id", True, again.count, again.rows, message)
+
+
+def repeated_places(
+    again: Repeats, total: int, where: Callable[[int], str] = str, one_in: int = 1
+) -> Finding:
+    """Say which rows have the place of an earlier one; found in one place of `one_in`."""
+    what, remedy = "an earlier row has the same place in", "; they are drawn as separate places"
+    count = again.count * one_in
+    if one_in > 1:
+        what += " about"
+        remedy = f" (of a sample, by hash, of one place in {one_in})" + remedy
+    message = _message(what, count, total, [where(row) for row in again.rows], remedy)
+    return Finding("duplicate-place", False, count, again.rows, message)
 
 
 def refuse_errors(findings: Iterable[Finding], source: str) -> None:
@@ -116,54 +240,16 @@ def refuse_errors(findings: Iterable[Finding], source: str) -> None:
         raise WherefromError(f"{source}: " + "; also: ".join(errors))
 
 
-def _finding(
-    name: str,
-    error: bool,
-    bad: NDArray[np.bool_],
-    what: str,
-    remedy: str,
-    values: tuple[str, NDArray[np.float64]] | None = None,
-) -> Finding:
-    rows = np.flatnonzero(bad)
-    first = tuple(int(row) for row in rows[:SHOWN])
-    shown = [f"{row}" if values is None else f"{row} ({values[0]} {values[1][row]:g})"
-             for row in first]  # fmt: skip
-    more = ", ..." if len(rows) > SHOWN else ""
-    message = f"{what} {len(rows):,} of {len(bad):,} rows: {', '.join(shown)}{more}{remedy}"
-    return Finding(name, error, len(rows), first, message)
+def _message(what: str, count: int, total: int, shown: list[str], remedy: str) -> str:
+    more = ", ..." if count > len(shown) else ""
+    return f"{what} {count:,} of {total:,} rows: {', '.join(shown)}{more}{remedy}"
 
 
 def _duplicate_ids(ids: NDArray[np.generic]) -> list[Finding]:
     if len(ids) < 2 or bool(np.all(ids[1:] > ids[:-1])):  # type: ignore[operator]
         return []
-    order = np.argsort(ids, kind="stable")
-    sorted_ids = ids[order]
-    again = np.flatnonzero(sorted_ids[1:] == sorted_ids[:-1]) + 1
-    if not len(again):
+    hashes = id_hashes(ids)
+    again = first_repeats([(np.arange(len(ids)), hashes)], repeated([hashes]), SHOWN)
+    if not again.count:
         return []
-    rows = np.sort(order[again])
-    first = tuple(int(row) for row in rows[:SHOWN])
-    earlier = [int(np.flatnonzero(ids == ids[row])[0]) for row in first]
-    shown = [f"{row} (id {ids[row]}, as in row {e})" for row, e in zip(first, earlier, strict=True)]
-    more = ", ..." if len(rows) > SHOWN else ""
-    message = (
-        f"ids repeat in {len(rows):,} of {len(ids):,} rows: {', '.join(shown)}{more}; "
-        "make ids unique or name another column with --id"
-    )
-    return [Finding("duplicate-id", True, len(rows), first, message)]
-
-
-def _duplicate_places(
-    lon: NDArray[np.float64], lat: NDArray[np.float64], valid: NDArray[np.bool_]
-) -> list[Finding]:
-    rows = np.flatnonzero(valid)
-    if len(rows) < 2:
-        return []
-    order = rows[np.lexsort((rows, lat[rows], lon[rows]))]
-    same = (lon[order[1:]] == lon[order[:-1]]) & (lat[order[1:]] == lat[order[:-1]])
-    if not same.any():
-        return []
-    bad = np.zeros(len(lon), dtype=bool)
-    bad[order[1:][same]] = True
-    what = "an earlier row has the same place in"
-    return [_finding("duplicate-place", False, bad, what, "; they are drawn as separate places")]
+    return [repeated_ids(again, ids[list(again.rows)].tolist(), len(ids))]

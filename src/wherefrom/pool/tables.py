@@ -112,6 +112,7 @@ def places_of(
     *,
     source: str = "table",
     numbered: bool = False,
+    first: int = 0,
 ) -> Places:
     """Split a table into ids, coordinates and the rest.
 
@@ -128,6 +129,8 @@ def places_of(
     numbered : bool
         Whether to take row numbers as ids even if there is a column ``"id"``, which may then
         repeat or hold anything.
+    first : int
+        Row of the source that the table's first row is, for the messages.
 
     Returns
     -------
@@ -147,17 +150,17 @@ def places_of(
                 f"{source} has {names.count(name)} columns named {name!r}: rename or drop one"
             )
     if geometry is not None and (lon, lat) == ("lon", "lat") and not {"lon", "lat"} <= set(names):
-        x, y = _points(geometry(), source)
+        x, y = _points(geometry(), source, first)
     else:
         _need_columns(names, lon, lat, source)
-        x, y = (_degrees(table.column(name), name, source) for name in (lon, lat))
+        x, y = (_degrees(table.column(name), name, source, first) for name in (lon, lat))
     if id is not None and id not in names:
         raise unknown(f"id column of {source}", id, names)
     id_name = id or ("id" if "id" in names and not numbered else None)
     ids = (
-        np.arange(table.num_rows, dtype=np.int64)
+        np.arange(first, first + table.num_rows, dtype=np.int64)
         if id_name is None
-        else ids_of(table.column(id_name), id_name, source)
+        else ids_of(table.column(id_name), id_name, source, first)
     )
     drop = {id_name, lon, lat, "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
@@ -285,12 +288,14 @@ def _refuse_crs(crs: dict[str, Any] | None, source: str) -> None:
         )
 
 
-def _points(geometry: NDArray[Any], source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _points(
+    geometry: NDArray[Any], source: str, first: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     kinds = shapely.get_type_id(geometry)
     other = np.flatnonzero((kinds != 0) & (kinds != -1))
     if len(other):
         raise WherefromError(
-            f"{source}: {len(other):,} geometries are not points (first in row {other[0]}): use "
+            f"{source}: {len(other):,} geometries are not points (first in row {first + other[0]}): use "
             "gdf.representative_point()"
         )
     # Missing and empty points become NaN, and are reported with the others.
@@ -319,7 +324,7 @@ def _need_columns(names: list[str], lon: str, lat: str, source: str) -> None:
     )
 
 
-def _degrees(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.float64]:
+def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDArray[np.float64]:
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = pc.utf8_trim_whitespace(column)
@@ -327,7 +332,7 @@ def _degrees(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.floa
         if len(wrong):
             raise WherefromError(
                 f"{source}: column {name!r} must be degrees as numbers, but {len(wrong):,} rows "
-                f"are not; row {wrong[0]} holds {column[int(wrong[0])].as_py()!r}"
+                f"are not; row {first + wrong[0]} holds {column[int(wrong[0])].as_py()!r}"
             )
     elif pa.types.is_null(kind):
         return np.full(len(column), np.nan)
@@ -336,7 +341,7 @@ def _degrees(column: pa.ChunkedArray, name: str, source: str) -> NDArray[np.floa
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def ids_of(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
+def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> NDArray[Any]:
     """Return a column of ids as int64 or text.
 
     Parameters
@@ -345,6 +350,8 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
         Whole numbers, real numbers that are whole, or text.
     name, source : str
         What to call the column and the table in a message.
+    first : int
+        Row of the source that the column's first row is, for the messages.
 
     Returns
     -------
@@ -358,7 +365,7 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise WherefromError(
-            f"{source}: id column {name!r} is empty in {column.null_count:,} rows (first: {row})"
+            f"{source}: id column {name!r} is empty in {column.null_count:,} rows (first: {first + row})"
         )
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -371,7 +378,7 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
         if not len(wrong):
             return np.asarray(values, dtype=np.int64)
         raise WherefromError(
-            f"{source}: id column {name!r} holds {values[wrong[0]]:g} in row {wrong[0]}; ids are "
+            f"{source}: id column {name!r} holds {values[wrong[0]]:g} in row {first + wrong[0]}; ids are "
             "whole numbers of at most 64 bits or text: mend it or name another column"
         )
     if pa.types.is_integer(kind):
@@ -384,7 +391,8 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
         empty = np.flatnonzero(ids == "")
         if len(empty):
             raise WherefromError(
-                f"{source}: id column {name!r} is empty in {len(empty):,} rows (first: {empty[0]})"
+                f"{source}: id column {name!r} is empty in {len(empty):,} rows "
+                f"(first: {first + empty[0]})"
             )
         return ids
     raise WherefromError(
