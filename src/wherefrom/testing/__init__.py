@@ -1,0 +1,12 @@
+"""Checks that a layer or a sampler of your own keeps what the rest of wherefrom relies on.
+
+In the spirit of scikit-learn's ``check_estimator``: call one in a test of your package; it returns
+nothing, or raises `BrokenPromiseError`, which names the promise that is broken.
+"""
+
+from wherefrom.testing.checks import BrokenPromiseError
+from wherefrom.testing.layers import check_layer
+
+# TMP from wherefrom.testing.samplers import check_sampler
+
+__all__ = ["BrokenPromiseError", "check_layer", "check_sampler"]
