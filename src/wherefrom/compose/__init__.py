@@ -11,9 +11,11 @@ from wherefrom.compose.base import DesignSampler, Sampler
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
 from wherefrom.compose.parse import SAMPLERS, sampler, spec_text
-from wherefrom.compose.plain import Ids
-from wherefrom.compose.streamed import Plan, Strata, StreamedSampler
-from wherefrom.pool import Pool
+from wherefrom.compose.memory import in_memory
+from wherefrom.compose.plain import Ids, NoPretraining
+from wherefrom.compose.strata import Plan, Strata
+from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.pool.batches import AnyPool
 
 __all__ = [
     "SAMPLERS",
@@ -34,18 +36,26 @@ __all__ = [
 
 
 def draw(
-    pool: Pool, spec: str | dict[str, Any] | Sampler, n: int | None = None, seed: int = 0
+    pool: AnyPool,
+    spec: str | dict[str, Any] | Sampler,
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    cluster: str | None = None,
 ) -> Composition:
-    """Draw a composition; the same pool, spec, n and seed give the same one.
+    """Draw a composition; the same places, spec, n and seed give the same one.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Pool or PoolScan
+        In memory or in files.
     spec : str, dict or Sampler
         See `sampler`.
     n : int, optional
         Places to draw; not needed for ``none`` and ``ids``.
     seed : int
+    cluster : str, optional
+        Address of a Ray cluster that shall work on the parts of the pool; see `parallel.in_order`.
 
     Returns
     -------
@@ -59,6 +69,7 @@ def draw(
     Examples
     --------
     >>> import pyarrow as pa
+    >>> from wherefrom.pool.batches import AnyPool
     >>> pool = Pool.from_table(pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4}))
     >>> composition = draw(pool, "uniform", n=2, seed=0)
     >>> composition.size, composition.inclusion_probability.tolist()
@@ -66,5 +77,8 @@ def draw(
     """
     chosen = sampler(spec)
     rng = keys.generator("draw", seed, keys.canonical(chosen.spec()))
-    composition = chosen.draw(pool, n, rng)
+    if isinstance(chosen, StreamedSampler | Ids | NoPretraining):
+        composition = chosen.draw(pool, n, rng, cluster=cluster)
+    else:
+        composition = chosen.draw(in_memory(pool, chosen.name), n, rng)
     return replace(composition, provenance={**composition.provenance, "seed": seed})

@@ -168,9 +168,10 @@ def _lack(
     if len(lacking) > 5:
         shown.append("...")
     policies = "short=cap or short=repeat"
-    if len(sizes) > 1:
+    strata = sum(share > 0 for share in asked)
+    if strata > 1:
         policies = "short=cap, short=redistribute or short=repeat"
     return WherefromError(
-        f"too few places in {len(lacking)} of {len(sizes)} strata: {', '.join(shown)}; use a "
+        f"too few places in {len(lacking)} of {strata} strata: {', '.join(shown)}; use a "
         f"larger pool, a smaller n, or {policies}"
     )

@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from wherefrom import __version__
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design, Sample
+from wherefrom.compose.exact import Exact
+from wherefrom.compose.strata import Plan
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
+from wherefrom.pool.batches import AnyPool
 
 __all__ = ["MOST", "DesignSampler", "Sampler", "SamplerModel"]
 
@@ -59,17 +62,17 @@ class SamplerModel(BaseModel):
         return {"name": self.name, **{k: v for k, v in given.items() if v is not None}}
 
     def composed(
-        self, pool: Pool, n: int | None, sample: Sample, more: dict[str, Any]
+        self, pool: AnyPool, n: int | None, sample: Sample, more: dict[str, Any]
     ) -> Composition:
         """Make the composition of drawn rows, sorted by id, with its provenance.
 
         Parameters
         ----------
-        pool : Pool
+        pool : AnyPool
         n : int or None
             Places asked for.
         sample : Sample
-            Rows drawn.
+            Rows drawn; with their ids, unless the pool lies in memory.
         more : dict
             Further provenance.
 
@@ -77,7 +80,10 @@ class SamplerModel(BaseModel):
         -------
         Composition
         """
-        ids = pool.ids[sample.rows]
+        ids = sample.ids
+        if ids is None:
+            assert isinstance(pool, Pool)
+            ids = pool.ids[sample.rows]
         order = np.argsort(ids)
         provenance = {
             "sampler": self.spec(),
@@ -178,10 +184,67 @@ class DesignSampler(SamplerModel, ABC):
             If n is not between 1 and the pool's size (unless the policy for short strata allows
             more), or the design finds too few places.
         """
-        n = _checked(n, len(pool), getattr(self, "short", "error"))
+        n = self.checked(n, len(pool))
         design = self.design(pool, n, rng)
         sample = design.sample(rng)
-        return self.composed(pool, n, sample, _account(self, pool, design, sample))
+        plan = Plan(design.allocation, design.labels, design.notes, design.conditional_on)
+        return self.composed(pool, n, sample, self.account(pool, plan, design.sizes, sample.counts))
+
+    def checked(self, n: int | None, places: int) -> int:
+        """Refuse a number of places that cannot be drawn from a pool of `places`.
+
+        Raises
+        ------
+        WherefromError
+            As in `draw`.
+        """
+        return _checked(n, places, getattr(self, "short", "error"))
+
+    def account(
+        self,
+        pool: AnyPool,
+        plan: Plan,
+        sizes: NDArray[np.int64],
+        counts: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """Write down what was planned and what was realised.
+
+        Parameters
+        ----------
+        pool : AnyPool
+        plan : Plan
+        sizes, counts : ndarray of int64, shape (H,)
+            Places of each stratum, and places taken from it.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        allocation = plan.allocation
+        targets = Exact.of(allocation.targets)
+        strata = [
+            {
+                "label": label,
+                "pool": int(sizes[h]),
+                "asked": round(float(allocation.asked[h]), 6),
+                "expected": round(float(targets[h]), 6),
+                "drawn": int(counts[h]),
+            }
+            for h, label in enumerate(plan.labels)
+            if allocation.asked[h]
+        ]
+        return {
+            "design": " ".join(str(type(self).__doc__).split("\n\n")[0].split()),
+            "layers": {name: pool.labels_key(name) for name in self.layers()},
+            "strata": strata,
+            "short_strata": [plan.labels[h] for h in allocation.short] if plan.labels else [],
+            "short_strata_count": len(allocation.short),
+            "never_drawn": len(pool) - int(sizes[targets.numerators > 0].sum()),
+            "expected_size": round(float(targets.total()), 6),
+            "inclusion_given": plan.conditional_on or "nothing: unconditional",
+            **plan.notes,
+        }
 
 
 def _checked(n: int | None, places: int, short: str) -> int:
@@ -199,29 +262,3 @@ def _checked(n: int | None, places: int, short: str) -> int:
     if n > MOST:
         raise WherefromError(f"n = {n:,}, but a composition holds at most {MOST:,} places")
     return int(n)
-
-
-def _account(sampler: DesignSampler, pool: Pool, design: Design, sample: Sample) -> dict[str, Any]:
-    """Write down what was planned and what was realised."""
-    plan = design.allocation
-    strata = [
-        {
-            "label": label,
-            "pool": int(design.sizes[h]),
-            "asked": round(float(plan.asked[h]), 6),
-            "expected": round(float(plan.targets[h]), 6),
-            "drawn": int(sample.counts[h]),
-        }
-        for h, label in enumerate(design.labels)
-    ]
-    return {
-        "design": " ".join(str(type(sampler).__doc__).split("\n\n")[0].split()),
-        "layers": {name: pool.labels_key(name) for name in sampler.layers()},
-        "strata": strata,
-        "short_strata": [design.labels[h] for h in plan.short] if design.labels else [],
-        "short_strata_count": len(plan.short),
-        "never_drawn": int((design.codes < 0).sum()),
-        "expected_size": round(float(sum(plan.targets)), 6),
-        "inclusion_given": design.conditional_on or "nothing: unconditional",
-        **design.notes,
-    }

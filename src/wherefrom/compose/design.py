@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.compose.allocate import Allocation, round_at_random
+from wherefrom.compose.exact import Exact
 
-__all__ = ["Design", "Sample"]
+__all__ = ["Design", "Sample", "Smallest"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,15 @@ class Sample:
         Expected multiplicity of these rows under the design.
     counts : ndarray of int64, shape (H,)
         Taken from each stratum, with repetition.
+    ids : ndarray of int64 or str, shape (M,), optional
+        Ids of the rows, where they were seen.
     """
 
     rows: NDArray[np.int64]
     multiplicity: NDArray[np.int32]
     inclusion_probability: NDArray[np.float64]
     counts: NDArray[np.int64]
+    ids: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,7 @@ class Design:
         ----------
         rng : numpy.random.Generator
             Gives one number to each place of the pool, in its order: a stratum's smallest numbers
-            are drawn. So a pool read in pieces would give the same draw.
+            are drawn. So a pool read in pieces gives the same draw.
 
         Returns
         -------
@@ -93,63 +96,98 @@ class Design:
         """
         counts = round_at_random(self.allocation.targets, rng)
         numbers = rng.random(len(self.codes))
+        kept = Smallest(counts, self.sizes)
         # Most places cannot be drawn: sort those with small numbers only, and all the others in
         # the rare case that some stratum finds too few among them.
-        margin = (counts + 10 * np.sqrt(counts) + 20) / np.maximum(self.sizes, 1)
-        limit = np.append(np.where(counts == 0, 0.0, margin), 0.0)
-        near = np.flatnonzero(numbers < limit[self.codes])
-        enough = np.bincount(self.codes[near], minlength=len(counts))
-        if np.any(enough < np.minimum(counts, self.sizes)):
+        near = np.flatnonzero(numbers < np.append(kept.near(), 0.0)[self.codes])
+        if kept.lacking(np.bincount(self.codes[near], minlength=len(counts))).any():
             near = np.flatnonzero(self.codes >= 0)
-        near = near[np.lexsort((numbers[near], self.codes[near]))]
-        strata = self.codes[near]
-        starts = np.searchsorted(strata, np.arange(len(counts)))
-        rank = np.arange(len(near)) - starts[strata]
-        whole, rest = np.divmod(counts, np.maximum(self.sizes, 1))
-        times = whole[strata] + (rank < rest[strata])
-        rows = near[times > 0]
-        order = np.argsort(rows)
-        rows = rows[order]
-        return Sample(
-            rows,
-            times[times > 0][order].astype(np.int32),
-            self._rates()[self.codes[rows]],
-            counts,
-        )
+        kept.add(near, numbers[near], self.codes[near])
+        return kept.sample(self._rates())
 
     def _rates(self) -> NDArray[np.float64]:
-        rates = [
-            float(target / int(size)) if size else 0.0
-            for target, size in zip(self.allocation.targets, self.sizes, strict=True)
-        ]
-        return np.asarray(rates, dtype=np.float64)
+        return Exact.of(self.allocation.targets).over(self.sizes)
 
 
-def one_stratum(
-    chosen: NDArray[np.bool_], allocation: Allocation, label: str, **more: Any
-) -> Design:
-    """Make the design that draws uniformly from some places of the pool.
+class Smallest:
+    """The places with the smallest numbers of each stratum, of those added so far.
 
     Parameters
     ----------
-    chosen : ndarray of bool, shape (N,)
-        Places that may be drawn.
-    allocation : Allocation
-        Of one stratum.
-    label : str
-        Its name.
-    **more
-        Further attributes of the design.
+    counts : ndarray of int64, shape (H,)
+        Places to take from each stratum, with repetition.
+    sizes : ndarray of int64, shape (H,)
+        Places that each stratum has.
 
-    Returns
-    -------
-    Design
+    Notes
+    -----
+    Holds about twice as many places as are to be taken, however many are added.
     """
-    codes = np.where(chosen, np.int32(0), np.int32(-1))
-    sizes = np.array([int(chosen.sum())], dtype=np.int64)
-    return Design(codes, sizes, allocation, (label,), **more)
 
+    def __init__(self, counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+        self._counts, self._sizes = counts, sizes
+        self._wanted = np.minimum(counts, sizes)
+        self._room = max(2 * int(self._wanted.sum()), 1 << 20)
+        self._pieces: list[tuple[NDArray[Any], ...]] = []
+        self._pending = 0
 
-def expected_size(allocation: Allocation) -> Fraction:
-    """Return the expected number of places drawn, with repetition."""
-    return sum(allocation.targets, Fraction(0))
+    def near(self) -> NDArray[np.float64]:
+        """Return numbers below which each stratum almost surely has enough places, shape (H,)."""
+        margin = (self._counts + 10 * np.sqrt(self._counts) + 20) / np.maximum(self._sizes, 1)
+        return np.where(self._counts == 0, 0.0, margin)
+
+    def lacking(self, found: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which strata found fewer places than are to be taken, shape (H,)."""
+        return found < self._wanted
+
+    def add(self, rows: NDArray[np.int64], numbers: NDArray[np.float64], *more: Any) -> None:
+        """Add places.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (M,)
+            Ascending, and beyond all rows added before.
+        numbers : ndarray of float64, shape (M,)
+        *more : ndarray, shape (M,)
+            Their strata, 0 to H - 1, then perhaps their ids.
+        """
+        self._pieces.append((rows, numbers, *more))
+        self._pending += len(rows)
+        if self._pending > self._room:
+            self._compact()
+
+    def found(self) -> NDArray[np.int64]:
+        """Return how many places of those to be taken each stratum has found, shape (H,)."""
+        self._compact()
+        return np.bincount(self._pieces[0][2], minlength=len(self._counts))
+
+    def sample(self, rates: NDArray[np.float64]) -> Sample:
+        """Take the places; `rates` are the strata's expected multiplicities, shape (H,)."""
+        self._compact()
+        rows, _, strata, *ids = self._pieces[0]
+        whole, rest = np.divmod(self._counts, np.maximum(self._sizes, 1))
+        times = whole[strata] + (self._rank(strata) < rest[strata])
+        order = np.argsort(rows)
+        return Sample(
+            rows[order],
+            times[order].astype(np.int32),
+            rates[strata[order]],
+            self._counts,
+            ids[0][order] if ids else None,
+        )
+
+    def _compact(self) -> None:
+        """Keep of each stratum as many places as are to be taken, in the order of strata."""
+        columns = tuple(np.concatenate(column) for column in zip(*self._pieces, strict=True))
+        # Stable: of equal numbers the earlier row comes first.
+        order = np.lexsort((columns[1], columns[2]))
+        strata = columns[2][order]
+        order = order[self._rank(strata) < self._wanted[strata]]
+        self._pieces = [tuple(column[order] for column in columns)]
+        # What is kept may itself be half of the room.
+        self._pending = len(order)
+
+    def _rank(self, strata: NDArray[Any]) -> NDArray[np.int64]:
+        """Count the places of each stratum from 0 on; strata are sorted."""
+        starts = np.searchsorted(strata, np.arange(len(self._counts)))
+        return np.arange(len(strata)) - starts[strata]

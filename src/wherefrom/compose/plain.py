@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from wherefrom import files
-from wherefrom.compose.allocate import Allocation, allocate
-from wherefrom.compose.base import MOST, DesignSampler, SamplerModel
+from wherefrom.compose import passes
+from wherefrom.compose.allocate import allocate
+from wherefrom.compose.base import MOST, SamplerModel
 from wherefrom.compose.composition import Composition
-from wherefrom.compose.design import Design, Sample, one_stratum
+from wherefrom.compose.design import Sample
+from wherefrom.compose.strata import LabelStrata, OneStratum, Plan, Strata
+from wherefrom.compose.streamed import StreamedSampler
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.pool import Pool, ids_of, read_table
+from wherefrom.pool import ids_of, read_table
+from wherefrom.pool.batches import AnyPool, Ask
 
-__all__ = ["AloneShort", "Ids", "NoPretraining", "Only", "Uniform", "candidates_design"]
+__all__ = ["AloneShort", "Ids", "NoPretraining", "Only", "Uniform"]
 
 #: Policies where there is one stratum: no other could take over what it lacks.
 AloneShort = Literal["error", "cap", "repeat"]
@@ -31,15 +35,25 @@ class NoPretraining(SamplerModel):
 
     name: ClassVar[str] = "none"
 
-    def draw(self, pool: Pool, n: int | None, rng: np.random.Generator) -> Composition:
+    def draw(
+        self,
+        pool: AnyPool,
+        n: int | None,
+        rng: np.random.Generator,
+        *,
+        cluster: str | None = None,
+    ) -> Composition:
         """Return the empty composition."""
         rows = np.zeros(0, dtype=np.int64)
-        sample = Sample(rows, rows.astype(np.int32), rows.astype(np.float64), rows)
+        # Ids of the pool's own type, though there is none.
+        ids = next(iter(pool.batches(Ask(ids=True)))).ids
+        assert ids is not None
+        sample = Sample(rows, rows.astype(np.int32), rows.astype(np.float64), rows, ids[:0])
         design = "The empty composition: zero pre-training, random weights."
         return self.composed(pool, 0, sample, {"design": design})
 
 
-class Uniform(DesignSampler):
+class Uniform(StreamedSampler):
     """Uniform at random from the pool, without replacement; every place has probability n / N.
 
     "UAR" of Purohit et al. 2025 (arXiv 2501.12535). It keeps whatever bias the pool has.
@@ -47,13 +61,25 @@ class Uniform(DesignSampler):
 
     name: ClassVar[str] = "uniform"
 
-    def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> Strata:
         """Put all places into one stratum."""
-        allocation = Allocation((Fraction(n),), (Fraction(n),), ())
-        return one_stratum(np.ones(len(pool), dtype=bool), allocation, "pool")
+        return OneStratum()
+
+    def plan(
+        self,
+        pool: AnyPool,
+        strata: Strata,
+        keys: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        n: int,
+    ) -> Plan:
+        """Take all of n from it."""
+        return Plan(allocate([1], sizes, n, "error", ["pool"]), ("pool",))
 
 
-class Only(DesignSampler):
+class Only(StreamedSampler):
     """Uniform at random from the places with one label of a layer, without replacement.
 
     One region alone, as in Kaur et al. 2026 (arXiv 2604.21104).
@@ -75,18 +101,32 @@ class Only(DesignSampler):
         """Return the layer's name."""
         return (self.layer,)
 
-    def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> Strata:
         """Put the places with the label into one stratum."""
-        codes, labels = pool.codes(self.layer)
+        labels = pool.labels(self.layer)
         if self.label not in labels:
             raise unknown(f"label of layer {self.layer!r}:", self.label, labels)
-        chosen = codes == labels.index(self.label)
-        if not chosen.any():
+        key_of = np.full(len(labels), -1, dtype=np.int64)
+        key_of[labels.index(self.label)] = 0
+        return LabelStrata(self.layer, key_of)
+
+    def plan(
+        self,
+        pool: AnyPool,
+        strata: Strata,
+        keys: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        n: int,
+    ) -> Plan:
+        """Take n from it, with a policy if it has too few."""
+        if not len(sizes):
             raise WherefromError(
                 f"the stratum is empty: no place of the pool has the label {self.label!r} of layer "
                 f"{self.layer!r}"
             )
-        return candidates_design(chosen, n, self.short, self.label)
+        return Plan(allocate([1], sizes, n, self.short, [self.label]), (self.label,))
 
 
 class Ids(SamplerModel):
@@ -102,7 +142,14 @@ class Ids(SamplerModel):
     name: ClassVar[str] = "ids"
     file: str
 
-    def draw(self, pool: Pool, n: int | None, rng: np.random.Generator) -> Composition:
+    def draw(
+        self,
+        pool: AnyPool,
+        n: int | None,
+        rng: np.random.Generator,
+        *,
+        cluster: str | None = None,
+    ) -> Composition:
         """Look up the file's ids in the pool; nothing is random.
 
         Raises
@@ -121,9 +168,10 @@ class Ids(SamplerModel):
         if "multiplicity" in names:
             listed = _multiplicities(table.column("multiplicity"), self.file)
         try:
-            rows, which = np.unique(pool.take(ids), return_inverse=True)
+            found = passes.find(pool, ids, cluster=cluster)
         except WherefromError as err:
             raise WherefromError(f"{self.file}: {err}") from err
+        rows, first, which = np.unique(found.rows, return_index=True, return_inverse=True)
         counts = np.zeros(len(rows), dtype=np.int64)
         np.add.at(counts, which, listed)
         size = int(counts.sum())
@@ -136,7 +184,8 @@ class Ids(SamplerModel):
             raise WherefromError(
                 f"{self.file} lists {size:,} places, but n = {n:,}: leave n out, or change the file"
             )
-        sample = Sample(rows, times, times.astype(np.float64), np.array([size]))
+        probability = times.astype(np.float64)
+        sample = Sample(rows, times, probability, np.array([size]), found.ids[first])
         design = "The places that a file lists, as they are."
         more = {"design": design, "file_sha256": files.sha256_of(Path(self.file))}
         return self.composed(pool, size, sample, more)
@@ -155,15 +204,3 @@ def _multiplicities(column: pa.ChunkedArray, source: str) -> np.ndarray[Any, np.
             f"holds {values[wrong[0]]:g}"
         )
     return np.asarray(values, dtype=np.int64)
-
-
-def candidates_design(
-    chosen: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    n: int,
-    short: AloneShort,
-    label: str,
-    **more: object,
-) -> Design:
-    """Make the design that draws n of the chosen places uniformly, with a policy if too few."""
-    allocation = allocate([1], [int(chosen.sum())], n, short, [label])
-    return one_stratum(chosen, allocation, label, **more)

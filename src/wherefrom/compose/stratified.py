@@ -7,17 +7,18 @@ from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from wherefrom.compose.allocate import Short, allocate
-from wherefrom.compose.base import DesignSampler
-from wherefrom.compose.design import Design
+from wherefrom.compose.strata import LabelStrata, Plan, Strata
+from wherefrom.compose.streamed import StreamedSampler
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.pool import Pool
+from wherefrom.pool.batches import AnyPool, Ask, Batch
 
-__all__ = ["Stratified", "UniformArea"]
+__all__ = ["CellStrata", "Stratified", "UniformArea"]
 
 
 def _weights(value: object) -> object:
@@ -38,7 +39,7 @@ def _weights(value: object) -> object:
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Stratified(DesignSampler):
+class Stratified(StreamedSampler):
     """Simple random sampling without replacement within each label of a layer.
 
     Strata are the labels that occur in the pool; places without a label are never drawn. Shares
@@ -83,53 +84,57 @@ class Stratified(DesignSampler):
         """Return the layer's name."""
         return (self.layer,)
 
-    def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> Strata:
         """Make a stratum of each label, in alphabetical order."""
-        codes, labels = pool.codes(self.layer)
-        sizes = np.bincount(codes[codes >= 0], minlength=len(labels))
-        names = sorted(label for label, size in zip(labels, sizes, strict=True) if size)
+        labels = pool.labels(self.layer)
+        for label in self.weights or ():
+            if label not in labels:
+                raise unknown(f"label of layer {self.layer!r}:", label, labels)
+        key_of = np.empty(len(labels), dtype=np.int64)
+        key_of[sorted(range(len(labels)), key=labels.__getitem__)] = np.arange(len(labels))
+        return LabelStrata(self.layer, key_of)
+
+    def plan(
+        self,
+        pool: AnyPool,
+        strata: Strata,
+        keys: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        n: int,
+    ) -> Plan:
+        """Share n out by the labels' weights."""
+        labels = pool.labels(self.layer)
+        by_name = sorted(labels)
+        names = [by_name[key] for key in keys]
         if not names:
             raise WherefromError(
                 f"all strata are empty: no place of the pool has a label of layer {self.layer!r}"
             )
-        if self.weights is not None:
-            names = self._named(labels, names)
-        at = [labels.index(name) for name in names]
-        stratum = np.full(len(labels) + 1, -1, dtype=np.int32)
-        stratum[at] = np.arange(len(at))
-        counts = sizes[at]
-        allocation = allocate(self._shares(names, counts), counts.tolist(), n, self.short, names)
+        shares, present = self._shares(names, sizes), set(names)
         notes = {
-            "without_label": int((codes < 0).sum()),
-            "labels_without_place": [
-                label for label, size in zip(labels, sizes, strict=True) if not size
-            ],
+            "without_label": len(pool) - int(sizes.sum()),
+            "labels_without_place": [label for label in labels if label not in present],
         }
-        return Design(stratum[codes], counts, allocation, tuple(names), notes=notes)
+        return Plan(allocate(shares, sizes, n, self.short, names), tuple(names), notes)
 
-    def _named(self, labels: tuple[str, ...], present: list[str]) -> list[str]:
-        assert self.weights is not None
-        for label in self.weights:
-            if label not in labels:
-                raise unknown(f"label of layer {self.layer!r}:", label, labels)
-        empty = [label for label, w in self.weights.items() if w and label not in present]
+    def _shares(
+        self, names: list[str], sizes: NDArray[np.int64]
+    ) -> list[Fraction | int] | NDArray[np.int64]:
+        if self.weights is None:
+            return sizes if self.allocation == "proportional" else np.ones_like(sizes)
+        empty = [label for label, weight in self.weights.items() if weight and label not in names]
         if empty:
             raise WherefromError(
                 f"the stratum is empty: no place of the pool has the label {empty[0]!r} of layer "
                 f"{self.layer!r}; leave it out of the weights"
             )
-        return sorted(label for label, weight in self.weights.items() if weight)
-
-    def _shares(
-        self, names: list[str], counts: np.ndarray[Any, np.dtype[np.int64]]
-    ) -> list[Fraction | int]:
-        if self.weights is not None:
-            # By way of the decimal text: 0.1 means one tenth.
-            return [Fraction(repr(self.weights[name])) for name in names]
-        return [int(c) for c in counts] if self.allocation == "proportional" else [1] * len(names)
+        # By way of the decimal text: 0.1 means one tenth.
+        return [Fraction(repr(self.weights.get(name, 0.0))) for name in names]
 
 
-class UniformArea(DesignSampler):
+class UniformArea(StreamedSampler):
     """Inverse density on equal-area cells: every occupied cell is expected to give the same number.
 
     A place's probability is proportional to 1 / (places of the pool in its cell), at most 1; what
@@ -147,12 +152,46 @@ class UniformArea(DesignSampler):
     name: ClassVar[str] = "uniform-area"
     cell_km: float = Field(default=200.0, ge=10, le=5000)
 
-    def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> CellStrata:
         """Make a stratum of each cell that has places."""
-        cells = EqualAreaCells(max(2, round(math.pi * EARTH_RADIUS_KM / self.cell_km)))
-        _, codes, sizes = np.unique(
-            cells.cell(pool.lon, pool.lat), return_inverse=True, return_counts=True
-        )
-        allocation = allocate([1] * len(sizes), sizes.tolist(), n, "redistribute")
-        notes = {"cells": len(sizes), "cells_of_the_sphere": cells.count}
-        return Design(codes.astype(np.int32), sizes, allocation, notes=notes)
+        return CellStrata(max(2, round(math.pi * EARTH_RADIUS_KM / self.cell_km)))
+
+    def plan(
+        self,
+        pool: AnyPool,
+        strata: Strata,
+        keys: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        n: int,
+    ) -> Plan:
+        """Share n out evenly."""
+        assert isinstance(strata, CellStrata)
+        notes = {"cells": len(sizes), "cells_of_the_sphere": strata.cells.count}
+        return Plan(allocate(np.ones_like(sizes), sizes, n, "redistribute"), notes=notes)
+
+
+class CellStrata(Strata):
+    """Equal-area cells as strata.
+
+    Parameters
+    ----------
+    bands : int
+        Of `EqualAreaCells`.
+
+    Examples
+    --------
+    >>> strata = CellStrata(18)
+    >>> strata.keys(Batch(0, np.array([-180.0, 13.4]), np.array([-90.0, 52.5]))).tolist()
+    [0, 375]
+    """
+
+    ask = Ask()
+
+    def __init__(self, bands: int) -> None:
+        self.cells = EqualAreaCells(bands)
+
+    def keys(self, batch: Batch) -> NDArray[np.int64]:
+        """Find the cells."""
+        return self.cells.cell(batch.lon, batch.lat)

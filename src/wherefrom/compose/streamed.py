@@ -2,85 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any
+from abc import abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.compose.allocate import Allocation
+from wherefrom.compose import passes
+from wherefrom.compose.allocate import round_at_random
 from wherefrom.compose.base import DesignSampler
+from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
-from wherefrom.pool.batches import AnyPool, Ask, Batch
+from wherefrom.compose.exact import Exact
+from wherefrom.compose.strata import Plan, Strata
+from wherefrom.pool.batches import AnyPool
 
 __all__ = ["Plan", "Strata", "StreamedSampler"]
-
-
-class Strata(ABC):
-    """Which stratum a place is in: a function of the place alone, whatever else the batch holds.
-
-    It is pickled and called in other threads and processes.
-
-    Attributes
-    ----------
-    ask : Ask
-        What the batches must hold.
-    """
-
-    ask: Ask
-
-    @abstractmethod
-    def keys(self, batch: Batch) -> NDArray[np.int64]:
-        """Return the stratum of every place.
-
-        Parameters
-        ----------
-        batch : Batch
-            With what `ask` names.
-
-        Returns
-        -------
-        ndarray of int64, shape (B,)
-            Any numbers from 0 on; -1 for places that are never drawn.
-        """
-
-    def counts(self, pool: AnyPool) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """Return the strata that occur and their places if the pool knows them without a pass.
-
-        Parameters
-        ----------
-        pool : AnyPool
-
-        Returns
-        -------
-        keys, sizes : ndarray of int64, shape (H,)
-            Keys ascend, sizes are at least 1. None, the default, if a pass must count.
-        """
-        return None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many places the strata that occur shall give.
-
-    Attributes
-    ----------
-    allocation : Allocation
-        One entry per stratum that occurs, in the order of their keys. Places of a stratum whose
-        target is 0 are never drawn.
-    labels : tuple of str
-        Names of the strata, for the card; empty where they are too many to name.
-    notes : dict
-        Further facts for the card, plain values.
-    conditional_on : str
-        What was drawn at random before (such as clusters); inclusion probabilities hold given it.
-    """
-
-    allocation: Allocation
-    labels: tuple[str, ...] = ()
-    notes: dict[str, Any] = field(default_factory=dict)
-    conditional_on: str = ""
 
 
 class StreamedSampler(DesignSampler):
@@ -149,7 +85,7 @@ class StreamedSampler(DesignSampler):
         """
 
     def design(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Design:
-        """Assign every place of the pool to its stratum, in memory."""
+        """Assign every place of the pool to its stratum; only this holds them all in memory."""
         strata = self.strata(pool, n, rng)
         found = [strata.keys(batch) for batch in pool.batches(strata.ask)]
         given = np.concatenate(found)
@@ -164,3 +100,41 @@ class StreamedSampler(DesignSampler):
             plan.conditional_on,
             plan.notes,
         )
+
+    def draw(
+        self,
+        pool: AnyPool,
+        n: int | None,
+        rng: np.random.Generator,
+        *,
+        cluster: str | None = None,
+    ) -> Composition:
+        """Draw n places in passes over the pool.
+
+        Parameters
+        ----------
+        pool : AnyPool
+            In memory or in files: the same places give the same draw.
+        n : int
+        rng : numpy.random.Generator
+            Of PCG64, as ``numpy.random.default_rng(seed)`` is.
+        cluster : str, optional
+            Address of a Ray cluster that shall work on the parts of the pool.
+
+        Returns
+        -------
+        Composition
+
+        Raises
+        ------
+        WherefromError
+            As `DesignSampler.draw`.
+        """
+        n = self.checked(n, len(pool))
+        strata = self.strata(pool, n, rng, cluster=cluster)
+        keys, sizes = passes.count(pool, strata, cluster=cluster)
+        plan = self.plan(pool, strata, keys, sizes, n)
+        counts = round_at_random(plan.allocation.targets, rng)
+        rates = Exact.of(plan.allocation.targets).over(sizes)
+        sample = passes.select(pool, strata, keys, sizes, counts, rates, rng, cluster=cluster)
+        return self.composed(pool, n, sample, self.account(pool, plan, sizes, counts))

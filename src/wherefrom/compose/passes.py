@@ -1,0 +1,326 @@
+"""Passes over a pool of any size: count the strata, draw from them, find listed places.
+
+Each pass runs over the pool's parts, several at a time, here or on a cluster, and merges what it
+found in their order: the same result from one thread, many threads, or many machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom import parallel
+from wherefrom.compose.design import Sample, Smallest
+from wherefrom.compose.strata import Strata
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part
+from wherefrom.progress import progress
+
+__all__ = ["Found", "count", "find", "over_parts", "select"]
+
+R = TypeVar("R")
+Ints = NDArray[np.int64]
+Stream = dict[str, Any]
+
+# Keys up to here are counted and looked up by a table, larger ones by sorting.
+_TABLE = 4 * BLOCK
+
+
+def over_parts(
+    pool: AnyPool, function: Callable[[Part], R], what: str, cluster: str | None = None
+) -> Iterator[R]:
+    """Call a function on every part of a pool, and give the results in their order.
+
+    Parameters
+    ----------
+    pool : AnyPool
+    function : callable
+        Of one part; picklable where there is a cluster.
+    what : str
+        For the progress bar.
+    cluster : str, optional
+        Address of a Ray cluster.
+
+    Returns
+    -------
+    iterator
+    """
+    parts = pool.parts()
+    with progress() as bar:
+        task = bar.add_task(what, total=len(pool))
+        results = parallel.in_order(function, parts, cluster=cluster)
+        for part, result in zip(parts, results, strict=True):
+            bar.update(task, advance=len(part))
+            yield result
+
+
+def count(pool: AnyPool, strata: Strata, *, cluster: str | None = None) -> tuple[Ints, Ints]:
+    """Count the places of each stratum.
+
+    Parameters
+    ----------
+    pool : AnyPool
+    strata : Strata
+    cluster : str, optional
+        Address of a Ray cluster.
+
+    Returns
+    -------
+    keys, sizes : ndarray of int64, shape (H,)
+        Strata that occur, ascending, and their places.
+    """
+    known = strata.counts(pool)
+    if known is not None:
+        return known
+    tables: list[tuple[Ints, Ints]] = []
+    for table in over_parts(pool, partial(_count, strata=strata), "counting strata", cluster):
+        tables.append(table)
+        if sum(len(keys) for keys, _ in tables[1:]) > _TABLE:
+            tables = [_added(tables)]
+    return _added(tables)
+
+
+def select(
+    pool: AnyPool,
+    strata: Strata,
+    keys: Ints,
+    sizes: Ints,
+    counts: Ints,
+    rates: NDArray[np.float64],
+    rng: np.random.Generator,
+    *,
+    cluster: str | None = None,
+) -> Sample:
+    """Draw from each stratum without replacement, in a pass with bounded memory.
+
+    Every place of the pool gets one number of the generator, in the pool's order; the smallest of
+    each stratum are drawn. Each part starts its numbers by itself, since the state of PCG64 can be
+    moved on by any number of steps.
+
+    Parameters
+    ----------
+    pool : AnyPool
+    strata : Strata
+    keys, sizes : ndarray of int64, shape (H,)
+        Of `count`.
+    counts : ndarray of int64, shape (H,)
+        Places to take from each, with repetition.
+    rates : ndarray of float64, shape (H,)
+        Expected multiplicity of each stratum's places.
+    rng : numpy.random.Generator
+        Of PCG64; left as if it had given the numbers itself.
+    cluster : str, optional
+        Address of a Ray cluster.
+
+    Returns
+    -------
+    Sample
+        With the ids of its rows.
+
+    Raises
+    ------
+    WherefromError
+        If the generator is not of PCG64, or the pool is not what it was when it was counted.
+    """
+    bits = rng.bit_generator
+    if not isinstance(bits, np.random.PCG64):
+        raise WherefromError(
+            f"a draw needs a generator of PCG64, as numpy.random.default_rng(seed) is, not of "
+            f"{type(bits).__name__}: only that one can be entered anywhere"
+        )
+    stream: Stream = dict(bits.state)
+    near = Smallest(counts, sizes).near()
+    while True:
+        kept = Smallest(counts, sizes)
+        take = partial(_near, strata=strata, keys=keys, near=near, stream=stream)
+        for places in over_parts(pool, take, "drawing places", cluster):
+            kept.add(*places)
+        lacking = kept.lacking(kept.found())
+        if not lacking.any():
+            break
+        # In the rare case that a stratum has too few small numbers, look at all of its numbers.
+        if (near[lacking] >= 1).all():
+            raise WherefromError(
+                "the pool has fewer places in some strata than were counted: its files or their "
+                "notes changed; write or label it again"
+            )
+        near = np.where(lacking, 1.0, near)
+    bits.advance(len(pool))
+    return kept.sample(rates)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Places of a pool that were looked up by id, in the order of the ids asked for.
+
+    Attributes
+    ----------
+    ids : ndarray of int64 or str, shape (M,)
+        As the pool holds them.
+    rows : ndarray of int64, shape (M,)
+    lon, lat : ndarray of float64, shape (M,)
+        Degrees.
+    codes : dict of str to ndarray of int32, shape (M,)
+        Of the layers and columns asked for.
+    """
+
+    ids: NDArray[Any]
+    rows: Ints
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    codes: dict[str, NDArray[np.int32]]
+
+
+def find(
+    pool: AnyPool, ids: NDArray[Any], codes: Sequence[str] = (), *, cluster: str | None = None
+) -> Found:
+    """Find places by their ids.
+
+    Parameters
+    ----------
+    pool : AnyPool
+    ids : ndarray of int64 or str, shape (M,)
+        In any order, repeated or not.
+    codes : sequence of str
+        Layers or columns whose codes to return.
+    cluster : str, optional
+        Address of a Ray cluster.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    WherefromError
+        If an id is not in the pool; names the first ones.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.pool import Pool
+    >>> table = pa.table({"id": ["b", "a"], "lon": [1.0, 2.0], "lat": [3.0, 4.0]})
+    >>> find(Pool.from_table(table), np.array(["a", "b", "a"])).lon.tolist()
+    [2.0, 1.0, 2.0]
+    """
+    ask = Ask(codes=tuple(codes), ids=True)
+    look = partial(_find, wanted=np.unique(ids), ask=ask)
+    pieces = list(over_parts(pool, look, "looking up ids", cluster))
+    there, rows, lon, lat, *found = (np.concatenate(c) for c in zip(*pieces, strict=True))
+    wanted = ids.astype(np.str_) if there.dtype.kind == "U" else ids
+    order = np.argsort(there)
+    at = np.searchsorted(there, wanted, sorter=order)
+    at = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros_like(at)
+    absent = there[at] != wanted if len(order) else np.ones(len(wanted), dtype=bool)
+    if absent.any():
+        first = ", ".join(str(name) for name in wanted[absent][:5])
+        more = ", ..." if absent.sum() > 5 else ""
+        raise WherefromError(
+            f"{absent.sum():,} of {len(wanted):,} ids are not in the pool: {first}{more}"
+        )
+    by_name = {name: code[at] for name, code in zip(codes, found, strict=True)}
+    return Found(there[at], rows[at], lon[at], lat[at], by_name)
+
+
+def _count(part: Part, strata: Strata) -> tuple[Ints, Ints]:
+    return _added([_counted(strata.keys(batch)) for batch in part.batches(strata.ask)])
+
+
+def _counted(keys: Ints) -> tuple[Ints, Ints]:
+    keys = keys[keys >= 0]
+    if len(keys) and keys.max() >= _TABLE:
+        found, sizes = np.unique(keys, return_counts=True)
+        return found, sizes
+    sizes = np.bincount(keys)
+    found = np.flatnonzero(sizes)
+    return found, sizes[found]
+
+
+def _added(tables: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    keys, sizes = (np.concatenate(column) for column in zip(*tables, strict=True))
+    if not len(keys):
+        return keys, sizes
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    return keys[first], np.add.reduceat(sizes[order], first)
+
+
+def _near(
+    part: Part, strata: Strata, keys: Ints, near: NDArray[np.float64], stream: Stream
+) -> tuple[Ints, NDArray[np.float64], Ints, NDArray[Any]]:
+    """Find the places whose numbers are below their stratum's limit."""
+    pieces = []
+    position = _positions(keys)
+    limit = np.append(near, 0.0)
+    most = limit.max()
+    for batch in part.batches(strata.ask | Ask(ids=True)):
+        numbers = _numbers(stream, batch.start, len(batch))
+        small = np.flatnonzero(numbers < most)
+        stratum = position(strata.keys(batch)[small])
+        chosen = numbers[small] < limit[stratum]
+        small, stratum = small[chosen], stratum[chosen]
+        pieces.append((small + batch.start, numbers[small], stratum, _ids(batch)[small]))
+    rows, numbers, stratum, ids = (np.concatenate(c) for c in zip(*pieces, strict=True))
+    return rows, numbers, stratum, ids
+
+
+def _numbers(stream: Stream, start: int, size: int) -> NDArray[np.float64]:
+    """Give the numbers of `size` rows from `start` on: one step of the generator each."""
+    bits = np.random.PCG64()
+    bits.state = stream
+    bits.advance(start)
+    return np.random.Generator(bits).random(size)
+
+
+def _positions(keys: Ints) -> Callable[[Ints], Ints]:
+    """Make the function from keys to their position among the strata, -1 for none."""
+    if len(keys) and keys[-1] < _TABLE:
+        table = np.full(int(keys[-1]) + 2, -1, dtype=np.int64)
+        table[keys] = np.arange(len(keys))
+        return lambda given: table[np.minimum(given, len(table) - 1)]
+
+    def searched(given: Ints) -> Ints:
+        at = np.minimum(np.searchsorted(keys, given), len(keys) - 1)
+        return np.where(keys[at] == given, at, -1)
+
+    return searched
+
+
+def _find(part: Part, wanted: NDArray[Any], ask: Ask) -> tuple[NDArray[Any], ...]:
+    pieces = []
+    for batch in part.batches(ask):
+        ids = _ids(batch)
+        at = _found_in(ids, wanted)
+        codes = [batch.codes[name][at] for name in ask.codes]
+        pieces.append((ids[at], at + batch.start, batch.lon[at], batch.lat[at], *codes))
+    return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
+
+
+def _found_in(ids: NDArray[Any], wanted: NDArray[Any]) -> Ints:
+    """Return the places of a batch whose ids are wanted; `wanted` ascends."""
+    if ids.dtype.kind == "U" and wanted.dtype.kind != "U":
+        wanted = np.sort(wanted.astype(np.str_))
+    elif ids.dtype.kind != "U" and wanted.dtype.kind == "U":
+        raise WherefromError(
+            f"ids are text (first: {str(wanted[0])!r}), but the pool's ids are whole numbers"
+        )
+    if not len(wanted):
+        return np.zeros(0, dtype=np.int64)
+    if ids.dtype.kind != "U" and (ids[1:] > ids[:-1]).all():  # look up the few in the many
+        last = np.searchsorted(wanted, ids[-1], side="right")
+        few = wanted[np.searchsorted(wanted, ids[0]) : last]
+        at = np.searchsorted(ids, few)
+        return at[ids[at] == few]
+    at = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
+    return np.flatnonzero(wanted[at] == ids)
+
+
+def _ids(batch: Batch) -> NDArray[Any]:
+    assert batch.ids is not None  # they are asked for
+    return batch.ids
