@@ -10,8 +10,8 @@ from wherefrom.compose.allocate import Allocation, allocate
 from wherefrom.compose.base import DesignSampler, Sampler
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
-from wherefrom.compose.parse import SAMPLERS, sampler, spec_text
 from wherefrom.compose.memory import in_memory
+from wherefrom.compose.parse import SAMPLERS, sampler, spec_text
 from wherefrom.compose.plain import Ids, NoPretraining
 from wherefrom.compose.strata import Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
@@ -69,7 +69,7 @@ def draw(
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from wherefrom.pool.batches import AnyPool
+    >>> from wherefrom.pool import Pool
     >>> pool = Pool.from_table(pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4}))
     >>> composition = draw(pool, "uniform", n=2, seed=0)
     >>> composition.size, composition.inclusion_probability.tolist()
