@@ -1,0 +1,152 @@
+"""How far apart two sets of shares are, and how even one is. All in nats."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtrc, rel_entr, xlogy
+
+__all__ = [
+    "effective",
+    "homogeneity",
+    "jensen_shannon",
+    "kullback_leibler",
+    "shannon",
+    "total_variation",
+]
+
+Floats = NDArray[np.float64]
+
+#: Labels expected less often than this are one label to the chi-square test (Cochran 1954).
+_FEWEST = 5.0
+
+
+def shannon(shares: ArrayLike) -> float:
+    """Shannon entropy of shares, ``-sum p ln p``.
+
+    Parameters
+    ----------
+    shares : array_like of float, shape (K,)
+        Not negative; they sum to 1. Zeros add nothing.
+
+    Returns
+    -------
+    float
+        In nats, in [0, ln K]: the diversity of Kaur et al. 2026 (arXiv 2604.21104), where six
+        equal continents have ln 6 = 1.79. Of the n places of a sample it is low by about
+        ``(K - 1) / 2n`` (Miller 1955), which is not mended here.
+
+    Examples
+    --------
+    >>> round(shannon([1 / 6] * 6), 4), shannon([1.0, 0.0])
+    (1.7918, 0.0)
+    """
+    p = np.asarray(shares, dtype=np.float64)
+    return abs(float(xlogy(p, p).sum()))
+
+
+def effective(shares: ArrayLike) -> float:
+    """Effective number of labels: how many equal ones have the same entropy (Hill 1973).
+
+    Examples
+    --------
+    >>> round(effective([0.25] * 4), 6), round(effective([0.5, 0.5, 0.0, 0.0]), 6)
+    (4.0, 2.0)
+    """
+    return float(np.exp(shannon(shares)))
+
+
+def kullback_leibler(shares: ArrayLike, reference: ArrayLike) -> float:
+    """Kullback-Leibler divergence of shares from a reference, ``sum p ln(p / q)``.
+
+    Parameters
+    ----------
+    shares, reference : array_like of float, shape (K,)
+        Each sums to 1.
+
+    Returns
+    -------
+    float
+        In nats, at least 0; ``inf`` where there is a share that the reference has not at all.
+
+    Examples
+    --------
+    >>> round(kullback_leibler([0.5, 0.5], [0.25, 0.75]), 4)
+    0.1438
+    >>> kullback_leibler([0.5, 0.5], [1.0, 0.0])
+    inf
+    """
+    p, q = np.asarray(shares, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    return max(0.0, float(rel_entr(p, q).sum()))
+
+
+def jensen_shannon(shares: ArrayLike, reference: ArrayLike) -> float:
+    """Jensen-Shannon divergence: mean divergence of both from their mean (Lin 1991).
+
+    Returns
+    -------
+    float
+        In nats, in [0, ln 2]; symmetric, and finite whatever has no share.
+
+    Examples
+    --------
+    >>> round(jensen_shannon([1.0, 0.0], [0.0, 1.0]), 4), jensen_shannon([0.5, 0.5], [0.5, 0.5])
+    (0.6931, 0.0)
+    """
+    p, q = np.asarray(shares, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    middle = (p + q) / 2.0
+    return (kullback_leibler(p, middle) + kullback_leibler(q, middle)) / 2.0
+
+
+def total_variation(shares: ArrayLike, reference: ArrayLike) -> float:
+    """Total variation: the share of places that would have to move to reach the reference.
+
+    Returns
+    -------
+    float
+        Half the sum of absolute differences, in [0, 1].
+
+    Examples
+    --------
+    >>> total_variation([0.5, 0.5], [0.25, 0.75])
+    0.25
+    """
+    p, q = np.asarray(shares, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    return float(np.abs(p - q).sum() / 2.0)
+
+
+def homogeneity(shares: ArrayLike, n: float, reference: ArrayLike, m: float) -> float | None:
+    """Probability that two samples of one population differ by so much: chi-square test.
+
+    Parameters
+    ----------
+    shares, reference : array_like of float, shape (K,)
+        Of two independent samples.
+    n, m : float
+        Their sizes.
+
+    Returns
+    -------
+    float or None
+        None where nothing can be tested: a size is 0, or fewer than two labels are expected
+        5 times in both samples once the rare ones are put together.
+
+    Examples
+    --------
+    >>> round(homogeneity([0.6, 0.4], 100, [0.5, 0.5], 100), 4)
+    0.1552
+    """
+    if not (n > 0 and m > 0):
+        return None
+    p, q = np.asarray(shares, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    pooled = (n * p + m * q) / (n + m)
+    rare = pooled * min(n, m) < _FEWEST
+    if rare.any():
+        p, q = (np.append(x[~rare], x[rare].sum()) for x in (p, q))
+        pooled = (n * p + m * q) / (n + m)
+        if pooled[-1] * min(n, m) < _FEWEST:
+            p, q, pooled = p[:-1], q[:-1], pooled[:-1]
+    if len(p) < 2:
+        return None
+    statistic = ((p - q) ** 2 / pooled).sum() * n * m / (n + m)
+    return float(chdtrc(len(p) - 1, statistic))

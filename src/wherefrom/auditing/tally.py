@@ -1,0 +1,138 @@
+"""Tallies: what an audit keeps of the places that stream by, merged from the parts of a pool."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom import parallel
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
+from wherefrom.progress import progress
+
+__all__ = ["Tally", "Weights", "run"]
+
+#: How often each place counts, float64 of shape (B,): multiplicities of a composition, and 0 for
+#: a place that is not in it. None: each place once.
+Weights = NDArray[np.float64]
+
+AnyTally = TypeVar("AnyTally", bound="Tally")
+Piece = tuple[Part, Weights | None]
+
+
+class Tally(Protocol):
+    """Something counted over a pool in one pass.
+
+    A tally starts empty. Every part of a pool is counted by an empty copy of its own, in any
+    thread or process; the copies are merged in the order of the parts. So it must be picklable,
+    and keep no more than it needs: a pool may have 10**9 places.
+    """
+
+    @property
+    def ask(self) -> Ask:
+        """What `update` needs to see besides coordinates."""
+        ...
+
+    def update(self, batch: Batch, weight: Weights | None = None) -> None:
+        """Count a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Consecutive places of the pool; a tally sees its batches in order.
+        weight : ndarray of float64, shape (B,), optional
+            How often each place counts, at least 0; default once.
+        """
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Take in what another tally of the same kind counted on the places that follow."""
+        ...
+
+
+def run(
+    pool: AnyPool,
+    tallies: Sequence[AnyTally],
+    *,
+    weights: Weights | None = None,
+    cluster: str | None = None,
+    label: str = "places",
+) -> list[AnyTally]:
+    """Count all places of a pool in one pass, with all tallies at once.
+
+    Parameters
+    ----------
+    pool : AnyPool
+    tallies : sequence of Tally
+        Empty; they are left so.
+    weights : ndarray of float64, shape (N,), optional
+        How often each place of the pool counts, at least 0; default once.
+    cluster : str, optional
+        Address of a Ray cluster; default threads here. The result is the same.
+    label : str
+        For the progress bar.
+
+    Returns
+    -------
+    list of Tally
+        The tallies of the whole pool, in the order given.
+
+    Raises
+    ------
+    WherefromError
+        If `weights` does not fit the pool, a layer cannot be had, or a file cannot be read.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.auditing.shares import LayerTally
+    >>> from wherefrom.pool import Pool
+    >>> pool = Pool.from_table(pa.table({"lon": [1, 2], "lat": [3, 4], "use": ["a", "b"]}))
+    >>> (tally,) = run(pool, [LayerTally("use", pool.labels("use"))])
+    >>> tally.places.tolist()
+    [1.0, 1.0]
+    """
+    if weights is not None:
+        if weights.shape != (len(pool),):
+            raise WherefromError(
+                f"{weights.size:,} weights for {len(pool):,} places: give each one"
+            )
+        if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
+            raise WherefromError("weights must be finite and not negative")
+    asked = Ask()
+    for tally in tallies:
+        asked = asked | tally.ask
+    parts = pool.parts()
+    pieces = ((part, _cut(weights, part)) for part in parts)
+    whole = [copy.deepcopy(tally) for tally in tallies]
+    with progress() as bar:
+        task = bar.add_task(label, total=len(pool))
+        counted = parallel.in_order(
+            partial(_count, tallies=tuple(tallies), ask=asked), pieces, cluster=cluster
+        )
+        for part, found in zip(parts, counted, strict=True):
+            for mine, other in zip(whole, found, strict=True):
+                mine.merge(other)
+            bar.advance(task, len(part))
+    return whole
+
+
+def _cut(weights: Weights | None, part: Part) -> Weights | None:
+    return None if weights is None else weights[part.start : part.start + len(part)]
+
+
+def _count(piece: Piece, tallies: tuple[AnyTally, ...], ask: Ask) -> list[AnyTally]:
+    """Count one part with empty copies of the tallies."""
+    part, weights = piece
+    mine = [copy.deepcopy(tally) for tally in tallies]
+    for batch in part.batches(ask):
+        first = batch.start - part.start
+        weight = None if weights is None else weights[first : first + len(batch)]
+        for tally in mine:
+            tally.update(batch, weight)
+    return mine
