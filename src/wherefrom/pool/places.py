@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import files
@@ -30,9 +29,10 @@ from wherefrom.pool.columns import (
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
 from wherefrom.pool.memory import PoolPart
+from wherefrom.pool.partition import open_writer
 from wherefrom.pool.tables import Places, places_of, read_places
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "origin_of"]
 
 Codes = tuple[NDArray[np.int32], tuple[str, ...]]
 
@@ -173,7 +173,7 @@ class Pool:
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
         for name in places.rest.column_names:
             table = table.append_column(name, places.rest.column(name))
-        origin = _origin((places.rest.schema.metadata or {}).get(b"wherefrom"))
+        origin = origin_of((places.rest.schema.metadata or {}).get(b"wherefrom"))
         notes = tuple(finding.message for finding in found)
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 
@@ -369,20 +369,16 @@ class Pool:
             If the disk is full or the folder cannot be written.
         """
         about = {b"wherefrom": json.dumps({"origin": self.origin, "pool": self.key}).encode()}
-        with files.atomic(path) as tmp:
-            pq.write_table(
-                self.table.replace_schema_metadata(about),
-                tmp,
-                compression="zstd",
-                write_page_checksum=True,
-            )
+        table = self.table.replace_schema_metadata(about)
+        with files.atomic(path) as tmp, open_writer(tmp, table.schema) as writer:
+            writer.write_table(table, row_group_size=BLOCK)
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
         return np.argsort(self.ids, kind="stable")
 
 
-def _origin(written: bytes | None) -> str:
+def origin_of(written: bytes | None) -> str:
     """Return what `Pool.write` noted; another program's note of that name says nothing to us."""
     try:
         about = json.loads(written or b"{}")

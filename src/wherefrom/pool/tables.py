@@ -295,8 +295,8 @@ def _points(
     other = np.flatnonzero((kinds != 0) & (kinds != -1))
     if len(other):
         raise WherefromError(
-            f"{source}: {len(other):,} geometries are not points (first in row {first + other[0]}): use "
-            "gdf.representative_point()"
+            f"{source}: {len(other):,} geometries are not points (first in row "
+            f"{first + other[0]}): use gdf.representative_point()"
         )
     # Missing and empty points become NaN, and are reported with the others.
     there = geometry.copy()
@@ -363,9 +363,9 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
         If an id is missing, not whole or too large, or of another type.
     """
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        row = first + int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise WherefromError(
-            f"{source}: id column {name!r} is empty in {column.null_count:,} rows (first: {first + row})"
+            f"{source}: id column {name!r} is empty in {column.null_count:,} rows (first: {row})"
         )
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -378,8 +378,8 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
         if not len(wrong):
             return np.asarray(values, dtype=np.int64)
         raise WherefromError(
-            f"{source}: id column {name!r} holds {values[wrong[0]]:g} in row {first + wrong[0]}; ids are "
-            "whole numbers of at most 64 bits or text: mend it or name another column"
+            f"{source}: id column {name!r} holds {values[wrong[0]]:g} in row {first + wrong[0]}; "
+            "ids are whole numbers of at most 64 bits or text: mend it or name another column"
         )
     if pa.types.is_integer(kind):
         try:

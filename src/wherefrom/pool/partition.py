@@ -1,0 +1,272 @@
+"""A pool as a folder of Parquet files: how they are written, and what is noted beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wherefrom import files
+from wherefrom.errors import WherefromError
+
+__all__ = [
+    "MANIFEST",
+    "FileMark",
+    "LabelColumn",
+    "Manifest",
+    "begin",
+    "files_in",
+    "finish",
+    "mark_of",
+    "open_writer",
+    "part_name",
+    "read_manifest",
+    "read_part",
+]
+
+MANIFEST = "_wherefrom.json"
+
+#: Where a part notes what it is and what was counted in it, in the Parquet file's own metadata.
+NOTE = b"wherefrom_part"
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """What is known of a label column: all labels, the places of each, and the labels' key."""
+
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class FileMark:
+    """A file as it was written: its rows, its bytes, and a hash of its footer.
+
+    The footer holds where each column lies, how long it is, and its least and largest value.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    footer: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is noted beside the files, so that nobody has to read them for it.
+
+    Attributes
+    ----------
+    origin, key, notes
+        As in `Pool`.
+    places : int
+    labels : dict of str to LabelColumn
+    files : tuple of FileMark
+        In the pool's order.
+    """
+
+    origin: str
+    key: str
+    places: int
+    notes: tuple[str, ...]
+    labels: dict[str, LabelColumn]
+    files: tuple[FileMark, ...]
+
+
+def part_name(number: int) -> str:
+    """Return a part's file name, such that names sort as numbers do.
+
+    Examples
+    --------
+    >>> part_name(7)
+    'part-00007.parquet'
+    """
+    return f"part-{number:05d}.parquet"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder by name, without hidden ones.
+
+    Raises
+    ------
+    WherefromError
+        If there are none.
+    """
+    found = sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
+    if not found:
+        deeper = next((p for p in folder.glob("*/*.parquet")), None)
+        hint = (
+            f"name {deeper.parent}, or another folder in it" if deeper is not None
+            else "name a folder of files that end in .parquet, or a file"
+        )  # fmt: skip
+        raise WherefromError(f"{folder} has no Parquet files: {hint}")
+    return found
+
+
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a Parquet file for a pool's columns.
+
+    Whole-number ids are stored as differences, coordinates byte by byte: 14.3 bytes a place that
+    is uniform on land, of which 13 are the random digits of the coordinates.
+    """
+    encoding = {"lon": "BYTE_STREAM_SPLIT", "lat": "BYTE_STREAM_SPLIT"}
+    if pa.types.is_integer(schema.field("id").type):
+        encoding["id"] = "DELTA_BINARY_PACKED"
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[name for name in schema.names if name not in ("id", "lon", "lat")],
+        column_encoding=encoding,
+        write_page_checksum=True,
+    )
+
+
+def mark_of(path: Path) -> FileMark:
+    """Return the mark of a Parquet file.
+
+    Raises
+    ------
+    WherefromError
+        If it has no whole footer.
+    """
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 8))
+        tail = stream.read()
+        length = int.from_bytes(tail[:4], "little")
+        if tail[4:] != b"PAR1" or length + 12 > size:
+            raise WherefromError(f"{path} is a torn Parquet file: copy or write it again")
+        stream.seek(size - 8 - length)
+        footer = stream.read(length)
+    rows = pq.read_metadata(path).num_rows
+    return FileMark(path.name, rows, size, hashlib.sha256(footer).hexdigest()[:16])
+
+
+def read_part(path: Path, job: str) -> dict[str, Any] | None:
+    """Return what a finished part of a job noted, or None if there is none."""
+    if not path.exists():
+        return None
+    try:
+        written = (pq.read_schema(path).metadata or {}).get(NOTE)
+    except (pa.ArrowException, OSError):  # torn by a disk: to be written again
+        return None
+    note = json.loads(written or b"{}")
+    return note if note.get("job") == job else None
+
+
+def begin(folder: Path, job: str) -> None:
+    """Make a folder for the parts of a job, or find the one that was begun before.
+
+    Parameters
+    ----------
+    folder : Path
+    job : str
+        Key of what is written there.
+
+    Raises
+    ------
+    WherefromError
+        If it holds anything else, which stays as it is.
+    """
+    with files.disk_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise WherefromError(f"cannot write {folder}: it is a file; name a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / MANIFEST).exists():
+            if _written(folder).get("job") != job:
+                raise WherefromError(
+                    f"{folder} holds another pool, or the half of one: name another folder, or "
+                    "delete it first"
+                )
+            return
+        if any(folder.iterdir()):
+            raise WherefromError(f"{folder} is not empty: name a new folder")
+    _write(folder, {"complete": False, "job": job})
+
+
+def finish(folder: Path, job: str, manifest: Manifest) -> None:
+    """Note that all parts are there, and drop what killed processes left."""
+    _write(folder, {"complete": True, "job": job, **asdict(manifest)})
+    for stray in folder.glob(".part-*.parquet"):
+        stray.unlink(missing_ok=True)
+
+
+def read_manifest(folder: Path, found: Sequence[Path]) -> Manifest | None:
+    """Return what is noted beside the files, or None if nothing is.
+
+    Raises
+    ------
+    WherefromError
+        If the folder is half written, or its files are not those that were noted.
+    """
+    if not (folder / MANIFEST).exists():
+        return None
+    about = _written(folder)
+    if not about.get("complete"):
+        raise WherefromError(
+            f"{folder} is half written: run the command that writes it again, it goes on where it "
+            "was stopped"
+        )
+    manifest = _manifest(folder, about)
+    names = {path.name for path in found}
+    for mark in manifest.files:
+        if mark.name not in names:
+            raise WherefromError(f"{folder} lacks {mark.name}{_AS_THEY_ARE}")
+        if mark_of(folder / mark.name) != mark:
+            raise WherefromError(f"{folder / mark.name} was changed or is damaged{_AS_THEY_ARE}")
+    others = names - {mark.name for mark in manifest.files}
+    if others:
+        raise WherefromError(f"{folder} has one file too many, {min(others)}{_AS_THEY_ARE}")
+    return manifest
+
+
+_AS_THEY_ARE = (
+    f" ({MANIFEST} says otherwise): copy or write the folder again, or delete {MANIFEST} to use "
+    "the files as they are"
+)
+
+
+def _written(folder: Path) -> dict[str, Any]:
+    try:
+        about = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        raise _unreadable(folder) from err
+    if not isinstance(about, dict):
+        raise _unreadable(folder)
+    return about
+
+
+def _manifest(folder: Path, about: Mapping[str, Any]) -> Manifest:
+    try:
+        return Manifest(
+            str(about["origin"]),
+            str(about["key"]),
+            int(about["places"]),
+            tuple(about["notes"]),
+            {
+                name: LabelColumn(tuple(c["labels"]), tuple(c["counts"]), c["key"])
+                for name, c in about["labels"].items()
+            },
+            tuple(FileMark(**mark) for mark in about["files"]),
+        )
+    except (KeyError, TypeError, ValueError) as err:
+        raise _unreadable(folder) from err
+
+
+def _unreadable(folder: Path) -> WherefromError:
+    return WherefromError(
+        f"{folder / MANIFEST} cannot be read: delete it to use the Parquet files as they are"
+    )
+
+
+def _write(folder: Path, about: Mapping[str, Any]) -> None:
+    with files.atomic(folder / MANIFEST) as tmp:
+        tmp.write_text(json.dumps(about, indent=1) + "\n", "utf-8")

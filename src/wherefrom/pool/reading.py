@@ -1,0 +1,297 @@
+"""Rows of Parquet files as tables of a pool, a row group at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import BLOCK, PART
+from wherefrom.pool.tables import Places, places_of
+
+__all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """A Parquet file: where it is, and the rows of each of its row groups."""
+
+    path: str
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one row group: `first` counts within the group, `row` within the file."""
+
+    path: str
+    group: int
+    first: int
+    count: int
+    row: int
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How the files' columns make a pool.
+
+    Attributes
+    ----------
+    id : str or None
+        Column of ids; None for row numbers.
+    place : tuple of str
+        The two columns of coordinates, or the one of point geometry.
+    lon, lat : str
+        What to call the coordinates in a message.
+    rest : pyarrow.Schema
+        The other columns.
+    """
+
+    id: str | None
+    place: tuple[str, ...]
+    lon: str
+    lat: str
+    rest: pa.Schema
+
+    def blocks(
+        self, pieces: Iterable[Piece], columns: Sequence[str], ids: bool, coded: Sequence[str] = ()
+    ) -> Iterator[list[Places]]:
+        """Give pieces in order, cut and put together to `BLOCK` rows.
+
+        Parameters
+        ----------
+        pieces : iterable of Piece
+        columns : sequence of str
+            Those of `rest` that are wanted.
+        ids : bool
+            Whether ids are wanted; otherwise they are row numbers of the files.
+        coded : sequence of str
+            Those of `columns` to read as dictionaries.
+
+        Yields
+        ------
+        list of Places
+            Together `BLOCK` rows, and fewer only at the end.
+
+        Raises
+        ------
+        WherefromError
+            If a file is torn, or an id or a coordinate is not of its kind.
+        """
+        block: list[Places] = []
+        missing = BLOCK
+        for piece in pieces:
+            for places in self._tables(piece, columns, ids, coded):
+                at = 0
+                while at < len(places.lon):
+                    some = _rows_of(places, at, min(missing, len(places.lon) - at))
+                    block.append(some)
+                    at += len(some.lon)
+                    missing -= len(some.lon)
+                    if not missing:
+                        yield block
+                        block, missing = [], BLOCK
+        if block:
+            yield block
+
+    def _tables(
+        self, piece: Piece, columns: Sequence[str], ids: bool, coded: Sequence[str]
+    ) -> Iterator[Places]:
+        numbered = self.id is None or not ids
+        names = list(dict.fromkeys((*self.place, *([] if numbered else [self.id]), *columns)))
+        at = 0
+        with opened(Path(piece.path), coded) as file:
+            there = [name for name in names if name in file.schema_arrow.names]
+            batches = file.iter_batches(
+                BLOCK, row_groups=[piece.group], columns=there, use_threads=False
+            )
+            for batch in batches:
+                first = max(piece.first - at, 0)
+                stop = min(piece.first + piece.count - at, len(batch))
+                if first < stop:
+                    table = pa.Table.from_batches([batch]).slice(first, stop - first)
+                    row = piece.row + at + first - piece.first
+                    yield places_of(
+                        table,
+                        None if numbered else self.id,
+                        self.lon,
+                        self.lat,
+                        source=piece.path,
+                        numbered=numbered,
+                        first=row,
+                    )
+                at += len(batch)
+                if at >= piece.first + piece.count:
+                    return
+
+
+def _rows_of(places: Places, first: int, count: int) -> Places:
+    if first == 0 and count == len(places.lon):
+        return places
+    rows = slice(first, first + count)
+    return Places(
+        places.ids[rows],
+        places.lon[rows],
+        places.lat[rows],
+        places.rest.slice(first, count),
+        places.lon_name,
+        places.lat_name,
+        places.source,
+    )
+
+
+def joined(arrays: list[Any]) -> Any:
+    """Put arrays end to end; a single one stays as it is."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def cut_parts(files: Sequence[FileRows]) -> list[tuple[int, int, tuple[Piece, ...]]]:
+    """Cut files into parts.
+
+    Returns
+    -------
+    list of (start, count, pieces)
+        A part has `PART` places, but is not cut within a row group that has more: what lies
+        before the cut would be decoded again, once for every part. All cuts are at multiples
+        of `BLOCK`.
+
+    Examples
+    --------
+    >>> [(start, count) for start, count, _ in cut_parts([FileRows("a", (PART, 5))])]
+    [(0, 8388608), (8388608, 5)]
+    """
+    pieces, ends, total = [], [], 0
+    for file in files:
+        row = 0
+        for group, rows in enumerate(file.groups):
+            pieces.append((total, Piece(file.path, group, 0, rows, row)))
+            if rows > PART:
+                ends.append((total, total + rows))
+            total, row = total + rows, row + rows
+    parts, start, at = [], 0, 0
+    while start < total:
+        stop = start + PART
+        for first, last in ends:
+            if first < stop < last:
+                stop = -(-last // BLOCK) * BLOCK
+        stop = min(stop, total)
+        own = []
+        while at < len(pieces) and pieces[at][0] < stop:
+            first, piece = pieces[at]
+            skip = max(start - first, 0)
+            count = min(first + piece.count, stop) - first - skip
+            if count > 0:
+                own.append(Piece(piece.path, piece.group, skip, count, piece.row + skip))
+            if first + piece.count > stop:
+                break
+            at += 1
+        parts.append((start, stop - start, tuple(own)))
+        start = stop
+    return parts
+
+
+@contextmanager
+def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; what is torn in it becomes one clear error."""
+    try:
+        with pq.ParquetFile(
+            path, read_dictionary=list(coded), page_checksum_verification=True
+        ) as file:
+            yield file
+    except FileNotFoundError as err:
+        raise WherefromError(f"{path}: no such file") from err
+    except (pa.ArrowException, OSError) as err:
+        said = (str(err).splitlines() or [type(err).__name__])[0][:200].rstrip(". ")
+        raise WherefromError(
+            f"{path} is a torn Parquet file ({said}): copy or write it again"
+        ) from err
+
+
+def reading_of(
+    paths: Sequence[Path],
+    id: str | None,  # noqa: A002
+    lon: str,
+    lat: str,
+) -> tuple[Reading, tuple[FileRows, ...]]:
+    """Read the footers of files that make one pool, and see that they have the same columns.
+
+    Raises
+    ------
+    WherefromError
+        If one is torn or no Parquet file, lacks a column, has another type of it than the first,
+        or has coordinates that are not in degrees.
+    """
+    first: Reading | None = None
+    files = []
+    for path in paths:
+        with path.open("rb") as stream:
+            head = stream.read(4)
+        if head != b"PAR1":
+            raise WherefromError(f"{path} is not a Parquet file: take it out of the folder")
+        with opened(path) as file:
+            footer = file.metadata
+            groups = tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups))
+            schema = file.schema_arrow
+        files.append(FileRows(str(path), groups))
+        reading = _reading(schema, id, lon, lat, str(path))
+        if first is None:
+            first = reading
+        else:
+            _refuse_other(reading, first, str(path), str(paths[0]))
+    assert first is not None
+    return first, tuple(files)
+
+
+def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str) -> Reading:
+    # An empty table is refused for what a full one is: columns, types and the CRS.
+    places = places_of(schema.empty_table(), id_, lon, lat, source=source)
+    names = schema.names
+    own = (lon, lat) if {lon, lat} <= set(names) else (_geometry(schema),)
+    id_name = id_ or ("id" if "id" in names else None)
+    return Reading(id_name, own, lon, lat, places.rest.schema.remove_metadata())
+
+
+def _geometry(schema: pa.Schema) -> str:
+    """Return the name of the geometry column that `places_of` takes the places from."""
+    return str(json.loads(schema.metadata[b"geo"])["primary_column"])
+
+
+def _refuse_other(reading: Reading, first: Reading, path: str, model: str) -> None:
+    """Refuse a file whose columns are not those of the first."""
+    for name in (*first.rest.names, *reading.rest.names):
+        for one, other, lacking in ((first, reading, path), (reading, first, model)):
+            if name in one.rest.names and name not in other.rest.names:
+                having = model if lacking is path else path
+                raise WherefromError(
+                    f"{lacking} has no column {name!r}, which {having} has: files of one pool "
+                    "have the same columns; take it out of the folder, or write it again"
+                )
+        types = [_kind(r.rest.field(name).type) for r in (first, reading)]
+        if types[0] != types[1] and "null" not in types:
+            raise WherefromError(
+                f"{path}: column {name!r} is {types[1]}, but {types[0]} in {model}: files of one "
+                "pool have the same columns; take it out of the folder, or write it again"
+            )
+    if (reading.id, reading.place) != (first.id, first.place):
+        raise WherefromError(
+            f"{path} has its ids and places in {_named(reading)}, but {model} in {_named(first)}: "
+            "files of one pool have the same columns; take it out of the folder, or write it again"
+        )
+
+
+def _named(reading: Reading) -> str:
+    return ", ".join(repr(name) for name in (reading.id, *reading.place) if name is not None)
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return "string" if "string" in str(kind) else str(kind)

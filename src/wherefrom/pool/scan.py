@@ -1,0 +1,339 @@
+"""A pool of Parquet files that is never wholly in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import BLOCK, Ask, Batch
+from wherefrom.pool.columns import (
+    column_codes,
+    column_labels,
+    column_numbers,
+    label_layer,
+    present_values,
+    value_layer,
+)
+from wherefrom.pool.digest import key_of_blocks, labels_digest
+from wherefrom.pool.partition import LabelColumn
+from wherefrom.pool.passing import over
+from wherefrom.pool.places import Pool
+from wherefrom.pool.reading import FileRows, Piece, Reading, cut_parts, joined
+from wherefrom.pool.tables import Places
+
+__all__ = ["IN_MEMORY", "PoolScan", "ScanPart"]
+
+IN_MEMORY = 1 << 24
+"""Places up to which a pool is read whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """A label column: its values as Arrow's and as text, sorted, the places of each, the key."""
+
+    values: pa.Array
+    labels: tuple[str, ...]
+    counts: NDArray[np.int64]
+    key: str
+
+
+@dataclass(frozen=True, eq=False)
+class PoolScan:
+    """Candidate places in Parquet files, seen `BLOCK` at a time; `wherefrom.pool.scan` makes one.
+
+    Attributes
+    ----------
+    path : Path
+        The folder or file.
+    reading : Reading
+        How its columns make a pool.
+    files : tuple of FileRows
+    key, origin, notes
+        As in `Pool`; the same as if the files were read whole.
+    known : dict of str to LabelColumn
+        What was noted of label columns when they were written.
+    """
+
+    path: Path
+    reading: Reading
+    files: tuple[FileRows, ...]
+    key: str = ""
+    origin: str = ""
+    notes: tuple[str, ...] = ()
+    known: dict[str, LabelColumn] = field(default_factory=dict, repr=False)
+    _found: dict[str, _Column] = field(default_factory=dict, repr=False)
+    _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.RLock, repr=False)
+
+    def __len__(self) -> int:
+        return self._places
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_seen": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
+    @cached_property
+    def _places(self) -> int:
+        return sum(sum(file.groups) for file in self.files)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the other columns than ids and coordinates."""
+        return tuple(self.reading.rest.names)
+
+    def column(self, name: str) -> _Column:
+        """Return what is known of a label column; a pass over it, the first time, if nothing is.
+
+        Raises
+        ------
+        WherefromError
+            If the column holds no labels.
+        """
+        with self._lock:
+            if name not in self._found:
+                noted = self.known.get(name)
+                self._found[name] = self._surveyed(name) if noted is None else _noted(noted)
+            return self._found[name]
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Return the labels of a column (those that occur, sorted) or of a layer (all).
+
+        Raises
+        ------
+        WherefromError
+            If there is no such layer or column, it holds no labels, or its data cannot be had.
+        """
+        if name in self.columns:
+            return self.column(name).labels
+        return label_layer(name, self.columns).labels
+
+    def counts(self, name: str) -> NDArray[np.int64] | None:
+        """Return the places of each of ``labels(name)``, or None before a pass over a layer."""
+        if name in self.columns:
+            return self.column(name).counts
+        seen = self._seen.get(name)
+        return None if seen is None or not seen.complete(len(self)) else seen.counts
+
+    def labels_key(self, name: str) -> str:
+        """Hash of the labels of all places: equal labels, equal key, wherever they come from.
+
+        Needs a pass over the pool for a layer that no pass has asked for before.
+        """
+        if name in self.columns:
+            return self.column(name).key
+        if name not in self._seen or not self._seen[name].complete(len(self)):
+            look = partial(_look, ask=Ask(codes=(name,)))
+            for _ in over(self.parts(), look, f"labels of {name}"):
+                pass
+        return self._seen[name].key(len(self))
+
+    def parts(self) -> list[ScanPart]:
+        """Return pieces that cover the pool in order, of `PART` places where row groups allow."""
+        return [ScanPart(self, *part) for part in cut_parts(self.files)]
+
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        """Give all places in order, `BLOCK` at a time, with what is asked for.
+
+        Raises
+        ------
+        WherefromError
+            If there is no such layer or column, it is not of the kind asked for, or a file is
+            torn.
+        """
+        for part in self.parts():
+            yield from part.batches(ask)
+
+    def load(self) -> Pool:
+        """Read the pool into memory.
+
+        Raises
+        ------
+        WherefromError
+            If it has more than `IN_MEMORY` places.
+        """
+        if len(self) > IN_MEMORY:
+            raise WherefromError(
+                f"{self.path} has {len(self):,} places, more than the {IN_MEMORY:,} that are read "
+                f"into memory: draw a smaller pool first: wherefrom draw {self.path} --sampler "
+                f"uniform -n {10**6} --out thin.parquet"
+            )
+        tables = [table for part in self.parts() for _, table in part.tables()]
+        whole = pa.concat_tables(tables)
+        lon, lat = (whole.column(name).to_numpy() for name in ("lon", "lat"))
+        ids = whole.column("id").to_numpy()
+        ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
+        rest = whole.drop_columns(["id", "lon", "lat"])
+        places = Places(ids, lon, lat, rest, "lon", "lat", str(self.path))
+        return replace(Pool.of_places(places), origin=self.origin, notes=self.notes)
+
+    def see(self, name: str, batch: Batch, labels: tuple[str, ...]) -> None:
+        """Note the labels that a pass looked up, for `counts` and `labels_key`."""
+        with self._lock:
+            seen = self._seen.setdefault(name, _Seen(np.zeros(len(labels), dtype=np.int64)))
+            if batch.start in seen.digests:
+                return
+        codes = batch.codes[name]
+        counts = np.bincount(codes[codes >= 0], minlength=len(labels)).astype(np.int64)
+        digest = labels_digest(codes, labels)
+        with self._lock:
+            if batch.start not in seen.digests:
+                seen.digests[batch.start] = digest
+                seen.counts += counts
+
+    def _surveyed(self, name: str) -> _Column:
+        """Find the labels of a column, and count them, in one pass."""
+        found, digests = [], []
+        survey = partial(_survey, name=name)
+        for table, hashes in over(self.parts(), survey, f"labels of {name}"):
+            found.append(table)
+            digests += hashes
+        # A file may have nothing but nulls in the column, and no type for it.
+        typed = [table for table in found if not pa.types.is_null(table.schema.field(0).type)]
+        sums = pa.concat_tables(typed).group_by("value").aggregate([("places", "sum")])
+        values, labels = column_labels(sums["value"].combine_chunks())
+        order = np.argsort(column_codes(sums["value"], values, name))
+        counts = sums["places_sum"].to_numpy()[order]
+        return _Column(values, labels, counts, key_of_blocks(f"{len(self)}", digests))
+
+
+@dataclass
+class _Seen:
+    """What passes over the pool saw of a layer: counts, and a hash of each block by its row."""
+
+    counts: NDArray[np.int64]
+    digests: dict[int, bytes] = field(default_factory=dict)
+
+    def complete(self, places: int) -> bool:
+        return len(self.digests) * BLOCK >= places
+
+    def key(self, places: int) -> str:
+        return key_of_blocks(f"{places}", (self.digests[at] for at in sorted(self.digests)))
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPart:
+    """Consecutive places of a `PoolScan`; it opens its files itself, and can be pickled."""
+
+    pool: PoolScan
+    start: int
+    count: int
+    pieces: tuple[Piece, ...]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        """Give its places in order, `BLOCK` at a time.
+
+        Raises
+        ------
+        WherefromError
+            As in `PoolScan.batches`.
+        """
+        pool, columns = self.pool, self.pool.columns
+        coded = {name: pool.column(name).values for name in ask.codes if name in columns}
+        layers = {name: label_layer(name, columns) for name in ask.codes if name not in columns}
+        valued = {name: value_layer(name, columns) for name in ask.values if name not in columns}
+        numeric = [name for name in ask.values if name in columns]
+        for start, block in self._blocks([*coded, *numeric], ask.ids, list(coded)):
+            lon, lat = joined([p.lon for p in block]), joined([p.lat for p in block])
+            codes = {
+                name: joined([column_codes(p.rest.column(name), values, name) for p in block])
+                for name, values in coded.items()
+            }
+            codes |= {name: layer.codes(lon, lat) for name, layer in layers.items()}
+            values = {
+                name: joined([column_numbers(p.rest.column(name), name) for p in block])
+                for name in numeric
+            }
+            values |= {name: layer(lon, lat).astype("f8") for name, layer in valued.items()}
+            ids = self._ids(start, block) if ask.ids else None
+            batch = Batch(start, lon, lat, ids, codes, values)
+            for name, layer in layers.items():
+                pool.see(name, batch, layer.labels)
+            yield batch
+
+    def tables(self) -> Iterator[tuple[int, pa.Table]]:
+        """Give the row in the whole pool, and the columns id, lon, lat and others, of each block.
+
+        Raises
+        ------
+        WherefromError
+            If a file is torn, or a value does not fit the type of its column in the first file.
+        """
+        rest = self.pool.reading.rest
+        for start, block in self._blocks(rest.names, True, []):
+            ids = pa.array(self._ids(start, block))
+            lon, lat = joined([p.lon for p in block]), joined([p.lat for p in block])
+            others = pa.concat_tables([p.rest.select(rest.names).cast(rest) for p in block])
+            table = pa.table({"id": ids, "lon": lon, "lat": lat})
+            for name in rest.names:
+                table = table.append_column(rest.field(name), others.column(name))
+            yield start, table.unify_dictionaries()
+
+    def values_of(self, name: str) -> Iterator[pa.ChunkedArray]:
+        """Give a label column, `BLOCK` rows at a time."""
+        for _, block in self._blocks([name], False, [name]):
+            chunks = [p.rest.column(name).chunks for p in block]
+            kinds = {chunk.type for some in chunks for chunk in some}
+            if len(kinds) > 1:  # a file with nothing but nulls in the column
+                plain = self.pool.reading.rest.field(name).type
+                whole = pa.dictionary(pa.int32(), plain) if _textual(plain) else plain
+                chunks = [p.rest.column(name).cast(whole).chunks for p in block]
+            yield pa.chunked_array([chunk for some in chunks for chunk in some])
+
+    def _ids(self, start: int, block: list[Places]) -> NDArray[Any]:
+        if self.pool.reading.id is None:
+            return np.arange(start, start + sum(len(p.lon) for p in block), dtype=np.int64)
+        ids: NDArray[Any] = joined([p.ids for p in block])
+        return ids
+
+    def _blocks(
+        self, columns: list[str], ids: bool, coded: list[str]
+    ) -> Iterator[tuple[int, list[Places]]]:
+        rest = self.pool.reading.rest
+        # Text as a dictionary: each label is decoded once, not once a place.
+        text = [name for name in coded if _textual(rest.field(name).type)]
+        start = self.start
+        for block in self.pool.reading.blocks(self.pieces, columns, ids, text):
+            yield start, block
+            start += sum(len(places.lon) for places in block)
+
+
+def _textual(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _noted(column: LabelColumn) -> _Column:
+    """Keep of all labels of a layer those that occur, sorted, as of any column."""
+    there = sorted((label, n) for label, n in zip(column.labels, column.counts, strict=True) if n)
+    labels = tuple(label for label, _ in there)
+    counts = np.array([n for _, n in there], dtype=np.int64)
+    return _Column(pa.array(labels, pa.large_string()), labels, counts, column.key)
+
+
+def _look(part: ScanPart, ask: Ask) -> None:
+    for _ in part.batches(ask):
+        pass
+
+
+def _survey(part: ScanPart, name: str) -> tuple[pa.Table, list[bytes]]:
+    tables, digests = [], []
+    for column in part.values_of(name):
+        values, labels = column_labels(present_values(column, name))
+        codes = column_codes(column, values, name)
+        counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+        tables.append(pa.table({"value": values, "places": counts}))
+        digests.append(labels_digest(codes, labels))
+    return pa.concat_tables(tables).combine_chunks(), digests
