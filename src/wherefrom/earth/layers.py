@@ -2,25 +2,27 @@
 
 Each is opened by :func:`layer`. What every one of them states, and where its source sets limits:
 
-================  =========================================================================
-land              inside any Natural Earth 1:10m country; Antarctica and lakes count
-continent         Natural Earth's CONTINENT, mended as :mod:`wherefrom.earth.polygons` says
-country           Natural Earth's ADMIN, the unabbreviated English name
-land_cover        MODIS IGBP class 2019; "Water Bodies" is a label; south of 89 S the source
-                  has water where there is ice
-forest            IGBP classes 1 to 5, plantations included
-cropland          "cropland" (IGBP 12 and 14, mosaics with natural vegetation) or "other"; water
-                  has no label
-climate_zone      Koeppen-Geiger zone, 31 of them (the source tells As from Aw)
-biome, ecoregion  RESOLVE 2017; the ecoregion "Rock and Ice" has no biome
-elevation         m, steps of 28 m, pixels of 1/12 degree; NaN on sea and beyond 85 degrees;
-                  the bedrock, not the surface, below the ice of Greenland
-slope             degrees, of the same terrain over 18 km (:mod:`wherefrom.earth.terrain`): far
-                  gentler than a hillside's; NaN where elevation is
-temperature       monthly mean at 2 m, degC, ERA5 2000-2025, nearest node of 0.25 degrees
-precipitation     monthly sum, mm, the same
-city_distance     km to the nearest city with at least `min_population` inhabitants
-================  =========================================================================
+==================  =======================================================================
+land                inside any Natural Earth 1:10m country; Antarctica and lakes count
+continent           Natural Earth's CONTINENT, mended as :mod:`wherefrom.earth.polygons` says
+country             Natural Earth's ADMIN, the unabbreviated English name
+land_cover          MODIS IGBP class 2019; "Water Bodies" is a label; south of 89 S the source
+                    has water where there is ice
+forest              IGBP classes 1 to 5, plantations included
+cropland            "cropland" (IGBP 12 and 14, mosaics with natural vegetation) or "other"; water
+                    has no label
+climate_zone        Koeppen-Geiger zone, 31 of them (the source tells As from Aw)
+biome, ecoregion    RESOLVE 2017; the ecoregion "Rock and Ice" has no biome
+elevation           m, steps of 28 m, pixels of 1/12 degree; NaN on sea and beyond 85 degrees;
+                    the bedrock, not the surface, below the ice of Greenland
+slope               degrees, of the same terrain over 18 km (:mod:`wherefrom.earth.terrain`): far
+                    gentler than a hillside's; NaN where elevation is
+temperature         monthly mean at 2 m, degC, ERA5 2000-2025, nearest node of 0.25 degrees
+precipitation       monthly sum, mm, the same
+city_distance       km to the nearest city with at least `min_population` inhabitants
+elevation_band      elevation cut at 200, 500, 1000, 2000 and 4000 m; no label where it is NaN
+city_distance_band  city_distance cut at 10, 25, 50, 100, 250 and 500 km
+==================  =======================================================================
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wherefrom.earth.bands import city_distance_bands, elevation_bands
 from wherefrom.earth.catalog import Source, source
 from wherefrom.earth.cities import nearest_city_km
 from wherefrom.earth.fetch import digest_of, find, path_of
@@ -58,6 +61,8 @@ CategoricalName: TypeAlias = Literal[
     "climate_zone",
     "biome",
     "ecoregion",
+    "elevation_band",
+    "city_distance_band",
 ]
 ValueName: TypeAlias = Literal[
     "elevation", "slope", "temperature", "precipitation", "city_distance"
@@ -249,6 +254,8 @@ _CATEGORICAL: dict[str, tuple[str, Callable[..., Any], dict[str, Any]]] = {
     "climate_zone": ("koeppen-geiger", _climate_zone, {}),
     "biome": ("resolve-ecoregions", lambda: ecoregions("biome"), {}),
     "ecoregion": ("resolve-ecoregions", lambda: ecoregions("ecoregion"), {}),
+    "elevation_band": ("altitude", lambda: elevation_bands(_elevation()), {}),
+    "city_distance_band": ("geonames-cities", city_distance_bands, {"min_population": 100_000}),
 }
 #: name -> (source, opener giving the lookup, default options, units)
 _VALUES: dict[str, tuple[str, Callable[..., Any], dict[str, Any], str]] = {
@@ -278,7 +285,7 @@ def layer(name: str | Layer | ValueLayer, **options: Any) -> Layer | ValueLayer:
         lies, ``module:name`` (docs/extending.md); a layer is returned as it is.
     **options
         ``split_russia=True`` for continent: Asia east of the Urals (default: Europe, as in
-        Natural Earth). ``min_population=100_000`` for city_distance.
+        Natural Earth). ``min_population=100_000`` for city_distance and city_distance_band.
 
     Returns
     -------
