@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom import earth
 from wherefrom.auditing import divergence
 from wherefrom.pool.batches import Ask, Batch
 
@@ -15,9 +16,49 @@ if TYPE_CHECKING:
     from wherefrom.auditing.reference import Reference
     from wherefrom.auditing.tally import Weights
 
-__all__ = ["LabelShare", "LayerShares", "LayerTally"]
+__all__ = ["DEFAULT_LAYERS", "LabelShare", "LayerShares", "LayerTally", "default_layers"]
 
 Floats = NDArray[np.float64]
+
+#: What an audit looks at unless told otherwise.
+DEFAULT_LAYERS = (
+    "continent",
+    "country",
+    "biome",
+    "ecoregion",
+    "climate_zone",
+    "land_cover",
+    "city_distance_band",
+    "elevation_band",
+)
+
+
+def default_layers() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the layers an audit looks at here, and what it leaves out and why.
+
+    Biomes and ecoregions take a download of 150 MB, which an audit does not start by itself;
+    climate zones are the nearest to biomes that there is without it.
+
+    Returns
+    -------
+    layers : tuple of str
+        Those of `DEFAULT_LAYERS` whose data are on this machine or small.
+    notes : tuple of str
+
+    Examples
+    --------
+    >>> layers, notes = default_layers()
+    >>> "climate_zone" in layers, ("biome" in layers) != bool(notes)
+    (True, True)
+    """
+    absent = [name for name in ("biome", "ecoregion") if not earth.available(name)]
+    if not absent:
+        return DEFAULT_LAYERS, ()
+    note = (
+        f"{' and '.join(absent)} left out, climate_zone stands in: the ecoregions are not on this "
+        "machine; get them with `wherefrom data fetch resolve-ecoregions`"
+    )
+    return tuple(name for name in DEFAULT_LAYERS if name not in absent), (note,)
 
 
 class LayerTally:
