@@ -1,0 +1,191 @@
+"""Faulty rows of a table, found before it is audited, so that the rest can still be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom import earth
+from wherefrom.auditing.findings import Commands, Finding
+from wherefrom.auditing.tally import Weights
+from wherefrom.auditing.wording import percent
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Places, Pool, examine
+from wherefrom.pool.batches import Ask, Batch
+
+__all__ = ["AxesTally", "sound_rows", "without_faults"]
+
+#: Rows whose axes are tried both ways.
+TRIED = 1 << 15
+#: Axes count as swapped if exchanging them brings at least this share onto land,
+SWAPPED_ON_LAND = 0.8
+#: and this much more than as they are.
+SWAPPED_GAIN = 0.2
+
+
+def sound_rows(places: Places) -> NDArray[np.bool_]:
+    """Tell which rows have coordinates on the Earth.
+
+    Parameters
+    ----------
+    places : Places
+        A table as it was read.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+    """
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.bool_] = (np.abs(places.lon) <= 180) & (np.abs(places.lat) <= 90)
+    return found
+
+
+def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool, list[Finding]]:
+    """Make a pool of the sound rows, and findings of the others.
+
+    Parameters
+    ----------
+    places : Places
+        A table as it was read.
+    options : tuple of str
+        Flags that name its columns, for the commands of the findings.
+
+    Returns
+    -------
+    pool : Pool
+        Ids are row numbers if the table's own repeat.
+    faults : list of Finding
+        Rows without coordinates, out of range, with exchanged axes; ids that repeat.
+
+    Raises
+    ------
+    WherefromError
+        If fewer than half of the rows are sound, such as projected metres given as degrees: then
+        it is the whole table that is wrong.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.pool import places_of
+    >>> table = pa.table({"lon": [10.0, None, 30.0], "lat": [50.0, 51.0, 52.0]})
+    >>> pool, faults = without_faults(places_of(table))
+    >>> len(pool), [fault.name for fault in faults]
+    (2, ['missing'])
+    """
+    total = len(places.ids)
+    found = examine(
+        places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
+    )
+    sound = sound_rows(places)
+    kept = int(sound.sum())
+    errors = [finding for finding in found if finding.error]
+    if 2 * kept < total or not kept:
+        said = "; also: ".join(finding.message for finding in errors)
+        raise WherefromError(f"{places.source}: {said or 'it has no rows'}")
+    commands = Commands(places.source, options, total, total)
+    faults = [
+        Finding(
+            finding.name,
+            finding.count / total,
+            f"{finding.message}. The audit leaves them out."
+            if finding.name != "duplicate-id"
+            else f"{finding.message}.",
+            commands.clean() if finding.name != "duplicate-id" else commands.check(),
+        )
+        for finding in errors
+    ]
+    ids = places.ids
+    if any(finding.name == "duplicate-id" for finding in errors):
+        ids = np.arange(total, dtype=np.int64)
+    if kept == total and ids is places.ids:
+        return Pool.of_places(places), faults
+    rows = np.flatnonzero(sound)
+    rest = places.rest.take(rows)
+    left = Places(
+        ids[rows], places.lon[rows], places.lat[rows], rest,
+        places.lon_name, places.lat_name, places.source,
+    )  # fmt: skip
+    return Pool.of_places(left), faults
+
+
+@dataclass(eq=False)
+class AxesTally:
+    """Try whether more places lie on land with longitude and latitude exchanged.
+
+    Examples
+    --------
+    >>> tally = AxesTally()
+    >>> tally.update(Batch(0, np.linspace(-20.0, -5.0, 50), np.linspace(-60.0, -45.0, 50)))
+    >>> commands = Commands("places.csv", (), 50, 50)
+    >>> print(tally.findings(commands)[0].command)
+    wherefrom audit places.csv --lon lat --lat lon
+    """
+
+    ask: ClassVar[Ask] = Ask()
+
+    places: int = 0
+    #: Whether any longitude is beyond 90, so that axes cannot be exchanged.
+    wide: bool = False
+    _tried: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def update(self, batch: Batch, weight: Weights | None = None) -> None:
+        """Count the places of a batch that count at all."""
+        both = np.stack([batch.lon, batch.lat])
+        if weight is not None:
+            both = both[:, weight > 0]
+        self.places += both.shape[1]
+        self.wide = self.wide or bool((np.abs(both[0]) > 90).any())
+        # Evenly spaced rows: files are often sorted by place.
+        step = max(1, both.shape[1] // TRIED)
+        self._tried.append(both[:, ::step][:, :TRIED])
+
+    def merge(self, other: AxesTally) -> None:
+        """Add what another tally counted on the places that follow."""
+        self.places += other.places
+        self.wide = self.wide or other.wide
+        self._tried += other._tried
+
+    def findings(self, commands: Commands, lon: str = "lon", lat: str = "lat") -> list[Finding]:
+        """Say what is amiss with the axes.
+
+        Parameters
+        ----------
+        commands : Commands
+        lon, lat : str
+            The columns' names.
+
+        Returns
+        -------
+        list of Finding
+        """
+        asked, swapped = self._on_land()
+        if swapped < SWAPPED_ON_LAND or swapped - asked < SWAPPED_GAIN:
+            return []
+        text = (
+            f"{lon} and {lat} look exchanged: as they are {percent(asked)} of the places lie on "
+            f"land, the other way round {percent(swapped)}."
+        )
+        command = commands.audit("--lon", lat, "--lat", lon)
+        return [Finding("swapped-axes", swapped - asked, text, command)]
+
+    def _on_land(self) -> tuple[float, float]:
+        """Share of the tried places on land, as they are and with axes exchanged."""
+        if self.wide or self.places < 10:
+            return 1.0, 0.0
+        both = np.concatenate(self._tried, axis=1)
+        both = both[:, :: max(1, both.shape[1] // TRIED)]
+        land = earth.layer("land")
+        asked, swapped = (land.codes(x, y) >= 0 for x, y in (both, both[::-1]))
+        return float(asked.mean()), float(swapped.mean())
+
+
+def repeated_rows(lon: NDArray[Any], lat: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which rows have the same place as an earlier one, shape (N,)."""
+    order = np.lexsort((np.arange(len(lon)), lat, lon))
+    same = (np.diff(lon[order]) == 0) & (np.diff(lat[order]) == 0)
+    again = np.zeros(len(lon), dtype=bool)
+    again[order[1:][same]] = True
+    return again
