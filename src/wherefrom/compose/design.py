@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from wherefrom.compose.allocate import Allocation, round_at_random
 from wherefrom.compose.exact import Exact
 
-__all__ = ["Design", "Sample", "Smallest"]
+__all__ = ["Design", "Sample", "Smallest", "near"]
+
+#: Places that `Smallest` takes in before it sorts, besides those that it keeps.
+ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -96,49 +99,61 @@ class Design:
         """
         counts = round_at_random(self.allocation.targets, rng)
         numbers = rng.random(len(self.codes))
-        kept = Smallest(counts, self.sizes)
         # Most places cannot be drawn: sort those with small numbers only, and all the others in
         # the rare case that some stratum finds too few among them.
-        near = np.flatnonzero(numbers < np.append(kept.near(), 0.0)[self.codes])
-        if kept.lacking(np.bincount(self.codes[near], minlength=len(counts))).any():
-            near = np.flatnonzero(self.codes >= 0)
-        kept.add(near, numbers[near], self.codes[near])
+        limit = near(counts, self.sizes)
+        few = np.flatnonzero(numbers < np.append(limit, 0.0)[self.codes])
+        kept = Smallest(counts, self.sizes, limit)
+        if kept.lacking(np.bincount(self.codes[few], minlength=len(counts))).any():
+            few = np.flatnonzero(self.codes >= 0)
+            kept = Smallest(counts, self.sizes, np.ones(len(counts)))
+        kept.add(few, numbers[few], self.codes[few])
         return kept.sample(self._rates())
 
     def _rates(self) -> NDArray[np.float64]:
         return Exact.of(self.allocation.targets).over(self.sizes)
 
 
-class Smallest:
-    """The places with the smallest numbers of each stratum, of those added so far.
+def near(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return numbers below which each stratum almost surely has the places to be taken.
 
     Parameters
     ----------
-    counts : ndarray of int64, shape (H,)
-        Places to take from each stratum, with repetition.
-    sizes : ndarray of int64, shape (H,)
-        Places that each stratum has.
+    counts, sizes : ndarray of int64, shape (H,)
+        Places to take from each stratum, with repetition, and places that it has.
 
-    Notes
-    -----
+    Returns
+    -------
+    ndarray of float64, shape (H,)
+        0 for strata that give none.
+    """
+    margin = (counts + 10 * np.sqrt(counts) + 20) / np.maximum(sizes, 1)
+    return np.where(counts == 0, 0.0, margin)
+
+
+class Smallest:
+    """The places with the smallest numbers of each stratum, of those added so far.
+
     Holds about twice as many places as are to be taken, however many are added.
+
+    Parameters
+    ----------
+    counts, sizes : ndarray of int64, shape (H,)
+        Places to take from each stratum, with repetition, and places that it has.
+    limit : ndarray of float64, shape (H,)
+        Numbers from here on are not looked at. It falls while places are added: a stratum that has
+        its places needs smaller numbers only.
     """
 
-    def __init__(self, counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+    def __init__(
+        self, counts: NDArray[np.int64], sizes: NDArray[np.int64], limit: NDArray[np.float64]
+    ) -> None:
+        self.limit = limit.copy()
         self._counts, self._sizes = counts, sizes
         self._wanted = np.minimum(counts, sizes)
-        self._room = max(2 * int(self._wanted.sum()), 1 << 20)
+        self._room = int(self._wanted.sum()) + ROOM
         self._pieces: list[tuple[NDArray[Any], ...]] = []
         self._pending = 0
-
-    def near(self) -> NDArray[np.float64]:
-        """Return numbers below which each stratum almost surely has enough places, shape (H,)."""
-        margin = (self._counts + 10 * np.sqrt(self._counts) + 20) / np.maximum(self._sizes, 1)
-        return np.where(self._counts == 0, 0.0, margin)
-
-    def lacking(self, found: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which strata found fewer places than are to be taken, shape (H,)."""
-        return found < self._wanted
 
     def add(self, rows: NDArray[np.int64], numbers: NDArray[np.float64], *more: Any) -> None:
         """Add places.
@@ -151,15 +166,22 @@ class Smallest:
         *more : ndarray, shape (M,)
             Their strata, 0 to H - 1, then perhaps their ids.
         """
-        self._pieces.append((rows, numbers, *more))
-        self._pending += len(rows)
+        some = numbers < self.limit[more[0]]
+        columns = (rows, numbers, *more)
+        self._pieces.append(tuple(column[some] for column in columns))
+        self._pending += int(some.sum())
         if self._pending > self._room:
             self._compact()
 
-    def found(self) -> NDArray[np.int64]:
-        """Return how many places of those to be taken each stratum has found, shape (H,)."""
+    def lacking(self, found: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which strata found fewer places than are to be taken, shape (H,)."""
+        return found < self._wanted
+
+    def places(self) -> tuple[NDArray[Any], ...]:
+        """Return the places kept, in the order of their rows, as `add` takes them."""
         self._compact()
-        return np.bincount(self._pieces[0][2], minlength=len(self._counts))
+        order = np.argsort(self._pieces[0][0])
+        return tuple(column[order] for column in self._pieces[0])
 
     def sample(self, rates: NDArray[np.float64]) -> Sample:
         """Take the places; `rates` are the strata's expected multiplicities, shape (H,)."""
@@ -182,9 +204,11 @@ class Smallest:
         # Stable: of equal numbers the earlier row comes first.
         order = np.lexsort((columns[1], columns[2]))
         strata = columns[2][order]
-        order = order[self._rank(strata) < self._wanted[strata]]
+        rank, wanted = self._rank(strata), self._wanted[strata]
+        last = rank == wanted - 1
+        self.limit[strata[last]] = columns[1][order[last]]
+        order = order[rank < wanted]
         self._pieces = [tuple(column[order] for column in columns)]
-        # What is kept may itself be half of the room.
         self._pending = len(order)
 
     def _rank(self, strata: NDArray[Any]) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import parallel
-from wherefrom.compose.design import Sample, Smallest
+from wherefrom.compose.design import Sample, Smallest, near
 from wherefrom.compose.strata import Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part
@@ -25,7 +25,8 @@ __all__ = ["Found", "count", "find", "over_parts", "select"]
 
 R = TypeVar("R")
 Ints = NDArray[np.int64]
-Stream = dict[str, Any]
+#: State of a PCG64.
+Stream = Any
 
 # Keys up to here are counted and looked up by a table, larger ones by sorting.
 _TABLE = 4 * BLOCK
@@ -133,23 +134,24 @@ def select(
             f"a draw needs a generator of PCG64, as numpy.random.default_rng(seed) is, not of "
             f"{type(bits).__name__}: only that one can be entered anywhere"
         )
-    stream: Stream = dict(bits.state)
-    near = Smallest(counts, sizes).near()
+    stream: Stream = bits.state
+    limit = near(counts, sizes)
     while True:
-        kept = Smallest(counts, sizes)
-        take = partial(_near, strata=strata, keys=keys, near=near, stream=stream)
+        wanted = (counts, sizes, limit)
+        kept = Smallest(*wanted)
+        take = partial(_take, strata=strata, keys=keys, wanted=wanted, stream=stream)
         for places in over_parts(pool, take, "drawing places", cluster):
             kept.add(*places)
-        lacking = kept.lacking(kept.found())
+        lacking = kept.lacking(np.bincount(kept.places()[2], minlength=len(keys)))
         if not lacking.any():
             break
         # In the rare case that a stratum has too few small numbers, look at all of its numbers.
-        if (near[lacking] >= 1).all():
+        if (limit[lacking] >= 1).all():
             raise WherefromError(
                 "the pool has fewer places in some strata than were counted: its files or their "
                 "notes changed; write or label it again"
             )
-        near = np.where(lacking, 1.0, near)
+        limit = np.where(lacking, 1.0, limit)
     bits.advance(len(pool))
     return kept.sample(rates)
 
@@ -251,23 +253,19 @@ def _added(tables: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     return keys[first], np.add.reduceat(sizes[order], first)
 
 
-def _near(
-    part: Part, strata: Strata, keys: Ints, near: NDArray[np.float64], stream: Stream
-) -> tuple[Ints, NDArray[np.float64], Ints, NDArray[Any]]:
-    """Find the places whose numbers are below their stratum's limit."""
-    pieces = []
+def _take(
+    part: Part, strata: Strata, keys: Ints, wanted: tuple[Any, ...], stream: Stream
+) -> tuple[NDArray[Any], ...]:
+    """Keep the smallest numbers of a part: rows, numbers, strata, ids."""
     position = _positions(keys)
-    limit = np.append(near, 0.0)
-    most = limit.max()
+    kept = Smallest(*wanted)
     for batch in part.batches(strata.ask | Ask(ids=True)):
         numbers = _numbers(stream, batch.start, len(batch))
-        small = np.flatnonzero(numbers < most)
+        small = np.flatnonzero(numbers < kept.limit.max())
         stratum = position(strata.keys(batch)[small])
-        chosen = numbers[small] < limit[stratum]
-        small, stratum = small[chosen], stratum[chosen]
-        pieces.append((small + batch.start, numbers[small], stratum, _ids(batch)[small]))
-    rows, numbers, stratum, ids = (np.concatenate(c) for c in zip(*pieces, strict=True))
-    return rows, numbers, stratum, ids
+        small, stratum = small[stratum >= 0], stratum[stratum >= 0]
+        kept.add(small + batch.start, numbers[small], stratum, _ids(batch)[small])
+    return kept.places()
 
 
 def _numbers(stream: Stream, start: int, size: int) -> NDArray[np.float64]:
@@ -316,7 +314,7 @@ def _found_in(ids: NDArray[Any], wanted: NDArray[Any]) -> Ints:
         last = np.searchsorted(wanted, ids[-1], side="right")
         few = wanted[np.searchsorted(wanted, ids[0]) : last]
         at = np.searchsorted(ids, few)
-        return at[ids[at] == few]
+        return np.asarray(at[ids[at] == few])
     at = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
     return np.flatnonzero(wanted[at] == ids)
 

@@ -14,6 +14,7 @@ from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
 from wherefrom.compose.exact import Exact
 from wherefrom.compose.strata import Plan, Strata
+from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool
 
 __all__ = ["Plan", "Strata", "StreamedSampler"]
@@ -134,6 +135,8 @@ class StreamedSampler(DesignSampler):
         strata = self.strata(pool, n, rng, cluster=cluster)
         keys, sizes = passes.count(pool, strata, cluster=cluster)
         plan = self.plan(pool, strata, keys, sizes, n)
+        if not len(keys):
+            raise WherefromError(f"sampler {self.name!r} finds no place of the pool to draw")
         counts = round_at_random(plan.allocation.targets, rng)
         rates = Exact.of(plan.allocation.targets).over(sizes)
         sample = passes.select(pool, strata, keys, sizes, counts, rates, rng, cluster=cluster)
