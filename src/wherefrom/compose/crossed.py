@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, PlainSerializer
 
+from wherefrom.compose.strata import Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 
-__all__ = ["Crossed", "Names"]
+__all__ = ["NAMED", "Crossed", "Names"]
+
+#: Combinations up to here are named on the card.
+NAMED = 2000
 
 
 def _split(value: object) -> object:
@@ -37,9 +41,9 @@ Names = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Crossed:
-    """The combinations of the labels of several layers.
+@dataclass
+class Crossed(Strata):
+    """The combinations of the labels of several layers; a place without one of them is never drawn.
 
     Attributes
     ----------
@@ -47,10 +51,21 @@ class Crossed:
         Layers or columns.
     labels : tuple of tuple of str
         Labels of each.
+
+    Examples
+    --------
+    >>> crossed = Crossed(("use", "belt"), (("crop", "grass"), ("dry", "wet", "cold")))
+    >>> codes = {"use": np.array([0, 1, -1], np.int32), "belt": np.array([2, 0, 0], np.int32)}
+    >>> keys = crossed.keys(Batch(0, np.zeros(3), np.zeros(3), codes=codes))
+    >>> keys.tolist(), crossed.texts(keys[:2])
+    ([2, 3, -1], ('crop / cold', 'grass / dry'))
     """
 
     names: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        self.ask = Ask(codes=self.names)
 
     @classmethod
     def of(cls, pool: AnyPool, names: tuple[str, ...]) -> Crossed:
@@ -71,13 +86,8 @@ class Crossed:
             raise WherefromError(f"{'+'.join(names)} have too many combinations: name fewer")
         return cls(names, labels)
 
-    @property
-    def ask(self) -> Ask:
-        """What the batches must hold."""
-        return Ask(codes=self.names)
-
     def keys(self, batch: Batch) -> NDArray[np.int64]:
-        """Return the combination of every place, -1 where a layer has no label; shape (B,)."""
+        """Return the number of every place's combination, -1 where a layer has no label."""
         key = np.zeros(len(batch), dtype=np.int64)
         missing = np.zeros(len(batch), dtype=bool)
         for name, labels in zip(self.names, self.labels, strict=True):
@@ -86,6 +96,14 @@ class Crossed:
             key = key * len(labels) + codes
         key[missing] = -1
         return key
+
+    def counts(self, pool: AnyPool) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Take the counts of a single layer where the pool knows them."""
+        known = pool.counts(self.names[0]) if len(self.names) == 1 else None
+        if known is None:
+            return None
+        keys = np.flatnonzero(known)
+        return keys, known[keys]
 
     def codes(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Return the code of each layer, one array of shape (H,) per layer, of combinations."""

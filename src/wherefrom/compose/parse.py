@@ -7,10 +7,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from wherefrom.compose.balanced import Balanced
 from wherefrom.compose.base import Sampler, SamplerModel
+from wherefrom.compose.cities import GaussianCities
 from wherefrom.compose.clustered import AroundCities, AroundForest
+from wherefrom.compose.grid import Grid
+from wherefrom.compose.kmeans import KMeans
 from wherefrom.compose.plain import Ids, NoPretraining, Only, Uniform
+from wherefrom.compose.spread import Spread
 from wherefrom.compose.stratified import Stratified, UniformArea
+from wherefrom.compose.weighted import Entropy
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.plugins import ADDRESS, named, offered
 
@@ -24,6 +30,12 @@ SAMPLERS: dict[str, tuple[type[SamplerModel], ...]] = {
     "stratified": (Stratified,),
     "clustered": (AroundCities, AroundForest),
     "only": (Only,),
+    "grid": (Grid,),
+    "spread": (Spread,),
+    "kmeans": (KMeans,),
+    "gaussian-cities": (GaussianCities,),
+    "entropy": (Entropy,),
+    "balanced": (Balanced,),
     "ids": (Ids,),
 }
 

@@ -1,0 +1,154 @@
+"""How the numbers of a column are spread, by group, in two passes over a pool of any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.compose.passes import over_parts
+from wherefrom.compose.strata import Strata
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
+
+__all__ = ["Histogram"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of a column's numbers in equal steps of its range.
+
+    Attributes
+    ----------
+    low, high : float
+        Range of the column.
+    keys : ndarray of int64, shape (G,)
+        Groups that have numbers, ascending.
+    counts : ndarray of int64, shape (G, steps)
+
+    Examples
+    --------
+    >>> found = Histogram(0.0, 4.0, np.zeros(1, np.int64), np.array([[5, 0, 3, 2]]))
+    >>> found.step(np.array([0.0, 2.5, 4.0])).tolist(), found.at_least(0.3).tolist()
+    ([0, 2, 3], [2.0])
+    """
+
+    low: float
+    high: float
+    keys: Ints
+    counts: Ints
+
+    @classmethod
+    def of(
+        cls,
+        pool: AnyPool,
+        column: str,
+        groups: Strata | None,
+        steps: int,
+        *,
+        cluster: str | None = None,
+    ) -> Histogram:
+        """Count the numbers of a column or value layer.
+
+        Parameters
+        ----------
+        pool : AnyPool
+        column : str
+        groups : Strata, optional
+            Which group a place is in; -1 is left out. By default all are group 0.
+        steps : int
+        cluster : str, optional
+            Address of a Ray cluster.
+
+        Returns
+        -------
+        Histogram
+
+        Raises
+        ------
+        WherefromError
+            If no place of a group has a number, or one is infinite.
+        """
+        look = partial(_range, column=column, groups=groups)
+        ranges = list(over_parts(pool, look, f"range of {column}", cluster))
+        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+        if low > high:
+            raise WherefromError(f"no place to draw from has a value of {column!r}")
+        if np.isinf(low) or np.isinf(high):
+            raise WherefromError(f"column {column!r} holds an infinite value: mend it")
+        tally = partial(_tally, column=column, groups=groups, low=low, high=high, steps=steps)
+        total: dict[int, Ints] = {}
+        for table in over_parts(pool, tally, f"spread of {column}", cluster):
+            for key, counts in table.items():
+                total[key] = total.get(key, 0) + counts
+        keys = sorted(total)
+        return cls(low, high, np.array(keys), np.stack([total[key] for key in keys]))
+
+    def step(self, values: Floats) -> Ints:
+        """Return the step of each number, clipped to the range; of NaN -1."""
+        return _step(values, self.low, self.high, self.counts.shape[1])
+
+    def edge(self, step: Ints) -> Floats:
+        """Return a number at the low end of each step: `step` of it and of all above is no less."""
+        return _edge(step, self.low, self.high, self.counts.shape[1])
+
+    def at_least(self, share: float) -> Floats:
+        """Return for each group the highest step's edge that at least a share of it reaches."""
+        above = np.cumsum(self.counts[:, ::-1], axis=1)[:, ::-1]
+        enough = above >= np.ceil(share * above[:, :1] - 1e-9)
+        last = self.counts.shape[1] - 1 - np.argmax(enough[:, ::-1], axis=1)
+        return self.edge(last)
+
+
+def _edge(step: Ints, low: float, high: float, steps: int) -> Floats:
+    return low + (high - low) * (step / steps)
+
+
+def _step(values: Floats, low: float, high: float, steps: int) -> Ints:
+    there = ~np.isnan(values)
+    width = (high - low) / steps or 1.0
+    place = np.floor((np.where(there, values, low) - low) / width)
+    step = np.clip(place, 0, steps - 1).astype(np.int64)
+    # Rounding may lead past an edge; the edges decide, so that >= edge means the same as the step.
+    step -= values < _edge(step, low, high, steps)
+    step += (values >= _edge(step + 1, low, high, steps)) & (step < steps - 1)
+    return np.where(there, np.maximum(step, 0), -1)
+
+
+def _chosen(batch: Batch, column: str, groups: Strata | None) -> tuple[Floats, Ints]:
+    values = batch.values[column]
+    keys = np.zeros(len(batch), np.int64) if groups is None else groups.keys(batch)
+    there = ~np.isnan(values) & (keys >= 0)
+    return values[there], keys[there]
+
+
+def _ask(column: str, groups: Strata | None) -> Ask:
+    return Ask(values=(column,)) | (Ask() if groups is None else groups.ask)
+
+
+def _range(part: Part, column: str, groups: Strata | None) -> tuple[float, float]:
+    low, high = np.inf, -np.inf
+    for batch in part.batches(_ask(column, groups)):
+        values, _ = _chosen(batch, column, groups)
+        if len(values):
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return low, high
+
+
+def _tally(
+    part: Part, column: str, groups: Strata | None, low: float, high: float, steps: int
+) -> dict[int, Ints]:
+    total: dict[int, Ints] = {}
+    for batch in part.batches(_ask(column, groups)):
+        values, keys = _chosen(batch, column, groups)
+        found, group = np.unique(keys, return_inverse=True)
+        cells = group * steps + _step(values, low, high, steps)
+        counts = np.bincount(cells, minlength=len(found) * steps).reshape(len(found), steps)
+        for key, some in zip(found.tolist(), counts, strict=True):
+            total[key] = total.get(key, 0) + some
+    return total
