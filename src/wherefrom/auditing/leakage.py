@@ -1,0 +1,334 @@
+"""How near a model's test places are to the places it was pre-trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.auditing.reference import LAND_KM2
+from wherefrom.auditing.tally import Weights, run
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import AnyPool, Ask, Batch
+
+__all__ = ["Leakage", "LeakageTally", "Nearest", "Within", "distances"]
+
+Floats = NDArray[np.float64]
+
+#: Thresholds in km.
+KM = (1.0, 10.0, 100.0)
+#: Quantiles of the distances that are told.
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+#: The nearest test places that are listed.
+LISTED = 20
+
+#: Rows and columns to a degree of the map that tells where a training place matters.
+_FINE = 10
+_ROWS, _COLUMNS = 180 * _FINE, 360 * _FINE
+
+
+@dataclass(frozen=True)
+class Within:
+    """Test places that have a training place within a distance.
+
+    Attributes
+    ----------
+    km : float
+    places : int
+    share : float
+        Of the test places.
+    by_chance : float
+        Share to be expected of as many training places, uniform over the land without
+        Antarctica and independent of the test places; coasts are ignored.
+    """
+
+    km: float
+    places: int
+    share: float
+    by_chance: float
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A test place and the training place nearest to it.
+
+    Attributes
+    ----------
+    row : int
+        Of the test place in its table, from 0.
+    lon, lat : float
+        Degrees, of the test place.
+    km : float
+        Great-circle distance.
+    train_lon, train_lat : float
+        Degrees, of the training place.
+    """
+
+    row: int
+    lon: float
+    lat: float
+    km: float
+    train_lon: float
+    train_lat: float
+
+
+@dataclass(frozen=True, eq=False)
+class Leakage:
+    """Distances from test places to the nearest training place.
+
+    Attributes
+    ----------
+    n_test, n_train : int
+        Places; of a composition the distinct ones.
+    quantiles : dict of float to float
+        Share of the test places -> km that they have at most.
+    within : tuple of Within
+    nearest : tuple of Nearest
+        The test places with the smallest distances, at most 20.
+    km : ndarray of float64, shape (n_test,)
+        Distance of every test place, in the order of its table.
+    """
+
+    n_test: int
+    n_train: int
+    quantiles: dict[float, float]
+    within: tuple[Within, ...]
+    nearest: tuple[Nearest, ...]
+    km: Floats = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON has them, without the distances of every place."""
+        return {
+            "n_test": self.n_test,
+            "n_train": self.n_train,
+            "quantiles": [{"share": share, "km": km} for share, km in self.quantiles.items()],
+            "within": [asdict(row) for row in self.within],
+            "nearest": [asdict(row) for row in self.nearest],
+        }
+
+
+class LeakageTally:
+    """For each test place the nearest of the places that stream by.
+
+    A k-d tree is made of the places of a batch and asked for every test place. Once a first batch
+    has bounded the distances, only places in the neighbourhood of a test place can be nearer: a
+    map of 0.1 degrees tells which, so most of a large pool is left out before any tree is made.
+
+    Parameters
+    ----------
+    lon, lat : ndarray of float64, shape (M,)
+        Test places, degrees.
+
+    Attributes
+    ----------
+    train_lon, train_lat : ndarray of float64, shape (M,)
+        The nearest place so far; NaN before the first.
+    train : int
+        Places seen that count.
+
+    Examples
+    --------
+    >>> tally = LeakageTally(np.array([10.0]), np.array([50.0]))
+    >>> tally.update(Batch(0, np.array([11.0, 20.0]), np.array([50.0, 50.0])))
+    >>> tally.train_lon.tolist(), tally.train
+    ([11.0], 2)
+    """
+
+    def __init__(self, lon: Floats, lat: Floats) -> None:
+        self.lon, self.lat = lon, lat
+        self.vectors = unit_vectors(lon, lat)
+        self.train = 0
+        self.train_lon = np.full(len(lon), np.nan)
+        self.train_lat = np.full(len(lon), np.nan)
+        # Chords on the unit sphere; 2 is the Earth's diameter.
+        self._chord = np.full(len(lon), np.inf)
+        self._near: NDArray[np.bool_] | None = None
+        self._mapped = np.inf
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LeakageTally:
+        """Copy what changes and share the test places, of which there may be many."""
+        twin = object.__new__(LeakageTally)
+        twin.__dict__.update(self.__dict__)
+        twin.train_lon, twin.train_lat = self.train_lon.copy(), self.train_lat.copy()
+        twin._chord = self._chord.copy()
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the map, which is made again where it is needed."""
+        return self.__dict__ | {"_near": None, "_mapped": np.inf}
+
+    @property
+    def ask(self) -> Ask:
+        """Coordinates alone."""
+        return Ask()
+
+    def update(self, batch: Batch, weight: Weights | None = None) -> None:
+        """Look at a batch; see `Tally.update`. Places of weight 0 are left out."""
+        from scipy.spatial import cKDTree  # slow to import
+
+        counted = None if weight is None else weight > 0.0
+        self.train += len(batch) if counted is None else int(counted.sum())
+        bound = float(self._chord.max(initial=0.0))
+        if np.isfinite(bound):
+            near = self._near_test(batch.lon, batch.lat)
+            counted = near if counted is None else near & counted
+        lon, lat = batch.lon, batch.lat
+        if counted is not None:
+            lon, lat = lon[counted], lat[counted]
+        if not len(lon) or not len(self.lon):
+            return
+        chord, at = cKDTree(unit_vectors(lon, lat)).query(
+            self.vectors, distance_upper_bound=np.nextafter(bound, np.inf)
+        )
+        closer = np.flatnonzero(chord < self._chord)
+        self._take(closer, chord[closer], lon[at[closer]], lat[at[closer]])
+
+    def merge(self, other: LeakageTally) -> None:
+        """Keep the nearer place of both; on a tie the earlier one."""
+        closer = np.flatnonzero(other._chord < self._chord)
+        self._take(closer, other._chord[closer], other.train_lon[closer], other.train_lat[closer])
+        self.train += other.train
+
+    def result(self, km: Sequence[float] = KM) -> Leakage:
+        """Return the distances.
+
+        Raises
+        ------
+        WherefromError
+            If there is no training place or no test place.
+        """
+        if not len(self.lon) or not self.train:
+            what = "test" if self.train else "training"
+            raise WherefromError(f"there are no {what} places: distances need both")
+        far = distance_km(self.lon, self.lat, self.train_lon, self.train_lat)
+        far = np.atleast_1d(far)
+        first = np.argsort(far, kind="stable")[:LISTED]
+        columns = (self.lon, self.lat, far, self.train_lon, self.train_lat)
+        return Leakage(
+            len(far),
+            self.train,
+            dict(zip(QUANTILES, np.quantile(far, QUANTILES).tolist(), strict=True)),
+            tuple(self._within(far, limit) for limit in km),
+            tuple(Nearest(int(row), *(float(column[row]) for column in columns)) for row in first),
+            far,
+        )
+
+    def _take(self, rows: NDArray[np.int64], chord: Floats, lon: Floats, lat: Floats) -> None:
+        self._chord[rows] = chord
+        self.train_lon[rows], self.train_lat[rows] = lon, lat
+
+    def _within(self, far: Floats, km: float) -> Within:
+        # Half the chord squared is the part of the sphere that a cap covers (Archimedes).
+        cap = 4.0 * np.pi * EARTH_RADIUS_KM**2 * np.sin(min(km / EARTH_RADIUS_KM, np.pi) / 2.0) ** 2
+        chance = -np.expm1(self.train * np.log1p(-min(cap / LAND_KM2, 1.0 - 1e-16)))
+        places = int((far <= km).sum())
+        return Within(float(km), places, places / len(far), float(chance))
+
+    def _near_test(self, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
+        """Tell which places could be nearer to a test place than what it has."""
+        size = float(self._chord.sum())
+        if self._near is None or size < 0.7 * self._mapped:
+            self._near, self._mapped = _neighbourhoods(self.lon, self.lat, self._chord), size
+        row = np.minimum(((lat + 90.0) * _FINE).astype(np.int64), _ROWS - 1)
+        column = np.minimum(((lon + 180.0) * _FINE).astype(np.int64), _COLUMNS - 1)
+        near: NDArray[np.bool_] = self._near[row * _COLUMNS + column]
+        return near
+
+
+def distances(
+    train: AnyPool,
+    test: AnyPool,
+    km: Sequence[float] = KM,
+    *,
+    weights: Weights | None = None,
+    cluster: str | None = None,
+) -> Leakage:
+    """Measure the exact distance from every test place to the nearest training place.
+
+    Parameters
+    ----------
+    train : AnyPool
+        It streams by, once: it may have 10**9 places.
+    test : AnyPool
+        Kept in memory, 100 bytes a place and thread.
+    km : sequence of float
+        Thresholds of the shares.
+    weights : ndarray of float64, shape (N,), optional
+        Of the training places; those of weight 0 are left out. A composition's multiplicities.
+    cluster : str, optional
+        Address of a Ray cluster; default threads here. The result is the same.
+
+    Returns
+    -------
+    Leakage
+
+    Raises
+    ------
+    WherefromError
+        If there is no training place or no test place, or a file cannot be read.
+
+    Notes
+    -----
+    Great-circle distances between points on the sphere (`distance_km`): an image has an extent,
+    and a tile of 2.56 km leaks into test places within 1.8 km of its centre.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.pool import Pool
+    >>> train = Pool.from_table(pa.table({"lon": [0.0, 10.0], "lat": [0.0, 0.0]}))
+    >>> test = Pool.from_table(pa.table({"lon": [0.0, 9.5], "lat": [0.0, 0.0]}))
+    >>> found = distances(train, test)
+    >>> found.km.round(2).tolist(), [row.places for row in found.within]
+    ([0.0, 55.6], [1, 1, 2])
+    """
+    places = [(batch.lon, batch.lat) for batch in test.batches(Ask())]
+    lon = np.concatenate([one for one, _ in places]) if places else np.zeros(0)
+    lat = np.concatenate([one for _, one in places]) if places else np.zeros(0)
+    tally = LeakageTally(lon, lat)
+    # The first places bound the distances for every part, which shortens the work of each.
+    for batch in _first(train):
+        tally.update(batch, None if weights is None else weights[: len(batch)])
+    tally.train = 0
+    (found,) = run(
+        train, [tally], weights=weights, cluster=cluster, label="places to keep apart from tests"
+    )
+    return found.result(km)
+
+
+def _first(pool: AnyPool) -> list[Batch]:
+    """Return the first batch of a pool, if it has one."""
+    for batch in pool.batches(Ask()):
+        return [batch]
+    return []
+
+
+def _neighbourhoods(lon: Floats, lat: Floats, chord: Floats) -> NDArray[np.bool_]:
+    """Mark the cells of the map that a cap of this chord around a place touches, by its box."""
+    angle = 2.0 * np.arcsin(np.minimum(chord / 2.0, 1.0)) * (1.0 + 1e-9) + 1e-9
+    south, north = lat - np.degrees(angle), lat + np.degrees(angle)
+    low = np.maximum(np.floor((south + 90.0) * _FINE), 0.0).astype(np.int64)
+    high = np.minimum(np.floor((north + 90.0) * _FINE), _ROWS - 1.0).astype(np.int64)
+    # The meridians that touch a cap: sin(half width) = sin(radius) / cos(latitude), all of them
+    # if a pole is in it.
+    polar = (south <= -90.0) | (north >= 90.0)
+    ratio = np.sin(angle) / np.maximum(np.cos(np.radians(lat)), 1e-12)
+    half = np.degrees(np.arcsin(np.clip(ratio, 0.0, 1.0))) + 1e-7
+    west = np.floor((lon - half + 180.0) * _FINE).astype(np.int64)
+    east = np.floor((lon + half + 180.0) * _FINE).astype(np.int64)
+    polar |= east - west >= _COLUMNS - 1
+    west, east = np.where(polar, 0, west), np.where(polar, _COLUMNS - 1, east)
+    # Count the boxes over each cell: add 1 at two corners, take 1 off at the others, then sum up.
+    counts = np.zeros((_ROWS + 1, _COLUMNS + 1), dtype=np.int32)
+    for shift in (-_COLUMNS, 0, _COLUMNS):  # a box across the antimeridian is two
+        left, right = np.maximum(west + shift, 0), np.minimum(east + shift, _COLUMNS - 1)
+        inside = left <= right
+        for row, sign in ((low, 1), (high + 1, -1)):
+            np.add.at(counts, (row[inside], left[inside]), sign)
+            np.add.at(counts, (row[inside], right[inside] + 1), -sign)
+    covered = counts.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
+    return (covered[:_ROWS, :_COLUMNS] > 0).ravel()
