@@ -1,0 +1,199 @@
+"""Coverage: how far the land is from the nearest place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from wherefrom.auditing.space.land import Land, land, uniform_on_land
+from wherefrom.auditing.space.plain import Result
+from wherefrom.auditing.space.sample import canonical_places, counted_rows
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
+from wherefrom.pool.batches import Ask, Batch
+
+__all__ = ["Coverage", "CoverageTally", "Gap", "arc_km", "tree_of"]
+
+Floats = NDArray[np.float64]
+
+#: Places of the uniform control; a larger pool is compared with it scaled by 1 / sqrt(places).
+CONTROL = 1 << 16
+#: Gaps named, each outside the others.
+GAPS = 5
+
+
+@dataclass(frozen=True)
+class Gap(Result):
+    """A place on land far from every place of the pool.
+
+    Attributes
+    ----------
+    lon, lat : float
+        Degrees.
+    km : float
+        Distance to the nearest place.
+    """
+
+    lon: float
+    lat: float
+    km: float
+
+
+@dataclass(frozen=True)
+class Coverage(Result):
+    """Distances from land to the nearest place of the pool.
+
+    Attributes
+    ----------
+    land_points : int
+        Points of the lattice of land, of equal area each.
+    radius_km : float
+        The largest distance of a lattice point: the covering radius of the land, remote islands
+        and all. Exact over all places of the pool.
+    radius_error_km : float
+        The true covering radius is at most so much larger: that of the lattice itself, within the
+        land. An island smaller than a lattice cell may be missed.
+    median_km, p90_km, p99_km : float
+        Quantiles over the area of land.
+    uniform_median_km, uniform_p99_km : float
+        The same for as many places uniform by area on land: one simulated control of at most
+        `CONTROL` places, scaled by the root of the number of places where the pool has more.
+    beyond_100_km : float
+        Share of the land farther than 100 km from every place.
+    gaps : tuple of Gap
+        The farthest points, each outside the circles of those before.
+    """
+
+    land_points: int
+    radius_km: float
+    radius_error_km: float
+    median_km: float
+    p90_km: float
+    p99_km: float
+    uniform_median_km: float
+    uniform_p99_km: float
+    beyond_100_km: float
+    gaps: tuple[Gap, ...]
+
+
+def arc_km(chord: NDArray[np.float64]) -> Floats:
+    """Turn chords of the unit sphere into great-circle distances.
+
+    Examples
+    --------
+    >>> arc_km(np.array([0.0, 2.0])).round(1)
+    array([    0. , 20015.1])
+    """
+    return 2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2.0, 1.0))
+
+
+def tree_of(xyz: Floats) -> cKDTree:
+    """Build a k-d tree quickly: nodes are halved in space, not by the median."""
+    return cKDTree(xyz, leafsize=16, compact_nodes=False, balanced_tree=False)
+
+
+class CoverageTally:
+    """Tally of the distance from every lattice point of land to the nearest place.
+
+    Parameters
+    ----------
+    antarctica : bool
+        Whether Antarctica counts as land to be covered.
+
+    Examples
+    --------
+    >>> tally = CoverageTally()
+    >>> tally.update(Batch(0, np.array([10.0]), np.array([50.0])))
+    >>> coverage = tally.result(1, np.random.default_rng(0))
+    >>> 18_000 < coverage.radius_km < 20_015, coverage.beyond_100_km > 0.99
+    (True, True)
+    """
+
+    ask = Ask()
+
+    def __init__(self, antarctica: bool = False) -> None:
+        self.antarctica = antarctica
+        self._chord: Floats | None = None
+
+    def update(self, batch: Batch, weight: Floats | None = None) -> None:
+        """Bring nearer the lattice points that have a nearer place in the batch."""
+        rows, _ = counted_rows(batch, weight)
+        if not len(rows):
+            return
+        lon, lat = canonical_places(batch.lon[rows], batch.lat[rows])
+        # Equal places make one leaf of the tree, to be searched from end to end: take them once.
+        place = np.unique(lon + 1j * lat) if _repeats(lon, lat) else lon + 1j * lat
+        chord, _ = tree_of(unit_vectors(place.real, place.imag)).query(self._land.xyz)
+        self._nearer(chord)
+
+    def merge(self, other: Self) -> None:
+        """Take the nearer of both distances."""
+        if other._chord is not None:
+            self._nearer(other._chord)
+
+    def result(self, places: float, rng: np.random.Generator) -> Coverage:
+        """Sum up the distances.
+
+        Parameters
+        ----------
+        places : float
+            Number of places counted, for the uniform control.
+        rng : numpy.random.Generator
+            For the control.
+
+        Returns
+        -------
+        Coverage
+        """
+        assert self._chord is not None, "no places were counted"
+        here = self._land
+        km = arc_km(self._chord)
+        median, p90, p99 = np.quantile(km, [0.5, 0.9, 0.99])
+        size = int(min(max(places, 1), CONTROL))
+        control = tree_of(unit_vectors(*uniform_on_land(size, rng, self.antarctica)))
+        scale = np.sqrt(size / max(places, 1))
+        uniform = scale * np.quantile(arc_km(control.query(here.xyz)[0]), [0.5, 0.99])
+        return Coverage(
+            len(km),
+            float(km.max()),
+            here.covering_km,
+            float(median),
+            float(p90),
+            float(p99),
+            float(uniform[0]),
+            float(uniform[1]),
+            float((km > 100.0).mean()),
+            _gaps(here, km),
+        )
+
+    @property
+    def _land(self) -> Land:
+        return land(self.antarctica)
+
+    def _nearer(self, chord: Floats) -> None:
+        self._chord = chord if self._chord is None else np.minimum(self._chord, chord)
+
+
+def _repeats(lon: Floats, lat: Floats) -> bool:
+    """Tell whether one place makes up much of a batch, so that it would fill leaves of a tree.
+
+    A look at places in steps: one that holds 1 in 500 of them is missed once in 10**3.
+    """
+    step = max(1, len(lon) // 4096)
+    look = lon[::step] + 1j * lat[::step]
+    return len(np.unique(look)) < len(look)
+
+
+def _gaps(here: Land, km: Floats) -> tuple[Gap, ...]:
+    found: list[Gap] = []
+    free = np.ones(len(km), dtype=bool)
+    while free.any() and len(found) < GAPS:
+        at = int(np.argmax(np.where(free, km, -1.0)))
+        if km[at] <= here.covering_km:
+            break
+        found.append(Gap(float(here.lon[at]), float(here.lat[at]), float(km[at])))
+        free &= distance_km(here.lon, here.lat, here.lon[at], here.lat[at]) > km[at]
+    return tuple(found)

@@ -1,0 +1,258 @@
+"""Duplicates: places given twice, and places too near to each other to be two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.auditing.space.coverage import arc_km, tree_of
+from wherefrom.auditing.space.land import land
+from wherefrom.auditing.space.plain import Result
+from wherefrom.auditing.space.sample import canonical_places, counted_rows, mixed
+from wherefrom.earth.cells import EqualAreaCells
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, chord, unit_vectors
+from wherefrom.pool.batches import Ask, Batch
+
+__all__ = ["CAPACITY", "Duplicates", "DuplicatesTally", "Repeated"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+
+#: Different places kept; with more, whole cells are left out at random.
+CAPACITY = 1 << 20
+#: Bands of the cells that are kept or left out whole: cells of 10 km.
+BANDS = 2000
+#: Places named that are given most often.
+NAMED = 5
+_M10, _KM1 = 0.01, 1.0
+
+
+@dataclass(frozen=True)
+class Repeated(Result):
+    """A place that many rows have.
+
+    Attributes
+    ----------
+    lon, lat : float
+        Degrees.
+    rows : int
+    """
+
+    lon: float
+    lat: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Duplicates(Result):
+    """Rows that share a place, or nearly so. Multiplicities of a composition do not count.
+
+    Attributes
+    ----------
+    rows : int
+        Rows counted.
+    exact : bool
+        Whether all places were compared. Else the places of a random share of 10 km cells were;
+        each place's neighbours are sought in its own cell, for places at least 1 km inside it.
+    looked_at : float
+        That share of the cells; 1 if exact.
+    repeats : float
+        Share of rows whose exact place an earlier row has.
+    repeats_se : float
+        Its standard error; 0 if exact.
+    within_10m, within_1km : float
+        Share of rows with another row so near, exact repeats included.
+    within_10m_se, within_1km_se : float
+        Standard errors; 0 if exact.
+    uniform_within_1km : float
+        What `within_1km` would be for as many places uniform by area on land.
+    at_zero : int
+        Rows at 0 E, 0 N: the place of missing values; always exact.
+    most : tuple of Repeated
+        The places that most rows have, of those looked at; empty without repeats.
+    """
+
+    rows: int
+    exact: bool
+    looked_at: float
+    repeats: float
+    repeats_se: float
+    within_10m: float
+    within_10m_se: float
+    within_1km: float
+    within_1km_se: float
+    uniform_within_1km: float
+    at_zero: int
+    most: tuple[Repeated, ...]
+
+
+class DuplicatesTally:
+    """Tally of different places, of all or of a random share of cells.
+
+    Parameters
+    ----------
+    antarctica : bool
+        Whether Antarctica counts as land, for what uniform places would give.
+    capacity : int
+        Different places to keep at most; half as many are kept at least if there are more.
+
+    Examples
+    --------
+    >>> tally = DuplicatesTally()
+    >>> tally.update(Batch(0, np.array([7.0, 8.0, 7.0, 7.0]), np.array([1.0, 1.0, 1.0, 1.005])))
+    >>> found = tally.result()
+    >>> found.repeats, found.within_10m, found.within_1km, found.most[0].rows
+    (0.25, 0.5, 0.75, 2)
+    """
+
+    ask = Ask()
+
+    def __init__(self, antarctica: bool = False, capacity: int = CAPACITY) -> None:
+        self.antarctica, self.capacity = antarctica, capacity
+        self._rows = self._at_zero = self._level = 0
+        self._cell: Hashes = np.zeros(0, dtype=np.uint64)
+        self._lon, self._lat = np.zeros(0), np.zeros(0)
+        self._count: Ints = np.zeros(0, dtype=np.int64)
+        self._waiting: list[tuple[Hashes, Floats, Floats, Ints]] = []
+
+    def update(self, batch: Batch, weight: Floats | None = None) -> None:
+        """Count the rows of a batch."""
+        rows, _ = counted_rows(batch, weight)
+        lon, lat = canonical_places(batch.lon[rows], batch.lat[rows])
+        self._rows += len(rows)
+        self._at_zero += int(((lon == 0.0) & (lat == 0.0)).sum())
+        cell = mixed(_cells().cell(lon, lat))
+        kept = _below(cell, self._level)
+        self._wait(cell[kept], lon[kept], lat[kept], np.ones(int(kept.sum()), dtype=np.int64))
+
+    def merge(self, other: Self) -> None:
+        """Add what another part kept."""
+        self._rows += other._rows
+        self._at_zero += other._at_zero
+        self._level = max(self._level, other._level)
+        for kept in (*other._waiting, (other._cell, other._lon, other._lat, other._count)):
+            self._wait(*kept)
+
+    def result(self) -> Duplicates:
+        """Sum up.
+
+        Returns
+        -------
+        Duplicates
+        """
+        assert self._rows, "no places were counted"
+        self._settle()
+        area = land(self.antarctica).area_km2
+        nearest = self._nearest_km()
+        share = 2.0**-self._level
+        count = self._count
+        again = count > 1
+        inside = np.ones(len(count), dtype=bool) if share == 1.0 else self._inside()
+        repeats, repeats_se = self._share(count - 1, np.ones_like(inside))
+        m10, m10_se = self._share(np.where(again | (nearest <= _M10), count, 0), inside)
+        km1, km1_se = self._share(np.where(again | (nearest <= _KM1), count, 0), inside)
+        cap = 2.0 * np.pi * EARTH_RADIUS_KM**2 * (1.0 - np.cos(_KM1 / EARTH_RADIUS_KM))
+        top = np.argsort(-count, kind="stable")[:NAMED]
+        return Duplicates(
+            self._rows,
+            share == 1.0,
+            share,
+            repeats,
+            repeats_se,
+            m10,
+            m10_se,
+            km1,
+            km1_se,
+            float(-np.expm1(-(self._rows - 1) * cap / area)),
+            self._at_zero,
+            tuple(
+                Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i]))
+                for i in top
+                if again[i]
+            ),
+        )
+
+    def _wait(self, cell: Hashes, lon: Floats, lat: Floats, count: Ints) -> None:
+        """Put places aside until there are so many that sorting them pays."""
+        self._waiting.append((cell, lon, lat, count))
+        if sum(len(waiting[0]) for waiting in self._waiting) > self.capacity // 2:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Join the places put aside to those kept; leave out cells while there are too many."""
+        kept = (self._cell, self._lon, self._lat, self._count)
+        cell, lon, lat, count = (
+            np.concatenate(column) for column in zip(kept, *self._waiting, strict=True)
+        )
+        self._waiting = []
+        used = _below(cell, self._level)
+        order = np.flatnonzero(used)[np.lexsort((lat[used], lon[used]))]
+        lon, lat = lon[order], lat[order]
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (lon[1:] != lon[:-1]) | (lat[1:] != lat[:-1])
+        starts = np.flatnonzero(first)
+        count = np.add.reduceat(count[order], starts) if len(starts) else count[order]
+        cell, lon, lat = cell[order][starts], lon[starts], lat[starts]
+        used = np.ones(len(cell), dtype=bool)
+        # The level at the end is the first at which all fits, whatever came when.
+        while used.sum() > self.capacity:
+            self._level += 1
+            used = _below(cell, self._level)
+        self._cell, self._lon, self._lat, self._count = (
+            cell[used],
+            lon[used],
+            lat[used],
+            count[used],
+        )
+
+    def _nearest_km(self) -> Floats:
+        """Distance of every place kept to the nearest other one, if within 1 km, else infinite."""
+        if len(self._lon) < 2:
+            return np.full(len(self._lon), np.inf)
+        xyz = unit_vectors(self._lon, self._lat)
+        # Both nearest are asked for since the first is the place itself.
+        near, _ = tree_of(xyz).query(xyz, k=2, distance_upper_bound=chord(1.001 * _KM1))
+        return np.where(np.isfinite(near[:, 1]), arc_km(np.minimum(near[:, 1], 2.0)), np.inf)
+
+    def _inside(self) -> NDArray[np.bool_]:
+        """Tell which places are at least 1 km from the edges of their cell."""
+        west, south, east, north = _cells().bounds(_cells().cell(self._lon, self._lat))
+        per_degree = np.pi / 180.0 * EARTH_RADIUS_KM
+        margin = 1.001 * _KM1 / per_degree
+        # Parallels bend: a meridian is left behind soonest towards the pole.
+        aside = margin / np.cos(np.radians(np.minimum(np.abs(self._lat) + margin, 89.9)))
+        return np.asarray(
+            (self._lat - south > margin)
+            & (north - self._lat > margin)
+            & (self._lon - west > aside)
+            & (east - self._lon > aside)
+        )
+
+    def _share(self, hits: Ints, used: NDArray[np.bool_]) -> tuple[float, float]:
+        """Ratio of hits to rows over the cells used, and its standard error by cells."""
+        rows = int(self._count[used].sum())
+        if not rows:
+            return 0.0, 0.0
+        ratio = float(hits[used].sum()) / rows
+        if self._level == 0:
+            return ratio, 0.0
+        _, cell = np.unique(self._cell[used], return_inverse=True)
+        per_cell = np.bincount(cell, weights=hits[used] - ratio * self._count[used])
+        cells = len(per_cell)
+        squares = float((per_cell**2).sum()) * cells / max(cells - 1, 1)
+        return ratio, float(np.sqrt(squares * (1.0 - 2.0**-self._level))) / rows
+
+
+@lru_cache(maxsize=1)
+def _cells() -> EqualAreaCells:
+    return EqualAreaCells(BANDS)
+
+
+def _below(cell: Hashes, level: int) -> NDArray[np.bool_]:
+    """Tell which cells are kept at a level: at each, a random half of those before."""
+    return np.asarray(cell >> np.uint64(64 - level) == 0) if level else np.ones(len(cell), bool)

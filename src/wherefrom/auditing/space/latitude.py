@@ -1,0 +1,161 @@
+"""Latitude: how the places are spread from south to north, against the land."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kstwo
+
+from wherefrom.auditing.space.land import FINE, land
+from wherefrom.auditing.space.plain import Result
+from wherefrom.auditing.space.sample import counted_rows
+from wherefrom.pool.batches import Ask, Batch
+
+__all__ = ["STEP", "Latitude", "LatitudeTally"]
+
+Floats = NDArray[np.float64]
+
+#: Height of a bin in degrees.
+STEP = 0.1
+_BINS = round(180.0 / STEP)
+_EDGES = np.linspace(-90.0, 90.0, _BINS + 1)
+_MIDDLE = (_EDGES[:-1] + _EDGES[1:]) / 2.0
+#: Bins of the curve: one per degree.
+_PER_DEGREE = round(1.0 / STEP)
+
+
+@dataclass(frozen=True)
+class Latitude(Result):
+    """Places by latitude, against the area of land.
+
+    Attributes
+    ----------
+    ks : float
+        Kolmogorov-Smirnov statistic: the largest difference of the cumulative shares, taken at
+        steps of `STEP` degrees. In [0, 1].
+    ks_at : float
+        Latitude of that difference, degrees.
+    ks_more_south : bool
+        Whether more of the places than of the land lie south of it.
+    p : float
+        Chance of so large a statistic if places are uniform by area on land. The lattice of land
+        counts as a sample, so the test errs on the safe side.
+    mean, land_mean : float
+        Mean latitude of places and of land, degrees.
+    shift : float
+        mean - land_mean, degrees; north positive.
+    shift_se : float
+        Its standard error for as many places drawn independently.
+    distance, land_distance : float
+        Mean distance from the equator, degrees.
+    latitude : tuple of float
+        -90 to 90 in steps of 1 degree.
+    south_of, land_south_of : tuple of float
+        Cumulative shares of places and of land area up to each.
+    """
+
+    ks: float
+    ks_at: float
+    ks_more_south: bool
+    p: float
+    mean: float
+    land_mean: float
+    shift: float
+    shift_se: float
+    distance: float
+    land_distance: float
+    latitude: tuple[float, ...]
+    south_of: tuple[float, ...]
+    land_south_of: tuple[float, ...]
+
+
+class LatitudeTally:
+    """Tally of places in bins of latitude.
+
+    Parameters
+    ----------
+    antarctica : bool
+        Whether Antarctica counts as land.
+
+    Examples
+    --------
+    >>> tally = LatitudeTally()
+    >>> tally.update(Batch(0, np.zeros(30), np.linspace(50.0, 52.0, 30)))
+    >>> found = tally.result()
+    >>> round(found.mean), 16 < found.land_mean < 28, found.p < 0.05
+    (51, True, True)
+    """
+
+    ask = Ask()
+
+    def __init__(self, antarctica: bool = False) -> None:
+        self.antarctica = antarctica
+        self._places = np.zeros(_BINS)
+        self._squares = 0.0
+        self._sums = np.zeros(3)  # of w * lat, w * |lat|, w * lat^2
+
+    def update(self, batch: Batch, weight: Floats | None = None) -> None:
+        """Count the places of a batch."""
+        rows, weights = counted_rows(batch, weight)
+        lat = batch.lat[rows]
+        self._places += np.bincount(_bin(lat), weights=weights, minlength=_BINS)
+        w = np.ones(len(rows)) if weights is None else weights
+        # No dot products: their last digits depend on the threads of the machine.
+        self._squares += float((w * w).sum())
+        self._sums += [(w * lat).sum(), (w * np.abs(lat)).sum(), (w * lat**2).sum()]
+
+    def merge(self, other: Self) -> None:
+        """Add the counts of another part."""
+        self._places += other._places
+        self._squares += other._squares
+        self._sums += other._sums
+
+    def result(self) -> Latitude:
+        """Compare with the land.
+
+        Returns
+        -------
+        Latitude
+        """
+        total = float(self._places.sum())
+        assert total > 0.0, "no places were counted"
+        mean, distance, square = self._sums / total
+        on_land, land_mean, land_distance = _land_bins(self.antarctica)
+        points = float(on_land.sum())
+        here = np.append(0.0, np.cumsum(self._places)) / total
+        there = np.append(0.0, np.cumsum(on_land)) / points
+        at = int(np.argmax(np.abs(here - there)))
+        ks = float(abs(here[at] - there[at]))
+        effective = total**2 / self._squares
+        both = effective * points / (effective + points)
+        return Latitude(
+            ks,
+            float(_EDGES[at]),
+            bool(here[at] > there[at]),
+            float(kstwo.sf(ks, max(round(both), 1))),
+            float(mean),
+            land_mean,
+            float(mean - land_mean),
+            float(np.sqrt(max(square - mean**2, 0.0) / effective)),
+            float(distance),
+            land_distance,
+            tuple(_EDGES[::_PER_DEGREE].round().tolist()),
+            tuple(here[::_PER_DEGREE].tolist()),
+            tuple(there[::_PER_DEGREE].tolist()),
+        )
+
+
+def _bin(lat: Floats) -> NDArray[np.int64]:
+    return np.minimum((lat + 90.0) / STEP, _BINS - 1).astype(np.int64)
+
+
+@lru_cache(maxsize=2)
+def _land_bins(antarctica: bool) -> tuple[Floats, float, float]:
+    """Points of the fine lattice in each bin, their mean latitude and distance from the equator."""
+    lat = land(antarctica, FINE).lat
+    counts = np.bincount(_bin(lat), minlength=_BINS).astype(np.float64)
+    return counts, float(lat.mean()), float(np.abs(lat).mean())

@@ -1,0 +1,179 @@
+"""What a point pattern is compared with: the same number of places uniform by area on land."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from wherefrom import parallel
+from wherefrom.auditing.space.coverage import arc_km
+from wherefrom.auditing.space.land import uniform_on_land
+from wherefrom.auditing.space.sample import canonical_places
+from wherefrom.earth.sphere import chord, unit_vectors
+
+__all__ = ["NEAR", "SIMULATIONS", "Pattern", "RankTest", "pattern_of", "rank_test", "simulate"]
+
+Floats = NDArray[np.float64]
+
+#: Most places of a pattern for near neighbours, and (its first ones) for far pairs.
+NEAR, FAR = 1 << 14, 1 << 11
+#: Radii within which pairs are counted, km: those up to 200 among `NEAR` places.
+RADII = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
+_N_NEAR = 4
+SIMULATIONS = 99
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Distances within a set of places.
+
+    Attributes
+    ----------
+    nearest_km : float
+        Mean distance to the nearest other place.
+    within : ndarray of float64, shape (9,)
+        Share of the pairs within each of `RADII`.
+    """
+
+    nearest_km: float
+    within: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class RankTest:
+    """A curve against simulated ones, all their points at once.
+
+    Attributes
+    ----------
+    p : float
+        1 / (S + 1) at least, for S simulations.
+    mean, half : ndarray of float64, shape (R,)
+        Of the simulations: their mean, and half the height of the global envelope, which holds a
+        curve of the same kind entirely in 95 % of cases.
+    z : ndarray of float64, shape (R,)
+        Deviation of the observed curve from the mean, in standard deviations of one curve.
+    """
+
+    p: float
+    mean: Floats
+    half: Floats
+    z: Floats
+
+
+def pattern_of(lon: Floats, lat: Floats) -> Pattern:
+    """Measure distances among at least 2 places.
+
+    Parameters
+    ----------
+    lon, lat : ndarray of float64, shape (N,)
+        Degrees, in random order: far pairs are counted among the first `FAR`.
+
+    Returns
+    -------
+    Pattern
+
+    Examples
+    --------
+    >>> found = pattern_of(np.array([0.0, 1.0, 1.0]), np.zeros(3))
+    >>> round(found.nearest_km, 2), found.within[:4].round(3).tolist()
+    (37.07, [0.333, 0.333, 0.333, 1.0])
+    """
+    lon, lat = canonical_places(lon, lat)
+    place, count = np.unique(lon + 1j * lat, return_counts=True)
+    alone = np.flatnonzero(count == 1)
+    xyz = unit_vectors(place.real, place.imag)
+    nearest = 0.0  # of places given twice
+    if len(place) > 1:
+        near, _ = cKDTree(xyz).query(xyz[alone], k=2)
+        nearest = float(arc_km(near[:, 1]).sum()) / len(lon)
+    within = np.concatenate(
+        [
+            _within(unit_vectors(lon, lat), RADII[:_N_NEAR]),
+            _within(unit_vectors(lon[:FAR], lat[:FAR]), RADII[_N_NEAR:]),
+        ]
+    )
+    return Pattern(nearest, within)
+
+
+def simulate(places: int, rng: np.random.Generator, antarctica: bool = False) -> list[Pattern]:
+    """Measure `SIMULATIONS` patterns of places uniform by area on land.
+
+    Parameters
+    ----------
+    places : int
+        Of each pattern, 2 to `NEAR`.
+    rng : numpy.random.Generator
+        Source of randomness.
+    antarctica : bool
+        Whether the continent Antarctica is land.
+
+    Returns
+    -------
+    list of Pattern
+    """
+    one = partial(_simulated, places=places, antarctica=antarctica)
+    return list(parallel.in_order(one, rng.spawn(SIMULATIONS)))
+
+
+def rank_test(observed: Floats, simulated: Sequence[Floats], level: float = 0.05) -> RankTest:
+    """Test a curve against simulated ones by its largest deviation anywhere.
+
+    Parameters
+    ----------
+    observed : ndarray of float64, shape (R,)
+    simulated : sequence of ndarray of float64, shape (R,)
+        S curves of the null hypothesis, each independent of the others.
+    level : float
+        Of the envelope; ``level * (S + 1)`` a whole number makes it exact.
+
+    Returns
+    -------
+    RankTest
+
+    Notes
+    -----
+    Global envelope test with studentised maximum absolute deviation (Myllymaki, Mrkvicka,
+    Grabarnik, Seijo and Hahn 2017, "Global envelope tests for spatial processes", J. R. Statist.
+    Soc. B 79, 381-404): every curve is reduced to its largest deviation from the mean of the
+    simulations, in their standard deviations, and the observed one is ranked among them. Each
+    simulated curve is held against the others only, so that all are treated nearly alike.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> test = rank_test(np.array([0.0, 9.0]), list(rng.normal(size=(99, 2))))
+    >>> test.p, bool(test.z[1] > 8)
+    (0.01, True)
+    """
+    x = np.stack(list(simulated))
+    count = len(x)
+    mean, sd = x.mean(axis=0), x.std(axis=0, ddof=1)
+    sd = np.where(sd > 0.0, sd, np.inf)  # a radius that holds no pair of any simulation
+    z = (observed - mean) / sd
+    others = (x.sum(axis=0) - x) / (count - 1)
+    # Variance without one value, from that with it.
+    squares = ((x - mean) ** 2).sum(axis=0) - (x - mean) ** 2 * count / (count - 1)
+    spread = np.sqrt(np.maximum(squares, 0.0) / (count - 2))
+    away = np.abs(x - others) / np.where(spread > 0.0, spread, np.inf)
+    largest = np.sort(away.max(axis=1))[::-1]
+    above = int((largest >= np.abs(z).max()).sum())
+    rank = max(int(np.floor(level * (count + 1))), 1)
+    half = largest[rank - 1] * np.where(np.isfinite(sd), sd, 0.0)
+    return RankTest((1 + above) / (count + 1), mean, half, z)
+
+
+def _simulated(rng: np.random.Generator, places: int, antarctica: bool) -> Pattern:
+    return pattern_of(*uniform_on_land(places, rng, antarctica))
+
+
+def _within(xyz: Floats, radii: Sequence[float]) -> Floats:
+    """Share of the pairs of different places within each radius."""
+    tree = cKDTree(xyz)
+    pairs = tree.count_neighbors(tree, [chord(km) for km in radii])
+    n = len(xyz)
+    return np.asarray((pairs - n) / (n * (n - 1.0)))

@@ -1,0 +1,162 @@
+"""A uniform sample of the rows that stream by, the same however they are cut into parts."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wherefrom.pool.batches import Ask, Batch
+
+__all__ = ["RowSample", "canonical_places", "counted_rows", "mixed"]
+
+Floats = NDArray[np.float64]
+Hashes = NDArray[np.uint64]
+
+
+def mixed(numbers: ArrayLike) -> Hashes:
+    """Mix whole numbers to 64 bits that look random; different numbers stay different.
+
+    Parameters
+    ----------
+    numbers : array_like of int64 or uint64, shape (N,)
+
+    Returns
+    -------
+    ndarray of uint64, shape (N,)
+
+    Notes
+    -----
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
+    generators"), a bijection of 64-bit words.
+
+    Examples
+    --------
+    >>> len(np.unique(mixed(np.arange(1000)) >> np.uint64(32)))
+    1000
+    """
+    z = np.asarray(numbers).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def canonical_places(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
+    """Give one place one pair of numbers: 180 E is 180 W, a pole has longitude 0, -0 is 0.
+
+    Parameters
+    ----------
+    lon, lat : array_like of float, shape (N,)
+        Degrees, within [-180, 180] and [-90, 90].
+
+    Returns
+    -------
+    lon, lat : ndarray of float64, shape (N,)
+
+    Examples
+    --------
+    >>> canonical_places([180.0, 7.0], [-0.0, 90.0])
+    (array([-180.,    0.]), array([ 0., 90.]))
+    """
+    x, y = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
+    x = np.where(x == 180.0, -180.0, np.where(np.abs(y) == 90.0, 0.0, x))
+    return x + 0.0, y + 0.0
+
+
+def counted_rows(batch: Batch, weight: Floats | None) -> tuple[NDArray[np.int64], Floats | None]:
+    """Return the rows of a batch that count at all, and their weights.
+
+    Returns
+    -------
+    rows : ndarray of int64
+        Positions in the batch with a weight above 0; all without weights.
+    weight : ndarray of float64 or None
+        Of those rows.
+    """
+    if weight is None:
+        return np.arange(len(batch)), None
+    rows = np.flatnonzero(weight > 0.0)
+    return rows, weight[rows]
+
+
+class RowSample:
+    """Tally that keeps `size` rows at random, without replacement, each with the same chance.
+
+    A row is kept if the hash of its number is among the smallest: so the sample is the same
+    whatever the parts, their order and the machine, and any first rows of it are a sample too.
+
+    Parameters
+    ----------
+    size : int
+        Rows to keep; a pool with no more is kept whole.
+
+    Examples
+    --------
+    >>> sample = RowSample(3)
+    >>> sample.update(Batch(0, np.arange(10.0), np.zeros(10)))
+    >>> len(sample.lon), sample.seen
+    (3, 10)
+    """
+
+    ask = Ask()
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.seen = 0
+        self.weight_sum = 0.0
+        self.weight_squares = 0.0
+        self._hash = np.zeros(0, dtype=np.uint64)
+        self._lon, self._lat, self._weight = np.zeros(0), np.zeros(0), np.zeros(0)
+
+    @property
+    def lon(self) -> Floats:
+        """Longitudes of the sample, degrees, in random order."""
+        return self._lon
+
+    @property
+    def lat(self) -> Floats:
+        """Latitudes of the sample, degrees."""
+        return self._lat
+
+    @property
+    def weight(self) -> Floats:
+        """Weights of the sample."""
+        return self._weight
+
+    @property
+    def effective(self) -> float:
+        """Kish's number of places that weigh as much: (sum w)^2 / sum w^2; without weights N."""
+        return self.weight_sum**2 / self.weight_squares if self.seen else 0.0
+
+    def update(self, batch: Batch, weight: Floats | None = None) -> None:
+        """Take the rows of a batch that count."""
+        rows, weights = counted_rows(batch, weight)
+        self.seen += len(rows)
+        if weights is None:
+            weights = np.ones(len(rows))
+        self.weight_sum += float(weights.sum())
+        self.weight_squares += float((weights**2).sum())
+        hashes = mixed(rows + batch.start)
+        if len(self._hash) == self.size:
+            low = np.flatnonzero(hashes < self._hash[-1])
+        else:
+            low = np.argsort(hashes)[: self.size]
+        rows = rows[low]
+        self._take(hashes[low], batch.lon[rows], batch.lat[rows], weights[low])
+
+    def merge(self, other: Self) -> None:
+        """Take in the sample of another part."""
+        self.seen += other.seen
+        self.weight_sum += other.weight_sum
+        self.weight_squares += other.weight_squares
+        self._take(other._hash, other._lon, other._lat, other._weight)
+
+    def _take(self, hashes: Hashes, lon: Floats, lat: Floats, weight: Floats) -> None:
+        """Keep the smallest hashes of those kept and those given, in their order."""
+        every = np.concatenate([self._hash, hashes])
+        low = np.argsort(every)[: self.size]
+        self._hash = every[low]
+        self._lon = np.concatenate([self._lon, lon])[low]
+        self._lat = np.concatenate([self._lat, lat])[low]
+        self._weight = np.concatenate([self._weight, weight])[low]

@@ -1,0 +1,231 @@
+"""Striping: coordinates rounded to a lattice, and stripes of any period along an axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from wherefrom.auditing.space.land import FINE, land
+from wherefrom.auditing.space.plain import Result
+from wherefrom.auditing.space.sample import counted_rows
+from wherefrom.pool.batches import Ask, Batch
+
+__all__ = ["STEPS", "Period", "Rounded", "Striping", "StripingTally"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Steps of the lattices looked for, degrees.
+STEPS = (1.0, 0.5, 0.25, 0.1, 0.01)
+#: A coordinate is on a lattice if it is so near, degrees: single precision at 180 loses 8e-6.
+NEAR = 1e-5
+#: Width of the bins of the histograms, degrees: stripes of at least twice that are seen.
+BIN = 0.01
+#: Longest stripes looked for, degrees: longer ones are what continents are made of.
+LONGEST = 5.0
+#: Frequencies around one whose median power is what to expect of it.
+WINDOW = 251
+_LON_BINS, _LAT_BINS = round(360.0 / BIN), round(180.0 / BIN)
+#: Fewest places of which a period can be told.
+FEWEST = 100
+
+
+@dataclass(frozen=True)
+class Rounded(Result):
+    """Coordinates that are multiples of a step.
+
+    Attributes
+    ----------
+    step : float
+        Degrees.
+    lon, lat, both : float
+        Share of the places whose longitude, latitude, or both are.
+    chance : float
+        What each of `lon` and `lat` would be by chance; `both` its square.
+    """
+
+    step: float
+    lon: float
+    lat: float
+    both: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Period(Result):
+    """The most regular stripes along one axis.
+
+    Attributes
+    ----------
+    axis : str
+        ``"lon"`` or ``"lat"``.
+    degrees : float
+        Distance of the stripes; of several that are about as strong, the longest.
+    amplitude : float
+        Length of the mean of exp(2 pi i x / degrees): 0 no stripes, 1 all places at one phase.
+    power : float
+        Power there over what the frequencies around it have.
+    p : float
+        Chance of so large a power at any frequency without stripes.
+    """
+
+    axis: str
+    degrees: float
+    amplitude: float
+    power: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Striping(Result):
+    """Regularity of coordinates that land does not have.
+
+    Attributes
+    ----------
+    rounded : tuple of Rounded
+        One for each of `STEPS`.
+    periods : tuple of Period
+        Of longitude and of latitude; empty with fewer than `FEWEST` places.
+    """
+
+    rounded: tuple[Rounded, ...]
+    periods: tuple[Period, ...]
+
+
+class StripingTally:
+    """Tally of coordinates on lattices, and fine histograms of longitude and latitude.
+
+    Each place counts once, whatever its weight.
+
+    Parameters
+    ----------
+    antarctica : bool
+        Whether Antarctica counts as land.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> tally = StripingTally()
+    >>> tally.update(Batch(0, rng.uniform(0, 90, 1000).round(1), rng.uniform(0, 60, 1000)))
+    >>> found = tally.result()
+    >>> [(r.step, r.lon) for r in found.rounded if r.lon > 0.9]
+    [(0.1, 1.0), (0.01, 1.0)]
+    >>> [(p.axis, round(p.degrees, 3), round(p.amplitude, 3)) for p in found.periods if p.p < 1e-6]
+    [('lon', 0.1, 1.0)]
+    """
+
+    ask = Ask()
+
+    def __init__(self, antarctica: bool = False) -> None:
+        self.antarctica = antarctica
+        self._rows = 0
+        self._on = np.zeros((len(STEPS), 3), dtype=np.int64)
+        self._lon: Ints = np.zeros(_LON_BINS, dtype=np.int64)
+        self._lat: Ints = np.zeros(_LAT_BINS, dtype=np.int64)
+
+    def update(self, batch: Batch, weight: Floats | None = None) -> None:
+        """Count the places of a batch."""
+        rows, _ = counted_rows(batch, weight)
+        lon, lat = batch.lon[rows], batch.lat[rows]
+        self._rows += len(rows)
+        for i, step in enumerate(STEPS):
+            x, y = _on_lattice(lon, step), _on_lattice(lat, step)
+            self._on[i] += [x.sum(), y.sum(), (x & y).sum()]
+        self._lon += _lon_counts(lon)
+        self._lat += _lat_counts(lat)
+
+    def merge(self, other: Self) -> None:
+        """Add the counts of another part."""
+        self._rows += other._rows
+        self._on += other._on
+        self._lon += other._lon
+        self._lat += other._lat
+
+    def result(self) -> Striping:
+        """Tell rounding and the strongest stripes.
+
+        Returns
+        -------
+        Striping
+
+        Notes
+        -----
+        Without stripes a histogram's power at a frequency is exponentially distributed around
+        what the frequencies next to it have (Fisher 1929's test for the largest periodogram
+        ordinate, with the mean replaced by a running median). Where the land itself has a line,
+        four times its power is expected; so stripes of an amplitude under 0.2 % are not seen.
+        """
+        assert self._rows, "no places were counted"
+        rounded = tuple(
+            Rounded(step, float(on[0]), float(on[1]), float(on[2]), 2.0 * NEAR / step)
+            for step, on in zip(STEPS, self._on / self._rows, strict=True)
+        )
+        if self._rows < FEWEST:
+            return Striping(rounded, ())
+        lon, lat = _land_waves(self.antarctica)
+        return Striping(
+            rounded,
+            (_period("lon", self._lon, 360.0, lon), _period("lat", self._lat, 180.0, lat)),
+        )
+
+
+def _on_lattice(x: Floats, step: float) -> NDArray[np.bool_]:
+    turns = x / step
+    return np.asarray(np.abs(turns - np.rint(turns)) <= NEAR / step)
+
+
+# Bins are centred on multiples of their width, where rounded coordinates lie.
+def _lon_counts(lon: Floats) -> Ints:
+    bins = np.rint((lon + 180.0) / BIN).astype(np.int64) % _LON_BINS
+    return np.bincount(bins, minlength=_LON_BINS)
+
+
+def _lat_counts(lat: Floats) -> Ints:
+    """Count latitudes; the north pole shares a bin with the south pole, as on a ring."""
+    bins = np.rint((lat + 90.0) / BIN).astype(np.int64) % _LAT_BINS
+    return np.bincount(bins, minlength=_LAT_BINS)
+
+
+def _waves(counts: Ints) -> Floats:
+    """Amplitudes of all frequencies, as share of the places.
+
+    Without the last one, of two bins: it has one degree of freedom instead of two.
+    """
+    return np.asarray(np.abs(np.fft.rfft(counts))[1:-1] / float(counts.sum()))
+
+
+@lru_cache(maxsize=2)
+def _land_waves(antarctica: bool) -> tuple[Floats, Floats]:
+    points = land(antarctica, FINE)
+    return _waves(_lon_counts(points.lon)), _waves(_lat_counts(points.lat))
+
+
+def _period(axis: str, counts: Ints, span: float, of_land: Floats) -> Period:
+    """Find the strongest of all frequencies that no continent explains."""
+    places = float(counts.sum())
+    wave = _waves(counts)
+    power = places * wave**2
+    cycles = np.arange(1, len(power) + 1)
+    around = median_filter(power, WINDOW, mode="reflect") / np.log(2.0)
+    expected = np.maximum(around, 4.0 * places * of_land**2)
+    looked = np.flatnonzero(span / cycles <= LONGEST)
+    ratio = power[looked] / np.maximum(expected[looked], 1e-300)
+    strong = np.flatnonzero(ratio >= ratio.max() / 2.0)
+    # A lattice has all multiples of its frequency: the lowest of about equal height names it.
+    first = strong[np.argmax(wave[looked[strong]] >= wave[looked[strong]].max() * 0.9)]
+    at = int(looked[first])
+    while at + 1 < len(wave) and wave[at + 1] > wave[at]:  # up the flank of a broad line
+        at += 1
+    largest = float(power[at] / max(expected[at], 1e-300))
+    return Period(
+        axis,
+        float(span / cycles[at]),
+        float(wave[at]),
+        largest,
+        float(-np.expm1(len(looked) * np.log1p(-np.exp(-largest)))),
+    )
