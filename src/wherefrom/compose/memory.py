@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
+from wherefrom.pool.scan import IN_MEMORY, PoolScan
 
 __all__ = ["in_memory"]
-
-#: Places of a pool in files that are read into memory where a sampler needs them there.
-LARGEST = 1 << 24
 
 
 def in_memory(pool: AnyPool, sampler: str) -> Pool:
@@ -32,8 +32,12 @@ def in_memory(pool: AnyPool, sampler: str) -> Pool:
     """
     if isinstance(pool, Pool):
         return pool
-    raise WherefromError(
-        f"sampler {sampler!r} needs the whole pool in memory, but it lies in files and has "
-        f"{len(pool):,} places; thin it first: wherefrom draw POOL --sampler uniform "
-        f"-n 1000000 --places --out thin.parquet"
-    )
+    assert isinstance(pool, PoolScan)
+    if len(pool) > IN_MEMORY:
+        raise WherefromError(
+            f"sampler {sampler!r} needs the whole pool in memory, but {pool.path} has "
+            f"{len(pool):,} places, more than {IN_MEMORY:,}; thin it first: wherefrom draw "
+            f"{shlex.quote(str(pool.path))} --sampler uniform -n 1000000 --places --out "
+            "thin.parquet"
+        )
+    return pool.load()

@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom import parallel
 from wherefrom.compose.design import Sample, Smallest, near
 from wherefrom.compose.strata import Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part
-from wherefrom.progress import progress
+from wherefrom.pool.passing import over
 
 __all__ = ["Found", "count", "find", "over_parts", "select"]
 
@@ -35,29 +34,8 @@ _TABLE = 4 * BLOCK
 def over_parts(
     pool: AnyPool, function: Callable[[Part], R], what: str, cluster: str | None = None
 ) -> Iterator[R]:
-    """Call a function on every part of a pool, and give the results in their order.
-
-    Parameters
-    ----------
-    pool : AnyPool
-    function : callable
-        Of one part; picklable where there is a cluster.
-    what : str
-        For the progress bar.
-    cluster : str, optional
-        Address of a Ray cluster.
-
-    Returns
-    -------
-    iterator
-    """
-    parts = pool.parts()
-    with progress() as bar:
-        task = bar.add_task(what, total=len(pool))
-        results = parallel.in_order(function, parts, cluster=cluster)
-        for part, result in zip(parts, results, strict=True):
-            bar.update(task, advance=len(part))
-            yield result
+    """Call a function on every part of a pool; see `wherefrom.pool.passing.over`."""
+    return over(pool.parts(), function, what, cluster)
 
 
 def count(pool: AnyPool, strata: Strata, *, cluster: str | None = None) -> tuple[Ints, Ints]:
