@@ -6,7 +6,6 @@ nothing, or raises `BrokenPromiseError`, which names the promise that is broken.
 
 from wherefrom.testing.checks import BrokenPromiseError
 from wherefrom.testing.layers import check_layer
-
-# TMP from wherefrom.testing.samplers import check_sampler
+from wherefrom.testing.samplers import check_sampler
 
 __all__ = ["BrokenPromiseError", "check_layer", "check_sampler"]

@@ -1,0 +1,260 @@
+"""Checks of a sampler."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from wherefrom import keys
+from wherefrom.compose import Composition, Sampler, draw, sampler
+from wherefrom.compose.base import DesignSampler, SamplerModel
+from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool, scan
+from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
+
+__all__ = ["check_sampler"]
+
+PLACES, ASKED, REPEATS = 2000, 120, 200
+#: Chance that a correct sampler fails on any of its places.
+CHANCE = 1e-6
+#: Standard errors by which one of six groups may be off: 1e-9 each.
+LIMIT = 6.1
+
+
+def check_sampler(
+    given: str | dict[str, Any] | Sampler | type[SamplerModel],
+    *,
+    pool: Pool | None = None,
+    n: int = ASKED,
+) -> None:
+    """Check that a sampler keeps what compositions, studies and audits rely on.
+
+    The same seed must give the same composition, after pickling and from files read in pieces as
+    well; ids must be the pool's, sorted, each once; the size must be n, unless the policy for short
+    strata says otherwise; every random choice must come from the Generator given; the pool must
+    stay as it is; the spec must be plain values that make the same sampler; places at the poles,
+    on the antimeridian, alone or all equal must give a draw or a `WherefromError`. Where inclusion
+    probabilities are stated, repeated draws must agree with them: place by place, and in groups by
+    probability, by position in the pool and by hemisphere; a correct sampler fails by chance in
+    fewer than 1 of 100,000 calls.
+
+    Parameters
+    ----------
+    given : str, dict, Sampler or class
+        A spec, a sampler, or a class whose parameters all have defaults.
+    pool : Pool, optional
+        To draw from, with the columns that the sampler needs; by default 2,000 places uniform by
+        area on land, which may need a download.
+    n : int
+        Places to draw.
+
+    Raises
+    ------
+    BrokenPromiseError
+        Names the first promise that is broken.
+
+    Examples
+    --------
+    >>> check_sampler("uniform")
+    """
+    made = sampler(cast("Sampler", given()) if isinstance(given, type) else given)
+    pool = Pool.build(PLACES, seed=0) if pool is None else pool
+    _described(made)
+    composition = _drawn(made, pool, n)
+    _sound(made, composition, pool, n)
+    _deterministic(made, pool, n, composition)
+    _at_the_edges(made, pool)
+    if isinstance(made, DesignSampler):
+        _accounts(made, composition, pool, n)
+        _keeps_its_probabilities(made, pool, n)
+    if isinstance(made, StreamedSampler):
+        _streams(made, pool, n, composition)
+
+
+def _described(made: Sampler) -> None:
+    promise(isinstance(made, Sampler), f"{made!r} has no name, spec() and draw(pool, n, rng)")
+    spec = made.spec()
+    name = made.name
+    promise(isinstance(name, str) and bool(name), f"{type(made).__name__} has no name")
+    promise(spec.get("name") == name, f"spec() of {name!r} does not hold its name")
+    try:
+        keys.canonical(spec)
+    except (TypeError, ValueError) as err:
+        raise BrokenPromiseError(f"spec() of {name!r} holds more than plain values: {err}") from err
+    if isinstance(made, SamplerModel):
+        again = type(made).model_validate({k: v for k, v in spec.items() if k != "name"})
+        promise(again == made, f"spec() of {name!r} does not make the same sampler")
+    copy = pickle.loads(pickle.dumps(made))
+    promise(copy.spec() == spec, f"{name!r} is not the same after pickling")
+
+
+def _drawn(made: Sampler, pool: Pool, n: int, seed: int = 0) -> Composition:
+    before = (pool.ids.copy(), pool.lon.copy(), pool.lat.copy())
+    try:
+        with own_randomness(f"sampler {made.name!r}"):
+            composition = draw(pool, made, n, seed)
+    except ValueError as err:
+        promise("read-only" not in str(err), f"sampler {made.name!r} changes the pool")
+        raise
+    after = (pool.ids, pool.lon, pool.lat)
+    kept = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    promise(kept, f"sampler {made.name!r} changes the pool")
+    return composition
+
+
+def _sound(made: Sampler, composition: Composition, pool: Pool, n: int) -> None:
+    name, ids = made.name, composition.ids
+    promise(bool(np.all(ids[1:] > ids[:-1])), f"{name!r}: ids are not sorted, each once")
+    promise(bool(np.isin(ids, pool.ids).all()), f"{name!r} draws ids that the pool has not")
+    lengths = {len(ids), len(composition.multiplicity), len(composition.inclusion_probability)}
+    promise(len(lengths) == 1, f"{name!r}: ids, multiplicities and probabilities differ in number")
+    times = composition.multiplicity
+    promise(times.dtype == np.int32, f"{name!r}: multiplicity is {times.dtype}, not int32")
+    promise(bool((times >= 1).all()), f"{name!r} lists places that it takes no time")
+    probability = composition.inclusion_probability
+    likely = np.isfinite(probability) & (probability > 0)
+    promise(bool(likely.all()), f"{name!r}: a drawn place's inclusion probability is not above 0")
+    policy = getattr(made, "short", "error")
+    if isinstance(made, DesignSampler) and policy != "cap":
+        promise(composition.size == n, f"{name!r} draws {composition.size} places, not {n}")
+
+
+def _deterministic(made: Sampler, pool: Pool, n: int, first: Composition) -> None:
+    name = made.name
+    promise(_equal(first, _drawn(made, pool, n)), f"{name!r} draws differently from the same seed")
+    copy = pickle.loads(pickle.dumps(made))
+    promise(_equal(first, _drawn(copy, pool, n)), f"{name!r} draws differently after pickling")
+    text = pa.array([f"p{i:09d}" for i in range(len(pool))])
+    named = Pool.from_table(pool.table.set_column(pool.table.column_names.index("id"), "id", text))
+    rows = np.sort(pool.take(first.ids))
+    other = np.sort(named.take(_drawn(made, named, n).ids))
+    promise(np.array_equal(rows, other), f"{name!r}: what is drawn depends on what ids are called")
+
+
+def _equal(a: Composition, b: Composition) -> bool:
+    return (
+        np.array_equal(a.ids, b.ids)
+        and np.array_equal(a.multiplicity, b.multiplicity)
+        and np.array_equal(a.inclusion_probability, b.inclusion_probability)
+    )
+
+
+def _at_the_edges(made: Sampler, pool: Pool) -> None:
+    """Draw from odd pools; only a clear refusal may keep a sampler from it."""
+    rest = {
+        c: pool.table.column(c) for c in pool.table.column_names if c not in ("id", "lon", "lat")
+    }
+    edges = {
+        "one place": ([12.5], [45.5], 1),
+        "places at the poles and on the antimeridian": (
+            [0.0, 0.0, 180.0, -180.0, 179.9999999, -180.0],
+            [90.0, -90.0, 0.0, 0.0, 89.9999999, -90.0],
+            2,
+        ),
+        "places that are all equal": ([12.5] * 50, [45.5] * 50, 5),
+    }
+    for what, (lon, lat, n) in edges.items():
+        columns = {name: column.slice(0, len(lon)) for name, column in rest.items()}
+        odd = Pool.from_table(pa.table({"lon": lon, "lat": lat, **columns}))
+        _refuses_at_most(made, lambda odd=odd, n=n: draw(odd, made, n, 0), what)  # type: ignore[misc]
+    if isinstance(made, DesignSampler):
+        for wrong in (0, -1, None):
+            try:
+                draw(pool, made, wrong, 0)
+            except WherefromError:
+                continue
+            raise BrokenPromiseError(f"{made.name!r} draws n = {wrong} places: refuse it")
+
+
+def _refuses_at_most(made: Sampler, act: Callable[[], Composition], what: str) -> None:
+    try:
+        act()
+    except WherefromError:
+        return
+    except Exception as err:
+        raise BrokenPromiseError(
+            f"{made.name!r} fails on {what} with {type(err).__name__}: {err}; raise a "
+            "WherefromError that says what to do"
+        ) from err
+
+
+def _generator(made: Sampler, seed: int) -> np.random.Generator:
+    """Return the generator that `draw` gives to a sampler."""
+    return keys.generator("draw", seed, keys.canonical(made.spec()))
+
+
+def _accounts(made: DesignSampler, composition: Composition, pool: Pool, n: int) -> None:
+    """Compare stated inclusion probabilities with each other and with the size."""
+    name = made.name
+    stated = made.inclusion(pool, n, _generator(made, 0))
+    promise(stated.shape == (len(pool),), f"{name!r}: inclusion() of shape {stated.shape}")
+    promise(bool((stated >= 0).all()), f"{name!r}: an inclusion probability is below 0")
+    expected = float(composition.provenance.get("expected_size", n))
+    off = abs(float(stated.sum()) - expected)
+    promise(off <= 1e-6 * n, f"{name!r}: inclusion probabilities sum to {stated.sum():g}, not n")
+    own = stated[pool.take(composition.ids)]
+    agree = np.allclose(own, composition.inclusion_probability, rtol=1e-9)
+    promise(agree, f"{name!r}: a composition states other probabilities than inclusion()")
+
+
+def _keeps_its_probabilities(made: DesignSampler, pool: Pool, n: int) -> None:
+    """Draw many times, and compare frequencies with the probabilities stated before each draw."""
+    surplus, expected = np.zeros(len(pool)), np.zeros(len(pool))
+    totals: list[NDArray[np.float64]] = []
+    groups = _groups(made.inclusion(pool, n, _generator(made, 1)), pool)
+    for seed in range(1, REPEATS + 1):
+        stated = made.inclusion(pool, n, _generator(made, seed))
+        composition = draw(pool, made, n, seed)
+        taken = np.zeros(len(pool))
+        taken[pool.take(composition.ids)] = composition.multiplicity
+        surplus += taken - stated
+        expected += stated
+        totals.append(groups @ (taken - stated))
+    never = (expected == 0) & (surplus > 0)
+    promise(not never.any(), f"{made.name!r} draws places whose inclusion probability is 0")
+    # Bernstein's bound for sums of terms of at most 1, whose variance is at most their mean.
+    size = np.log(2 * len(pool) / CHANCE)
+    limit = size / 3 + np.sqrt(size**2 / 9 + 2 * size * expected)
+    worst = int(np.argmax(np.abs(surplus) / limit))
+    promise(
+        np.abs(surplus[worst]) <= limit[worst],
+        f"{made.name!r}: in {REPEATS} draws the place in row {worst} is drawn "
+        f"{surplus[worst]:+.0f} times more than its inclusion probability says",
+    )
+    group = np.array(totals)
+    error = group.std(axis=0, ddof=1) / np.sqrt(REPEATS)
+    bias = group.mean(axis=0)
+    off = np.abs(bias) > LIMIT * error + 1e-6 * n
+    which = ("likely", "unlikely", "early", "late", "northern", "southern")
+    promise(
+        not off.any(),
+        f"{made.name!r} draws {which[int(np.argmax(off))]} places more or less often than their "
+        "inclusion probabilities say",
+    )
+
+
+def _groups(stated: NDArray[np.float64], pool: Pool) -> NDArray[np.float64]:
+    """Return six groups of places as rows of 0 and 1, shape (6, N)."""
+    likely = stated > np.median(stated)
+    early = np.arange(len(pool)) < len(pool) // 2
+    north = pool.lat > 0
+    pairs = (likely, ~likely, early, ~early, north, ~north)
+    return np.array(pairs, dtype=np.float64)
+
+
+def _streams(made: StreamedSampler, pool: Pool, n: int, first: Composition) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        third = max(1, len(pool) // 3)
+        for part, start in enumerate(range(0, len(pool), third)):
+            piece = Pool.from_table(pool.table.slice(start, third))
+            piece.write(Path(folder) / f"part-{part}.parquet")
+        pieces = draw(scan(folder, id="id"), made, n, 0)
+    promise(_equal(first, pieces), f"{made.name!r} draws differently from files read in pieces")

@@ -1,0 +1,224 @@
+"""check_sampler finds each broken promise, and passes every sampler of ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from wherefrom.compose import Allocation, Composition, Design, DesignSampler
+from wherefrom.compose.base import SamplerModel
+from wherefrom.compose.plain import Uniform
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool
+from wherefrom.testing import BrokenPromiseError, check_sampler
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    rng = np.random.default_rng(3)
+    n = 600
+    return Pool.from_table(
+        pa.table(
+            {
+                "id": np.arange(n) * 7,
+                "lon": rng.uniform(-180, 180, n),
+                "lat": np.degrees(np.arcsin(rng.uniform(-1, 1, n))),
+                "use": rng.choice(["crop", "forest", "town"], n, p=[0.6, 0.3, 0.1]),
+                "kind": rng.choice(["a", "b"], n),
+                "spectral_entropy": rng.uniform(0, 4, n),
+            }
+        )
+    )
+
+
+def _design(codes: Any, n: int) -> Design:
+    allocation = Allocation((Fraction(n),), (Fraction(n),), ())
+    return Design(codes.astype(np.int32), np.array([int((codes >= 0).sum())]), allocation)
+
+
+class Sound(DesignSampler):
+    """Uniform."""
+
+    name: ClassVar[str] = "sound"
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        return _design(np.zeros(len(pool)), n)
+
+
+class Unseeded(Sound):
+    """Draws half the places, other ones each time."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        if len(pool) < 100:
+            return super().design(pool, n, rng)
+        codes = np.random.default_rng().permutation(len(pool)) % 2 - 1
+        return _design(codes, n)
+
+
+class Global(Sound):
+    """Draws from the global generator."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        np.random.random()  # noqa: NPY002
+        return super().design(pool, n, rng)
+
+
+class Mutating(Sound):
+    """Moves the pool."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        pool.lon[0] += 1e-9
+        return super().design(pool, n, rng)
+
+
+class EarlyOnly(Sound):
+    """Says uniform, draws from the first half."""
+
+    def draw(self, pool: Any, n: Any, rng: Any) -> Composition:
+        if n is None or n < 1 or len(pool) < 100:
+            return super().draw(pool, n, rng)
+        rows = np.sort(rng.choice(len(pool) // 2, n, replace=False))
+        whole = super().draw(pool, n, rng)
+        probability = np.full(n, n / len(pool))
+        return replace(whole, ids=pool.ids[rows], inclusion_probability=probability)
+
+
+class Northwards(Sound):
+    """Says uniform, draws a tenth more often in the north."""
+
+    def draw(self, pool: Any, n: Any, rng: Any) -> Composition:
+        if n is None or n < 1 or len(pool) < 100:
+            return super().draw(pool, n, rng)
+        weight = 1 + 0.25 * (pool.lat > 0)
+        rows = np.sort(rng.choice(len(pool), n, replace=False, p=weight / weight.sum()))
+        whole = super().draw(pool, n, rng)
+        probability = np.full(n, n / len(pool))
+        return replace(whole, ids=pool.ids[rows], inclusion_probability=probability)
+
+
+class Fewer(Sound):
+    """Draws one place too few."""
+
+    def draw(self, pool: Any, n: Any, rng: Any) -> Composition:
+        c = super().draw(pool, n, rng)
+        return replace(
+            c,
+            ids=c.ids[1:],
+            multiplicity=c.multiplicity[1:],
+            inclusion_probability=c.inclusion_probability[1:],
+        )
+
+
+class Unsorted(Sound):
+    """Gives ids in falling order."""
+
+    def draw(self, pool: Any, n: Any, rng: Any) -> Composition:
+        c = super().draw(pool, n, rng)
+        return replace(c, ids=c.ids[::-1])
+
+
+class Twisted(Sound):
+    """States other probabilities than it uses."""
+
+    def inclusion(self, pool: Any, n: int, rng: Any = None) -> Any:
+        return super().inclusion(pool, n, rng) * np.linspace(0.5, 1.5, len(pool))
+
+
+class Lavish(Sound):
+    """States probabilities that sum to more than n."""
+
+    def inclusion(self, pool: Any, n: int, rng: Any = None) -> Any:
+        return super().inclusion(pool, n, rng) * 1.01
+
+
+class Fragile(Sound):
+    """Needs at least ten places."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        assert pool.lon[9] < 999
+        return super().design(pool, n, rng)
+
+
+class ByName(Sound):
+    """Looks at what the ids are called."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        if len(pool) < 100:
+            return super().design(pool, n, rng)
+        return _design(np.array([str(i)[-1] in "01234" for i in pool.ids]).astype(int) - 1, n)
+
+
+class Generous(Sound):
+    """Takes any n."""
+
+    def draw(self, pool: Any, n: Any, rng: Any) -> Composition:
+        return super().draw(pool, max(n or 1, 1), rng)
+
+
+class Secretive(Sound):
+    """Keeps its parameter out of its spec."""
+
+    degrees: float = 1.0
+
+    def spec(self) -> dict[str, Any]:
+        return {"name": self.name, "degrees": 2.0}
+
+
+BROKEN = [
+    ("differently from the same seed", Unseeded),
+    ("global random generator", Global),
+    ("changes the pool", Mutating),
+    ("inclusion probabilit", EarlyOnly),
+    ("inclusion probabilit", Northwards),
+    ("not 120", Fewer),
+    ("not sorted", Unsorted),
+    ("other probabilities than inclusion", Twisted),
+    ("sum to", Lavish),
+    ("fails on one place", Fragile),
+    ("what ids are called", ByName),
+    ("draws n = ", Generous),
+    ("does not make the same", Secretive),
+]
+
+
+@pytest.mark.parametrize(("broken", "kind"), BROKEN)
+def test_no_broken_sampler_passes(broken: str, kind: type[SamplerModel], pool: Pool) -> None:
+    with pytest.raises(BrokenPromiseError, match=broken):
+        check_sampler(kind, pool=pool)
+
+
+def test_no_sampler_that_moves_a_writeable_pool_passes(pool: Pool) -> None:
+    loose = replace(pool, lon=pool.lon.copy(), lat=pool.lat.copy())
+    with pytest.raises(BrokenPromiseError, match="changes the pool"):
+        check_sampler(Mutating, pool=loose)
+
+
+def test_a_sound_sampler_is_not_refused(pool: Pool) -> None:
+    check_sampler(Sound, pool=pool)
+    check_sampler(Uniform, pool=pool)
+
+
+OURS = [
+    "none",
+    "uniform-area:cell_km=2000",
+    "stratified:layer=use,short=redistribute",
+    "stratified:layer=use,weights=crop:1;town:2,short=cap",
+    "only:layer=use,label=town,short=repeat",
+    "clustered:around=cities,min_population=1000000,radius_km=2000",
+    "clustered:around=forest,clusters=20,radius_km=2000,short=repeat",
+]
+
+
+@pytest.mark.parametrize("spec", OURS)
+def test_no_sampler_of_ours_breaks_a_promise(spec: str, pool: Pool) -> None:
+    check_sampler(spec, pool=pool, n=50)
+
+
+def test_a_spec_that_is_none_is_refused_as_elsewhere() -> None:
+    with pytest.raises(WherefromError, match="unknown sampler"):
+        check_sampler("unifrom")
