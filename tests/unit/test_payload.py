@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from rasterio.warp import transform
 from wherefrom.auditing import tiles as reading
 from wherefrom.auditing.entropy import COLUMN, SampleEntropy
 from wherefrom.auditing.payload import entropy_of_series, entropy_of_tiles
-from wherefrom.auditing.spectral import BinSpec, spectral_entropy
+from wherefrom.auditing.spectral import OLMOEARTH, BinSpec, spectral_entropy
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
@@ -96,6 +98,14 @@ def test_a_large_tiles_range_is_found_without_reading_all_of_it(
     thin = reading.tile_ranges(reading.find_tiles(folder))
     assert thin.shape == whole.shape == (3, 3, 2)
     np.testing.assert_allclose(thin, whole, atol=0.03 * whole.max())
+
+
+def test_work_on_a_tile_can_travel_to_another_process(folder: Path) -> None:
+    for work in (partial(reading._counts_of, bins=OLMOEARTH, absent=None),
+                 partial(reading._range_of, absent=0.0)):  # fmt: skip
+        path = folder / "images" / "perth.tif"
+        there = pickle.loads(pickle.dumps(work))(path)
+        assert pickle.dumps(there) == pickle.dumps(work(path))
 
 
 def test_without_an_index_a_tile_lies_where_its_georeference_says(folder: Path) -> None:

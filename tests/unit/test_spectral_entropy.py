@@ -17,6 +17,8 @@ from wherefrom.auditing.spectral import (
     robust_range,
     scale_free,
     spectral_entropy,
+    spread,
+    spread_of,
 )
 from wherefrom.errors import WherefromError
 
@@ -49,6 +51,27 @@ def test_no_value_falls_into_the_wrong_bin(sample: np.ndarray) -> None:
             found[:100], np.histogram(band, bins=100, range=(0, 10_000))[0]
         )
         assert found.sum() == 40
+
+
+@given(
+    arrays(
+        np.float32,
+        (4, 2, 12),
+        elements=st.one_of(
+            st.floats(-500, 11_000, width=32), st.sampled_from([np.nan, 50, 250, -1])
+        ),
+    ),
+    st.sampled_from([OLMOEARTH, BinSpec((0.0, 100.0), (10_000.0, 900.0), 7, "clip")]),
+)
+@settings(max_examples=60, deadline=None)
+def test_short_series_are_not_counted_by_another_rule_than_images(
+    values: np.ndarray, bins: BinSpec
+) -> None:
+    short = spread(values, bins, absent=-1)
+    counted = spread_of(histogram(values, bins, absent=-1))
+    np.testing.assert_allclose(short.entropy, counted.entropy, rtol=0, atol=1e-14)
+    for name in ("inside", "dropped", "top"):
+        np.testing.assert_array_equal(getattr(short, name), getattr(counted, name))
 
 
 def test_missing_values_never_count_as_dark_pixels() -> None:

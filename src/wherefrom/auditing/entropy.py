@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing.spectral import BinSpec
+from wherefrom.auditing.bins import BinSpec
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool

@@ -8,15 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.auditing.bins import OLMOEARTH, BinSpec, named_bins, robust_range
 from wherefrom.auditing.entropy import SampleEntropy
-from wherefrom.auditing.spectral import (
-    OLMOEARTH,
-    BinSpec,
-    band_entropy,
-    histogram,
-    named_bins,
-    robust_range,
-)
+from wherefrom.auditing.spectral import Spread, spread, spread_of
 from wherefrom.auditing.tiles import TileCounts, Tiles, count_tiles, find_tiles, tile_ranges
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, unknown
@@ -34,7 +28,11 @@ _NO_SPECTRUM = ("elevation", "slope", "NDVI")
 _BLANK = 0.05
 #: A tile may lie so far beyond its index's place: rounding of coordinates.
 _SLACK_KM = 0.1
-#: Values counted by less than this many times as many pixels still compare.
+#: Share of values beyond the bins from which it is said.
+_BEYOND = 0.01
+#: Bins of OlmoEarth's that hold all values of a set in another unit (8 bits fill three).
+_FEW_BINS = 3
+#: Samples of up to so many times the values of others still compare.
 _UNEQUAL = 2.0
 
 
@@ -72,20 +70,32 @@ def entropy_of_tiles(
     WherefromError
         If tiles are absent, torn or of unequal bands, or no place is known; the message names the
         first row and file.
+
+    Examples
+    --------
+    >>> import tempfile, rasterio
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> kind = {"driver": "GTiff", "count": 1, "height": 2, "width": 2, "dtype": "uint16",
+    ...         "crs": "OGC:CRS84", "transform": rasterio.transform.from_origin(10, 50, 1, 1)}
+    >>> with rasterio.open(folder / "one.tif", "w", **kind) as tile:
+    ...     tile.write(np.array([[[120, 190], [2_450, 2_430]]], np.uint16))
+    >>> found = entropy_of_tiles(folder)  # two values in each of two bins: ln(2)
+    >>> found.values.round(3).tolist(), found.lon.tolist(), found.lat.tolist()
+    ([0.693], [11.0], [49.0])
     """
     tiles = find_tiles(folder, index)
     if isinstance(bins, str):
         bins = named_bins(bins, lambda: tile_ranges(tiles, absent=absent, cluster=cluster))
     found = count_tiles(tiles, bins, absent=absent, cluster=cluster)
     lon, lat = _places(tiles, found)
-    counts = np.stack([tile.counts for tile in found])
-    bands = tuple(f"band {number}" for number in range(1, counts.shape[1] + 1))
+    counted = spread_of(np.stack([tile.counts for tile in found]))
+    bands = tuple(f"band {number}" for number in range(1, counted.entropy.shape[1] + 1))
     notes = (
-        *_notes(counts, bins),
+        *_notes(counted, bins),
         *_gaps(np.array([tile.blank for tile in found])),
         *_displaced(tiles, found),
     )
-    return _made(tiles.ids, lon, lat, counts, bins, bands, tiles.source, notes)
+    return _made(tiles.ids, lon, lat, counted, bins, bands, tiles.source, notes)
 
 
 def entropy_of_series(
@@ -128,33 +138,34 @@ def entropy_of_series(
         series = PixelSeries.read(series)
     wanted = _bands(series, bins, bands)
     columns = [BANDS.index(name) for name in wanted]
-    # A view of (N, bands, T): counting goes band by band, so nothing is copied whole.
+    # A view of (N, bands, T): each band is counted for itself, so that nothing is copied whole.
     values = series.raw.transpose(0, 2, 1)
+    each = [values[:, column : column + 1] for column in columns]
     if isinstance(bins, str):
-        bins = named_bins(bins, lambda: robust_range(values[:, columns]))
-    spec = _each_band(bins, len(wanted))
-    counts = np.concatenate(
-        [histogram(values[:, [c]], spec[i]) for i, c in enumerate(columns)], axis=1
-    )
+        bins = named_bins(bins, lambda: np.concatenate([robust_range(v) for v in each], axis=1))
+    specs = bins.each_band(len(columns))
+    parts = [spread(v, spec) for v, spec in zip(each, specs, strict=True)]
+    names = ("entropy", "inside", "dropped", "top")
+    counted = Spread(*(np.concatenate([getattr(p, n) for p in parts], axis=1) for n in names))
     ids = np.arange(len(series), dtype=np.int64)
-    notes = _notes(counts, bins)
-    return _made(ids, series.lon, series.lat, counts, bins, wanted, source, notes)
+    notes = _notes(counted, bins)
+    return _made(ids, series.lon, series.lat, counted, bins, wanted, source, notes)
 
 
 def _made(
     ids: NDArray[np.int64],
     lon: Floats,
     lat: Floats,
-    counts: NDArray[np.int64],
+    counted: Spread,
     bins: BinSpec,
     bands: tuple[str, ...],
     source: str,
     notes: tuple[str, ...],
 ) -> SampleEntropy:
-    entropy = band_entropy(counts).mean(axis=1)
-    given = counts[..., :-1].sum(axis=(1, 2))
+    entropy = counted.entropy.mean(axis=1)
+    beyond = counted.dropped.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        dropped = counts[..., -2].sum(axis=1) / given
+        dropped = beyond / (counted.inside.sum(axis=1) + beyond)
     without = np.flatnonzero(np.isnan(entropy))
     if len(without):
         notes = (
@@ -195,42 +206,28 @@ def _bands(
     return found
 
 
-def _each_band(bins: BinSpec, bands: int) -> list[BinSpec]:
-    """Split bins into those of each band."""
-    if len(bins.low) == 1:
-        return [bins] * bands
-    if len(bins.low) != bands:
-        raise WherefromError(f"the bins are for {len(bins.low)} bands, the samples have {bands}")
-    return [
-        BinSpec((low,), (high,), bins.count, bins.outside)
-        for low, high in zip(bins.low, bins.high, strict=True)
-    ]
-
-
-def _notes(counts: NDArray[np.int64], bins: BinSpec) -> tuple[str, ...]:
+def _notes(counted: Spread, bins: BinSpec) -> tuple[str, ...]:
     """Say what makes the entropies of a set doubtful."""
     notes = []
-    inside, dropped = counts[..., :-2], counts[..., -2]
-    share = dropped.sum() / max(1, counts[..., :-1].sum())
-    if share > 0.01:
+    inside, dropped = int(counted.inside.sum()), int(counted.dropped.sum())
+    share = dropped / max(1, inside + dropped)
+    if share > _BEYOND:
         notes.append(
             f"{share:.0%} of the values lie beyond the bins ({bins.low[0]:g} to {bins.high[0]:g}) "
             "and are not counted: bins 'scale-free' count all"
         )
-    used = np.flatnonzero(inside.sum(axis=(0, 1)))
-    if bins == OLMOEARTH and len(used) and used[-1] < 3:
-        top = (used[-1] + 1) * 100
+    used = int(counted.top.max(initial=-1)) + 1
+    if bins == OLMOEARTH and 1 <= used <= _FEW_BINS:
         notes.append(
-            f"all values lie below {top}, in {used[-1] + 1} of 100 bins made for reflectance x "
+            f"all values lie below {used * 100}, in {used} of 100 bins made for reflectance x "
             "10,000: use bins 'scale-free', or multiply the values"
         )
-    sizes = inside.sum(axis=(1, 2))
+    sizes = counted.inside.sum(axis=1) // counted.inside.shape[1]
     sizes = sizes[sizes > 0]
     if len(sizes) and sizes.max() > _UNEQUAL * sizes.min():
-        per = counts.shape[1]
         notes.append(
-            f"samples have {sizes.min() // per:,} to {sizes.max() // per:,} values a band: few "
-            "values give less entropy of themselves"
+            f"samples have {sizes.min():,} to {sizes.max():,} values a band: few values give less "
+            "entropy of themselves"
         )
     return tuple(notes)
 

@@ -2,103 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from math import log
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.auditing.bins import (
+    BINS,
+    OLMOEARTH,
+    BinSpec,
+    bins_of_values,
+    named_bins,
+    robust_range,
+    samples_of,
+    scale_free,
+)
 
 __all__ = [
     "BINS",
     "OLMOEARTH",
     "BinSpec",
+    "Spread",
     "band_entropy",
     "histogram",
     "robust_range",
     "scale_free",
     "spectral_entropy",
+    "spread",
+    "spread_of",
 ]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Names of the two rules for bins.
-BINS = ("olmoearth", "scale-free")
-
-#: Share of a sample's values, and of the samples, beyond each end of the range of a band.
-_TAIL = 0.01
 #: Values, and cells of the histograms, worked on together.
 _CHUNK = 1 << 20
-#: Integers of at most so many bits are looked up in a table of all values.
-_TABLE_BITS = 16
+#: With at most so many pixels (T steps of a series), pairs of values are compared: cheaper than
+#: a histogram that is nearly all zeros.
+_FEW = 32
 
 
-@dataclass(frozen=True)
-class BinSpec:
-    """Bins of equal width, the same ones for every sample.
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """What the histograms of samples amount to, band by band.
 
-    Parameters
+    Attributes
     ----------
-    low, high : tuple of float
-        Ends of the range, in the values' unit: one pair for all bands, or one for each.
-    count : int, default 100
-        Bins.
-    outside : {"drop", "clip"}
-        What becomes of values beyond the range: not counted, or counted in the outermost bin.
-
-    Raises
-    ------
-    WherefromError
-        If there is no bin, an end is not finite, or a low end is above its high end.
-
-    Notes
-    -----
-    Value v is in bin ``floor((v - low) * count / (high - low))``; the last bin also holds `high`.
-    This is exact for whole numbers. A band whose ends are equal has one bin.
-
-    Examples
-    --------
-    >>> round(BinSpec((0.0,), (10_000.0,)).most, 2)
-    4.61
+    entropy : (..., bands) float64 array
+        Nats; NaN where there is no value in any bin.
+    inside, dropped : (..., bands) int64 arrays
+        Values in bins, and values beyond them.
+    top : (..., bands) int64 array
+        Highest bin that holds a value; -1 for none.
     """
 
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    count: int = 100
-    outside: Literal["drop", "clip"] = "drop"
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or len(self.low) != len(self.high) or not self.low:
-            raise WherefromError("bins: give a count of at least 1, and as many low ends as high")
-        for band, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
-            if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-                raise WherefromError(
-                    f"bins of band {band}: {low:g} to {high:g} is no range; give finite ends, the "
-                    "low one first"
-                )
-
-    @property
-    def most(self) -> float:
-        """Entropy of values spread evenly over the bins: ``ln(count)`` nats."""
-        return log(self.count)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the bins as plain values."""
-        return {
-            "count": self.count,
-            "low": list(self.low),
-            "high": list(self.high),
-            "outside": self.outside,
-        }
-
-
-#: The bins of allenai/olmoearth_pretrain: 100 over 0 to 10,000 digital numbers, none beyond.
-OLMOEARTH = BinSpec((0.0,), (10_000.0,))
+    entropy: Floats
+    inside: Ints
+    dropped: Ints
+    top: Ints
 
 
 def spectral_entropy(
@@ -143,18 +105,53 @@ def spectral_entropy(
     >>> spectral_entropy(np.stack([[even], [np.full(100, 700)]])).round(3).tolist()
     [4.605, 0.0]
     """
-    given = _samples(values)
+    given = samples_of(values)
     if isinstance(bins, str):
         bins = named_bins(bins, lambda: robust_range(given, absent=absent))
-    entropy: Floats = band_entropy(histogram(given, bins, absent=absent)).mean(axis=-1)
+    entropy: Floats = spread(given, bins, absent=absent).entropy.mean(axis=-1)
     return entropy
 
 
-def named_bins(name: str, ranges: Callable[[], Floats]) -> BinSpec:
-    """Return the bins of a name; `ranges` is called for those of the samples where needed."""
-    if name not in BINS:
-        raise unknown("bins", name, BINS)
-    return OLMOEARTH if name == "olmoearth" else scale_free(ranges())
+def spread(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> Spread:
+    """Sum up the histograms of samples without keeping them.
+
+    Parameters
+    ----------
+    values : (..., bands, pixels) array_like
+        NaN where a value is absent.
+    bins : BinSpec
+    absent : float, optional
+        A further value that marks absence.
+
+    Returns
+    -------
+    Spread
+
+    Raises
+    ------
+    WherefromError
+        If the bins are of another number of bands.
+
+    Examples
+    --------
+    >>> found = spread([[100.0, 100.0, 5_000.0, 11_000.0]], OLMOEARTH)
+    >>> found.entropy.round(3).tolist(), found.inside.tolist(), found.dropped.tolist()
+    ([0.637], [3], [1])
+    """
+    given = samples_of(values)
+    flat = _flat(given, bins)
+    shape, pixels = flat.shape[:2], flat.shape[2]
+    found = Spread(np.empty(shape), *(np.empty(shape, np.int64) for _ in range(3)))
+    few = pixels <= _FEW
+    step = max(1, _CHUNK // (pixels**2 if few else max(pixels, bins.count + 2)))
+    for start in range(0, len(flat), step):
+        rows = slice(start, start + step)
+        for band in range(shape[1]):
+            at = bins_of_values(flat[rows, band], band, bins, absent)
+            part = _of_pairs(at, bins.count) if few else spread_of(_counted(at, bins.count))
+            for name, values_of in vars(found).items():
+                values_of[rows, band] = getattr(part, name)
+    return Spread(*(each.reshape(given.shape[:-1]) for each in vars(found).values()))
 
 
 def histogram(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> Ints:
@@ -184,30 +181,29 @@ def histogram(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) 
     >>> histogram([[0.0, 0.5, 2.0, 7.0, np.nan, -1.0]], two, absent=-1.0).tolist()
     [[2, 1, 1, 2]]
     """
-    given = _samples(values)
-    bands = given.shape[-2]
-    if len(bins.low) not in (1, bands):
-        raise WherefromError(f"the bins are for {len(bins.low)} bands, the samples have {bands}")
-    lows = np.broadcast_to(np.array(bins.low), bands)
-    highs = np.broadcast_to(np.array(bins.high), bands)
-    flat = given.reshape(-1, *given.shape[-2:])
-    wide = bins.count + 2
-    counts = np.zeros((len(flat), bands, wide), dtype=np.int64)
-    step = max(1, _CHUNK // max(flat.shape[2], wide))
-    small = flat.dtype.kind in "iu" and 8 * flat.dtype.itemsize <= _TABLE_BITS
-    for band in range(bands):
-        ends = float(lows[band]), float(highs[band])
-        table = _table(flat.dtype.name, *ends, bins, absent) if small else None
-        for start in range(0, len(flat), step):
-            part = flat[start : start + step, band]
-            at: NDArray[Any] = (
-                _bin_of(part, *ends, bins, absent) if table is None else _look_up(table, part)
-            )
-            if len(part) > 1:
-                at = at + np.arange(len(part))[:, None] * wide
-            found = np.bincount(at.ravel(), minlength=len(part) * wide)
-            counts[start : start + step, band] = found.reshape(-1, wide)
-    return counts.reshape(*given.shape[:-1], wide)
+    given = samples_of(values)
+    flat = _flat(given, bins)
+    counts = np.empty((*flat.shape[:2], bins.count + 2), dtype=np.int64)
+    step = max(1, _CHUNK // max(flat.shape[2], counts.shape[2]))
+    for start in range(0, len(flat), step):
+        for band in range(flat.shape[1]):
+            at = bins_of_values(flat[start : start + step, band], band, bins, absent)
+            counts[start : start + step, band] = _counted(at, bins.count)
+    return counts.reshape(*given.shape[:-1], -1)
+
+
+def _flat(given: NDArray[Any], bins: BinSpec) -> NDArray[Any]:
+    """Give samples one leading axis, and check that the bins are theirs."""
+    bins.each_band(given.shape[-2])
+    return given.reshape(-1, *given.shape[-2:])
+
+
+def _counted(at: NDArray[Any], count: int) -> Ints:
+    """Count the bins of each row of (N, pixels)."""
+    wide = count + 2
+    if len(at) > 1:
+        at = at + np.arange(len(at))[:, None] * wide
+    return np.bincount(at.ravel(), minlength=len(at) * wide).reshape(-1, wide)
 
 
 def band_entropy(counts: ArrayLike) -> Floats:
@@ -229,139 +225,60 @@ def band_entropy(counts: ArrayLike) -> Floats:
     [0.693, nan]
     """
     inside = np.asarray(counts, dtype=np.float64)[..., :-2]
-    total = inside.sum(axis=-1)
-    # H = ln n - sum(c ln c) / n: one division, and exactly 0 where one bin holds all.
     terms = np.where(inside > 0, inside * np.log(np.maximum(inside, 1.0)), 0.0).sum(axis=-1)
+    return _entropy(inside.sum(axis=-1), terms)
+
+
+def spread_of(counts: Ints) -> Spread:
+    """Sum up histograms.
+
+    Parameters
+    ----------
+    counts : (..., K + 2) int64 array
+        As `histogram` returns them.
+
+    Returns
+    -------
+    Spread
+
+    Examples
+    --------
+    >>> spread_of(np.array([0, 3, 3, 0, 2, 1])).top.tolist()
+    2
+    """
+    inside = counts[..., :-2]
+    held = inside > 0
+    top = inside.shape[-1] - 1 - np.argmax(held[..., ::-1], axis=-1)
+    return Spread(
+        band_entropy(counts),
+        inside.sum(axis=-1),
+        counts[..., -2],
+        np.where(held.any(axis=-1), top, -1),
+    )
+
+
+def _of_pairs(at: NDArray[Any], count: int) -> Spread:
+    """Sum up the bins of each row of (N, T) for small T, in which value i has c_i equals.
+
+    Since each bin of c values has c such i, ``sum over bins of c ln c = sum over i of ln c_i``.
+    """
+    inside = at < count
+    small = at.astype(np.int16 if count < 2**15 - 2 else np.int64)
+    equal = np.count_nonzero(small[:, :, None] == small[:, None, :], axis=2)
+    logs = np.append(0.0, np.log(np.arange(1, at.shape[1] + 1)))
+    total = inside.sum(axis=1)
+    terms = np.where(inside, logs[equal], 0.0).sum(axis=1)
+    return Spread(
+        _entropy(total, terms),
+        total,
+        (at == count).sum(axis=1),
+        np.where(inside, at, -1).max(axis=1, initial=-1),
+    )
+
+
+def _entropy(total: NDArray[Any], terms: Floats) -> Floats:
+    """Compute ``ln n - sum(c ln c) / n``: exactly 0 where one bin holds all, NaN where none."""
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy: Floats = np.log(total) - terms / total
-    # Rounding may leave -1e-16; NaN stays.
-    return np.where(entropy < 0, 0.0, entropy)
-
-
-def robust_range(values: ArrayLike, *, absent: float | None = None) -> Floats:
-    """Find the range of each band of each sample without the outermost 1 % at either end.
-
-    Parameters
-    ----------
-    values : (..., bands, pixels) array_like
-        NaN where a value is absent.
-    absent : float, optional
-        A further value that marks absence.
-
-    Returns
-    -------
-    (..., bands, 2) float64 array
-        Values that occur: the least with at least 1 % of the values at or below it, and the
-        greatest with at least 1 % at or above it; NaN where a band has no value.
-
-    Examples
-    --------
-    >>> robust_range([np.arange(200)]).tolist()
-    [[1.0, 198.0]]
-    """
-    given = _samples(values)
-    flat = given.reshape(-1, *given.shape[-2:])
-    ends = np.empty((*flat.shape[:2], 2))
-    step = max(1, _CHUNK // max(1, flat[:1].size))
-    for start in range(0, len(flat), step):
-        part = flat[start : start + step].astype(np.float64)
-        if absent is not None:
-            part[part == absent] = np.nan
-        part.sort(axis=-1)  # NaN come last
-        present = np.count_nonzero(~np.isnan(part), axis=-1)
-        beyond = np.maximum(np.ceil(_TAIL * present).astype(np.int64) - 1, 0)
-        at = np.stack([beyond, np.maximum(present - 1 - beyond, 0)], axis=-1)
-        ends[start : start + step] = np.take_along_axis(part, at, axis=-1)
-    return ends.reshape(*given.shape[:-1], 2)
-
-
-def scale_free(ranges: ArrayLike, count: int = 100) -> BinSpec:
-    """Make bins over each band's own range in a set of samples, whatever its unit.
-
-    Parameters
-    ----------
-    ranges : (N, bands, 2) array_like
-        Of each sample, as `robust_range` returns them.
-    count : int, default 100
-        Bins.
-
-    Returns
-    -------
-    BinSpec
-        From the value that 99 % of the samples' low ends reach to that which 99 % of their high
-        ends do not exceed; values beyond count in the outermost bins.
-
-    Raises
-    ------
-    WherefromError
-        If a band has no value in any sample.
-
-    Notes
-    -----
-    The range belongs to the set, not to the sample: stretched to its own range, a uniform sample
-    would show the entropy of its noise. Since both ends are values that occur, a gain above 0 and
-    an offset of a band, given to all samples alike, move ends and values together and leave every
-    entropy as it is: units, sensors' calibration and means or deviations that were taken out do
-    not matter. Sets of different bins are not comparable: give the `BinSpec` of one to the other.
-
-    Examples
-    --------
-    >>> scale_free([[[1.0, 5.0]], [[2.0, 9.0]]], count=4)
-    BinSpec(low=(1.0,), high=(9.0,), count=4, outside='clip')
-    """
-    given = np.asarray(ranges, dtype=np.float64)
-    given = given.reshape(-1, *given.shape[-2:])
-    low, high = [], []
-    for band in range(given.shape[1]):
-        ends = given[:, band][~np.isnan(given[:, band]).any(axis=1)]
-        if not len(ends):
-            raise WherefromError(f"band {band} has no value in any sample: leave it out")
-        low.append(float(np.quantile(ends[:, 0], _TAIL, method="inverted_cdf")))
-        # Of the mirrored values, so that both ends are treated alike.
-        high.append(-float(np.quantile(-ends[:, 1], _TAIL, method="inverted_cdf")))
-    return BinSpec(tuple(low), tuple(high), count, "clip")
-
-
-def _samples(values: ArrayLike) -> NDArray[Any]:
-    given = np.asarray(values)
-    if given.dtype.kind not in "iufb" or given.ndim < 2:
-        raise WherefromError(
-            f"spectral entropy needs numbers of shape (..., bands, pixels), not "
-            f"{given.dtype} of shape {given.shape}"
-        )
-    return given
-
-
-@lru_cache(maxsize=64)
-def _table(
-    dtype: str, low: float, high: float, bins: BinSpec, absent: float | None
-) -> NDArray[np.int32]:
-    """Find the bin of every value of a small integer type, in the order of their bit patterns."""
-    size = np.dtype(dtype).itemsize
-    every = np.arange(1 << (8 * size), dtype=f"u{size}").view(dtype)
-    return _bin_of(every, low, high, bins, absent).astype(np.int32)
-
-
-def _look_up(table: NDArray[np.int32], values: NDArray[Any]) -> NDArray[Any]:
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    pattern = np.ascontiguousarray(native).view(f"u{values.dtype.itemsize}")
-    return np.take(table, pattern)
-
-
-def _bin_of(
-    values: NDArray[Any], low: float, high: float, bins: BinSpec, absent: float | None
-) -> Ints:
-    """Find the bin of each value: `count` for dropped ones, `count + 1` for absent ones."""
-    v = values.astype(np.float64)
-    gone = np.isnan(v) if absent is None else np.isnan(v) | (v == absent)
-    outside = (v < low) | (v > high)
-    # Cut off before the cast, for which infinity and NaN have no whole number.
-    inside = np.where(gone, low, np.clip(v, low, high)) - low
-    if high > low:
-        inside *= bins.count
-        inside /= high - low
-    at = np.minimum(inside.astype(np.int64), bins.count - 1)
-    if bins.outside == "drop":
-        at[outside] = bins.count
-    at[gone] = bins.count + 1
-    return at
+    # Rounding may leave a trace below or above 0 of a single bin; NaN stays.
+    return np.where(entropy < 1e-12, 0.0, entropy)

@@ -19,7 +19,8 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from wherefrom import parallel
-from wherefrom.auditing.spectral import BinSpec, histogram, robust_range
+from wherefrom.auditing.bins import BinSpec, robust_range
+from wherefrom.auditing.spectral import histogram
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
@@ -82,7 +83,7 @@ class TileCounts:
 
 
 def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
-    """Find the tiles of a folder.
+    r"""Find the tiles of a folder.
 
     Parameters
     ----------
@@ -102,6 +103,16 @@ def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
     WherefromError
         If the folder has no tiles, or the index is ambiguous, lacks a column, names a file that
         is not there, or holds coordinates that are no places.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.tif", "a.tif"):
+    ...     (folder / name).touch()
+    >>> _ = (folder / "index.csv").write_text("lon,lat,fn\n13.4,52.5,b.tif\n2.3,48.9,a.tif\n")
+    >>> [path.name for path in find_tiles(folder).paths]
+    ['b.tif', 'a.tif']
     """
     folder = Path(folder)
     if not folder.is_dir():
