@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wherefrom.cli.output import check_out
+from wherefrom.errors import WherefromError
 
 __all__ = ["IdColumn", "LatColumn", "LonColumn", "app"]
 
@@ -24,10 +26,30 @@ app = typer.Typer(
 )
 
 
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Address of a Ray cluster to work on, e.g. 10.0.0.7:6379; `auto`: this machine's.",
+    ),
+]
+
+
+def _whole(text: str) -> int:
+    """Read a whole number, also as 1e9."""
+    try:
+        number = Fraction(text) if abs(float(text)) < 1e15 else Fraction(1, 2)
+    except ValueError:
+        number = Fraction(1, 2)
+    if number.denominator != 1:
+        raise typer.BadParameter(f"{text!r} is not a whole number")
+    return int(number)
+
+
 @app.command()
 def build(
-    places: Annotated[int, typer.Option(help="How many places.")],
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    places: Annotated[int, typer.Option(help="How many places.", parser=_whole)],
+    out: Annotated[Path, typer.Option(help="Parquet file (.parquet) or folder to write.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same places.")] = 0,
     antarctica: Annotated[
         bool, typer.Option("--antarctica", help="Include Antarctica, 9 % of all land.")
@@ -42,32 +64,90 @@ def build(
     not be columns, `draw` looks labels up itself; columns save that time and
     let other tools read them.
 
+    A pool of any size can be written as a folder of files, in less than
+    2 GiB of memory: name one without the ending .parquet. If that is stopped,
+    the same command goes on where it was.
+
     For example:
 
         wherefrom pool build --places 200000 --out pool.parquet
 
-        wherefrom pool build --places 1000000 --layers continent,biome --out big.parquet
+        wherefrom pool build --places 1e9 --layers continent,biome --out world
     """
-    from wherefrom.pool import Pool
+    from wherefrom.pool import Pool, PoolScan
+    from wherefrom.pool.folder import build_folder
 
-    check_out(out, "a pool")
-    pool = Pool.build(places, seed, antarctica)
-    pool = pool.with_layers(name.strip() for name in layers.split(",") if name.strip())
-    pool.write(out)
+    pool: Pool | PoolScan
+    if out.suffix == ".parquet":
+        check_out(out, "a pool")
+        pool = Pool.build(places, seed, antarctica).with_layers(_names(layers))
+        pool.write(out)
+    else:
+        _check_folder(out)
+        pool = build_folder(places, out, seed, antarctica, _names(layers))
     typer.echo(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
 
 
 @app.command()
-def check(
-    file: Annotated[Path, typer.Argument(help="Parquet, GeoParquet (points) or CSV.")],
+def label(
+    pool: Annotated[Path, typer.Argument(help="Parquet or CSV file, or a folder of Parquet.")],
+    layers: Annotated[
+        str, typer.Option(help="Layers whose labels become columns, separated by commas.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    cluster: Cluster = None,
+) -> None:
+    """Write a pool of any size with the labels of layers as columns, in one pass.
+
+    The folder gets Parquet files of 8,388,608 places, and a note of what is
+    in them, so that draws and audits by these layers look nothing up. Other
+    columns are kept. If it is stopped, the same command goes on where it was.
+
+    For example:
+
+        wherefrom pool label places.parquet --layers continent,biome --out labelled
+
+        wherefrom pool label world --layers land_cover --out world2 --cluster auto
+    """
+    from wherefrom.pool import open_pool
+    from wherefrom.pool.label import label as write_labels
+
+    names = _names(layers)
+    if not names:
+        raise WherefromError("--layers is empty: name layers, e.g. --layers continent,biome")
+    _check_folder(out)
+    if out.resolve() == pool.resolve():
+        raise WherefromError(f"--out {out} is the pool itself; name another folder")
+    opened = open_pool(pool, id_column, lon, lat, cluster=cluster)
+    labelled = write_labels(opened, names, out, cluster=cluster)
+    typer.echo(f"{out}: {len(labelled):,} places, key {labelled.key}")
+    for name in names:
+        counts = labelled.counts(name)
+        assert counts is not None  # it is a column now
+        typer.echo(
+            f"  {name}: {len(counts):,} labels, {len(labelled) - int(counts.sum()):,} places "
+            "without"
+        )
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path, typer.Argument(help="Parquet, GeoParquet (points), CSV, or a folder of Parquet.")
+    ],
+    id_column: IdColumn = None,
+    lon: LonColumn = "lon",
+    lat: LatColumn = "lat",
+    cluster: Cluster = None,
 ) -> None:
     """Report missing, swapped and out-of-range coordinates and duplicates, with row numbers.
 
     The first data row is 0. Errors end with exit code 2, since such a file is
-    refused as a pool; notes do not.
+    refused as a pool; notes do not. A folder is read whole, whatever is noted
+    beside its files.
 
     For example:
 
@@ -75,19 +155,28 @@ def check(
 
         wherefrom pool check tiles.parquet --id tile
     """
-    from wherefrom.pool import examine, read_places
+    from wherefrom.pool.opening import inspect
 
-    places = read_places(file, id_column, lon, lat)
-    found = examine(
-        places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
-    )
-    for finding in found:
+    seen = inspect(file, id_column, lon, lat, cluster=cluster)
+    for finding in seen.findings:
         typer.echo(f"{'error' if finding.error else 'note'}: {finding.message}")
-    errors = sum(finding.error for finding in found)
-    kind = "text" if places.ids.dtype.kind == "U" else "whole numbers"
-    columns = ", ".join(places.rest.column_names) or "none"
-    typer.echo(f"{file}: {len(places.ids):,} rows, ids are {kind}, other columns: {columns}")
-    if errors:
+    kind = "text" if seen.text_ids else "whole numbers"
+    columns = ", ".join(seen.columns) or "none"
+    typer.echo(f"{file}: {seen.rows:,} rows, ids are {kind}, other columns: {columns}")
+    if any(finding.error for finding in seen.findings):
         raise typer.Exit(2)
-    lon_range, lat_range = (f"{v.min():.4f} to {v.max():.4f}" for v in (places.lon, places.lat))
+    lon_range, lat_range = (f"{low:.4f} to {high:.4f}" for low, high in (seen.lon, seen.lat))
     typer.echo(f"fit for a pool: lon {lon_range}, lat {lat_range}")
+
+
+def _names(layers: str) -> list[str]:
+    return [name.strip() for name in layers.split(",") if name.strip()]
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a name that looks like a file's, before anything is read."""
+    if out.suffix.lower() in (".parquet", ".pq", ".geoparquet", ".csv", ".tsv", ".txt", ".json"):
+        raise WherefromError(
+            f"--out {out}: a pool is written as a file that ends in .parquet (pool build) or as a "
+            "folder of such files, whose name has no ending"
+        )

@@ -1,16 +1,21 @@
-"""A pool of our own: places uniform by area on land."""
+"""Places of our own: uniform by area on land."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom import earth, keys
+from wherefrom import earth, keys, parallel
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.progress import progress
 
-__all__ = ["land_places"]
+__all__ = ["LandPlaces", "checked_count", "land_origin", "land_places", "land_stream"]
 
 # All of Antarctica's land lies south of 50 degrees S (Bouvet Island at 54 S is its outlier), so the
 # continent is looked up there only.
@@ -18,6 +23,32 @@ SOUTH = -50.0
 
 # Fixed, because it decides which random numbers make which place.
 CHUNK = 65536
+
+#: Chunks that are looked up at a time, at most.
+GROUP = 16
+
+#: Of the sphere's area, a little less than Natural Earth has as land with and without Antarctica:
+#: how many chunks are begun, so that a second round is rare.
+SHARE = {True: 0.288, False: 0.262}
+
+
+@dataclass(frozen=True, eq=False)
+class LandPlaces:
+    """Consecutive places on land, from the chunks of random numbers that begin at `chunk`.
+
+    Attributes
+    ----------
+    chunk : int
+    lon, lat : ndarray of float64, shape (M,)
+        Degrees.
+    codes : tuple of ndarray of int32, shape (M,)
+        Of each layer asked for.
+    """
+
+    chunk: int
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    codes: tuple[NDArray[np.int32], ...]
 
 
 def land_places(
@@ -50,24 +81,108 @@ def land_places(
     >>> len(lon), bool(lat.min() > -60)
     (1000, True)
     """
+    places = checked_count(places)
+    lon, lat = np.empty(places), np.empty(places)
+    found = 0
+    with progress() as bar:
+        task = bar.add_task("places on land", total=places)
+        for group in land_stream(places, seed, antarctica):
+            size = min(len(group.lon), places - found)
+            lon[found : found + size] = group.lon[:size]
+            lat[found : found + size] = group.lat[:size]
+            found += size
+            bar.update(task, completed=found)
+    return lon, lat
+
+
+def land_stream(
+    places: int, seed: int, antarctica: bool, layers: Sequence[earth.Layer] = (), chunk: int = 0
+) -> Iterator[LandPlaces]:
+    """Draw places uniformly by area on land, piece by piece, with their labels.
+
+    The generator is PCG64, whose state can be moved on by any number of steps: each piece draws
+    its own numbers, several pieces at a time, and the places are those of one generator.
+
+    Parameters
+    ----------
+    places : int
+        How many are needed; the last piece may hold more.
+    seed : int
+    antarctica : bool
+    layers : sequence of Layer
+        Layers to look up too.
+    chunk : int
+        Where in the random numbers to begin.
+
+    Yields
+    ------
+    LandPlaces
+        In order.
+    """
+    # Opened here, so that threads share them.
+    land, continent = earth.layer("land"), earth.layer("continent")
+    look = partial(
+        _land, seed=seed, land=land, continent=None if antarctica else continent, layers=layers
+    )
+    found = 0
+    while found < places:
+        count = math.ceil((places - found) / SHARE[antarctica] / CHUNK)
+        size = max(1, min(GROUP, count // (2 * parallel.cores())))
+        groups = [(at, min(size, chunk + count - at)) for at in range(chunk, chunk + count, size)]
+        for group in parallel.in_order(look, groups):
+            yield group
+            found += len(group.lon)
+            if found >= places:
+                return
+        chunk += count
+
+
+def checked_count(places: int) -> int:
+    """Return the number of places, or say what is wrong with it.
+
+    Raises
+    ------
+    WherefromError
+        If it is no whole number from 1 on.
+    """
     if isinstance(places, bool) or not isinstance(places, int | np.integer):
         raise WherefromError(f"places must be a whole number, not {places!r}")
     if places < 1:
         raise WherefromError(f"--places must be at least 1, not {places:,}")
-    land, continent = earth.layer("land"), earth.layer("continent")
+    return int(places)
+
+
+def land_origin(seed: int, antarctica: bool) -> str:
+    """Say in words how the places came about.
+
+    Examples
+    --------
+    >>> land_origin(3, False)
+    'uniform by area on land without Antarctica, seed 3'
+    """
+    return f"uniform by area on land {'with' if antarctica else 'without'} Antarctica, seed {seed}"
+
+
+def _land(
+    chunks: tuple[int, int],
+    *,
+    seed: int,
+    land: earth.Layer,
+    continent: earth.Layer | None,
+    layers: Sequence[earth.Layer],
+) -> LandPlaces:
+    """Draw the chunks from a number on, and keep what is on land."""
+    first, count = chunks
     rng = keys.generator("pool", seed)
-    kept: list[NDArray[np.float64]] = []
-    found = 0
-    with progress() as bar:
-        task = bar.add_task("places on land", total=places)
-        while found < places:
-            lon, lat = uniform_on_sphere(CHUNK, rng)
-            on_land = land.codes(lon, lat) >= 0
-            if not antarctica:
-                south = np.flatnonzero(on_land & (lat < SOUTH))
-                on_land[south] = continent(lon[south], lat[south]) != "Antarctica"
-            kept.append(np.stack([lon[on_land], lat[on_land]]))
-            found += int(on_land.sum())
-            bar.update(task, completed=min(found, places))
-    both = np.concatenate(kept, axis=1)[:, :places]
-    return both[0].copy(), both[1].copy()
+    bits = rng.bit_generator
+    assert isinstance(bits, np.random.PCG64)
+    bits.advance(2 * CHUNK * first)  # a chunk takes a number for each longitude and latitude
+    drawn = [uniform_on_sphere(CHUNK, rng) for _ in range(count)]
+    lon, lat = (np.concatenate(axis) for axis in zip(*drawn, strict=True))
+    on_land = land.codes(lon, lat) >= 0
+    if continent is not None:
+        south = np.flatnonzero(on_land & (lat < SOUTH))
+        antarctic = continent.labels.index("Antarctica")
+        on_land[south] = continent.codes(lon[south], lat[south]) != antarctic
+    lon, lat = lon[on_land], lat[on_land]
+    return LandPlaces(first, lon, lat, tuple(layer.codes(lon, lat) for layer in layers))

@@ -132,6 +132,8 @@ class Faults:
     """
 
     rows: int = 0
+    lon_range: tuple[float, float] = (math.inf, -math.inf)
+    lat_range: tuple[float, float] = (math.inf, -math.inf)
     missing: _Fault = field(default_factory=_Fault)
     swapped: _Fault = field(default_factory=_Fault)
     lat: _Fault = field(default_factory=_Fault)
@@ -140,6 +142,8 @@ class Faults:
     def update(self, start: int, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> None:
         """Look at more rows, of which the first is row `start` of the table."""
         self.rows += len(lon)
+        if len(lon):
+            self._widen((lon.min(), lon.max()), (lat.min(), lat.max()))
         # NaN fails every comparison, so it is not fine.
         if ((np.abs(lon) <= 180) & (np.abs(lat) <= 90)).all():
             return
@@ -156,8 +160,14 @@ class Faults:
     def merge(self, later: Faults) -> None:
         """Add what was found in the rows that follow."""
         self.rows += later.rows
+        self._widen(later.lon_range, later.lat_range)
         for name in ("missing", "swapped", "lat", "lon"):
             getattr(self, name).merge(getattr(later, name))
+
+    def _widen(self, lon: tuple[float, float], lat: tuple[float, float]) -> None:
+        for name, (low, high) in (("lon_range", lon), ("lat_range", lat)):
+            least, most = getattr(self, name)
+            setattr(self, name, (min(least, float(low)), max(most, float(high))))
 
     def findings(
         self, lon_name: str, lat_name: str, where: Callable[[int], str] = str

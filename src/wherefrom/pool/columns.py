@@ -169,7 +169,7 @@ def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
     except WherefromError as err:
         if not str(err).startswith("unknown layer"):
             raise
-        raise unknown("layer", name, [*kind, *columns]) from None
+        raise unknown("layer", name, dict.fromkeys([*kind, *columns])) from None
 
 
 def _encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:

@@ -80,7 +80,7 @@ def key_of_blocks(head: str, digests: Iterable[bytes]) -> str:
     Examples
     --------
     >>> key_of_blocks("0:i", [])
-    '40cc2af5cf32ac75'
+    'a21f53eae73b62cf'
     """
     digest = hashlib.sha256(head.encode())
     for block in digests:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from wherefrom.pool.batches import BLOCK, Ask, Batch
 from wherefrom.pool.columns import column_numbers, label_layer, value_layer
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from wherefrom.pool.places import Pool
 
 __all__ = ["PoolPart"]
@@ -71,10 +71,7 @@ class PoolPart:
             yield Batch(self.start + at - self.first, lon, lat, ids, codes, values)
 
     def tables(self) -> Iterator[tuple[int, pa.Table]]:
-        """Give the row in the whole pool, and the columns id, lon, lat and others, of each block.
-
-        A part that came from another process has no columns of text here.
-        """
+        """Give each block's first row in the whole pool, and all columns of its rows."""
         for at in range(self.first, self.first + self.count, BLOCK):
             count = min(BLOCK, self.first + self.count - at)
             yield self.start + at - self.first, self.pool.table.slice(at, count)

@@ -23,6 +23,7 @@ __all__ = [
     "begin",
     "files_in",
     "finish",
+    "NOTE",
     "mark_of",
     "open_writer",
     "part_name",

@@ -17,12 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom import files
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART, Ask, Batch
-from wherefrom.pool.build import land_places
+from wherefrom.pool.build import land_origin, land_places
 from wherefrom.pool.check import examine, refuse_errors
 from wherefrom.pool.columns import (
     column_codes,
     column_labels,
-    column_numbers,
     label_column,
     label_layer,
     present_values,
@@ -97,11 +96,9 @@ class Pool:
         500
         """
         lon, lat = land_places(places, seed, antarctica)
-        ids = np.arange(places, dtype=np.int64)
-        ends = "with" if antarctica else "without"
-        origin = f"uniform by area on land {ends} Antarctica, seed {seed}"
+        ids = np.arange(len(lon), dtype=np.int64)
         table = pa.table({"id": ids, "lon": lon, "lat": lat})
-        return cls(ids, lon, lat, table, origin)
+        return cls(ids, lon, lat, table, land_origin(seed, antarctica))
 
     @classmethod
     def read(
@@ -272,20 +269,19 @@ class Pool:
             yield from part.batches(ask)
 
     def piece(self, start: int, stop: int) -> Pool:
-        """Return some rows, for a part that travels: labels as codes, and numeric columns."""
+        """Return some rows, for a part that travels, with labels as the whole pool codes them."""
         rows = slice(start, stop)
-        columns: dict[str, Any] = {}
         codes: dict[str, Codes] = {}
         for name in dict.fromkeys((*self._codes, *self.columns)):
-            # A column may be both, e.g. the number of a class, or neither, e.g. a date.
-            if name in self.columns:
-                with suppress(WherefromError):
-                    columns[name] = column_numbers(self.table.column(name)[rows], name)
+            # A column may hold no labels; who asks for them then is told so where he asks.
             with suppress(WherefromError):
                 codes[name] = self.codes(name)[0][rows], ()
-        ids, lon, lat = self.ids[rows], self.lon[rows], self.lat[rows]
-        table = pa.table({"id": pa.array(ids), "lon": lon, "lat": lat, **columns})
-        return Pool(ids, lon, lat, table, self.origin, (), codes)
+        # Pickled as it is, a slice of a table takes the whole table along.
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.table.schema) as stream:
+            stream.write_table(self.table.slice(start, stop - start))
+        table = pa.ipc.open_stream(sink.getvalue()).read_all()
+        return Pool(self.ids[rows], self.lon[rows], self.lat[rows], table, self.origin, (), codes)
 
     def with_layers(self, names: Iterable[str]) -> Pool:
         """Return the pool with the layers' labels as columns of its table.

@@ -265,7 +265,7 @@ class ScanPart:
             yield batch
 
     def tables(self) -> Iterator[tuple[int, pa.Table]]:
-        """Give the row in the whole pool, and the columns id, lon, lat and others, of each block.
+        """Give each block's first row in the whole pool, and id, lon, lat and the other columns.
 
         Raises
         ------
