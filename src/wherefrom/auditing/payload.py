@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.auditing.bins import OLMOEARTH, BinSpec, named_bins, robust_range
 from wherefrom.auditing.entropy import SampleEntropy
-from wherefrom.auditing.spectral import Spread, spread, spread_of
+from wherefrom.auditing.spectral import Spread, spread
 from wherefrom.auditing.tiles import TileCounts, Tiles, count_tiles, find_tiles, tile_ranges
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, unknown
@@ -88,7 +89,7 @@ def entropy_of_tiles(
         bins = named_bins(bins, lambda: tile_ranges(tiles, absent=absent, cluster=cluster))
     found = count_tiles(tiles, bins, absent=absent, cluster=cluster)
     lon, lat = _places(tiles, found)
-    counted = spread_of(np.stack([tile.counts for tile in found]))
+    counted = _together(np.stack, [tile.spread for tile in found], axis=0)
     bands = tuple(f"band {number}" for number in range(1, counted.entropy.shape[1] + 1))
     notes = (
         *_notes(counted, bins),
@@ -145,11 +146,16 @@ def entropy_of_series(
         bins = named_bins(bins, lambda: np.concatenate([robust_range(v) for v in each], axis=1))
     specs = bins.each_band(len(columns))
     parts = [spread(v, spec) for v, spec in zip(each, specs, strict=True)]
-    names = ("entropy", "inside", "dropped", "top")
-    counted = Spread(*(np.concatenate([getattr(p, n) for p in parts], axis=1) for n in names))
+    counted = _together(np.concatenate, parts, axis=1)
     ids = np.arange(len(series), dtype=np.int64)
     notes = _notes(counted, bins)
     return _made(ids, series.lon, series.lat, counted, bins, wanted, source, notes)
+
+
+def _together(join: Callable[..., Any], parts: Sequence[Spread], axis: int) -> Spread:
+    """Join the arrays of several spreads."""
+    names = ("entropy", "inside", "dropped", "top")
+    return Spread(*(join([getattr(part, name) for part in parts], axis=axis) for name in names))
 
 
 def _made(

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from wherefrom import parallel
 from wherefrom.auditing.bins import BinSpec, robust_range
-from wherefrom.auditing.spectral import histogram
+from wherefrom.auditing.spectral import Spread, histogram, spread_of
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
@@ -65,8 +65,8 @@ class TileCounts:
 
     Attributes
     ----------
-    counts : (bands, count + 2) int64 array
-        As of :func:`wherefrom.auditing.spectral.histogram`.
+    spread : Spread
+        Of its bands.
     blank : float
         Share of the pixels that are 0 in all bands though the file declares no absent value.
     lon, lat : float
@@ -75,7 +75,7 @@ class TileCounts:
         From the centre to a corner.
     """
 
-    counts: NDArray[np.int64]
+    spread: Spread
     blank: float
     lon: float
     lat: float
@@ -195,7 +195,7 @@ def count_tiles(
         bands than the first, or the bins do not fit them.
     """
     work = partial(_counts_of, bins=bins, absent=absent)
-    return _each(tiles, work, "tiles", cluster, lambda found: len(found.counts))
+    return _each(tiles, work, "tiles", cluster, lambda found: len(found.spread.top))
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | 
                 part = histogram(values.reshape(len(values), -1), bins, absent=gone)
                 counts = part if counts is None else counts + part
             assert counts is not None
-            return TileCounts(counts, blank / (tile.height * tile.width), *_centre(tile))
+            return TileCounts(spread_of(counts), blank / (tile.height * tile.width), *_centre(tile))
     except (RasterioError, OSError) as err:
         return _Fault(_first_line(err))
 
