@@ -1,0 +1,305 @@
+"""What was planned and is not there: places that a download or a cloud filter lost, by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom import parallel
+from wherefrom.auditing.divergence import homogeneity
+from wherefrom.auditing.matching import Keys, Match, matching
+from wherefrom.pool.batches import AnyPool, Ask, Part
+from wherefrom.progress import progress
+
+__all__ = ["LabelLoss", "LayerLoss", "Realised", "compare"]
+
+Floats = NDArray[np.float64]
+
+#: Places whose keys are held at once; longer lists are compared in several passes.
+_HELD = 1 << 25
+
+
+@dataclass(frozen=True)
+class LabelLoss:
+    """Places of one label that were lost.
+
+    Attributes
+    ----------
+    layer, label : str
+    planned, lost : float
+        Places. Of several planned at one place that were realised in part, each is lost in part.
+    share : float
+        Lost of those planned.
+    excess : float
+        Places lost beyond the share that was lost of all; negative for fewer.
+    z : float or None
+        `excess` in standard deviations, were losses independent of the label (hypergeometric);
+        None where nothing can vary.
+    p : float or None
+        Exact probability of a difference at least so large, either way, under the same.
+    """
+
+    layer: str
+    label: str
+    planned: float
+    lost: float
+    share: float
+    excess: float
+    z: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class LayerLoss:
+    """Losses by the labels of one layer.
+
+    Attributes
+    ----------
+    layer : str
+    rows : tuple of LabelLoss
+        Of the labels that were planned, the largest excess first.
+    none_planned, none_lost : float
+        Places without a label.
+    p : float or None
+        Of a chi-square test that losses do not depend on the label; None where it cannot be made.
+    """
+
+    layer: str
+    rows: tuple[LabelLoss, ...]
+    none_planned: float
+    none_lost: float
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Realised:
+    """Planned places beside those that are there.
+
+    Attributes
+    ----------
+    matched_by : str
+        "id", or "coordinates" with their precision.
+    planned, realised : int
+        Places.
+    lost : float
+        Planned places that are not there.
+    share : float
+        Of the planned ones.
+    unplanned : float
+        Places that are there and were not planned.
+    layers : dict of str to LayerLoss
+
+    Examples
+    --------
+    >>> Realised("id", 10, 8, 3.0, 0.3, 1.0, {}).to_dict()["share"]
+    0.3
+    """
+
+    matched_by: str
+    planned: int
+    realised: int
+    lost: float
+    share: float
+    unplanned: float
+    layers: dict[str, LayerLoss]
+
+    @property
+    def largest(self) -> tuple[LabelLoss, ...]:
+        """Labels of all layers that lost more than their part, the largest excess first."""
+        rows = [row for layer in self.layers.values() for row in layer.rows if row.excess > 0.0]
+        return tuple(sorted(rows, key=lambda row: -row.excess))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON has them."""
+        plain = asdict(self)
+        for layer in plain["layers"].values():
+            layer["rows"] = list(layer["rows"])
+        return plain
+
+
+def compare(
+    planned: AnyPool,
+    realised: AnyPool,
+    layers: Sequence[str],
+    *,
+    cluster: str | None = None,
+) -> Realised:
+    """Find the planned places that are not there, and which labels they have.
+
+    Parameters
+    ----------
+    planned : AnyPool
+        Places that were asked for.
+    realised : AnyPool
+        Places that came. They are found again by id, or by coordinates as far as both lists have
+        them: see :func:`wherefrom.auditing.matching.matching`.
+    layers : sequence of str
+        Categorical layers, or label columns of `planned`.
+    cluster : str, optional
+        Address of a Ray cluster; default threads here. The result is the same.
+
+    Returns
+    -------
+    Realised
+
+    Raises
+    ------
+    WherefromError
+        If no place is found again, a layer is not known or cannot be had, or a file cannot be read.
+
+    Notes
+    -----
+    Both lists stream by. Eight bytes are held for each realised place, up to 2**25 of them at a
+    time.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.pool import Pool
+    >>> lon = np.arange(8.0)
+    >>> planned = pa.table({"lon": lon, "lat": lon, "belt": list("aaaabbbb")})
+    >>> came = pa.table({"lon": lon[:5], "lat": lon[:5]})
+    >>> found = compare(Pool.from_table(planned), Pool.from_table(came), ["belt"])
+    >>> found.lost, [(row.label, row.lost) for row in found.layers["belt"].rows]
+    (3.0, [('b', 3.0), ('a', 0.0)])
+    """
+    match = matching(planned, realised, cluster=cluster)
+    labels = {layer: planned.labels(layer) for layer in layers}
+    # Of each layer: places planned and lost, by code + 1, so that 0 is none.
+    sums = [np.zeros((2, len(names) + 1)) for names in labels.values()]
+    lost = 0.0
+    rounds = max(1, -(-len(realised) // _HELD))
+    parts = planned.parts()
+    with progress() as bar:
+        task = bar.add_task("planned places", total=len(planned) * rounds)
+        for turn in range(rounds):
+            held = _held(realised, match, (turn, rounds), cluster)
+            if not match.unique:
+                held = _shared_out(planned, held, cluster)
+            sizes = {layer: len(names) + 1 for layer, names in labels.items()}
+            work = partial(_losses, held=held, sizes=sizes)
+            found = parallel.in_order(work, parts, cluster=cluster)
+            for part, (more, counts) in zip(parts, found, strict=True):
+                lost += more
+                sums = [one + other for one, other in zip(sums, counts, strict=True)]
+                bar.advance(task, len(part))
+    # Losses in part are fractions such as 2/3, whose sum is a whole number but for rounding.
+    lost = round(lost, 6)
+    kept = len(planned) - lost
+    return Realised(
+        match.name,
+        len(planned),
+        len(realised),
+        lost,
+        lost / len(planned),
+        round(len(realised) - kept, 6),
+        {
+            layer: _layer(layer, names, np.round(table, 6), len(planned), lost)
+            for (layer, names), table in zip(labels.items(), sums, strict=True)
+        },
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Distinct keys of realised places, ascending, and how much of a planned place each keeps."""
+
+    match: Match
+    turn: tuple[int, int]
+    keys: Keys
+    kept: Floats
+
+    def of(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
+        """Tell of planned keys which are of this turn, where they are held and whether they are."""
+        turn, rounds = self.turn
+        due = keys % np.uint64(rounds) == np.uint64(turn)
+        if not len(self.keys):
+            return due, np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=np.bool_)
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return due, at, due & (self.keys[at] == keys)
+
+
+def _held(realised: AnyPool, match: Match, turn: tuple[int, int], cluster: str | None) -> _Held:
+    """Gather the keys of realised places whose turn it is."""
+    work = partial(_keys, match=match, turn=turn)
+    every = np.concatenate(list(parallel.in_order(work, realised.parts(), cluster=cluster)))
+    keys, counts = np.unique(every, return_counts=True)
+    return _Held(match, turn, keys, counts.astype(np.float64))
+
+
+def _keys(part: Part, match: Match, turn: tuple[int, int]) -> Keys:
+    found = [match.keys(batch) for batch in part.batches(match.ask)]
+    return np.concatenate([keys[keys % np.uint64(turn[1]) == turn[0]] for keys in found])
+
+
+def _shared_out(planned: AnyPool, held: _Held, cluster: str | None) -> _Held:
+    """Share the realised places at each spot out among those that were planned there."""
+    wanted = np.zeros(len(held.keys))
+    for at in parallel.in_order(partial(_spots, held=held), planned.parts(), cluster=cluster):
+        np.add.at(wanted, at, 1.0)
+    return replace(held, kept=np.minimum(held.kept / np.maximum(wanted, 1.0), 1.0))
+
+
+def _spots(part: Part, held: _Held) -> NDArray[np.int64]:
+    spots = []
+    for batch in part.batches(held.match.ask):
+        _, at, hit = held.of(held.match.keys(batch))
+        spots.append(at[hit])
+    return np.concatenate(spots)
+
+
+def _losses(part: Part, held: _Held, sizes: dict[str, int]) -> tuple[float, list[Floats]]:
+    """Count planned and lost places of a part by label, (2, K + 1) for each layer."""
+    lost, tables = 0.0, [np.zeros((2, size)) for size in sizes.values()]
+    for batch in part.batches(held.match.ask | Ask(codes=tuple(sizes))):
+        due, at, hit = held.of(held.match.keys(batch))
+        missing = due.astype(np.float64)
+        missing[hit] -= held.kept[at[hit]]
+        lost += float(missing.sum())
+        for (layer, size), table in zip(sizes.items(), tables, strict=True):
+            codes = batch.codes[layer] + 1
+            for row, weight in zip(table, (due, missing), strict=True):
+                row += np.bincount(codes, weights=weight, minlength=size)
+    return lost, tables
+
+
+def _layer(layer: str, names: tuple[str, ...], table: Floats, n: int, lost: float) -> LayerLoss:
+    """Say how much each label lost, and whether by chance."""
+    from scipy.stats import hypergeom  # slow to import
+
+    planned, missing = table[:, 1:]
+    expected = planned * (lost / n)
+    # Of n places, `lost` were lost: how many of a label's places were among them? (Fisher 1935)
+    spread = np.sqrt(expected * (1.0 - lost / n) * (n - planned) / max(n - 1, 1))
+    z = np.full(len(names), np.nan)
+    np.divide(missing - expected, spread, out=z, where=spread > 0.0)
+    chance = hypergeom(n, round(lost), planned)
+    taken = np.round(missing)
+    p = np.minimum(1.0, 2.0 * np.minimum(chance.cdf(taken), chance.sf(taken - 1.0)))
+    rows = [
+        LabelLoss(
+            layer,
+            name,
+            float(planned[i]),
+            float(missing[i]),
+            float(missing[i] / planned[i]),
+            float(missing[i] - expected[i]),
+            None if np.isnan(z[i]) else float(z[i]),
+            None if np.isnan(z[i]) else float(p[i]),
+        )
+        for i, name in enumerate(names)
+        if planned[i]
+    ]
+    rows.sort(key=lambda row: (-row.excess, row.label))
+    gone, there = missing.sum(), (planned - missing).sum()
+    test = (
+        homogeneity(missing / gone, gone, (planned - missing) / there, there)
+        if gone and there
+        else None
+    )
+    return LayerLoss(layer, tuple(rows), float(table[0, 0]), float(table[1, 0]), test)
