@@ -70,6 +70,12 @@ class Composition:
         """Return the ids with repetition, shape (size,), ascending."""
         return np.repeat(self.ids, self.multiplicity)
 
+    def _repr_html_(self) -> str:
+        # Needs the parser of specs, which needs this class.
+        from wherefrom.compose.inline import summary_html
+
+        return summary_html(self)
+
     def write(self, path: Path | str) -> None:
         """Write the composition as Parquet; the same composition gives the same bytes.
 
