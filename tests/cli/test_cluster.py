@@ -1,13 +1,20 @@
-"""A Ray cluster of several workers does the same work, whatever happens to its workers."""
+"""A Ray cluster of several workers does the same work, whatever happens to its workers.
+
+Pools are cut into small pieces in all processes, so that some ten thousand places make many of
+them: what takes a hundred million places otherwise.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from wherefrom.errors import WherefromError
@@ -15,9 +22,67 @@ from wherefrom.parallel import in_order
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'wherefrom[cluster]'")
 
+#: Python runs a module of this name when it starts: here it makes the pieces of a pool small.
+SITECUSTOMIZE = """
+import importlib.machinery, sys
+
+class Small:
+    def find_spec(self, name, path=None, target=None):
+        if name != "wherefrom.pool.batches":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        whole = spec.loader.exec_module
+        def exec_module(module):
+            whole(module)
+            module.BLOCK, module.PART = 1 << 10, 1 << 12
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Small())
+"""
+#: A layer of bands of latitude whose look-up kills its process, once, where it is told to.
+DEADLY = """
+import os, signal
+from pathlib import Path
+import numpy as np
+from wherefrom.earth import Layer
+
+TRIGGER = Path(__file__).with_name("trigger")
+
+def codes(lon, lat):
+    if TRIGGER.exists() and (lon == float(TRIGGER.read_text())).any():
+        TRIGGER.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.minimum((lat + 90) // 10, 17).astype(np.int32)
+
+bands = Layer("deadly:bands", tuple(f"band {k}" for k in range(18)), (), "1", codes)
+"""
+#: Runs wherefrom several times in one process, which saves the imports.
+SEVERAL = """
+import shlex, sys
+from wherefrom.cli import main
+
+for line in sys.argv[1:]:
+    sys.argv = ["wherefrom", *shlex.split(line)]
+    try:
+        main()
+    except SystemExit as left:
+        assert not left.code, line
+"""
+PLACES = 50_000
+
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the modules above."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    (folder / "deadly.py").write_text(DEADLY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a cluster of two nodes with three workers, which lives as long as this file.
 
     Its workers start in another folder and with other variables than the one who asks.
@@ -28,6 +93,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     node = {"object_store_memory": 80 << 20, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", str(folder))
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **node})
         nodes.add_node(num_cpus=2, **node)
@@ -140,3 +206,50 @@ def test_work_goes_to_another_cluster_than_the_one_named(cluster: str) -> None:
         assert ray.is_initialized()  # a connection of the caller's own stays
     finally:
         ray.shutdown()
+
+
+def wherefrom(lines: list[str], home: Path, modules: Path) -> str:
+    """Run commands in `home` with small pieces, and return what they print."""
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, *lines],
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(modules)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def home(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a pool in thirteen pieces, and with what one process makes of it."""
+    home = tmp_path_factory.mktemp("home")
+    wherefrom(
+        [
+            f"pool build --places {PLACES} --out pool",
+            "pool label pool --layers land_cover,deadly:bands --out alone",
+        ],
+        home,
+        folder,
+    )
+    return home
+
+
+def bytes_in(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_worker_killed_while_it_labels_leaves_other_files(
+    cluster: str, home: Path, folder: Path
+) -> None:
+    somewhere = pq.read_table(home / "pool")["lon"][PLACES // 2].as_py()
+    (folder / "trigger").write_text(repr(somewhere))
+    line = "pool label pool --layers land_cover,deadly:bands --out together --cluster"
+    said = wherefrom([f"{line} {cluster}"], home, folder)
+    assert not (folder / "trigger").exists()  # a worker died of it
+    assert f"together: {PLACES:,} places" in said
+    alone = bytes_in(home / "alone")
+    assert len(alone) == 1 + 13
+    assert bytes_in(home / "together") == alone
