@@ -29,6 +29,8 @@ LISTED = 20
 #: Rows and columns to a degree of the map that tells where a training place matters.
 _FINE = 10
 _ROWS, _COLUMNS = 180 * _FINE, 360 * _FINE
+#: Fewer places are looked at without a map, which takes some 50 ms to draw.
+_WORTH = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class LeakageTally:
         counted = None if weight is None else weight > 0.0
         self.train += len(batch) if counted is None else int(counted.sum())
         bound = float(self._chord.max(initial=0.0))
-        if np.isfinite(bound):
+        if np.isfinite(bound) and len(batch) >= _WORTH:
             near = self._near_test(batch.lon, batch.lat)
             counted = near if counted is None else near & counted
         lon, lat = batch.lon, batch.lat
