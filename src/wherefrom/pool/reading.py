@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -88,49 +89,48 @@ class Reading:
         """
         block: list[Places] = []
         missing = BLOCK
-        for piece in pieces:
-            for places in self._tables(piece, columns, ids, coded):
-                at = 0
-                while at < len(places.lon):
-                    some = _rows_of(places, at, min(missing, len(places.lon) - at))
-                    block.append(some)
-                    at += len(some.lon)
-                    missing -= len(some.lon)
-                    if not missing:
-                        yield block
-                        block, missing = [], BLOCK
+        for path, own in groupby(pieces, key=lambda piece: piece.path):
+            # A file's footer can be large: opened once for all its row groups.
+            with opened(Path(path), coded) as file:
+                for piece in own:
+                    for places in self._tables(file, piece, columns, ids):
+                        at = 0
+                        while at < len(places.lon):
+                            some = _rows_of(places, at, min(missing, len(places.lon) - at))
+                            block.append(some)
+                            at += len(some.lon)
+                            missing -= len(some.lon)
+                            if not missing:
+                                yield block
+                                block, missing = [], BLOCK
         if block:
             yield block
 
     def _tables(
-        self, piece: Piece, columns: Sequence[str], ids: bool, coded: Sequence[str]
+        self, file: pq.ParquetFile, piece: Piece, columns: Sequence[str], ids: bool
     ) -> Iterator[Places]:
         numbered = self.id is None or not ids
-        names = list(dict.fromkeys((*self.place, *([] if numbered else [self.id]), *columns)))
+        wanted = [*self.place, *([] if numbered else [self.id]), *columns]
+        there = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
         at = 0
-        with opened(Path(piece.path), coded) as file:
-            there = [name for name in names if name in file.schema_arrow.names]
-            batches = file.iter_batches(
-                BLOCK, row_groups=[piece.group], columns=there, use_threads=False
-            )
-            for batch in batches:
-                first = max(piece.first - at, 0)
-                stop = min(piece.first + piece.count - at, len(batch))
-                if first < stop:
-                    table = pa.Table.from_batches([batch]).slice(first, stop - first)
-                    row = piece.row + at + first - piece.first
-                    yield places_of(
-                        table,
-                        None if numbered else self.id,
-                        self.lon,
-                        self.lat,
-                        source=piece.path,
-                        numbered=numbered,
-                        first=row,
-                    )
-                at += len(batch)
-                if at >= piece.first + piece.count:
-                    return
+        for batch in file.iter_batches(
+            BLOCK, row_groups=[piece.group], columns=there, use_threads=False
+        ):
+            first = max(piece.first - at, 0)
+            stop = min(piece.first + piece.count - at, len(batch))
+            if first < stop:
+                yield places_of(
+                    pa.Table.from_batches([batch]).slice(first, stop - first),
+                    None if numbered else self.id,
+                    self.lon,
+                    self.lat,
+                    source=piece.path,
+                    numbered=numbered,
+                    first=piece.row + at + first - piece.first,
+                )
+            at += len(batch)
+            if at >= piece.first + piece.count:
+                return
 
 
 def _rows_of(places: Places, first: int, count: int) -> Places:

@@ -198,9 +198,7 @@ class PoolScan:
         for table, hashes in over(self.parts(), survey, f"labels of {name}"):
             found.append(table)
             digests += hashes
-        # A file may have nothing but nulls in the column, and no type for it.
-        typed = [table for table in found if not pa.types.is_null(table.schema.field(0).type)]
-        sums = pa.concat_tables(typed).group_by("value").aggregate([("places", "sum")])
+        sums = _together(found).group_by("value").aggregate([("places", "sum")])
         values, labels = column_labels(sums["value"].combine_chunks())
         order = np.argsort(column_codes(sums["value"], values, name))
         counts = sums["places_sum"].to_numpy()[order]
@@ -336,4 +334,9 @@ def _survey(part: ScanPart, name: str) -> tuple[pa.Table, list[bytes]]:
         counts = np.bincount(codes[codes >= 0], minlength=len(labels))
         tables.append(pa.table({"value": values, "places": counts}))
         digests.append(labels_digest(codes, labels))
-    return pa.concat_tables(tables).combine_chunks(), digests
+    return _together(tables), digests
+
+
+def _together(tables: list[pa.Table]) -> pa.Table:
+    """Put counts of values end to end; nothing but nulls has no value, and may have no type."""
+    return pa.concat_tables([t for t in tables if t.num_rows] or tables[:1]).combine_chunks()
