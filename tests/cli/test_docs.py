@@ -2,7 +2,7 @@
 
 Blocks of a page run in order, in one folder that holds the files that the prose speaks of. Bash
 runs line by line, Python in one namespace a page; lines that begin with ``>>>`` must print what
-follows them.
+follows them. A block of Python that begins with ``# NAME.py`` is a file of that name in the folder.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\w+\.py)\n")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 
@@ -199,6 +200,7 @@ def folder(
     pq.write_table(results(), run / "results.parquet")
     (tmp_path / "studies").symlink_to(ROOT / "studies")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     torch.set_num_threads(threads)
 
@@ -209,7 +211,10 @@ def test_no_command_in_the_prose_has_rotted(page: Path, folder: Path) -> None:
     for number, (language, block) in enumerate(FENCE.findall(page.read_text()), 1):
         where = f"{names(page)}, block {number}"
         assert language in ("bash", "python", "text", "yaml"), f"{where}: fence {language!r}"
-        if language == "python":
+        saved = FILE.match(block) if language == "python" else None
+        if saved:
+            (folder / saved[1]).write_text(block)
+        elif language == "python":
             run_python(block, space, where)
         elif language == "bash":
             for line in lines_of(block):
@@ -220,6 +225,13 @@ def test_no_command_in_the_prose_has_rotted(page: Path, folder: Path) -> None:
 def test_links_of_the_prose_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), f"{names(page)} links to {target}"
+
+
+def test_a_layer_and_a_sampler_of_ones_own_take_under_40_lines() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text()
+    files = [block for _, block in FENCE.findall(page) if FILE.match(block)]
+    assert len(files) == 1
+    assert len(files[0].splitlines()) < 40
 
 
 def test_the_readme_names_every_sampler_and_its_specs_are_valid() -> None:

@@ -62,6 +62,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A label that the terminal's encoding lacks must not end a finished draw in an error.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # Layers and samplers of one's own, MODULE:NAME, may lie in the folder one works in.
+    sys.path.append("")
     try:
         app()
     except WherefromError as err:
