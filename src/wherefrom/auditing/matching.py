@@ -144,10 +144,12 @@ def matching(planned: AnyPool, realised: AnyPool, *, cluster: str | None = None)
     first = next(iter(realised.batches(Ask(ids=True))))
     assert first.ids is not None
     sample = Batch(first.start, first.lon[:_SAMPLE], first.lat[:_SAMPLE], first.ids[:_SAMPLE])
-    found = np.zeros((len(_WAYS), len(sample)), dtype=np.bool_)
+    found = np.zeros((len(_WAYS) + 1, len(sample)), dtype=np.bool_)
     for hits in parallel.in_order(partial(_hits, sample=sample), planned.parts(), cluster=cluster):
         found |= hits
-    shares = found.mean(axis=1)
+    shares = found[:-1].mean(axis=1)
+    if found[-1].mean() > _GAIN:  # the same ids, elsewhere: they are row numbers
+        shares[0] = 0.0
     best = int(np.argmax(shares >= shares.max() - _GAIN))
     if not shares[best]:
         raise WherefromError(
@@ -158,10 +160,13 @@ def matching(planned: AnyPool, realised: AnyPool, *, cluster: str | None = None)
 
 
 def _hits(part: Part, sample: Batch) -> NDArray[np.bool_]:
-    """Tell which places of the sample are in a part, in each way: (ways, S) bool."""
+    """Tell which places of the sample are in a part, in each way, and whose id is elsewhere.
+
+    An array of shape (ways + 1, S), bool.
+    """
     assert sample.ids is not None
     textual = sample.ids.dtype.kind == "U"
-    found = np.zeros((len(_WAYS), len(sample)), dtype=np.bool_)
+    found = np.zeros((len(_WAYS) + 1, len(sample)), dtype=np.bool_)
     mine = [way.keys(sample) for way in _WAYS]
     orders = [np.argsort(keys, kind="stable") for keys in mine]
     for batch in part.batches(Ask(ids=True)):
@@ -171,12 +176,14 @@ def _hits(part: Part, sample: Batch) -> NDArray[np.bool_]:
             theirs, order = way.keys(batch), orders[row]
             at = np.searchsorted(mine[row], theirs, sorter=order)
             at = order[np.minimum(at, len(order) - 1)]
-            hit = mine[row][at] == theirs
+            hits = np.flatnonzero(mine[row][at] == theirs)
             if way.unique and not textual:
-                near = distance_km(sample.lon[at], sample.lat[at], batch.lon, batch.lat)
-                hit &= near <= _SAME_KM
+                at = at[hits]
+                far = distance_km(sample.lon[at], sample.lat[at], batch.lon[hits], batch.lat[hits])
+                found[-1, at[far > _SAME_KM]] = True
+                hits = hits[far <= _SAME_KM]
             # A place may be in the sample more than once.
-            found[row] |= np.isin(mine[row], theirs[hit])
+            found[row] |= np.isin(mine[row], theirs[hits])
     return found
 
 
