@@ -70,6 +70,13 @@ for line in sys.argv[1:]:
         assert not left.code, line
 """
 PLACES = 50_000
+#: In passes that look up, that need no labels, that pass before, and that know the counts.
+DRAWS = {
+    "looked-up": "draw pool --sampler stratified:layer=deadly:bands,short=cap -n 9000 --out ",
+    "uniform": "draw pool --sampler uniform -n 7000 --out ",
+    "forest": "draw pool --sampler clustered:around=forest,clusters=90 -n 300 --out ",
+    "known": "draw alone --sampler stratified:layer=land_cover,short=redistribute -n 5000 --out ",
+}
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +237,7 @@ def home(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             f"pool build --places {PLACES} --out pool",
             "pool label pool --layers land_cover,deadly:bands --out alone",
+            *(f"{line}{name}.parquet" for name, line in DRAWS.items()),
         ],
         home,
         folder,
@@ -253,3 +261,17 @@ def test_a_worker_killed_while_it_labels_leaves_other_files(
     alone = bytes_in(home / "alone")
     assert len(alone) == 1 + 13
     assert bytes_in(home / "together") == alone
+
+
+def test_a_worker_killed_while_it_draws_leads_to_another_draw(
+    cluster: str, home: Path, folder: Path
+) -> None:
+    somewhere = pq.read_table(home / "pool")["lon"][PLACES // 3].as_py()
+    (folder / "trigger").write_text(repr(somewhere))
+    lines = [f"{line}{name}-2.parquet --cluster {cluster}" for name, line in DRAWS.items()]
+    wherefrom(lines, home, folder)
+    assert not (folder / "trigger").exists()  # a worker died of it
+    for name in DRAWS:
+        for ending in (".parquet", ".card.json", ".card.png"):
+            one, other = (home / f"{name}{which}{ending}" for which in ("", "-2"))
+            assert one.read_bytes() == other.read_bytes(), one.name
