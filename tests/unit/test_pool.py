@@ -126,3 +126,9 @@ def test_duplicate_ids_are_refused_but_duplicate_places_are_not() -> None:
     assert len(Pool.from_table(table)) == 2
     with pytest.raises(WherefromError, match="no rows"):
         Pool.from_table(table.slice(0, 0))
+
+
+def test_a_place_takes_more_disk_than_its_digits(tmp_path: Path, built: Pool) -> None:
+    Pool.build(100_000, seed=1).write(tmp_path / "a.parquet")
+    # 53 random bits each for longitude and latitude are 13.25 bytes.
+    assert (tmp_path / "a.parquet").stat().st_size < 14.5 * 100_000

@@ -39,6 +39,8 @@ class LandPlaces:
     Attributes
     ----------
     chunk : int
+    counts : ndarray of int64, shape (K,)
+        Places of each of the K chunks.
     lon, lat : ndarray of float64, shape (M,)
         Degrees.
     codes : tuple of ndarray of int32, shape (M,)
@@ -46,6 +48,7 @@ class LandPlaces:
     """
 
     chunk: int
+    counts: NDArray[np.int64]
     lon: NDArray[np.float64]
     lat: NDArray[np.float64]
     codes: tuple[NDArray[np.int32], ...]
@@ -184,5 +187,6 @@ def _land(
         south = np.flatnonzero(on_land & (lat < SOUTH))
         antarctic = continent.labels.index("Antarctica")
         on_land[south] = continent.codes(lon[south], lat[south]) != antarctic
+    counts = on_land.reshape(count, CHUNK).sum(axis=1)
     lon, lat = lon[on_land], lat[on_land]
-    return LandPlaces(first, lon, lat, tuple(layer.codes(lon, lat) for layer in layers))
+    return LandPlaces(first, counts, lon, lat, tuple(layer.codes(lon, lat) for layer in layers))

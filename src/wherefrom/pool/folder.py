@@ -112,14 +112,14 @@ class _Stock:
         self._skip = used
         self._pieces: list[Columns] = []
         self._count = 0
-        self._last = (0, 0)
+        self._last: LandPlaces | None = None
 
     def take(self, count: int) -> Columns:
         """Take the next places: lon, lat, and the codes of each layer."""
         while self._count < count:
             group = next(self._stream)
             columns: Columns = (group.lon, group.lat, *group.codes)
-            self._last = (group.chunk, len(group.lon))
+            self._last = group
             self._pieces.append(tuple(column[self._skip :] for column in columns))
             self._count += len(group.lon) - self._skip
             self._skip = 0
@@ -129,9 +129,12 @@ class _Stock:
         return tuple(column[:count] for column in whole)
 
     def position(self) -> tuple[int, int]:
-        """Return the chunk where the last group began, and how many of its places are taken."""
-        chunk, size = self._last
-        return chunk, size - self._count
+        """Return the chunk of the next place, and how many of that chunk's places are taken."""
+        assert self._last is not None  # asked for after `take`
+        ends = np.cumsum(self._last.counts)
+        taken = int(ends[-1]) - self._count
+        at = int(np.searchsorted(ends, taken, side="right"))
+        return self._last.chunk + at, taken - (int(ends[at - 1]) if at else 0)
 
 
 def _finished(out: Path, job: str) -> list[dict[str, Any]]:

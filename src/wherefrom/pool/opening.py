@@ -193,8 +193,8 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
         raise WherefromError(f"{path}: no such file or folder")
     if not path.is_dir() and not _is_parquet(path):
         raise WherefromError(f"{path} is not a Parquet file: only Parquet files are scanned")
+    noted = read_manifest(path) if path.is_dir() else None
     paths = files_in(path) if path.is_dir() else [path]
-    noted = read_manifest(path, paths) if path.is_dir() else None
     reading, files = reading_of(paths, id_, lon, lat)
     pool = PoolScan(path, reading, files)
     if not len(pool):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def files_in(folder: Path) -> list[Path]:
     WherefromError
         If there are none.
     """
-    found = sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
+    found = _parquet_in(folder)
     if not found:
         deeper = next((p for p in folder.glob("*/*.parquet")), None)
         hint = (
@@ -156,7 +156,7 @@ def read_part(path: Path, job: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        written = (pq.read_schema(path).metadata or {}).get(NOTE)
+        written = (pq.read_metadata(path).metadata or {}).get(NOTE)
     except (pa.ArrowException, OSError):  # torn by a disk: to be written again
         return None
     note = json.loads(written or b"{}")
@@ -200,7 +200,7 @@ def finish(folder: Path, job: str, manifest: Manifest) -> None:
         stray.unlink(missing_ok=True)
 
 
-def read_manifest(folder: Path, found: Sequence[Path]) -> Manifest | None:
+def read_manifest(folder: Path) -> Manifest | None:
     """Return what is noted beside the files, or None if nothing is.
 
     Raises
@@ -217,7 +217,7 @@ def read_manifest(folder: Path, found: Sequence[Path]) -> Manifest | None:
             "was stopped"
         )
     manifest = _manifest(folder, about)
-    names = {path.name for path in found}
+    names = {path.name for path in _parquet_in(folder)}
     for mark in manifest.files:
         if mark.name not in names:
             raise WherefromError(f"{folder} lacks {mark.name}{_AS_THEY_ARE}")
@@ -227,6 +227,10 @@ def read_manifest(folder: Path, found: Sequence[Path]) -> Manifest | None:
     if others:
         raise WherefromError(f"{folder} has one file too many, {min(others)}{_AS_THEY_ARE}")
     return manifest
+
+
+def _parquet_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
 
 
 _AS_THEY_ARE = (
