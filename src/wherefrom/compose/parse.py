@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,9 +10,17 @@ from wherefrom.compose.balanced import Balanced
 from wherefrom.compose.base import Sampler, SamplerModel
 from wherefrom.compose.cities import GaussianCities
 from wherefrom.compose.clustered import AroundCities, AroundForest
+from wherefrom.compose.controls import (
+    EntropyMatched,
+    GeographyMatchedHalves,
+    GeographyMatchedRegions,
+)
 from wherefrom.compose.grid import Grid
 from wherefrom.compose.kmeans import KMeans
+from wherefrom.compose.match import Match
+from wherefrom.compose.mixture import Mixture
 from wherefrom.compose.plain import Ids, NoPretraining, Only, Uniform
+from wherefrom.compose.quoting import quoted, split_outside_quotes, unquoted
 from wherefrom.compose.spread import Spread
 from wherefrom.compose.stratified import Stratified, UniformArea
 from wherefrom.compose.weighted import Entropy
@@ -35,13 +42,17 @@ SAMPLERS: dict[str, tuple[type[SamplerModel], ...]] = {
     "kmeans": (KMeans,),
     "gaussian-cities": (GaussianCities,),
     "entropy": (Entropy,),
+    "entropy-matched": (EntropyMatched,),
+    "geography-matched": (GeographyMatchedRegions, GeographyMatchedHalves),
     "balanced": (Balanced,),
+    "match": (Match,),
+    "mixture": (Mixture,),
     "ids": (Ids,),
 }
 
 # A comma parts two flags only if a flag follows, since labels hold commas too
 # ("Temperate Grasslands, Savannas & Shrublands").
-_COMMA = re.compile(r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)")
+_COMMA = r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)"
 
 
 def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
@@ -50,7 +61,8 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     Parameters
     ----------
     spec : str, dict or Sampler
-        ``"name"``, ``"name:flag=value,flag=value"``, or ``{"name": name, flag: value}``. A name is
+        ``"name"``, ``"name:flag=value,flag=value"`` (a value may stand between double quotes, as
+        JSON writes a text), or ``{"name": name, flag: value}``. A name is
         one of `SAMPLERS`, that of another package's sampler, or where a class of your own lies,
         ``module:Class`` (docs/extending.md).
 
@@ -83,7 +95,8 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     name = given.pop("name", None)
     if name is None:
         raise WherefromError(f"a sampler needs a name: {', '.join(SAMPLERS)}")
-    kind = _variant(name, given) if name in SAMPLERS else _plugged(name)
+    built_in = isinstance(name, str) and name in SAMPLERS
+    kind = _variant(name, given) if built_in else _plugged(name)
     try:
         made = kind.model_validate(given)
     except ValidationError as err:
@@ -99,12 +112,14 @@ def spec_text(spec: dict[str, Any]) -> str:
     --------
     >>> spec_text({"name": "stratified", "layer": "biome", "weights": {"a": 2.0, "b": 1.0}})
     'stratified:layer=biome,weights=a:2.0;b:1.0'
+    >>> spec_text({"name": "only", "layer": "use", "label": "a, b=c"})
+    'only:layer=use,label="a, b=c"'
     """
 
     def value(given: Any) -> str:
         if isinstance(given, dict):
-            return ";".join(f"{label}:{weight}" for label, weight in given.items())
-        return str(given)
+            return ";".join(f"{quoted(k, f';|{_COMMA}')}:{weight}" for k, weight in given.items())
+        return quoted(str(given), _COMMA)
 
     flags = ",".join(f"{flag}={value(v)}" for flag, v in spec.items() if flag != "name")
     return f"{spec['name']}:{flags}" if flags else str(spec["name"])
@@ -117,7 +132,7 @@ def _split(text: str) -> dict[str, Any]:
     if name not in SAMPLERS and address and text.strip()[address.end() :][:1] in ("", ":"):
         name, flags = address.group(), text.strip()[address.end() + 1 :]
     given: dict[str, Any] = {"name": name.strip()}
-    for part in _COMMA.split(flags) if flags.strip() else []:
+    for part in split_outside_quotes(flags, _COMMA) if flags.strip() else []:
         flag, equals, value = part.partition("=")
         flag = flag.strip()
         if not equals:
@@ -127,7 +142,7 @@ def _split(text: str) -> dict[str, Any]:
             )
         if flag in given:
             raise WherefromError(f"sampler {text!r}: {flag!r} is given twice")
-        given[flag] = value.strip()
+        given[flag] = unquoted(value.strip())
     return given
 
 

@@ -1,0 +1,334 @@
+"""Draws of two sides that are alike in one respect, so that only the other can matter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from wherefrom.compose import passes
+from wherefrom.compose.allocate import allocate
+from wherefrom.compose.crossed import NAMED, Crossed, Names
+from wherefrom.compose.histogram import Histogram
+from wherefrom.compose.strata import OneStratum, Plan, Strata
+from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.pool.batches import AnyPool, Ask, Batch
+
+__all__ = ["EntropyMatched", "GeographyMatchedHalves", "GeographyMatchedRegions"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Steps of the range of a column in which bins and halves are found.
+STEPS = 4096
+#: Counts that a histogram by combinations may hold: 128 MiB.
+MOST_COUNTS = 1 << 24
+
+
+class _Within(Strata):
+    """The strata of other strata, for the places with one label."""
+
+    def __init__(self, layer: str, code: int, inner: Strata) -> None:
+        self.layer, self.code, self.inner = layer, code, inner
+        self.ask = Ask(codes=(layer,)) | inner.ask
+
+    def keys(self, batch: Batch) -> Ints:
+        return np.where(batch.codes[self.layer] == self.code, self.inner.keys(batch), -1)
+
+
+class _Bins(Strata):
+    """The bin of a number: how many edges are no higher, from 0."""
+
+    def __init__(self, column: str, edges: Floats) -> None:
+        self.column, self.edges = column, edges
+        self.ask = Ask(values=(column,))
+
+    def keys(self, batch: Batch) -> Ints:
+        values = batch.values[self.column]
+        bins = np.searchsorted(self.edges, values, side="right").astype(np.int64)
+        return np.where(np.isnan(values), -1, bins)
+
+
+class _Half(Strata):
+    """The combination of labels, for the places on one side of its median."""
+
+    def __init__(self, crossed: Crossed, column: str, keys: Ints, edges: Floats, high: bool):
+        self.crossed, self.column, self.high = crossed, column, high
+        self.known, self.edges = keys, edges
+        self.ask = crossed.ask | Ask(values=(column,))
+
+    def keys(self, batch: Batch) -> Ints:
+        values, keys = batch.values[self.column], self.crossed.keys(batch)
+        at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
+        there = (self.known[at] == keys) & ~np.isnan(values)
+        return np.where(there & ((values >= self.edges[at]) == self.high), keys, -1)
+
+
+class _Sides(Strata):
+    """Strata of two sides, apart from each other: even keys of the one, odd ones of the other."""
+
+    def __init__(self, one: Strata, other: Strata) -> None:
+        self.one, self.other = one, other
+        self.ask = one.ask | other.ask
+
+    def keys(self, batch: Batch) -> Ints:
+        one, other = self.one.keys(batch), self.other.keys(batch)
+        return np.where(one >= 0, 2 * one, np.where(other >= 0, 2 * other + 1, -1))
+
+
+@dataclass
+class _Matched(Strata):
+    """Strata of one side, with what both sides have of each."""
+
+    one: Strata
+    cells: Ints
+    sizes: Ints
+    others: Ints
+
+    @classmethod
+    def of(cls, pool: AnyPool, one: Strata, other: Strata, cluster: str | None) -> _Matched:
+        """Count both sides."""
+        keys, sizes = passes.count(pool, _Sides(one, other), cluster=cluster)
+        cells = np.unique(keys // 2)
+        both = np.zeros((2, len(cells)), dtype=np.int64)
+        both[keys % 2, np.searchsorted(cells, keys // 2)] = sizes
+        return cls(one, cells, both[0], both[1])
+
+    def __post_init__(self) -> None:
+        self.ask = self.one.ask
+
+    def keys(self, batch: Batch) -> Ints:
+        """Return the strata of the one side."""
+        return self.one.keys(batch)
+
+    def shared(self, by: Literal["share", "number"]) -> list[Fraction]:
+        """Return what both sides have in common of each cell: the smaller share, or number."""
+        pairs = zip(self.sizes.tolist(), self.others.tolist(), strict=True)
+        if by == "number":
+            return [Fraction(min(pair)) for pair in pairs]
+        totals = int(self.sizes.sum()), int(self.others.sum())
+        return [min(Fraction(a, totals[0]), Fraction(b, totals[1])) for a, b in pairs]
+
+    def most(self, weights: list[Fraction]) -> int:
+        """Return how many places either side can give in proportion to the weights."""
+        fewest = np.minimum(self.sizes, self.others).tolist()
+        ratios: list[Fraction] = [
+            few / weight for few, weight in zip(fewest, weights, strict=True) if weight
+        ]
+        return math.floor(min(ratios) * sum(weights, Fraction(0)))
+
+
+def _plan(
+    strata: _Matched,
+    keys: Ints,
+    sizes: Ints,
+    n: int,
+    by: Literal["share", "number"],
+    sides: str,
+    labels: tuple[str, ...],
+) -> Plan:
+    """Share n by what both sides have in common, if both can give it."""
+    weights = strata.shared(by)
+    most = strata.most(weights)
+    if n > most:
+        raise WherefromError(
+            f"n = {n:,}, but {sides} can give {most:,} places each that are alike: use a larger "
+            "pool, a smaller n, or coarser strata"
+        )
+    some = [weights[i] for i in np.searchsorted(strata.cells, keys)]
+    notes: dict[str, Any] = {"most_of_both_sides": most}
+    if by == "share":
+        notes["overlap"] = round(float(sum(weights)), 6)
+    allocation = allocate(some, sizes, n, "error", labels)
+    return Plan(allocation, labels if len(labels) <= NAMED else (), notes)
+
+
+def _regions(pool: AnyPool, layer: str, label: str, other: str) -> tuple[int, int]:
+    """Return the codes of two labels."""
+    labels = pool.labels(layer)
+    for name in (label, other):
+        if name not in labels:
+            raise unknown(f"label of layer {layer!r}:", name, labels)
+    if label == other:
+        raise WherefromError(f"label and other are both {label!r}: name two regions")
+    return labels.index(label), labels.index(other)
+
+
+def _matched_regions(
+    pool: AnyPool, layer: str, label: str, other: str, cells: Strata, cluster: str | None
+) -> _Matched:
+    """Count the cells of two regions."""
+    one, two = (_Within(layer, code, cells) for code in _regions(pool, layer, label, other))
+    matched = _Matched.of(pool, one, two, cluster)
+    if not any(matched.shared("share")):
+        raise WherefromError(
+            f"{label!r} and {other!r} have nothing in common: no stratum has places of both; use "
+            "coarser strata"
+        )
+    return matched
+
+
+class EntropyMatched(StreamedSampler):
+    """Places of one region with the distribution of spectral entropy that it shares with another.
+
+    Control for Kaur et al. 2026 (arXiv 2604.21104), where entropy goes with performance but differs
+    between regions. The entropy of both regions is cut into bins; each bin gives in proportion to
+    the smaller of the two regions' shares of it. So this draw and the one with `label` and `other`
+    exchanged have the same histogram: what differs between them is not entropy, to a bin's width.
+    Simple random sampling without replacement within bins; places without a value are never drawn.
+
+    Attributes
+    ----------
+    layer, label, other : str
+        Layer or column, the label to draw from, and that to be alike.
+    column : str
+        Column or layer of numbers.
+    bins : int
+        Bins, about equally filled by both regions together.
+    """
+
+    name: ClassVar[str] = "entropy-matched"
+    layer: str
+    label: str
+    other: str
+    column: str = "spectral_entropy"
+    bins: int = Field(default=20, ge=1, le=500)
+
+    def layers(self) -> tuple[str, ...]:
+        """Return the layer's name."""
+        return (self.layer,)
+
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> Strata:
+        """Make a stratum of each bin of the region's places."""
+        one, two = (
+            _Within(self.layer, code, OneStratum())
+            for code in _regions(pool, self.layer, self.label, self.other)
+        )
+        sides = _Sides(one, two)
+        found = Histogram.of(pool, self.column, sides, STEPS, cluster=cluster)
+        # Shares, so that the larger region does not decide where the edges are.
+        shares = found.counts / found.counts.sum(axis=1, keepdims=True)
+        below = np.cumsum(shares.mean(axis=0))
+        cuts = np.searchsorted(below, np.arange(1, self.bins) / self.bins) + 1
+        edges = found.edge(np.unique(cuts[cuts < STEPS]))
+        bins = _Bins(self.column, edges)
+        return _matched_regions(pool, self.layer, self.label, self.other, bins, cluster)
+
+    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
+        """Share n by what both regions have of each bin."""
+        assert isinstance(strata, _Matched)
+        assert isinstance(strata.one, _Within)
+        assert isinstance(strata.one.inner, _Bins)
+        edges = ["-inf", *(f"{edge:.4g}" for edge in strata.one.inner.edges), "inf"]
+        labels = tuple(f"{self.column} {edges[k]} to {edges[k + 1]}" for k in keys.tolist())
+        sides = f"{self.label!r} and {self.other!r}"
+        return _plan(strata, keys, sizes, n, "share", sides, labels)
+
+
+class GeographyMatchedRegions(StreamedSampler):
+    """Places of one region with the mix of climate, land cover, ... that it shares with another.
+
+    Control for Kaur et al. 2026 (arXiv 2604.21104): each combination of labels gives in proportion
+    to the smaller of the two regions' shares of it. So this draw and the one with `label` and
+    `other` exchanged have the same mix. Simple random sampling without replacement within
+    combinations; places that lack one of the labels are never drawn.
+
+    Attributes
+    ----------
+    of : {"regions"}
+    layer, label, other : str
+        Layer or column, the label to draw from, and that to be alike.
+    over : tuple of str
+        Layers or columns whose mix is to be the same; in a spec joined by ``+``.
+    """
+
+    name: ClassVar[str] = "geography-matched"
+    of: Literal["regions"]
+    layer: str
+    label: str
+    other: str
+    over: Names
+
+    def layers(self) -> tuple[str, ...]:
+        """Return the layers' names."""
+        return tuple(dict.fromkeys((self.layer, *self.over)))
+
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> Strata:
+        """Make a stratum of each combination of the region's places."""
+        cells = Crossed.of(pool, self.over)
+        return _matched_regions(pool, self.layer, self.label, self.other, cells, cluster)
+
+    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
+        """Share n by what both regions have of each combination."""
+        assert isinstance(strata, _Matched)
+        assert isinstance(strata.one, _Within)
+        assert isinstance(strata.one.inner, Crossed)
+        sides = f"{self.label!r} and {self.other!r}"
+        return _plan(strata, keys, sizes, n, "share", sides, strata.one.inner.texts(keys))
+
+
+class GeographyMatchedHalves(StreamedSampler):
+    """Places of high, or of low, spectral entropy with the same geography.
+
+    Control for Kaur et al. 2026 (arXiv 2604.21104), where selection by entropy is a selection of
+    regions as well. Each combination of labels is halved at its own median, found to 1/4096 of the
+    column's range or as finely as memory allows, and gives in proportion to the smaller half. So
+    the draws of both halves have the same places by combination, and differ in entropy. Simple
+    random sampling without replacement within halves.
+
+    Attributes
+    ----------
+    of : {"halves"}
+    half : {"high", "low"}
+    over : tuple of str
+        Layers or columns that make the geography; in a spec joined by ``+``.
+    column : str
+        Column or layer of numbers.
+    """
+
+    name: ClassVar[str] = "geography-matched"
+    of: Literal["halves"]
+    half: Literal["high", "low"]
+    over: Names
+    column: str = "spectral_entropy"
+
+    def layers(self) -> tuple[str, ...]:
+        """Return the layers' names."""
+        return self.over
+
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> Strata:
+        """Make a stratum of each combination's half."""
+        crossed = Crossed.of(pool, self.over)
+        possible = math.prod(len(labels) for labels in crossed.labels)
+        steps = max(64, min(STEPS, MOST_COUNTS // possible))
+        found = Histogram.of(pool, self.column, crossed, steps, cluster=cluster)
+        edges = found.at_least(0.5)
+        one, other = (
+            _Half(crossed, self.column, found.keys, edges, high)
+            for high in (self.half == "high", self.half != "high")
+        )
+        return _Matched.of(pool, one, other, cluster)
+
+    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
+        """Share n by the smaller half of each combination."""
+        assert isinstance(strata, _Matched)
+        assert isinstance(strata.one, _Half)
+        if not any(strata.shared("number")):
+            raise WherefromError(
+                f"no combination of {', '.join(self.over)} has places of high and of low "
+                f"{self.column}: name fewer layers"
+            )
+        texts = strata.one.crossed.texts(keys)
+        return _plan(strata, keys, sizes, n, "number", "the two halves", texts)

@@ -1,0 +1,279 @@
+"""Several samplers at once, each with its share of the places."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, model_validator
+
+from wherefrom.compose import passes
+from wherefrom.compose.allocate import Allocation
+from wherefrom.compose.base import DesignSampler
+from wherefrom.compose.crossed import NAMED
+from wherefrom.compose.design import Design
+from wherefrom.compose.exact import Exact
+from wherefrom.compose.memory import in_memory
+from wherefrom.compose.strata import Plan, Strata
+from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import AnyPool, Ask, Batch
+
+__all__ = ["Mixture"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# A part begins with its weight; within it, ";" stands for the comma between two flags.
+_PART = re.compile(r"\+(?=\s*[0-9.]+(?:[eE][+-]?[0-9]+)?\s*\*)")
+_FLAG = re.compile(r";(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)")
+_COMMA = re.compile(r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)")
+
+
+def _read(text: str) -> list[tuple[float, DesignSampler]]:
+    """Read ``0.7*uniform+0.3*clustered:around=cities;radius_km=20``."""
+    parts = []
+    for part in _PART.split(text):
+        weight, star, spec = part.partition("*")
+        if not star:
+            raise ValueError(f"{part.strip()!r} is not WEIGHT*SAMPLER; write 0.7*uniform+0.3*...")
+        parts.append(_part(weight, _FLAG.sub(",", spec.strip())))
+    return parts
+
+
+def _part(weight: object, spec: Any) -> tuple[float, DesignSampler]:
+    # The table of samplers holds this one too.
+    from wherefrom.compose.parse import sampler
+
+    try:
+        number = float(str(weight))
+    except ValueError:
+        raise ValueError(f"weight {str(weight).strip()!r} is not a number") from None
+    if not (number > 0 and math.isfinite(number)):
+        raise ValueError(f"weight {number:g} must be above 0")
+    try:
+        made = sampler(spec)
+    except WherefromError as err:
+        raise ValueError(str(err)) from err
+    if isinstance(made, Mixture):
+        raise ValueError("a mixture is no part of a mixture: write out its parts")
+    if not isinstance(made, DesignSampler):
+        raise ValueError(f"sampler {made.name!r} has no probabilities, so it is no part")
+    return number, made
+
+
+def _text(parts: list[tuple[float, DesignSampler]]) -> str:
+    from wherefrom.compose.parse import spec_text
+
+    written = []
+    for weight, made in parts:
+        short = f"{weight:g}"
+        number = short if float(short) == weight else repr(weight)
+        written.append(f"{number}*{_COMMA.sub(';', spec_text(made.spec()))}")
+    return "+".join(written)
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, str):
+        return _text(_read(value))
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("give WEIGHT*SAMPLER joined by +, or pairs (weight, sampler)")
+    parts = []
+    for pair in value:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError(f"{pair!r} is not a pair (weight, sampler)")
+        parts.append(_part(*pair))
+    text = _text(parts)
+    try:
+        same = _read(text) == parts
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(f"a label looks like a part or a flag in {text!r}: rename it")
+    return text
+
+
+class _Rows(Strata):
+    """Strata of the rows of a pool in memory, of samplers that choose among all of them."""
+
+    ask = Ask()
+
+    def __init__(self, design: Design) -> None:
+        self.codes = design.codes
+
+    def keys(self, batch: Batch) -> Ints:
+        return self.codes[batch.start : batch.start + len(batch)].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """One part of a mixture: its strata that can be drawn, and their places' rates."""
+
+    strata: Strata
+    keys: Ints
+    rates: Floats
+    labels: tuple[str, ...]
+    plan: Plan
+
+    @classmethod
+    def of(
+        cls,
+        part: DesignSampler,
+        pool: AnyPool,
+        wanted: Fraction,
+        rng: np.random.Generator,
+        cluster: str | None,
+    ) -> _Share:
+        """Plan a part for its number of places, rounded up, and scale its rates down again."""
+        n = math.ceil(wanted)
+        if isinstance(part, StreamedSampler):
+            strata = part.strata(pool, n, rng, cluster=cluster)
+            keys, sizes = passes.count(pool, strata, cluster=cluster)
+            plan = part.plan(pool, strata, keys, sizes, n)
+        else:
+            design = part.design(in_memory(pool, part.name), n, rng)
+            strata, sizes = _Rows(design), design.sizes
+            keys = np.arange(len(sizes))
+            plan = Plan(design.allocation, design.labels, design.notes, design.conditional_on)
+        rates = Exact.of(plan.allocation.targets).over(sizes) * float(wanted / n)
+        some = np.flatnonzero(rates)
+        if not len(some):
+            raise WherefromError("it draws no place of this pool")
+        labels = tuple(plan.labels[h] for h in some) if plan.labels else ()
+        return cls(strata, keys[some], rates[some], labels, plan)
+
+    def position(self, batch: Batch) -> Ints:
+        """Return 1 + the position of each place's stratum, 0 for none."""
+        ask = self.strata.ask
+        # No more than it asks for: samplers of other packages may look at whatever is there.
+        codes = {name: batch.codes[name] for name in ask.codes}
+        values = {name: batch.values[name] for name in ask.values}
+        keys = self.strata.keys(replace(batch, codes=codes, values=values))
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[at] == keys, at + 1, 0)
+
+
+class _Together(Strata):
+    """The combination of the parts' strata that a place is in."""
+
+    def __init__(self, shares: list[_Share]) -> None:
+        self.shares = shares
+        self.ask = Ask()
+        for share in shares:
+            self.ask |= share.strata.ask
+        if math.prod(len(share.keys) + 1 for share in shares) >= 2**62:
+            raise WherefromError("the parts have too many strata together: mix fewer")
+
+    def keys(self, batch: Batch) -> Ints:
+        key = np.zeros(len(batch), dtype=np.int64)
+        for share in self.shares:
+            key = key * (len(share.keys) + 1) + share.position(batch)
+        return np.where(key > 0, key, -1)
+
+    def positions(self, keys: Ints) -> list[Ints]:
+        """Return for each part what `_Share.position` gave, shape (H,)."""
+        found = []
+        for share in reversed(self.shares):
+            keys, at = np.divmod(keys, len(share.keys) + 1)
+            found.append(at)
+        return found[::-1]
+
+
+class Mixture(StreamedSampler):
+    """A weighted mixture of other samplers: a place's probability is the sum of theirs.
+
+    Mixtures of sources are how pre-training data are composed elsewhere (Xie et al. 2023, arXiv
+    2305.10429, for text). Each part is planned for its share of n; what it expects of each place
+    adds up, and one draw without replacement keeps to the sums: n places in all, and a place more
+    than once only where its sum is above 1. Combinations of the parts' strata are the strata.
+    Parts in text: ``0.7*uniform+0.3*clustered:around=cities;radius_km=20``, with ``;`` between the
+    flags of a part.
+
+    Attributes
+    ----------
+    parts : str
+        Weights and samplers, those that choose for certain (spread, kmeans) included; in Python
+        also pairs (weight, sampler). Weights are in proportion.
+    """
+
+    name: ClassVar[str] = "mixture"
+    parts: Annotated[str, BeforeValidator(_canonical)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flags_of_parts(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "parts" in given and len(given) > 1:
+            flag = next(flag for flag in given if flag != "parts")
+            raise ValueError(f"{flag}= is no flag of a mixture: join the flags of a part by ;")
+        return given
+
+    def layers(self) -> tuple[str, ...]:
+        """Return the names of the layers that the parts look at."""
+        return tuple(dict.fromkeys(name for _, part in _read(self.parts) for name in part.layers()))
+
+    def strata(
+        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
+    ) -> Strata:
+        """Plan each part, and cross their strata."""
+        parts = _read(self.parts)
+        # By way of the decimal text: 0.1 means one tenth.
+        weights = [Fraction(repr(weight)) for weight, _ in parts]
+        shares = []
+        for weight, (_, part) in zip(weights, parts, strict=True):
+            wanted = n * weight / sum(weights)
+            try:
+                shares.append(_Share.of(part, pool, wanted, rng, cluster))
+            except WherefromError as err:
+                raise WherefromError(f"part {part.name} of the mixture: {err}") from err
+        return _Together(shares)
+
+    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
+        """Add up the parts' rates."""
+        assert isinstance(strata, _Together)
+        at = strata.positions(keys)
+        rates = np.zeros(len(keys))
+        for share, position in zip(strata.shares, at, strict=True):
+            rates += np.append(0.0, share.rates)[position]
+        targets = _targets(rates * sizes, n)
+        allocation = Allocation(targets, targets, ())
+        notes = {
+            "parts": [
+                {
+                    "sampler": part.spec(),
+                    "weight": weight,
+                    "expected": round(float((sizes * np.append(0.0, s.rates)[p]).sum()), 6),
+                    **s.plan.notes,
+                }
+                for (weight, part), s, p in zip(_read(self.parts), strata.shares, at, strict=True)
+            ],
+            "combinations": len(keys),
+            "expected_repeats": round(float((np.maximum(rates - 1, 0) * sizes).sum()), 6),
+        }
+        given = dict.fromkeys(s.plan.conditional_on for s in strata.shares)
+        return Plan(allocation, _labels(strata.shares, at), notes, "; ".join(filter(None, given)))
+
+
+def _labels(shares: list[_Share], at: list[Ints]) -> tuple[str, ...]:
+    """Name the combinations, such as ``pool + Europe``, unless they are many or have no names."""
+    if len(at[0]) > NAMED or not all(share.labels for share in shares):
+        return ()
+    return tuple(
+        " + ".join(share.labels[p - 1] for share, p in zip(shares, row, strict=True) if p)
+        for row in zip(*(position.tolist() for position in at), strict=True)
+    )
+
+
+def _targets(expected: Floats, n: int) -> Exact:
+    """Make expected numbers exact, in parts of a power of 2, with n as their sum if that it is."""
+    unit = 2 ** min(40, 61 - n.bit_length())
+    parts = np.rint(expected * unit).astype(np.int64)
+    off = n * unit - int(parts.sum())
+    # Rounding alone; what a part with short=cap leaves out is not made up for.
+    if len(parts) and abs(off) <= 1e-9 * n * unit + len(parts):
+        parts[np.argmax(parts)] += off
+    return Exact(parts, unit)
