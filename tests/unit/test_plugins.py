@@ -85,6 +85,8 @@ def test_a_sampler_of_another_package_is_not_unknown(name: str, site: Path, pool
     assert sampler(spec).spec() == {"name": "south", "below": -30.0}
     drawn = draw(pool, spec, n=10)
     assert (pool.lat[pool.take(drawn.ids)] < -30).all()
+    assert drawn.provenance["class"] == "planted_bands:South"
+    assert "class" not in draw(pool, "uniform", n=10).provenance
 
 
 @pytest.mark.parametrize("name", ["belt", "planted_bands:belt"])

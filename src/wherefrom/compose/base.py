@@ -95,6 +95,10 @@ class SamplerModel(BaseModel):
             "made_by": f"wherefrom {__version__}",
             **more,
         }
+        kind = type(self)
+        if not kind.__module__.startswith("wherefrom."):
+            # The name of a sampler from elsewhere need not be known where the draw is repeated.
+            provenance["class"] = f"{kind.__module__}:{kind.__qualname__}"
         return Composition(
             ids[order],
             sample.multiplicity[order],
