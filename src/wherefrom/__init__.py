@@ -2,7 +2,7 @@
 
 The names below are what most programs need; each is imported when it is first used, so that
 ``import wherefrom`` takes no time and needs no torch. The rest lies in the rooms `earth`, `pool`,
-`compose`, `models`, `tasks`, `train`, `study`, `evidence` and `report`.
+`compose`, `auditing`, `models`, `tasks`, `train`, `study`, `evidence` and `report`.
 
 Examples
 --------
@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
+    "Card",
     "Composition",
     "FineTune",
     "LocationEncoder",
     "PixelSeries",
     "Pool",
+    "PoolScan",
     "Presto",
     "PrestoConfig",
     "PretrainSettings",
@@ -34,6 +37,7 @@ __all__ = [
     "Task",
     "WherefromError",
     "__version__",
+    "audit",
     "cities",
     "cropland",
     "draw",
@@ -46,18 +50,22 @@ __all__ = [
     "head",
     "layer",
     "load_study",
+    "open_pool",
     "pretrain",
     "sampler",
 ]
 
 if TYPE_CHECKING:
-    from wherefrom.compose import Composition, draw, sampler
+    from wherefrom.auditing.audit import Audit
+    from wherefrom.compose import Composition, sampler
+    from wherefrom.compose.inline import Card
     from wherefrom.earth import cities, layer
     from wherefrom.errors import WherefromError
+    from wherefrom.frames import audit, draw
     from wherefrom.models.masked import PrestoConfig
     from wherefrom.models.presto import Presto
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig, SphericalHarmonics
-    from wherefrom.pool import Pool
+    from wherefrom.pool import Pool, PoolScan, open_pool
     from wherefrom.pool.series import PixelSeries
     from wherefrom.pool.series.earth import earth_series
     from wherefrom.study import Study
@@ -71,11 +79,15 @@ if TYPE_CHECKING:
 
 #: Name -> module that has it; under another name there if one follows a colon.
 _HOME = {
+    "Audit": "wherefrom.auditing.audit",
+    "Card": "wherefrom.compose.inline",
+    "audit": "wherefrom.frames",
     "Composition": "wherefrom.compose",
     "FineTune": "wherefrom.train.finetune",
     "LocationEncoder": "wherefrom.models.satclip",
     "PixelSeries": "wherefrom.pool.series",
     "Pool": "wherefrom.pool",
+    "PoolScan": "wherefrom.pool",
     "Presto": "wherefrom.models.presto",
     "PrestoConfig": "wherefrom.models.masked",
     "PretrainSettings": "wherefrom.train.pretrain",
@@ -86,7 +98,7 @@ _HOME = {
     "WherefromError": "wherefrom.errors",
     "cities": "wherefrom.earth",
     "cropland": "wherefrom.tasks.cropland",
-    "draw": "wherefrom.compose",
+    "draw": "wherefrom.frames",
     "earth_series": "wherefrom.pool.series.earth",
     "ecoregions": "wherefrom.tasks",
     "embed": "wherefrom.train.embed",
@@ -96,6 +108,7 @@ _HOME = {
     "head": "wherefrom.train.heads",
     "layer": "wherefrom.earth",
     "load_study": "wherefrom.study:load",
+    "open_pool": "wherefrom.pool",
     "pretrain": "wherefrom.train.pretrain",
     "sampler": "wherefrom.compose",
 }

@@ -1,0 +1,280 @@
+"""`draw` and `audit` of tables in memory: what comes in goes out as the same type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from wherefrom import compose
+from wherefrom.auditing.audit import audit as audit_pool
+from wherefrom.auditing.faults import without_faults
+from wherefrom.compose import Composition, Sampler
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool, PoolScan, open_pool, places_of
+
+if TYPE_CHECKING:
+    from wherefrom.auditing.audit import Audit
+    from wherefrom.auditing.entropy import SampleEntropy
+    from wherefrom.pool.batches import AnyPool
+
+__all__ = ["audit", "draw", "pool_of"]
+
+#: Columns that a drawn table gains.
+GAINED = ("multiplicity", "inclusion_probability")
+
+Table = TypeVar("Table")
+
+
+def pool_of(
+    data: Any,
+    id: str | None = None,  # noqa: A002
+    lon: str = "lon",
+    lat: str = "lat",
+) -> AnyPool:
+    """Make a pool of whatever holds places.
+
+    Parameters
+    ----------
+    data : Pool, PoolScan, path, pyarrow.Table, DataFrame, GeoDataFrame or dict of arrays
+        A pool is returned as it is, and the names of columns are then not used.
+    id, lon, lat : str
+        Columns or entries, as in `Pool.read`.
+
+    Returns
+    -------
+    Pool or PoolScan
+
+    Raises
+    ------
+    WherefromError
+        As in `Pool.read`; or if the arrays of a dictionary differ in length.
+
+    Examples
+    --------
+    >>> len(pool_of({"lon": [10.0, 20.0], "lat": [1.0, 2.0]}))
+    2
+    """
+    if isinstance(data, Pool | PoolScan):
+        return data
+    if isinstance(data, str | Path):
+        return open_pool(data, id, lon, lat)
+    return Pool.from_table(_table_of(data) if isinstance(data, Mapping) else data, id, lon, lat)
+
+
+@overload
+def draw(
+    data: AnyPool | str | Path,
+    spec: str | dict[str, Any] | Sampler,
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    id: str | None = None,
+    lon: str = "lon",
+    lat: str = "lat",
+    cluster: str | None = None,
+) -> Composition: ...
+@overload
+def draw(
+    data: Mapping[str, ArrayLike],
+    spec: str | dict[str, Any] | Sampler,
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    id: str | None = None,
+    lon: str = "lon",
+    lat: str = "lat",
+    cluster: str | None = None,
+) -> dict[str, NDArray[Any]]: ...
+@overload
+def draw(
+    data: Table,
+    spec: str | dict[str, Any] | Sampler,
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    id: str | None = None,
+    lon: str = "lon",
+    lat: str = "lat",
+    cluster: str | None = None,
+) -> Table: ...
+def draw(
+    data: Any,
+    spec: str | dict[str, Any] | Sampler,
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    id: str | None = None,  # noqa: A002
+    lon: str = "lon",
+    lat: str = "lat",
+    cluster: str | None = None,
+) -> Any:
+    """Draw places; the same data, spec, n and seed give the same ones.
+
+    Parameters
+    ----------
+    data : Pool, PoolScan, path, pyarrow.Table, DataFrame, GeoDataFrame or dict of arrays
+    spec : str, dict or Sampler
+        See `wherefrom.compose.sampler`.
+    n : int, optional
+        Places to draw; not needed for ``none`` and ``ids``.
+    seed : int
+    id, lon, lat : str
+        Columns or entries of the data, as in `Pool.read`; not used for a pool.
+    cluster : str, optional
+        Address of a Ray cluster to run on.
+
+    Returns
+    -------
+    Composition, or the type of `data`
+        Of a pool or a path a `Composition`. Of a table the rows drawn, in their order, with the
+        columns ``multiplicity`` (int32) and ``inclusion_probability`` (float64); index, geometry
+        and CRS stay, and the provenance is in ``attrs["wherefrom"]`` (pandas) or in the schema's
+        metadata (pyarrow). Of a dictionary the same as a dictionary of arrays.
+
+    Raises
+    ------
+    WherefromError
+        If the spec is not valid, the data are faulty or have a column of these names, or cannot
+        give such a draw.
+
+    Examples
+    --------
+    >>> drawn = draw({"lon": [0.0, 1.0, 2.0], "lat": [0.0, 0.0, 0.0]}, "uniform", n=2, seed=1)
+    >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
+    ([1.0, 2.0], [0.667, 0.667])
+    """
+    pool = pool_of(data, id, lon, lat)
+    if isinstance(data, Pool | PoolScan | str | Path):
+        return compose.draw(pool, spec, n, seed, cluster=cluster)
+    names = list(data.column_names if isinstance(data, pa.Table) else data)
+    for name in GAINED:
+        if name in names:
+            raise WherefromError(f"the table has a column {name!r} already: rename or drop it")
+    composition = compose.draw(pool, spec, n, seed, cluster=cluster)
+    rows = cast("Pool", pool).take(composition.ids)
+    order = np.argsort(rows)
+    gained = (composition.multiplicity[order], composition.inclusion_probability[order])
+    return _rows_of(data, rows[order], dict(zip(GAINED, gained, strict=True)), composition)
+
+
+def audit(
+    data: Any,
+    *,
+    against: Any = "land",
+    layers: Sequence[str] | None = None,
+    weights: ArrayLike | None = None,
+    test: Any = None,
+    planned: Any = None,
+    entropy: SampleEntropy | None = None,
+    antarctica: bool = False,
+    id: str | None = None,  # noqa: A002
+    lon: str = "lon",
+    lat: str = "lat",
+    seed: int = 0,
+    cluster: str | None = None,
+) -> Audit:
+    """Audit where places lie: shares by layer, spatial statistics, leakage, losses, findings.
+
+    Parameters
+    ----------
+    data : Pool, PoolScan, path, pyarrow.Table, DataFrame, GeoDataFrame or dict of arrays
+        Faulty rows of a table in memory are left out and become findings.
+    against : "land", or any of the types of `data`
+        What shares are compared with.
+    layers : sequence of str, optional
+        Categorical layers or label columns; default those of `auditing.audit.audit`.
+    weights : array_like of float, shape (N,), optional
+        How often each place counts, such as a composition's multiplicities; default once.
+    test, planned : any of the types of `data`, optional
+        Places that a model is to be tested on; places that were asked for, of which `data` is what
+        came, matched by id.
+    entropy : SampleEntropy, optional
+        Spectral entropy of the places' payload: `wherefrom.auditing.payload`.
+    antarctica : bool
+        Whether Antarctica counts as land.
+    id, lon, lat : str
+        Columns or entries of all tables given.
+    seed : int
+        Of simulations and samples.
+    cluster : str, optional
+        Address of a Ray cluster to run on.
+
+    Returns
+    -------
+    Audit
+        Shown as a card in a notebook; ``to_dict()`` has every number.
+
+    Raises
+    ------
+    WherefromError
+        If a table cannot be used, or most of its rows are faulty.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> places = {"lon": rng.normal(10, 1, 500), "lat": rng.normal(50, 1, 500)}
+    >>> found = audit(places, layers=["continent"])
+    >>> found.layers["continent"].empty[0]
+    'Africa'
+    """
+    pool, faults = _audited(data, id, lon, lat)
+    counted = None if weights is None else np.asarray(weights, dtype=np.float64)
+    if counted is not None and counted.shape != (len(pool),):
+        raise WherefromError(
+            f"weights are of shape {counted.shape}, but {len(pool):,} places are sound: give one "
+            "weight for each place, and mend faulty rows first"
+        )
+    land = isinstance(against, str) and against == "land"
+    return audit_pool(
+        pool,
+        against="land" if land else pool_of(against, id, lon, lat),
+        layers=layers,
+        weights=counted,
+        test=None if test is None else pool_of(test, id, lon, lat),
+        planned=None if planned is None else pool_of(planned, id, lon, lat),
+        entropy=entropy,
+        antarctica=antarctica,
+        cluster=cluster,
+        seed=seed,
+        faults=faults,
+    )
+
+
+def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> tuple[AnyPool, list[Any]]:
+    """Make a pool of the sound rows, and findings of the others."""
+    if isinstance(data, Pool | PoolScan | str | Path):
+        return pool_of(data, id_name, lon, lat), []
+    table = _table_of(data) if isinstance(data, Mapping) else data
+    return without_faults(places_of(table, id_name, lon, lat))
+
+
+def _table_of(data: Mapping[str, ArrayLike]) -> pa.Table:
+    arrays = {name: np.asarray(values) for name, values in data.items()}
+    lengths = {name: values.shape for name, values in arrays.items()}
+    if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
+        shown = ", ".join(f"{name} {shape}" for name, shape in lengths.items())
+        raise WherefromError(f"arrays must be of one dimension and one length, not {shown}")
+    return pa.table(arrays)
+
+
+def _rows_of(
+    data: Any, rows: NDArray[np.int64], gained: dict[str, NDArray[Any]], composition: Composition
+) -> Any:
+    """Return rows of a table, with more columns, as the type that it has."""
+    if isinstance(data, Mapping):
+        return {name: np.asarray(values)[rows] for name, values in data.items()} | gained
+    if isinstance(data, pa.Table):
+        taken = data.take(pa.array(rows))
+        for name, values in gained.items():
+            taken = taken.append_column(name, pa.array(values))
+        about = {b"wherefrom": json.dumps(composition.provenance, sort_keys=True).encode()}
+        return taken.replace_schema_metadata({**(data.schema.metadata or {}), **about})
+    taken = data.iloc[rows].assign(**gained)
+    taken.attrs["wherefrom"] = composition.provenance
+    return taken

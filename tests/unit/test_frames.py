@@ -1,0 +1,155 @@
+"""draw and audit take tables as users hold them, and give the same type back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import wherefrom
+from wherefrom import compose
+from wherefrom.compose import Composition
+from wherefrom.errors import WherefromError
+from wherefrom.frames import audit, draw, pool_of
+from wherefrom.pool import Pool
+
+N, ASKED = 400, 60
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    pool = Pool.build(N, seed=5)
+    ids = [f"t{i:04d}" for i in np.random.default_rng(0).permutation(N)]
+    return pa.table({"tile": ids, "x": pool.lon, "y": pool.lat, "use": ["a", "b"] * (N // 2)})
+
+
+FLAGS: dict[str, Any] = {"id": "tile", "lon": "x", "lat": "y"}
+
+
+@pytest.fixture(scope="module")
+def drawn(table: pa.Table) -> Composition:
+    return compose.draw(Pool.from_table(table, **FLAGS), "stratified:layer=use", ASKED, 3)
+
+
+def test_an_arrow_table_stays_one_with_its_columns_and_metadata(
+    table: pa.Table, drawn: Composition
+) -> None:
+    noted = table.replace_schema_metadata({b"mine": b"kept"})
+    got = draw(noted, "stratified:layer=use", ASKED, 3, **FLAGS)
+    assert isinstance(got, pa.Table)
+    assert got.column_names == [*table.column_names, "multiplicity", "inclusion_probability"]
+    assert sorted(got["tile"].to_pylist()) == drawn.ids.tolist()
+    assert got.schema.metadata[b"mine"] == b"kept"
+    assert json.loads(got.schema.metadata[b"wherefrom"])["size"] == ASKED
+
+
+def test_a_geodataframe_keeps_index_geometry_and_crs(table: pa.Table, drawn: Composition) -> None:
+    geopandas = pytest.importorskip("geopandas")
+    frame = table.to_pandas()
+    points = geopandas.points_from_xy(frame.x, frame.y, crs="EPSG:4326")
+    frame = geopandas.GeoDataFrame(frame.drop(columns=["x", "y"]), geometry=points)
+    frame.index = np.arange(N) * 10
+    got = draw(frame, "stratified:layer=use", ASKED, 3, id="tile")
+    assert isinstance(got, geopandas.GeoDataFrame)
+    assert got.crs == frame.crs
+    assert sorted(got["tile"]) == drawn.ids.tolist()
+    assert got.index.is_monotonic_increasing
+    assert got.geometry.equals(frame.geometry.loc[got.index])
+    assert got["inclusion_probability"].tolist() == [ASKED / N] * ASKED
+    assert got.attrs["wherefrom"]["size"] == ASKED
+    assert "multiplicity" not in frame  # the user's own is left alone
+
+
+def test_a_dictionary_of_arrays_stays_one(table: pa.Table) -> None:
+    arrays = {name: table[name].to_numpy(zero_copy_only=False) for name in ("x", "y", "use")}
+    got = draw(arrays, "only:layer=use,label=b", 10, lon="x", lat="y")
+    assert set(got) == {"x", "y", "use", "multiplicity", "inclusion_probability"}
+    assert set(got["use"].tolist()) == {"b"}
+    assert set(zip(got["x"], got["y"], strict=True)) <= set(
+        zip(arrays["x"], arrays["y"], strict=True)
+    )
+
+
+def test_a_pool_or_a_file_gives_a_composition(
+    table: pa.Table, drawn: Composition, tmp_path: Path
+) -> None:
+    pool = Pool.from_table(table, **FLAGS)
+    pool.write(tmp_path / "pool.parquet")
+    for data in (pool, tmp_path / "pool.parquet", str(tmp_path / "pool.parquet")):
+        got = draw(data, "stratified:layer=use", ASKED, 3)
+        assert isinstance(got, Composition)
+        assert got.key == drawn.key
+
+
+def test_places_taken_twice_are_rows_once_with_their_multiplicity(table: pa.Table) -> None:
+    got = draw(table, "only:layer=use,label=a,short=repeat", N, **FLAGS)
+    assert got.num_rows == N // 2
+    assert set(got["multiplicity"].to_pylist()) == {2}
+
+
+def test_zero_pretraining_is_an_empty_table(table: pa.Table) -> None:
+    assert draw(table, "none", **FLAGS).num_rows == 0
+
+
+def test_columns_that_are_there_are_not_overwritten(table: pa.Table) -> None:
+    taken = table.append_column("multiplicity", pa.array([1] * N))
+    with pytest.raises(WherefromError, match="'multiplicity' already"):
+        draw(taken, "uniform", 5, **FLAGS)
+
+
+@pytest.mark.parametrize("wrong", [{"lon": [1.0, 2.0], "lat": [1.0]}, {"lon": 1.0, "lat": 2.0}])
+def test_arrays_of_unequal_length_are_said(wrong: dict[str, Any]) -> None:
+    with pytest.raises(WherefromError, match="one length"):
+        pool_of(wrong)
+
+
+def test_the_audit_of_a_table_is_that_of_its_pool(table: pa.Table) -> None:
+    pool = Pool.from_table(table, **FLAGS)
+    of_pool = audit(pool, layers=["continent", "use"]).to_dict()
+    of_table = audit(table, layers=["continent", "use"], **FLAGS).to_dict()
+    of_frame = audit(table.to_pandas(), layers=["continent", "use"], **FLAGS).to_dict()
+    assert of_table["layers"] == of_pool["layers"] == of_frame["layers"]
+    assert of_table["space"] == of_pool["space"]
+
+
+def test_faulty_rows_of_a_table_are_findings_not_the_end(table: pa.Table) -> None:
+    lat = table["y"].to_numpy().copy()
+    lat[7] = np.nan
+    torn = table.set_column(2, "y", pa.array(lat))
+    found = audit(torn, layers=["continent"], **FLAGS)
+    assert [fault.name for fault in found.faults] == ["missing"]
+    assert found.about["rows"] == N - 1
+    with pytest.raises(WherefromError, match="weights"):
+        audit(torn, layers=["continent"], weights=np.ones(N), **FLAGS)
+
+
+def test_other_tables_are_read_like_the_first(table: pa.Table) -> None:
+    half = table.slice(0, N // 2)
+    found = audit(half, against=table, test=table.slice(N // 2), planned=table,
+                  layers=["continent"], **FLAGS)  # fmt: skip
+    assert found.leakage is not None
+    assert found.realised is not None
+    assert "Antarctica" not in found.layers["continent"].empty
+
+
+def test_an_audit_is_shown_inline() -> None:
+    places = {"lon": np.linspace(-10, 20, 50), "lat": np.linspace(40, 60, 50)}
+    page = wherefrom.audit(places, layers=["continent"])._repr_html_()
+    assert page.lstrip().startswith("<")
+    assert "Europe" in page
+
+
+def test_a_composition_and_its_card_are_shown_inline(table: pa.Table) -> None:
+    odd = [f"<{use}> & $x$" for use in table["use"].to_pylist()]
+    pool = Pool.from_table(table.set_column(3, "use", pa.array(odd)), **FLAGS)
+    composition = draw(pool, "stratified:layer=use", ASKED)
+    summary = composition._repr_html_()
+    assert "60 places of 400" in summary
+    assert "&lt;a&gt; &amp; $x$" in summary  # a label is text, never markup
+    assert "<a>" not in summary
+    assert "base64," in wherefrom.Card(composition, pool)._repr_html_()
+    assert "0 places" in draw(pool, "none")._repr_html_()
