@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wherefrom import earth
@@ -13,10 +16,11 @@ from wherefrom.auditing.findings import Commands, Finding
 from wherefrom.auditing.tally import Weights
 from wherefrom.auditing.wording import percent
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Places, Pool, examine
-from wherefrom.pool.batches import Ask, Batch
+from wherefrom.pool import Places, Pool, examine, open_pool, read_places
+from wherefrom.pool.batches import AnyPool, Ask, Batch
+from wherefrom.pool.scan import IN_MEMORY
 
-__all__ = ["AxesTally", "sound_rows", "without_faults"]
+__all__ = ["AxesTally", "open_table", "sound_rows", "without_faults"]
 
 #: Rows whose axes are tried both ways.
 TRIED = 1 << 15
@@ -24,6 +28,52 @@ TRIED = 1 << 15
 SWAPPED_ON_LAND = 0.8
 #: and this much more than as they are.
 SWAPPED_GAIN = 0.2
+
+
+def open_table(
+    path: Path | str,
+    id: str | None = None,  # noqa: A002
+    lon: str = "lon",
+    lat: str = "lat",
+    *,
+    options: tuple[str, ...] = (),
+    cluster: str | None = None,
+) -> tuple[AnyPool, list[Finding]]:
+    """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
+
+    Parameters
+    ----------
+    path : Path or str
+        A Parquet, GeoParquet or CSV file, or a folder of Parquet files.
+    id, lon, lat : str
+        Columns, as in `open_pool`.
+    options : tuple of str
+        Flags that name its columns, for the commands of the findings.
+    cluster : str, optional
+        Address of a Ray cluster, for the pass that checks a large table.
+
+    Returns
+    -------
+    pool : AnyPool
+    faults : list of Finding
+
+    Raises
+    ------
+    WherefromError
+        If it cannot be read, most rows are faulty, or any row is and it is too large for memory.
+    """
+    path = Path(path)
+    if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
+        return open_pool(path, id, lon, lat, cluster=cluster), []
+    return without_faults(read_places(path, id, lon, lat), options)
+
+
+def _rows_of_parquet(path: Path) -> int:
+    """Rows of a Parquet file; 0 for what is none, of which reading says what is wrong with it."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 0
 
 
 def sound_rows(places: Places) -> NDArray[np.bool_]:
@@ -180,12 +230,3 @@ class AxesTally:
         land = earth.layer("land")
         asked, swapped = (land.codes(x, y) >= 0 for x, y in (both, both[::-1]))
         return float(asked.mean()), float(swapped.mean())
-
-
-def repeated_rows(lon: NDArray[Any], lat: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which rows have the same place as an earlier one, shape (N,)."""
-    order = np.lexsort((np.arange(len(lon)), lat, lon))
-    same = (np.diff(lon[order]) == 0) & (np.diff(lat[order]) == 0)
-    again = np.zeros(len(lon), dtype=bool)
-    again[order[1:][same]] = True
-    return again

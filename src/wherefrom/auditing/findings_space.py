@@ -149,15 +149,14 @@ def cells_finding(places: PlacesMap, commands: Commands) -> list[Finding]:
 def _striping(space: Space, commands: Commands) -> list[Finding]:
     """Name the coarsest lattice that many coordinates lie on, else the strongest stripes."""
     for rounded in space.striping.rounded:
-        share = rounded.both - rounded.chance**2
-        if rounded.step >= COARSE and share > 0.5:
+        if rounded.step >= COARSE and rounded.both > 0.5:
             text = (
                 f"{percent(rounded.both)} of the places lie on a lattice of {rounded.step:g}° "
                 f"({kilometres(111.2 * rounded.step)} from south to north): coordinates were "
                 "rounded, or they are the nodes of a grid in degrees, denser towards the poles."
             )
             command = commands.draw("uniform-area", "even")
-            return [Finding("rounded", share, text, command)]
+            return [Finding("rounded", rounded.both, text, command)]
     stripes = [
         period
         for period in space.striping.periods

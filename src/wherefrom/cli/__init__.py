@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from wherefrom import __version__
-from wherefrom.cli import data, draw, pool, study, task
+from wherefrom.cli import audit, data, draw, pool, study, task
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(pool.app, name="pool")
 app.command("draw")(draw.draw)
+app.command("audit")(audit.audit)
 app.add_typer(task.app, name="task")
 app.add_typer(study.app, name="study")
 

@@ -1,0 +1,258 @@
+"""``wherefrom audit``: what is in a set of places, and what is amiss with it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wherefrom.cli.output import check_out
+from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn
+from wherefrom.errors import WherefromError
+from wherefrom.files import disk_errors, refuse_target
+from wherefrom.progress import console
+
+if TYPE_CHECKING:
+    from wherefrom.auditing.entropy import SampleEntropy
+    from wherefrom.pool.batches import AnyPool
+
+__all__ = ["audit"]
+
+
+def audit(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A pool, a table of coordinates (Parquet, GeoParquet, CSV, a folder of Parquet), "
+            "or a composition."
+        ),
+    ],
+    against: Annotated[
+        str, typer.Option(metavar="land|FILE", help="What shares are compared with.")
+    ] = "land",
+    layers: Annotated[str, typer.Option(help="Layers or label columns, separated by commas.")] = "",
+    pool_file: Annotated[
+        Path | None, typer.Option("--pool", help="Pool that the composition was drawn from.")
+    ] = None,
+    planned: Annotated[
+        Path | None, typer.Option(help="Places that were asked for; FILE is what came.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Test places, whose distances from FILE are told.")
+    ] = None,
+    tiles: Annotated[
+        Path | None, typer.Option(help="Folder of GeoTIFFs, for their spectral entropy.")
+    ] = None,
+    series: Annotated[
+        Path | None, typer.Option(help="Pixel series (.npz), for their spectral entropy.")
+    ] = None,
+    bins: Annotated[
+        str, typer.Option(help="Bins of the spectral entropy: olmoearth or scale-free.")
+    ] = "olmoearth",
+    json_out: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE|-", help="Every number as JSON.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write, in one file.")] = None,
+    clean: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet file to write: FILE without faulty rows, repeated places, places at 0/0 "
+            "and, with --test, places within 10 km of a test place."
+        ),
+    ] = None,
+    antarctica: Annotated[
+        bool, typer.Option("--antarctica", help="Antarctica counts as land too.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of simulations and samples.")] = 0,
+    id_column: IdColumn = None,
+    lon: LonColumn = "lon",
+    lat: LatColumn = "lat",
+    cluster: Cluster = None,
+) -> None:
+    """Audit a set of places before anything is trained on them.
+
+    Prints findings, the largest first, each with the command that remedies
+    it; then shares of every layer beside the land's area, and spatial
+    statistics beside those of places uniform on land.
+
+    The other tables have their coordinates in columns of the same names as
+    FILE, or in lon and lat.
+
+    For example:
+
+        wherefrom audit places.csv --lon x --lat y --out audit.html
+
+        wherefrom audit u.parquet --pool pool.parquet --layers continent,biome
+
+        wherefrom audit realised.parquet --planned planned.parquet --json -
+
+        wherefrom audit train.csv --test test.csv --clean apart.parquet
+    """
+    from wherefrom.auditing.audit import Named
+    from wherefrom.auditing.audit import audit as audited
+    from wherefrom.auditing.cleaning import cleaned
+    from wherefrom.auditing.faults import open_table
+
+    to_stdout = json_out is not None and str(json_out) == "-"
+    beside = {"--against": None if against == "land" else Path(against), "--pool": pool_file}
+    beside |= {"--planned": planned, "--test": test}
+    inputs = {"FILE": file, **{name: path for name, path in beside.items() if path is not None}}
+    _check_outputs(out, None if to_stdout else json_out, clean, inputs)
+    options = _options(id_column, lon, lat)
+    faults: list[Any] = []
+    weights = None
+    if _is_composition(file):
+        pool, weights = _composition(file, pool_file, id_column, lon, lat, cluster)
+    else:
+        if pool_file is not None:
+            raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
+        pool, faults = open_table(file, id_column, lon, lat, options=options, cluster=cluster)
+    others = {
+        name: _other(path, lon, lat, cluster)
+        for name, path in beside.items()
+        if path is not None and name != "--pool"
+    }
+    found = audited(
+        pool,
+        against=others.get("--against", "land"),
+        layers=[name.strip() for name in layers.split(",") if name.strip()] or None,
+        weights=weights,
+        test=others.get("--test"),
+        planned=others.get("--planned"),
+        entropy=_entropy(file, pool, tiles, series, bins, cluster),
+        antarctica=antarctica,
+        cluster=cluster,
+        seed=seed,
+        named=Named(
+            str(file), options, *(None if path is None else str(path) for path in
+            (pool_file, beside["--against"], test, planned)),
+        ),
+        faults=faults,
+    )  # fmt: skip
+    if to_stdout:
+        typer.echo(found.to_json())
+    else:
+        from wherefrom.report.audit_text import audit_text
+
+        for note in found.about["notes"]:
+            console.print(f"note: {note}", markup=False, soft_wrap=True)
+        typer.echo(audit_text(found))
+    if json_out is not None and not to_stdout:
+        found.write_json(json_out)
+    if out is not None:
+        from wherefrom.report.audit_page import write_audit_page
+
+        write_audit_page(found, out, shlex.join(["wherefrom", *sys.argv[1:]]))
+    if clean is not None:
+        left, removed = cleaned(pool, others.get("--test"))
+        left.write(clean)
+        said = "; ".join(f"{count:,} {reason}" for reason, count in removed.items() if count)
+        console.print(f"{clean}: {len(left):,} places left; removed: {said or 'none'}",
+                      markup=False, soft_wrap=True)  # fmt: skip
+
+
+def _check_outputs(
+    out: Path | None, json_out: Path | None, clean: Path | None, inputs: dict[str, Path]
+) -> None:
+    """Refuse what cannot be written, or would replace an input, before any work is done."""
+    if clean is not None:
+        check_out(clean, "a pool", inputs)
+    if out is not None and out.suffix != ".html":
+        raise WherefromError(f"--out {out}: the page is HTML; name it .html (JSON: --json FILE)")
+    for flag, path in (("--out", out), ("--json", json_out)):
+        if path is None:
+            continue
+        with disk_errors(path):
+            refuse_target(path)
+        for name, given in inputs.items():
+            if path.resolve() == given.resolve():
+                raise WherefromError(f"{flag} {path} is {name} itself; name another file")
+
+
+def _options(id_column: str | None, lon: str, lat: str) -> tuple[str, ...]:
+    words = [] if id_column is None else ["--id", id_column]
+    words += [] if lon == "lon" else ["--lon", lon]
+    return (*words, *([] if lat == "lat" else ["--lat", lat]))
+
+
+def _is_composition(file: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from wherefrom.compose.composition import COLUMNS
+
+    if not file.is_file() or file.suffix != ".parquet":
+        return False
+    try:
+        return tuple(pq.read_schema(file).names) == COLUMNS
+    except (pa.ArrowException, OSError):
+        return False  # reading it as a table says what is wrong with it
+
+
+def _composition(
+    file: Path,
+    pool_file: Path | None,
+    id_column: str | None,
+    lon: str,
+    lat: str,
+    cluster: str | None,
+) -> tuple[AnyPool, Any]:
+    """Open the places of a composition, and how often each is taken."""
+    import numpy as np
+
+    from wherefrom.compose import Composition
+    from wherefrom.compose.thinned import drawn_places
+    from wherefrom.pool import open_pool
+
+    if pool_file is None:
+        raise WherefromError(f"{file} is a composition, ids alone: name its pool with --pool")
+    composition = Composition.read(file)
+    if not len(composition.ids):
+        raise WherefromError(f"{file} is empty (zero pre-training): there is nothing to audit")
+    whole = open_pool(pool_file, id_column, lon, lat, cluster=cluster)
+    if composition.provenance["pool"]["key"] != whole.key:
+        raise WherefromError(
+            f"{file} was drawn from pool {composition.provenance['pool']['key']}, and {pool_file} "
+            f"is pool {whole.key}: name the pool that it was drawn from"
+        )
+    places = drawn_places(composition, whole, cluster=cluster)
+    at = np.searchsorted(composition.ids, places.ids)
+    return places, composition.multiplicity[at].astype(np.float64)
+
+
+def _other(path: Path, lon: str, lat: str, cluster: str | None) -> AnyPool:
+    """Open another table, with the same names of columns as FILE or with lon and lat."""
+    from wherefrom.pool import open_pool
+
+    try:
+        return open_pool(path, None, lon, lat, cluster=cluster)
+    except WherefromError:
+        if (lon, lat) == ("lon", "lat"):
+            raise
+        return open_pool(path, cluster=cluster)
+
+
+def _entropy(
+    file: Path,
+    pool: AnyPool,
+    tiles: Path | None,
+    series: Path | None,
+    bins: str,
+    cluster: str | None,
+) -> SampleEntropy | None:
+    if tiles is None and series is None:
+        return None
+    from wherefrom.auditing.payload import entropy_of_series, entropy_of_tiles
+    from wherefrom.auditing.tiles import FILE_COLUMNS
+    from wherefrom.pool import Pool
+
+    if series is not None:
+        if tiles is not None:
+            raise WherefromError("--tiles and --series are two payloads: audit them one by one")
+        return entropy_of_series(series, bins)
+    assert tiles is not None
+    named = isinstance(pool, Pool) and set(FILE_COLUMNS) & set(pool.columns)
+    return entropy_of_tiles(tiles, file if named else None, bins, cluster=cluster)
