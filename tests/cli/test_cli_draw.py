@@ -12,7 +12,8 @@ import pytest
 from running import Run
 
 from wherefrom.compose import Composition
-from wherefrom.compose.parse import SAMPLERS
+from wherefrom.compose.parse import SAMPLERS, spec_text
+from wherefrom.pool import Pool
 
 
 @pytest.fixture
@@ -102,3 +103,88 @@ def test_help_teaches_every_sampler(run: Run) -> None:
     assert done.returncode == 0
     for name in SAMPLERS:
         assert name in done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path, pool: Path) -> Path:
+    """The pool in three files."""
+    whole = pq.read_table(pool)
+    columns = [name.replace("x", "lon").replace("y", "lat") for name in whole.column_names]
+    (tmp_path / "parts").mkdir()
+    for at in range(3):
+        piece = whole.rename_columns(columns).slice(at * 100, 100)
+        pq.write_table(piece, tmp_path / "parts" / f"{at}.parquet")
+    return tmp_path / "parts"
+
+
+def test_folder_is_drawn_from_otherwise_than_one_file(run: Run, pool: Path, folder: Path) -> None:
+    words = ["--sampler", "stratified:layer=use,short=cap", "-n", 60, "--seed", 3, "--out"]
+    one, many = pool.with_name("one.parquet"), pool.with_name("many.parquet")
+    assert run("draw", pool, "--lon", "x", "--lat", "y", *words, one).returncode == 0
+    done = run("draw", folder, *words, many)
+    assert done.returncode == 0, done.stderr
+    assert many.read_bytes() == one.read_bytes()
+    cards = [json.loads(path.with_suffix(".card.json").read_text()) for path in (one, many)]
+    assert cards[0] == cards[1]
+    pictures = [path.with_suffix(".card.png").read_bytes() for path in (one, many)]
+    assert pictures[0] == pictures[1]
+
+
+def test_thinned_pool_is_no_pool_or_other_places(run: Run, pool: Path, folder: Path) -> None:
+    whole = Pool.read(pool, lon="x", lat="y")
+    for given in ((folder,), (pool, "--lon", "x", "--lat", "y")):
+        out = pool.with_name("thin.parquet")
+        done = run("draw", *given, "--sampler", "uniform", "-n", 50, "--places", "--out", out)
+        assert done.returncode == 0, done.stderr
+        thin = Pool.read(out)
+        assert f"a pool of 50 places, key {thin.key}" in done.stdout
+        assert not out.with_suffix(".card.json").exists()
+        assert thin.origin == f"uniform, seed 0, from pool {whole.key}"
+        rows = whole.take(thin.ids)
+        assert (np.diff(rows) > 0).all()
+        assert thin.lon.tolist() == whole.lon[rows].tolist()
+        use = whole.table["use"].to_pylist()
+        assert thin.table["use"].to_pylist() == [use[row] for row in rows]
+    again = run("draw", out, "--sampler", "uniform", "-n", 5, "--out", pool.with_name("d.parquet"))
+    assert again.returncode == 0
+    nothing = run("draw", folder, "--sampler", "none", "--places", "--out", out)
+    assert nothing.error == "no place was drawn: a pool needs at least one"
+
+
+def test_strata_of_odd_names_break_the_table_or_the_card(run: Run, tmp_path: Path) -> None:
+    names = ["tab\there", "two\nlines", 'say "a"', "🌍", "a,b=c", "x;y", "none", "q:1", " pad "]
+    use = [name for name in names for _ in range(6)]
+    lon = [float(at) for at in range(len(use))]
+    table = pa.table({"lon": lon, "lat": [1.0] * len(use), "use": use, "continent": use})
+    pq.write_table(table, tmp_path / "odd.parquet")
+    out = tmp_path / "c.parquet"
+    words = ["draw", tmp_path / "odd.parquet", "--out", out, "-n", 9, "--sampler"]
+    done = run(*words, "stratified:layer=use")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 + len(names)
+    assert any(line.startswith("two\\nlines ") for line in lines)
+    card = json.loads(out.with_suffix(".card.json").read_text())
+    assert [s["label"] for s in card["strata"]] == sorted(names)
+    assert {s["drawn"] for s in card["strata"]} == {1}
+    for name in names:
+        spec = spec_text({"name": "only", "layer": "use", "label": name})
+        done = run(*words[:-3], "-n", 3, "--sampler", spec)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(out.with_suffix(".card.json").read_text())["sampler"]["label"] == name
+    weights = {name: 1.0 + at for at, name in enumerate(names)}
+    spec = spec_text({"name": "stratified", "layer": "use", "weights": weights, "short": "cap"})
+    done = run(*words[:-3], "-n", 45, "--sampler", spec)
+    assert done.returncode == 0, done.stderr
+    card = json.loads(out.with_suffix(".card.json").read_text())
+    assert {s["label"]: s["asked"] for s in card["strata"]} == weights
+
+
+def test_target_is_overwritten_by_the_draw(run: Run, pool: Path) -> None:
+    spec = f"match:target={pool},over=use"
+    words = ["draw", pool, "--lon", "x", "--lat", "y", "-n", 5]
+    assert "is the pool itself" in run(*words, "--sampler", spec, "--out", pool).error
+    copy = pool.with_name("target.parquet")
+    copy.write_bytes(pool.read_bytes())
+    spec = f"match:target={copy},over=use"
+    assert "is the target itself" in run(*words, "--sampler", spec, "--out", copy).error

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from wherefrom.cli.output import check_out
-from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn
 from wherefrom.progress import console
 
 __all__ = ["draw"]
@@ -17,7 +17,10 @@ STRATA_SHOWN = 40
 
 
 def draw(
-    file: Annotated[Path, typer.Argument(metavar="POOL", help="Parquet, GeoParquet or CSV.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="POOL", help="Parquet, GeoParquet, CSV, or a folder of Parquet."),
+    ],
     sampler_spec: Annotated[
         str, typer.Option("--sampler", metavar="SPEC", help="A name and flags, as above.")
     ],
@@ -29,11 +32,17 @@ def draw(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    cluster: Cluster = None,
+    places: Annotated[
+        bool, typer.Option("--places", help="Write the drawn places themselves, as a pool.")
+    ] = False,
 ) -> None:
-    """Draw a pre-training composition from a pool.
+    """Draw a pre-training composition from a pool of any size.
 
     Writes ids, multiplicities and inclusion probabilities to OUT, counts to
     OUT.card.json and a world map to OUT.card.png, and prints the counts.
+    With --places OUT is a pool of the drawn places with all their columns,
+    to draw from again, and there is no card.
 
     A sampler is a name and flags. LAYER is a layer of the Earth (continent,
     country, land_cover, forest, climate_zone, biome, ecoregion) or a column
@@ -61,7 +70,39 @@ def draw(
 
     only:layer=continent,label=Europe: one label alone
 
+    balanced:over=continent+biome[,short=...]: as many places from each
+    combination of labels
+
+    match:target=land,over=continent+biome[,short=...]: the shares of the
+    land's area, or of another pool or composition (target=FILE)
+
+    grid[:spacing_km=100]: a grid of equal distances
+
+    spread: as far from each other as can be (in memory)
+
+    kmeans:over=elevation+slope: nearest to the centres of n clusters of
+    numeric layers or columns (in memory)
+
+    gaussian-cities[:cities=10000,sigma_km=50]: scattered about large cities
+
+    entropy[:column=spectral_entropy,top=0.1]: in proportion to a column of
+    numbers, or from its highest share
+
+    entropy-matched:layer=continent,label=Africa,other=Europe: the spectral
+    entropy that two regions share, from one of them
+
+    geography-matched:of=regions,layer=continent,label=Africa,other=Europe,
+    over=biome+land_cover: the mix of biomes and land cover that two regions
+    share, from one of them; of=halves,half=high,over=...: from the half of
+    higher or lower entropy
+
+    mixture:parts=0.7*uniform+0.3*clustered:around=cities;radius_km=20:
+    several at once, by weight
+
     ids:file=mine.parquet: your own list
+
+    A label that holds ,word= (or ; among weights) goes between double quotes,
+    as in JSON: 'stratified:layer=use,weights="corn;maize":2;rye:1'
 
     For example:
 
@@ -72,38 +113,54 @@ def draw(
 
         wherefrom draw tiles.csv --lon x --lat y -n 500 --out crop.parquet
             --sampler "only:layer=use,label=crop"
+
+        wherefrom draw world --sampler "stratified:layer=biome" -n 1000000
+            --out million.parquet --cluster auto
     """
     from wherefrom import compose
     from wherefrom.compose.card import write_card
-    from wherefrom.pool import Pool
+    from wherefrom.compose.thinned import drawn_places
+    from wherefrom.pool import open_pool
 
     chosen = compose.sampler(sampler_spec)
     inputs = {"the pool": file}
-    if isinstance(chosen, compose.Ids):
-        inputs["the list of ids"] = Path(chosen.file)
-    check_out(out, "a composition", inputs)
-    pool = Pool.read(file, id_column, lon, lat)
-    composition = compose.draw(pool, chosen, n, seed)
-    composition.write(out)
-    for note in (*pool.notes, *write_card(composition, pool, out)):
+    for flag, what in (("file", "the list of ids"), ("target", "the target")):
+        if flag in (spec := chosen.spec()):
+            inputs[what] = Path(spec[flag])
+    check_out(out, "a pool" if places else "a composition", inputs)
+    pool = open_pool(file, id_column, lon, lat, cluster=cluster)
+    composition = compose.draw(pool, chosen, n, seed, cluster=cluster)
+    notes = list(pool.notes)
+    made = f"{composition.size:,} places, key {composition.key}"
+    if places:
+        drawn = drawn_places(composition, pool, cluster=cluster)
+        drawn.write(out)
+        made = f"a pool of {len(drawn):,} places, key {drawn.key}"
+    else:
+        composition.write(out)
+        notes += write_card(composition, pool, out, cluster=cluster)
+    for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     typer.echo(compose.spec_text(chosen.spec()))
     for line in _summary(composition.provenance):
         typer.echo(line)
-    typer.echo(f"{out}: {composition.size:,} places, key {composition.key}")
+    typer.echo(f"{out}: {made}")
 
 
 def _summary(provenance: dict[str, Any]) -> list[str]:
     """Lay out the counts per stratum, and what deviates from the plan."""
+    from wherefrom.compose.quoting import one_line
+
     lines = []
     strata = provenance.get("strata", [])
     if strata:
-        width = max(len("stratum"), *(len(s["label"]) for s in strata))
+        shown = [one_line(s["label"]) for s in strata[:STRATA_SHOWN]]
+        width = max(len("stratum"), *map(len, shown))
         lines.append(f"{'stratum':{width}}  {'in pool':>10}  {'asked':>10}  {'drawn':>10}")
         lines += [
-            f"{s['label']:{width}}  {s['pool']:>10,}  {s['asked']:>10,.1f}  {s['drawn']:>10,}"
+            f"{label:{width}}  {s['pool']:>10,}  {s['asked']:>10,.1f}  {s['drawn']:>10,}"
             + ("  too few" if s["pool"] < s["asked"] else "")
-            for s in strata[:STRATA_SHOWN]
+            for label, s in zip(shown, strata, strict=False)
         ]
         if len(strata) > STRATA_SHOWN:
             lines.append(f"... and {len(strata) - STRATA_SHOWN} strata more, in the card")
@@ -117,5 +174,5 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
             lines.append(f"{provenance[key]:,} {text}")
     empty = provenance.get("labels_without_place")
     if empty:
-        lines.append(f"no place of the pool has the label: {', '.join(empty)}")
+        lines.append(f"no place of the pool has the label: {', '.join(map(one_line, empty))}")
     return lines

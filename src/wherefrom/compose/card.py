@@ -15,9 +15,13 @@ from matplotlib.figure import Figure
 from wherefrom import files
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.parse import spec_text
+from wherefrom.compose.passes import Found, count, find
+from wherefrom.compose.quoting import one_line
+from wherefrom.compose.strata import LabelStrata
 from wherefrom.earth.maps import draw_places, world_axes
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool
+from wherefrom.pool import Pool, PoolScan
+from wherefrom.pool.columns import label_layer
 
 __all__ = ["card", "card_figure", "write_card"]
 
@@ -25,13 +29,13 @@ OURS, POOL, SHORT = "#1f5a96", "#b9bec4", "#b3261e"
 STRATA_SHOWN = 20
 
 
-def card(composition: Composition, pool: Pool) -> dict[str, Any]:
+def card(composition: Composition, pool: Pool | PoolScan) -> dict[str, Any]:
     """Describe a composition: its provenance, and its share of each continent beside the pool's.
 
     Parameters
     ----------
     composition : Composition
-    pool : Pool
+    pool : Pool or PoolScan
         That it was drawn from.
 
     Returns
@@ -44,42 +48,28 @@ def card(composition: Composition, pool: Pool) -> dict[str, Any]:
     WherefromError
         If the composition is of another pool.
     """
-    described: dict[str, Any] = {
-        "key": composition.key,
-        "spec": spec_text(composition.provenance["sampler"]),
-        **composition.provenance,
-    }
-    rows = _rows(composition, pool)
-    try:
-        codes, labels = pool.codes("continent")
-    except WherefromError as err:
-        return {**described, "continents": [], "continents_missing": str(err)}
-    here = np.bincount(codes + 1, minlength=len(labels) + 1)
-    drawn = np.bincount(codes[rows] + 1, composition.multiplicity, minlength=len(labels) + 1)
-    described["continents"] = [
-        {
-            "label": label,
-            "pool": int(here[i]),
-            "drawn": int(drawn[i]),
-            "pool_share": round(float(here[i] / len(pool)), 6),
-            "drawn_share": round(float(drawn[i] / max(composition.size, 1)), 6),
-        }
-        for i, label in enumerate(("none", *labels))
-        if here[i]
-    ]
-    return described
+    return _described(composition, pool, _found(composition, pool, None), None)
 
 
-def write_card(composition: Composition, pool: Pool, path: Path | str) -> list[str]:
+def write_card(
+    composition: Composition,
+    pool: Pool | PoolScan,
+    path: Path | str,
+    *,
+    cluster: str | None = None,
+) -> list[str]:
     """Write ``NAME.card.json`` and ``NAME.card.png`` beside a composition's file.
 
     Parameters
     ----------
     composition : Composition
-    pool : Pool
-        That it was drawn from.
+    pool : Pool or PoolScan
+        That it was drawn from. One in files is passed over to find the places, and once more to
+        count its continents if they are no column of it.
     path : Path or str
         The composition's own file.
+    cluster : str, optional
+        Address of a Ray cluster for these passes.
 
     Returns
     -------
@@ -92,13 +82,14 @@ def write_card(composition: Composition, pool: Pool, path: Path | str) -> list[s
         If the composition is of another pool, or the disk is full.
     """
     path = Path(path)
-    described = card(composition, pool)
+    found = _found(composition, pool, cluster)
+    described = _described(composition, pool, found, cluster)
     with files.atomic(path.with_suffix(".card.json")) as tmp:
         text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
         tmp.write_text(text, encoding="utf-8")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        figure = card_figure(composition, pool, described)
+        figure = _figure(composition, len(pool), described, found)
         with files.atomic(path.with_suffix(".card.png")) as tmp:
             figure.savefig(tmp, dpi=150)
     notes = []
@@ -110,13 +101,15 @@ def write_card(composition: Composition, pool: Pool, path: Path | str) -> list[s
     return notes
 
 
-def card_figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> Figure:
+def card_figure(
+    composition: Composition, pool: Pool | PoolScan, described: dict[str, Any]
+) -> Figure:
     """Draw the card: a world map of the places above bars of their shares beside the pool's.
 
     Parameters
     ----------
     composition : Composition
-    pool : Pool
+    pool : Pool or PoolScan
     described : dict
         Of `card`.
 
@@ -124,12 +117,62 @@ def card_figure(composition: Composition, pool: Pool, described: dict[str, Any])
     -------
     matplotlib.figure.Figure
     """
-    # A label may hold dollar signs, which are no formula.
-    with matplotlib.rc_context({"text.parse_math": False}):
-        return _figure(composition, pool, described)
+    return _figure(composition, len(pool), described, _found(composition, pool, None))
 
 
-def _figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> Figure:
+def _described(
+    composition: Composition, pool: Pool | PoolScan, found: Found, cluster: str | None
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "key": composition.key,
+        "spec": spec_text(composition.provenance["sampler"]),
+        **composition.provenance,
+    }
+    try:
+        labels = pool.labels("continent")
+        # The layer is looked up for the drawn places alone.
+        codes = found.codes.get("continent")
+        if codes is None:
+            codes = label_layer("continent", ()).codes(found.lon, found.lat)
+        keys, sizes = count(pool, LabelStrata("continent", np.arange(len(labels))), cluster=cluster)
+    except WherefromError as err:
+        return {**described, "continents": [], "continents_missing": str(err)}
+    here = np.zeros(len(labels) + 1, dtype=np.int64)
+    here[keys + 1] = sizes
+    here[0] = len(pool) - sizes.sum()
+    drawn = np.bincount(codes + 1, composition.multiplicity, minlength=len(labels) + 1)
+    without = "none" if "none" not in labels else "no label"
+    described["continents"] = [
+        {
+            "label": label,
+            "pool": int(here[i]),
+            "drawn": int(drawn[i]),
+            "pool_share": round(float(here[i] / len(pool)), 6),
+            "drawn_share": round(float(drawn[i] / max(composition.size, 1)), 6),
+        }
+        for i, label in enumerate((without, *labels))
+        if here[i]
+    ]
+    return described
+
+
+def _found(composition: Composition, pool: Pool | PoolScan, cluster: str | None) -> Found:
+    """Find the places of a composition in its pool, with their continents if it holds them."""
+    key = composition.provenance["pool"]["key"]
+    if key != pool.key:
+        raise WherefromError(
+            f"the composition was drawn from pool {key}, not from pool {pool.key}: name the pool "
+            "that it was drawn from"
+        )
+    codes = ["continent"] if "continent" in pool.columns else []
+    return find(pool, composition.ids, codes, cluster=cluster)
+
+
+# A label may hold dollar signs, which are no formula.
+@matplotlib.rc_context({"text.parse_math": False})
+def _figure(
+    composition: Composition, places: int, described: dict[str, Any], found: Found
+) -> Figure:
     strata = described.get("strata") or []
     named = len(strata) > 1
     bars = max(len(described["continents"]), min(len(strata), STRATA_SHOWN) if named else 0, 4)
@@ -139,9 +182,8 @@ def _figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> 
     above, below = parts
     world = above.add_subplot()
     world_axes(world, land="continents_missing" not in described)
-    rows = _rows(composition, pool)
-    if len(rows):
-        draw_places(world, pool.lon[rows], pool.lat[rows], color=OURS)
+    if len(found.lon):
+        draw_places(world, found.lon, found.lat, color=OURS)
     else:
         world.text(0, 0, "no places: zero pre-training", ha="center", size=13, color=OURS)
     above.suptitle(_title(described), x=0.02, ha="left", size=13, weight="bold")
@@ -149,7 +191,7 @@ def _figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> 
     axes = below.subplots(1, 2 if named else 1, squeeze=False, width_ratios=[2, 3][: 1 + named])[0]
     size = max(composition.size, 1)
     if described["continents"]:
-        names = [c["label"] for c in described["continents"]]
+        names = [_cut(c["label"]) for c in described["continents"]]
         shares = [(c["drawn_share"], c["pool_share"]) for c in described["continents"]]
         notes = [f"{c['drawn']:,}" for c in described["continents"]]
         _bars(axes[0], "share per continent", names, shares, notes, [False] * len(names))
@@ -158,7 +200,7 @@ def _figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> 
     if named:
         by_size = sorted(strata, key=lambda s: -s["pool"])[:STRATA_SHOWN]
         names = [_cut(s["label"]) for s in by_size]
-        shares = [(s["drawn"] / size, s["pool"] / len(pool)) for s in by_size]
+        shares = [(s["drawn"] / size, s["pool"] / places) for s in by_size]
         lack = [s["pool"] < s["asked"] for s in by_size]
         notes = [
             f"{s['drawn']:,}" + (f" (asked {s['asked']:,.0f}, has {s['pool']:,})" if few else "")
@@ -169,15 +211,6 @@ def _figure(composition: Composition, pool: Pool, described: dict[str, Any]) -> 
     if named or described["continents"]:
         axes[-1].legend(frameon=False, fontsize=8, loc="best")
     return figure
-
-
-def _rows(composition: Composition, pool: Pool) -> Any:
-    if composition.provenance["pool"]["key"] != pool.key:
-        raise WherefromError(
-            f"the composition was drawn from pool {composition.provenance['pool']['key']}, not "
-            f"from pool {pool.key}: name the pool that it was drawn from"
-        )
-    return pool.take(composition.ids)
 
 
 def _bars(
@@ -233,4 +266,5 @@ def _subtitle(described: dict[str, Any]) -> str:
 
 
 def _cut(text: str, limit: int = 46) -> str:
+    text = one_line(text)
     return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."

@@ -20,7 +20,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part
 from wherefrom.pool.passing import over
 
-__all__ = ["Found", "count", "find", "over_parts", "select"]
+__all__ = ["Found", "count", "find", "over_parts", "rows_with", "select"]
 
 R = TypeVar("R")
 Ints = NDArray[np.int64]
@@ -272,14 +272,30 @@ def _find(part: Part, wanted: NDArray[Any], ask: Ask) -> tuple[NDArray[Any], ...
     pieces = []
     for batch in part.batches(ask):
         ids = _ids(batch)
-        at = _found_in(ids, wanted)
+        at = rows_with(ids, wanted)
         codes = [batch.codes[name][at] for name in ask.codes]
         pieces.append((ids[at], at + batch.start, batch.lon[at], batch.lat[at], *codes))
     return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
 
 
-def _found_in(ids: NDArray[Any], wanted: NDArray[Any]) -> Ints:
-    """Return the places of a batch whose ids are wanted; `wanted` ascends."""
+def rows_with(ids: NDArray[Any], wanted: NDArray[Any]) -> Ints:
+    """Return the rows of a batch whose ids are wanted.
+
+    Parameters
+    ----------
+    ids : ndarray of int64 or str, shape (B,)
+    wanted : ndarray of int64 or str, shape (M,)
+        Ascending; whole numbers may be the pool's texts.
+
+    Returns
+    -------
+    ndarray of int64
+
+    Raises
+    ------
+    WherefromError
+        If text is looked for among whole numbers.
+    """
     if ids.dtype.kind == "U" and wanted.dtype.kind != "U":
         wanted = np.sort(wanted.astype(np.str_))
     elif ids.dtype.kind != "U" and wanted.dtype.kind == "U":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from wherefrom.compose.allocate import Short, allocate
+from wherefrom.compose.quoting import split_outside_quotes, unquoted
 from wherefrom.compose.strata import LabelStrata, Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
 from wherefrom.earth.cells import EqualAreaCells
@@ -26,10 +27,11 @@ def _weights(value: object) -> object:
     if not isinstance(value, str):
         return value
     read: dict[str, str] = {}
-    for part in value.split(";"):
+    for part in split_outside_quotes(value, ";"):
         label, _, weight = (word.strip() for word in part.rpartition(":"))
         if not label:
             raise ValueError(f"{part.strip()!r} is not LABEL:WEIGHT; write LABEL:WEIGHT;...")
+        label = unquoted(label)
         if label in read:
             raise ValueError(f"label {label!r} is given twice")
         read[label] = weight
