@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from running import Run
@@ -60,3 +61,74 @@ def test_check_of_no_table_is_one_line(run: Run, tmp_path: Path) -> None:
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "is not a Parquet file" in done.stderr
+
+
+def need(*layers: str) -> None:
+    for name in layers:
+        if not earth.available(name):
+            pytest.skip(f"no data for layer {name} on this machine: wherefrom data fetch")
+
+
+def test_a_folder_is_built_labelled_checked_and_drawn_from(run: Run, tmp_path: Path) -> None:
+    need("land", "continent", "land_cover")
+    world, labelled = tmp_path / "world", tmp_path / "labelled"
+    done = run("pool", "build", "--places", "2e3", "--out", world, "--layers", "continent")
+    assert done.returncode == 0, done.stderr
+    file = run("pool", "build", "--places", 2000, "--out", tmp_path / "pool.parquet")
+    assert file.stdout.rpartition("key ")[2] == done.stdout.rpartition("key ")[2]
+    done = run("pool", "label", world, "--layers", "land_cover", "--out", labelled)
+    assert done.returncode == 0, done.stderr
+    assert "  land_cover: 17 labels, 0 places without" in done.stdout.splitlines()
+    done = run("pool", "check", labelled)
+    assert done.returncode == 0, done.stderr
+    assert "2,000 rows, ids are whole numbers, other columns: continent, land_cover" in done.stdout
+    sampler = "stratified:layer=continent"
+    drawn = []
+    for pool in (labelled, tmp_path / "pool.parquet"):
+        out = tmp_path / f"{pool.stem}-drawn.parquet"
+        done = run("draw", pool, "--sampler", sampler, "-n", 60, "--out", out)
+        assert done.returncode == 0, done.stderr
+        drawn.append(pq.read_table(out)["id"].to_pylist())
+    assert drawn[0] == drawn[1]
+
+
+def test_building_or_labelling_into_a_wrong_name_is_one_line(run: Run, tmp_path: Path) -> None:
+    need("land", "continent")
+    world = tmp_path / "world"
+    assert run("pool", "build", "--places", 100, "--out", world).returncode == 0
+    words = ["pool", "label", world, "--out"]
+    for out, layers, message in (
+        (tmp_path / "a.parquet", "continent", "whose name has no ending"),
+        (world, "continent", "is the pool itself"),
+        (tmp_path / "b", ",", "--layers is empty"),
+        (tmp_path / "b", "contnent", "did you mean 'continent'"),
+        (tmp_path / "b", "elevation", "holds values, not labels"),
+    ):
+        assert message in run(*words, out, "--layers", layers).error
+    assert not (tmp_path / "b").exists()
+    build = ["pool", "build", "--places", 50, "--out"]
+    assert "holds another pool" in run(*build, world).error
+    assert "name has no ending" in run(*build, tmp_path / "pool.csv").error
+    for places in ("1.5", "many", "1e400", "nan", "0"):
+        done = run("pool", "build", "--places", places, "--out", tmp_path / "c")
+        assert done.returncode == 2
+        assert not (tmp_path / "c").exists()
+
+
+def test_check_of_a_folder_believes_its_notes(run: Run, tmp_path: Path) -> None:
+    need("land")
+    world = tmp_path / "world"
+    assert run("pool", "build", "--places", 100, "--out", world).returncode == 0
+    notes = (world / "_wherefrom.json").read_text()
+    key = notes.partition('"key": "')[2][:16]
+    (world / "_wherefrom.json").write_text(notes.replace(key, "0" * 16))
+    done = run("pool", "check", world)
+    assert f"does not hold the places that _wherefrom.json notes (key {key}" in done.error
+    (tmp_path / "mine").mkdir()
+    for name, lat in (("a", 2.0), ("b", 2000.0)):
+        pq.write_table(
+            pa.table({"lon": [1.0], "lat": [lat]}), tmp_path / "mine" / f"{name}.parquet"
+        )
+    done = run("pool", "check", tmp_path / "mine")
+    assert done.returncode == 2
+    assert "lat is out of range in 1 of 2 rows: b.parquet row 0 (lat 2000)" in done.stdout

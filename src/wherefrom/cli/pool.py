@@ -74,8 +74,7 @@ def build(
 
         wherefrom pool build --places 1e9 --layers continent,biome --out world
     """
-    from wherefrom.pool import Pool, PoolScan
-    from wherefrom.pool.folder import build_folder
+    from wherefrom.pool import Pool, PoolScan, build_folder
 
     pool: Pool | PoolScan
     if out.suffix == ".parquet":
@@ -112,8 +111,8 @@ def label(
 
         wherefrom pool label world --layers land_cover --out world2 --cluster auto
     """
+    from wherefrom.pool import label as write_labels
     from wherefrom.pool import open_pool
-    from wherefrom.pool.label import label as write_labels
 
     names = _names(layers)
     if not names:

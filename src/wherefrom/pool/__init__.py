@@ -1,6 +1,8 @@
 """Pools of candidate places: built by area on land, or read from the user's own table."""
 
 from wherefrom.pool.check import Finding, examine
+from wherefrom.pool.folder import build_folder
+from wherefrom.pool.label import label
 from wherefrom.pool.opening import open_pool, scan
 from wherefrom.pool.places import Pool
 from wherefrom.pool.scan import PoolScan
@@ -11,8 +13,10 @@ __all__ = [
     "Places",
     "Pool",
     "PoolScan",
+    "build_folder",
     "examine",
     "ids_of",
+    "label",
     "open_pool",
     "places_of",
     "read_places",
