@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wherefrom.earth import layer
+from wherefrom.earth import bands as bands_module
+from wherefrom.earth import cities, layer
 from wherefrom.earth.bands import CITY_DISTANCE_EDGES, ELEVATION_EDGES, Bands
-from wherefrom.earth.sphere import uniform_on_sphere
+from wherefrom.earth.fetch import digest_of
+from wherefrom.earth.sphere import offset, uniform_on_sphere
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,19 @@ def test_larger_cities_leave_the_bands_as_they_are() -> None:
     assert near(lon, lat).tolist() == ["under 10 km", "under 10 km"]
     assert large(lon, lat).tolist() == ["under 10 km", "100-250 km"]
     assert near.key != large.key
+
+
+def test_the_map_of_city_distances_changes_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = layer("city_distance_band")
+    lon, lat = uniform_on_sphere(60_000, np.random.default_rng(1))
+    # Cities, where bands are thin; the edges of cells; the ends of the map.
+    found = cities(100_000)
+    near_lon, near_lat = offset(found.lon, found.lat, 77.0, np.linspace(0.0, 120.0, len(found)))
+    step = np.arange(-1800, 1801) / 10.0
+    lon = np.concatenate([lon, near_lon, step, step, [-180.0, 180.0, 0.0]])
+    lat = np.concatenate([lat, near_lat, step / 2, np.round(step / 2, 1), [-90.0, 90.0, 0.0]])
+    expected = plain.codes(lon, lat)
+    monkeypatch.setattr(bands_module, "_MANY", 1)
+    assert (plain.codes(lon, lat) == expected).all()
+    sure = bands_module._sure(100_000, digest_of("geonames-cities"))
+    assert 0.9 < (sure >= 0).mean() < 1.0  # the map answers for most, and not for all
