@@ -9,8 +9,8 @@ latitude          always                 Kolmogorov-Smirnov in steps of 0.1 degr
 striping          always                 coordinates on a lattice; periodogram of fine histograms
 duplicates        to 2^20 places         equal and near places; beyond, in a share of the cells
 nearest           to 2^14 places         Clark and Evans's index; beyond, of a sample of rows
-ripley            to 2^14 (far: 2^11)    L with a global envelope; beyond, of a sample of rows
-autocorrelation   to 2^14 (far: 2^12)    N^2 / sum of correlations; beyond, from pairs of a sample
+ripley            to 2^14 (far: 2^10)    L with a global envelope; beyond, of a sample of rows
+autocorrelation   to 2^12 places         N^2 / sum of correlations; beyond, from pairs of a sample
 ================  =====================  ==========================================================
 
 All of them stream: `SpaceTally` keeps at most some 100 MB, whatever the number of places.

@@ -14,12 +14,14 @@ from wherefrom.auditing.space.plain import Result
 from wherefrom.auditing.space.sample import RowSample
 from wherefrom.earth.sphere import chord, unit_vectors
 
-__all__ = ["NEAR", "EffectiveSize", "effective_size"]
+__all__ = ["EffectiveSize", "effective_size"]
 
 Floats = NDArray[np.float64]
 
-#: Places among which pairs are looked at, for a range of 10 km and for longer ones.
-NEAR, FAR = 1 << 14, 1 << 12
+#: Places among which pairs are looked at: more, if fewer do not tell to `ENOUGH`.
+SIZES = (1 << 12, 1 << 14)
+#: Standard error of the mean correlation, relative to it, that is good enough.
+ENOUGH = 0.03
 RANGES = (10.0, 100.0, 1000.0)
 #: Pairs farther than so many ranges count as uncorrelated: exp(-20) = 2e-9.
 CUT = 20.0
@@ -83,28 +85,35 @@ def effective_size(
     Examples
     --------
     >>> from wherefrom.pool.batches import Batch
-    >>> sample = RowSample(NEAR)
+    >>> sample = RowSample(10)
     >>> sample.update(Batch(0, np.array([0.0, 90.0]), np.zeros(2)))
     >>> [round(size.effective, 3) for size in effective_size(sample, np.random.default_rng(0))]
     [2.0, 2.0, 2.0]
     """
     total, squares = sample.weight_sum, sample.weight_squares
-    lon, lat = uniform_on_land(NEAR, rng, antarctica)
+    lon, lat = uniform_on_land(SIZES[-1], rng, antarctica)
     found = []
     for km in RANGES:
-        size = min(NEAR if km * CUT <= 200.0 else FAR, len(sample.lon))
-        rho, rho_se = _mean_correlation(
-            sample.lon[:size], sample.lat[:size], sample.weight[:size], km, sample.seen
-        )
-        # The control is a sample of any number of places: its mean correlation is of the land.
-        most = NEAR if km * CUT <= 200.0 else FAR
-        land_rho, _ = _mean_correlation(lon[:most], lat[:most], np.ones(most), km, most)
+        rho, rho_se = _estimate(sample.lon, sample.lat, sample.weight, km, sample.seen)
+        # The control is a sample of all land: its mean correlation does not depend on its size.
+        land_rho, _ = _estimate(lon, lat, np.ones(len(lon)), km, 1 << 62)
         effective = total**2 / (squares + (total**2 - squares) * rho)
         n = sample.effective
         uniform = n / (1.0 + (n - 1.0) * land_rho)
         se = effective**2 * (1.0 - squares / total**2) * rho_se
         found.append(EffectiveSize(km, effective, se, uniform, effective / uniform))
     return tuple(found)
+
+
+def _estimate(
+    lon: Floats, lat: Floats, weight: Floats, range_km: float, seen: int
+) -> tuple[float, float]:
+    """Mean correlation and its standard error, from as many places as that takes."""
+    for size in SIZES:
+        found = _mean_correlation(lon[:size], lat[:size], weight[:size], range_km, seen)
+        if found[1] <= ENOUGH * found[0]:
+            break
+    return found
 
 
 def _mean_correlation(

@@ -168,7 +168,7 @@ class DuplicatesTally:
             m10_se,
             km1,
             km1_se,
-            float(-np.expm1(-(self._rows - 1) * cap / area)),
+            1.0 - float(np.exp((1 - self._rows) * cap / area)),
             self._at_zero,
             tuple(
                 Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i]))

@@ -21,7 +21,7 @@ __all__ = ["NEAR", "SIMULATIONS", "Pattern", "RankTest", "pattern_of", "rank_tes
 Floats = NDArray[np.float64]
 
 #: Most places of a pattern for near neighbours, and (its first ones) for far pairs.
-NEAR, FAR = 1 << 14, 1 << 11
+NEAR, FAR = 1 << 14, 1 << 10
 #: Radii within which pairs are counted, km: those up to 200 among `NEAR` places.
 RADII = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
 _N_NEAR = 4
@@ -84,18 +84,15 @@ def pattern_of(lon: Floats, lat: Floats) -> Pattern:
     (37.07, [0.333, 0.333, 0.333, 1.0])
     """
     lon, lat = canonical_places(lon, lat)
+    xyz = unit_vectors(lon, lat)
+    tree = cKDTree(xyz)
     place, count = np.unique(lon + 1j * lat, return_counts=True)
-    alone = np.flatnonzero(count == 1)
-    xyz = unit_vectors(place.real, place.imag)
-    nearest = 0.0  # of places given twice
-    if len(place) > 1:
-        near, _ = cKDTree(xyz).query(xyz[alone], k=2)
-        nearest = float(arc_km(near[:, 1]).sum()) / len(lon)
+    if len(place) == len(lon):
+        nearest = float(arc_km(tree.query(xyz, k=2)[0][:, 1]).mean())
+    else:
+        nearest = _nearest_alone(place, count)
     within = np.concatenate(
-        [
-            _within(unit_vectors(lon, lat), RADII[:_N_NEAR]),
-            _within(unit_vectors(lon[:FAR], lat[:FAR]), RADII[_N_NEAR:]),
-        ]
+        [_within(tree, RADII[:_N_NEAR]), _within(cKDTree(xyz[:FAR]), RADII[_N_NEAR:])]
     )
     return Pattern(nearest, within)
 
@@ -171,9 +168,19 @@ def _simulated(rng: np.random.Generator, places: int, antarctica: bool) -> Patte
     return pattern_of(*uniform_on_land(places, rng, antarctica))
 
 
-def _within(xyz: Floats, radii: Sequence[float]) -> Floats:
+def _nearest_alone(place: NDArray[np.complex128], count: NDArray[np.int64]) -> float:
+    """Mean distance to the nearest other place, where some are given twice: theirs is 0.
+
+    Asked of the tree, equal places would all be looked at for each of them.
+    """
+    if len(place) == 1:
+        return 0.0
+    xyz = unit_vectors(place.real, place.imag)
+    near, _ = cKDTree(xyz).query(xyz[count == 1], k=2)
+    return float(arc_km(near[:, 1]).sum()) / int(count.sum())
+
+
+def _within(tree: cKDTree, radii: Sequence[float]) -> Floats:
     """Share of the pairs of different places within each radius."""
-    tree = cKDTree(xyz)
     pairs = tree.count_neighbors(tree, [chord(km) for km in radii])
-    n = len(xyz)
-    return np.asarray((pairs - n) / (n * (n - 1.0)))
+    return np.asarray((pairs - tree.n) / (tree.n * (tree.n - 1.0)))

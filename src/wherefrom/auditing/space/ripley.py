@@ -32,8 +32,8 @@ class Ripley(Result):
     uniform_km, low_km, high_km : tuple of float
         Mean of the simulations and their global envelope: uniform places leave it anywhere in
         5 % of cases.
-    ratio : tuple of float
-        Pairs within r over what uniform places have: K / K_uniform; 0 if both have none.
+    ratio : tuple of float or None
+        Pairs within r over what uniform places have: K / K_uniform; None if those have none.
     p : float
         Of the test of all radii at once; 1 / (simulations + 1) at least.
     level : float
@@ -52,7 +52,7 @@ class Ripley(Result):
     uniform_km: tuple[float, ...]
     low_km: tuple[float, ...]
     high_km: tuple[float, ...]
-    ratio: tuple[float, ...]
+    ratio: tuple[float | None, ...]
     p: float
     level: float
     strongest_km: float
@@ -98,7 +98,7 @@ def ripley_l(
     test = rank_test(here, [_l_km(s.within, area_km2) for s in simulated], level)
     strongest = int(np.argmax(np.abs(test.z)))
     uniform = np.mean([s.within for s in simulated], axis=0)
-    ratio = np.divide(observed.within, uniform, out=np.zeros(len(uniform)), where=uniform > 0.0)
+    ratio = [float(o / u) if u else None for o, u in zip(observed.within, uniform, strict=True)]
     return Ripley(
         places,
         min(places, FAR),
@@ -107,7 +107,7 @@ def ripley_l(
         tuple(test.mean.tolist()),
         tuple(np.maximum(test.mean - test.half, 0.0).tolist()),
         tuple((test.mean + test.half).tolist()),
-        tuple(ratio.tolist()),
+        tuple(ratio),
         test.p,
         level,
         RADII[strongest],

@@ -20,12 +20,13 @@ __all__ = ["STEPS", "Period", "Rounded", "Striping", "StripingTally"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Steps of the lattices looked for, degrees.
-STEPS = (1.0, 0.5, 0.25, 0.1, 0.01)
+#: Steps of the lattices looked for, degrees; 1 / 60 is a minute of arc.
+STEPS = (1.0, 0.5, 0.25, 0.1, 1.0 / 60.0, 0.01)
 #: A coordinate is on a lattice if it is so near, degrees: single precision at 180 loses 8e-6.
 NEAR = 1e-5
-#: Width of the bins of the histograms, degrees: stripes of at least twice that are seen.
-BIN = 0.01
+#: Width of the bins of the histograms, degrees. Stripes of at least twice that are seen; finer
+#: ones, if strong, may show under another period.
+BIN = 0.002
 #: Longest stripes looked for, degrees: longer ones are what continents are made of.
 LONGEST = 5.0
 #: Frequencies around one whose median power is what to expect of it.
@@ -113,8 +114,8 @@ class StripingTally:
     >>> tally = StripingTally()
     >>> tally.update(Batch(0, rng.uniform(0, 90, 1000).round(1), rng.uniform(0, 60, 1000)))
     >>> found = tally.result()
-    >>> [(r.step, r.lon) for r in found.rounded if r.lon > 0.9]
-    [(0.1, 1.0), (0.01, 1.0)]
+    >>> [(round(r.step, 3), r.lon) for r in found.rounded if r.lon > 0.99]
+    [(0.1, 1.0), (0.017, 1.0), (0.01, 1.0)]
     >>> [(p.axis, round(p.degrees, 3), round(p.amplitude, 3)) for p in found.periods if p.p < 1e-6]
     [('lon', 0.1, 1.0)]
     """
