@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -150,15 +150,15 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     ids = places.ids
     if any(finding.name == "duplicate-id" for finding in errors):
         ids = np.arange(total, dtype=np.int64)
-    if kept == total and ids is places.ids:
-        return Pool.of_places(places), faults
     rows = np.flatnonzero(sound)
     rest = places.rest.take(rows)
     left = Places(
         ids[rows], places.lon[rows], places.lat[rows], rest,
         places.lon_name, places.lat_name, places.source,
     )  # fmt: skip
-    return Pool.of_places(left), faults
+    # Rows are numbered as in the table, not as in what is left of it.
+    notes = tuple(finding.message for finding in found if not finding.error)
+    return replace(Pool.of_places(left), notes=notes), faults
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom
 
 from wherefrom.auditing.wording import percent, times, title
+from wherefrom.compose import spec_text
+from wherefrom.compose.match import Match
 
 if TYPE_CHECKING:
     from wherefrom.auditing.shares import LabelShare, LayerShares
@@ -114,6 +117,11 @@ class Commands:
         """Write the command that draws by a sampler to ``OUT.parquet``."""
         words = ["wherefrom", "draw", self.pool or self.file, *self.options, "--sampler", sampler]
         return shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])
+
+    def match(self, target: str, layer: str) -> str:
+        """Write the command that draws to a target's shares, fewer places where they lack."""
+        spec = spec_text(Match(target, (layer,), "cap").spec())
+        return self.draw(spec, f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched")
 
     def build(self) -> str:
         """Write the command that builds a pool on all land, of ten times as many places."""
@@ -265,4 +273,4 @@ def _match(layer: LayerShares, commands: Commands, target: str) -> str:
     """Draw to the reference's shares; from a new pool where this one lacks what it takes."""
     if target == "land" and _lacking(layer) > LEAST:
         return commands.build()
-    return commands.draw(f"match:layers={layer.layer},target={target}", f"{layer.layer}-matched")
+    return commands.match(target, layer.layer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from wherefrom.auditing.findings import LEAST, Commands, Finding
@@ -87,9 +86,7 @@ def realised_findings(realised: Realised, commands: Commands, planned: str) -> l
             f"{row.label} ({percent(row.share)}, {title(row.layer)})" for row in uneven
         )
     layer = uneven[0].layer if uneven else next(iter(realised.layers), "continent")
-    words = ["wherefrom", "draw", commands.file, *commands.options, "--sampler"]
-    words += [f"match:layers={layer},target={planned}", "-n", str(commands.n)]
-    command = shlex.join([*words, "--out", "as-planned.parquet"])
+    command = commands.match(planned, layer)
     return [Finding("losses", realised.share, f"{text}.", command)]
 
 
