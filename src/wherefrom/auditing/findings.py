@@ -120,7 +120,7 @@ class Commands:
 
     def match(self, target: str, layer: str) -> str:
         """Write the command that draws to a target's shares, fewer places where they lack."""
-        spec = spec_text(Match(target, (layer,), "cap").spec())
+        spec = spec_text(Match(target=target, over=(layer,), short="cap").spec())
         return self.draw(spec, f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched")
 
     def build(self) -> str:
