@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -42,8 +43,6 @@ BLOCK, PART = 16, 64
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks() -> Iterator[None]:
     """Cut pools into small blocks, so that small ones have many."""
-    import sys
-
     with pytest.MonkeyPatch.context() as patch:
         for module in (batches, places, memory, reading, sys.modules["wherefrom.pool.scan"]):
             for name, value in (("BLOCK", BLOCK), ("PART", PART)):
@@ -228,6 +227,40 @@ def test_a_column_of_nulls_in_one_file_is_taken_for_another_schema(tmp_path: Pat
         assert scanned.load().key == pool.key
 
 
+def test_kinds_of_text_are_taken_for_other_schemas(tmp_path: Path) -> None:
+    table = table_of(100)
+    kinds = [
+        pa.string(),
+        pa.large_string(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.string_view(),
+        pa.dictionary(pa.int32(), pa.large_string()),
+    ]
+    pool = Pool.from_table(table, id="key")
+    for turn in range(len(kinds)):
+        folder = tmp_path / str(turn)
+        folder.mkdir()
+        for number, kind in enumerate(kinds[turn:] + kinds[:turn]):
+            part = table.slice(number * 20, 20)
+            part = part.set_column(3, "use", part["use"].cast(kind))
+            pq.write_table(part, folder / f"{number}.parquet")
+        scanned = scan(folder, id="key")
+        assert scanned.labels_key("use") == pool.labels_key("use")
+        assert_same(scanned, pool, Ask(codes=("use",)))
+        loaded = scanned.load()
+        assert loaded.codes("use")[1] == pool.codes("use")[1]
+        np.testing.assert_array_equal(loaded.codes("use")[0], pool.codes("use")[0])
+
+
+def test_a_column_of_names_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned = scan(write(tmp_path / "p", table_of(300, text_ids=True), [], 50))
+    monkeypatch.setattr(sys.modules["wherefrom.pool.scan"], "MOST_LABELS", 200)
+    with pytest.raises(WherefromError, match="column 'key' has more than 200 different values"):
+        scanned.labels("key")
+
+
 def test_rows_at_fault_are_named_without_their_file(tmp_path: Path) -> None:
     table = table_of(100)
     lon, lat = (table[name].to_numpy().copy() for name in ("lon", "lat"))
@@ -310,6 +343,7 @@ def test_a_file_of_another_schema_slips_into_a_pool(tmp_path: Path) -> None:
         (table.drop_columns(["use"]), "g.parquet has no column 'use', which .*f00.parquet has"),
         (table.append_column("more", table["use"]), "f00.parquet has no column 'more'"),
         (table.set_column(3, "use", table["height"]), "column 'use' is double, but string in"),
+        (table.set_column(0, "key", table["use"]), r"its ids and places in 'key' \(text\)"),
         (table.drop_columns(["key"]), "unknown id column of .*g.parquet"),
         (table.rename_columns(["key", "x", "y", "use", "class", "height"]), "give --lon x --lat y"),
     ):
@@ -374,8 +408,6 @@ def test_what_is_drawn_depends_on_how_a_pool_is_opened(
 def test_a_pool_too_large_for_memory_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     scanned = scan(write(tmp_path / "p", table_of(50), [], 20), id="key")
     monkeypatch.setattr(sys.modules["wherefrom.pool.scan"], "IN_MEMORY", 49)
     with pytest.raises(

@@ -48,6 +48,8 @@ class Reading:
     ----------
     id : str or None
         Column of ids; None for row numbers.
+    text_ids : bool
+        Whether they are text.
     place : tuple of str
         The two columns of coordinates, or the one of point geometry.
     lon, lat : str
@@ -57,6 +59,7 @@ class Reading:
     """
 
     id: str | None
+    text_ids: bool
     place: tuple[str, ...]
     lon: str
     lat: str
@@ -256,7 +259,8 @@ def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str
     names = schema.names
     own = (lon, lat) if {lon, lat} <= set(names) else (_geometry(schema),)
     id_name = id_ or ("id" if "id" in names else None)
-    return Reading(id_name, own, lon, lat, places.rest.schema.remove_metadata())
+    text = places.ids.dtype.kind == "U"
+    return Reading(id_name, text, own, lon, lat, places.rest.schema.remove_metadata())
 
 
 def _geometry(schema: pa.Schema) -> str:
@@ -280,7 +284,7 @@ def _refuse_other(reading: Reading, first: Reading, path: str, model: str) -> No
                 f"{path}: column {name!r} is {types[1]}, but {types[0]} in {model}: files of one "
                 "pool have the same columns; take it out of the folder, or write it again"
             )
-    if (reading.id, reading.place) != (first.id, first.place):
+    if _named(reading) != _named(first):
         raise WherefromError(
             f"{path} has its ids and places in {_named(reading)}, but {model} in {_named(first)}: "
             "files of one pool have the same columns; take it out of the folder, or write it again"
@@ -288,7 +292,9 @@ def _refuse_other(reading: Reading, first: Reading, path: str, model: str) -> No
 
 
 def _named(reading: Reading) -> str:
-    return ", ".join(repr(name) for name in (reading.id, *reading.place) if name is not None)
+    kind = "text" if reading.text_ids else "whole numbers"
+    ids = "row numbers" if reading.id is None else f"{reading.id!r} ({kind})"
+    return ", ".join([ids, *(repr(name) for name in reading.place)])
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -35,6 +35,9 @@ __all__ = ["IN_MEMORY", "PoolScan", "ScanPart"]
 IN_MEMORY = 1 << 24
 """Places up to which a pool is read whole."""
 
+MOST_LABELS = 1 << 24
+"""Different values that a label column can have; they are all held in memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Column:
@@ -193,15 +196,20 @@ class PoolScan:
 
     def _surveyed(self, name: str) -> _Column:
         """Find the labels of a column, and count them, in one pass."""
-        found, digests = [], []
+        sums: pa.Table = None
+        digests: list[bytes] = []
         survey = partial(_survey, name=name)
         for table, hashes in over(self.parts(), survey, f"labels of {name}"):
-            found.append(table)
+            sums = _summed([table] if sums is None else [sums, table])
             digests += hashes
-        sums = _together(found).group_by("value").aggregate([("places", "sum")])
+            if sums.num_rows > MOST_LABELS:
+                raise WherefromError(
+                    f"{self.path}: column {name!r} has more than {MOST_LABELS:,} different values: "
+                    "name a column of labels"
+                )
         values, labels = column_labels(sums["value"].combine_chunks())
         order = np.argsort(column_codes(sums["value"], values, name))
-        counts = sums["places_sum"].to_numpy()[order]
+        counts = sums["places"].to_numpy()[order]
         return _Column(values, labels, counts, key_of_blocks(f"{len(self)}", digests))
 
 
@@ -283,13 +291,13 @@ class ScanPart:
     def values_of(self, name: str) -> Iterator[pa.ChunkedArray]:
         """Give a label column, `BLOCK` rows at a time."""
         for _, block in self._blocks([name], False, [name]):
-            chunks = [p.rest.column(name).chunks for p in block]
-            kinds = {chunk.type for some in chunks for chunk in some}
-            if len(kinds) > 1:  # a file with nothing but nulls in the column
+            columns = [p.rest.column(name) for p in block]
+            if len({column.type for column in columns}) > 1:
+                # Kinds of text, or a file with nothing but nulls: brought to the first file's.
                 plain = self.pool.reading.rest.field(name).type
-                whole = pa.dictionary(pa.int32(), plain) if _textual(plain) else plain
-                chunks = [p.rest.column(name).cast(whole).chunks for p in block]
-            yield pa.chunked_array([chunk for some in chunks for chunk in some])
+                plain = plain.value_type if pa.types.is_dictionary(plain) else plain
+                columns = [_decoded(column).cast(plain) for column in columns]
+            yield pa.chunked_array([chunk for column in columns for chunk in column.chunks])
 
     def _ids(self, start: int, block: list[Places]) -> NDArray[Any]:
         if self.pool.reading.id is None:
@@ -313,6 +321,11 @@ def _textual(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
+
+
 def _noted(column: LabelColumn) -> _Column:
     """Keep of all labels of a layer those that occur, sorted, as of any column."""
     there = sorted((label, n) for label, n in zip(column.labels, column.counts, strict=True) if n)
@@ -334,9 +347,11 @@ def _survey(part: ScanPart, name: str) -> tuple[pa.Table, list[bytes]]:
         counts = np.bincount(codes[codes >= 0], minlength=len(labels))
         tables.append(pa.table({"value": values, "places": counts}))
         digests.append(labels_digest(codes, labels))
-    return _together(tables), digests
+    return _summed(tables), digests
 
 
-def _together(tables: list[pa.Table]) -> pa.Table:
-    """Put counts of values end to end; nothing but nulls has no value, and may have no type."""
-    return pa.concat_tables([t for t in tables if t.num_rows] or tables[:1]).combine_chunks()
+def _summed(tables: list[pa.Table]) -> pa.Table:
+    """Add counts of values; where there are but nulls there is no value, and maybe no type."""
+    whole = pa.concat_tables([t for t in tables if t.num_rows] or tables[:1])
+    sums = whole.group_by("value", use_threads=False).aggregate([("places", "sum")])
+    return sums.rename_columns(["value", "places"])
