@@ -183,6 +183,9 @@ class LeakageTally:
             lon, lat = lon[counted], lat[counted]
         if not len(lon) or not len(self.lon):
             return
+        # Equal places would share a leaf of the tree, to be searched one by one.
+        distinct = np.unique(lon + 1j * lat)
+        lon, lat = distinct.real, distinct.imag
         chord, at = cKDTree(unit_vectors(lon, lat)).query(
             self.vectors, distance_upper_bound=np.nextafter(bound, np.inf)
         )

@@ -22,8 +22,10 @@ KeysOf: TypeAlias = Callable[[Batch], Keys]
 
 #: An id that stands for another place is not the same id: row numbers of two tables coincide.
 _SAME_KM = 1.0
-#: Places that are compared to find out how the lists match.
-_SAMPLE = 1 << 16
+#: Places that are looked for to find out how the lists match.
+_SAMPLE = 1 << 12
+#: Bits of a key by which most places are told to be none of the sample.
+_BITS = np.uint64((1 << 20) - 1)
 #: A coarser precision must find so much more of the sample.
 _GAIN = 0.01
 
@@ -115,7 +117,7 @@ def matching(planned: AnyPool, realised: AnyPool, *, cluster: str | None = None)
 
     Ids count where they are text, or name the same place to 1 km. Otherwise coordinates do, in
     double or single precision or to as many decimals as the download has kept. The finest way wins
-    unless a coarser one finds over 1 % more of the first 65,536 places.
+    unless a coarser one finds over 1 % more of the first 4,096 places.
 
     Parameters
     ----------
@@ -169,16 +171,20 @@ def _hits(part: Part, sample: Batch) -> NDArray[np.bool_]:
     found = np.zeros((len(_WAYS) + 1, len(sample)), dtype=np.bool_)
     mine = [way.keys(sample) for way in _WAYS]
     orders = [np.argsort(keys, kind="stable") for keys in mine]
+    marks = np.zeros((len(_WAYS), int(_BITS) + 1), dtype=np.bool_)
+    for row, keys in enumerate(mine):
+        marks[row, keys & _BITS] = True
     for batch in part.batches(Ask(ids=True)):
         for row, way in enumerate(_WAYS):
             if not _known(batch, way, textual):
                 continue
             theirs, order = way.keys(batch), orders[row]
-            at = np.searchsorted(mine[row], theirs, sorter=order)
+            hits = np.flatnonzero(marks[row].take(theirs & _BITS))
+            at = np.searchsorted(mine[row], theirs[hits], sorter=order)
             at = order[np.minimum(at, len(order) - 1)]
-            hits = np.flatnonzero(mine[row][at] == theirs)
+            same = mine[row][at] == theirs[hits]
+            hits, at = hits[same], at[same]
             if way.unique and not textual:
-                at = at[hits]
                 far = distance_km(sample.lon[at], sample.lat[at], batch.lon[hits], batch.lat[hits])
                 found[-1, at[far > _SAME_KM]] = True
                 hits = hits[far <= _SAME_KM]
