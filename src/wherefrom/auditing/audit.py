@@ -49,6 +49,8 @@ class Named:
         Pool that the audited composition was drawn from; None if it is no composition.
     against, test, planned : str or None
         The other tables.
+    available : int or None
+        Places of `pool`.
 
     Examples
     --------
@@ -62,9 +64,11 @@ class Named:
     against: str | None = None
     test: str | None = None
     planned: str | None = None
+    available: int | None = None
 
-    def commands(self, places: int, available: int) -> Commands:
-        """Return the commands for findings about so many places."""
+    def commands(self, places: int, rows: int) -> Commands:
+        """Return the commands for findings about so many places, in so many rows."""
+        available = self.available or rows
         return Commands(self.file, self.options, places, available, self.pool, self.test)
 
 

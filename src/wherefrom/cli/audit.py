@@ -97,23 +97,25 @@ def audit(
     from wherefrom.auditing.faults import open_table
 
     to_stdout = json_out is not None and str(json_out) == "-"
-    beside = {"--against": None if against == "land" else Path(against), "--pool": pool_file}
-    beside |= {"--planned": planned, "--test": test}
-    inputs = {"FILE": file, **{name: path for name, path in beside.items() if path is not None}}
+    beside = {
+        "--against": None if against == "land" else Path(against),
+        "--test": test,
+        "--planned": planned,
+    }
+    read = {"FILE": file, "--pool": pool_file, **beside}
+    inputs = {name: path for name, path in read.items() if path is not None}
     _check_outputs(out, None if to_stdout else json_out, clean, inputs)
     options = _options(id_column, lon, lat)
     faults: list[Any] = []
-    weights = None
+    weights = available = None
     if _is_composition(file):
-        pool, weights = _composition(file, pool_file, id_column, lon, lat, cluster)
+        pool, weights, available = _composition(file, pool_file, id_column, lon, lat, cluster)
     else:
         if pool_file is not None:
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
         pool, faults = open_table(file, id_column, lon, lat, options=options, cluster=cluster)
     others = {
-        name: _other(path, lon, lat, cluster)
-        for name, path in beside.items()
-        if path is not None and name != "--pool"
+        name: _other(path, lon, lat, cluster) for name, path in beside.items() if path is not None
     }
     found = audited(
         pool,
@@ -127,11 +129,16 @@ def audit(
         cluster=cluster,
         seed=seed,
         named=Named(
-            str(file), options, *(None if path is None else str(path) for path in
-            (pool_file, beside["--against"], test, planned)),
+            file=str(file),
+            options=options,
+            pool=_text(pool_file),
+            against=_text(beside["--against"]),
+            test=_text(test),
+            planned=_text(planned),
+            available=available,
         ),
         faults=faults,
-    )  # fmt: skip
+    )
     if to_stdout:
         typer.echo(found.to_json())
     else:
@@ -172,6 +179,10 @@ def _check_outputs(
                 raise WherefromError(f"{flag} {path} is {name} itself; name another file")
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
 def _options(id_column: str | None, lon: str, lat: str) -> tuple[str, ...]:
     words = [] if id_column is None else ["--id", id_column]
     words += [] if lon == "lon" else ["--lon", lon]
@@ -199,8 +210,8 @@ def _composition(
     lon: str,
     lat: str,
     cluster: str | None,
-) -> tuple[AnyPool, Any]:
-    """Open the places of a composition, and how often each is taken."""
+) -> tuple[AnyPool, Any, int]:
+    """Open the places of a composition, how often each is taken, and of how many places."""
     import numpy as np
 
     from wherefrom.compose import Composition
@@ -220,7 +231,7 @@ def _composition(
         )
     places = drawn_places(composition, whole, cluster=cluster)
     at = np.searchsorted(composition.ids, places.ids)
-    return places, composition.multiplicity[at].astype(np.float64)
+    return places, composition.multiplicity[at].astype(np.float64), len(whole)
 
 
 def _other(path: Path, lon: str, lat: str, cluster: str | None) -> AnyPool:
