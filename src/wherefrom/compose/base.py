@@ -13,6 +13,7 @@ from wherefrom import __version__
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design, Sample
 from wherefrom.compose.exact import Exact
+from wherefrom.compose.memory import in_memory
 from wherefrom.compose.strata import Plan
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
@@ -169,12 +170,13 @@ class DesignSampler(SamplerModel, ABC):
         """
         return self.design(pool, n, rng or np.random.default_rng(0)).inclusion()
 
-    def draw(self, pool: Pool, n: int | None, rng: np.random.Generator) -> Composition:
+    def draw(self, pool: AnyPool, n: int | None, rng: np.random.Generator) -> Composition:
         """Draw n places.
 
         Parameters
         ----------
-        pool : Pool
+        pool : Pool or PoolScan
+            One in files is read into memory.
         n : int
         rng : numpy.random.Generator
 
@@ -186,9 +188,10 @@ class DesignSampler(SamplerModel, ABC):
         ------
         WherefromError
             If n is not between 1 and the pool's size (unless the policy for short strata allows
-            more), or the design finds too few places.
+            more), the design finds too few places, or a pool in files is too large for memory.
         """
         n = self.checked(n, len(pool))
+        pool = in_memory(pool, self.name)
         design = self.design(pool, n, rng)
         sample = design.sample(rng)
         plan = Plan(design.allocation, design.labels, design.notes, design.conditional_on)

@@ -110,6 +110,7 @@ class AroundForest(StreamedSampler):
         self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
     ) -> NearSeeds:
         """Put the forest places near the seeds into one stratum."""
+        pool.labels("forest")  # known before the parts set out
         parts = pool.parts()
         counts = list(passes.over_parts(pool, _forest_count, "counting forest places", cluster))
         before = np.concatenate([[0], np.cumsum(counts)])

@@ -214,4 +214,4 @@ class Smallest:
     def _rank(self, strata: NDArray[Any]) -> NDArray[np.int64]:
         """Count the places of each stratum from 0 on; strata are sorted."""
         starts = np.searchsorted(strata, np.arange(len(self._counts)))
-        return np.arange(len(strata)) - starts[strata]
+        return np.asarray(np.arange(len(strata)) - starts[strata])

@@ -56,6 +56,7 @@ def count(pool: AnyPool, strata: Strata, *, cluster: str | None = None) -> tuple
     known = strata.counts(pool)
     if known is not None:
         return known
+    _learn_labels(pool, strata.ask)
     tables: list[tuple[Ints, Ints]] = []
     for table in over_parts(pool, partial(_count, strata=strata), "counting strata", cluster):
         tables.append(table)
@@ -112,6 +113,7 @@ def select(
             f"a draw needs a generator of PCG64, as numpy.random.default_rng(seed) is, not of "
             f"{type(bits).__name__}: only that one can be entered anywhere"
         )
+    _learn_labels(pool, strata.ask)
     stream: Stream = bits.state
     limit = near(counts, sizes)
     while True:
@@ -189,6 +191,7 @@ def find(
     [2.0, 1.0, 2.0]
     """
     ask = Ask(codes=tuple(codes), ids=True)
+    _learn_labels(pool, ask)
     look = partial(_find, wanted=np.unique(ids), ask=ask)
     pieces = list(over_parts(pool, look, "looking up ids", cluster))
     there, rows, lon, lat, *found = (np.concatenate(c) for c in zip(*pieces, strict=True))
@@ -205,6 +208,12 @@ def find(
         )
     by_name = {name: code[at] for name, code in zip(codes, found, strict=True)}
     return Found(there[at], rows[at], lon[at], lat[at], by_name)
+
+
+def _learn_labels(pool: AnyPool, ask: Ask) -> None:
+    """Let a pool find the labels of its columns before its parts set out."""
+    for name in ask.codes:
+        pool.labels(name)
 
 
 def _count(part: Part, strata: Strata) -> tuple[Ints, Ints]:
