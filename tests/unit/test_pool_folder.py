@@ -230,6 +230,12 @@ def test_another_pool_is_mixed_into_a_folder(pool: Pool, built: Path, tmp_path: 
         with pytest.raises(WherefromError, match="holds another pool"):
             call()
     assert contents(built) == before
+    table = pa.table({"lon": [1.0, 2.0], "lat": [3.0, 4.0], "use": ["a", "b"]})
+    label(Pool.from_table(table), [], tmp_path / "use")
+    label(Pool.from_table(table), [], tmp_path / "use")
+    other = table.set_column(2, "use", pa.array(["a", "c"]))
+    with pytest.raises(WherefromError, match="holds another pool"):
+        label(Pool.from_table(other), [], tmp_path / "use")
     (tmp_path / "thesis.txt").write_text("all of it")
     with pytest.raises(WherefromError, match="is not empty: name a new folder"):
         label(pool, LAYERS, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from wherefrom import earth, files
 from wherefrom.keys import key_of
+from wherefrom.pool.batches import BLOCK
 from wherefrom.pool.columns import label_column, label_layer
 from wherefrom.pool.digest import key_of_blocks, labels_digest
 from wherefrom.pool.memory import PoolPart
@@ -173,6 +175,14 @@ def _label_part(
 
 def _columns_of(pool: Pool | PoolScan) -> list[Any]:
     """Tell the columns of one pool from those of another with the same places."""
-    if isinstance(pool, Pool):
-        return [[name, str(pool.table.column(name).type)] for name in pool.columns]
-    return [[mark.bytes, mark.footer] for mark in (mark_of(Path(f.path)) for f in pool.files)]
+    if isinstance(pool, PoolScan):
+        marks = [mark_of(Path(file.path)) for file in pool.files]
+        return [[mark.bytes, mark.footer] for mark in marks]
+    digest = hashlib.sha256()
+    table = pool.table.select(pool.columns)
+    for at in range(0, len(pool), BLOCK):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table.slice(at, BLOCK))
+        digest.update(sink.getvalue())
+    return [digest.hexdigest()]
