@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
@@ -17,7 +18,7 @@ from wherefrom.compose.card import card, write_card
 from wherefrom.earth.maps import draw_places, project, world_axes
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool
+from wherefrom.pool import Pool, scan
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,33 @@ def test_card_states_what_was_realised_and_what_was_short(pool: Pool, tmp_path: 
     assert [c["label"] for c in stated["continents"]] == ["none", "Africa", "Asia"]
     assert sum(c["drawn"] for c in stated["continents"]) == 65
     assert stated["pool"]["key"] == pool.key
+
+
+def test_card_of_a_pool_in_files_differs_from_that_of_the_pool_in_memory(
+    pool: Pool, tmp_path: Path
+) -> None:
+    for name in ("labelled", "bare"):
+        table = pool.table if name == "labelled" else pool.table.drop_columns(["continent"])
+        (tmp_path / name).mkdir()
+        for at in (0, 150):
+            piece = table.slice(at, 150 if at == 0 else 400)
+            pq.write_table(piece, tmp_path / name / f"{at}.parquet")
+        held, scanned = Pool.from_table(table), scan(tmp_path / name)
+        composition = draw(scanned, "stratified:layer=use,short=repeat", 90, seed=4)
+        stated = card(composition, scanned)
+        assert stated == card(composition, held)
+        if "continents_missing" in stated:
+            pytest.skip(f"no continents: {stated['continents_missing']}")
+        assert sum(c["drawn"] for c in stated["continents"]) == 90
+        assert sum(c["pool"] for c in stated["continents"]) == 400
+
+
+def test_label_called_none_is_mixed_up_with_no_label(pool: Pool) -> None:
+    continent = ["none"] * 390 + [None] * 10
+    table = pool.table.drop_columns(["continent"]).append_column("continent", pa.array(continent))
+    other = Pool.from_table(table)
+    shares = card(draw(other, "uniform", 400), other)["continents"]
+    assert {c["label"]: c["pool"] for c in shares} == {"no label": 10, "none": 390}
 
 
 def test_card_of_another_pool_is_refused(pool: Pool) -> None:

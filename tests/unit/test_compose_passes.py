@@ -325,6 +325,22 @@ def _first_ids(folder: Path) -> Path:
     return folder / "few.csv"
 
 
+@pytest.mark.parametrize("spec", ["uniform", "none", "stratified:layer=use,short=cap"])
+def test_text_ids_of_files_are_cut_or_turned_into_numbers(tmp_path: Path, spec: str) -> None:
+    # The longest ids are in one file alone.
+    ids = [f"{i}" if i < 900 else f"place-{i:08d}" for i in range(PLACES)]
+    named = table().set_column(0, "id", pa.array(ids))
+    for at in (0, 900):
+        pq.write_table(named.slice(at, 900 if at == 0 else PLACES), tmp_path / f"{at}.parquet")
+    scanned, whole = (draw(p, spec, 300, seed=1) for p in (scan(tmp_path), Pool.from_table(named)))
+    assert scanned.ids.dtype.kind == "U"
+    assert scanned.ids.tolist() == whole.ids.tolist()
+    assert scanned.key == whole.key
+    for name, composition in (("a", scanned), ("b", whole)):
+        composition.write(tmp_path / "out" / name)
+    assert (tmp_path / "out" / "a").read_bytes() == (tmp_path / "out" / "b").read_bytes()
+
+
 def test_sampler_that_needs_memory_takes_a_pool_that_does_not_fit(
     tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
