@@ -314,6 +314,10 @@ def test_a_mixture_from_python_equals_that_of_its_text() -> None:
     made = sampler({"name": "mixture", "parts": pairs})
     assert made.spec()["parts"] == "0.5*uniform+1.5*only:layer=a;label=b+2;short=error"
     assert sampler(spec_text(made.spec())) == made
+    comma = [(1, {"name": "only", "layer": "a", "label": "b, c=d; e=f"})]
+    quoted = sampler({"name": "mixture", "parts": comma})
+    assert sampler(spec_text(quoted.spec())) == quoted
+    assert "b, c=d; e=f" in quoted.spec()["parts"]
     odd = [(1, {"name": "only", "layer": "a", "label": "x+2*uniform"})]
     with pytest.raises(WherefromError, match="looks like a part or a flag"):
         sampler({"name": "mixture", "parts": odd})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,6 +119,13 @@ class _Around(Strata):
         return levels_of(self.mixture.height(batch.lon, batch.lat))
 
 
+@lru_cache(maxsize=4)
+def _mixture(cities: int, sigma_km: float, key: str) -> GaussianMixture:
+    """Keep what takes a second to prepare."""
+    known = earth.cities(SMALLEST)
+    return GaussianMixture(known.lon[:cities], known.lat[:cities], sigma_km)
+
+
 class GaussianCities(StreamedSampler):
     """In proportion to a sum of Gaussians around the most populous cities, without replacement.
 
@@ -148,8 +155,8 @@ class GaussianCities(StreamedSampler):
         known = earth.cities(SMALLEST)
         if self.cities > len(known):
             raise WherefromError(f"cities={self.cities:,}, but GeoNames lists {len(known):,}")
-        some = slice(0, self.cities)
-        return _Around(GaussianMixture(known.lon[some], known.lat[some], self.sigma_km))
+        key = earth.layer_key("city_distance")  # of the same source
+        return _Around(_mixture(self.cities, self.sigma_km, key))
 
     def plan(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar
@@ -19,6 +18,7 @@ from wherefrom.compose.crossed import NAMED
 from wherefrom.compose.design import Design
 from wherefrom.compose.exact import Exact
 from wherefrom.compose.memory import in_memory
+from wherefrom.compose.quoting import split_outside_quotes
 from wherefrom.compose.strata import Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
 from wherefrom.errors import WherefromError
@@ -30,19 +30,19 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # A part begins with its weight; within it, ";" stands for the comma between two flags.
-_PART = re.compile(r"\+(?=\s*[0-9.]+(?:[eE][+-]?[0-9]+)?\s*\*)")
-_FLAG = re.compile(r";(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)")
-_COMMA = re.compile(r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)")
+_PART = r"\+(?=\s*[0-9.]+(?:[eE][+-]?[0-9]+)?\s*\*)"
+_FLAG = r";(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)"
+_COMMA = r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)"
 
 
 def _read(text: str) -> list[tuple[float, DesignSampler]]:
     """Read ``0.7*uniform+0.3*clustered:around=cities;radius_km=20``."""
     parts = []
-    for part in _PART.split(text):
+    for part in split_outside_quotes(text, _PART):
         weight, star, spec = part.partition("*")
         if not star:
             raise ValueError(f"{part.strip()!r} is not WEIGHT*SAMPLER; write 0.7*uniform+0.3*...")
-        parts.append(_part(weight, _FLAG.sub(",", spec.strip())))
+        parts.append(_part(weight, ",".join(split_outside_quotes(spec.strip(), _FLAG))))
     return parts
 
 
@@ -74,7 +74,8 @@ def _text(parts: list[tuple[float, DesignSampler]]) -> str:
     for weight, made in parts:
         short = f"{weight:g}"
         number = short if float(short) == weight else repr(weight)
-        written.append(f"{number}*{_COMMA.sub(';', spec_text(made.spec()))}")
+        spec = ";".join(split_outside_quotes(spec_text(made.spec()), _COMMA))
+        written.append(f"{number}*{spec}")
     return "+".join(written)
 
 
