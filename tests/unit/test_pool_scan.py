@@ -371,6 +371,9 @@ def test_metres_are_mixed_with_degrees(tmp_path: Path) -> None:
     pool = scan(tmp_path)
     assert [batch.lon.tolist() for batch in pool.batches(Ask())] == [[1.0, 2.0, 3.0]]
     assert pool.columns == ("use",)
+    [(start, table)] = pool.parts()[0].tables()
+    assert (start, table.column_names) == (0, ["id", "lon", "lat", "use"])
+    assert table["id"].to_pylist() == [0, 1, 2]
     pq.write_table(geo_table(metres, [500_000.0]), tmp_path / "b.parquet")
     with pytest.raises(WherefromError, match=r"b.parquet: the geometry is in EPSG:32632"):
         scan(tmp_path)

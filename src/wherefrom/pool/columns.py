@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,9 @@ __all__ = [
     "present_values",
     "value_layer",
 ]
+
+#: Threads that want the same layer at once would each read it.
+_OPENING = threading.Lock()
 
 
 def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
@@ -165,7 +169,8 @@ def value_layer(name: str, columns: Iterable[str]) -> earth.ValueLayer:
 
 def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
     try:
-        return earth.layer(name)
+        with _OPENING:
+            return earth.layer(name)
     except WherefromError as err:
         if not str(err).startswith("unknown layer"):
             raise

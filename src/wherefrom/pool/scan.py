@@ -169,7 +169,7 @@ class PoolScan:
             raise WherefromError(
                 f"{self.path} has {len(self):,} places, more than the {IN_MEMORY:,} that are read "
                 f"into memory: draw a smaller pool first: wherefrom draw {self.path} --sampler "
-                f"uniform -n {10**6} --out thin.parquet"
+                "uniform -n 1000000 --places --out thin.parquet"
             )
         tables = [table for part in self.parts() for _, table in part.tables()]
         whole = pa.concat_tables(tables)
