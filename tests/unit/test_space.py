@@ -1,0 +1,222 @@
+"""Spatial tallies: the same from any parts, plain values out, sane at the edges."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from wherefrom.auditing.space import Duplicates, Space, SpaceTally
+from wherefrom.auditing.space.cells import CellsTally
+from wherefrom.auditing.space.coverage import CoverageTally
+from wherefrom.auditing.space.duplicates import DuplicatesTally
+from wherefrom.auditing.space.land import land, uniform_on_land
+from wherefrom.auditing.space.latitude import LatitudeTally
+from wherefrom.auditing.space.pattern import pattern_of
+from wherefrom.auditing.space.sample import RowSample, canonical_places, mixed
+from wherefrom.auditing.space.striping import StripingTally
+from wherefrom.errors import WherefromError
+from wherefrom.pool.batches import Batch
+
+Floats = NDArray[np.float64]
+LON, LAT = uniform_on_land(3000, np.random.default_rng(0))
+LON[::50], LAT[::50] = LON[1::50], LAT[1::50]  # 60 repeats
+
+
+def batches(cuts: list[int]) -> list[Batch]:
+    edges = [0, *sorted(cuts), len(LON)]
+    return [Batch(a, LON[a:b], LAT[a:b]) for a, b in pairwise(edges)]
+
+
+def space_of(lon: Any, lat: Any, weight: Floats | None = None) -> Space:
+    tally = SpaceTally()
+    x, y = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
+    tally.update(Batch(0, x, y), weight)
+    return tally.result(np.random.default_rng(1))
+
+
+def duplicates_of(lon: Floats, lat: Floats) -> Duplicates:
+    tally = DuplicatesTally()
+    tally.update(Batch(0, lon, lat))
+    return tally.result()
+
+
+MAKERS = {
+    "rows": lambda: RowSample(100),
+    "coverage": CoverageTally,
+    "cells": lambda: CellsTally(18),
+    "latitude": LatitudeTally,
+    "striping": StripingTally,
+    "duplicates": lambda: DuplicatesTally(capacity=500),
+}
+
+
+def state(tally: Any) -> dict[str, Any]:
+    if isinstance(tally, DuplicatesTally):
+        tally._settle()
+    return vars(tally)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@given(cuts=st.lists(st.integers(0, 3000), max_size=5), split=st.integers(0, 6))
+@settings(max_examples=5, deadline=None)
+def test_result_depends_on_how_the_pool_is_cut(name: str, cuts: list[int], split: int) -> None:
+    whole, first, second = MAKERS[name](), MAKERS[name](), MAKERS[name]()
+    whole.update(Batch(0, LON, LAT))
+    for i, batch in enumerate(batches(cuts)):
+        (first if i < split else second).update(batch)
+    first.merge(pickle.loads(pickle.dumps(second)))
+    merged = state(first)
+    for field, value in state(whole).items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            np.testing.assert_allclose(merged[field], value, rtol=1e-12, err_msg=field)
+        elif isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(merged[field], value, err_msg=field)
+        else:
+            assert merged[field] == pytest.approx(value), field
+
+
+def test_two_passes_with_equal_seeds_differ() -> None:
+    one, two = space_of(LON[:300], LAT[:300]), space_of(LON[:300], LAT[:300])
+    assert one == two
+    assert one.to_dict() == two.to_dict()
+
+
+def test_a_number_of_the_result_is_no_json() -> None:
+    for lon, lat in (([7.0], [90.0]), ([7.0, 8.0], [1.0, 1.0]), ([0.0] * 120, [0.0] * 120)):
+        plain = space_of(lon, lat).to_dict()
+        assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+
+
+def test_no_places_give_a_traceback() -> None:
+    with pytest.raises(WherefromError, match="no places"):
+        SpaceTally().result(np.random.default_rng(0))
+    with pytest.raises(WherefromError, match="weight 0"):
+        space_of([1.0, 2.0], [3.0, 4.0], np.zeros(2))
+
+
+def test_one_place_is_compared_with_its_neighbours() -> None:
+    found = space_of([10.0], [50.0])
+    assert (found.places, found.nearest, found.ripley) == (1, None, None)
+    assert [e.effective for e in found.effective] == [1.0, 1.0, 1.0]
+    assert found.density[0].variation is None
+    assert found.striping.periods == ()
+
+
+def test_all_rows_equal_count_as_many_places() -> None:
+    found = space_of(np.full(1500, 7.0), np.full(1500, 1.0))
+    assert found.nearest is not None
+    assert found.nearest.index == 0.0
+    assert found.duplicates.repeats == pytest.approx(1.0 - 1.0 / 1500)
+    assert found.duplicates.most[0].rows == 1500
+    assert [e.effective for e in found.effective] == pytest.approx([1.0, 1.0, 1.0])
+    assert found.coverage.radius_km > 18_000.0
+
+
+def test_millions_of_repeats_fill_the_memory() -> None:
+    tally = DuplicatesTally()
+    for i in range(10):
+        tally.update(Batch(i << 20, np.full(1 << 20, 7.0), np.full(1 << 20, 1.0)))
+        assert len(pickle.dumps(tally)) < 40e6
+    tally._settle()
+    assert len(tally._lon) == 1
+    assert tally.result().repeats == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_row_without_weight_counts() -> None:
+    weight = np.where(np.arange(300) % 3 == 0, 0.0, 1.0)
+    used = np.flatnonzero(weight)
+    some = space_of(LON[:300], LAT[:300], weight)
+    assert some.places == len(used) == some.weight
+    alone = space_of(LON[used], LAT[used])
+    assert some.density == alone.density
+    assert some.latitude == alone.latitude
+    assert some.striping == alone.striping
+    assert some.duplicates == alone.duplicates
+    assert some.coverage == alone.coverage
+
+
+def test_multiplicity_is_not_the_weight_of_a_place() -> None:
+    weight = np.array([1.0, 3.0])
+    found = space_of([0.0, 40.0], [10.0, 50.0], weight)
+    assert found.weight == 4.0
+    assert found.latitude.mean == pytest.approx(40.0)
+    # (1 + 3)^2 / (1 + 9): two places far apart, one three times.
+    assert [e.effective for e in found.effective] == pytest.approx([1.6] * 3, rel=0.02)
+    assert found.duplicates.repeats == 0.0
+
+
+def test_the_same_place_written_in_two_ways_is_two() -> None:
+    lon, lat = canonical_places([180.0, -180.0, 5.0, -5.0, -0.0], [1.0, 1.0, 90.0, 90.0, -0.0])
+    assert len(set(zip(lon.tolist(), lat.tolist(), strict=True))) == 3
+    found = duplicates_of(np.array([180.0, -180.0, 5.0, -5.0]), np.array([1.0, 1.0, 90.0, 90.0]))
+    assert found.repeats == 0.5
+
+
+def test_neighbours_across_the_antimeridian_or_a_pole_are_far() -> None:
+    lon = np.array([179.9999, -179.9999, 0.0, 180.0, 10.0])
+    lat = np.array([0.0, 0.0, 89.9999, 89.9999, 10.0])
+    found = duplicates_of(lon, lat)
+    assert found.within_1km == pytest.approx(0.8)
+    assert found.within_10m == 0.0
+    assert pattern_of(lon[:2], lat[:2]).nearest_km == pytest.approx(0.0222, rel=0.01)
+
+
+def test_places_at_zero_are_lost_among_the_others() -> None:
+    lon, lat = np.append(LON, [0.0, -0.0]), np.append(LAT, [0.0, 0.0])
+    assert duplicates_of(lon, lat).at_zero == 2
+
+
+def test_single_precision_hides_a_lattice() -> None:
+    lon = LON.round(1).astype(np.float32).astype(np.float64)
+    tally = StripingTally()
+    tally.update(Batch(0, lon, LAT))
+    rounded = {r.step: r for r in tally.result().rounded}
+    assert rounded[0.1].lon == rounded[0.01].lon == 1.0
+    assert rounded[1.0].lon < 0.2
+    assert rounded[0.1].lat < 10 * rounded[0.1].chance
+
+
+def test_hash_maps_two_rows_to_one() -> None:
+    rows = np.concatenate([np.arange(50_000), np.arange(10**9, 10**9 + 50_000)])
+    assert len(np.unique(mixed(rows))) == len(rows)
+
+
+def test_antarctica_is_covered_without_being_asked_for() -> None:
+    assert land().lat.min() > -60.0
+    assert land(True).lat.min() < -85.0
+    pole = Batch(0, np.array([0.0]), np.array([-85.0]))
+    for antarctica in (False, True):
+        tally = CellsTally(18, antarctica)
+        tally.update(pole)
+        assert tally.result().off_land == (0.0 if antarctica else 1.0)
+
+
+def test_gaps_name_one_desert_five_times() -> None:
+    tally = CoverageTally()
+    tally.update(Batch(0, LON, LAT))
+    gaps = tally.result(3000, np.random.default_rng(0)).gaps
+    assert [gap.km for gap in gaps] == sorted((gap.km for gap in gaps), reverse=True)
+    for i, one in enumerate(gaps):
+        for two in gaps[:i]:
+            away = pattern_of(np.array([one.lon, two.lon]), np.array([one.lat, two.lat]))
+            assert away.nearest_km > two.km
+
+
+def test_tables_for_a_map_lose_places() -> None:
+    cells, latitude = CellsTally(72), LatitudeTally()
+    for tally in (cells, latitude):
+        tally.update(Batch(0, LON, LAT))
+    table, found = cells.table(), latitude.result()
+    assert sum(table.places) == 3000
+    assert sum(table.land) == pytest.approx(1.0)
+    assert list(table.cell) == sorted(set(table.cell))
+    assert found.south_of[-1] == found.land_south_of[-1] == 1.0
+    assert len(found.latitude) == len(found.south_of) == 181
