@@ -157,7 +157,8 @@ class DuplicatesTally:
         m10, m10_se = self._share(np.where(again | (nearest <= _M10), count, 0), inside)
         km1, km1_se = self._share(np.where(again | (nearest <= _KM1), count, 0), inside)
         cap = 2.0 * np.pi * EARTH_RADIUS_KM**2 * (1.0 - np.cos(_KM1 / EARTH_RADIUS_KM))
-        top = np.argsort(-count, kind="stable")[:NAMED]
+        most = np.flatnonzero(again)
+        most = most[np.lexsort((self._lat[most], self._lon[most], -count[most]))][:NAMED]
         return Duplicates(
             self._rows,
             share == 1.0,
@@ -170,11 +171,7 @@ class DuplicatesTally:
             km1_se,
             1.0 - float(np.exp((1 - self._rows) * cap / area)),
             self._at_zero,
-            tuple(
-                Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i]))
-                for i in top
-                if again[i]
-            ),
+            tuple(Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i])) for i in most),
         )
 
     def _wait(self, cell: Hashes, lon: Floats, lat: Floats, count: Ints) -> None:
@@ -191,7 +188,9 @@ class DuplicatesTally:
         )
         self._waiting = []
         used = _below(cell, self._level)
-        order = np.flatnonzero(used)[np.lexsort((lat[used], lon[used]))]
+        # Equal places have equal hashes, and one hash sorts several times as fast as two numbers.
+        place = mixed(mixed(lon[used].view(np.uint64)) ^ lat[used].view(np.uint64))
+        order = np.flatnonzero(used)[np.argsort(place)]
         lon, lat = lon[order], lat[order]
         first = np.ones(len(order), dtype=bool)
         first[1:] = (lon[1:] != lon[:-1]) | (lat[1:] != lat[:-1])
