@@ -22,6 +22,7 @@ from wherefrom.auditing.space.latitude import LatitudeTally
 from wherefrom.auditing.space.pattern import pattern_of
 from wherefrom.auditing.space.sample import RowSample, canonical_places, mixed
 from wherefrom.auditing.space.striping import StripingTally
+from wherefrom.earth.sphere import wrap_lon
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import Batch
 
@@ -167,6 +168,16 @@ def test_neighbours_across_the_antimeridian_or_a_pole_are_far() -> None:
     assert found.within_1km == pytest.approx(0.8)
     assert found.within_10m == 0.0
     assert pattern_of(lon[:2], lat[:2]).nearest_km == pytest.approx(0.0222, rel=0.01)
+
+
+@given(turn=st.floats(-360.0, 360.0), mirrored=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_distances_depend_on_where_the_meridians_are_cut(turn: float, mirrored: bool) -> None:
+    lon, lat = LON[:80], LAT[:80]
+    here = pattern_of(lon, lat)
+    there = pattern_of(wrap_lon(lon + turn), -lat if mirrored else lat)
+    assert there.nearest_km == pytest.approx(here.nearest_km, rel=1e-9)
+    np.testing.assert_allclose(there.within, here.within, atol=1e-3)
 
 
 def test_places_at_zero_are_lost_among_the_others() -> None:
