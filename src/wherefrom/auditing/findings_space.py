@@ -25,6 +25,8 @@ COARSE = 0.1
 RANGE = 100.0
 #: The uniform control of the effective number is itself known to some 2 %.
 LEAST_EFFECTIVE = 0.05
+#: Times the uniform median distance from land beyond which there are gaps: one control is noisy.
+FARTHER = 1.1
 
 
 def row_findings(space: Space, commands: Commands) -> list[Finding]:
@@ -88,19 +90,7 @@ def land_findings(space: Space, commands: Commands) -> list[Finding]:
             f"{_parallel(latitude.mean)}, that of land {_parallel(latitude.land_mean)}."
         )
         found.append(Finding("latitude", latitude.ks, text, even))
-    cover = space.coverage
-    # Of places at random, the share of land farther than r falls as exp(-pi density r^2).
-    expected = 0.5 ** ((100 / max(cover.uniform_median_km, 1e-9)) ** 2)
-    if cover.beyond_100_km - expected > LEAST and cover.median_km > 1.1 * cover.uniform_median_km:
-        text = (
-            f"Gaps: {percent(cover.beyond_100_km)} of the land is farther than 100 km from every "
-            f"place ({percent(expected)} with as many uniform places); the median distance is "
-            f"{kilometres(cover.median_km)} ({kilometres(cover.uniform_median_km)})"
-        )
-        if cover.gaps:
-            gap = cover.gaps[0]
-            text += f", the largest {kilometres(gap.km)}, at {gap.lon:.1f}, {gap.lat:.1f}"
-        found.append(Finding("gaps", cover.beyond_100_km - expected, f"{text}.", commands.build()))
+    found += _gaps(space, commands)
     effective = next((size for size in space.effective if size.range_km == RANGE), None)
     pattern = space.ripley
     if effective is not None and pattern is not None and space.nearest is not None:
@@ -144,6 +134,29 @@ def cells_finding(places: PlacesMap, commands: Commands) -> list[Finding]:
         f"lie in {cells:,} of {land:,} cells with land."
     )
     return [Finding("density", beyond, text, commands.draw("uniform-area", "even"))]
+
+
+def _gaps(space: Space, commands: Commands) -> list[Finding]:
+    """Find whether more of the land is far from every place than with uniform places."""
+    cover = space.coverage
+    if cover.median_km <= FARTHER * cover.uniform_median_km:
+        return []
+    # Of places at random, the share of land farther than r falls as exp(-pi density r^2).
+    beyond = {cover.median_km: 0.5, cover.p90_km: 0.1, 100.0: cover.beyond_100_km}
+    excess = max(
+        share - 0.5 ** ((km / max(cover.uniform_median_km, 1e-9)) ** 2)
+        for km, share in beyond.items()
+    )
+    if excess <= LEAST:
+        return []
+    text = (
+        f"Gaps: half of the land is farther than {kilometres(cover.median_km)} from every place, "
+        f"with as many uniform places {kilometres(cover.uniform_median_km)}"
+    )
+    if cover.gaps:
+        gap = cover.gaps[0]
+        text += f"; the farthest, at {gap.lon:.1f}, {gap.lat:.1f}, {kilometres(gap.km)}"
+    return [Finding("gaps", excess, f"{text}.", commands.build())]
 
 
 def _striping(space: Space, commands: Commands) -> list[Finding]:

@@ -1,0 +1,307 @@
+"""Findings: one scale, chance taken off, faults named, and none where nothing is amiss."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+
+from wherefrom.auditing.audit import Audit, Named, audit
+from wherefrom.auditing.cleaning import cleaned
+from wherefrom.auditing.entropy import SampleEntropy
+from wherefrom.auditing.faults import AxesTally, open_table, without_faults
+from wherefrom.auditing.findings import Commands, Finding, chance_tv, ranked
+from wherefrom.auditing.findings_sets import leakage_findings, realised_findings
+from wherefrom.auditing.findings_space import row_findings
+from wherefrom.auditing.leakage import distances
+from wherefrom.auditing.mapped import MapTally, bands_for
+from wherefrom.auditing.realised import compare
+from wherefrom.auditing.space.duplicates import DuplicatesTally
+from wherefrom.auditing.space.striping import StripingTally
+from wherefrom.auditing.spectral import BinSpec
+from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool, places_of
+from wherefrom.pool.batches import Batch
+
+COMMANDS = Commands("t.csv", (), 1000, 1000)
+
+
+def table(lon: object, lat: object, **more: object) -> pa.Table:
+    return pa.table({"lon": lon, "lat": lat, **more})
+
+
+def names(found: Audit) -> list[str]:
+    return [finding.name for finding in found.findings]
+
+
+@pytest.fixture(scope="module")
+def land() -> Pool:
+    return Pool.build(1000, seed=5)
+
+
+@pytest.fixture(scope="module")
+def clean(land: Pool) -> Audit:
+    return audit(land, layers=["continent", "climate_zone", "land_cover"])
+
+
+# Chance, scale and commands.
+
+
+def test_chance_tv_is_not_that_of_simulated_draws() -> None:
+    # Mean of 4000 draws: standard error below 0.0006, so 0.003 is five of them.
+    rng = np.random.default_rng(0)
+    shares = np.array([0.6, 0.25, 0.1, 0.04, 0.009, 0.001])
+    counts = rng.multinomial(200, shares, size=4000)
+    drawn = np.abs(counts / 200 - shares).sum(axis=1) / 2
+    mean, sd = chance_tv(shares, 200)
+    assert mean == pytest.approx(drawn.mean(), abs=0.003)
+    assert sd / 2 < drawn.std() < sd * 1.6
+
+
+def test_ranking_depends_on_the_order_of_the_tests() -> None:
+    found = [Finding("b", 0.2, "", ""), Finding("c", 0.5, "", ""), Finding("a", 0.2, "", "")]
+    for order in (found, found[::-1]):
+        assert [f.name for f in ranked(order)] == ["c", "a", "b"]
+
+
+def test_a_command_breaks_on_a_name_with_spaces_or_separators() -> None:
+    commands = Commands("my tiles.csv", ("--lon", "x y"), 100, 100)
+    line = commands.match("a,over=b.parquet", "land use")
+    assert "'my tiles.csv'" in line
+    assert "'x y'" in line
+    assert 'target="a,over=b.parquet"' in line
+
+
+# What an audit says.
+
+
+def test_a_clean_pool_has_findings(clean: Audit) -> None:
+    assert clean.findings == ()
+    assert "nothing amiss" in clean._repr_html_().lower()
+
+
+def test_the_same_audit_differs_from_run_to_run(land: Pool, clean: Audit) -> None:
+    again = audit(land, layers=["continent", "climate_zone", "land_cover"])
+    assert again.to_json() == clean.to_json()
+    assert pickle.loads(pickle.dumps(again.space)) == clean.space
+
+
+def test_a_pool_differs_from_itself(land: Pool) -> None:
+    found = audit(land, against=land, layers=["continent"], named=Named(against="land.parquet"))
+    assert found.findings == ()
+    assert found.layers["continent"].tv == 0
+
+
+def test_places_of_one_continent_pass_as_even(land: Pool) -> None:
+    codes, labels = land.codes("continent")
+    europe = np.flatnonzero(codes == labels.index("Europe"))
+    pool = Pool.from_table(land.table.take(europe))
+    found = audit(pool, layers=["continent"], named=Named("europe.parquet"))
+    assert {"continent", "density", "gaps", "latitude"} <= set(names(found))
+    sizes = [finding.size for finding in found.findings]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(0 < size <= 1 for size in sizes)
+    worst = next(f for f in found.findings if f.name == "continent")
+    # Europe with Russia has 17 % of the land; of 83 % elsewhere chance gives 170 places 7 %.
+    assert worst.size == pytest.approx(0.76, abs=0.01)
+    assert "5 labels have no place" in worst.text
+    assert worst.command.startswith("wherefrom pool build")
+
+
+def test_a_difference_to_another_pool_is_called_one_to_land(land: Pool) -> None:
+    north = Pool.from_table(land.table.take(np.flatnonzero(land.lat > 20)))
+    named = Named("north.parquet", against="all.parquet")
+    found = audit(north, against=land, layers=["continent"], named=named)
+    assert names(found) == ["continent"]
+    assert "of all.parquet" in found.findings[0].text
+    assert "target=all.parquet" in found.findings[0].command
+
+
+def test_weights_faults_or_entropy_are_lost_on_the_way(land: Pool) -> None:
+    use = pa.array(["crop", 'none\t"x"'] * 500)
+    pool = Pool.from_table(land.table.append_column("use", use))
+    weights = np.where(land.lat > 30, 5.0, 1.0)
+    entropy = SampleEntropy(
+        land.ids, land.lon, land.lat, np.full(len(land), 2.0), np.zeros(len(land)),
+        BinSpec((0.0,), (1.0,)), ("red",), "a test", ("a doubt",),
+    )  # fmt: skip
+    fault = Finding("missing", 0.01, "lon is missing in 10 rows.", "true")
+    layers = ["continent", "use"]
+    found = audit(pool, layers=layers, weights=weights, entropy=entropy, faults=[fault])
+    assert (found.about["places"], found.about["rows"]) == (round(weights.sum()), len(land))
+    assert {"latitude", "missing"} <= set(names(found))
+    assert found.faults == (fault,)
+    assert found.layers["use"].tv is None  # land has no such column
+    assert found.to_dict()["entropy"]["mean"] == 2.0
+    assert "a doubt" in found.about["notes"]
+
+
+# Two sets.
+
+
+def test_test_places_within_the_pool_are_no_leakage(land: Pool) -> None:
+    test = Pool.from_table(table(land.lon[:100] + 0.001, land.lat[:100]))
+    commands = Commands("t.csv", (), 1000, 1000, test="test.csv")
+    (leak,) = leakage_findings(distances(land, test), commands)
+    assert leak.size == 1.0
+    assert leak.command == "wherefrom audit t.csv --test test.csv --clean clean.parquet"
+    apart, removed = cleaned(land, test)
+    assert sum(removed.values()) == len(land) - len(apart) >= 100
+    assert leakage_findings(distances(apart, test), commands) == []
+
+
+def test_a_lost_continent_is_not_named(land: Pool) -> None:
+    codes, labels = land.codes("continent")
+    came = land.table.take(np.flatnonzero(codes != labels.index("Africa")))
+    lost = compare(land, Pool.from_table(came, id="id"), ["continent"])
+    (loss,) = realised_findings(lost, COMMANDS, "plan.parquet")
+    assert loss.size == pytest.approx(1 - len(came) / len(land))
+    assert "Africa (100 %, continent)" in loss.text
+    assert "target=plan.parquet" in loss.command
+
+
+def test_even_losses_are_blamed_on_a_label(land: Pool) -> None:
+    came = Pool.from_table(land.table.take(np.arange(0, len(land), 2)), id="id")
+    (loss,) = realised_findings(compare(land, came, ["continent"]), COMMANDS, "plan.parquet")
+    assert loss.size == 0.5
+    assert "more of" not in loss.text
+
+
+# Faulty tables: one clear error, or one finding.
+
+
+def test_faulty_rows_stop_the_audit_of_the_others(land: Pool) -> None:
+    lon, lat = land.lon.copy(), land.lat.copy()
+    lon[[3, 9]] = np.nan
+    lat[20] = 140.0
+    pool, faults = without_faults(places_of(table(lon, lat), source="t.csv"))
+    assert len(pool) == len(land) - 3
+    assert [fault.size for fault in faults] == [2 / len(land), 1 / len(land)]
+    assert faults[0].name == "missing"
+    assert ": 3, 9;" in faults[0].text
+
+
+def test_repeated_ids_stop_the_audit() -> None:
+    given = places_of(table([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], id=[7, 7, 8]), source="t.csv")
+    pool, faults = without_faults(given)
+    assert pool.ids.tolist() == [0, 1, 2]
+    assert [fault.name for fault in faults] == ["duplicate-id"]
+
+
+def test_projected_metres_are_audited_as_degrees() -> None:
+    metres = table(np.arange(500_000.0, 500_050.0), np.arange(5_500_000.0, 5_500_050.0))
+    with pytest.raises(WherefromError, match="look like projected metres"):
+        without_faults(places_of(metres, source="utm.csv"))
+
+
+def axes(lon: np.ndarray, lat: np.ndarray) -> list[Finding]:
+    tally = AxesTally()
+    tally.update(Batch(0, lon, lat))
+    return tally.findings(COMMANDS)
+
+
+def test_swapped_axes_within_range_go_unseen(land: Pool) -> None:
+    inside = np.abs(land.lon) <= 90
+    lon, lat = land.lon[inside], land.lat[inside]
+    (finding,) = axes(lat, lon)
+    assert finding.name == "swapped-axes"
+    assert finding.command == "wherefrom audit t.csv --lon lat --lat lon"
+    assert axes(lon, lat) == []
+
+
+@pytest.mark.parametrize("continent", ["Africa", "Europe", "South America"])
+def test_a_continent_is_called_swapped_or_its_swap_is_missed(land: Pool, continent: str) -> None:
+    codes, labels = land.codes("continent")
+    own = (codes == labels.index(continent)) & (np.abs(land.lon) <= 90)
+    assert axes(land.lon[own], land.lat[own]) == []
+    assert len(axes(land.lat[own], land.lon[own])) == 1
+
+
+def test_places_at_sea_are_called_swapped() -> None:
+    rng = np.random.default_rng(1)
+    assert axes(rng.uniform(-40, -25, 200), rng.uniform(30, 45, 200)) == []
+
+
+def test_null_islands_and_repeats_are_not_told_apart(land: Pool, clean: Audit) -> None:
+    lon, lat = land.lon.copy(), land.lat.copy()
+    lon[:90] = lat[:90] = 0.0
+    tally = DuplicatesTally()
+    tally.update(Batch(0, lon, lat))
+    found = row_findings(replace(clean.space, duplicates=tally.result()), COMMANDS)
+    sizes = {finding.name: finding.size for finding in found}
+    assert sizes["null-island"] == 90 / len(land)
+    assert sizes["duplicates"] == 89 / len(land)
+
+
+def test_ten_million_duplicates_take_memory_or_minutes(clean: Audit) -> None:
+    tally = DuplicatesTally()
+    lon, lat = np.full(1 << 20, 10.0), np.full(1 << 20, 50.0)
+    for start in range(0, 10 << 20, 1 << 20):
+        tally.update(Batch(start, lon, lat))
+    found = row_findings(replace(clean.space, duplicates=tally.result()), COMMANDS)
+    duplicates = next(f for f in found if f.name == "duplicates")
+    assert duplicates.size == pytest.approx(1.0, abs=1e-6)
+    assert "10, 50: 10,485,760 rows" in duplicates.text
+
+
+def test_a_single_place_ends_in_a_traceback() -> None:
+    with pytest.raises(WherefromError, match="has 1 place: an audit needs at least 2"):
+        audit(Pool.from_table(table([1.0], [2.0])), named=Named("one.csv"))
+
+
+def test_rows_that_are_all_equal_crash_the_statistics() -> None:
+    found = audit(Pool.from_table(table([10.0] * 300, [50.0] * 300)), layers=["continent"])
+    duplicates = next(f for f in found.findings if f.name == "duplicates")
+    assert duplicates.size == pytest.approx(299 / 300)
+    assert "10, 50: 300 rows" in duplicates.text
+    assert "nan" not in found.to_json().lower()
+
+
+def test_a_grid_in_degrees_goes_unseen(clean: Audit) -> None:
+    lon, lat = np.meshgrid(np.arange(0.0, 40.0), np.arange(30.0, 60.0))
+    tally = StripingTally()
+    tally.update(Batch(0, lon.ravel(), lat.ravel()))
+    found = row_findings(replace(clean.space, striping=tally.result()), COMMANDS)
+    assert [(f.name, f.size) for f in found] == [("rounded", 1.0)]
+
+
+def test_a_faulty_file_is_refused_that_could_be_audited(tmp_path: Path) -> None:
+    pa.csv.write_csv(table([1.0, None, 3.0], [4.0, 5.0, 6.0]), tmp_path / "t.csv")
+    pool, faults = open_table(tmp_path / "t.csv")
+    assert (len(pool), [fault.name for fault in faults]) == (2, ["missing"])
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(WherefromError, match="torn"):
+        open_table(tmp_path / "torn.parquet")
+
+
+def test_cleaning_leaves_nothing_and_says_nothing() -> None:
+    with pytest.raises(WherefromError, match="nothing is left"):
+        cleaned(Pool.from_table(table([0.0, 0.0], [0.0, 0.0])))
+
+
+# The map.
+
+
+def test_parts_of_a_map_do_not_add_up_to_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(-180, 180, 4000), rng.uniform(-90, 90, 4000)
+    weight = rng.integers(0, 3, 4000).astype(np.float64)
+    whole, first, rest = (MapTally(bands_for(4000)) for _ in range(3))
+    whole.update(Batch(0, lon, lat), weight)
+    first.update(Batch(0, lon[:1500], lat[:1500]), weight[:1500])
+    rest.update(Batch(1500, lon[1500:], lat[1500:]), weight[1500:])
+    first.merge(rest)
+    reference = np.full(whole.cells.count, 1 / whole.cells.count)
+    one, two = whole.result(reference), first.result(reference)
+    assert (one.count == two.count).all()
+    assert (one.squares == two.squares).all()
+    assert one.lon is not None
+    assert two.lon is not None
+    assert (one.lon == two.lon).all()
+    assert len(one.lon) == int((weight > 0).sum())
+    assert one.squares.sum() == one.count.sum() == weight.sum()
