@@ -54,8 +54,8 @@ class Named:
 
     Examples
     --------
-    >>> Named("tiles.csv", ("--lon", "x")).commands(10, 10).check()
-    'wherefrom pool check tiles.csv --lon x'
+    >>> Named("tiles.csv", ("--lon", "x")).commands(10, 10).clean()
+    'wherefrom audit tiles.csv --lon x --clean clean.parquet'
     """
 
     file: str = "places.parquet"
@@ -66,10 +66,10 @@ class Named:
     planned: str | None = None
     available: int | None = None
 
-    def commands(self, places: int, rows: int) -> Commands:
+    def commands(self, places: int, rows: int, faulty: bool = False) -> Commands:
         """Return the commands for findings about so many places, in so many rows."""
         available = self.available or rows
-        return Commands(self.file, self.options, places, available, self.pool, self.test)
+        return Commands(self.file, self.options, places, available, self.pool, self.test, faulty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +238,7 @@ def audit(
     places = mapped.result(_cells(mapped, against, antarctica, cluster))
     leaks = None if test is None else leakage_of(pool, test, weights=weights, cluster=cluster)
     losses = None if planned is None else compare(planned, pool, asked, cluster=cluster)
-    commands = named.commands(round(space.weight), len(pool))
+    commands = named.commands(round(space.weight), len(pool), bool(faults))
     sizes = {layer: found.size for layer, found in beside.items() if found is not None}
     target = "land" if isinstance(against, str) else named.against or "land"
     found = [*faults, *axes.findings(commands), *row_findings(space, commands)]

@@ -16,6 +16,7 @@ from wherefrom.auditing.findings import Commands, Finding
 from wherefrom.auditing.tally import Weights
 from wherefrom.auditing.wording import percent
 from wherefrom.errors import WherefromError
+from wherefrom.pool import Finding as Fault
 from wherefrom.pool import Places, Pool, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 from wherefrom.pool.scan import IN_MEMORY
@@ -135,16 +136,9 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     if 2 * kept < total or not kept:
         said = "; also: ".join(finding.message for finding in errors)
         raise WherefromError(f"{places.source}: {said or 'it has no rows'}")
-    commands = Commands(places.source, options, total, total)
+    commands = Commands(places.source, options, total, total, faulty=True)
     faults = [
-        Finding(
-            finding.name,
-            finding.count / total,
-            f"{finding.message}. The audit leaves them out."
-            if finding.name != "duplicate-id"
-            else f"{finding.message}.",
-            commands.clean() if finding.name != "duplicate-id" else commands.check(),
-        )
+        Finding(finding.name, finding.count / total, _told(finding), commands.clean())
         for finding in errors
     ]
     ids = places.ids
@@ -159,6 +153,11 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
     return replace(Pool.of_places(left), notes=notes), faults
+
+
+def _told(finding: Fault) -> str:
+    took = "uses row numbers instead" if finding.name == "duplicate-id" else "leaves them out"
+    return f"{finding.message}. The audit {took}."
 
 
 @dataclass(eq=False)

@@ -55,7 +55,7 @@ class Finding:
     text : str
         One or two sentences.
     command : str
-        Runs as it is, and remedies it or shows the rows at fault.
+        Runs as it is, in a shell, and remedies it.
 
     Examples
     --------
@@ -91,6 +91,8 @@ class Commands:
         That pool, where `file` is a composition; None where it is `file`.
     test : str or None
         Table of test places.
+    faulty : bool
+        Whether `file` has rows that it is refused for as a pool: draws then start by cleaning it.
 
     Examples
     --------
@@ -104,6 +106,7 @@ class Commands:
     available: int
     pool: str | None = None
     test: str | None = None
+    faulty: bool = False
 
     @property
     def n(self) -> int:
@@ -115,8 +118,12 @@ class Commands:
 
     def draw(self, sampler: str, out: str) -> str:
         """Write the command that draws by a sampler to ``OUT.parquet``."""
-        words = ["wherefrom", "draw", self.pool or self.file, *self.options, "--sampler", sampler]
-        return shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])
+        table = [self.pool or self.file, *self.options]
+        before = ""
+        if self.faulty:
+            table, before = ["clean.parquet"], f"{self.clean()} && "
+        words = ["wherefrom", "draw", *table, "--sampler", sampler]
+        return before + shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])
 
     def match(self, target: str, layer: str) -> str:
         """Write the command that draws to a target's shares, fewer places where they lack."""
@@ -127,10 +134,6 @@ class Commands:
         """Write the command that builds a pool on all land, of ten times as many places."""
         words = ["wherefrom", "pool", "build", "--places", str(10 * self.places)]
         return shlex.join([*words, "--out", "land.parquet"])
-
-    def check(self) -> str:
-        """Write the command that lists the rows at fault."""
-        return shlex.join(["wherefrom", "pool", "check", self.file, *self.options])
 
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""

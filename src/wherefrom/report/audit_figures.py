@@ -85,7 +85,7 @@ def latitude_curve(latitude: Latitude) -> Shown:
     pair = [100 * latitude.south_of[at], 100 * latitude.land_south_of[at]]
     ax.plot([latitude.latitude[at]] * 2, pair, color=INK, lw=1.2, ls=(0, (3, 2)))
     ax.annotate(
-        percent(latitude.ks), (latitude.latitude[at], sum(pair) / 2), xytext=(5, 0),
+        percent(latitude.ks), (latitude.latitude[at], sum(pair) / 2), xytext=(-5, 0), ha="right",
         textcoords="offset points", va="center", size=9,
     )  # fmt: skip
     ax.legend(["land", "places"], frameon=False, fontsize=9, loc="upper left")

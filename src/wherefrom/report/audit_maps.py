@@ -53,7 +53,7 @@ def ratio_map(places: PlacesMap, against: str) -> Shown:
     bar = _bar(figure, ax, ScalarMappable(norm, "PuOr_r"), f"times the share of {against}")
     bar.ax.xaxis.set_major_locator(FixedLocator([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]))
     bar.ax.xaxis.set_minor_locator(NullLocator())
-    bar.ax.set_xticklabels(["1/8 or less", "1/4", "1/2", "1", "2", "4", "8 or more"])
+    bar.ax.set_xticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"])
     size = kilometres(places.cells.area_km2**0.5)
     caption = (
         f"Share of the places over the share of {against}, in equal-area cells {size} wide. "
@@ -111,7 +111,6 @@ def _fill(
         [np.concatenate([up_x, down_x], axis=1), np.concatenate([up_y, down_y], axis=1)], axis=2
     )
     cells = PolyCollection(
-        list(rings), array=values, cmap=colours, norm=norm, edgecolor="face", linewidth=0.2,
-        alpha=0.85, zorder=3,
+        list(rings), array=values, cmap=colours, norm=norm, edgecolor="face", linewidth=0.2, zorder=3,
     )  # fmt: skip
     ax.add_collection(cells)

@@ -1,0 +1,175 @@
+"""`wherefrom audit`: every table that may come, every command that it names, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from running import Run
+
+from wherefrom.compose import Composition, draw
+from wherefrom.earth import available
+from wherefrom.pool import Pool
+
+LAYERS = ("--layers", "continent")
+
+
+def findings(done: Any) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in json.loads(done.stdout)["findings"]}
+
+
+@pytest.fixture(scope="module")
+def land() -> Pool:
+    return Pool.build(700, seed=9)
+
+
+@pytest.fixture
+def pools(land: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a clean pool, and one that is amiss in every way, with columns of other names."""
+    monkeypatch.chdir(tmp_path)
+    land.write("land.parquet")
+    rng = np.random.default_rng(0)
+    lon = np.r_[rng.normal(9, 3, 500), np.full(80, 9.5), np.zeros(40), rng.uniform(-30, -20, 60)]
+    lat = np.r_[rng.normal(48, 2, 500), np.full(80, 48.5), np.zeros(40), rng.uniform(40, 50, 60)]
+    lon[[3, 4]] = np.nan, 200.0
+    ids = [f"t {i}" for i in range(len(lon))]
+    amiss = pa.table({"tile": ids, "x y": lon, "y": lat})
+    pa.csv.write_csv(amiss, "my tiles.csv")
+    test = pa.table({"lon": lon[100:140] + 1e-4, "lat": lat[100:140]})
+    pa.csv.write_csv(test, "test.csv")
+    return tmp_path
+
+
+def test_a_clean_pool_is_told_to_be_amiss(run: Run, pools: Path) -> None:
+    done = run("audit", "land.parquet", *LAYERS, "--out", "page.html", "--json", "all.json")
+    assert done.returncode == 0, done.stderr
+    assert "nothing amiss against land" in done.stdout
+    assert json.loads(Path("all.json").read_text())["findings"] == []
+    page = Path("page.html").read_text()
+    assert "Nothing amiss" in page
+    # Self-contained: no script, link, import or picture that would need a network.
+    assert not re.search(r"<script|<link|@import|url\(|src=\"(?!data:image/png)", page)
+    assert page.count("data:image/png;base64,") == 5
+
+
+def test_a_command_that_an_audit_names_does_not_run(run: Run, pools: Path) -> None:
+    words = ["audit", "my tiles.csv", "--id", "tile", "--lon", "x y", "--lat", "y", *LAYERS]
+    done = run(*words, "--test", "test.csv", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = findings(done)
+    named = {"continent", "clusters", "density", "gaps", "latitude", "duplicates", "null-island"}
+    assert named | {"sea", "leakage", "missing", "out-of-range"} <= set(found)
+    lines = {line for row in found.values() for line in row["command"].split(" && ")}
+    for command in sorted(lines):  # those that clean come before those that need it
+        program, *line = shlex.split(command)
+        assert program == "wherefrom"
+        again = run(*line, *(LAYERS if line[0] == "audit" else ()))
+        assert again.returncode == 0, f"{command}\n{again.stderr}"
+    for name in ("clean.parquet", "even.parquet", "land.parquet", "on-land.parquet"):
+        assert Path(name).is_file(), name
+
+
+def test_what_is_cleaned_is_still_at_fault(run: Run, pools: Path) -> None:
+    words = ["--test", "test.csv", *LAYERS]
+    columns = ["--id", "tile", "--lon", "x y", "--lat", "y"]
+    assert run("audit", "my tiles.csv", *columns, *words, "--clean", "c.parquet").returncode == 0
+    found = findings(run("audit", "c.parquet", *words, "--json", "-"))
+    assert not {"leakage", "missing", "duplicates", "null-island"} & set(found)
+
+
+def test_the_remedy_of_a_layer_leaves_the_difference(run: Run, pools: Path) -> None:
+    # Half of the land's places north of 30 N are dropped: continents differ, none is empty.
+    pool = Pool.build(6000, seed=2)
+    kept = np.flatnonzero((pool.lat < 30) | (np.arange(6000) % 3 == 0))
+    Pool.from_table(pool.table.take(kept), id="id").write("south.parquet")
+    found = findings(run("audit", "south.parquet", *LAYERS, "--json", "-"))
+    line = shlex.split(found["continent"]["command"])[1:]
+    assert run(*line).returncode == 0
+    done = run("audit", line[-1], "--pool", "south.parquet", *LAYERS, "--json", "-")
+    assert "continent" not in findings(done)
+
+
+def test_a_composition_is_audited_without_its_multiplicities(
+    run: Run, pools: Path, land: Pool
+) -> None:
+    draw(land, "stratified:layer=continent,short=repeat", 1200, seed=1).write("c.parquet")
+    drawn = Composition.read("c.parquet")
+    assert drawn.multiplicity.max() > 1
+    done = run("audit", "c.parquet", "--pool", "land.parquet", *LAYERS, "--json", "-")
+    about = json.loads(done.stdout)["about"]
+    assert (about["places"], about["rows"]) == (1200, len(drawn.ids))
+    assert "land.parquet" in findings(done)["continent"]["command"]
+
+
+def test_what_was_lost_is_not_told(run: Run, pools: Path, land: Pool) -> None:
+    here = land.table.filter(pa.array(land.lat < 45))
+    pq.write_table(here, "came.parquet")
+    done = run("audit", "came.parquet", "--planned", "land.parquet", *LAYERS, "--out", "p.html")
+    assert done.returncode == 0, done.stderr
+    assert f"planned 700, there {here.num_rows}" in done.stdout
+    assert "Planned and realised" in Path("p.html").read_text()
+
+
+def test_another_pool_is_not_what_shares_are_held_against(run: Run, pools: Path) -> None:
+    done = run("audit", "test.csv", "--against", "land.parquet", *LAYERS)
+    assert done.returncode == 0, done.stderr
+    assert "40 places against land.parquet" in done.stdout
+    assert "of land.parquet" in done.stdout
+
+
+def test_entropy_of_tiles_is_not_on_the_page(run: Run, pools: Path, reference_data: Path) -> None:
+    folder = reference_data / "satclip" / "ssl4eo_example"
+    if not (folder / "index.csv").is_file():
+        pytest.skip(f"no example tiles at {folder}")
+    done = run("audit", folder / "index.csv", "--tiles", folder, *LAYERS, "--out", "e.html")
+    assert done.returncode == 0, done.stderr
+    assert "spectral entropy of 20 samples" in done.stdout
+    page = Path("e.html").read_text()
+    assert 'id="entropy"' in page
+    assert 'id="entropy-by-label"' in page
+
+
+def test_default_layers_are_lost(run: Run, pools: Path) -> None:
+    done = run("audit", "land.parquet", "--json", "-")
+    layers = json.loads(done.stdout)["layers"]
+    assert {"country", "climate_zone", "land_cover", "city_distance_band"} <= set(layers)
+    assert ("biome" in layers) == available("biome")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["absent.csv"], "absent.csv: no such file"),
+        (["land.parquet", "--layers", "contnent"], "did you mean 'continent'?"),
+        (["land.parquet", "--layers", "elevation"], "holds values, not labels"),
+        (["land.parquet", "--out", "page.pdf"], "name it .html"),
+        (["land.parquet", "--json", "land.parquet"], "--json land.parquet is FILE itself"),
+        (["land.parquet", "--clean", "land.parquet"], "--out land.parquet is FILE itself"),
+        (["land.parquet", "--pool", "land.parquet"], "--pool is for a composition"),
+        (["land.parquet", "--tiles", ".", "--series", "s.npz"], "audit them one by one"),
+        (["c.parquet"], "name its pool with --pool"),
+        (["c.parquet", "--pool", "my tiles.csv", "--lon", "x y", "--lat", "y"], "missing"),
+        (["none.parquet", "--pool", "land.parquet"], "there is nothing to audit"),
+        (["one.csv"], "one.csv has 1 place"),
+        (["metres.csv"], "look like projected metres"),
+    ],
+)
+def test_a_mistake_is_a_traceback_or_several_lines(
+    run: Run, pools: Path, land: Pool, words: list[str], message: str
+) -> None:
+    draw(land, "uniform", 20).write("c.parquet")
+    draw(land, "none").write("none.parquet")
+    pa.csv.write_csv(pa.table({"lon": [1.0], "lat": [2.0]}), "one.csv")
+    pa.csv.write_csv(pa.table({"lon": [5e5] * 9, "lat": [5e6] * 9}), "metres.csv")
+    done = run("audit", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
