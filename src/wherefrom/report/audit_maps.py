@@ -111,6 +111,12 @@ def _fill(
         [np.concatenate([up_x, down_x], axis=1), np.concatenate([up_y, down_y], axis=1)], axis=2
     )
     cells = PolyCollection(
-        list(rings), array=values, cmap=colours, norm=norm, edgecolor="face", linewidth=0.2, zorder=3,
-    )  # fmt: skip
+        list(rings),
+        array=values,
+        cmap=colours,
+        norm=norm,
+        edgecolor="face",
+        linewidth=0.2,
+        zorder=3,
+    )
     ax.add_collection(cells)
