@@ -157,7 +157,7 @@ def test_a_grid_keeps_its_distances_in_a_crowded_pool() -> None:
     points = unit_vectors(lon[rows], lat[rows])
     nearest = 2 * np.arcsin(KDTree(points).query(points, k=2)[0][:, 1] / 2) * 6371.0088
     # As many cells as places, about as large as the sphere allows, and few places that are close.
-    assert 400 <= drawn.provenance["cells"] <= 408
+    assert 400 <= drawn.provenance["grid_cells"] <= 408
     assert spacing == pytest.approx(np.sqrt(4 * np.pi * 6371.0088**2 / 400), rel=0.03)
     assert np.quantile(nearest, 0.05) > 0.6 * spacing
     random = crowd.take(draw(crowd, "uniform", 400).ids)
@@ -186,7 +186,7 @@ def test_a_grid_gives_n_cells_or_says_that_it_cannot(seed: int, n: int, short: s
 
 def test_more_cells_than_places_asked_for_are_drawn_from_evenly(pool: Pool) -> None:
     drawn = draw(pool, "grid:spacing_km=1500", 60)
-    cells = drawn.provenance["cells"]
+    cells = drawn.provenance["grid_cells"]
     np.testing.assert_allclose(drawn.inclusion_probability, 60 / cells)
 
 

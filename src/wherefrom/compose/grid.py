@@ -104,7 +104,7 @@ class Grid(StreamedSampler):
             )
         equal = np.ones(len(keys), dtype=np.int64)
         allocation = allocate(equal, sizes, min(n, len(keys)), "error")
-        notes = {"cells": len(keys), "spacing_km": round(spacing, 3)}
+        notes = {"grid_cells": len(keys), "spacing_km": round(spacing, 3)}
         return Plan(allocation, (), notes, "where the grid starts")
 
 
