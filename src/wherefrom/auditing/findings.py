@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom
 
 from wherefrom.auditing.wording import percent, times, title
 from wherefrom.compose import spec_text
@@ -182,6 +181,8 @@ def chance_tv(shares: ArrayLike, n: int) -> tuple[float, float]:
     >>> mean, round(chance_tv(np.full(100, 0.01), 10_000)[0], 3)
     (0.5, 0.04)
     """
+    from scipy.stats import binom  # slow to import
+
     p = np.asarray(shares, dtype=np.float64)
     floor = np.floor(n * p)
     deviation = 2 * (1 - p) * (floor + 1) * binom.pmf(floor + 1, n, p)

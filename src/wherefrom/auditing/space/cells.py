@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from wherefrom.auditing.space.land import FINE, land
 from wherefrom.auditing.space.plain import Result
@@ -178,7 +178,7 @@ class CellsTally:
             int(((self.places == 0.0) & (expected >= 10.0)).sum()),
             statistic,
             freedom,
-            float(chi2.sf(statistic, freedom)) if freedom else 1.0,
+            float(chdtrc(freedom, statistic)) if freedom else 1.0,
             statistic / freedom if freedom else None,
             float(np.sqrt(max(rest.sum() / effective, 0.0))) if freedom else None,
             float(self.places[on_land == 0.0].sum()) / total,

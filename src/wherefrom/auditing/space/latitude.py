@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kstwo
 
 from wherefrom.auditing.space.land import FINE, land
 from wherefrom.auditing.space.plain import Result
@@ -121,6 +120,8 @@ class LatitudeTally:
         -------
         Latitude
         """
+        from scipy.stats import kstwo  # slow to import
+
         total = float(self._places.sum())
         assert total > 0.0, "no places were counted"
         mean, distance, square = self._sums / total
