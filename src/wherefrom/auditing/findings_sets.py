@@ -46,11 +46,8 @@ def leakage_findings(leakage: Leakage, commands: Commands) -> list[Finding]:
     near = [row for row in leakage.within if row.km <= SAME_PLACE]
     if not near or near[-1].share <= LEAST:
         return []
-    text = "Leakage: " + ", ".join(
-        f"{percent(row.share)} of the test places {'have a training place' if i == 0 else 'one'} "
-        f"within {row.km:g} km"
-        for i, row in enumerate(leakage.within)
-    )
+    shares = [f"{percent(row.share)} within {row.km:g} km" for row in leakage.within]
+    text = f"Leakage: test places have a training place near, {', '.join(shares)}"
     first = leakage.nearest[0]
     text += (
         f" (by chance {percent(near[-1].by_chance)} within {near[-1].km:g} km); the nearest is "
