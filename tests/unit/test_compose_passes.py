@@ -405,3 +405,12 @@ def test_many_strata_take_minutes_or_lose_places() -> None:
     assert (counts <= sizes).all()
     rates = Exact.of(plan.targets).over(sizes)
     assert rates[7] == float(plan.targets[7] / int(sizes[7]))
+
+
+def test_strata_too_many_to_list_swell_the_card() -> None:
+    table = pa.table({"lon": np.arange(24_000) / 200, "lat": np.zeros(24_000)})
+    table = table.append_column("tile", pa.array(np.arange(24_000) // 2))
+    composition = draw(Pool.from_table(table), "stratified:layer=tile", 12_000)
+    assert (np.diff(composition.ids // 2) == 1).all()
+    assert composition.provenance["strata"] == []
+    assert composition.provenance["strata_not_listed"] == 12_000

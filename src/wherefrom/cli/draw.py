@@ -165,6 +165,7 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
         if len(strata) > STRATA_SHOWN:
             lines.append(f"... and {len(strata) - STRATA_SHOWN} strata more, in the card")
     for key, text in (
+        ("strata_not_listed", "strata, too many to list"),
         ("without_label", "places of the pool have no label and were not drawn"),
         ("cells", "equal-area cells have places"),
         ("seeds", "seeds"),

@@ -230,16 +230,19 @@ class DesignSampler(SamplerModel, ABC):
         """
         allocation = plan.allocation
         targets = Exact.of(allocation.targets)
+        ones = np.ones_like(sizes)
+        asked = Exact.of(allocation.asked).over(ones).tolist()
+        expected = targets.over(ones).tolist()
         strata = [
             {
                 "label": label,
                 "pool": int(sizes[h]),
-                "asked": round(float(allocation.asked[h]), 6),
-                "expected": round(float(targets[h]), 6),
+                "asked": round(asked[h], 6),
+                "expected": round(expected[h], 6),
                 "drawn": int(counts[h]),
             }
             for h, label in enumerate(plan.labels)
-            if allocation.asked[h]
+            if asked[h]
         ]
         return {
             "design": " ".join(str(type(self).__doc__).split("\n\n")[0].split()),

@@ -38,6 +38,9 @@ def _weights(value: object) -> object:
     return read
 
 
+#: Strata that the card lists one by one; of more it says how many they are.
+LISTED = 10_000
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -119,7 +122,10 @@ class Stratified(StreamedSampler):
             "without_label": len(pool) - int(sizes.sum()),
             "labels_without_place": [label for label in labels if label not in present],
         }
-        return Plan(allocate(shares, sizes, n, self.short, names), tuple(names), notes)
+        allocation = allocate(shares, sizes, n, self.short, names)
+        if len(names) > LISTED:
+            return Plan(allocation, notes={**notes, "strata_not_listed": len(names)})
+        return Plan(allocation, tuple(names), notes)
 
     def _shares(
         self, names: list[str], sizes: NDArray[np.int64]
