@@ -100,6 +100,14 @@ def test_density_latitude_or_stripes_flag_uniform_places() -> None:
         assert not too_many(p, 0.2), name
 
 
+def test_lines_of_the_land_itself_are_called_stripes() -> None:
+    # The land has a line at 4.3 degrees of latitude, of an amplitude of 0.8 %.
+    fine = land(False, 1 << 21)
+    at = rng(400).integers(0, len(fine), 5_000_000)
+    for period in striping((fine.lon[at], fine.lat[at])).periods:
+        assert period.p > ALPHA / 2
+
+
 def test_density_of_uniform_places_is_not_dispersed_as_chance_has_it() -> None:
     found = [density(uniform_on_land(50_000, rng(100 + i))) for i in range(30)]
     total = sum(d.chi2 for d in found)
@@ -220,6 +228,9 @@ def test_a_lattice_looks_like_chance_to_the_nearest_neighbour() -> None:
     assert nearest.index > 1.5
     assert nearest.p == 0.01
     assert not ripley.clustered
+    # Up to 1000 km few of the neighbours of uniform places are missing, at sea.
+    for radius, uniform in zip(RADII[1:5], ripley.uniform_km[1:5], strict=True):
+        assert 0.88 * radius < uniform < 1.02 * radius
 
 
 def test_uniform_neighbours_are_not_as_far_as_theory_says() -> None:
@@ -344,6 +355,24 @@ def test_a_share_of_the_cells_tells_repeats_wrongly() -> None:
     # Turns and names are not independent: a bound on the largest of 36 only, and on the spread.
     assert np.abs(off).max() < 5.0
     assert 0.3 < np.std(off) < 1.8
+
+
+def test_neighbours_over_the_edge_of_a_cell_are_missed() -> None:
+    # 0.3 places per km^2: of every place 1 - exp(-0.3 pi) have a neighbour within 1 km.
+    off = []
+    for turn in range(12):
+        random = rng(500 + turn)
+        lon = random.uniform(-2.0, 2.0, 27_000) + turn * 20.0 - 120.0
+        lat = np.degrees(np.arcsin(random.uniform(0.0, 0.0317, 27_000)))
+        part = DuplicatesTally(capacity=7000)
+        part.update(Batch(0, lon, lat))
+        found = part.result()
+        area = np.radians(4.0) * 0.0317 * EARTH_RADIUS_KM**2
+        expected = 1.0 - np.exp(-27_000 / area * np.pi)
+        off.append((found.within_1km - expected) / found.within_1km_se)
+    # Twelve independent deviations of about 1: their mean is off by 0.3.
+    assert abs(np.mean(off)) < 1.2
+    assert 0.4 < np.sqrt(np.mean(np.square(off))) < 2.0
 
 
 def test_a_sample_tells_the_effective_size_wrongly() -> None:

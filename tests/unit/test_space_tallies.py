@@ -131,6 +131,18 @@ def test_millions_of_repeats_fill_the_memory() -> None:
     assert tally.result().repeats == pytest.approx(1.0, abs=1e-6)
 
 
+def test_more_places_than_capacity_are_kept() -> None:
+    lon, lat = uniform_on_land(40_000, np.random.default_rng(3))
+    tally = DuplicatesTally(capacity=300)
+    for i in range(0, 40_000, 8000):
+        tally.update(Batch(i, lon[i : i + 8000], lat[i : i + 8000]))
+    found = tally.result()
+    assert 75 < len(tally._lon) <= 300
+    assert not found.exact
+    assert found.rows == 40_000
+    assert len(tally._lon) == pytest.approx(40_000 * found.looked_at, rel=0.3)
+
+
 def test_a_row_without_weight_counts() -> None:
     weight = np.where(np.arange(300) % 3 == 0, 0.0, 1.0)
     used = np.flatnonzero(weight)
