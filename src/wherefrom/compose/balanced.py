@@ -31,6 +31,16 @@ class Balanced(StreamedSampler):
         Layers or columns; in a spec joined by ``+``.
     short : {"error", "cap", "redistribute", "repeat"}
         What to do with combinations that have fewer places than asked.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> use, wet = ["a", "a", "a", "b"], ["yes", "yes", "no", "no"]
+    >>> table = pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "use": use, "wet": wet})
+    >>> draw(Pool.from_table(table), "balanced:over=use+wet", 3).inclusion_probability.tolist()
+    [0.5, 1.0, 1.0]
     """
 
     name: ClassVar[str] = "balanced"

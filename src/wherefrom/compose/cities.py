@@ -142,6 +142,15 @@ class GaussianCities(StreamedSampler):
         So many of the most populous cities.
     sigma_km : float
         Standard deviation along each axis, km.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> table = pa.table({"lon": [121.47, -150.0], "lat": [31.23, 0.0]})
+    >>> draw(Pool.from_table(table), "gaussian-cities", 1).ids.tolist()
+    [0]
     """
 
     name: ClassVar[str] = "gaussian-cities"

@@ -191,6 +191,16 @@ class EntropyMatched(StreamedSampler):
         Column or layer of numbers.
     bins : int
         Bins, about equally filled by both regions together.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> rows = {"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "side": ["a", "a", "b", "b"]}
+    >>> pool = Pool.from_table(pa.table({**rows, "spectral_entropy": [1.0, 2.0, 2.0, 3.0]}))
+    >>> draw(pool, "entropy-matched:layer=side,label=a,other=b", 1).ids.tolist()
+    [1]
     """
 
     name: ClassVar[str] = "entropy-matched"
@@ -248,6 +258,16 @@ class GeographyMatchedRegions(StreamedSampler):
         Layer or column, the label to draw from, and that to be alike.
     over : tuple of str
         Layers or columns whose mix is to be the same; in a spec joined by ``+``.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> rows = {"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "side": ["a", "a", "b", "b"]}
+    >>> pool = Pool.from_table(pa.table({**rows, "use": ["crop", "ice", "crop", "sand"]}))
+    >>> draw(pool, "geography-matched:of=regions,layer=side,label=a,other=b,over=use", 1).ids.tolist()
+    [0]
     """
 
     name: ClassVar[str] = "geography-matched"
@@ -294,6 +314,16 @@ class GeographyMatchedHalves(StreamedSampler):
         Layers or columns that make the geography; in a spec joined by ``+``.
     column : str
         Column or layer of numbers.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> rows = {"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "side": ["a", "a", "b", "b"]}
+    >>> pool = Pool.from_table(pa.table({**rows, "spectral_entropy": [1.0, 2.0, 5.0, 4.0]}))
+    >>> draw(pool, "geography-matched:of=halves,half=high,over=side", 2).ids.tolist()
+    [1, 2]
     """
 
     name: ClassVar[str] = "geography-matched"

@@ -66,6 +66,16 @@ class Grid(StreamedSampler):
         with places, found in some passes over the pool.
     short : {"error", "cap"}
         What to do if fewer than n cells have places.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> table = pa.table({"lon": [0.0, 0.1, 0.2, 90.0], "lat": [0.0] * 4})
+    >>> drawn = draw(Pool.from_table(table), "grid:spacing_km=500", 2)
+    >>> len(drawn.ids), int(drawn.ids[1])
+    (2, 3)
     """
 
     name: ClassVar[str] = "grid"

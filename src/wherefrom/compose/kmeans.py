@@ -36,6 +36,15 @@ class KMeans(DesignSampler):
     ----------
     over : tuple of str
         Columns or layers; in a spec joined by ``+``.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> table = pa.table({"lon": [0.0, 1, 2, 3, 4], "lat": [0.0] * 5, "x": [0.0, 1, 2, 8, 9.5]})
+    >>> draw(Pool.from_table(table), "kmeans:over=x", 2).ids.tolist()
+    [1, 3]
     """
 
     name: ClassVar[str] = "kmeans"

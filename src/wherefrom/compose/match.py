@@ -52,6 +52,17 @@ class Match(StreamedSampler):
         What to do with combinations that have fewer places than they should give.
         ``redistribute`` rakes again within what they have (truncated raking; Deville and Saerndal
         1992, doi 10.1080/01621459.1992.10475217), so that the margins still hold if they can.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> rows = {"lon": [121.4, 121.5, 121.6, 21.0], "lat": [31.2, 31.2, 31.2, 0.0]}
+    >>> drawn = draw(Pool.from_table(pa.table(rows)), "match:target=land,over=continent,short=repeat", 10)
+    >>> shares = drawn.provenance["margins"]["continent"]
+    >>> {name: round(share[1], 2) for name, share in shares.items()}
+    {'Africa': 0.49, 'Asia': 0.51}
     """
 
     name: ClassVar[str] = "match"

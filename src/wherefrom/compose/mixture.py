@@ -200,6 +200,16 @@ class Mixture(StreamedSampler):
     parts : str
         Weights and samplers, those that choose for certain (spread, kmeans) included; in Python
         also pairs (weight, sampler). Weights are in proportion.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> table = pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "use": ["a", "b", "b", "b"]})
+    >>> mixed = "mixture:parts=1*uniform+1*only:layer=use;label=a"
+    >>> draw(Pool.from_table(table), mixed, 2).inclusion_probability.tolist()
+    [1.25, 0.25]
     """
 
     name: ClassVar[str] = "mixture"

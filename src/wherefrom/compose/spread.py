@@ -24,6 +24,15 @@ class Spread(DesignSampler):
     is farther from the draw than twice what the best n places could do, and no two drawn are
     nearer to each other than that. It covers area whatever the pool's density, and outliers first.
     In memory; a million candidates take seconds.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> table = pa.table({"lon": [0.0, 0.1, 0.2, 90.0], "lat": [0.0] * 4})
+    >>> draw(Pool.from_table(table), "spread", 2).ids[1].item()
+    3
     """
 
     name: ClassVar[str] = "spread"

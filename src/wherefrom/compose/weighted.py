@@ -69,6 +69,16 @@ class Entropy(StreamedSampler):
     top : float, optional
         Draw uniformly from this share of the places that have a value, those with the highest, to
         a millionth of the column's range; ties at its edge are all in.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom.compose import draw
+    >>> from wherefrom.pool import Pool
+    >>> table = pa.table({"lon": [0.0, 1, 2], "lat": [0.0] * 3, "spectral_entropy": [1.0, 1.0, 4.0]})
+    >>> sampled = draw(Pool.from_table(table), "entropy:top=0.3", 1)
+    >>> sampled.ids.tolist(), sampled.inclusion_probability.tolist()
+    ([2], [1.0])
     """
 
     name: ClassVar[str] = "entropy"
