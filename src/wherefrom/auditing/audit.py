@@ -27,6 +27,7 @@ from wherefrom.auditing.shares import LayerShares, LayerTally, default_layers
 from wherefrom.auditing.space import Space, SpaceTally
 from wherefrom.auditing.tally import Tally, Weights, run
 from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.batches import AnyPool
 
 __all__ = ["Audit", "Named", "audit"]
@@ -218,7 +219,7 @@ def audit(
     where = "land with Antarctica" if antarctica else "land"
     name = where if isinstance(against, str) else named.against or against.origin or "the reference"
     asked, notes = default_layers() if layers is None else (tuple(dict.fromkeys(layers)), ())
-    beside = _references(against, asked, name, antarctica, cluster)
+    beside = _references(pool, against, asked, name, antarctica, cluster)
     tallies: list[Tally] = [
         SpaceTally(antarctica),
         AxesTally(),
@@ -269,13 +270,16 @@ def audit(
         shares,
         space,
         places,
-        None if entropy is None else entropy.result([name for name in asked if _of_earth(name)]),
+        None
+        if entropy is None
+        else entropy.result([name for name in asked if _of_earth(name, pool)]),
         leaks,
         losses,
     )
 
 
 def _references(
+    pool: AnyPool,
     against: AnyPool | str,
     layers: Sequence[str],
     name: str,
@@ -286,12 +290,15 @@ def _references(
     if not isinstance(against, str):
         return dict(references.of(against, layers, name=name, cluster=cluster))
     return {
-        layer: references.land(layer, antarctica) if _of_earth(layer) else None for layer in layers
+        layer: references.land(layer, antarctica) if _of_earth(layer, pool) else None
+        for layer in layers
     }
 
 
-def _of_earth(layer: str) -> bool:
-    return layer in earth.CATEGORICAL
+def _of_earth(layer: str, pool: AnyPool) -> bool:
+    """Tell whether a layer is one of the Earth, or of a plug-in, and not the pool's own column."""
+    columns = pool.columns if isinstance(pool, Pool | PoolScan) else ()
+    return layer in earth.CATEGORICAL or layer not in columns
 
 
 def _cells(

@@ -124,10 +124,10 @@ class Commands:
         words = ["wherefrom", "draw", *table, "--sampler", sampler]
         return before + shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])
 
-    def match(self, target: str, layer: str) -> str:
+    def match(self, target: str, layer: str, out: str = "") -> str:
         """Write the command that draws to a target's shares, fewer places where they lack."""
         spec = spec_text(Match(target=target, over=(layer,), short="cap").spec())
-        return self.draw(spec, f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched")
+        return self.draw(spec, out or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched")
 
     def build(self) -> str:
         """Write the command that builds a pool on all land, of ten times as many places."""

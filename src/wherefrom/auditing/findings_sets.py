@@ -46,12 +46,14 @@ def leakage_findings(leakage: Leakage, commands: Commands) -> list[Finding]:
     near = [row for row in leakage.within if row.km <= SAME_PLACE]
     if not near or near[-1].share <= LEAST:
         return []
-    shares = [f"{percent(row.share)} within {row.km:g} km" for row in leakage.within]
-    text = f"Leakage: test places have a training place near, {', '.join(shares)}"
-    first = leakage.nearest[0]
+    shares = [f"{percent(row.share)} within {row.km:g} km" for row in leakage.within[1:]]
+    first, share = leakage.within[0], percent(leakage.within[0].share)
+    text = f"Leakage: {share} of the test places have a training place within {first.km:g} km"
+    text += "".join(f", {other}" for other in shares)
+    pair = leakage.nearest[0]
     text += (
         f" (by chance {percent(near[-1].by_chance)} within {near[-1].km:g} km); the nearest is "
-        f"{kilometres(first.km)} away, test row {first.row}."
+        f"{kilometres(pair.km)} away, test row {pair.row}."
     )
     return [Finding("leakage", near[-1].share, text, commands.clean())]
 
@@ -83,7 +85,7 @@ def realised_findings(realised: Realised, commands: Commands, planned: str) -> l
             f"{row.label} ({percent(row.share)}, {title(row.layer)})" for row in uneven
         )
     layer = uneven[0].layer if uneven else next(iter(realised.layers), "continent")
-    command = commands.match(planned, layer)
+    command = commands.match(planned, layer, "as-planned")
     return [Finding("losses", realised.share, f"{text}.", command)]
 
 

@@ -27,6 +27,8 @@ __all__ = [
 #: Labels that a figure of shares has; of more, those that differ most are shown.
 LABELS = 18
 _LONGEST = 44
+#: Behind words that lines cross.
+WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
 
 
 def share_bars(layer: LayerShares, against: str) -> Shown | None:
@@ -166,7 +168,7 @@ def distance_curve(leakage: Leakage) -> Shown:
         ax.axvline(row.km, color="#8a9096", lw=1, ls=(0, (3, 2)))
         ax.annotate(
             f"{percent(row.share)} within {row.km:g} km", (row.km, 2), xytext=(-3, 0), rotation=90,
-            textcoords="offset points", ha="right", va="bottom", size=8,
+            textcoords="offset points", ha="right", va="bottom", size=8, bbox=WHITE,
         )  # fmt: skip
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -192,7 +194,7 @@ def loss_bars(realised: Realised, layer: str) -> Shown | None:
     for y, row in enumerate(rows):
         ax.annotate(
             f"{row.lost:,.0f} of {row.planned:,.0f}", (100 * row.share, y), xytext=(4, 0),
-            textcoords="offset points", va="center", size=8,
+            textcoords="offset points", va="center", size=8, bbox=WHITE,
         )  # fmt: skip
     ax.set_yticks(at, [_cut(row.label) for row in rows], size=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)

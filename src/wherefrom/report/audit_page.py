@@ -156,7 +156,7 @@ def _sources(audit: Audit) -> list[earth.Source]:
     """Return whose data the layers are, each once."""
     found: dict[str, earth.Source] = {}
     for name in ("land", *audit.layers):
-        if name in earth.CATEGORICAL:
+        if name in earth.CATEGORICAL:  # a plug-in speaks for itself
             for source in earth.layer(name).source:
                 found[source.title] = source
     return list(found.values())

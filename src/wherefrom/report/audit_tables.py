@@ -102,6 +102,8 @@ def space_rows(audit: Audit) -> list[Row]:
             )
         )
     for density in space.density:
+        if density.dispersion is None:  # too few places for cells of this size
+            continue
         rows.append(
             Row(
                 f"cells of {kilometres(density.cell_km)}",
