@@ -141,3 +141,15 @@ def test_repeated_places_are_lost_twice_or_not_at_all(
     for i, (wanted, had) in enumerate(counts):
         if wanted:
             assert by_label[str(i)] == pytest.approx(max(wanted - had, 0), abs=1e-6)
+
+
+def test_places_of_weight_zero_are_taken_for_realised() -> None:
+    weights = np.zeros(400)
+    weights[50:80] = 2.0
+    for planned in (pool_of(LON, LAT), pool_of(LON[::-1].copy(), LAT[::-1].copy())):
+        found = compare(planned, pool_of(LON, LAT), [], weights=weights)
+        assert (found.realised, found.lost, found.unplanned) == (30, 370.0, 0.0)
+    with pytest.raises(WherefromError, match="no realised place has a weight above 0"):
+        compare(planned, pool_of(LON, LAT), [], weights=np.zeros(400))
+    with pytest.raises(WherefromError, match="3 weights for 400 places"):
+        compare(planned, pool_of(LON, LAT), [], weights=np.ones(3))

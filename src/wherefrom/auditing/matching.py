@@ -112,7 +112,13 @@ def _known(batch: Batch, way: Match, textual: bool) -> bool:
     return not way.unique or (batch.ids is not None and (batch.ids.dtype.kind == "U") == textual)
 
 
-def matching(planned: AnyPool, realised: AnyPool, *, cluster: str | None = None) -> Match:
+def matching(
+    planned: AnyPool,
+    realised: AnyPool,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    cluster: str | None = None,
+) -> Match:
     """Find out how places of `realised` are found again in `planned`.
 
     Ids count where they are text, or name the same place to 1 km. Otherwise coordinates do, in
@@ -122,6 +128,8 @@ def matching(planned: AnyPool, realised: AnyPool, *, cluster: str | None = None)
     Parameters
     ----------
     planned, realised : AnyPool
+    weights : ndarray of float64, shape (N,), optional
+        Of the realised places; those of weight 0 are not there.
     cluster : str, optional
         Address of a Ray cluster; default threads here.
 
@@ -143,9 +151,7 @@ def matching(planned: AnyPool, realised: AnyPool, *, cluster: str | None = None)
     >>> matching(Pool.from_table(planned), Pool.from_table(realised)).name
     'coordinates to 5 decimals'
     """
-    first = next(iter(realised.batches(Ask(ids=True))))
-    assert first.ids is not None
-    sample = Batch(first.start, first.lon[:_SAMPLE], first.lat[:_SAMPLE], first.ids[:_SAMPLE])
+    sample = _first(realised, weights)
     found = np.zeros((len(_WAYS) + 1, len(sample)), dtype=np.bool_)
     for hits in parallel.in_order(partial(_hits, sample=sample), planned.parts(), cluster=cluster):
         found |= hits
@@ -159,6 +165,19 @@ def matching(planned: AnyPool, realised: AnyPool, *, cluster: str | None = None)
             "nor by coordinates to 3 decimals: is it the list that these places come from?"
         )
     return _WAYS[best]
+
+
+def _first(realised: AnyPool, weights: NDArray[np.float64] | None) -> Batch:
+    """Return the first places that are there."""
+    for batch in realised.batches(Ask(ids=True)):
+        assert batch.ids is not None
+        rows = np.arange(len(batch))
+        if weights is not None:
+            rows = np.flatnonzero(weights[batch.start : batch.start + len(batch)] > 0.0)
+        if len(rows):
+            rows = rows[:_SAMPLE]
+            return Batch(batch.start, batch.lon[rows], batch.lat[rows], batch.ids[rows])
+    raise WherefromError("no realised place has a weight above 0: there is nothing to compare")
 
 
 def _hits(part: Part, sample: Batch) -> NDArray[np.bool_]:

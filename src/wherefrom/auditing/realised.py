@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wherefrom import parallel
 from wherefrom.auditing.divergence import homogeneity
 from wherefrom.auditing.matching import Keys, Match, matching
+from wherefrom.auditing.tally import Piece, Weights, pieces_of
 from wherefrom.pool.batches import AnyPool, Ask, Part
 from wherefrom.progress import progress
 
@@ -127,6 +128,7 @@ def compare(
     realised: AnyPool,
     layers: Sequence[str],
     *,
+    weights: Weights | None = None,
     cluster: str | None = None,
 ) -> Realised:
     """Find the planned places that are not there, and which labels they have.
@@ -140,6 +142,8 @@ def compare(
         them: see :func:`wherefrom.auditing.matching.matching`.
     layers : sequence of str
         Categorical layers, or label columns of `planned`.
+    weights : ndarray of float64, shape (N,), optional
+        Of the realised places; those of weight 0 are not there. A composition's multiplicities.
     cluster : str, optional
         Address of a Ray cluster; default threads here. The result is the same.
 
@@ -168,17 +172,18 @@ def compare(
     >>> found.lost, [(row.label, row.lost) for row in found.layers["belt"].rows]
     (3.0, [('b', 3.0), ('a', 0.0)])
     """
-    match = matching(planned, realised, cluster=cluster)
+    match = matching(planned, realised, weights=weights, cluster=cluster)
+    there = len(realised) if weights is None else int(np.count_nonzero(weights))
     labels = {layer: planned.labels(layer) for layer in layers}
     # Of each layer: places planned and lost, by code + 1, so that 0 is none.
     sums = [np.zeros((2, len(names) + 1)) for names in labels.values()]
     lost = 0.0
-    rounds = max(1, -(-len(realised) // _HELD))
+    rounds = max(1, -(-there // _HELD))
     parts = planned.parts()
     with progress() as bar:
         task = bar.add_task("planned places", total=len(planned) * rounds)
         for turn in range(rounds):
-            held = _held(realised, match, (turn, rounds), cluster)
+            held = _held(realised, weights, match, (turn, rounds), cluster)
             if not match.unique:
                 held = _shared_out(planned, held, cluster)
             sizes = {layer: len(names) + 1 for layer, names in labels.items()}
@@ -194,10 +199,10 @@ def compare(
     return Realised(
         match.name,
         len(planned),
-        len(realised),
+        there,
         lost,
         lost / len(planned),
-        round(len(realised) - kept, 6),
+        round(there - kept, 6),
         {
             layer: _layer(layer, names, np.round(table, 6), len(planned), lost)
             for (layer, names), table in zip(labels.items(), sums, strict=True)
@@ -227,17 +232,32 @@ class _Held:
         return due, at, due & (self.keys[at] == keys)
 
 
-def _held(realised: AnyPool, match: Match, turn: tuple[int, int], cluster: str | None) -> _Held:
+def _held(
+    realised: AnyPool,
+    weights: Weights | None,
+    match: Match,
+    turn: tuple[int, int],
+    cluster: str | None,
+) -> _Held:
     """Gather the keys of realised places whose turn it is."""
     work = partial(_keys, match=match, turn=turn)
-    every = np.concatenate(list(parallel.in_order(work, realised.parts(), cluster=cluster)))
+    pieces = pieces_of(realised, weights)
+    every = np.concatenate(list(parallel.in_order(work, pieces, cluster=cluster)))
     keys, counts = np.unique(every, return_counts=True)
     return _Held(match, turn, keys, counts.astype(np.float64))
 
 
-def _keys(part: Part, match: Match, turn: tuple[int, int]) -> Keys:
-    found = [match.keys(batch) for batch in part.batches(match.ask)]
-    return np.concatenate([keys[keys % np.uint64(turn[1]) == turn[0]] for keys in found])
+def _keys(piece: Piece, match: Match, turn: tuple[int, int]) -> Keys:
+    part, weights = piece
+    found = []
+    for batch in part.batches(match.ask):
+        keys = match.keys(batch)
+        due = keys % np.uint64(turn[1]) == np.uint64(turn[0])
+        if weights is not None:
+            first = batch.start - part.start
+            due &= weights[first : first + len(batch)] > 0.0
+        found.append(keys[due])
+    return np.concatenate(found)
 
 
 def _shared_out(planned: AnyPool, held: _Held, cluster: str | None) -> _Held:

@@ -15,7 +15,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 from wherefrom.progress import progress
 
-__all__ = ["Tally", "Weights", "run"]
+__all__ = ["Piece", "Tally", "Weights", "pieces_of", "run"]
 
 #: How often each place counts, float64 of shape (B,): multiplicities of a composition, and 0 for
 #: a place that is not in it. None: each place once.
@@ -97,18 +97,11 @@ def run(
     >>> tally.places.tolist()
     [1.0, 1.0]
     """
-    if weights is not None:
-        if weights.shape != (len(pool),):
-            raise WherefromError(
-                f"{weights.size:,} weights for {len(pool):,} places: give each one"
-            )
-        if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
-            raise WherefromError("weights must be finite and not negative")
     asked = Ask()
     for tally in tallies:
         asked = asked | tally.ask
     parts = pool.parts()
-    pieces = ((part, _cut(weights, part)) for part in parts)
+    pieces = pieces_of(pool, weights)
     whole = [copy.deepcopy(tally) for tally in tallies]
     with progress() as bar:
         task = bar.add_task(label, total=len(pool))
@@ -122,8 +115,25 @@ def run(
     return whole
 
 
-def _cut(weights: Weights | None, part: Part) -> Weights | None:
-    return None if weights is None else weights[part.start : part.start + len(part)]
+def pieces_of(pool: AnyPool, weights: Weights | None) -> list[Piece]:
+    """Pair each part of a pool with its weights.
+
+    Raises
+    ------
+    WherefromError
+        If `weights` are not one for each place, finite and at least 0.
+    """
+    if weights is not None:
+        if weights.shape != (len(pool),):
+            raise WherefromError(
+                f"{weights.size:,} weights for {len(pool):,} places: give each one"
+            )
+        if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
+            raise WherefromError("weights must be finite and not negative")
+    return [
+        (part, None if weights is None else weights[part.start : part.start + len(part)])
+        for part in pool.parts()
+    ]
 
 
 def _count(piece: Piece, tallies: tuple[AnyTally, ...], ask: Ask) -> list[AnyTally]:
