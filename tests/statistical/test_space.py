@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import binom, chi2
 
 from wherefrom import earth
-from wherefrom.auditing.reference import fibonacci
+from wherefrom.auditing.reference import LAND_SHARE, fibonacci
 from wherefrom.auditing.space.autocorrelation import RANGES, effective_size
 from wherefrom.auditing.space.cells import BANDS, CellsTally, Density
 from wherefrom.auditing.space.coverage import CoverageTally, arc_km
@@ -297,7 +297,7 @@ def test_minutes_of_arc_in_a_gazetteer_go_unseen() -> None:
 
 def test_a_land_place_is_farther_from_the_lattice_than_is_said() -> None:
     lon, lat = uniform_on_land(100_000, rng(13))
-    whole = unit_vectors(*fibonacci(round(COARSE / 0.265)))
+    whole = unit_vectors(*fibonacci(round(COARSE / LAND_SHARE)))
     far = arc_km(cKDTree(whole).query(unit_vectors(lon, lat))[0]).max()
     here: Land = land()
     assert 0.9 * here.covering_km < far <= here.covering_km
