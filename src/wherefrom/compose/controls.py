@@ -266,7 +266,8 @@ class GeographyMatchedRegions(StreamedSampler):
     >>> from wherefrom.pool import Pool
     >>> rows = {"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "side": ["a", "a", "b", "b"]}
     >>> pool = Pool.from_table(pa.table({**rows, "use": ["crop", "ice", "crop", "sand"]}))
-    >>> draw(pool, "geography-matched:of=regions,layer=side,label=a,other=b,over=use", 1).ids.tolist()
+    >>> regions = "geography-matched:of=regions,layer=side,label=a,other=b,over=use"
+    >>> draw(pool, regions, 1).ids.tolist()
     [0]
     """
 

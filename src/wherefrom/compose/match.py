@@ -59,7 +59,8 @@ class Match(StreamedSampler):
     >>> from wherefrom.compose import draw
     >>> from wherefrom.pool import Pool
     >>> rows = {"lon": [121.4, 121.5, 121.6, 21.0], "lat": [31.2, 31.2, 31.2, 0.0]}
-    >>> drawn = draw(Pool.from_table(pa.table(rows)), "match:target=land,over=continent,short=repeat", 10)
+    >>> pool = Pool.from_table(pa.table(rows))
+    >>> drawn = draw(pool, "match:target=land,over=continent,short=repeat", 10)
     >>> shares = drawn.provenance["margins"]["continent"]
     >>> {name: round(share[1], 2) for name, share in shares.items()}
     {'Africa': 0.49, 'Asia': 0.51}

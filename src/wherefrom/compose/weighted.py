@@ -75,7 +75,8 @@ class Entropy(StreamedSampler):
     >>> import pyarrow as pa
     >>> from wherefrom.compose import draw
     >>> from wherefrom.pool import Pool
-    >>> table = pa.table({"lon": [0.0, 1, 2], "lat": [0.0] * 3, "spectral_entropy": [1.0, 1.0, 4.0]})
+    >>> places = {"lon": [0.0, 1, 2], "lat": [0.0] * 3}
+    >>> table = pa.table({**places, "spectral_entropy": [1.0, 1.0, 4.0]})
     >>> sampled = draw(Pool.from_table(table), "entropy:top=0.3", 1)
     >>> sampled.ids.tolist(), sampled.inclusion_probability.tolist()
     ([2], [1.0])
