@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -205,9 +206,11 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
 
 def _large(path: Path) -> bool:
     """Say whether a path is a folder, or a Parquet file that is scanned."""
-    if path.is_dir():
+    # Unlike Path's, these say no to a name that is too long; `Pool.read` then says what it is.
+    if os.path.isdir(path):  # noqa: PTH112
         return True
-    if path.name.lower().endswith(TEXT_SUFFIXES) or not (path.is_file() and _is_parquet(path)):
+    there = os.path.isfile(path)  # noqa: PTH113
+    if path.name.lower().endswith(TEXT_SUFFIXES) or not (there and _is_parquet(path)):
         return False
     with opened(path) as file:
         return bool(file.metadata.num_rows > IN_MEMORY)
