@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -144,7 +145,9 @@ def _pictures(figures: Sequence[Shown | None] | Iterator[Shown | None]) -> list[
         if shown is None:
             continue
         stream = io.BytesIO()
-        with matplotlib.rc_context({"text.parse_math": False}):
+        with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+            # The tables below have the letters that the plots' font lacks.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
             shown.figure.savefig(
                 stream, format="png", dpi=DPI, facecolor="white", metadata={"Software": None}
             )
