@@ -331,6 +331,20 @@ def test_top_entropy_is_the_top_share_exactly(pool: Pool) -> None:
     assert draw(Pool.from_table(ties), "entropy:column=v,top=0.4", 4).ids.tolist() == [6, 7, 8, 9]
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "entropy",
+        "entropy-matched:layer=use,label=a,other=b",
+        "geography-matched:of=halves,half=low,over=use",
+    ],
+)
+def test_a_pool_without_entropies_is_told_how_to_get_them(pool: Pool, spec: str) -> None:
+    bare = Pool.from_table(pool.table.drop_columns("spectral_entropy"))
+    with pytest.raises(WherefromError, match=r"no column 'spectral_entropy': make it in Python"):
+        draw(bare, spec, 5)
+
+
 def test_weights_that_are_none_name_row_and_column() -> None:
     bad = pa.table({"lon": [0.0, 1.0], "lat": [0.0, 0.0], "w": [1.0, -2.0]})
     with pytest.raises(WherefromError, match="row 1: column 'w' holds -2"):

@@ -14,7 +14,7 @@ from pydantic import Field
 from wherefrom.compose import passes
 from wherefrom.compose.allocate import allocate
 from wherefrom.compose.crossed import NAMED, Crossed, Names
-from wherefrom.compose.histogram import Histogram
+from wherefrom.compose.histogram import ENTROPY, Histogram, need_numbers
 from wherefrom.compose.strata import OneStratum, Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
 from wherefrom.errors import WherefromError, unknown
@@ -207,7 +207,7 @@ class EntropyMatched(StreamedSampler):
     layer: str
     label: str
     other: str
-    column: str = "spectral_entropy"
+    column: str = ENTROPY
     bins: int = Field(default=20, ge=1, le=500)
 
     def layers(self) -> tuple[str, ...]:
@@ -218,6 +218,7 @@ class EntropyMatched(StreamedSampler):
         self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
     ) -> Strata:
         """Make a stratum of each bin of the region's places."""
+        need_numbers(pool, self.column)
         one, two = (
             _Within(self.layer, code, OneStratum())
             for code in _regions(pool, self.layer, self.label, self.other)
@@ -331,7 +332,7 @@ class GeographyMatchedHalves(StreamedSampler):
     of: Literal["halves"]
     half: Literal["high", "low"]
     over: Names
-    column: str = "spectral_entropy"
+    column: str = ENTROPY
 
     def layers(self) -> tuple[str, ...]:
         """Return the layers' names."""
@@ -341,6 +342,7 @@ class GeographyMatchedHalves(StreamedSampler):
         self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
     ) -> Strata:
         """Make a stratum of each combination's half."""
+        need_numbers(pool, self.column)
         crossed = Crossed.of(pool, self.over)
         possible = math.prod(len(labels) for labels in crossed.labels)
         steps = max(64, min(STEPS, MOST_COUNTS // possible))

@@ -13,10 +13,29 @@ from wherefrom.compose.strata import Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 
-__all__ = ["Histogram"]
+__all__ = ["ENTROPY", "Histogram", "need_numbers"]
+
+#: Column that the samplers by entropy look at unless another is named.
+ENTROPY = "spectral_entropy"
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+def need_numbers(pool: AnyPool, column: str) -> None:
+    """Refuse a pool without its column of entropies, and say how to get one.
+
+    Raises
+    ------
+    WherefromError
+        If `column` is `ENTROPY` and the pool has none.
+    """
+    if column == ENTROPY and column not in getattr(pool, "columns", (column,)):
+        raise WherefromError(
+            f"the pool has no column {column!r}: make it in Python of image tiles or pixel series, "
+            "wherefrom.auditing.payload.entropy_of_tiles(...).join(pool), or name a column of "
+            "numbers with column="
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wherefrom.compose.allocate import allocate
-from wherefrom.compose.histogram import Histogram
+from wherefrom.compose.histogram import ENTROPY, Histogram, need_numbers
 from wherefrom.compose.levels import allocate_levels, levels_of
 from wherefrom.compose.strata import Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
@@ -83,13 +83,14 @@ class Entropy(StreamedSampler):
     """
 
     name: ClassVar[str] = "entropy"
-    column: str = "spectral_entropy"
+    column: str = ENTROPY
     top: float | None = Field(default=None, gt=0, le=1)
 
     def strata(
         self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
     ) -> Strata:
         """Make a stratum of each level of the column, or of the top share."""
+        need_numbers(pool, self.column)
         if self.top is None:
             return _ByValue(self.column)
         found = Histogram.of(pool, self.column, None, STEPS, cluster=cluster)
