@@ -153,3 +153,17 @@ def test_a_composition_and_its_card_are_shown_inline(table: pa.Table) -> None:
     assert "<a>" not in summary
     assert "base64," in wherefrom.Card(composition, pool)._repr_html_()
     assert "0 places" in draw(pool, "none")._repr_html_()
+
+
+def test_a_column_of_the_realised_table_alone_does_not_end_the_audit(table: pa.Table) -> None:
+    bare = table.drop_columns(["use"])
+    found = audit(table.slice(0, N // 2), planned=bare, layers=["continent", "use"], **FLAGS)
+    assert found.realised is not None
+    assert list(found.realised.layers) == ["continent"]
+
+
+def test_a_place_of_weight_zero_did_not_come(table: pa.Table) -> None:
+    weights = np.r_[np.zeros(N // 2), np.ones(N // 2)]
+    found = audit(table, planned=table, weights=weights, layers=["continent"], **FLAGS)
+    assert found.realised is not None
+    assert found.realised.lost == N // 2

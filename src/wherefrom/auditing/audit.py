@@ -238,7 +238,11 @@ def audit(
     }
     places = mapped.result(_cells(mapped, against, antarctica, cluster))
     leaks = None if test is None else leakage_of(pool, test, weights=weights, cluster=cluster)
-    losses = None if planned is None else compare(planned, pool, asked, cluster=cluster)
+    losses = None
+    if planned is not None:
+        # A column of the audited table alone says nothing of the places that did not come.
+        known = [layer for layer in asked if _of_earth(layer, pool) or _has(planned, layer)]
+        losses = compare(planned, pool, known, weights=weights, cluster=cluster)
     commands = named.commands(round(space.weight), len(pool), bool(faults))
     sizes = {layer: found.size for layer, found in beside.items() if found is not None}
     target = "land" if isinstance(against, str) else named.against or "land"
@@ -297,8 +301,11 @@ def _references(
 
 def _of_earth(layer: str, pool: AnyPool) -> bool:
     """Tell whether a layer is one of the Earth, or of a plug-in, and not the pool's own column."""
-    columns = pool.columns if isinstance(pool, Pool | PoolScan) else ()
-    return layer in earth.CATEGORICAL or layer not in columns
+    return layer in earth.CATEGORICAL or not _has(pool, layer)
+
+
+def _has(pool: AnyPool, column: str) -> bool:
+    return isinstance(pool, Pool | PoolScan) and column in pool.columns
 
 
 def _cells(
