@@ -168,6 +168,7 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
         ("strata_not_listed", "strata, too many to list"),
         ("without_label", "places of the pool have no label and were not drawn"),
         ("cells", "equal-area cells have places"),
+        ("grid_cells", "cells of the grid have places"),
         ("seeds", "seeds"),
         ("candidates", "candidates"),
     ):
@@ -176,4 +177,4 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
     empty = provenance.get("labels_without_place")
     if empty:
         lines.append(f"no place of the pool has the label: {', '.join(map(one_line, empty))}")
-    return lines
+    return lines + [f"note: {remark}" for remark in provenance.get("remarks", [])]

@@ -173,8 +173,8 @@ class NearSeeds(Strata):
         """Return 0 near a seed, -1 elsewhere."""
         keys = np.full(len(batch), -1, dtype=np.int64)
         rows = np.arange(len(batch))
-        for codes in batch.codes.values():
-            rows = np.flatnonzero(codes >= 0)
+        for layer in self.ask.codes:
+            rows = np.flatnonzero(batch.codes[layer] >= 0)
         places = unit_vectors(batch.lon[rows], batch.lat[rows])
         # The query's bound is exclusive, the radius is not.
         nearest, _ = self._tree.query(places, distance_upper_bound=np.nextafter(self._limit, 3))
