@@ -34,28 +34,31 @@ class Small:
         whole = spec.loader.exec_module
         def exec_module(module):
             whole(module)
-            module.BLOCK, module.PART = 1 << 10, 1 << 12
+            module.BLOCK, module.PART = 1 << 9, 1 << 10
         spec.loader.exec_module = exec_module
         return spec
 
 sys.meta_path.insert(0, Small())
 """
-#: A layer of bands of latitude whose look-up kills its process, once, where it is told to.
+#: Two layers of bands of latitude, whose look-up kills its process, once, where it is told to.
 DEADLY = """
 import os, signal
 from pathlib import Path
 import numpy as np
 from wherefrom.earth import Layer
 
-TRIGGER = Path(__file__).with_name("trigger")
+def layer(name):
+    trigger = Path(__file__).with_name(name)
 
-def codes(lon, lat):
-    if TRIGGER.exists() and (lon == float(TRIGGER.read_text())).any():
-        TRIGGER.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return np.minimum((lat + 90) // 10, 17).astype(np.int32)
+    def codes(lon, lat):
+        if trigger.exists() and (lon == float(trigger.read_text())).any():
+            trigger.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.minimum((lat + 90) // 10, 17).astype(np.int32)
 
-bands = Layer("deadly:bands", tuple(f"band {k}" for k in range(18)), (), "1", codes)
+    return Layer(f"deadly:{name}", tuple(f"band {k}" for k in range(18)), (), "1", codes)
+
+bands, belts = layer("bands"), layer("belts")
 """
 #: Runs wherefrom several times in one process, which saves the imports.
 SEVERAL = """
@@ -69,14 +72,20 @@ for line in sys.argv[1:]:
     except SystemExit as left:
         assert not left.code, line
 """
-PLACES = 50_000
-#: In passes that look up, that need no labels, that pass before, and that know the counts.
+PLACES = 10_000
+#: Draws in passes that look up, that need no labels, that pass before, and that know the counts.
 DRAWS = {
-    "looked-up": "draw pool --sampler stratified:layer=deadly:bands,short=cap -n 9000 --out ",
-    "uniform": "draw pool --sampler uniform -n 7000 --out ",
-    "forest": "draw pool --sampler clustered:around=forest,clusters=90 -n 300 --out ",
-    "known": "draw alone --sampler stratified:layer=land_cover,short=redistribute -n 5000 --out ",
+    "looked-up": "pool --sampler stratified:layer=deadly:belts,short=cap -n 2000",
+    "uniform": "pool --sampler uniform -n 1500",
+    "forest": "pool --sampler clustered:around=forest,clusters=90 -n 60",
+    "known": "{out}/labelled --sampler stratified:layer=land_cover,short=redistribute -n 1000",
 }
+#: What is done by one process into the folder `alone`, and on the cluster into `together`.
+LINES = [
+    "pool label pool --layers land_cover,deadly:bands --out {out}/labelled",
+    *(f"draw {line} --out {{out}}/{name}.parquet" for name, line in DRAWS.items()),
+    "audit pool --layers land_cover,deadly:bands --json {out}/audit.json",
+]
 
 
 @pytest.fixture(scope="module")
@@ -215,8 +224,8 @@ def test_work_goes_to_another_cluster_than_the_one_named(cluster: str) -> None:
         ray.shutdown()
 
 
-def wherefrom(lines: list[str], home: Path, modules: Path) -> str:
-    """Run commands in `home` with small pieces, and return what they print."""
+def wherefrom(lines: list[str], home: Path, modules: Path) -> None:
+    """Run commands in `home` with small pieces."""
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL, *lines],
         cwd=home,
@@ -226,52 +235,48 @@ def wherefrom(lines: list[str], home: Path, modules: Path) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
-def home(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a pool in thirteen pieces, and with what one process makes of it."""
+def home(cluster: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with all that `LINES` make of a pool of ten pieces, alone and together."""
     home = tmp_path_factory.mktemp("home")
+    build = f"pool build --places {PLACES} --out pool"
+    wherefrom([build, *(line.format(out="alone") for line in LINES)], home, folder)
+    somewhere = pq.read_table(home / "pool")["lon"]
+    for name, row in (("bands", PLACES // 2), ("belts", PLACES // 3)):
+        (folder / name).write_text(repr(somewhere[row].as_py()))
     wherefrom(
-        [
-            f"pool build --places {PLACES} --out pool",
-            "pool label pool --layers land_cover,deadly:bands --out alone",
-            *(f"{line}{name}.parquet" for name, line in DRAWS.items()),
-        ],
-        home,
-        folder,
+        [f"{line} --cluster {cluster}".format(out="together") for line in LINES], home, folder
     )
     return home
 
 
-def bytes_in(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+def differing(home: Path, pattern: str) -> list[str]:
+    """Names of the files that are not the same in both folders; there are some files."""
+    one, other = (
+        {str(file.relative_to(home / by)): file.read_bytes() for file in (home / by).glob(pattern)}
+        for by in ("alone", "together")
+    )
+    assert one
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def test_a_worker_killed_while_it_labels_leaves_other_files(
-    cluster: str, home: Path, folder: Path
-) -> None:
-    somewhere = pq.read_table(home / "pool")["lon"][PLACES // 2].as_py()
-    (folder / "trigger").write_text(repr(somewhere))
-    line = "pool label pool --layers land_cover,deadly:bands --out together --cluster"
-    said = wherefrom([f"{line} {cluster}"], home, folder)
-    assert not (folder / "trigger").exists()  # a worker died of it
-    assert f"together: {PLACES:,} places" in said
-    alone = bytes_in(home / "alone")
-    assert len(alone) == 1 + 13
-    assert bytes_in(home / "together") == alone
+def test_a_worker_killed_while_it_labels_leaves_other_files(home: Path, folder: Path) -> None:
+    assert not (folder / "bands").exists()  # a worker died of it
+    assert len(list((home / "alone" / "labelled").iterdir())) == 1 + 10
+    assert differing(home, "labelled/*") == []
 
 
+@pytest.mark.parametrize("draw", DRAWS)
 def test_a_worker_killed_while_it_draws_leads_to_another_draw(
-    cluster: str, home: Path, folder: Path
+    home: Path, folder: Path, draw: str
 ) -> None:
-    somewhere = pq.read_table(home / "pool")["lon"][PLACES // 3].as_py()
-    (folder / "trigger").write_text(repr(somewhere))
-    lines = [f"{line}{name}-2.parquet --cluster {cluster}" for name, line in DRAWS.items()]
-    wherefrom(lines, home, folder)
-    assert not (folder / "trigger").exists()  # a worker died of it
-    for name in DRAWS:
-        for ending in (".parquet", ".card.json", ".card.png"):
-            one, other = (home / f"{name}{which}{ending}" for which in ("", "-2"))
-            assert one.read_bytes() == other.read_bytes(), one.name
+    assert not (folder / "belts").exists()  # a worker died of it
+    assert differing(home, f"{draw}.*") == []
+    kinds = {file.name.removeprefix(draw) for file in (home / "alone").glob(f"{draw}.*")}
+    assert kinds == {".parquet", ".card.json", ".card.png"}
+
+
+def test_an_audit_on_a_cluster_gives_other_numbers(home: Path) -> None:
+    assert differing(home, "audit.json") == []
