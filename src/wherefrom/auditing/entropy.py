@@ -332,8 +332,10 @@ def _cells(lon: Floats, lat: Floats, values: Floats, n_bands: int) -> tuple[Cell
     means = np.bincount(at, values) / counts
     edges = np.stack(grid.bounds(held), axis=1)
     return tuple(
-        CellEntropy(*map(float, edge), int(count), float(mean))
-        for edge, count, mean in zip(edges, counts, means, strict=True)
+        CellEntropy(west, south, east, north, int(count), float(mean))
+        for (west, south, east, north), count, mean in zip(
+            edges.tolist(), counts, means, strict=True
+        )
     )
 
 

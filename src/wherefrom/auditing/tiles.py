@@ -123,8 +123,8 @@ def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
     if index is None:
         tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".csv", ".parquet"))
         if len(tables) > 1:
-            names = ", ".join(p.name for p in tables)
-            raise WherefromError(f"{folder} holds several tables ({names}): say which is the index")
+            shown = ", ".join(p.name for p in tables)
+            raise WherefromError(f"{folder} holds several tables ({shown}): say which is the index")
         if not tables:
             names = np.array([p.relative_to(folder).as_posix() for p in found])
             return Tiles(names, None, None, tuple(found), str(folder))
