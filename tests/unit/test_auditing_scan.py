@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wherefrom.auditing.audit import audit
+from wherefrom.auditing.faults import AxesTally
 from wherefrom.pool import Pool, scan
+from wherefrom.pool.batches import Batch
 
 
 def test_an_audit_depends_on_how_the_pool_is_stored(tmp_path: Path) -> None:
@@ -25,3 +29,21 @@ def test_an_audit_depends_on_how_the_pool_is_stored(tmp_path: Path) -> None:
     for told in (here, there):
         told["about"].pop("origin")
     assert here == there
+
+
+def test_an_audit_does_not_keep_the_places_it_tried() -> None:
+    rng = np.random.default_rng(0)
+    whole, pieces = AxesTally(), AxesTally()
+    for number in range(6):
+        lon, lat = rng.uniform(-80, 80, 30_000), rng.uniform(-80, 80, 30_000)
+        whole.update(Batch(number * 30_000, lon, lat))
+        piece = AxesTally()
+        piece.update(Batch(number * 30_000, lon[:10_000], lat[:10_000]))
+        other = AxesTally()
+        other.update(Batch(number * 30_000 + 10_000, lon[10_000:], lat[10_000:]))
+        piece.merge(other)
+        pieces.merge(piece)
+    assert len(pickle.dumps(whole)) < 1_000_000  # a view would hold whole batches
+    assert whole._tried.base is None
+    assert np.array_equal(whole._tried, pieces._tried)
+    assert whole.places == pieces.places == 180_000

@@ -178,24 +178,37 @@ class AxesTally:
     places: int = 0
     #: Whether any longitude is beyond 90, so that axes cannot be exchanged.
     wide: bool = False
-    _tried: list[NDArray[np.float64]] = field(default_factory=list)
+    #: Places are tried whose row is a multiple of this power of 2, which grows with the pool: files
+    #: are often sorted by place, and the same rows are tried however the pool is cut.
+    stride: int = 1
+    _rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _tried: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
 
     def update(self, batch: Batch, weight: Weights | None = None) -> None:
         """Count the places of a batch that count at all."""
-        both = np.stack([batch.lon, batch.lat])
-        if weight is not None:
-            both = both[:, weight > 0]
-        self.places += both.shape[1]
-        self.wide = self.wide or bool((np.abs(both[0]) > 90).any())
-        # Evenly spaced rows: files are often sorted by place.
-        step = max(1, both.shape[1] // TRIED)
-        self._tried.append(both[:, ::step][:, :TRIED])
+        counted = np.ones(len(batch), dtype=bool) if weight is None else weight > 0
+        self.places += int(counted.sum())
+        self.wide = self.wide or bool((np.abs(batch.lon[counted]) > 90).any())
+        rows = np.flatnonzero(counted)
+        rows = rows[(rows + batch.start) % self.stride == 0]
+        self._try(rows + batch.start, np.stack([batch.lon[rows], batch.lat[rows]]))
 
     def merge(self, other: AxesTally) -> None:
         """Add what another tally counted on the places that follow."""
         self.places += other.places
         self.wide = self.wide or other.wide
-        self._tried += other._tried
+        self.stride = max(self.stride, other.stride)
+        self._try(other._rows, other._tried)
+
+    def _try(self, rows: NDArray[np.int64], both: NDArray[np.float64]) -> None:
+        """Add places to be tried, and thin them until they are few."""
+        self._rows = np.append(self._rows, rows)
+        self._tried = np.concatenate([self._tried, both], axis=1)
+        kept = self._rows % self.stride == 0
+        while kept.sum() > TRIED:
+            self.stride *= 2
+            kept = self._rows % self.stride == 0
+        self._rows, self._tried = self._rows[kept], self._tried[:, kept]
 
     def findings(self, commands: Commands, lon: str = "lon", lat: str = "lat") -> list[Finding]:
         """Say what is amiss with the axes.
@@ -224,8 +237,6 @@ class AxesTally:
         """Share of the tried places on land, as they are and with axes exchanged."""
         if self.wide or self.places < 10:
             return 1.0, 0.0
-        both = np.concatenate(self._tried, axis=1)
-        both = both[:, :: max(1, both.shape[1] // TRIED)]
         land = earth.layer("land")
-        asked, swapped = (land.codes(x, y) >= 0 for x, y in (both, both[::-1]))
+        asked, swapped = (land.codes(x, y) >= 0 for x, y in (self._tried, self._tried[::-1]))
         return float(asked.mean()), float(swapped.mean())
