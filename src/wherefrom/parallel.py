@@ -134,17 +134,14 @@ def _on_cluster(
         begun.popleft()
         return result
 
-    try:
-        for item in items:
-            begun.append(task.remote(shared, item, str(Path.cwd()), version("wherefrom")))
-            while len(begun) >= 2 * (workers or _cores_of(ray)):
-                yield oldest()
-        while begun:
+    # What is begun when the caller stops is left to end: cancelling a task that ends meanwhile can
+    # abort the whole process (Ray 2.60, "Tried to complete task that was not pending").
+    for item in items:
+        begun.append(task.remote(shared, item, str(Path.cwd()), version("wherefrom")))
+        while len(begun) >= 2 * (workers or _cores_of(ray)):
             yield oldest()
-    finally:
-        if ray.is_initialized():
-            for reference in begun:
-                ray.cancel(reference)
+    while begun:
+        yield oldest()
 
 
 def _on_worker(function: Callable[[T], R], item: T, folder: str, expected: str) -> bytes:
