@@ -78,14 +78,14 @@ def test_fine_tuning_is_of_other_episodes_or_of_none(
     rows = np.arange(0, len(labelled), 4)
     few = label_series("few", labelled.series.take(rows), labelled.task.label[rows] == 1, "crop",
                        "all")  # fmt: skip
-    plan = run.Plan(initialisations=2, splits=1, episodes=2, tuned=1)
+    plan = run.Plan(initialisations=2, splits=1, episodes=6, tuned=1)
     results = run.measure(few, Presto(), plan, sizes=(10,), heads=("logistic",))
     for name in (run.OFFICIAL, run.RANDOM):
         for kind in run.TUNED:
             assert results[name, kind, 10, "f1_macro"].values.shape == (1, 1)
     assert results[run.RANDOM, "logistic", 10, "f1_macro"].values.shape == (2, 1)
     assert (run.RAW, "finetune", 10, "f1_macro") not in results
-    # The frozen head beside it is the same head, on the first of the two episodes.
+    # The frozen head beside it is the same head, on the first of the six episodes.
     both = results[run.OFFICIAL, "logistic", 10, "f1_macro"].values[0, 0]
     alone = results[run.OFFICIAL, run.TUNED[1], 10, "f1_macro"].values[0, 0]
     assert both != alone
