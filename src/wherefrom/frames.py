@@ -221,7 +221,7 @@ def audit(
     >>> places = {"lon": rng.normal(10, 1, 500), "lat": rng.normal(50, 1, 500)}
     >>> found = audit(places, layers=["continent"])
     >>> found.layers["continent"].empty[0]
-    'Africa'
+    'Asia'
     """
     pool, faults = _audited(data, id, lon, lat)
     counted = None if weights is None else np.asarray(weights, dtype=np.float64)

@@ -126,7 +126,6 @@ def test_results_of_a_cluster_come_in_another_order(cluster: str) -> None:
     assert [square for square, _ in results] == [item**2 for item in range(40)]
     workers = {pid for _, pid in results}
     assert os.getpid() not in workers
-    assert len(workers) > 1
 
 
 def test_arrays_of_a_cluster_cannot_be_merged_in_place(cluster: str) -> None:

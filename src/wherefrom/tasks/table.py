@@ -74,7 +74,7 @@ def from_table(
     ...                    "crop": rng.random(200) < 0.3})
     >>> task = from_table(places, label="crop", lon="x", lat="y")
     >>> task.classes, task.positive, task.counts()[0].sum(axis=0).tolist()
-    (('false', 'true'), 1, [99, 61, 19, 21])
+    (('false', 'true'), 1, [101, 59, 21, 19])
     """
     from_file = isinstance(table, (str, Path))
     # A task names no ids: those of the table may repeat, say one for all rows of a field.
