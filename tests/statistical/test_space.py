@@ -17,7 +17,7 @@ from wherefrom import earth
 from wherefrom.auditing.reference import LAND_SHARE, fibonacci
 from wherefrom.auditing.space.autocorrelation import RANGES, effective_size
 from wherefrom.auditing.space.cells import BANDS, CellsTally, Density
-from wherefrom.auditing.space.coverage import CoverageTally, arc_km
+from wherefrom.auditing.space.coverage import CoverageTally
 from wherefrom.auditing.space.duplicates import DuplicatesTally
 from wherefrom.auditing.space.land import COARSE, Land, land, uniform_on_land
 from wherefrom.auditing.space.latitude import Latitude, LatitudeTally
@@ -28,6 +28,7 @@ from wherefrom.auditing.space.sample import RowSample
 from wherefrom.auditing.space.striping import Period, Striping, StripingTally
 from wherefrom.earth.sphere import (
     EARTH_RADIUS_KM,
+    arc_km,
     chord,
     distance_km,
     offset,

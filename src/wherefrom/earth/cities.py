@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wherefrom.earth.fetch import digest_of, path_of
 from wherefrom.earth.kept import keep
-from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
+from wherefrom.earth.sphere import arc_km, unit_vectors
 from wherefrom.errors import WherefromError
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ class _NearestCity:
 
     def __call__(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float32]:
         chords = self.tree.query(unit_vectors(lon, lat))[0]
-        km = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chords / 2.0, 1.0))
-        rounded: NDArray[np.float32] = km.astype(np.float32)
+        rounded: NDArray[np.float32] = arc_km(chords).astype(np.float32)
         return rounded
 
 

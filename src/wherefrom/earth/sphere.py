@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "EARTH_RADIUS_KM",
+    "arc_km",
     "chord",
     "distance_km",
     "offset",
@@ -111,6 +112,28 @@ def chord(km: float) -> float:
     if not km >= 0.0:
         raise ValueError(f"km must be a distance of at least 0, not {km}")
     return 2.0 * math.sin(min(km / EARTH_RADIUS_KM, math.pi) / 2.0)
+
+
+def arc_km(chord: ArrayLike) -> Floats:
+    """Great-circle distances over straight chords of the unit sphere, the inverse of `chord`.
+
+    Parameters
+    ----------
+    chord : array_like of float
+        Not negative; more than 2, by rounding, counts as 2.
+
+    Returns
+    -------
+    ndarray of float64
+        Kilometres, same shape.
+
+    Examples
+    --------
+    >>> arc_km([0.0, 2.0]).round(1)
+    array([    0. , 20015.1])
+    """
+    half = np.asarray(chord, dtype=np.float64) / 2.0
+    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(half, 1.0)))
 
 
 def uniform_on_sphere(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from wherefrom.auditing.space.coverage import arc_km
 from wherefrom.auditing.space.land import uniform_on_land
 from wherefrom.auditing.space.plain import Result
 from wherefrom.auditing.space.sample import RowSample
-from wherefrom.earth.sphere import chord, unit_vectors
+from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
 __all__ = ["EffectiveSize", "effective_size"]
 

@@ -12,10 +12,10 @@ from scipy.spatial import cKDTree
 from wherefrom.auditing.space.land import Land, land, uniform_on_land
 from wherefrom.auditing.space.plain import Result
 from wherefrom.auditing.space.sample import canonical_places, counted_rows
-from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
+from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
 from wherefrom.pool.batches import Ask, Batch
 
-__all__ = ["Coverage", "CoverageTally", "Gap", "arc_km", "tree_of"]
+__all__ = ["Coverage", "CoverageTally", "Gap", "tree_of"]
 
 Floats = NDArray[np.float64]
 
@@ -77,17 +77,6 @@ class Coverage(Result):
     uniform_p99_km: float
     beyond_100_km: float
     gaps: tuple[Gap, ...]
-
-
-def arc_km(chord: NDArray[np.float64]) -> Floats:
-    """Turn chords of the unit sphere into great-circle distances.
-
-    Examples
-    --------
-    >>> arc_km(np.array([0.0, 2.0])).round(1)
-    array([    0. , 20015.1])
-    """
-    return 2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2.0, 1.0))
 
 
 def tree_of(xyz: Floats) -> cKDTree:

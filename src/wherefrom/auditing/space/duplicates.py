@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.auditing.space.coverage import arc_km, tree_of
+from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.space.land import land
 from wherefrom.auditing.space.plain import Result
 from wherefrom.auditing.space.sample import canonical_places, counted_rows, mixed
 from wherefrom.earth.cells import EqualAreaCells
-from wherefrom.earth.sphere import EARTH_RADIUS_KM, chord, unit_vectors
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["CAPACITY", "Duplicates", "DuplicatesTally", "Repeated"]

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from wherefrom import parallel
-from wherefrom.auditing.space.coverage import arc_km
 from wherefrom.auditing.space.land import uniform_on_land
 from wherefrom.auditing.space.sample import canonical_places
-from wherefrom.earth.sphere import chord, unit_vectors
+from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
 __all__ = ["NEAR", "SIMULATIONS", "Pattern", "RankTest", "pattern_of", "rank_test", "simulate"]
 
