@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherefrom.cli.output import check_out
-from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn, names_of
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
 from wherefrom.progress import console
@@ -120,7 +120,7 @@ def audit(
     found = audited(
         pool,
         against=others.get("--against", "land"),
-        layers=[name.strip() for name in layers.split(",") if name.strip()] or None,
+        layers=names_of(layers) or None,
         weights=weights,
         test=others.get("--test"),
         planned=others.get("--planned"),

@@ -11,7 +11,7 @@ import typer
 from wherefrom.cli.output import check_out
 from wherefrom.errors import WherefromError
 
-__all__ = ["IdColumn", "LatColumn", "LonColumn", "app"]
+__all__ = ["IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
 
 IdColumn = Annotated[
     str | None,
@@ -79,11 +79,11 @@ def build(
     pool: Pool | PoolScan
     if out.suffix == ".parquet":
         check_out(out, "a pool")
-        pool = Pool.build(places, seed, antarctica).with_layers(_names(layers))
+        pool = Pool.build(places, seed, antarctica).with_layers(names_of(layers))
         pool.write(out)
     else:
         _check_folder(out)
-        pool = build_folder(places, out, seed, antarctica, _names(layers))
+        pool = build_folder(places, out, seed, antarctica, names_of(layers))
     typer.echo(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
 
 
@@ -114,7 +114,7 @@ def label(
     from wherefrom.pool import label as write_labels
     from wherefrom.pool import open_pool
 
-    names = _names(layers)
+    names = names_of(layers)
     if not names:
         raise WherefromError("--layers is empty: name layers, e.g. --layers continent,biome")
     _check_folder(out)
@@ -168,7 +168,8 @@ def check(
     typer.echo(f"fit for a pool: lon {lon_range}, lat {lat_range}")
 
 
-def _names(layers: str) -> list[str]:
+def names_of(layers: str) -> list[str]:
+    """Part the names of ``--layers`` at commas."""
     return [name.strip() for name in layers.split(",") if name.strip()]
 
 
