@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,14 +119,20 @@ def cluster(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     nodes.shutdown()
 
 
-def test_results_of_a_cluster_come_in_another_order(cluster: str) -> None:
+def test_results_of_a_cluster_come_in_another_order(cluster: str, tmp_path: Path) -> None:
     def square(item: int) -> tuple[int, int]:
+        # The first to work waits for another, who may take a while to start.
+        (tmp_path / str(os.getpid())).touch()
+        limit = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < limit:
+            time.sleep(0.01)
         return item**2, os.getpid()
 
     results = list(in_order(square, range(40), cluster=cluster))
     assert [square for square, _ in results] == [item**2 for item in range(40)]
     workers = {pid for _, pid in results}
     assert os.getpid() not in workers
+    assert len(workers) > 1
 
 
 def test_arrays_of_a_cluster_cannot_be_merged_in_place(cluster: str) -> None:
