@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.auditing.reference import LAND_SHARE
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.maps import DOTS, density
 from wherefrom.pool.batches import Ask, Batch
@@ -16,8 +17,6 @@ __all__ = ["MapTally", "PlacesMap", "bands_for"]
 
 #: Places that a cell of land should hold on average, so that its ratio is more than noise.
 PER_CELL = 25
-#: Share of the sphere that is land without Antarctica.
-LAND = 0.27
 
 
 def bands_for(places: int) -> int:
@@ -37,7 +36,7 @@ def bands_for(places: int) -> int:
     >>> bands_for(100), bands_for(10_000), bands_for(10**9)
     (9, 34, 60)
     """
-    return int(np.clip(np.sqrt(places / PER_CELL / LAND * np.pi / 4), 9, 60))
+    return int(np.clip(np.sqrt(places / PER_CELL / LAND_SHARE * np.pi / 4), 9, 60))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wherefrom import parallel
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError
+from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 
 __all__ = ["Match", "matching"]
@@ -66,7 +67,7 @@ def _by_id(batch: Batch) -> Keys:
     total = np.zeros(len(batch.ids), dtype=np.uint64)
     for column, factor in enumerate(_factors(width)):
         total += points[:, column].astype(np.uint64) * factor
-    return _mixed(total)
+    return mixed(total)
 
 
 def _by_place(batch: Batch, rounded: Callable[[NDArray[np.float64]], NDArray[Any]]) -> Keys:
@@ -75,7 +76,7 @@ def _by_place(batch: Batch, rounded: Callable[[NDArray[np.float64]], NDArray[Any
     # 180 E is 180 W, and adding zero turns -0.0 into 0.0.
     lon = np.where(lon == 180.0, -180.0, lon).astype(np.float64) + 0.0
     lat = lat.astype(np.float64) + 0.0
-    return _mixed(_mixed(lon.view(np.uint64)) + lat.view(np.uint64))
+    return mixed(mixed(lon.view(np.uint64)) + lat.view(np.uint64))
 
 
 def _exact(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -214,12 +215,4 @@ def _hits(part: Part, sample: Batch) -> NDArray[np.bool_]:
 
 def _factors(count: int) -> Keys:
     """Return pseudo-random odd factors, always the same."""
-    return _mixed(np.arange(1, count + 1, dtype=np.uint64)) | np.uint64(1)
-
-
-def _mixed(values: Keys) -> Keys:
-    """Mix the bits of 64-bit numbers (the finaliser of SplitMix64; Steele et al. 2014)."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    return mixed(np.arange(1, count + 1, dtype=np.uint64)) | np.uint64(1)

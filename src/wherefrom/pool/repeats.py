@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.keys import mixed
+
 __all__ = ["Repeats", "first_repeats", "id_hashes", "place_hashes", "repeated", "sampled"]
 
 Hashes = NDArray[np.uint64]
@@ -39,14 +41,14 @@ class Repeats:
 def id_hashes(ids: NDArray[Any]) -> Hashes:
     """Hash ids (int64 or str, shape (N,)) to uint64; text hashes alike at every width."""
     if ids.dtype.kind != "U":
-        return _mixed(ids.astype(np.int64).view(np.uint64))
+        return mixed(ids.astype(np.int64).view(np.uint64))
     hashes = np.full(len(ids), 0x9E3779B97F4A7C15, dtype=np.uint64)
     width = ids.dtype.itemsize // 4
     letters = np.ascontiguousarray(ids).view(np.uint32).reshape(len(ids), width)
     for at in range(width):
         letter = letters[:, at].astype(np.uint64)
         # A shorter text is padded with zeros, which must not count.
-        hashes = np.where(letter > 0, _mixed(hashes ^ letter), hashes)
+        hashes = np.where(letter > 0, mixed(hashes ^ letter), hashes)
     return hashes
 
 
@@ -61,7 +63,7 @@ def place_hashes(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Hashes:
     """
     # Adding zero makes one of the two zeros.
     x, y = (lon + 0.0).view(np.uint64), (lat + 0.0).view(np.uint64)
-    return _mixed(_mixed(x) + y)
+    return mixed(mixed(x) + y)
 
 
 def sampled(hashes: Hashes, one_in: int) -> NDArray[np.bool_]:
@@ -118,12 +120,3 @@ def first_repeats(pieces: Iterable[tuple[Rows, Hashes]], again: Hashes, shown: i
             rows += number[repeats][: shown - len(rows)].tolist()
             firsts += first[which[repeats]][: shown - len(firsts)].tolist()
     return Repeats(count, tuple(rows), tuple(firsts))
-
-
-def _mixed(bits: Hashes) -> Hashes:
-    """Mix the bits of numbers, one to one (the finaliser of SplitMix64, Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        mixed = bits + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))

@@ -113,9 +113,13 @@ class CoverageTally:
         if not len(rows):
             return
         lon, lat = canonical_places(batch.lon[rows], batch.lat[rows])
-        # Equal places make one leaf of the tree, to be searched from end to end: take them once.
-        place = np.unique(lon + 1j * lat) if _repeats(lon, lat) else lon + 1j * lat
-        chord, _ = tree_of(unit_vectors(place.real, place.imag)).query(self._land.xyz)
+        if _repeats(lon, lat):
+            # Equal places make one leaf of the tree, searched from end to end: take them once.
+            place = np.unique(lon + 1j * lat)
+            lon, lat = place.real, place.imag
+        xyz = unit_vectors(lon, lat)
+        del lon, lat  # a tree of a batch is large, and every thread has one
+        chord, _ = tree_of(xyz).query(self._land.xyz)
         self._nearer(chord)
 
     def merge(self, other: Self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.space.land import land
 from wherefrom.auditing.space.plain import Result
-from wherefrom.auditing.space.sample import canonical_places, counted_rows, mixed
+from wherefrom.auditing.space.sample import canonical_places, counted_rows
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
+from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["CAPACITY", "Duplicates", "DuplicatesTally", "Repeated"]
@@ -182,32 +184,32 @@ class DuplicatesTally:
 
     def _settle(self) -> None:
         """Join the places put aside to those kept; leave out cells while there are too many."""
-        kept = (self._cell, self._lon, self._lat, self._count)
-        cell, lon, lat, count = (
-            np.concatenate(column) for column in zip(kept, *self._waiting, strict=True)
-        )
-        self._waiting = []
-        used = _below(cell, self._level)
-        # Equal places have equal hashes, and one hash sorts several times as fast as two numbers.
-        place = mixed(mixed(lon[used].view(np.uint64)) ^ lat[used].view(np.uint64))
-        order = np.flatnonzero(used)[np.argsort(place)]
-        lon, lat = lon[order], lat[order]
-        first = np.ones(len(order), dtype=bool)
+        # Tallies of several parts settle at once: nothing is held longer than it is needed.
+        waiting = [(self._cell, self._lon, self._lat, self._count), *self._waiting]
+        self._keep([np.zeros(0, column.dtype) for column in waiting[0]])
+        columns: list[NDArray[Any]] = [np.concatenate(each) for each in zip(*waiting, strict=True)]
+        self._waiting, waiting = [], []
+        _take(columns, _below(columns[0], self._level))
+        _take(columns, _by_place(columns[1], columns[2]))
+        _, lon, lat, count = columns
+        first = np.ones(len(count), dtype=bool)
         first[1:] = (lon[1:] != lon[:-1]) | (lat[1:] != lat[:-1])
-        starts = np.flatnonzero(first)
-        count = np.add.reduceat(count[order], starts) if len(starts) else count[order]
-        cell, lon, lat = cell[order][starts], lon[starts], lat[starts]
-        used = np.ones(len(cell), dtype=bool)
+        if not first.all():
+            summed = np.zeros(len(count), dtype=np.int64)
+            summed[first] = np.add.reduceat(count, np.flatnonzero(first))
+            columns[3] = summed
+            del lon, lat, count
+            _take(columns, first)
+        used = np.ones(len(columns[0]), dtype=bool)
         # The level at the end is the first at which all fits, whatever came when.
         while used.sum() > self.capacity:
             self._level += 1
-            used = _below(cell, self._level)
-        self._cell, self._lon, self._lat, self._count = (
-            cell[used],
-            lon[used],
-            lat[used],
-            count[used],
-        )
+            used = _below(columns[0], self._level)
+        _take(columns, used)
+        self._keep(columns)
+
+    def _keep(self, columns: Sequence[NDArray[Any]]) -> None:
+        self._cell, self._lon, self._lat, self._count = columns
 
     def _nearest_km(self) -> Floats:
         """Distance of every place kept to the nearest other one, if within 1 km, else infinite."""
@@ -255,3 +257,17 @@ def _cells() -> EqualAreaCells:
 def _below(cell: Hashes, level: int) -> NDArray[np.bool_]:
     """Tell which cells are kept at a level: at each, a random half of those before."""
     return np.asarray(cell >> np.uint64(64 - level) == 0) if level else np.ones(len(cell), bool)
+
+
+def _by_place(lon: Floats, lat: Floats) -> Ints:
+    """Return an order in which equal places lie side by side."""
+    # Equal places have equal hashes, and one hash sorts several times as fast as two numbers.
+    place = mixed(lon.view(np.uint64))
+    place ^= lat.view(np.uint64)
+    return np.argsort(mixed(place))
+
+
+def _take(columns: list[NDArray[Any]], which: NDArray[Any]) -> None:
+    """Keep some rows, or bring them in an order, one column after the other."""
+    for i, column in enumerate(columns):
+        columns[i] = column[which]

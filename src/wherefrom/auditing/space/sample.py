@@ -7,39 +7,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
 
-__all__ = ["RowSample", "canonical_places", "counted_rows", "mixed"]
+__all__ = ["RowSample", "canonical_places", "counted_rows"]
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
-
-
-def mixed(numbers: ArrayLike) -> Hashes:
-    """Mix whole numbers to 64 bits that look random; different numbers stay different.
-
-    Parameters
-    ----------
-    numbers : array_like of int64 or uint64, shape (N,)
-
-    Returns
-    -------
-    ndarray of uint64, shape (N,)
-
-    Notes
-    -----
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
-    generators"), a bijection of 64-bit words.
-
-    Examples
-    --------
-    >>> len(np.unique(mixed(np.arange(1000)) >> np.uint64(32)))
-    1000
-    """
-    z = np.asarray(numbers).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def canonical_places(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
