@@ -14,7 +14,7 @@ import pytest
 from wherefrom import earth, plugins
 from wherefrom.compose import draw, sampler
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool
+from wherefrom.pool import Pool, label
 
 CODE = '''
 from fractions import Fraction
@@ -143,3 +143,18 @@ def test_nothing_is_imported_before_it_is_asked_for(site: Path) -> None:
     assert "south" in plugins.offered("samplers")
     sampler("uniform")
     assert "planted_bands" not in sys.modules
+
+
+def test_a_labelled_folder_names_a_layer_otherwise_than_its_user(
+    site: Path, pool: Pool, tmp_path: Path
+) -> None:
+    labelled = label(pool, ["planted_bands:belt"], tmp_path / "labelled")
+    assert labelled.columns == ("planted_bands:belt",)
+    counts = labelled.counts("planted_bands:belt")
+    assert counts is not None
+    found = dict(zip(labelled.labels("planted_bands:belt"), counts.tolist(), strict=True))
+    assert found == {"south": int((pool.lat <= 0).sum()), "north": int((pool.lat > 0).sum())}
+    spec = "stratified:layer=planted_bands:belt"
+    assert (
+        draw(labelled, spec, 20, seed=0).ids.tolist() == draw(pool, spec, 20, seed=0).ids.tolist()
+    )

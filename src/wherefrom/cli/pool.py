@@ -177,6 +177,6 @@ def _check_folder(out: Path) -> None:
     """Refuse a name that looks like a file's, before anything is read."""
     if out.suffix.lower() in (".parquet", ".pq", ".geoparquet", ".csv", ".tsv", ".txt", ".json"):
         raise WherefromError(
-            f"--out {out}: a pool is written as a file that ends in .parquet (pool build) or as a "
-            "folder of such files, whose name has no ending"
+            f"--out {out}: `pool label` writes a folder of Parquet files, whose name has no "
+            f"ending, e.g. --out {out.stem}; `pool build` a folder, or a file that ends in .parquet"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def label_column(codes: NDArray[np.int32], labels: Iterable[str]) -> pa.Dictiona
 
 
 def label_layer(name: str, columns: Iterable[str]) -> earth.Layer:
-    """Open a categorical layer for a pool that has no such column.
+    """Open a categorical layer for a pool that has no such column, under the name asked for.
 
     Raises
     ------
@@ -144,7 +145,8 @@ def label_layer(name: str, columns: Iterable[str]) -> earth.Layer:
             f"layer {name!r} holds values, not labels: cut it into classes in a column of "
             "the pool and name that column"
         )
-    return layer
+    # A plug-in may be called otherwise where it lies: its column is found by the name asked for.
+    return layer if layer.name == name else replace(layer, name=name)
 
 
 def value_layer(name: str, columns: Iterable[str]) -> earth.ValueLayer:
