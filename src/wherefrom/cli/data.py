@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 
-from wherefrom.earth.catalog import Source, source, sources
-from wherefrom.earth.fetch import cache_folder, fetch, find, path_of
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console
+
+if TYPE_CHECKING:
+    from wherefrom.earth.catalog import Source
 
 __all__ = ["app"]
 
@@ -35,6 +35,11 @@ def list_sources(
     ] = False,
 ) -> None:
     """Show every source: what it is, its size and licence, and whether it is on this machine."""
+    from rich.console import Console
+
+    from wherefrom.earth.catalog import sources
+    from wherefrom.earth.fetch import cache_folder
+
     out = Console(highlight=False, soft_wrap=True)
     if citations:
         for item in sources().values():
@@ -65,6 +70,9 @@ def fetch_sources(
     ] = None,
 ) -> None:
     """Fetch data into the cache and check it; what is here already is not fetched again."""
+    from wherefrom.earth.catalog import source, sources
+    from wherefrom.earth.fetch import fetch, find
+
     asked = list(dict.fromkeys(names or []))
     wanted = asked or [item.name for item in sources().values() if item.default]
     problems = fetch(wanted)
@@ -85,6 +93,8 @@ def path(
     name: Annotated[str, typer.Argument(help="A name as in `data list`.")],
 ) -> None:
     """Print where a source's file lies on this machine; never uses the network."""
+    from wherefrom.earth.fetch import path_of
+
     typer.echo(path_of(name, download=False))
 
 
@@ -101,6 +111,8 @@ def _origin(item: Source) -> str:
 
 
 def _state(item: Source) -> str:
+    from wherefrom.earth.fetch import find
+
     if find(item.name) is not None:
         return "yes"
     return "no" if item.reader else "not used"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
@@ -210,6 +209,8 @@ def _pale(color: str) -> tuple[float, float, float]:
 @lru_cache(maxsize=1)
 def _land_rings(path: Path) -> tuple[NDArray[np.float64], ...]:
     """Read the outlines of all land, simplified to what a page shows, and project them."""
+    import pyogrio  # slow to import: brings pandas where that is installed
+
     address = f"/vsizip/{path}" if path.suffix == ".zip" else str(path)
     shapes = shapely.from_wkb(pyogrio.raw.read(address, columns=[])[2])
     parts = shapely.get_parts(shapely.simplify(shapes, 0.08, preserve_topology=False))
