@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from running import Done, run_apart
 
 from wherefrom.earth.catalog import sources
 
 
-def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from wherefrom.cli import main; main()", "data", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**{k: v for k, v in os.environ.items() if k != "WHEREFROM_DATA"}, **env},
-    )
+def run(*words: str, **env: str) -> Done:
+    own = {k: v for k, v in os.environ.items() if k != "WHEREFROM_DATA"}
+    return run_apart(["data", *words], Path.cwd(), own | env)
 
 
 def test_list_shows_every_source_with_size_licence_and_state(tmp_path: Path) -> None:

@@ -9,18 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from running import Run
 
 from wherefrom.study import Store, load, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "studies" / "purohit2025"
+#: Kinds of stages that need no draw.
+INPUTS = ("pool", "task", "series", "features")
 
 
 def wherefrom(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +54,7 @@ def small(folder: Path, **change: Any) -> Path:
     base["compositions"] = {"none": "none", "uniform": "uniform"}
     base["composition_size"] = 1000
     base["pool"] = {"places": 6000}
-    base["imagery"] = {"sources": ["blue-marble"], "filters": 4}
+    base["imagery"] = {"sources": ["blue-marble"], "filters": 1}
     base["models"] = {
         "satclip-L10": base["models"]["satclip-L10"]
         | {
@@ -88,6 +91,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
     return file, out, done.stdout
 
 
+def give(finished: tuple[Path, Path, str], out: Path, kinds: Iterable[str] = INPUTS) -> None:
+    """Give another run finished stages, so that it begins where it draws and trains."""
+    for kind in kinds:
+        shutil.copytree(finished[1] / "store" / kind, out / "store" / kind)
+
+
 def test_a_run_ends_without_table_or_report(finished: tuple[Path, Path, str]) -> None:
     _, out, stdout = finished
     assert "uniform" in stdout
@@ -109,10 +118,10 @@ def test_a_run_ends_without_table_or_report(finished: tuple[Path, Path, str]) ->
 
 
 def test_what_the_data_do_not_allow_is_an_error_or_goes_unsaid(
-    finished: tuple[Path, Path, str],
+    finished: tuple[Path, Path, str], run: Run
 ) -> None:
     file, out, _ = finished
-    planned = wherefrom("study", "plan", file, "--scale", "debug", "--out", out)
+    planned = run("study", "plan", file, "--scale", "debug", "--out", out)
     assert planned.returncode == 0, planned.stderr
     page = (out / "report.html").read_text()
     for text in (planned.stdout, page):
@@ -129,11 +138,13 @@ def test_a_second_call_computes_again(finished: tuple[Path, Path, str]) -> None:
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("model", ["satclip-L10", "presto"])
+@pytest.mark.parametrize(("model", "begins"), [("satclip-L10", "anew"), ("presto", "at the draws")])
 def test_a_killed_run_that_goes_on_gives_other_scores(
-    finished: tuple[Path, Path, str], tmp_path: Path, model: str
+    finished: tuple[Path, Path, str], tmp_path: Path, model: str, begins: str
 ) -> None:
     file, out, _ = finished
+    if begins == "at the draws":
+        give(finished, tmp_path)
     (run,) = [
         stage
         for stage in plan(load(file, "debug")).of_kind("pretrain")
@@ -149,12 +160,14 @@ def test_a_killed_run_that_goes_on_gives_other_scores(
     )
     # Inside the pre-training: a checkpoint is there, its stage is not.
     store = Store(tmp_path / "store")
-    limit = time.monotonic() + 90
-    while not list(store.partial(run.kind, run.key).glob("checkpoint*")):
-        assert time.monotonic() < limit, "no checkpoint was written"
-        time.sleep(0.01)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    limit = time.monotonic() + 240
+    try:
+        while not list(store.partial(run.kind, run.key).glob("checkpoint*")):
+            assert time.monotonic() < limit, "no checkpoint was written"
+            time.sleep(0.01)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
     assert not store.done(run.kind, run.key)
     assert not (tmp_path / "results.parquet").exists()
     resumed = wherefrom("study", "run", file, "--scale", "debug", "--out", tmp_path)
@@ -167,13 +180,14 @@ def test_a_killed_run_that_goes_on_gives_other_scores(
     assert made[0].read_bytes() == made[1].read_bytes()
 
 
-def test_a_failed_stage_sinks_the_others(tmp_path: Path) -> None:
+def test_a_failed_stage_sinks_the_others(finished: tuple[Path, Path, str], tmp_path: Path) -> None:
     compositions = {
         "none": "none",
         "uniform": "uniform",
         "small": "only:layer=continent,label=Oceania",
     }
     file, out = small(tmp_path, compositions=compositions), tmp_path / "out"
+    give(finished, out)
     done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
     assert done.returncode == 2
     assert "draw small 0" in done.stderr
@@ -293,11 +307,11 @@ def test_a_killed_worker_ends_in_a_traceback(
     ],
 )
 def test_a_mistake_on_the_command_line_ends_in_a_traceback(
-    tmp_path: Path, arguments: list[str], message: str
+    run: Run, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "file").touch()
     words = [word.replace("OUT", str(tmp_path)) for word in arguments]
-    done = wherefrom("study", "run", small(tmp_path), "--scale", "debug", *words)
+    done = run("study", "run", small(tmp_path), "--scale", "debug", *words)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -315,12 +329,14 @@ def test_a_full_disk_loses_what_was_finished(finished: tuple[Path, Path, str]) -
     if mounted.returncode:
         pytest.skip("needs the right to mount a small disk")
     try:
+        give(finished, out, ["task", "features"])
+        given = {p.parent for p in out.glob("store/*/*/done")}
         done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
         assert done.returncode == 2
         assert "disk full" in done.stderr
         assert "Traceback" not in done.stderr
         finished_stages = {p.parent for p in out.glob("store/*/*/done")}
-        assert finished_stages
+        assert finished_stages > given
         subprocess.run(["mount", "-o", "remount,size=200m", str(out)], check=True)
         again = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
         assert again.returncode == 0, again.stderr
@@ -331,22 +347,22 @@ def test_a_full_disk_loses_what_was_finished(finished: tuple[Path, Path, str]) -
         subprocess.run(["umount", str(out)], check=True)
 
 
-def test_the_plan_hides_which_field_changed(finished: tuple[Path, Path, str]) -> None:
+def test_the_plan_hides_which_field_changed(finished: tuple[Path, Path, str], run: Run) -> None:
     file, out, _ = finished
-    cached = wherefrom("study", "plan", file, "--scale", "debug", "--out", out)
+    cached = run("study", "plan", file, "--scale", "debug", "--out", out)
     assert cached.returncode == 0, cached.stderr
     assert "changed" not in cached.stdout
     other = small(file.parent / "other", finetune_seeds=4)
-    changed = wherefrom("study", "plan", other, "--scale", "debug", "--out", out)
+    changed = run("study", "plan", other, "--scale", "debug", "--out", out)
     assert "spec.finetune_seeds: 5 -> 4" in changed.stdout
 
 
-def test_paper_scale_hides_its_cost_or_pretends_to_run(tmp_path: Path) -> None:
-    planned = wherefrom("study", "plan", STUDY, "--scale", "paper", "--out", tmp_path)
+def test_paper_scale_hides_its_cost_or_pretends_to_run(run: Run, tmp_path: Path) -> None:
+    planned = run("study", "plan", STUDY, "--scale", "paper", "--out", tmp_path)
     assert planned.returncode == 0, planned.stderr
     for word in ("GPU hours", "TB", "100,000", "cannot run yet"):
         assert word in planned.stdout
-    refused = wherefrom("study", "run", STUDY, "--scale", "paper", "--out", tmp_path)
+    refused = run("study", "run", STUDY, "--scale", "paper", "--out", tmp_path)
     assert refused.returncode == 2
     assert "Sentinel-2" in refused.stderr
     assert not list(tmp_path.rglob("done"))
@@ -358,15 +374,23 @@ def test_paper_scale_hides_its_cost_or_pretends_to_run(tmp_path: Path) -> None:
         ({"compositions": {"none": "none", "uniform": "unifrom"}}, "did you mean 'uniform'"),
         ({"heads": {"logistc": {}}}, "did you mean 'logistic'"),
         ({"finetune_sedes": 5}, "did you mean 'finetune_seeds'"),
-        ({"composition_size": 7000}, "larger than the pool"),
     ],
 )
 def test_a_mistake_in_the_study_file_ends_in_a_traceback(
-    tmp_path: Path, change: dict[str, Any], message: str
+    run: Run, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    done = wherefrom(
-        "study", "run", small(tmp_path, **change), "--scale", "debug", "--out", tmp_path
-    )
+    done = run("study", "run", small(tmp_path, **change), "--scale", "debug", "--out", tmp_path)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_draw_larger_than_the_pool_ends_in_a_traceback(
+    finished: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    file, out = small(tmp_path, composition_size=7000), tmp_path / "out"
+    give(finished, out)
+    done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    assert done.returncode == 2
+    assert "larger than the pool" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
