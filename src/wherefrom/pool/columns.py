@@ -19,6 +19,7 @@ __all__ = [
     "column_codes",
     "column_labels",
     "column_numbers",
+    "encoded",
     "label_column",
     "label_layer",
     "present_values",
@@ -27,6 +28,36 @@ __all__ = [
 
 #: Threads that want the same layer at once would each read it.
 _OPENING = threading.Lock()
+
+
+def encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
+    """Encode a label column by one dictionary: what takes longest of its values and its codes.
+
+    Raises
+    ------
+    WherefromError
+        If the column is of another type.
+    """
+    kind = column.type
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    textual = (
+        pa.types.is_string(value) or pa.types.is_large_string(value)
+        or pa.types.is_string_view(value)
+    )  # fmt: skip
+    if pa.types.is_null(value):
+        column = column.cast(pa.string())
+    elif not (textual or pa.types.is_integer(value) or pa.types.is_boolean(value)):
+        raise WherefromError(
+            f"column {name!r} is {value}, not labels: strata need text (UTF-8) or whole numbers"
+        )
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0) if whole.num_chunks else pa.array([], column.type)
+    return whole
 
 
 def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
@@ -50,9 +81,9 @@ def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
     WherefromError
         If the column is of another type.
     """
-    encoded = _encoded(column, name)
-    used = np.flatnonzero(_uses(encoded))
-    values = _plain(encoded.dictionary).take(pa.array(used))
+    whole = encoded(column, name)
+    used = np.flatnonzero(_uses(whole))
+    values = _plain(whole.dictionary).take(pa.array(used))
     return values.filter(_is_label(values)).unique()
 
 
@@ -93,14 +124,14 @@ def column_codes(column: pa.ChunkedArray, values: pa.Array, name: str) -> NDArra
     >>> column_codes(column, values, "use").tolist(), labels
     ([1, -1, 0, -1], ('a', 'b'))
     """
-    encoded = _encoded(column, name)
-    if not len(encoded.dictionary) or not len(values):
+    whole = encoded(column, name)
+    if not len(whole.dictionary) or not len(values):
         return np.full(len(column), -1, dtype=np.int32)
-    at = pc.index_in(_plain(encoded.dictionary), value_set=values).fill_null(-1)
+    at = pc.index_in(_plain(whole.dictionary), value_set=values).fill_null(-1)
     # A null row picks the last entry.
     code_of = np.append(np.asarray(at.to_numpy(zero_copy_only=False), dtype=np.int32), -1)
     code_of = code_of.astype(np.int32)
-    indices = encoded.indices
+    indices = whole.indices
     if indices.null_count:
         indices = indices.cast(pa.int64()).fill_null(len(code_of) - 1)
     codes: NDArray[np.int32] = code_of[indices.to_numpy(zero_copy_only=False)]
@@ -179,29 +210,6 @@ def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
         raise unknown("layer", name, dict.fromkeys([*kind, *columns])) from None
 
 
-def _encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
-    kind = column.type
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    textual = (
-        pa.types.is_string(value) or pa.types.is_large_string(value)
-        or pa.types.is_string_view(value)
-    )  # fmt: skip
-    if pa.types.is_null(value):
-        column = column.cast(pa.string())
-    elif not (textual or pa.types.is_integer(value) or pa.types.is_boolean(value)):
-        raise WherefromError(
-            f"column {name!r} is {value}, not labels: strata need text (UTF-8) or whole numbers"
-        )
-    if pa.types.is_string_view(column.type):
-        column = column.cast(pa.large_string())
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    whole = column.unify_dictionaries().combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = whole.chunk(0) if whole.num_chunks else pa.array([], column.type)
-    return whole
-
-
 def _plain(values: pa.Array) -> pa.Array:
     """Bring the kinds of text to one, which any number of labels fits."""
     integer = pa.types.is_integer(values.type) or pa.types.is_boolean(values.type)
@@ -215,6 +223,6 @@ def _is_label(values: pa.Array) -> pa.Array:
     return there
 
 
-def _uses(encoded: pa.DictionaryArray) -> NDArray[np.int64]:
-    indices = encoded.indices.drop_null().to_numpy(zero_copy_only=False)
-    return np.bincount(indices, minlength=len(encoded.dictionary)).astype(np.int64)
+def _uses(whole: pa.DictionaryArray) -> NDArray[np.int64]:
+    indices = whole.indices.drop_null().to_numpy(zero_copy_only=False)
+    return np.bincount(indices, minlength=len(whole.dictionary)).astype(np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from wherefrom import files
+from wherefrom import files, parallel
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART, Ask, Batch
 from wherefrom.pool.build import land_origin, land_places
@@ -22,6 +22,7 @@ from wherefrom.pool.check import examine, refuse_errors
 from wherefrom.pool.columns import (
     column_codes,
     column_labels,
+    encoded,
     label_column,
     label_layer,
     present_values,
@@ -63,6 +64,8 @@ class Pool:
     origin: str = ""
     notes: tuple[str, ...] = ()
     _codes: dict[str, Codes] = field(default_factory=dict, repr=False)
+    _counts: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    _labels_keys: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -177,8 +180,12 @@ class Pool:
     @cached_property
     def key(self) -> str:
         """Hash of ids and coordinates: 16 hexadecimal digits."""
-        rows = [slice(at, at + BLOCK) for at in range(0, len(self), BLOCK)]
-        digests = (places_digest(self.ids[r], self.lon[r], self.lat[r]) for r in rows)
+
+        def digest(at: int) -> bytes:
+            rows = slice(at, at + BLOCK)
+            return places_digest(self.ids[rows], self.lon[rows], self.lat[rows])
+
+        digests = parallel.in_order(digest, range(0, len(self), BLOCK))
         return key_of_blocks(f"{len(self)}:{self.ids.dtype.kind}", digests)
 
     @property
@@ -216,7 +223,7 @@ class Pool:
         """
         if name not in self._codes:
             if name in self.columns:
-                column = self.table.column(name)
+                column = pa.chunked_array([encoded(self.table.column(name), name)])
                 values, labels = column_labels(present_values(column, name))
                 self._codes[name] = column_codes(column, values, name), labels
             else:
@@ -236,14 +243,22 @@ class Pool:
         """Return the places of each of ``labels(name)``, or None before a layer's look-up."""
         if not self.holds(name):
             return None
-        codes, labels = self.codes(name)
-        return np.bincount(codes[codes >= 0], minlength=len(labels)).astype(np.int64)
+        if name not in self._counts:
+            codes, labels = self.codes(name)
+            self._counts[name] = np.bincount(codes + 1, minlength=len(labels) + 1)[1:]
+        return self._counts[name].copy()
 
     def labels_key(self, name: str) -> str:
         """Hash of the labels of all places: equal labels, equal key, wherever they come from."""
-        codes, labels = self.codes(name)
-        blocks = (codes[at : at + BLOCK] for at in range(0, len(self), BLOCK))
-        return key_of_blocks(f"{len(self)}", (labels_digest(block, labels) for block in blocks))
+        if name not in self._labels_keys:
+            codes, labels = self.codes(name)
+
+            def digest(at: int) -> bytes:
+                return labels_digest(codes[at : at + BLOCK], labels)
+
+            digests = parallel.in_order(digest, range(0, len(self), BLOCK))
+            self._labels_keys[name] = key_of_blocks(f"{len(self)}", digests)
+        return self._labels_keys[name]
 
     def parts(self) -> list[PoolPart]:
         """Return pieces of at most `PART` places that cover the pool in order."""
