@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -117,8 +118,9 @@ class CoverageTally:
             # Equal places make one leaf of the tree, searched from end to end: take them once.
             place = np.unique(lon + 1j * lat)
             lon, lat = place.real, place.imag
-        xyz = unit_vectors(lon, lat)
-        del lon, lat  # a tree of a batch is large, and every thread has one
+        order = _by_tiles(lon, lat)
+        xyz = unit_vectors(lon[order], lat[order])
+        del lon, lat, order  # a tree of a batch is large, and every thread has one
         chord, _ = tree_of(xyz).query(self._land.xyz)
         self._nearer(chord)
 
@@ -164,10 +166,30 @@ class CoverageTally:
 
     @property
     def _land(self) -> Land:
-        return land(self.antarctica)
+        return _tiled_land(self.antarctica)
 
     def _nearer(self, chord: Floats) -> None:
         self._chord = chord if self._chord is None else np.minimum(self._chord, chord)
+
+
+@lru_cache(maxsize=2)
+def _tiled_land(antarctica: bool) -> Land:
+    here = land(antarctica)
+    order = _by_tiles(here.lon, here.lat)
+    return Land(here.lon[order], here.lat[order], here.cell_km2)
+
+
+def _by_tiles(lon: Floats, lat: Floats) -> NDArray[np.int64]:
+    """Return an order in which neighbours are near each other, by tiles of 0.7 by 1.4 degrees.
+
+    Built and searched in such an order, a tree takes half the time: what one point needs of it is
+    still in the core's cache from the point before.
+    """
+    row = np.minimum((lat + 90.0) * (256 / 180), 255.0).astype(np.uint16)
+    column = np.minimum((lon + 180.0) * (256 / 360), 255.0).astype(np.uint16)
+    # Every other row backwards, so that the next tile is always a neighbour.
+    column = np.where(row % 2, 255 - column, column).astype(np.uint16)
+    return np.argsort(row * np.uint16(256) + column, kind="stable")  # 16 bits: by radix
 
 
 def _repeats(lon: Floats, lat: Floats) -> bool:
