@@ -25,7 +25,7 @@ study: $(STAMP)
 
 test: lint
 	$(BIN)/wherefrom data fetch
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
