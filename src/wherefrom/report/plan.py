@@ -65,7 +65,7 @@ def _sizes(plan: Plan) -> list[Text]:
     draws = [stage for stage in plan.of_kind("draw") if stage.spec["n"]]
     places = len(draws) * study.composition_size
     lines = [
-        f"pool {study.pool.places:,} places; {len(draws)} draws of {study.composition_size:,}; "
+        f"pool {study.pool_places:,} places; {len(draws)} draws of {study.composition_size:,}; "
         f"n = {study.n} labelled places, {study.finetune_seeds} fine-tune seeds"
     ]
     for name, spec in study.models.items():

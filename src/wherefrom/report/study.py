@@ -195,10 +195,16 @@ def _claim(study: Study) -> tuple[str, str, str] | None:
     return (of_kind[more], of_kind[less], source) if {more, less} <= of_kind.keys() else None
 
 
+def _pool_origin(study: Study) -> str:
+    if study.table is None:
+        return "uniform by area on land"
+    return study.table.origin or f"from {study.pool.file}"
+
+
 def _settings(study: Study) -> dict[str, dict[str, object]]:
     sections: dict[str, dict[str, object]] = {
         "pool and compositions": {
-            "places in the pool": f"{study.pool.places:,}, uniform by area on land",
+            "places in the pool": f"{study.pool_places:,}, {_pool_origin(study)}",
             "places in a composition": f"{study.composition_size:,}",
         }
     }

@@ -24,7 +24,7 @@ HEADS["logistic-balanced"] = HEADS["logistic"]
 
 def pool(study: Study) -> float:
     """Seconds to build the pool."""
-    return 0.5 + 1.5e-6 * study.pool.places
+    return 0.5 + 1.5e-6 * study.pool_places
 
 
 def task(spec: TaskSpec) -> float:
@@ -39,7 +39,7 @@ def series(spec: TaskSpec) -> float:
 
 def features(study: Study) -> float:
     """Seconds to filter one image and look the pool up."""
-    return 3.5 + 2.5e-5 * study.pool.places
+    return 3.5 + 2.5e-5 * study.pool_places
 
 
 def pretrain(spec: ModelSpec) -> float:

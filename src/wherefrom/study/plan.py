@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,15 @@ from wherefrom import earth
 from wherefrom.compose import sampler
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import digest_of
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import sha256_of
 from wherefrom.pool.series.earth import SERIES_LAYERS
 from wherefrom.study import cost
 from wherefrom.study.gfms import ModelSpec
+from wherefrom.study.pools import content_of, stage_spec
 from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
-from wherefrom.study.tasks import OF_SERIES, PlacedSpec, TaskSpec
+from wherefrom.study.tasks import OF_SERIES, PlacedSpec, TableSpec, TaskSpec
 
 __all__ = ["plan"]
 
@@ -54,11 +55,12 @@ def plan(study: Study) -> Plan:
 def _expand(study: Study) -> Iterator[Stage]:
     pool = Stage(
         kind="pool",
-        label=f"pool of {study.pool.places:,} places",
-        spec=study.pool.model_dump() | {"land": earth.layer_key("land")},
+        label=f"pool of {study.pool_places:,} places",
+        spec=stage_spec(study.pool, study.table),
         inputs={},
         cost=cost.pool(study),
         bundle="pool",
+        files={"file": study.pool.file} if study.pool.file else {},
     )
     yield pool
     tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
@@ -67,7 +69,7 @@ def _expand(study: Study) -> Iterator[Stage]:
     series = {
         name: _series(spec, tasks[name])
         for name, spec in study.tasks.items()
-        if isinstance(spec, PlacedSpec) and _reads_series(study, name)
+        if isinstance(spec, PlacedSpec | TableSpec) and _reads_series(study, name)
     }
     yield from series.values()
     features: dict[str, Stage] = {}
@@ -108,6 +110,10 @@ def _task(spec: TaskSpec, pool: Stage) -> Stage:
     """Labelled places of the task; those drawn here keep their distance to the pool."""
     placed = isinstance(spec, PlacedSpec)
     made: dict[str, Any] = {"layers": {name: earth.layer_key(name) for name in spec.layers}}
+    files = {}
+    if isinstance(spec, TableSpec):
+        files["file"] = spec.file
+        made["content"] = content_of(spec.file)
     if spec.sources:
         made["sha256"] = {name: digest_of(name) for name in spec.sources}
     return Stage(
@@ -117,6 +123,7 @@ def _task(spec: TaskSpec, pool: Stage) -> Stage:
         inputs={"pool": pool} if placed else {},
         cost=cost.task(spec),
         bundle=f"task {spec.label}",
+        files=files,
     )
 
 
@@ -169,7 +176,7 @@ def _digest(source: str) -> dict[str, str]:
 
 
 def _draw_spec(study: Study, text: str) -> dict[str, Any]:
-    chosen = sampler(text)
+    chosen, own = sampler(text), study.table.columns if study.table else ()
     layers = list(getattr(chosen, "layers", tuple)())
     made = chosen.spec()
     if made.get("around") == "cities":
@@ -177,7 +184,7 @@ def _draw_spec(study: Study, text: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "sampler": made,
         "n": None if _is_none(text) or _is_list(text) else study.composition_size,
-        "layers": {name: earth.layer_key(name) for name in layers},
+        "layers": _layer_keys(layers, own),
     }
     if _is_list(text):
         file = Path(made["file"])
@@ -185,6 +192,17 @@ def _draw_spec(study: Study, text: str) -> dict[str, Any]:
             raise WherefromError(f"{file}: no such file of ids, named by the study's {text!r}")
         spec["sha256"] = sha256_of(file)
     return spec
+
+
+def _layer_keys(layers: Sequence[str], own: Sequence[str]) -> dict[str, str]:
+    """Return the keys of layers but for columns of the pool, which are in the pool's."""
+    try:
+        return {name: earth.layer_key(name) for name in layers if name not in own}
+    except WherefromError as err:
+        for name in layers:
+            if str(err).startswith(f"unknown layer {name!r}"):
+                raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
+        raise
 
 
 def _is_none(text: str) -> bool:

@@ -14,12 +14,13 @@ from pydantic import BaseModel, ValidationError
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.study.machine import adapted
+from wherefrom.study.pools import table_of
 from wherefrom.study.spec import Study
 
 __all__ = ["load"]
 
 #: Fields that a study is given when it is resolved, never by its file.
-_RESOLVED = ("scale", "stood_in", "left_out")
+_RESOLVED = ("scale", "stood_in", "left_out", "table")
 
 
 def load(path: Path | str, scale: str) -> Study:
@@ -42,7 +43,8 @@ def load(path: Path | str, scale: str) -> Study:
     Raises
     ------
     WherefromError
-        If the file is absent or not YAML, the scale or a key is unknown, or a value is wrong.
+        If the file is absent or not YAML, the scale or a key is unknown, a value is wrong, or the
+        table that is the pool is faulty.
 
     Examples
     --------
@@ -81,7 +83,9 @@ def load(path: Path | str, scale: str) -> Study:
         study = Study.model_validate({**merged, "scale": scale})
     except ValidationError as err:
         raise WherefromError(f"{file} (scale {scale}): {_first(err)}") from None
-    return adapted(study)
+    for task in study.tasks.values():
+        _ = task.places  # a table of the user's is read, and refused, before anything is planned
+    return adapted(study.model_copy(update={"table": table_of(study.pool)}))
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from wherefrom import earth
 from wherefrom.errors import unknown
 from wherefrom.study.gfms import KINDS, ModelSpec, Part
+from wherefrom.study.pools import PoolSpec, PoolTable
 from wherefrom.study.tasks import BASELINE_NAME, TaskSpec
 
 #: Heads on frozen embeddings, and full fine-tuning.
@@ -20,13 +21,6 @@ METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
 _NAME = re.compile(r"[\w.+-]+")
 
 __all__ = ["HEADS", "METRICS", "Headline", "HeadUse", "ImagerySpec", "Study", "SweepSpec"]
-
-
-class PoolSpec(Part):
-    """The pool of candidate places, uniform by area on land."""
-
-    places: int = Field(gt=0)
-    seed: int = 0
 
 
 class ImagerySpec(Part):
@@ -99,6 +93,8 @@ class Study(Part):
         Layers that this machine lacks, and those that take their place.
     left_out : dict of str to str
         What this machine lacks the data for (e.g. ``tasks.cropharvest``), and why.
+    table : PoolTable or None
+        What the table of the user's holds that is the pool.
 
     Raises
     ------
@@ -127,7 +123,13 @@ class Study(Part):
     stand_ins: dict[str, str] = Field(default_factory=dict)
     stood_in: dict[str, str] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
+    table: PoolTable | None = None
     missing: tuple[str, ...] = ()
+
+    @property
+    def pool_places(self) -> int:
+        """Places in the pool."""
+        return self.table.places if self.table else self.pool.places or 0
 
     def task_label(self, key: str) -> str:
         """Return the name of a task in the column ``task`` of the results.

@@ -40,6 +40,8 @@ class Stage:
         The stages whose results it reads, by role.
     cost : float
         Expected seconds on one core.
+    files : dict of str to str
+        Where files of the user's lie, by field; what they hold is in the spec.
     axes : dict
         Columns of the results table (few-shot stages only).
     bundle : str
@@ -52,6 +54,7 @@ class Stage:
     inputs: dict[str, Stage]
     cost: float
     bundle: str
+    files: dict[str, str] = field(default_factory=dict)
     axes: dict[str, Any] = field(default_factory=dict)
 
     @cached_property

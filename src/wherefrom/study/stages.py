@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from wherefrom.compose import Composition
 from wherefrom.compose import draw as draw_composition
 from wherefrom.compose.card import write_card
 from wherefrom.earth.imagery import ImageFeatures
+from wherefrom.errors import WherefromError
 from wherefrom.keys import seed_of
 from wherefrom.pool import Pool
 from wherefrom.pool.series.earth import earth_series
 from wherefrom.study.data import SERIES, TASK, TaskData, task_data
+from wherefrom.study.pools import PoolSpec, content_of
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
 from wherefrom.tasks import Episodes, Task, ecoregions, plan_episodes
@@ -70,7 +73,7 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
     }[stage.kind]
     document = {"label": stage.label, "document": stage.document}
     with store.write(stage.kind, stage.key, document) as out:
-        work(stage.spec, inputs, out, tell, store.partial(stage.kind, stage.key))
+        work(stage.spec | stage.files, inputs, out, tell, store.partial(stage.kind, stage.key))
 
 
 @lru_cache(maxsize=1)
@@ -80,12 +83,24 @@ def _read_pool(file: Path) -> Pool:
 
 
 def _pool(spec: dict[str, Any], _: dict[str, Path], out: Path, tell: Tell, __: Path) -> None:
-    Pool.build(spec["places"], seed=spec["seed"]).write(out / "pool.parquet")
+    given = {name: spec[name] for name in PoolSpec.model_fields if spec.get(name) is not None}
+    _refuse_changed(spec)
+    PoolSpec(**given).open().write(out / "pool.parquet")
+
+
+def _refuse_changed(spec: dict[str, Any]) -> None:
+    """Refuse a table of the user's that is not the one by which the stage is named."""
+    if "file" in spec and content_of(spec["file"]) != spec["content"]:
+        raise WherefromError(f"{spec['file']} has changed since the study began: run it again")
 
 
 def _task(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
     if spec["kind"] == "cropharvest":
         cropharvest(region_layer=spec["region_layer"], seed=spec["seed"]).write(out)
+        return
+    if spec["kind"] == "table":
+        _refuse_changed(spec)
+        replace(Task.read(spec["file"]), name=spec["name"]).write(out / TASK)
         return
     pool = _read_pool(inputs["pool"] / "pool.parquet")
     options = {

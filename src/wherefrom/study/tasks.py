@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from wherefrom.errors import unknown
 from wherefrom.study.gfms import Part
 
-__all__ = ["BASELINES", "BASELINE_NAME", "OF_SERIES", "PlacedSpec", "TaskSpec"]
+__all__ = ["BASELINES", "BASELINE_NAME", "OF_SERIES", "PlacedSpec", "TableSpec", "TaskSpec"]
 
 #: Baselines of a task; the harmonics of any L go by the same form of name.
 BASELINES = (
@@ -139,5 +139,50 @@ class CropHarvestSpec(TaskBase):
         return 70_213
 
 
+class TableSpec(TaskBase):
+    """Tell the labels of a table of the user's, as `wherefrom task from-table` writes it.
+
+    Attributes
+    ----------
+    name : str
+        Of the task in the results.
+    file : str
+        The task, from the folder where the command runs.
+    """
+
+    kind: Literal["table"]
+    name: str = Field(pattern=r"^[\w.+-]+$")
+    file: str = Field(min_length=1)
+
+    @property
+    def label(self) -> str:
+        """The name."""
+        return self.name
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """None: labels and regions come with the table."""
+        return ()
+
+    @property
+    def places(self) -> int:
+        """Rows of the table.
+
+        Raises
+        ------
+        WherefromError
+            If the file is absent or not a task.
+        """
+        from wherefrom.tasks import Task
+
+        return len(Task.read(self.file))
+
+    def settings(self) -> dict[str, Any]:
+        """Give the name; where the table lies is no part of what the task depends on."""
+        return self.model_dump(exclude={"baselines", "file"})
+
+
 #: One kind of task or another, told apart by the key ``kind``.
-TaskSpec = Annotated[EcoregionsSpec | CroplandSpec | CropHarvestSpec, Field(discriminator="kind")]
+TaskSpec = Annotated[
+    EcoregionsSpec | CroplandSpec | CropHarvestSpec | TableSpec, Field(discriminator="kind")
+]

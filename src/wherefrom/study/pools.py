@@ -1,0 +1,121 @@
+"""The pool of a study: what a study file says of it, and what a table of the user's holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+
+from wherefrom import earth
+from wherefrom.files import sha256_of
+from wherefrom.keys import key_of
+from wherefrom.study.gfms import Part
+
+if TYPE_CHECKING:
+    from wherefrom.pool import Pool
+
+__all__ = ["PoolSpec", "PoolTable", "content_of", "stage_spec", "table_of"]
+
+#: Fields that only a pool of a file has.
+_OF_FILE = ("id", "lon", "lat")
+
+
+class PoolSpec(Part):
+    """The pool of candidate places: uniform by area on land, or a table of the user's.
+
+    Attributes
+    ----------
+    places, seed : int
+        Of a pool that is built.
+    file : str
+        A table of places, or a folder of Parquet files, as `wherefrom.pool.open_pool` takes them;
+        from the folder where the command runs.
+    id, lon, lat : str
+        Its columns.
+    """
+
+    places: int | None = Field(gt=0, default=None)
+    seed: int = 0
+    file: str | None = Field(min_length=1, default=None)
+    id: str | None = None
+    lon: str = "lon"
+    lat: str = "lat"
+
+    @model_validator(mode="after")
+    def _is_built_or_read(self) -> Self:
+        given = self.model_fields_set
+        if (self.places is None) == (self.file is None):
+            raise ValueError("needs one of 'places', to build a pool, and 'file', a table of yours")
+        if self.file is None and (named := given.intersection(_OF_FILE)):
+            raise ValueError(f"{min(named)!r} names a column of 'file', which is not given")
+        if self.file is not None and "seed" in given:
+            raise ValueError("'seed' is of a pool that is built, and 'file' names one")
+        return self
+
+    def open(self) -> Pool:
+        """Read the table, or build the pool.
+
+        Raises
+        ------
+        WherefromError
+            If the table is faulty, or too large to be held in memory.
+        """
+        from wherefrom.pool import Pool, PoolScan, open_pool
+
+        if self.file is None:
+            assert self.places is not None
+            return Pool.build(self.places, seed=self.seed)
+        pool = open_pool(self.file, self.id, self.lon, self.lat)
+        return pool.load() if isinstance(pool, PoolScan) else pool
+
+
+class PoolTable(Part):
+    """What is known of a table of the user's once it was read.
+
+    Attributes
+    ----------
+    places : int
+    columns : tuple of str
+        Besides id and coordinates: what compositions can name as layers.
+    origin : str
+        How its places came about, where the table says so.
+    content : str
+        Hash of its bytes.
+    """
+
+    places: int
+    columns: tuple[str, ...]
+    origin: str
+    content: str
+
+
+def table_of(spec: PoolSpec) -> PoolTable | None:
+    """Read the table of the user's that is a study's pool; None if the pool is built.
+
+    Raises
+    ------
+    WherefromError
+        If the table is faulty, or too large to be held in memory.
+    """
+    if spec.file is None:
+        return None
+    pool = spec.open()
+    return PoolTable(
+        places=len(pool), columns=pool.columns, origin=pool.origin, content=content_of(spec.file)
+    )
+
+
+def content_of(file: str) -> str:
+    """Hash the bytes of a table, or of the Parquet files of a folder."""
+    from wherefrom.pool.partition import files_in
+
+    path = Path(file)
+    return key_of([sha256_of(one) for one in (files_in(path) if path.is_dir() else [path])])
+
+
+def stage_spec(spec: PoolSpec, table: PoolTable | None) -> dict[str, Any]:
+    """Return what a study's pool depends on: of a table the content, not where it lies."""
+    if table is None:
+        return {"places": spec.places, "seed": spec.seed, "land": earth.layer_key("land")}
+    return {"content": table.content, "id": spec.id, "lon": spec.lon, "lat": spec.lat}
