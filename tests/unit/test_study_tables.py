@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from wherefrom import earth
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.study import Plan, Store, collect, load, plan
@@ -193,3 +194,18 @@ def test_a_layer_that_neither_the_earth_nor_the_pool_has_is_planned(
     compositions = {"none": "none", "uniform": "uniform", "odd": "stratified:layer=saison"}
     with pytest.raises(WherefromError, match="unknown layer 'saison': did you mean 'season'"):
         plan(load(study(tmp_path, tables, compositions=compositions), "debug"))
+
+
+def test_a_column_of_the_pool_gets_a_stand_in(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(earth, "available", lambda name: name != "biome")
+    mine = tmp_path / "mine"
+    shutil.copytree(tables, mine)
+    table = pyarrow.csv.read_csv(mine / "tiles.csv").rename_columns(["tile", "x", "y", "biome"])
+    pyarrow.csv.write_csv(table, mine / "tiles.csv")
+    compositions = {"none": "none", "uniform": "uniform", "mine": "stratified:layer=biome"}
+    made = load(study(tmp_path, mine, compositions=compositions), "debug")
+    assert made.compositions["mine"] == "stratified:layer=biome"
+    without = load(study(tmp_path, tables, compositions=compositions), "debug")
+    assert without.compositions["mine"] == "stratified:layer=climate_zone"

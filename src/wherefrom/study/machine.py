@@ -102,11 +102,14 @@ def _put_stand_ins(study: Study) -> Study:
     swapped = {a: b for a, b in study.stand_ins.items() if not earth.available(a)}
     if not swapped:
         return study
+    own = study.table.columns if study.table else ()
     compositions: dict[str, str] = {}
     renamed: dict[str, str] = {}
     for name, spec in study.compositions.items():
         new = name
         for layer, stand_in in swapped.items():
+            if layer in own:
+                continue
             changed = re.sub(rf"\blayer={re.escape(layer)}\b", f"layer={stand_in}", spec)
             if changed != spec:
                 spec, new = changed, new.replace(layer, stand_in)
