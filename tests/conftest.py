@@ -11,6 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # The many processes that tests start compile the package once, instead of each anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Beside another worker, threads that wait for each other take its time.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -318,7 +318,7 @@ def test_distance_to_the_nearest_place_is_not_exact() -> None:
     other = CoverageTally()
     other.update(Batch(200, places[0][200:], places[1][200:]))
     tally.merge(other)
-    here = land()
+    here = tally._land
     look = rng(16).integers(0, len(here), 400)
     by_hand = distance_km(here.lon[look, None], here.lat[look, None], *places).min(axis=1)
     assert tally._chord is not None
