@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -164,8 +165,8 @@ class TableSpec(TaskBase):
         """None: labels and regions come with the table."""
         return ()
 
-    @property
-    def places(self) -> int:
+    @cached_property
+    def places(self) -> int:  # of a plan every stage asks for it
         """Rows of the table.
 
         Raises
