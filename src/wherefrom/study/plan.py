@@ -184,7 +184,8 @@ def _draw_spec(study: Study, text: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "sampler": made,
         "n": None if _is_none(text) or _is_list(text) else study.composition_size,
-        "layers": _layer_keys(layers, own),
+        # The pool's own columns are in its key.
+        "layers": {name: _layer_key(name, own) for name in layers if name not in own},
     }
     if _is_list(text):
         file = Path(made["file"])
@@ -194,15 +195,14 @@ def _draw_spec(study: Study, text: str) -> dict[str, Any]:
     return spec
 
 
-def _layer_keys(layers: Sequence[str], own: Sequence[str]) -> dict[str, str]:
-    """Return the keys of layers but for columns of the pool, which are in the pool's."""
+def _layer_key(name: str, own: Sequence[str]) -> str:
+    """Return the key of a layer; for an unknown one the columns of the pool are named, too."""
     try:
-        return {name: earth.layer_key(name) for name in layers if name not in own}
+        return earth.layer_key(name)
     except WherefromError as err:
-        for name in layers:
-            if str(err).startswith(f"unknown layer {name!r}"):
-                raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
-        raise
+        if not str(err).startswith("unknown layer"):
+            raise
+        raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
 
 
 def _is_none(text: str) -> bool:
