@@ -15,6 +15,7 @@ from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
+from wherefrom.pool.repeats import place_hashes
 
 __all__ = ["Match", "matching"]
 
@@ -73,10 +74,8 @@ def _by_id(batch: Batch) -> Keys:
 def _by_place(batch: Batch, rounded: Callable[[NDArray[np.float64]], NDArray[Any]]) -> Keys:
     """Make keys of coordinates after rounding."""
     lon, lat = (rounded(degrees) for degrees in (batch.lon, batch.lat))
-    # 180 E is 180 W, and adding zero turns -0.0 into 0.0.
-    lon = np.where(lon == 180.0, -180.0, lon).astype(np.float64) + 0.0
-    lat = lat.astype(np.float64) + 0.0
-    return mixed(mixed(lon.view(np.uint64)) + lat.view(np.uint64))
+    lon = np.where(lon == 180.0, -180.0, lon)  # 180 E is 180 W
+    return place_hashes(lon.astype(np.float64), lat.astype(np.float64))
 
 
 def _exact(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
