@@ -269,5 +269,7 @@ def _by_place(lon: Floats, lat: Floats) -> Ints:
 
 def _take(columns: list[NDArray[Any]], which: NDArray[Any]) -> None:
     """Keep some rows, or bring them in an order, one column after the other."""
+    if which.dtype == np.bool_ and which.all():
+        return
     for i, column in enumerate(columns):
         columns[i] = column[which]
