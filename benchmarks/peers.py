@@ -32,7 +32,7 @@ import peers_checks
 from peers_contenders import CONTENDERS
 from peers_inputs import SOURCES, Inputs, write
 
-ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "GDAL", "RAYON", "TOKIO_WORKER", "ARROW_IO")
+ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "GDAL", "RAYON")
 #: Costs of one contender, round by round.
 Rounds = list[dict[str, Any]]
 
