@@ -77,7 +77,6 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
-    cluster: str | None = None,
 ) -> Composition: ...
 @overload
 def draw(
@@ -89,7 +88,6 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
-    cluster: str | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 @overload
 def draw(
@@ -101,7 +99,6 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
-    cluster: str | None = None,
 ) -> Table: ...
 def draw(
     data: Any,
@@ -112,7 +109,6 @@ def draw(
     id: str | None = None,  # noqa: A002
     lon: str = "lon",
     lat: str = "lat",
-    cluster: str | None = None,
 ) -> Any:
     """Draw places; the same data, spec, n and seed give the same ones.
 
@@ -126,8 +122,6 @@ def draw(
     seed : int
     id, lon, lat : str
         Columns or entries of the data, as in `Pool.read`; not used for a pool.
-    cluster : str, optional
-        Address of a Ray cluster to run on.
 
     Returns
     -------
@@ -151,12 +145,12 @@ def draw(
     """
     pool = pool_of(data, id, lon, lat)
     if isinstance(data, Pool | PoolScan | str | Path):
-        return compose.draw(pool, spec, n, seed, cluster=cluster)
+        return compose.draw(pool, spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
     for name in GAINED:
         if name in names:
             raise WherefromError(f"the table has a column {name!r} already: rename or drop it")
-    composition = compose.draw(pool, spec, n, seed, cluster=cluster)
+    composition = compose.draw(pool, spec, n, seed)
     rows = cast("Pool", pool).take(composition.ids)
     order = np.argsort(rows)
     gained = (composition.multiplicity[order], composition.inclusion_probability[order])
@@ -177,7 +171,6 @@ def audit(
     lon: str = "lon",
     lat: str = "lat",
     seed: int = 0,
-    cluster: str | None = None,
 ) -> Audit:
     """Audit where places lie: shares by layer, spatial statistics, leakage, losses, findings.
 
@@ -202,8 +195,6 @@ def audit(
         Columns or entries of all tables given.
     seed : int
         Of simulations and samples.
-    cluster : str, optional
-        Address of a Ray cluster to run on.
 
     Returns
     -------
@@ -240,7 +231,6 @@ def audit(
         planned=None if planned is None else pool_of(planned, id, lon, lat),
         entropy=entropy,
         antarctica=antarctica,
-        cluster=cluster,
         seed=seed,
         faults=faults,
     )

@@ -1,4 +1,10 @@
-"""Work on the pieces of a pool, here on threads or on a Ray cluster, results in order."""
+"""Work on the pieces of a pool, here on threads or on a Ray cluster, results in order.
+
+Which of the two is a context, as in joblib and Dask: nothing in between hands an address on::
+
+    with parallel.on("10.0.0.7:6379"):
+        wherefrom.draw("world", "stratified:layer=biome", n=1_000_000)
+"""
 
 from __future__ import annotations
 
@@ -9,13 +15,15 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wherefrom.errors import WherefromError
 
-__all__ = ["cores", "in_order"]
+__all__ = ["cores", "here", "in_order", "on"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,6 +34,39 @@ RETRIES = 5
 #: What this module connected the process to: the cluster as it was named, its address, and Ray's
 #: number of the connection there.
 _connected = ("", "", "")
+
+#: Address of the cluster that the code here runs `on`.
+_address: ContextVar[str | None] = ContextVar("_address", default=None)
+
+
+@contextmanager
+def on(cluster: str | None) -> Iterator[None]:
+    """Let all passes over pools in the block run on a Ray cluster.
+
+    Parameters
+    ----------
+    cluster : str or None
+        Address of a running Ray cluster, such as ``10.0.0.7:6379``; ``auto`` finds the one of
+        this machine; ``local`` starts one here. Its nodes see the same files and have the same
+        version of wherefrom; they get the ``WHEREFROM_`` variables of this process. None: threads
+        here, as outside the block.
+
+    Raises
+    ------
+    WherefromError
+        By the first pass: if Ray is absent or the cluster cannot be reached.
+
+    Examples
+    --------
+    >>> with on(None):
+    ...     list(in_order(len, ["a", "bb"]))
+    [1, 2]
+    """
+    before = _address.set(cluster)
+    try:
+        yield
+    finally:
+        _address.reset(before)
 
 
 def cores() -> int:
@@ -46,29 +87,25 @@ def in_order(
     items: Iterable[T],
     *,
     workers: int | None = None,
-    cluster: str | None = None,
 ) -> Iterator[R]:
     """Call a function on every item, several at a time, and give the results in item order.
 
     At most two items per worker are begun and not yet taken by the caller, so that memory does
-    not grow with the number of items. The results do not depend on `workers` or `cluster`.
+    not grow with the number of items. The results do not depend on `workers`, nor on where the
+    work is done (`on`).
 
     Parameters
     ----------
     function : callable
         Of one item, independent of the other items. It may be called twice on an item (a Ray
         worker can die after the work and before the answer): what it writes, it replaces whole.
-        With `cluster`, it, the items and the results are picklable and left unchanged.
+        On a cluster it, the items and the results are picklable and left unchanged.
     items : iterable
         Taken one by one as workers become free.
     workers : int, optional
         Threads here, or tasks at a time on the cluster. Default: the cores of this process, or of
         the cluster. NumPy and Parquet release the interpreter's lock, and threads share what is
         loaded once, such as the index of a layer.
-    cluster : str, optional
-        Address of a running Ray cluster, such as ``10.0.0.7:6379``; ``auto`` finds the one of
-        this machine; ``local`` starts one here. Its nodes see the same files and have the same
-        version of wherefrom; they get the ``WHEREFROM_`` variables of this process.
 
     Returns
     -------
@@ -86,10 +123,23 @@ def in_order(
     >>> list(in_order(len, ["a", "bb", "ccc"], workers=2))
     [1, 2, 3]
     """
+    if (cluster := _address.get()) is not None:
+        return _on_cluster(_connect(cluster), cluster, function, iter(items), workers)
+    return here(function, items, workers)
+
+
+def here(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Iterator[R]:
+    """Do as `in_order`, but always on threads of this process.
+
+    For work on what lies in its memory, or whose purpose is what it leaves there.
+
+    Examples
+    --------
+    >>> list(here(len, ["a", "bb", "ccc"], workers=2))
+    [1, 2, 3]
+    """
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}: it counts threads, from 1 on")
-    if cluster is not None:
-        return _on_cluster(_connect(cluster), cluster, function, iter(items), workers)
     workers = workers or cores()
     if workers == 1:
         return map(function, items)

@@ -11,15 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from wherefrom.errors import WherefromError
-from wherefrom.parallel import in_order
+from wherefrom.parallel import in_order, on
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'wherefrom[cluster]'")
 
@@ -119,6 +120,11 @@ def cluster(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     nodes.shutdown()
 
 
+def there(address: str, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    with on(address):
+        return in_order(function, items)
+
+
 def test_results_of_a_cluster_come_in_another_order(cluster: str, tmp_path: Path) -> None:
     def square(item: int) -> tuple[int, int]:
         # The first to work waits for another, who may take a while to start.
@@ -128,7 +134,7 @@ def test_results_of_a_cluster_come_in_another_order(cluster: str, tmp_path: Path
             time.sleep(0.01)
         return item**2, os.getpid()
 
-    results = list(in_order(square, range(40), cluster=cluster))
+    results = list(there(cluster, square, range(40)))
     assert [square for square, _ in results] == [item**2 for item in range(40)]
     workers = {pid for _, pid in results}
     assert os.getpid() not in workers
@@ -136,7 +142,7 @@ def test_results_of_a_cluster_come_in_another_order(cluster: str, tmp_path: Path
 
 
 def test_arrays_of_a_cluster_cannot_be_merged_in_place(cluster: str) -> None:
-    total, *rest = in_order(np.ones, [300_000] * 3, cluster=cluster)  # too large to be sent inline
+    total, *rest = there(cluster, np.ones, [300_000] * 3)  # too large to be sent inline
     for other in rest:
         total += other
     assert total.tolist() == [3.0] * 300_000
@@ -150,7 +156,7 @@ def test_an_error_in_a_worker_is_another_error_here(cluster: str) -> None:
 
     taken = []
     with pytest.raises(WherefromError) as raised:
-        for result in in_order(fragile, range(9), cluster=cluster):
+        for result in there(cluster, fragile, range(9)):
             taken.append(result)
     assert taken == [0, 1, 2]
     assert type(raised.value) is WherefromError  # none of Ray's with a traceback in its text
@@ -166,7 +172,7 @@ def test_relative_paths_and_variables_mean_something_else_on_a_node(
     (tmp_path / "part").write_text("mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WHEREFROM_CACHE", str(tmp_path / "cache"))
-    assert next(in_order(seen, ["part"], cluster=cluster)) == ("mine", str(tmp_path / "cache"))
+    assert next(there(cluster, seen, ["part"])) == ("mine", str(tmp_path / "cache"))
 
 
 def test_a_worker_killed_in_the_middle_changes_the_results(
@@ -179,7 +185,7 @@ def test_a_worker_killed_in_the_middle_changes_the_results(
             os.kill(os.getpid(), signal.SIGKILL)
         return item**2
 
-    assert list(in_order(deadly, range(8), cluster=cluster)) == [item**2 for item in range(8)]
+    assert list(there(cluster, deadly, range(8))) == [item**2 for item in range(8)]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["1", "4", "7"]
     assert capfd.readouterr().out == ""  # Ray's news would spoil `--json -`
 
@@ -189,7 +195,7 @@ def test_a_worker_that_always_dies_is_started_for_ever(
 ) -> None:
     monkeypatch.setattr("wherefrom.parallel.RETRIES", 1)
     with pytest.raises(WherefromError, match=r"gave up on a task after 1 new starts .*memory"):
-        list(in_order(lambda _: os.kill(os.getpid(), signal.SIGKILL), [0], cluster=cluster))
+        list(there(cluster, lambda _: os.kill(os.getpid(), signal.SIGKILL), [0]))
 
 
 def test_a_caller_who_stops_early_leaves_the_cluster_busy(cluster: str, tmp_path: Path) -> None:
@@ -197,10 +203,10 @@ def test_a_caller_who_stops_early_leaves_the_cluster_busy(cluster: str, tmp_path
         (tmp_path / str(item)).touch()
         return item
 
-    results = in_order(leave_a_trace, range(1000), cluster=cluster)
+    results = there(cluster, leave_a_trace, range(1000))
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
-    assert list(in_order(abs, range(6), cluster=cluster)) == list(range(6))  # takes its turn after
+    assert list(there(cluster, abs, range(6))) == list(range(6))  # takes its turn after
     assert len(list(tmp_path.iterdir())) <= 7
 
 
@@ -209,22 +215,22 @@ def test_another_version_on_a_node_gives_other_bytes(
 ) -> None:
     monkeypatch.setattr("wherefrom.parallel.version", lambda _: "0.0.1")
     with pytest.raises(WherefromError, match=r"a node of the cluster has wherefrom .*, this"):
-        list(in_order(abs, [1], cluster=cluster))
+        list(there(cluster, abs, [1]))
 
 
 def test_work_goes_to_another_cluster_than_the_one_named(cluster: str) -> None:
     import ray
 
-    list(in_order(abs, [1], cluster=cluster))
-    assert list(in_order(abs, [1], cluster="auto")) == [1]  # the one that is connected
+    list(there(cluster, abs, [1]))
+    assert list(there("auto", abs, [1])) == [1]  # the one that is connected
     with pytest.raises(WherefromError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
-        in_order(abs, [1], cluster="127.0.0.1:1")
+        there("127.0.0.1:1", abs, [1])
     assert not ray.is_initialized()
     ray.init(address=cluster, log_to_driver=False, logging_level="ERROR")
     try:
-        assert list(in_order(abs, [1], cluster=cluster)) == [1]
+        assert list(there(cluster, abs, [1])) == [1]
         with pytest.raises(WherefromError, match=r"connected to the Ray cluster .* not to 127"):
-            in_order(abs, [1], cluster="127.0.0.1:1")
+            there("127.0.0.1:1", abs, [1])
         assert ray.is_initialized()  # a connection of the caller's own stays
     finally:
         ray.shutdown()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherefrom.errors import WherefromError
-from wherefrom.parallel import cores, in_order
+from wherefrom.parallel import cores, in_order, on
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,8 +123,8 @@ def test_more_threads_than_the_process_may_use() -> None:
 
 def test_ray_is_missing_and_a_traceback_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(WherefromError, match=r"pip install 'wherefrom\[cluster\]'"):
-        in_order(abs, [1], cluster="auto")
+    with pytest.raises(WherefromError, match=r"pip install 'wherefrom\[cluster\]'"), on("auto"):
+        in_order(abs, [1])
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "nowhere.invalid:6379", "127.0.0.1:ray"])
@@ -133,6 +133,8 @@ def test_an_address_where_nobody_listens_is_tried_for_a_minute(address: str) -> 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound but not listening: refused at once
         start = time.monotonic()
-        with pytest.raises(WherefromError, match=r"no Ray cluster answers at .*ray start --head"):
-            in_order(abs, [1], cluster=address.format(port=free.getsockname()[1]))
+        named = on(address.format(port=free.getsockname()[1]))
+        said = r"no Ray cluster answers at .*ray start --head"
+        with pytest.raises(WherefromError, match=said), named:
+            in_order(abs, [1])
     assert time.monotonic() - start < 15

@@ -161,7 +161,6 @@ def audit(
     planned: AnyPool | None = None,
     entropy: SampleEntropy | None = None,
     antarctica: bool = False,
-    cluster: str | None = None,
     seed: int = 0,
     named: Named = Named(),
     faults: Sequence[Finding] = (),
@@ -186,8 +185,6 @@ def audit(
         Of :func:`wherefrom.auditing.payload.entropy_of_tiles` or ``entropy_of_series``.
     antarctica : bool
         Whether Antarctica counts as land; pools built here leave it out.
-    cluster : str, optional
-        Address of a Ray cluster; default threads here. The result is the same.
     seed : int
         Of simulations and samples.
     named : Named
@@ -219,14 +216,14 @@ def audit(
     where = "land with Antarctica" if antarctica else "land"
     name = where if isinstance(against, str) else named.against or against.origin or "the reference"
     asked, notes = default_layers() if layers is None else (tuple(dict.fromkeys(layers)), ())
-    beside = _references(pool, against, asked, name, antarctica, cluster)
+    beside = _references(pool, against, asked, name, antarctica)
     tallies: list[Tally] = [
         SpaceTally(antarctica),
         AxesTally(),
         MapTally(bands_for(len(pool))),
         *(LayerTally(layer, pool.labels(layer)) for layer in beside),
     ]
-    space_tally, axes, mapped, *counted = run(pool, tallies, weights=weights, cluster=cluster)
+    space_tally, axes, mapped, *counted = run(pool, tallies, weights=weights)
     assert isinstance(space_tally, SpaceTally)
     assert isinstance(axes, AxesTally)
     assert isinstance(mapped, MapTally)
@@ -236,13 +233,13 @@ def audit(
         for tally in counted
         if isinstance(tally, LayerTally)
     }
-    places = mapped.result(_cells(mapped, against, antarctica, cluster))
-    leaks = None if test is None else leakage_of(pool, test, weights=weights, cluster=cluster)
+    places = mapped.result(_cells(mapped, against, antarctica))
+    leaks = None if test is None else leakage_of(pool, test, weights=weights)
     losses = None
     if planned is not None:
         # A column of the audited table alone says nothing of the places that did not come.
         known = [layer for layer in asked if _of_earth(layer, pool) or _has(planned, layer)]
-        losses = compare(planned, pool, known, weights=weights, cluster=cluster)
+        losses = compare(planned, pool, known, weights=weights)
     commands = named.commands(round(space.weight), len(pool), bool(faults))
     sizes = {layer: found.size for layer, found in beside.items() if found is not None}
     target = "land" if isinstance(against, str) else named.against or "land"
@@ -288,11 +285,10 @@ def _references(
     layers: Sequence[str],
     name: str,
     antarctica: bool,
-    cluster: str | None,
 ) -> dict[str, references.Reference | None]:
     """Return what each layer is compared with; None for a column that land does not have."""
     if not isinstance(against, str):
-        return dict(references.of(against, layers, name=name, cluster=cluster))
+        return dict(references.of(against, layers, name=name))
     return {
         layer: references.land(layer, antarctica) if _of_earth(layer, pool) else None
         for layer in layers
@@ -308,14 +304,12 @@ def _has(pool: AnyPool, column: str) -> bool:
     return isinstance(pool, Pool | PoolScan) and column in pool.columns
 
 
-def _cells(
-    mapped: MapTally, against: AnyPool | str, antarctica: bool, cluster: str | None
-) -> NDArray[np.float64]:
+def _cells(mapped: MapTally, against: AnyPool | str, antarctica: bool) -> NDArray[np.float64]:
     """Return the share of the reference in each cell of the map."""
     if isinstance(against, str):
         lon, lat = references.land_lattice(LATTICE, antarctica)
         count = np.bincount(mapped.cells.cell(lon, lat), minlength=mapped.cells.count)
         return np.asarray(count / count.sum())
-    (other,) = run(against, [MapTally(mapped.n_bands)], cluster=cluster)
+    (other,) = run(against, [MapTally(mapped.n_bands)])
     share: NDArray[np.float64] = other.count / other.count.sum()
     return share

@@ -38,7 +38,6 @@ def open_table(
     lat: str = "lat",
     *,
     options: tuple[str, ...] = (),
-    cluster: str | None = None,
 ) -> tuple[AnyPool, list[Finding]]:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
@@ -50,8 +49,6 @@ def open_table(
         Columns, as in `open_pool`.
     options : tuple of str
         Flags that name its columns, for the commands of the findings.
-    cluster : str, optional
-        Address of a Ray cluster, for the pass that checks a large table.
 
     Returns
     -------
@@ -65,7 +62,7 @@ def open_table(
     """
     path = Path(path)
     if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
-        return open_pool(path, id, lon, lat, cluster=cluster), []
+        return open_pool(path, id, lon, lat), []
     return without_faults(read_places(path, id, lon, lat), options)
 
 

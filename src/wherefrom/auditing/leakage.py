@@ -250,7 +250,6 @@ def distances(
     km: Sequence[float] = KM,
     *,
     weights: Weights | None = None,
-    cluster: str | None = None,
 ) -> Leakage:
     """Measure the exact distance from every test place to the nearest training place.
 
@@ -264,8 +263,6 @@ def distances(
         Thresholds of the shares.
     weights : ndarray of float64, shape (N,), optional
         Of the training places; those of weight 0 are left out. A composition's multiplicities.
-    cluster : str, optional
-        Address of a Ray cluster; default threads here. The result is the same.
 
     Returns
     -------
@@ -299,9 +296,7 @@ def distances(
     for batch in _first(train):
         tally.update(batch, None if weights is None else weights[: len(batch)])
     tally.train = 0
-    (found,) = run(
-        train, [tally], weights=weights, cluster=cluster, label="places to keep apart from tests"
-    )
+    (found,) = run(train, [tally], weights=weights, label="places to keep apart from tests")
     return found.result(km)
 
 

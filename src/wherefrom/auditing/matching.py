@@ -117,7 +117,6 @@ def matching(
     realised: AnyPool,
     *,
     weights: NDArray[np.float64] | None = None,
-    cluster: str | None = None,
 ) -> Match:
     """Find out how places of `realised` are found again in `planned`.
 
@@ -130,8 +129,6 @@ def matching(
     planned, realised : AnyPool
     weights : ndarray of float64, shape (N,), optional
         Of the realised places; those of weight 0 are not there.
-    cluster : str, optional
-        Address of a Ray cluster; default threads here.
 
     Returns
     -------
@@ -153,7 +150,7 @@ def matching(
     """
     sample = _first(realised, weights)
     found = np.zeros((len(_WAYS) + 1, len(sample)), dtype=np.bool_)
-    for hits in parallel.in_order(partial(_hits, sample=sample), planned.parts(), cluster=cluster):
+    for hits in parallel.in_order(partial(_hits, sample=sample), planned.parts()):
         found |= hits
     shares = found[:-1].mean(axis=1)
     if found[-1].mean() > _GAIN:  # the same ids, elsewhere: they are row numbers

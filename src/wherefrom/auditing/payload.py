@@ -43,7 +43,6 @@ def entropy_of_tiles(
     bins: str | BinSpec = "olmoearth",
     *,
     absent: float | None = None,
-    cluster: str | None = None,
 ) -> SampleEntropy:
     """Compute the spectral entropy of each image tile of a folder.
 
@@ -59,8 +58,6 @@ def entropy_of_tiles(
         twice.
     absent : float, optional
         Value that marks absence; default: what each file declares.
-    cluster : str, optional
-        Address of a Ray cluster whose nodes see the same files.
 
     Returns
     -------
@@ -86,8 +83,8 @@ def entropy_of_tiles(
     """
     tiles = find_tiles(folder, index)
     if isinstance(bins, str):
-        bins = named_bins(bins, lambda: tile_ranges(tiles, absent=absent, cluster=cluster))
-    found = count_tiles(tiles, bins, absent=absent, cluster=cluster)
+        bins = named_bins(bins, lambda: tile_ranges(tiles, absent=absent))
+    found = count_tiles(tiles, bins, absent=absent)
     lon, lat = _places(tiles, found)
     counted = _together(np.stack, [tile.spread for tile in found], axis=0)
     bands = tuple(f"band {number}" for number in range(1, counted.entropy.shape[1] + 1))

@@ -129,7 +129,6 @@ def compare(
     layers: Sequence[str],
     *,
     weights: Weights | None = None,
-    cluster: str | None = None,
 ) -> Realised:
     """Find the planned places that are not there, and which labels they have.
 
@@ -144,8 +143,6 @@ def compare(
         Categorical layers, or label columns of `planned`.
     weights : ndarray of float64, shape (N,), optional
         Of the realised places; those of weight 0 are not there. A composition's multiplicities.
-    cluster : str, optional
-        Address of a Ray cluster; default threads here. The result is the same.
 
     Returns
     -------
@@ -172,7 +169,7 @@ def compare(
     >>> found.lost, [(row.label, row.lost) for row in found.layers["belt"].rows]
     (3.0, [('b', 3.0), ('a', 0.0)])
     """
-    match = matching(planned, realised, weights=weights, cluster=cluster)
+    match = matching(planned, realised, weights=weights)
     there = len(realised) if weights is None else int(np.count_nonzero(weights))
     labels = {layer: planned.labels(layer) for layer in layers}
     # Of each layer: places planned and lost, by code + 1, so that 0 is none.
@@ -183,12 +180,12 @@ def compare(
     with progress() as bar:
         task = bar.add_task("planned places", total=len(planned) * rounds)
         for turn in range(rounds):
-            held = _held(realised, weights, match, (turn, rounds), cluster)
+            held = _held(realised, weights, match, (turn, rounds))
             if not match.unique:
-                held = _shared_out(planned, held, cluster)
+                held = _shared_out(planned, held)
             sizes = {layer: len(names) + 1 for layer, names in labels.items()}
             work = partial(_losses, held=held, sizes=sizes)
-            found = parallel.in_order(work, parts, cluster=cluster)
+            found = parallel.in_order(work, parts)
             for part, (more, counts) in zip(parts, found, strict=True):
                 lost += more
                 sums = [one + other for one, other in zip(sums, counts, strict=True)]
@@ -237,12 +234,11 @@ def _held(
     weights: Weights | None,
     match: Match,
     turn: tuple[int, int],
-    cluster: str | None,
 ) -> _Held:
     """Gather the keys of realised places whose turn it is."""
     work = partial(_keys, match=match, turn=turn)
     pieces = pieces_of(realised, weights)
-    every = np.concatenate(list(parallel.in_order(work, pieces, cluster=cluster)))
+    every = np.concatenate(list(parallel.in_order(work, pieces)))
     keys, counts = np.unique(every, return_counts=True)
     return _Held(match, turn, keys, counts.astype(np.float64))
 
@@ -260,10 +256,10 @@ def _keys(piece: Piece, match: Match, turn: tuple[int, int]) -> Keys:
     return np.concatenate(found)
 
 
-def _shared_out(planned: AnyPool, held: _Held, cluster: str | None) -> _Held:
+def _shared_out(planned: AnyPool, held: _Held) -> _Held:
     """Share the realised places at each spot out among those that were planned there."""
     wanted = np.zeros(len(held.keys))
-    for at in parallel.in_order(partial(_spots, held=held), planned.parts(), cluster=cluster):
+    for at in parallel.in_order(partial(_spots, held=held), planned.parts()):
         np.add.at(wanted, at, 1.0)
     return replace(held, kept=np.minimum(held.kept / np.maximum(wanted, 1.0), 1.0))
 

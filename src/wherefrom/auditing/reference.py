@@ -233,7 +233,6 @@ def of(
     *,
     weights: Weights | None = None,
     name: str = "",
-    cluster: str | None = None,
 ) -> dict[str, Reference]:
     """Return the shares of another pool, to hold a pool against, in one pass over it.
 
@@ -246,8 +245,6 @@ def of(
         How often each place counts; default once.
     name : str
         What the pool is called in words; default its origin.
-    cluster : str, optional
-        Address of a Ray cluster; default threads here.
 
     Returns
     -------
@@ -268,7 +265,7 @@ def of(
     [2.0, 1.0]
     """
     tallies = [LayerTally(layer, pool.labels(layer)) for layer in layers]
-    counted = run(pool, tallies, weights=weights, cluster=cluster, label="places to compare with")
+    counted = run(pool, tallies, weights=weights, label="places to compare with")
     called = name or pool.origin or "the other pool"
     return {
         tally.name: Reference(
@@ -305,7 +302,7 @@ def _codes(layer: earth.Layer, lon: Floats, lat: Floats) -> NDArray[np.int32]:
     def look(piece: slice) -> NDArray[np.int32]:
         return layer.codes(lon[piece], lat[piece])
 
-    found = list(parallel.in_order(look, pieces))
+    found = list(parallel.here(look, pieces))
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
 
 

@@ -60,7 +60,6 @@ def run(
     tallies: Sequence[AnyTally],
     *,
     weights: Weights | None = None,
-    cluster: str | None = None,
     label: str = "places",
 ) -> list[AnyTally]:
     """Count all places of a pool in one pass, with all tallies at once.
@@ -72,8 +71,6 @@ def run(
         Empty; they are left so.
     weights : ndarray of float64, shape (N,), optional
         How often each place of the pool counts, at least 0; default once.
-    cluster : str, optional
-        Address of a Ray cluster; default threads here. The result is the same.
     label : str
         For the progress bar.
 
@@ -105,9 +102,7 @@ def run(
     whole = [copy.deepcopy(tally) for tally in tallies]
     with progress() as bar:
         task = bar.add_task(label, total=len(pool))
-        counted = parallel.in_order(
-            partial(_count, tallies=tuple(tallies), ask=asked), pieces, cluster=cluster
-        )
+        counted = parallel.in_order(partial(_count, tallies=tuple(tallies), ask=asked), pieces)
         for part, found in zip(parts, counted, strict=True):
             for mine, other in zip(whole, found, strict=True):
                 mine.merge(other)

@@ -141,9 +141,7 @@ def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
     return Tiles(pool.ids, pool.lon, pool.lat, paths, str(folder))
 
 
-def tile_ranges(
-    tiles: Tiles, *, absent: float | None = None, cluster: str | None = None
-) -> NDArray[np.float64]:
+def tile_ranges(tiles: Tiles, *, absent: float | None = None) -> NDArray[np.float64]:
     """Find the range of each band of each tile without the outermost 1 % at either end.
 
     Tiles of more than 2**20 pixels are thinned evenly to about so many.
@@ -153,8 +151,6 @@ def tile_ranges(
     tiles : Tiles
     absent : float, optional
         Value that marks absence; default: what each file declares.
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Returns
     -------
@@ -166,12 +162,10 @@ def tile_ranges(
         As `count_tiles`.
     """
     work = partial(_range_of, absent=absent)
-    return np.stack(_each(tiles, work, "ranges of tiles", cluster, lambda found: len(found)))
+    return np.stack(_each(tiles, work, "ranges of tiles", lambda found: len(found)))
 
 
-def count_tiles(
-    tiles: Tiles, bins: BinSpec, *, absent: float | None = None, cluster: str | None = None
-) -> list[TileCounts]:
+def count_tiles(tiles: Tiles, bins: BinSpec, *, absent: float | None = None) -> list[TileCounts]:
     """Count the values of each tile in bins.
 
     Parameters
@@ -180,8 +174,6 @@ def count_tiles(
     bins : BinSpec
     absent : float, optional
         Value that marks absence; default: what each file declares.
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Returns
     -------
@@ -195,7 +187,7 @@ def count_tiles(
         bands than the first, or the bins do not fit them.
     """
     work = partial(_counts_of, bins=bins, absent=absent)
-    return _each(tiles, work, "tiles", cluster, lambda found: len(found.spread.top))
+    return _each(tiles, work, "tiles", lambda found: len(found.spread.top))
 
 
 @dataclass(frozen=True)
@@ -209,13 +201,12 @@ def _each(
     tiles: Tiles,
     work: Callable[[Path], Any],
     label: str,
-    cluster: str | None,
     bands_of: Callable[[Any], int],
 ) -> list[Any]:
     results: list[Any] = []
     faults: list[int] = []
     with progress() as bar, _quiet():
-        done = parallel.in_order(work, tiles.paths, cluster=cluster)
+        done = parallel.in_order(work, tiles.paths)
         for row, found in enumerate(bar.track(done, len(tiles.paths), description=label)):
             results.append(found)
             if isinstance(found, _Fault):

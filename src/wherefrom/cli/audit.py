@@ -109,14 +109,12 @@ def audit(
     faults: list[Any] = []
     weights = available = None
     if _is_composition(file):
-        pool, weights, available = _composition(file, pool_file, id_column, lon, lat, cluster)
+        pool, weights, available = _composition(file, pool_file, id_column, lon, lat)
     else:
         if pool_file is not None:
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
-        pool, faults = open_table(file, id_column, lon, lat, options=options, cluster=cluster)
-    others = {
-        name: _other(path, lon, lat, cluster) for name, path in beside.items() if path is not None
-    }
+        pool, faults = open_table(file, id_column, lon, lat, options=options)
+    others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
     found = audited(
         pool,
         against=others.get("--against", "land"),
@@ -124,9 +122,8 @@ def audit(
         weights=weights,
         test=others.get("--test"),
         planned=others.get("--planned"),
-        entropy=_entropy(file, pool, tiles, series, bins, cluster),
+        entropy=_entropy(file, pool, tiles, series, bins),
         antarctica=antarctica,
-        cluster=cluster,
         seed=seed,
         named=Named(
             file=str(file),
@@ -209,7 +206,6 @@ def _composition(
     id_column: str | None,
     lon: str,
     lat: str,
-    cluster: str | None,
 ) -> tuple[AnyPool, Any, int]:
     """Open the places of a composition, how often each is taken, and of how many places."""
     import numpy as np
@@ -223,27 +219,27 @@ def _composition(
     composition = Composition.read(file)
     if not len(composition.ids):
         raise WherefromError(f"{file} is empty (zero pre-training): there is nothing to audit")
-    whole = open_pool(pool_file, id_column, lon, lat, cluster=cluster)
+    whole = open_pool(pool_file, id_column, lon, lat)
     if composition.provenance["pool"]["key"] != whole.key:
         raise WherefromError(
             f"{file} was drawn from pool {composition.provenance['pool']['key']}, and {pool_file} "
             f"is pool {whole.key}: name the pool that it was drawn from"
         )
-    places = drawn_places(composition, whole, cluster=cluster)
+    places = drawn_places(composition, whole)
     at = np.searchsorted(composition.ids, places.ids)
     return places, composition.multiplicity[at].astype(np.float64), len(whole)
 
 
-def _other(path: Path, lon: str, lat: str, cluster: str | None) -> AnyPool:
+def _other(path: Path, lon: str, lat: str) -> AnyPool:
     """Open another table, with the same names of columns as FILE or with lon and lat."""
     from wherefrom.pool import open_pool
 
     try:
-        return open_pool(path, None, lon, lat, cluster=cluster)
+        return open_pool(path, None, lon, lat)
     except WherefromError:
         if (lon, lat) == ("lon", "lat"):
             raise
-        return open_pool(path, cluster=cluster)
+        return open_pool(path)
 
 
 def _entropy(
@@ -252,7 +248,6 @@ def _entropy(
     tiles: Path | None,
     series: Path | None,
     bins: str,
-    cluster: str | None,
 ) -> SampleEntropy | None:
     if tiles is None and series is None:
         return None
@@ -266,4 +261,4 @@ def _entropy(
         return entropy_of_series(series, bins)
     assert tiles is not None
     named = isinstance(pool, Pool) and set(FILE_COLUMNS) & set(pool.columns)
-    return entropy_of_tiles(tiles, file if named else None, bins, cluster=cluster)
+    return entropy_of_tiles(tiles, file if named else None, bins)

@@ -128,17 +128,17 @@ def draw(
         if flag in (spec := chosen.spec()):
             inputs[what] = Path(spec[flag])
     check_out(out, "a pool" if places else "a composition", inputs)
-    pool = open_pool(file, id_column, lon, lat, cluster=cluster)
-    composition = compose.draw(pool, chosen, n, seed, cluster=cluster)
+    pool = open_pool(file, id_column, lon, lat)
+    composition = compose.draw(pool, chosen, n, seed)
     notes = list(pool.notes)
     made = f"{composition.size:,} places, key {composition.key}"
     if places:
-        drawn = drawn_places(composition, pool, cluster=cluster)
+        drawn = drawn_places(composition, pool)
         drawn.write(out)
         made = f"a pool of {len(drawn):,} places, key {drawn.key}"
     else:
         composition.write(out)
-        notes += write_card(composition, pool, out, cluster=cluster)
+        notes += write_card(composition, pool, out)
     for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     typer.echo(compose.spec_text(chosen.spec()))

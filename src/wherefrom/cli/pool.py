@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from wherefrom import parallel
 from wherefrom.cli.output import check_out
 from wherefrom.errors import WherefromError
 
@@ -26,10 +27,18 @@ app = typer.Typer(
 )
 
 
+def _enter(context: typer.Context, cluster: str | None) -> None:
+    """Run the command on the cluster that is named."""
+    context.with_resource(parallel.on(cluster))
+
+
+#: Taken by commands that pass over a pool; they need not look at it.
 Cluster = Annotated[
     str | None,
     typer.Option(
         "--cluster",
+        callback=_enter,
+        expose_value=False,
         help="Address of a Ray cluster to work on, e.g. 10.0.0.7:6379; `auto`: this machine's.",
     ),
 ]
@@ -120,8 +129,8 @@ def label(
     _check_folder(out)
     if out.resolve() == pool.resolve():
         raise WherefromError(f"--out {out} is the pool itself; name another folder")
-    opened = open_pool(pool, id_column, lon, lat, cluster=cluster)
-    labelled = write_labels(opened, names, out, cluster=cluster)
+    opened = open_pool(pool, id_column, lon, lat)
+    labelled = write_labels(opened, names, out)
     typer.echo(f"{out}: {len(labelled):,} places, key {labelled.key}")
     for name in names:
         counts = labelled.counts(name)
@@ -156,7 +165,7 @@ def check(
     """
     from wherefrom.pool.opening import inspect
 
-    seen = inspect(file, id_column, lon, lat, cluster=cluster)
+    seen = inspect(file, id_column, lon, lat)
     for finding in seen.findings:
         typer.echo(f"{'error' if finding.error else 'note'}: {finding.message}")
     kind = "text" if seen.text_ids else "whole numbers"

@@ -40,8 +40,6 @@ def draw(
     spec: str | dict[str, Any] | Sampler,
     n: int | None = None,
     seed: int = 0,
-    *,
-    cluster: str | None = None,
 ) -> Composition:
     """Draw a composition; the same places, spec, n and seed give the same one.
 
@@ -54,8 +52,6 @@ def draw(
     n : int, optional
         Places to draw; not needed for ``none`` and ``ids``.
     seed : int
-    cluster : str, optional
-        Address of a Ray cluster that shall work on the parts of the pool; see `parallel.in_order`.
 
     Returns
     -------
@@ -78,7 +74,7 @@ def draw(
     chosen = sampler(spec)
     rng = keys.generator("draw", seed, keys.canonical(chosen.spec()))
     if isinstance(chosen, StreamedSampler | Ids | NoPretraining):
-        composition = chosen.draw(pool, n, rng, cluster=cluster)
+        composition = chosen.draw(pool, n, rng)
     else:
         composition = chosen.draw(in_memory(pool, chosen.name), n, rng)
     return replace(composition, provenance={**composition.provenance, "seed": seed})

@@ -51,9 +51,7 @@ class Balanced(StreamedSampler):
         """Return the layers' names."""
         return self.over
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Crossed:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Crossed:
         """Make a stratum of each combination of labels."""
         return Crossed.of(pool, self.over)
 

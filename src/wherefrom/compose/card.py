@@ -48,15 +48,13 @@ def card(composition: Composition, pool: Pool | PoolScan) -> dict[str, Any]:
     WherefromError
         If the composition is of another pool.
     """
-    return _described(composition, pool, _found(composition, pool, None), None)
+    return _described(composition, pool, _found(composition, pool))
 
 
 def write_card(
     composition: Composition,
     pool: Pool | PoolScan,
     path: Path | str,
-    *,
-    cluster: str | None = None,
 ) -> list[str]:
     """Write ``NAME.card.json`` and ``NAME.card.png`` beside a composition's file.
 
@@ -68,8 +66,6 @@ def write_card(
         count its continents if they are no column of it.
     path : Path or str
         The composition's own file.
-    cluster : str, optional
-        Address of a Ray cluster for these passes.
 
     Returns
     -------
@@ -82,8 +78,8 @@ def write_card(
         If the composition is of another pool, or the disk is full.
     """
     path = Path(path)
-    found = _found(composition, pool, cluster)
-    described = _described(composition, pool, found, cluster)
+    found = _found(composition, pool)
+    described = _described(composition, pool, found)
     with files.atomic(path.with_suffix(".card.json")) as tmp:
         text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
         tmp.write_text(text, encoding="utf-8")
@@ -117,12 +113,10 @@ def card_figure(
     -------
     matplotlib.figure.Figure
     """
-    return _figure(composition, len(pool), described, _found(composition, pool, None))
+    return _figure(composition, len(pool), described, _found(composition, pool))
 
 
-def _described(
-    composition: Composition, pool: Pool | PoolScan, found: Found, cluster: str | None
-) -> dict[str, Any]:
+def _described(composition: Composition, pool: Pool | PoolScan, found: Found) -> dict[str, Any]:
     described: dict[str, Any] = {
         "key": composition.key,
         "spec": spec_text(composition.provenance["sampler"]),
@@ -134,7 +128,7 @@ def _described(
         codes = found.codes.get("continent")
         if codes is None:
             codes = label_layer("continent", ()).codes(found.lon, found.lat)
-        keys, sizes = count(pool, LabelStrata("continent", np.arange(len(labels))), cluster=cluster)
+        keys, sizes = count(pool, LabelStrata("continent", np.arange(len(labels))))
     except WherefromError as err:
         return {**described, "continents": [], "continents_missing": str(err)}
     here = np.zeros(len(labels) + 1, dtype=np.int64)
@@ -156,7 +150,7 @@ def _described(
     return described
 
 
-def _found(composition: Composition, pool: Pool | PoolScan, cluster: str | None) -> Found:
+def _found(composition: Composition, pool: Pool | PoolScan) -> Found:
     """Find the places of a composition in its pool, with their continents if it holds them."""
     key = composition.provenance["pool"]["key"]
     if key != pool.key:
@@ -165,7 +159,7 @@ def _found(composition: Composition, pool: Pool | PoolScan, cluster: str | None)
             "that it was drawn from"
         )
     codes = ["continent"] if "continent" in pool.columns else []
-    return find(pool, composition.ids, codes, cluster=cluster)
+    return find(pool, composition.ids, codes)
 
 
 # A label may hold dollar signs, which are no formula.

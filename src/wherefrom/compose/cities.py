@@ -157,9 +157,7 @@ class GaussianCities(StreamedSampler):
     cities: int = Field(default=10_000, ge=1)
     sigma_km: float = Field(default=50.0, ge=1, le=1000)
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each level of the Gaussians' sum."""
         known = earth.cities(SMALLEST)
         if self.cities > len(known):

@@ -51,9 +51,7 @@ class AroundCities(StreamedSampler):
     clusters: int | None = Field(default=None, ge=1)
     short: AloneShort = "error"
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> NearSeeds:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> NearSeeds:
         """Put the places near the cities into one stratum."""
         cities = earth.cities(self.min_population)
         seeds = unit_vectors(cities.lon, cities.lat)
@@ -106,13 +104,11 @@ class AroundForest(StreamedSampler):
         """Return the forest layer's name."""
         return ("forest",)
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> NearSeeds:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> NearSeeds:
         """Put the forest places near the seeds into one stratum."""
         pool.labels("forest")  # known before the parts set out
         parts = pool.parts()
-        counts = list(passes.over_parts(pool, _forest_count, "counting forest places", cluster))
+        counts = list(passes.over_parts(pool, _forest_count, "counting forest places"))
         before = np.concatenate([[0], np.cumsum(counts)])
         forest_places = int(before[-1])
         if not forest_places:
@@ -123,7 +119,7 @@ class AroundForest(StreamedSampler):
             for part, low, high in zip(parts, before[:-1], before[1:], strict=True)
         }
         look = partial(_forest_places, chosen=here)
-        found = list(passes.over_parts(pool, look, "looking up forest seeds", cluster))
+        found = list(passes.over_parts(pool, look, "looking up forest seeds"))
         seeds = unit_vectors(*np.concatenate(found, axis=1))
         return NearSeeds(seeds, self.radius_km, "forest", {"forest_places": forest_places})
 

@@ -92,9 +92,9 @@ class _Matched(Strata):
     others: Ints
 
     @classmethod
-    def of(cls, pool: AnyPool, one: Strata, other: Strata, cluster: str | None) -> _Matched:
+    def of(cls, pool: AnyPool, one: Strata, other: Strata) -> _Matched:
         """Count both sides."""
-        keys, sizes = passes.count(pool, _Sides(one, other), cluster=cluster)
+        keys, sizes = passes.count(pool, _Sides(one, other))
         cells = np.unique(keys // 2)
         both = np.zeros((2, len(cells)), dtype=np.int64)
         both[keys % 2, np.searchsorted(cells, keys // 2)] = sizes
@@ -160,12 +160,10 @@ def _regions(pool: AnyPool, layer: str, label: str, other: str) -> tuple[int, in
     return labels.index(label), labels.index(other)
 
 
-def _matched_regions(
-    pool: AnyPool, layer: str, label: str, other: str, cells: Strata, cluster: str | None
-) -> _Matched:
+def _matched_regions(pool: AnyPool, layer: str, label: str, other: str, cells: Strata) -> _Matched:
     """Count the cells of two regions."""
     one, two = (_Within(layer, code, cells) for code in _regions(pool, layer, label, other))
-    matched = _Matched.of(pool, one, two, cluster)
+    matched = _Matched.of(pool, one, two)
     if not any(matched.shared("share")):
         raise WherefromError(
             f"{label!r} and {other!r} have nothing in common: no stratum has places of both; use "
@@ -214,9 +212,7 @@ class EntropyMatched(StreamedSampler):
         """Return the layer's name."""
         return (self.layer,)
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each bin of the region's places."""
         need_numbers(pool, self.column)
         one, two = (
@@ -224,14 +220,14 @@ class EntropyMatched(StreamedSampler):
             for code in _regions(pool, self.layer, self.label, self.other)
         )
         sides = _Sides(one, two)
-        found = Histogram.of(pool, self.column, sides, STEPS, cluster=cluster)
+        found = Histogram.of(pool, self.column, sides, STEPS)
         # Shares, so that the larger region does not decide where the edges are.
         shares = found.counts / found.counts.sum(axis=1, keepdims=True)
         below = np.cumsum(shares.mean(axis=0))
         cuts = np.searchsorted(below, np.arange(1, self.bins) / self.bins) + 1
         edges = found.edge(np.unique(cuts[cuts < STEPS]))
         bins = _Bins(self.column, edges)
-        return _matched_regions(pool, self.layer, self.label, self.other, bins, cluster)
+        return _matched_regions(pool, self.layer, self.label, self.other, bins)
 
     def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
         """Share n by what both regions have of each bin."""
@@ -283,12 +279,10 @@ class GeographyMatchedRegions(StreamedSampler):
         """Return the layers' names."""
         return tuple(dict.fromkeys((self.layer, *self.over)))
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each combination of the region's places."""
         cells = Crossed.of(pool, self.over)
-        return _matched_regions(pool, self.layer, self.label, self.other, cells, cluster)
+        return _matched_regions(pool, self.layer, self.label, self.other, cells)
 
     def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
         """Share n by what both regions have of each combination."""
@@ -338,21 +332,19 @@ class GeographyMatchedHalves(StreamedSampler):
         """Return the layers' names."""
         return self.over
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each combination's half."""
         need_numbers(pool, self.column)
         crossed = Crossed.of(pool, self.over)
         possible = math.prod(len(labels) for labels in crossed.labels)
         steps = max(64, min(STEPS, MOST_COUNTS // possible))
-        found = Histogram.of(pool, self.column, crossed, steps, cluster=cluster)
+        found = Histogram.of(pool, self.column, crossed, steps)
         edges = found.at_least(0.5)
         one, other = (
             _Half(crossed, self.column, found.keys, edges, high)
             for high in (self.half == "high", self.half != "high")
         )
-        return _Matched.of(pool, one, other, cluster)
+        return _Matched.of(pool, one, other)
 
     def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
         """Share n by the smaller half of each combination."""

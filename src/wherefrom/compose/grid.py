@@ -82,15 +82,13 @@ class Grid(StreamedSampler):
     spacing_km: float | None = Field(default=None, gt=0, le=10_000)
     short: Literal["error", "cap"] = "error"
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Find the place nearest to each node."""
         shift, turn = rng.random(2).tolist()
 
         def laid(spacing: float) -> _NearNodes:
             rows = EqualDistanceRows(spacing, shift, turn)
-            return _NearNodes(rows, _nearest_of(pool, rows, cluster))
+            return _NearNodes(rows, _nearest_of(pool, rows))
 
         if self.spacing_km is not None:
             return laid(self.spacing_km)
@@ -162,10 +160,10 @@ def _next(few: _NearNodes | None, enough: _NearNodes | None, wanted: float) -> f
     return math.exp(low + min(max(at, 0.02), 0.98) * (high - low))
 
 
-def _nearest_of(pool: AnyPool, rows: EqualDistanceRows, cluster: str | None) -> Nearest:
+def _nearest_of(pool: AnyPool, rows: EqualDistanceRows) -> Nearest:
     """Find the place nearest to each node, in one pass."""
     found: list[Nearest] = []
-    for nearest in over_parts(pool, partial(_nearest, rows=rows), "laying the grid", cluster):
+    for nearest in over_parts(pool, partial(_nearest, rows=rows), "laying the grid"):
         found = [_best([*found, nearest])]
     return found[0]
 

@@ -69,8 +69,6 @@ class Histogram:
         column: str,
         groups: Strata | None,
         steps: int,
-        *,
-        cluster: str | None = None,
     ) -> Histogram:
         """Count the numbers of a column or value layer.
 
@@ -81,8 +79,6 @@ class Histogram:
         groups : Strata, optional
             Which group a place is in; -1 is left out. By default all are group 0.
         steps : int
-        cluster : str, optional
-            Address of a Ray cluster.
 
         Returns
         -------
@@ -94,7 +90,7 @@ class Histogram:
             If no place of a group has a number, or one is infinite.
         """
         look = partial(_range, column=column, groups=groups)
-        ranges = list(over_parts(pool, look, f"range of {column}", cluster))
+        ranges = list(over_parts(pool, look, f"range of {column}"))
         low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
         if low > high:
             raise WherefromError(f"no place to draw from has a value of {column!r}")
@@ -102,7 +98,7 @@ class Histogram:
             raise WherefromError(f"column {column!r} holds an infinite value: mend it")
         tally = partial(_tally, column=column, groups=groups, low=low, high=high, steps=steps)
         total: dict[int, Ints] = {}
-        for table in over_parts(pool, tally, f"spread of {column}", cluster):
+        for table in over_parts(pool, tally, f"spread of {column}"):
             for key, counts in table.items():
                 total[key] = total.get(key, 0) + counts
         keys = sorted(total)

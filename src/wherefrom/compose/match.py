@@ -75,12 +75,10 @@ class Match(StreamedSampler):
         """Return the layers' names."""
         return self.over
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Crossed:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Crossed:
         """Make a stratum of each combination of labels."""
         crossed = Crossed.of(pool, self.over)
-        target = target_of(self.target, self.over, pool, cluster=cluster)
+        target = target_of(self.target, self.over, pool)
         return _Targeted(crossed.names, crossed.labels, target)
 
     def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:

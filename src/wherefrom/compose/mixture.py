@@ -128,13 +128,12 @@ class _Share:
         pool: AnyPool,
         wanted: Fraction,
         rng: np.random.Generator,
-        cluster: str | None,
     ) -> _Share:
         """Plan a part for its number of places, rounded up, and scale its rates down again."""
         n = math.ceil(wanted)
         if isinstance(part, StreamedSampler):
-            strata = part.strata(pool, n, rng, cluster=cluster)
-            keys, sizes = passes.count(pool, strata, cluster=cluster)
+            strata = part.strata(pool, n, rng)
+            keys, sizes = passes.count(pool, strata)
             plan = part.plan(pool, strata, keys, sizes, n)
         else:
             design = part.design(in_memory(pool, part.name), n, rng)
@@ -227,9 +226,7 @@ class Mixture(StreamedSampler):
         """Return the names of the layers that the parts look at."""
         return tuple(dict.fromkeys(name for _, part in _read(self.parts) for name in part.layers()))
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Plan each part, and cross their strata."""
         parts = _read(self.parts)
         # By way of the decimal text: 0.1 means one tenth.
@@ -238,7 +235,7 @@ class Mixture(StreamedSampler):
         for weight, (_, part) in zip(weights, parts, strict=True):
             wanted = n * weight / sum(weights)
             try:
-                shares.append(_Share.of(part, pool, wanted, rng, cluster))
+                shares.append(_Share.of(part, pool, wanted, rng))
             except WherefromError as err:
                 raise WherefromError(f"part {part.name} of the mixture: {err}") from err
         return _Together(shares)

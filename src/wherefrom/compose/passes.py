@@ -31,22 +31,18 @@ Stream = Any
 _TABLE = 4 * BLOCK
 
 
-def over_parts(
-    pool: AnyPool, function: Callable[[Part], R], what: str, cluster: str | None = None
-) -> Iterator[R]:
+def over_parts(pool: AnyPool, function: Callable[[Part], R], what: str) -> Iterator[R]:
     """Call a function on every part of a pool; see `wherefrom.pool.passing.over`."""
-    return over(pool.parts(), function, what, cluster)
+    return over(pool.parts(), function, what)
 
 
-def count(pool: AnyPool, strata: Strata, *, cluster: str | None = None) -> tuple[Ints, Ints]:
+def count(pool: AnyPool, strata: Strata) -> tuple[Ints, Ints]:
     """Count the places of each stratum.
 
     Parameters
     ----------
     pool : AnyPool
     strata : Strata
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Returns
     -------
@@ -58,7 +54,7 @@ def count(pool: AnyPool, strata: Strata, *, cluster: str | None = None) -> tuple
         return known
     _learn_labels(pool, strata.ask)
     tables: list[tuple[Ints, Ints]] = []
-    for table in over_parts(pool, partial(_count, strata=strata), "counting strata", cluster):
+    for table in over_parts(pool, partial(_count, strata=strata), "counting strata"):
         tables.append(table)
         if sum(len(keys) for keys, _ in tables[1:]) > _TABLE:
             tables = [_added(tables)]
@@ -73,8 +69,6 @@ def select(
     counts: Ints,
     rates: NDArray[np.float64],
     rng: np.random.Generator,
-    *,
-    cluster: str | None = None,
 ) -> Sample:
     """Draw from each stratum without replacement, in a pass with bounded memory.
 
@@ -94,8 +88,6 @@ def select(
         Expected multiplicity of each stratum's places.
     rng : numpy.random.Generator
         Of PCG64; left as if it had given the numbers itself.
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Returns
     -------
@@ -120,7 +112,7 @@ def select(
         wanted = (counts, sizes, limit)
         kept = Smallest(*wanted)
         take = partial(_take, strata=strata, keys=keys, wanted=wanted, stream=stream)
-        for places in over_parts(pool, take, "drawing places", cluster):
+        for places in over_parts(pool, take, "drawing places"):
             kept.add(*places)
         lacking = kept.lacking(np.bincount(kept.places()[2], minlength=len(keys)))
         if not lacking.any():
@@ -158,9 +150,7 @@ class Found:
     codes: dict[str, NDArray[np.int32]]
 
 
-def find(
-    pool: AnyPool, ids: NDArray[Any], codes: Sequence[str] = (), *, cluster: str | None = None
-) -> Found:
+def find(pool: AnyPool, ids: NDArray[Any], codes: Sequence[str] = ()) -> Found:
     """Find places by their ids.
 
     Parameters
@@ -170,8 +160,6 @@ def find(
         In any order, repeated or not.
     codes : sequence of str
         Layers or columns whose codes to return.
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Returns
     -------
@@ -193,7 +181,7 @@ def find(
     ask = Ask(codes=tuple(codes), ids=True)
     _learn_labels(pool, ask)
     look = partial(_find, wanted=np.unique(ids), ask=ask)
-    pieces = list(over_parts(pool, look, "looking up ids", cluster))
+    pieces = list(over_parts(pool, look, "looking up ids"))
     there, rows, lon, lat, *found = (np.concatenate(c) for c in zip(*pieces, strict=True))
     wanted = ids.astype(np.str_) if there.dtype.kind == "U" else ids
     order = np.argsort(there)

@@ -40,8 +40,6 @@ class NoPretraining(SamplerModel):
         pool: AnyPool,
         n: int | None,
         rng: np.random.Generator,
-        *,
-        cluster: str | None = None,
     ) -> Composition:
         """Return the empty composition."""
         rows = np.zeros(0, dtype=np.int64)
@@ -61,9 +59,7 @@ class Uniform(StreamedSampler):
 
     name: ClassVar[str] = "uniform"
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Put all places into one stratum."""
         return OneStratum()
 
@@ -101,9 +97,7 @@ class Only(StreamedSampler):
         """Return the layer's name."""
         return (self.layer,)
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Put the places with the label into one stratum."""
         labels = pool.labels(self.layer)
         if self.label not in labels:
@@ -147,8 +141,6 @@ class Ids(SamplerModel):
         pool: AnyPool,
         n: int | None,
         rng: np.random.Generator,
-        *,
-        cluster: str | None = None,
     ) -> Composition:
         """Look up the file's ids in the pool; nothing is random.
 
@@ -168,7 +160,7 @@ class Ids(SamplerModel):
         if "multiplicity" in names:
             listed = _multiplicities(table.column("multiplicity"), self.file)
         try:
-            found = passes.find(pool, ids, cluster=cluster)
+            found = passes.find(pool, ids)
         except WherefromError as err:
             raise WherefromError(f"{self.file}: {err}") from err
         rows, first, which = np.unique(found.rows, return_index=True, return_inverse=True)

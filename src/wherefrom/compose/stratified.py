@@ -89,9 +89,7 @@ class Stratified(StreamedSampler):
         """Return the layer's name."""
         return (self.layer,)
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each label, in alphabetical order."""
         labels = pool.labels(self.layer)
         for label in self.weights or ():
@@ -160,9 +158,7 @@ class UniformArea(StreamedSampler):
     name: ClassVar[str] = "uniform-area"
     cell_km: float = Field(default=200.0, ge=10, le=5000)
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> CellStrata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> CellStrata:
         """Make a stratum of each cell that has places."""
         return CellStrata(max(2, round(math.pi * EARTH_RADIUS_KM / self.cell_km)))
 

@@ -29,9 +29,7 @@ class StreamedSampler(DesignSampler):
     """
 
     @abstractmethod
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Say which stratum a place is in.
 
         Parameters
@@ -41,8 +39,6 @@ class StreamedSampler(DesignSampler):
             Places to draw, at least 1.
         rng : numpy.random.Generator
             For samplers that draw something, such as clusters, before the places.
-        cluster : str, optional
-            Address of a Ray cluster, for passes over the pool that are needed before.
 
         Returns
         -------
@@ -107,8 +103,6 @@ class StreamedSampler(DesignSampler):
         pool: AnyPool,
         n: int | None,
         rng: np.random.Generator,
-        *,
-        cluster: str | None = None,
     ) -> Composition:
         """Draw n places in passes over the pool.
 
@@ -119,8 +113,6 @@ class StreamedSampler(DesignSampler):
         n : int
         rng : numpy.random.Generator
             Of PCG64, as ``numpy.random.default_rng(seed)`` is.
-        cluster : str, optional
-            Address of a Ray cluster that shall work on the parts of the pool.
 
         Returns
         -------
@@ -132,12 +124,12 @@ class StreamedSampler(DesignSampler):
             As `DesignSampler.draw`.
         """
         n = self.checked(n, len(pool))
-        strata = self.strata(pool, n, rng, cluster=cluster)
-        keys, sizes = passes.count(pool, strata, cluster=cluster)
+        strata = self.strata(pool, n, rng)
+        keys, sizes = passes.count(pool, strata)
         plan = self.plan(pool, strata, keys, sizes, n)
         if not len(keys):
             raise WherefromError(f"sampler {self.name!r} finds no place of the pool to draw")
         counts = round_at_random(plan.allocation.targets, rng)
         rates = Exact.of(plan.allocation.targets).over(sizes)
-        sample = passes.select(pool, strata, keys, sizes, counts, rates, rng, cluster=cluster)
+        sample = passes.select(pool, strata, keys, sizes, counts, rates, rng)
         return self.composed(pool, n, sample, self.account(pool, plan, sizes, counts))

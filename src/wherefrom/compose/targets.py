@@ -46,9 +46,7 @@ class Target:
     about: dict[str, Any]
 
 
-def target_of(
-    target: str, names: tuple[str, ...], pool: AnyPool, *, cluster: str | None = None
-) -> Target:
+def target_of(target: str, names: tuple[str, ...], pool: AnyPool) -> Target:
     """Find the shares of a target.
 
     Parameters
@@ -60,8 +58,6 @@ def target_of(
         Layers or columns.
     pool : AnyPool
         In which to look up a composition's places.
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Returns
     -------
@@ -78,11 +74,11 @@ def target_of(
         about: dict[str, Any] = {"target": "area of land without Antarctica"}
     elif _is_composition(Path(target)):
         composition = Composition.read(target)
-        counts = _of_composition(composition, names, pool, cluster)
+        counts = _of_composition(composition, names, pool)
         about = {"target": f"composition {composition.key}", "target_places": composition.size}
     else:
-        other = open_pool(target, cluster=cluster)
-        counts = _of_pool(other, names, cluster)
+        other = open_pool(target)
+        counts = _of_pool(other, names)
         about = {"target": f"pool {other.key}", "target_places": len(other)}
     shares = {}
     for name, some in counts.items():
@@ -104,12 +100,10 @@ def _labelled(labels: tuple[str, ...], counts: Floats) -> dict[str, float]:
     return dict(zip(labels, counts.tolist(), strict=True))
 
 
-def _of_pool(
-    pool: AnyPool, names: tuple[str, ...], cluster: str | None
-) -> dict[str, dict[str, float]]:
+def _of_pool(pool: AnyPool, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
     labels = [pool.labels(name) for name in names]
     tally = partial(_tally, names=names, sizes=tuple(len(some) for some in labels))
-    tables = passes.over_parts(pool, tally, "counting the target's labels", cluster)
+    tables = passes.over_parts(pool, tally, "counting the target's labels")
     sums = [sum(table) for table in zip(*tables, strict=True)]
     return {
         name: _labelled(some, np.asarray(total, dtype=np.float64))
@@ -127,7 +121,7 @@ def _tally(part: Part, names: tuple[str, ...], sizes: tuple[int, ...]) -> list[N
 
 
 def _of_composition(
-    composition: Composition, names: tuple[str, ...], pool: AnyPool, cluster: str | None
+    composition: Composition, names: tuple[str, ...], pool: AnyPool
 ) -> dict[str, dict[str, float]]:
     drawn_from = composition.provenance["pool"]["key"]
     if drawn_from != pool.key:
@@ -135,7 +129,7 @@ def _of_composition(
             f"the composition to match was drawn from pool {drawn_from}, not from {pool.key}: "
             "name one of this pool, or a pool"
         )
-    found = passes.find(pool, composition.ids, names, cluster=cluster)
+    found = passes.find(pool, composition.ids, names)
     counts = {}
     for name in names:
         codes, labels = found.codes[name], pool.labels(name)

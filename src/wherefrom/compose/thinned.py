@@ -21,9 +21,7 @@ from wherefrom.pool.scan import ScanPart
 __all__ = ["drawn_places"]
 
 
-def drawn_places(
-    composition: Composition, pool: Pool | PoolScan, *, cluster: str | None = None
-) -> Pool:
+def drawn_places(composition: Composition, pool: Pool | PoolScan) -> Pool:
     """Make a pool of the places of a composition, each once, with all columns of its pool.
 
     Parameters
@@ -31,8 +29,6 @@ def drawn_places(
     composition : Composition
     pool : Pool or PoolScan
         That it was drawn from.
-    cluster : str, optional
-        Address of a Ray cluster, for the pass over a pool in files.
 
     Returns
     -------
@@ -57,7 +53,7 @@ def drawn_places(
         raise WherefromError("no place was drawn: a pool needs at least one")
     if isinstance(pool, PoolScan):
         look = partial(_rows, wanted=composition.ids)
-        table = pa.concat_tables(list(over(pool.parts(), look, "reading places", cluster)))
+        table = pa.concat_tables(list(over(pool.parts(), look, "reading places")))
     else:
         table = pool.table.take(sorted(pool.take(composition.ids).tolist()))
     made = composition.provenance

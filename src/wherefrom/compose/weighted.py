@@ -86,14 +86,12 @@ class Entropy(StreamedSampler):
     column: str = ENTROPY
     top: float | None = Field(default=None, gt=0, le=1)
 
-    def strata(
-        self, pool: AnyPool, n: int, rng: np.random.Generator, *, cluster: str | None = None
-    ) -> Strata:
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each level of the column, or of the top share."""
         need_numbers(pool, self.column)
         if self.top is None:
             return _ByValue(self.column)
-        found = Histogram.of(pool, self.column, None, STEPS, cluster=cluster)
+        found = Histogram.of(pool, self.column, None, STEPS)
         return _Above(self.column, float(found.at_least(self.top)[0]))
 
     def plan(

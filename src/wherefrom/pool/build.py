@@ -132,7 +132,7 @@ def land_stream(
         count = math.ceil((places - found) / SHARE[antarctica] / CHUNK)
         size = max(1, min(GROUP, count // (2 * parallel.cores())))
         groups = [(at, min(size, chunk + count - at)) for at in range(chunk, chunk + count, size)]
-        for group in parallel.in_order(look, groups):
+        for group in parallel.here(look, groups):
             yield group
             found += len(group.lon)
             if found >= places:

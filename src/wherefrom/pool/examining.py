@@ -57,14 +57,12 @@ class Examined:
     lat: tuple[float, float]
 
 
-def examine_scan(pool: PoolScan, cluster: str | None = None) -> Examined:
+def examine_scan(pool: PoolScan) -> Examined:
     """Look at every place of a pool of files, in one pass unless something repeats.
 
     Parameters
     ----------
     pool : PoolScan
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Returns
     -------
@@ -78,18 +76,18 @@ def examine_scan(pool: PoolScan, cluster: str | None = None) -> Examined:
     checked = _Checked()
     one_in = -(-len(pool) // ALL_REPEATS)
     look = partial(_check, one_in=one_in)
-    for part in over(pool.parts(), look, "checking places", cluster):
+    for part in over(pool.parts(), look, "checking places"):
         checked.merge(part)
     where = _rows_of(pool)
     reading, faults = pool.reading, checked.faults
     findings = faults.findings(reading.lon, reading.lat, where)
     if not checked.ascending:
-        findings += _ids_repeated(pool, where, cluster)
+        findings += _ids_repeated(pool, where)
     again = repeated(checked.hashes)
     checked.hashes.clear()
     if len(again):
         find = partial(_rows_with, again=again, of_ids=False)
-        rows = over(pool.parts(), find, "repeated places", cluster)
+        rows = over(pool.parts(), find, "repeated places")
         found = first_repeats(_flat(rows), again, SHOWN)
         findings.append(repeated_places(found, len(pool), where, one_in))
     key = key_of_blocks(f"{len(pool)}:{checked.kind}", checked.digests)
@@ -139,22 +137,18 @@ def _hashes_of_places(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDA
     return place_hashes(lon, lat) if there.all() else place_hashes(lon[there], lat[there])
 
 
-def _ids_repeated(
-    pool: PoolScan, where: Callable[[int], str], cluster: str | None
-) -> list[Finding]:
+def _ids_repeated(pool: PoolScan, where: Callable[[int], str]) -> list[Finding]:
     """Compare all ids, in as many rounds as memory asks for."""
     rounds = -(-len(pool) // AT_A_TIME)
     again = []
     for turn in range(rounds):
         look = partial(_id_hashes, turn=turn, rounds=rounds)
-        again.append(repeated(list(over(pool.parts(), look, "comparing ids", cluster))))
+        again.append(repeated(list(over(pool.parts(), look, "comparing ids"))))
     found = np.concatenate(again)
     if not len(found):
         return []
     look_again = partial(_rows_with, again=found, of_ids=True)
-    repeats = first_repeats(
-        _flat(over(pool.parts(), look_again, "repeated ids", cluster)), found, SHOWN
-    )
+    repeats = first_repeats(_flat(over(pool.parts(), look_again, "repeated ids")), found, SHOWN)
     ids = {row: _id_at(pool, row) for row in (*repeats.rows, *repeats.firsts)}
     true = [r for r in zip(repeats.rows, repeats.firsts, strict=True) if ids[r[0]] == ids[r[1]]]
     if not true:  # texts of one hash, fewer than are shown

@@ -92,9 +92,7 @@ class PartFile:
         return note
 
 
-def label(
-    pool: Pool | PoolScan, layers: Iterable[str], out: Path | str, *, cluster: str | None = None
-) -> PoolScan:
+def label(pool: Pool | PoolScan, layers: Iterable[str], out: Path | str) -> PoolScan:
     """Write a pool as a folder of Parquet files, with the labels of layers as columns.
 
     Parameters
@@ -104,8 +102,6 @@ def label(
         Categorical layers. A column of the pool that is called so stays as it is.
     out : Path or str
         The folder. If a run of the same was stopped, what is there is kept, and it goes on.
-    cluster : str, optional
-        Address of a Ray cluster; its nodes see `pool` and `out` under the same names.
 
     Returns
     -------
@@ -136,7 +132,7 @@ def label(
     parts: Sequence[PoolPart | ScanPart] = pool.parts()
     numbers = {part.start: number for number, part in enumerate(parts)}
     work = partial(_label_part, numbers=numbers, names=list(found), out=out, job=job)
-    notes = list(over(parts, work, "labelling places", cluster))
+    notes = list(over(parts, work, "labelling places"))
     known = dict(pool.known) if isinstance(pool, PoolScan) else {}
     known |= label_columns_of(list(found.values()), notes, len(pool))
     marks = tuple(mark_of(out / part_name(number)) for number in range(len(parts)))

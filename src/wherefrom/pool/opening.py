@@ -23,8 +23,6 @@ def open_pool(
     id: str | None = None,  # noqa: A002
     lon: str = "lon",
     lat: str = "lat",
-    *,
-    cluster: str | None = None,
 ) -> Pool | PoolScan:
     """Open a pool: a file of up to 2^24 places is read, a larger one or a folder is scanned.
 
@@ -38,8 +36,6 @@ def open_pool(
         Column of ids; default ``"id"`` if there is one, else row numbers.
     lon, lat : str
         Columns of degrees.
-    cluster : str, optional
-        Address of a Ray cluster, for the pass that checks a scan.
 
     Returns
     -------
@@ -60,7 +56,7 @@ def open_pool(
     """
     path = Path(path)
     if _large(path):
-        return scan(path, id, lon, lat, cluster=cluster)
+        return scan(path, id, lon, lat)
     return Pool.read(path, id, lon, lat)
 
 
@@ -69,8 +65,6 @@ def scan(
     id: str | None = None,  # noqa: A002
     lon: str = "lon",
     lat: str = "lat",
-    *,
-    cluster: str | None = None,
 ) -> PoolScan:
     """Open a pool that stays in its files, whatever its size.
 
@@ -83,7 +77,7 @@ def scan(
     path : Path or str
         A folder of Parquet files of the same columns, taken by name (hidden ones are left out),
         or one Parquet file.
-    id, lon, lat, cluster
+    id, lon, lat
         As in `open_pool`.
 
     Returns
@@ -114,7 +108,7 @@ def scan(
     if noted is not None:
         known = {name: column for name, column in noted.labels.items() if name in pool.columns}
         return replace(pool, key=noted.key, origin=noted.origin, notes=noted.notes, known=known)
-    seen = examine_scan(pool, cluster)
+    seen = examine_scan(pool)
     refuse_errors(seen.findings, str(path))
     origin = ""
     if len(pool.files) == 1:
@@ -152,14 +146,12 @@ def inspect(
     id: str | None = None,  # noqa: A002
     lon: str = "lon",
     lat: str = "lat",
-    *,
-    cluster: str | None = None,
 ) -> Inspected:
     """Look at every row of a table of places, and tell faults instead of refusing them.
 
     Parameters
     ----------
-    path, id, lon, lat, cluster
+    path, id, lon, lat
         As in `open_pool`. What is noted beside the files of a folder is compared, not believed.
 
     Returns
@@ -179,7 +171,7 @@ def inspect(
         columns = tuple(places.rest.column_names)
         return Inspected(len(places.ids), places.ids.dtype.kind == "U", columns, x, y, found)
     pool, noted = _unchecked(path, id, lon, lat)
-    seen = examine_scan(pool, cluster)
+    seen = examine_scan(pool)
     if noted is not None and noted.key != seen.key:
         raise WherefromError(
             f"{path} does not hold the places that {MANIFEST} notes (key {seen.key}, noted "

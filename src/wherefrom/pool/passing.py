@@ -15,9 +15,7 @@ P = TypeVar("P", bound=Part)
 R = TypeVar("R")
 
 
-def over(
-    parts: Sequence[P], function: Callable[[P], R], what: str, cluster: str | None = None
-) -> Iterator[R]:
+def over(parts: Sequence[P], function: Callable[[P], R], what: str) -> Iterator[R]:
     """Call a function on every part, several at a time, and give the results in their order.
 
     Parameters
@@ -27,8 +25,6 @@ def over(
         Of one part; can be pickled where there is a cluster.
     what : str
         For the progress bar, which counts places.
-    cluster : str, optional
-        Address of a Ray cluster.
 
     Yields
     ------
@@ -37,7 +33,7 @@ def over(
     """
     with progress() as bar:
         task = bar.add_task(what, total=sum(len(part) for part in parts))
-        results = parallel.in_order(function, parts, cluster=cluster)
+        results = parallel.in_order(function, parts)
         for part, result in zip(parts, results, strict=True):
             bar.update(task, advance=len(part))
             yield result

@@ -185,7 +185,7 @@ class Pool:
             rows = slice(at, at + BLOCK)
             return places_digest(self.ids[rows], self.lon[rows], self.lat[rows])
 
-        digests = parallel.in_order(digest, range(0, len(self), BLOCK))
+        digests = parallel.here(digest, range(0, len(self), BLOCK))
         return key_of_blocks(f"{len(self)}:{self.ids.dtype.kind}", digests)
 
     @property
@@ -256,7 +256,7 @@ class Pool:
             def digest(at: int) -> bytes:
                 return labels_digest(codes[at : at + BLOCK], labels)
 
-            digests = parallel.in_order(digest, range(0, len(self), BLOCK))
+            digests = parallel.here(digest, range(0, len(self), BLOCK))
             self._labels_keys[name] = key_of_blocks(f"{len(self)}", digests)
         return self._labels_keys[name]
 

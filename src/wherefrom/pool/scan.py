@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from wherefrom import parallel
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, Ask, Batch
 from wherefrom.pool.columns import (
@@ -137,8 +138,9 @@ class PoolScan:
             return self.column(name).key
         if name not in self._seen or not self._seen[name].complete(len(self)):
             look = partial(_look, ask=Ask(codes=(name,)))
-            for _ in over(self.parts(), look, f"labels of {name}"):
-                pass
+            with parallel.on(None):  # what it sees is noted here
+                for _ in over(self.parts(), look, f"labels of {name}"):
+                    pass
         return self._seen[name].key(len(self))
 
     def parts(self) -> list[ScanPart]:
@@ -199,14 +201,16 @@ class PoolScan:
         sums: pa.Table = None
         digests: list[bytes] = []
         survey = partial(_survey, name=name)
-        for table, hashes in over(self.parts(), survey, f"labels of {name}"):
-            sums = _summed([table] if sums is None else [sums, table])
-            digests += hashes
-            if sums.num_rows > MOST_LABELS:
-                raise WherefromError(
-                    f"{self.path}: column {name!r} has more than {MOST_LABELS:,} different values: "
-                    "name a column of labels"
-                )
+        with parallel.on(None):  # a part asks its pool for the labels while these are found
+            surveyed = over(self.parts(), survey, f"labels of {name}")
+            for table, hashes in surveyed:
+                sums = _summed([table] if sums is None else [sums, table])
+                digests += hashes
+                if sums.num_rows > MOST_LABELS:
+                    raise WherefromError(
+                        f"{self.path}: column {name!r} has more than {MOST_LABELS:,} different "
+                        "values: name a column of labels"
+                    )
         values, labels = column_labels(sums["value"].combine_chunks())
         order = np.argsort(column_codes(sums["value"], values, name))
         counts = sums["places"].to_numpy()[order]

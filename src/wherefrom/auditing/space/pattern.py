@@ -113,7 +113,7 @@ def simulate(places: int, rng: np.random.Generator, antarctica: bool = False) ->
     list of Pattern
     """
     one = partial(_simulated, places=places, antarctica=antarctica)
-    return list(parallel.in_order(one, rng.spawn(SIMULATIONS)))
+    return list(parallel.here(one, rng.spawn(SIMULATIONS)))
 
 
 def rank_test(observed: Floats, simulated: Sequence[Floats], level: float = 0.05) -> RankTest:
