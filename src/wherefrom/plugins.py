@@ -1,6 +1,7 @@
-"""Layers and samplers of other packages: by entry point, or by ``module:name``.
+"""Kinds by name: one lazy table for each group, ours and other packages' alike.
 
-An installed package offers them in its ``pyproject.toml``, under the name that users write::
+`BUILT_IN` is ours. An installed package joins the same tables through entry points, under the names
+that users write::
 
     [project.entry-points."wherefrom.samplers"]
     latitude-bands = "mypackage.bands:LatitudeBands"
@@ -13,100 +14,178 @@ from __future__ import annotations
 
 import importlib
 import re
-from importlib.metadata import EntryPoint, entry_points
-from typing import Literal, TypeAlias
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Literal, TypeAlias, get_args
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["Group", "named", "offered"]
+__all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds", "named", "offered"]
 
-Group: TypeAlias = Literal["layers", "samplers"]
+Group: TypeAlias = Literal["layers", "samplers", "gfms", "tasks", "heads"]
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
+#: Group -> name -> where it lies. A new kind of ours is one file and one line here.
+BUILT_IN: dict[Group, dict[str, str]] = {
+    "layers": {},
+    "samplers": {
+        "uniform": "wherefrom.compose.plain:Uniform",
+    },
+    "gfms": {},
+    "tasks": {},
+    "heads": {},
+}
 
-def offered(group: Group) -> tuple[str, ...]:
-    """Return the names that installed packages offer, sorted.
+
+@dataclass(frozen=True)
+class Kind:
+    """An entry of a table.
+
+    Attributes
+    ----------
+    group : {"layers", "samplers", "gfms", "tasks", "heads"}
+    name : str
+        That users write.
+    address : str
+        ``module:name``, where it lies.
+    package : str
+        Which offers it.
+    """
+
+    group: Group
+    name: str
+    address: str
+    package: str
+
+    def load(self) -> object:
+        """Import it.
+
+        Raises
+        ------
+        WherefromError
+            If it cannot be imported.
+        """
+        module, _, attribute = self.address.partition(":")
+        try:
+            imported = importlib.import_module(module)
+        except Exception as err:
+            if self.package == "wherefrom":
+                raise
+            said = f"({type(err).__name__}: {err})"
+            if not self.package:
+                raise WherefromError(
+                    f"{self.address}: module {module!r} cannot be imported {said}; is its folder "
+                    "on PYTHONPATH?"
+                ) from err
+            raise WherefromError(
+                f"{self.name!r} of package {self.package} cannot be loaded from {self.address} "
+                f"{said}: mend or remove the package"
+            ) from err
+        try:
+            loaded: object = getattr(imported, attribute)
+        except AttributeError:
+            raise WherefromError(
+                f"{self.address}: module {module!r} has no {attribute!r}"
+            ) from None
+        return loaded
+
+
+def kinds(group: Group) -> dict[str, Kind]:
+    """Return a group's table: ours in their order, then other packages' by name.
 
     Parameters
     ----------
-    group : {"layers", "samplers"}
+    group : {"layers", "samplers", "gfms", "tasks", "heads"}
 
     Returns
     -------
-    tuple of str
+    dict of str to Kind
 
     Examples
     --------
-    >>> isinstance(offered("layers"), tuple)
-    True
+    >>> kinds("samplers")["uniform"].package
+    'wherefrom'
     """
-    return tuple(sorted({point.name for point in entry_points(group=f"wherefrom.{group}")}))
+    ours = {name: Kind(group, name, at, "wherefrom") for name, at in BUILT_IN[group].items()}
+    return ours | {name: offers[0] for name, offers in _others(group, tuple(sys.path)).items()
+                   if name not in ours}  # fmt: skip
 
 
-def named(group: Group, name: str) -> object | None:
-    """Return what a package offers under a name, or what lies at ``module:name``.
+def kind(group: Group, name: object, what: str = "") -> Kind:
+    """Look a name, or an address ``module:name``, up in a group's table.
 
     Parameters
     ----------
-    group : {"layers", "samplers"}
+    group : {"layers", "samplers", "gfms", "tasks", "heads"}
     name : str
+    what : str, optional
+        What to call it in a message; by default the group's name in the singular.
 
     Returns
     -------
-    object or None
-        None if the name is no address and no package offers it.
+    Kind
 
     Raises
     ------
     WherefromError
-        If it cannot be imported, or two packages offer the same name; names the packages.
+        If nothing has this name (with the nearest valid one), or two packages offer it.
 
     Examples
     --------
-    >>> named("samplers", "wherefrom.compose.plain:Uniform").__name__
-    'Uniform'
-    >>> named("samplers", "no-such-name") is None
-    True
+    >>> kind("samplers", "wherefrom.errors:unknown").load().__name__
+    'unknown'
+    >>> kind("samplers", "unifrom")
+    Traceback (most recent call last):
+    ...
+    wherefrom.errors.WherefromError: unknown sampler 'unifrom': did you mean 'uniform'? ...
     """
-    if ADDRESS.fullmatch(name):
-        return _at(name)
-    found = entry_points(group=f"wherefrom.{group}", name=name)
-    # A package found twice on the path, as in an editable installation, is one.
-    different = {(point.value, _package(point)): point for point in found}
-    if len(different) > 1:
-        packages = ", ".join(sorted(package for _, package in different))
+    what = what or group.removesuffix("s")
+    if isinstance(name, str) and ADDRESS.fullmatch(name):
+        return Kind(group, name, name, "")
+    table = kinds(group)
+    if not isinstance(name, str) or name not in table:
+        raise unknown(what, name, table)
+    offers = [*_others(group, tuple(sys.path)).get(name, ())]
+    if name in BUILT_IN[group]:
+        offers.append(table[name])
+    if len(offers) > 1:
+        packages = ", ".join(sorted(offer.package for offer in offers))
         raise WherefromError(
-            f"{len(different)} packages offer {name!r} among their {group}: {packages}; remove one"
+            f"{len(offers)} packages offer {name!r} among their {group}: {packages}; remove one"
         )
-    for point in different.values():
-        try:
-            loaded: object = point.load()
-            return loaded
-        except Exception as err:
-            raise WherefromError(
-                f"{name!r} of package {_package(point)} cannot be loaded from {point.value} "
-                f"({type(err).__name__}: {err}): mend or remove the package"
-            ) from err
-    return None
+    return table[name]
 
 
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "unknown"
+@lru_cache(maxsize=16)
+def _others(group: Group, path: tuple[str, ...]) -> dict[str, tuple[Kind, ...]]:
+    """Read what installed packages offer; anew where Python looks for packages elsewhere."""
+    # A package found twice on the path, as in an editable installation, is one.
+    found = {
+        Kind(group, point.name, point.value, point.dist.name if point.dist else "unknown")
+        for point in entry_points(group=f"wherefrom.{group}")
+    }
+    names = sorted({offer.name for offer in found})
+    return {
+        name: tuple(sorted((o for o in found if o.name == name), key=lambda o: o.package))
+        for name in names
+    }
 
 
-def _at(address: str) -> object:
-    module, _, attribute = address.partition(":")
+def named(group: Group, name: str) -> object | None:
+    """Return what a package offers under a name; to be replaced by `kind`."""
     try:
-        imported = importlib.import_module(module)
-    except Exception as err:
-        raise WherefromError(
-            f"{address}: module {module!r} cannot be imported ({type(err).__name__}: {err}); "
-            "is its folder on PYTHONPATH?"
-        ) from err
-    try:
-        found: object = getattr(imported, attribute)
-    except AttributeError:
-        raise WherefromError(f"{address}: module {module!r} has no {attribute!r}") from None
-    return found
+        return kind(group, name).load()
+    except WherefromError as err:
+        if str(err).startswith("unknown "):
+            return None
+        raise
+
+
+def offered(group: Group) -> tuple[str, ...]:
+    """Return the names of other packages' kinds; to be replaced by `kinds`."""
+    return tuple(name for name, one in kinds(group).items() if one.package != "wherefrom")
