@@ -36,9 +36,25 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "samplers": {
         "uniform": "wherefrom.compose.plain:Uniform",
     },
-    "gfms": {},
-    "tasks": {},
-    "heads": {},
+    "gfms": {
+        "satclip": "wherefrom.gfms.satclip:SatCLIP",
+        "presto": "wherefrom.gfms.presto:Presto",
+    },
+    "tasks": {
+        "ecoregions": "wherefrom.tasks.ecoregion:Ecoregions",
+        "cropland": "wherefrom.tasks.cropland:Cropland",
+        "cropharvest": "wherefrom.tasks.cropharvest:CropHarvest",
+        "table": "wherefrom.tasks.table:Table",
+    },
+    "heads": {
+        "logistic": "wherefrom.train.heads.logistic:Logistic",
+        "logistic-balanced": "wherefrom.train.heads.logistic:BalancedLogistic",
+        "mlp": "wherefrom.train.heads.mlp:MLP",
+        "forest": "wherefrom.train.heads.forest:Forest",
+        "knn": "wherefrom.train.heads.knn:KNN",
+        "majority": "wherefrom.train.heads.majority:Majority",
+        "finetune": "wherefrom.train.finetune:FineTune",
+    },
 }
 
 
