@@ -110,6 +110,18 @@ class Kind:
             ) from None
         return loaded
 
+    def title(self) -> str:
+        """Say in a line what it is, or why it cannot be used."""
+        try:
+            loaded = self.load()
+        except ImportError as err:
+            return f'needs {err.name}: pip install "wherefrom[train]"'
+        except WherefromError as err:
+            return str(err)
+        first = loaded[0] if isinstance(loaded, tuple) else loaded
+        said = getattr(first, "about", None) or first.__doc__ or ""
+        return " ".join(str(said).strip().split("\n\n")[0].split())
+
 
 def kinds(group: Group) -> dict[str, Kind]:
     """Return a group's table: ours in their order, then other packages' by name.
