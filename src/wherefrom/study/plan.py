@@ -177,7 +177,7 @@ def _digest(source: str) -> dict[str, str]:
 
 def _draw_spec(study: Study, text: str) -> dict[str, Any]:
     chosen, own = sampler(text), study.table.columns if study.table else ()
-    layers = list(getattr(chosen, "layers", tuple)())
+    layers = list(chosen.inputs().layers)
     made = chosen.spec()
     if made.get("around") == "cities":
         layers.append("city_distance")
