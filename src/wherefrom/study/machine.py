@@ -89,7 +89,9 @@ def _put_stand_ins(study: Study) -> Study:
         chosen = study.samplers[name]
         other, new = chosen.renamed(layers), name
         if other != chosen:
-            text = spec_text(other.spec())
+            # As one writes it: defaults are left out.
+            fields = other.model_dump(mode="json", exclude_defaults=True)
+            text = spec_text({"name": other.name, **fields})
             for layer, stand_in in layers.items():
                 new = new.replace(layer, stand_in)
         if compositions.get(new, text) != text:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wherefrom import earth
-from wherefrom.compose import Sampler
+from wherefrom.compose.base import SamplerModel
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import digest_of
 from wherefrom.errors import WherefromError, unknown
@@ -201,7 +201,9 @@ def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
             )
 
 
-def _draw_spec(study: Study, name: str, chosen: Sampler) -> tuple[dict[str, Any], dict[str, str]]:
+def _draw_spec(
+    study: Study, name: str, chosen: SamplerModel
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Give all that a composition's draws depend on, and the files among that."""
     own = study.table.columns if study.table else ()
     inputs = chosen.inputs()
@@ -239,7 +241,7 @@ def _layer_key(name: str, own: Sequence[str]) -> str:
         raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
 
 
-def _runs(gfm: Gfm, chosen: Sampler) -> list[tuple[int, int]]:
+def _runs(gfm: Gfm, chosen: SamplerModel) -> list[tuple[int, int]]:
     """Return (draw, pre-train seed) pairs; random weights get as many runs as the others."""
     if chosen.empty:
         return [(0, seed) for seed in range(gfm.draws * gfm.pretrain_seeds)]
@@ -247,7 +249,9 @@ def _runs(gfm: Gfm, chosen: Sampler) -> list[tuple[int, int]]:
     return [(draw, seed) for draw in range(draws) for seed in range(gfm.pretrain_seeds)]
 
 
-def _pretrain(gfm: Gfm, chosen: Sampler, axes: dict[str, Any], inputs: dict[str, Stage]) -> Stage:
+def _pretrain(
+    gfm: Gfm, chosen: SamplerModel, axes: dict[str, Any], inputs: dict[str, Stage]
+) -> Stage:
     model, composition, draw, seed = axes.values()
     made: dict[str, Any] = {
         "model": gfm.settings(),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from wherefrom import earth
-from wherefrom.compose import Sampler, sampler
+from wherefrom.compose import sampler
+from wherefrom.compose.base import SamplerModel
 from wherefrom.errors import unknown
 from wherefrom.gfms.base import AnyGfm
 from wherefrom.gfms.baselines import BASELINES, is_baseline
@@ -25,6 +26,12 @@ METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
 _NAME = re.compile(r"[\w.+-]+")
 
 __all__ = ["METRICS", "Headline", "HeadUse", "ImagerySpec", "Study", "SweepSpec"]
+
+
+@lru_cache(maxsize=256)
+def _sampler(text: str) -> SamplerModel:
+    """Read a composition's text; a plan asks for it at every run."""
+    return sampler(text)
 
 
 class ImagerySpec(Part):
@@ -135,8 +142,8 @@ class Study(Part):
         """Places in the pool."""
         return self.table.places if self.table else self.pool.places or 0
 
-    @cached_property
-    def samplers(self) -> dict[str, Sampler]:
+    @property
+    def samplers(self) -> dict[str, SamplerModel]:
         """Sampler of each composition.
 
         Raises
@@ -144,7 +151,7 @@ class Study(Part):
         WherefromError
             If a text is no sampler's.
         """
-        return {name: sampler(text) for name, text in self.compositions.items()}
+        return {name: _sampler(text) for name, text in self.compositions.items()}
 
     def task_label(self, key: str) -> str:
         """Return the name of a task in the column ``task`` of the results.

@@ -311,7 +311,10 @@ def _resumes(gfm: Gfm, model: GeoModel[Any], records: Records, calibration: Reco
             raise _Stop
 
     def train(**more: Any) -> nn.Module:
-        return pretrain(model, records, rows, settings, seed=0, calibration=calibration, **more)
+        made: nn.Module = pretrain(
+            model, records, rows, settings, seed=0, calibration=calibration, **more
+        )
+        return made
 
     torch.set_num_threads(1)
     try:
