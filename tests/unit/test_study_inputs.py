@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from wherefrom.earth import fetch
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.study import Plan, Store, Study, load, plan
-from wherefrom.study import plan as plan_module
 from wherefrom.study.stages import compute
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
@@ -92,7 +92,7 @@ def test_another_list_of_cities_reuses_old_draws(
     before, others = draw_keys(study, "mine"), draw_keys(study, "uniform")
     real = fetch.digest_of
     another = lambda name: "another" if name == "geonames-cities" else real(name)  # noqa: E731
-    monkeypatch.setattr(plan_module, "digest_of", another)
+    monkeypatch.setattr(importlib.import_module("wherefrom.study.plan"), "digest_of", another)
     assert not set(before) & set(draw_keys(study, "mine"))
     assert others == draw_keys(study, "uniform")
 

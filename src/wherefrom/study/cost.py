@@ -12,7 +12,7 @@ from wherefrom.gfms.base import FLOPS, Gfm
 from wherefrom.gfms.baselines import Baseline
 from wherefrom.study.spec import Study
 from wherefrom.tasks.base import TaskSpec
-from wherefrom.train.heads import Head
+from wherefrom.train.heads import HeadOptions
 
 __all__ = ["DRAW", "START", "embed", "features", "fewshot", "pool", "pretrain", "series", "task"]
 
@@ -52,7 +52,7 @@ def embed(spec: Gfm, task: TaskSpec) -> float:
 
 
 def fewshot(
-    head: type[Head],
+    head: type[HeadOptions],
     features: Gfm | Baseline,
     sizes: Sequence[int],
     seeds: int,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.plugins import kind
-from wherefrom.train.heads.base import Head
+from wherefrom.train.heads.base import Head, HeadOptions
 
-__all__ = ["Head", "head", "kind_of_head"]
+__all__ = ["Head", "HeadOptions", "head", "kind_of_head"]
 
 
-def kind_of_head(name: str) -> type[Head]:
+def kind_of_head(name: str) -> type[HeadOptions]:
     """Return the class of a head, which says what it needs and costs.
 
     Raises
@@ -27,13 +27,12 @@ def kind_of_head(name: str) -> type[Head]:
     """
     entry = kind("heads", name)
     loaded = entry.load()
-    lacking = [part for part in ("spec", "fit_predict", "seconds") if not hasattr(loaded, part)]
-    if not isinstance(loaded, type) or lacking:
-        raise WherefromError(
-            f"head {name!r} ({entry.address}) is no class with spec() and fit_predict(), derived "
-            "from wherefrom.train.heads.Head: see docs/extending.md"
-        )
-    return cast("type[Head]", loaded)
+    if isinstance(loaded, type) and issubclass(loaded, HeadOptions):
+        return loaded
+    raise WherefromError(
+        f"head {name!r} ({entry.address}) is no class derived from wherefrom.train.heads.Head: see "
+        "docs/extending.md"
+    )
 
 
 def head(name: str, **options: Any) -> Head:

@@ -9,24 +9,23 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Head", "child", "chunks"]
+__all__ = ["Head", "HeadOptions", "child", "chunks"]
 
 #: Memory that one chunk of seeds may take for its training rows, bytes.
 CHUNK_BYTES = 64 * 2**20
 
 
-class Head(ABC):
-    """A classifier on frozen features, fitted few-shot for all seeds at once.
+class HeadOptions:
+    """What all heads declare: how they are named, what they need and what they cost.
 
-    A new head is a frozen dataclass derived from this, its options the fields, with a `name` and
-    `fit_predict`.
+    Fields of the frozen dataclass that derives from it are the options of a study file.
     """
 
     #: In every table.
     name: ClassVar[str]
     #: Whether it looks at features; one that does not goes with the baseline that has none.
     needs_features: ClassVar[bool] = True
-    #: Whether the encoder is trained with it; it then is no classifier on frozen features.
+    #: Whether the encoder is trained with it; it is then no classifier on frozen features.
     tunes_encoder: ClassVar[bool] = False
     #: Of one core for a region, 50 seeds, n = 100 and 256 features, about.
     seconds: ClassVar[float] = 0.6
@@ -36,6 +35,13 @@ class Head(ABC):
     def spec(self) -> dict[str, Any]:
         """Return the name and all hyper-parameters, as plain values for a key."""
         return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+
+
+class Head(HeadOptions, ABC):
+    """A classifier on frozen features, fitted few-shot for all seeds at once.
+
+    A new head is a frozen dataclass derived from this, with a `name` and `fit_predict`.
+    """
 
     @abstractmethod
     def fit_predict(
