@@ -33,8 +33,8 @@ def list_(
     from wherefrom.plugins import kinds
 
     table = Table(box=None, pad_edge=False, show_edge=False)
-    for heading in ("name", "what", "from"):
+    for heading in ("name", "from", "what"):
         table.add_column(heading, no_wrap=heading == "name", overflow="fold")
     for name, entry in kinds(group).items():
-        table.add_row(name, entry.title(), entry.package)
+        table.add_row(name, entry.package, entry.title())
     Console(markup=False, highlight=False).print(table)
