@@ -23,7 +23,7 @@ from wherefrom.pool.series import BANDS, PixelSeries
 from wherefrom.pool.series.earth import earth_series
 from wherefrom.pool.series.flat import raw_series
 from wherefrom.tasks import Task, plan_episodes
-from wherefrom.tasks.base import SERIES, TASK
+from wherefrom.tasks.labelled import SERIES, TASK
 from wherefrom.train.embed import embed
 from wherefrom.train.pretrain import held_out_loss
 

@@ -15,7 +15,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries
 from wherefrom.pool.series.earth import earth_series
-from wherefrom.tasks.base import SERIES, TASK
+from wherefrom.tasks.labelled import SERIES, TASK
 from wherefrom.tasks.task import Task
 
 __all__ = ["FEATURES", "STATISTICS", "Places", "PoolPlaces", "TaskData", "TaskPlaces", "task_data"]

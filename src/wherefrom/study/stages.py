@@ -26,7 +26,7 @@ from wherefrom.study.pools import content_of
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
 from wherefrom.tasks import Episodes, Task, plan_episodes
-from wherefrom.tasks.base import SERIES, TASK
+from wherefrom.tasks.labelled import SERIES, TASK
 
 __all__ = ["compute"]
 

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from wherefrom.tasks.labelled import LabelledSeries
     from wherefrom.tasks.task import Task
 
-__all__ = ["SERIES", "TASK", "AnyTask", "PlacedSpec", "TaskSpec"]
-
-#: Files of a task in a folder: its places, and the pixel series of a task that brings its own.
-TASK, SERIES = "task.parquet", "series.npz"
+__all__ = ["AnyTask", "PlacedSpec", "TaskSpec"]
 
 
 class TaskSpec(Part):

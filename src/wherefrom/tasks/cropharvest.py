@@ -15,7 +15,8 @@ from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool.series import NO_CLASS, PixelSeries
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.harvest_files import STEPS, Files, Label
-from wherefrom.tasks.labelled import LabelledSeries, label_series
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import label_series
 from wherefrom.tasks.task import SPLITS, Task
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 from wherefrom import keys
 from wherefrom.part import OfKind
 from wherefrom.pool import Pool
-from wherefrom.tasks.base import TASK, TaskSpec
-from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.base import TaskSpec
+from wherefrom.tasks.labelled import TASK, LabelledSeries
 from wherefrom.tasks.task import Task
 from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
 
