@@ -36,9 +36,25 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "samplers": {
         "uniform": "wherefrom.compose.plain:Uniform",
     },
-    "gfms": {},
-    "tasks": {},
-    "heads": {},
+    "gfms": {
+        "satclip": "wherefrom.gfms.satclip:SatCLIP",
+        "presto": "wherefrom.gfms.presto:Presto",
+    },
+    "tasks": {
+        "ecoregions": "wherefrom.tasks.ecoregion:Ecoregions",
+        "cropland": "wherefrom.tasks.cropland:Cropland",
+        "cropharvest": "wherefrom.tasks.cropharvest:CropHarvest",
+        "table": "wherefrom.tasks.table:Table",
+    },
+    "heads": {
+        "logistic": "wherefrom.train.heads.logistic:Logistic",
+        "logistic-balanced": "wherefrom.train.heads.logistic:BalancedLogistic",
+        "mlp": "wherefrom.train.heads.mlp:MLP",
+        "forest": "wherefrom.train.heads.forest:Forest",
+        "knn": "wherefrom.train.heads.knn:KNN",
+        "majority": "wherefrom.train.heads.majority:Majority",
+        "finetune": "wherefrom.train.finetune:FineTune",
+    },
 }
 
 
@@ -93,6 +109,18 @@ class Kind:
                 f"{self.address}: module {module!r} has no {attribute!r}"
             ) from None
         return loaded
+
+    def title(self) -> str:
+        """Say in a line what it is, or why it cannot be used."""
+        try:
+            loaded = self.load()
+        except ImportError as err:
+            return f'needs {err.name}: pip install "wherefrom[train]"'
+        except WherefromError as err:
+            return str(err)
+        first = loaded[0] if isinstance(loaded, tuple) else loaded
+        said = getattr(first, "about", None) or first.__doc__ or ""
+        return " ".join(str(said).strip().split("\n\n")[0].split())
 
 
 def kinds(group: Group) -> dict[str, Kind]:

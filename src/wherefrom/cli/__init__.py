@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from wherefrom import __version__
-from wherefrom.cli import audit, data, draw, pool, study, task
+from wherefrom.cli import audit, data, draw, kinds, pool, study, task
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console
 
@@ -40,6 +40,7 @@ app.command("draw")(draw.draw)
 app.command("audit")(audit.audit)
 app.add_typer(task.app, name="task")
 app.add_typer(study.app, name="study")
+app.command("list")(kinds.list_)
 
 
 def _version(show: bool) -> None:

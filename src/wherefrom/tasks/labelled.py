@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.keys import key_of
 from wherefrom.pool.series import PixelSeries
+from wherefrom.tasks.base import SERIES, TASK
 from wherefrom.tasks.table import from_table
 from wherefrom.tasks.task import Task
 
@@ -21,8 +22,6 @@ __all__ = ["EVERYWHERE", "LabelledSeries", "label_series"]
 
 #: What to give as regions for one region that holds every place.
 EVERYWHERE = "all"
-
-_TASK, _SERIES = "task.parquet", "series.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +85,8 @@ class LabelledSeries:
         """
         # The task notes its series, so that `read` detects files of two writings.
         about = dict(self.task.provenance) | {"series": self.series.key}
-        self.series.write(Path(folder) / _SERIES)
-        replace(self.task, provenance=about).write(Path(folder) / _TASK)
+        self.series.write(Path(folder) / SERIES)
+        replace(self.task, provenance=about).write(Path(folder) / TASK)
 
     @classmethod
     def read(cls, folder: Path | str) -> LabelledSeries:
@@ -109,11 +108,11 @@ class LabelledSeries:
         >>> LabelledSeries.read(folder).key == made.key
         True
         """
-        task = Task.read(Path(folder) / _TASK)
-        series = PixelSeries.read(Path(folder) / _SERIES)
+        task = Task.read(Path(folder) / TASK)
+        series = PixelSeries.read(Path(folder) / SERIES)
         if task.provenance.get("series") != series.key:
             raise WherefromError(
-                f"{folder}: {_TASK} and {_SERIES} were not written together; make both again"
+                f"{folder}: {TASK} and {SERIES} were not written together; make both again"
             )
         return cls(task, series)
 

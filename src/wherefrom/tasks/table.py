@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,62 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator
 from wherefrom.pool import Pool, places_of, read_places
+from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["SHARES", "from_table"]
+__all__ = ["SHARES", "Table", "from_table"]
 
 #: Shares of the places of each region and class that go to train, test, tune-train, tune-test.
 SHARES = (0.5, 0.3, 0.1, 0.1)
+
+
+class Table(TaskSpec):
+    """Tell the labels of a table of the user's, as `wherefrom task from-table` writes it.
+
+    Attributes
+    ----------
+    name : str
+        Of the task in the results.
+    file : str
+        The task, from the folder where the command runs.
+    """
+
+    name: str = Field(pattern=r"^[\w.+-]+$")
+    file: str = Field(min_length=1)
+
+    @property
+    def label(self) -> str:
+        """The name."""
+        return self.name
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The task's file."""
+        return (self.file,)
+
+    @cached_property
+    def places(self) -> int:  # of a plan every stage asks for it
+        """Rows of the table.
+
+        Raises
+        ------
+        WherefromError
+            If the file is absent or not a task.
+        """
+        return len(Task.read(self.file))
+
+    def settings(self) -> dict[str, Any]:
+        """Give the name; where the table lies is no part of what the task depends on."""
+        return self.model_dump(exclude={"baselines", "file"})
+
+    def make(self, pool: Pool | None) -> Task:
+        """Read the task, under its name in the study."""
+        return replace(Task.read(self.file), name=self.name)
 
 
 def from_table(

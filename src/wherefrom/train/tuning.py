@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, standardise
-from wherefrom.train.heads.logistic import fit
+from wherefrom.train.heads.fewshot import FewShot, standardise
+from wherefrom.train.heads.newton import fit
 
 __all__ = ["TuneSettings", "Tuning", "targets"]
 
