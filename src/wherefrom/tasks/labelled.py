@@ -95,6 +95,7 @@ class LabelledSeries:
         Examples
         --------
         >>> import tempfile
+        >>> from wherefrom.tasks import label_series
         >>> series = PixelSeries.from_bands(
         ...     {"B4": np.full((40, 12), 500.0)}, np.linspace(10, 20, 40), np.zeros(40), 0)
         >>> made = label_series("fields", series, np.arange(40) % 2 == 0, "crop", "all")
