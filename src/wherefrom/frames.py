@@ -145,12 +145,12 @@ def draw(
     """
     pool = pool_of(data, id, lon, lat)
     if isinstance(data, Pool | PoolScan | str | Path):
-        return compose.draw(pool, spec, n, seed)
+        return compose.drawn(pool, spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
     for name in GAINED:
         if name in names:
             raise WherefromError(f"the table has a column {name!r} already: rename or drop it")
-    composition = compose.draw(pool, spec, n, seed)
+    composition = compose.drawn(pool, spec, n, seed)
     rows = cast("Pool", pool).take(composition.ids)
     order = np.argsort(rows)
     gained = (composition.multiplicity[order], composition.inclusion_probability[order])

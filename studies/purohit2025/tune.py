@@ -60,13 +60,13 @@ HEADS: dict[str, list[dict[str, Any]]] = {
 def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]]:
     """Pre-train one setting on one composition and score every head on the tuning places."""
     import numpy as np
+    from wherefrom.study.data import TaskData
+    from wherefrom.study.recipes import RECIPES, trained
 
-    from wherefrom.compose import draw
+    from wherefrom import draw
     from wherefrom.keys import generator
     from wherefrom.pool import Pool
     from wherefrom.study import Store, load, plan
-    from wherefrom.study.data import TaskData
-    from wherefrom.study.recipes import RECIPES, trained
     from wherefrom.tasks import plan_episodes
     from wherefrom.train.heads import head
     from wherefrom.train.pretrain import held_out_loss

@@ -27,10 +27,11 @@ import typer.main
 from running import Done, run_apart
 
 from wherefrom.cli import app
-from wherefrom.compose import SAMPLERS, sampler
+from wherefrom.compose import sampler
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import COLUMNS
+from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool
 from wherefrom.study import load
 from wherefrom.study.spec import HEADS
@@ -247,7 +248,7 @@ def test_a_layer_and_a_sampler_of_ones_own_take_under_40_lines() -> None:
 def test_the_readme_names_every_sampler_and_its_specs_are_valid() -> None:
     section = PAGES[0].read_text().split("## Samplers")[1].split("\n## ")[0]
     specs = re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
-    assert {sampler(spec).name for spec in specs} == set(SAMPLERS)
+    assert {sampler(spec).name for spec in specs} == set(BUILT_IN["samplers"])
 
 
 def test_the_readme_names_every_layer_and_head() -> None:

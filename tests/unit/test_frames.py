@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 import wherefrom
-from wherefrom import compose
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.frames import audit, draw, pool_of
@@ -32,7 +31,7 @@ FLAGS: dict[str, Any] = {"id": "tile", "lon": "x", "lat": "y"}
 
 @pytest.fixture(scope="module")
 def drawn(table: pa.Table) -> Composition:
-    return compose.draw(Pool.from_table(table, **FLAGS), "stratified:layer=use", ASKED, 3)
+    return wherefrom.draw(Pool.from_table(table, **FLAGS), "stratified:layer=use", ASKED, 3)
 
 
 def test_an_arrow_table_stays_one_with_its_columns_and_metadata(
