@@ -149,7 +149,7 @@ def draw(
     ([1.0, 2.0], [0.667, 0.667])
     """
     if isinstance(data, Pool | PoolScan | str | Path):
-        return compose.draw(pool_of(data, id, lon, lat), spec, n, seed)
+        return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
     for name in GAINED:
         if name in names:
@@ -159,7 +159,7 @@ def draw(
     # Where one is not there, the message names what is.
     there = needed <= {*names, *(("lon", "lat") if hasattr(data, "crs") else ())}
     pool = pool_of(data, id, lon, lat, _read_by(chosen, names) if there else None)
-    composition = compose.draw(pool, chosen, n, seed)
+    composition = compose.drawn(pool, chosen, n, seed)
     rows = cast("Pool", pool).take(composition.ids)
     order = np.argsort(rows)
     gained = (composition.multiplicity[order], composition.inclusion_probability[order])

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from wherefrom.auditing.wording import percent, times, title
 from wherefrom.compose import spec_text
-from wherefrom.compose.match import Match
+from wherefrom.compose.samplers.match import Match
 
 if TYPE_CHECKING:
     from wherefrom.auditing.shares import LabelShare, LayerShares

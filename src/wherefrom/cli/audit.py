@@ -210,8 +210,7 @@ def _composition(
     """Open the places of a composition, how often each is taken, and of how many places."""
     import numpy as np
 
-    from wherefrom.compose import Composition
-    from wherefrom.compose.thinned import drawn_places
+    from wherefrom.compose.composition import Composition, drawn_places
     from wherefrom.pool import open_pool
 
     if pool_file is None:
