@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pyarrow as pa
 
-from wherefrom.evidence.scores import Key
+from wherefrom.evidence.scores import Key, View
 
 __all__ = [
     "DeviationRow",
@@ -92,6 +92,11 @@ class LeaderRow(NamedTuple):
     ahead: float | None
     decided: bool
 
+    @property
+    def view(self) -> View:
+        """The view in which it leads."""
+        return View(self.model, *self[2:6])
+
 
 class VarianceRow(NamedTuple):
     """Components of variance of one score; see `wherefrom.evidence.variance`."""
@@ -143,6 +148,11 @@ class SensitivityRow(NamedTuple):
     share_high: float | None
     finetune_seeds: int
     note: str
+
+    @property
+    def view(self) -> View:
+        """The view that the row is about."""
+        return View(*self[:5])
 
 
 class DeviationRow(NamedTuple):

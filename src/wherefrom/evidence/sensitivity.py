@@ -11,16 +11,14 @@ import numpy.typing as npt
 
 from wherefrom.evidence.intervals import Parts, Side, contrast, half_width
 from wherefrom.evidence.records import DeviationRow, SensitivityDifferenceRow, SensitivityRow
-from wherefrom.evidence.scores import Key, Scores
+from wherefrom.evidence.scores import INITIAL, Key, Scores, View
 from wherefrom.evidence.spread import Estimate, minus, over, spreads
-from wherefrom.evidence.summary import INITIAL, regions_of, shared_regions, side
 
 __all__ = ["compare", "deviations", "sensitivity", "sensitivity_differences"]
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-#: Model, task, n, head, metric, region.
-Axes = tuple[str, str, int, str, str, str]
+#: Of each composition: its scores by unit on the common fine-tune seeds, and all its scores.
+Sides = dict[str, tuple[Side, Floats]]
 
 
 def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
@@ -73,8 +71,8 @@ def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
     rows: list[SensitivityRow] = []
     noises: list[tuple[float, float]] = []
     gains: list[Parts | None] = []
-    for axes, found, initial in _families(scores):
-        row, noise, gain = _row(axes, found, initial)
+    for view, region, sides, initial in _families(scores):
+        row, noise, gain = _row(view, region, sides, initial)
         rows.append(row)
         noises.append(noise)
         gains.append(gain)
@@ -101,18 +99,16 @@ def deviations(scores: Scores, *, level: float = 0.95) -> list[DeviationRow]:
     """
     rows: list[DeviationRow] = []
     parts: list[Parts] = []
-    for axes, found, _ in _families(scores):
-        sides = {name: one for name, (one, _) in found.items() if len(one.values) > 1}
-        if len(sides) < 2:
+    for view, region, sides, _ in _families(scores):
+        several = [side for side, _ in sides.values() if len(side.values) > 1]
+        if len(several) < 2:
             continue
-        for name, (one, _) in found.items():
-            several = list(sides.values())
-            weights = [(side is one) - 1 / len(sides) for side in several]
+        for name, (one, _) in sides.items():
+            weights = [(side is one) - 1 / len(several) for side in several]
             # A single draw stands outside the mean; `contrast` then finds no interval.
-            outside = name not in sides
+            outside = len(one.values) < 2
             part = contrast(several + [one] * outside, weights + [1.0] * outside)
-            key = Key(axes[0], name, *axes[1:5])
-            rows.append(DeviationRow(*key, axes[5], part.estimate, None, None))
+            rows.append(DeviationRow(*view.key(name), region, part.estimate, None, None))
             parts.append(part)
     halves = half_width(parts, level).tolist()
     return [
@@ -158,44 +154,40 @@ def sensitivity_differences(rows: Sequence[SensitivityRow]) -> list[SensitivityD
 
 def _families(
     scores: Scores,
-) -> Iterator[tuple[Axes, dict[str, tuple[Side, Floats]], tuple[Side, Floats] | None]]:
+) -> Iterator[tuple[View, str, Sides, tuple[Side, Floats] | None]]:
     """Yield, where there are two compositions, their sides and that of zero pre-training."""
-    shared = shared_regions(scores)
-    for family, keys in scores.families().items():
-        within = shared[family[1:]]
-        for region in regions_of(scores, keys, within):
-            found = _sides(scores, keys, scores.indices(keys[0].task, region, within))
-            initial = found.pop(INITIAL, None)
-            if len(found) > 1:
-                yield (*family, region), found, initial
+    for view, keys in scores.families().items():
+        for region in scores.regions_of(*keys):
+            sides = _sides(scores, keys, region)
+            initial = sides.pop(INITIAL, None)
+            if len(sides) > 1:
+                yield view, region, sides, initial
 
 
-def _sides(scores: Scores, keys: list[Key], within: list[int]) -> dict[str, tuple[Side, Floats]]:
-    """Return the sides of the compositions, on their common fine-tune seeds, and their means."""
-    found: dict[str, tuple[Side, Ints, Floats]] = {}
-    for key in keys:
-        values = scores.blocks[key].region(within)
-        if np.isfinite(values).any():
-            found[key.composition] = (*side(key, scores.blocks[key], values), values)
-    if not found:
+def _sides(scores: Scores, keys: list[Key], region: str) -> Sides:
+    """Return the compositions' sides on the fine-tune seeds that all have."""
+    own = {
+        key.composition: (*scores.side(key, region), scores.values(key, region))
+        for key in keys
+        if np.isfinite(scores.values(key, region)).any()
+    }
+    if not own:
         return {}
-    seeds = reduce(np.intersect1d, (seeds for _, seeds, _ in found.values()))
+    common = reduce(np.intersect1d, (seeds for _, seeds, _ in own.values()))
     return {
-        name: (Side(one.values[:, np.isin(own, seeds)]), values)
-        for name, (one, own, values) in found.items()
+        name: (Side(side.values[:, np.isin(seeds, common)]), values)
+        for name, (side, seeds, values) in own.items()
     }
 
 
 def _row(
-    axes: Axes,
-    found: dict[str, tuple[Side, Floats]],
-    initial: tuple[Side, Floats] | None,
+    view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] | None
 ) -> tuple[SensitivityRow, tuple[float, float], Parts | None]:
     """Fill in what needs no interval; give the noise of a mean with its degrees of freedom."""
-    means = {name: float(np.nanmean(np.nanmean(v, axis=1))) for name, (_, v) in found.items()}
+    means = {name: float(np.nanmean(np.nanmean(v, axis=1))) for name, (_, v) in by_name.items()}
     lowest, highest = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
-    sides = [one for one, _ in found.values() if len(one.values) > 1]
-    seeds = next(iter(found.values()))[0].values.shape[1]
+    sides = [one for one, _ in by_name.values() if len(one.values) > 1]
+    seeds = next(iter(by_name.values()))[0].values.shape[1]
     observed, noise, gain, note = None, (np.nan, np.nan), None, ""
     if seeds < 2:
         note = "fewer than two fine-tune seeds in common"
@@ -207,11 +199,12 @@ def _row(
         if initial is not None:
             weights = [1 / len(sides)] * len(sides)
             gain = contrast([*sides, initial[0]], [*weights, -1.0])
-        if len(sides) < len(found):
-            note = f"{len(found) - len(sides)} of a single draw left out"
+        if len(sides) < len(by_name):
+            note = f"{len(by_name) - len(sides)} of a single draw left out"
     row = SensitivityRow(
-        *axes,
-        compositions=len(sides) if observed is not None else len(found),
+        *view,
+        region=region,
+        compositions=len(sides) if observed is not None else len(by_name),
         spread=None,
         low=None,
         high=None,

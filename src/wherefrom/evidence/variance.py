@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wherefrom.evidence.records import VarianceRow
-from wherefrom.evidence.scores import ALL_REGIONS, Block, Key, Scores
-from wherefrom.evidence.summary import INITIAL, shared_regions
+from wherefrom.evidence.scores import INITIAL, Block, Key, Scores
 
 __all__ = ["variance_shares"]
 
@@ -33,19 +32,13 @@ def variance_shares(scores: Scores) -> list[VarianceRow]:
     list of VarianceRow
         For every composition and region with at least two runs and two fine-tune seeds.
     """
-    rows = []
-    shared = shared_regions(scores)
-    for key in sorted(scores.blocks):
-        block, within = scores.blocks[key], shared[key[2:]]
-        if not key.composition:
-            continue
-        regions = [scores.regions[key.task][i] for i in np.flatnonzero(block.covered)]
-        for region in [*regions, ALL_REGIONS] if len(within) > 1 else regions:
-            values = block.region(scores.indices(key.task, region, within))
-            row = _row(key, region, block, values)
-            if row is not None:
-                rows.append(row)
-    return rows
+    rows = [
+        _row(key, region, scores.blocks[key], scores.values(key, region))
+        for key in sorted(scores.blocks)
+        if key.composition
+        for region in scores.regions_of(key)
+    ]
+    return [row for row in rows if row is not None]
 
 
 def _row(key: Key, region: str, block: Block, values: Floats) -> VarianceRow | None:

@@ -88,6 +88,7 @@ def _expand(study: Study) -> Iterator[Stage]:
                 inputs={"pool": pool},
                 cost=cost.DRAW,
                 bundle=f"draw {name} {seed}",
+                axes={"composition": name, "draw_seed": seed},
             )
             yield draws[name, seed]
     for model, gfm in study.models.items():

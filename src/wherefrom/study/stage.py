@@ -43,7 +43,7 @@ class Stage:
     files : dict of str to str
         Where files of the user's lie, by field; what they hold is in the spec.
     axes : dict
-        Columns of the results table (few-shot stages only).
+        Its place on the study's axes, by column of the results (draws and few-shot stages).
     bundle : str
         Stages of one bundle run in the same process, one after the other.
     """

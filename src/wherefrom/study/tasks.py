@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 from wherefrom.errors import unknown
 from wherefrom.study.gfms import Part
 
-__all__ = ["BASELINES", "BASELINE_NAME", "OF_SERIES", "PlacedSpec", "TableSpec", "TaskSpec"]
+__all__ = [
+    "BASELINES", "BASELINE_NAME", "OF_SERIES", "WEIGHTS", "PlacedSpec", "TableSpec", "TaskSpec",
+]  # fmt: skip
 
 #: Baselines of a task; the harmonics of any L go by the same form of name.
 BASELINES = (
@@ -25,6 +27,8 @@ BASELINES = (
 )
 #: Those that look at the pixel series of the labelled places.
 OF_SERIES = ("raw-series", "presto-official")
+#: Those that are published weights, and what the catalog calls these.
+WEIGHTS = {"presto-official": "presto"}
 BASELINE_NAME = re.compile(rf"raw-lonlat|raw-harmonics-L[1-9]\d*|majority|{'|'.join(OF_SERIES)}")
 
 
