@@ -124,7 +124,7 @@ def _judged(
         compared[members] = np.isfinite(p[members]).sum()
     return [
         DifferenceRow(
-            *pair.key,
+            **pair.key._asdict(),
             region=pair.region,
             reference=pair.name,
             reference_row=label(pair.reference, pair.key.head),
@@ -173,7 +173,7 @@ def leaders(scores: Scores, *, margin: float = MARGIN, level: float = 0.95) -> l
             }
             rows.append(
                 LeaderRow(
-                    *view.key(best.composition),
+                    **view.key(best.composition)._asdict(),
                     region=region,
                     best=label(best, view.head),
                     runner_up=label(others[0], view.head) if others else "",

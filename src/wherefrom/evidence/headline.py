@@ -87,7 +87,7 @@ class Evidence:
 
     @cached_property
     def _leaders(self) -> dict[tuple[View, str], LeaderRow]:
-        return {(row.view, row.region): row for row in self.leaders}
+        return {(row.key.view, row.region): row for row in self.leaders}
 
     @cached_property
     def _spreads(self) -> dict[tuple[View, str], SensitivityRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import combinations
 
@@ -108,11 +109,12 @@ def deviations(scores: Scores, *, level: float = 0.95) -> list[DeviationRow]:
             # A single draw stands outside the mean; `contrast` then finds no interval.
             outside = len(one.values) < 2
             part = contrast(several + [one] * outside, weights + [1.0] * outside)
-            rows.append(DeviationRow(*view.key(name), region, part.estimate, None, None))
+            key = view.key(name)._asdict()
+            rows.append(DeviationRow(**key, region=region, deviation=part.estimate))
             parts.append(part)
     halves = half_width(parts, level).tolist()
     return [
-        row._replace(low=row.deviation - half, high=row.deviation + half)
+        replace(row, low=row.deviation - half, high=row.deviation + half)
         if np.isfinite(half)
         else row
         for row, half in zip(rows, halves, strict=True)
@@ -130,12 +132,24 @@ def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
     SensitivityDifferenceRow
         The parts that a side lacks are None.
     """
-    plain = _minus(_estimate(a.spread, a.low, a.high), _estimate(b.spread, b.low, b.high))
-    share = _minus(
-        _estimate(a.share, a.share_low, a.share_high), _estimate(b.share, b.share_low, b.share_high)
-    )
+    plain = _minus(_spread(a), _spread(b))
+    share = _minus(_share(a), _share(b))
     return SensitivityDifferenceRow(
-        *(a.model, a.task, a.head, b.model, b.task, b.head, a.n, a.metric, a.region), *plain, *share
+        model=a.model,
+        task=a.task,
+        head=a.head,
+        other_model=b.model,
+        other_task=b.task,
+        other_head=b.head,
+        n=a.n,
+        metric=a.metric,
+        region=a.region,
+        difference=plain.value if plain else None,
+        low=plain.low if plain else None,
+        high=plain.high if plain else None,
+        share_difference=share.value if share else None,
+        share_low=share.low if share else None,
+        share_high=share.high if share else None,
     )
 
 
@@ -143,7 +157,7 @@ def sensitivity_differences(rows: Sequence[SensitivityRow]) -> list[SensitivityD
     """Compare every two models with the same n, head, metric and region."""
     groups: dict[tuple[int, str, str, str], list[SensitivityRow]] = {}
     for row in rows:
-        groups.setdefault(row[2:6], []).append(row)
+        groups.setdefault((*row.view[2:], row.region), []).append(row)
     return [
         compare(a, b)
         for group in groups.values()
@@ -202,23 +216,14 @@ def _row(
         if len(sides) < len(by_name):
             note = f"{len(by_name) - len(sides)} of a single draw left out"
     row = SensitivityRow(
-        *view,
+        **view._asdict(),
         region=region,
         compositions=len(sides) if observed is not None else len(by_name),
-        spread=None,
-        low=None,
-        high=None,
-        p=None,
         observed=observed,
         lowest=lowest,
         highest=highest,
         range=means[highest] - means[lowest],
         gain=None if gain is None else gain.estimate,
-        gain_low=None,
-        gain_high=None,
-        share=None,
-        share_low=None,
-        share_high=None,
         finetune_seeds=seeds,
         note=note,
     )
@@ -261,20 +266,28 @@ def _with_intervals(
     observed, noise, df, groups = table.T
     limits = np.stack(spreads(observed, noise, df, groups, level), axis=1).tolist()
     for i, (spread, low, high, p) in zip(known, limits, strict=True):
-        row = rows[i]._replace(spread=spread, low=low, high=high, p=p)
+        row = replace(rows[i], spread=spread, low=low, high=high, p=p)
         if row.gain is not None and np.isfinite(halves[i]):
             gain = Estimate(row.gain, row.gain - float(halves[i]), row.gain + float(halves[i]))
-            row = row._replace(gain_low=gain.low, gain_high=gain.high)
+            row = replace(row, gain_low=gain.low, gain_high=gain.high)
             share = over(Estimate(spread, low, high), gain)
             if share is not None:
-                row = row._replace(share=share.value, share_low=share.low, share_high=share.high)
+                row = replace(row, share=share.value, share_low=share.low, share_high=share.high)
         rows[i] = row
     return rows
+
+
+def _spread(row: SensitivityRow) -> Estimate | None:
+    return _estimate(row.spread, row.low, row.high)
+
+
+def _share(row: SensitivityRow) -> Estimate | None:
+    return _estimate(row.share, row.share_low, row.share_high)
 
 
 def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
     return None if value is None or low is None or high is None else Estimate(value, low, high)
 
 
-def _minus(a: Estimate | None, b: Estimate | None) -> tuple[float | None, ...]:
-    return (None, None, None) if a is None or b is None else minus(a, b)
+def _minus(a: Estimate | None, b: Estimate | None) -> Estimate | None:
+    return minus(a, b) if a and b else None

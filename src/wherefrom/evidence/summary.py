@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from wherefrom.evidence.intervals import Parts, difference, half_width
@@ -51,7 +53,7 @@ def summary(scores: Scores, *, level: float = 0.95) -> list[SummaryRow]:
                 parts.append(part)
     halves = half_width(parts, level)
     return [
-        row._replace(low=row.mean - half, high=row.mean + half) if np.isfinite(half) else row
+        replace(row, low=row.mean - half, high=row.mean + half) if np.isfinite(half) else row
         for row, half in zip(rows, halves.tolist(), strict=True)
     ]
 
@@ -67,13 +69,11 @@ def _row(scores: Scores, key: Key, region: str) -> tuple[SummaryRow, Parts]:
     if len(seeds):
         part = difference(unit)
     row = SummaryRow(
-        *key,
+        **key._asdict(),
         region=region,
         mean=float(means.mean()),
         std_finetune=float(np.nanstd(values, axis=1, ddof=1).mean()) if count > 1 else None,
         std_runs=float(means.std(ddof=1)) if len(means) > 1 else None,
-        low=None,
-        high=None,
         draws=len(np.unique(block.draws[runs])) if key.composition else 0,
         pretrain_seeds=len(np.unique(block.pretrains[runs])) if key.composition else 0,
         runs=len(means),

@@ -74,4 +74,14 @@ def _row(key: Key, region: str, block: Block, values: Floats) -> VarianceRow | N
     whole = None not in components and total > 0
     shares = [part / total if whole and part is not None else None for part in components]
     factor = float(np.sqrt(1 + max(0.0, run - noise) / naive)) if naive > 0 else None
-    return VarianceRow(*key, region, *components, shares[0], shares[1], shares[2], factor)
+    return VarianceRow(
+        **key._asdict(),
+        region=region,
+        finetune=finetune,
+        pretrain=pretrain,
+        draw=draw,
+        finetune_share=shares[0],
+        pretrain_share=shares[1],
+        draw_share=shares[2],
+        naive_factor=factor,
+    )
