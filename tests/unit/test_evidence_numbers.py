@@ -17,6 +17,7 @@ from wherefrom.evidence import (
     Key,
     Scores,
     SummaryRow,
+    View,
     differences,
     gather,
     holm,
@@ -252,11 +253,13 @@ def test_rows_are_written_as_a_tidy_table() -> None:
 def test_keys_carry_all_axes_of_a_view() -> None:
     evidence = gather(results(two_regions()))
     view = ("m", "t", 100, "knn", "f1_macro")
-    assert evidence.views() == [view]
-    assert evidence.regions(view) == ["Asia", "Europe", ALL_REGIONS]
-    assert evidence.mean(Key("m", "uniform", "t", 100, "knn", "f1_macro")) is not None
-    assert evidence.difference(view, "only-europe", "uniform") is not None
-    assert {key.model for key in evidence.baselines(view)} == {"raw-lonlat", "majority"}
+    assert list(evidence.headlines) == [view]
+    headline = evidence.headlines[View(*view)]
+    assert headline.regions == ["Asia", "Europe", ALL_REGIONS]
+    assert headline.mean(Key("m", "uniform", "t", 100, "knn", "f1_macro")) is not None
+    assert headline.difference("only-europe", "uniform") is not None
+    baselines = {row.key.model for row in headline.rows if row.kind == "baseline"}
+    assert baselines == {"raw-lonlat", "majority"}
 
 
 def test_a_row_that_another_one_equals_is_not_called_the_best() -> None:

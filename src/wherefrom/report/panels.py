@@ -7,11 +7,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wherefrom.evidence import Evidence
-from wherefrom.evidence.gather import View
-from wherefrom.report.context import ReportContext
+from wherefrom.evidence import Headline
 from wherefrom.report.style import Look, looks, metric_title
-from wherefrom.report.tables import called
 
 __all__ = [
     "FAINT",
@@ -38,16 +35,15 @@ class Parts(NamedTuple):
     caption: str
 
 
-def looks_of(evidence: Evidence, context: ReportContext, view: View) -> dict[str, Look]:
-    """Return the looks of a view's rows; a composition looks the same for every model."""
-    names = sorted({key.composition for key in evidence.scores.blocks if key.composition})
-    beside = sorted({key.model for key in evidence.baselines(view)})
-    return looks(context.order(names), beside)
+def looks_of(headline: Headline) -> dict[str, Look]:
+    """Return the looks of a headline's rows; a composition looks the same for every model."""
+    beside = {key.model for _, _, key in headline.rows if not key.composition}
+    return looks(headline.evidence.compositions, sorted(beside))
 
 
-def view_title(view: View) -> str:
+def view_title(headline: Headline) -> str:
     """Say at the head of a caption what a figure is about."""
-    text = f"{metric_title(view[4])}, {called(view)}"
+    text = f"{metric_title(headline.view.metric)}, {headline.title}"
     return text[0].upper() + text[1:]
 
 
