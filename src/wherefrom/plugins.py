@@ -36,9 +36,25 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "samplers": {
         "uniform": "wherefrom.compose.plain:Uniform",
     },
-    "gfms": {},
-    "tasks": {},
-    "heads": {},
+    "gfms": {
+        "satclip": "wherefrom.gfms.satclip:SatCLIP",
+        "presto": "wherefrom.gfms.presto:Presto",
+    },
+    "tasks": {
+        "ecoregions": "wherefrom.tasks.ecoregion:Ecoregions",
+        "cropland": "wherefrom.tasks.cropland:Cropland",
+        "cropharvest": "wherefrom.tasks.cropharvest:CropHarvest",
+        "table": "wherefrom.tasks.table:Table",
+    },
+    "heads": {
+        "logistic": "wherefrom.train.heads.logistic:Logistic",
+        "logistic-balanced": "wherefrom.train.heads.logistic:BalancedLogistic",
+        "mlp": "wherefrom.train.heads.mlp:MLP",
+        "forest": "wherefrom.train.heads.forest:Forest",
+        "knn": "wherefrom.train.heads.knn:KNN",
+        "majority": "wherefrom.train.heads.majority:Majority",
+        "finetune": "wherefrom.train.finetune:FineTune",
+    },
 }
 
 
@@ -94,6 +110,18 @@ class Kind:
             ) from None
         return loaded
 
+    def title(self) -> str:
+        """Say in a line what it is, or why it cannot be used."""
+        try:
+            loaded = self.load()
+        except ImportError as err:
+            return f'needs {err.name}: pip install "wherefrom[train]"'
+        except WherefromError as err:
+            return str(err)
+        first = loaded[0] if isinstance(loaded, tuple) else loaded
+        said = getattr(first, "about", None) or first.__doc__ or ""
+        return " ".join(str(said).strip().split("\n\n")[0].split())
+
 
 def kinds(group: Group) -> dict[str, Kind]:
     """Return a group's table: ours in their order, then other packages' by name.
@@ -137,12 +165,8 @@ def kind(group: Group, name: object, what: str = "") -> Kind:
 
     Examples
     --------
-    >>> kind("samplers", "wherefrom.errors:unknown").load().__name__
-    'unknown'
-    >>> kind("samplers", "unifrom")
-    Traceback (most recent call last):
-    ...
-    wherefrom.errors.WherefromError: unknown sampler 'unifrom': did you mean 'uniform'? ...
+    >>> kind("heads", "knn").load().name
+    'knn'
     """
     what = what or group.removesuffix("s")
     if isinstance(name, str) and ADDRESS.fullmatch(name):

@@ -70,7 +70,8 @@ def test_the_users_own_list_of_ids_is_not_overwritten(run: Run) -> None:
     assert run(*DRAW, "--out", "mine.parquet").returncode == 0
     before = Path("mine.parquet").read_bytes()
     words = ("draw", "pool.parquet", "--sampler", "ids:file=mine.parquet")
-    assert "is the list of ids itself" in run(*words, "--out", "mine.parquet").error
+    said = run(*words, "--out", "mine.parquet").error
+    assert "is the sampler's input mine.parquet itself" in said
     assert Path("mine.parquet").read_bytes() == before
 
 

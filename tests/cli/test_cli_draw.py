@@ -187,4 +187,4 @@ def test_target_is_overwritten_by_the_draw(run: Run, pool: Path) -> None:
     copy = pool.with_name("target.parquet")
     copy.write_bytes(pool.read_bytes())
     spec = f"match:target={copy},over=use"
-    assert "is the target itself" in run(*words, "--sampler", spec, "--out", copy).error
+    assert "target.parquet itself" in run(*words, "--sampler", spec, "--out", copy).error

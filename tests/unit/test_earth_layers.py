@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
 import shapely
@@ -121,6 +122,16 @@ def test_codes_and_labels_never_disagree(name: str) -> None:
     assert codes.max() < len(opened.labels)
     assert ((codes == -1) == (labels == "")).all()
     assert [opened.labels[c] for c in codes if c >= 0] == labels[codes >= 0].tolist()
+
+
+def test_labels_take_more_memory_than_a_pointer_a_place() -> None:
+    opened = layer("land_cover")
+    labels = opened(*uniform_on_sphere(5000, np.random.default_rng(1)))
+    assert labels.nbytes == 8 * len(labels)
+    # Entries are the layer's own strings: nothing is behind the pointers either.
+    assert {id(label) for label in labels} <= {id(label) for label in opened.labels}
+    assert (labels == "Barren").dtype == bool  # place by place, not one answer for all
+    assert pa.array(labels).type == pa.string()
 
 
 @settings(max_examples=60, deadline=None)

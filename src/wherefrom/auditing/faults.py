@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -149,7 +149,7 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     )  # fmt: skip
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
-    return replace(Pool.of_places(left), notes=notes), faults
+    return Pool.of_places(left, notes), faults
 
 
 def _told(finding: Fault) -> str:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.auditing.reference import LAND_SHARE
 from wherefrom.earth.cells import EqualAreaCells
+from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.maps import DOTS, density
 from wherefrom.pool.batches import Ask, Batch
 

@@ -123,11 +123,8 @@ def draw(
     from wherefrom.pool import open_pool
 
     chosen = compose.sampler(sampler_spec)
-    inputs = {"the pool": file}
-    for flag, what in (("file", "the list of ids"), ("target", "the target")):
-        if flag in (spec := chosen.spec()):
-            inputs[what] = Path(spec[flag])
-    check_out(out, "a pool" if places else "a composition", inputs)
+    read = {f"the sampler's input {name}": Path(name) for name in chosen.inputs().files}
+    check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
     pool = open_pool(file, id_column, lon, lat)
     composition = compose.draw(pool, chosen, n, seed)
     notes = list(pool.notes)

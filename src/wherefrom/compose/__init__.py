@@ -7,12 +7,12 @@ from typing import Any
 
 from wherefrom import keys
 from wherefrom.compose.allocate import Allocation, allocate
-from wherefrom.compose.base import DesignSampler, Sampler
+from wherefrom.compose.base import DesignSampler, Inputs, Sampler, SamplerModel
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
 from wherefrom.compose.memory import in_memory
 from wherefrom.compose.parse import SAMPLERS, sampler, spec_text
-from wherefrom.compose.plain import Ids, NoPretraining
+from wherefrom.compose.plain import Ids
 from wherefrom.compose.strata import Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
 from wherefrom.pool.batches import AnyPool
@@ -24,6 +24,7 @@ __all__ = [
     "Design",
     "DesignSampler",
     "Ids",
+    "Inputs",
     "Plan",
     "Sampler",
     "Strata",
@@ -73,7 +74,7 @@ def draw(
     """
     chosen = sampler(spec)
     rng = keys.generator("draw", seed, keys.canonical(chosen.spec()))
-    if isinstance(chosen, StreamedSampler | Ids | NoPretraining):
+    if isinstance(chosen, SamplerModel) and chosen.in_passes:
         composition = chosen.draw(pool, n, rng)
     else:
         composition = chosen.draw(in_memory(pool, chosen.name), n, rng)

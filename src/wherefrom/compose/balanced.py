@@ -47,10 +47,6 @@ class Balanced(StreamedSampler):
     over: Names
     short: Short = "error"
 
-    def layers(self) -> tuple[str, ...]:
-        """Return the layers' names."""
-        return self.over
-
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Crossed:
         """Make a stratum of each combination of labels."""
         return Crossed.of(pool, self.over)

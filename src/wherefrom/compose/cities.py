@@ -12,6 +12,7 @@ from pydantic import Field
 from scipy.spatial import KDTree
 
 from wherefrom import earth
+from wherefrom.compose.base import Inputs
 from wherefrom.compose.levels import allocate_levels, levels_of
 from wherefrom.compose.rows import EqualDistanceRows
 from wherefrom.compose.strata import Plan, Strata
@@ -154,6 +155,7 @@ class GaussianCities(StreamedSampler):
     """
 
     name: ClassVar[str] = "gaussian-cities"
+    reads: ClassVar[Inputs] = Inputs(sources=("geonames-cities",))
     cities: int = Field(default=10_000, ge=1)
     sigma_km: float = Field(default=50.0, ge=1, le=1000)
 

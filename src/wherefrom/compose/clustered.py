@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 from wherefrom import earth
 from wherefrom.compose import passes
 from wherefrom.compose.allocate import allocate
+from wherefrom.compose.base import Inputs
 from wherefrom.compose.plain import AloneShort
 from wherefrom.compose.strata import Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
@@ -45,6 +46,7 @@ class AroundCities(StreamedSampler):
     """
 
     name: ClassVar[str] = "clustered"
+    reads: ClassVar[Inputs] = Inputs(sources=("geonames-cities",))
     around: Literal["cities"]
     min_population: int = Field(default=100_000, ge=1)
     radius_km: float = Field(default=50.0, gt=0, le=20_000)
@@ -95,14 +97,11 @@ class AroundForest(StreamedSampler):
     """
 
     name: ClassVar[str] = "clustered"
+    reads: ClassVar[Inputs] = Inputs(layers=("forest",))
     around: Literal["forest"]
     clusters: int = Field(default=500, ge=1)
     radius_km: float = Field(default=100.0, gt=0, le=20_000)
     short: AloneShort = "error"
-
-    def layers(self) -> tuple[str, ...]:
-        """Return the forest layer's name."""
-        return ("forest",)
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> NearSeeds:
         """Put the forest places near the seeds into one stratum."""

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from wherefrom.compose import passes
 from wherefrom.compose.allocate import allocate
+from wherefrom.compose.base import LayerName, NumbersName
 from wherefrom.compose.crossed import NAMED, Crossed, Names
 from wherefrom.compose.histogram import ENTROPY, Histogram, need_numbers
 from wherefrom.compose.strata import OneStratum, Plan, Strata
@@ -202,15 +203,11 @@ class EntropyMatched(StreamedSampler):
     """
 
     name: ClassVar[str] = "entropy-matched"
-    layer: str
+    layer: LayerName
     label: str
     other: str
-    column: str = ENTROPY
+    column: NumbersName = ENTROPY
     bins: int = Field(default=20, ge=1, le=500)
-
-    def layers(self) -> tuple[str, ...]:
-        """Return the layer's name."""
-        return (self.layer,)
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each bin of the region's places."""
@@ -270,14 +267,10 @@ class GeographyMatchedRegions(StreamedSampler):
 
     name: ClassVar[str] = "geography-matched"
     of: Literal["regions"]
-    layer: str
+    layer: LayerName
     label: str
     other: str
     over: Names
-
-    def layers(self) -> tuple[str, ...]:
-        """Return the layers' names."""
-        return tuple(dict.fromkeys((self.layer, *self.over)))
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each combination of the region's places."""
@@ -326,11 +319,7 @@ class GeographyMatchedHalves(StreamedSampler):
     of: Literal["halves"]
     half: Literal["high", "low"]
     over: Names
-    column: str = ENTROPY
-
-    def layers(self) -> tuple[str, ...]:
-        """Return the layers' names."""
-        return self.over
+    column: NumbersName = ENTROPY
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each combination's half."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, PlainSerializer
 
+from wherefrom.compose.base import Reads
 from wherefrom.compose.strata import Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch
@@ -35,9 +36,12 @@ def _split(value: object) -> object:
     return names
 
 
-#: Names of layers or columns: ``continent+biome`` in a spec, a list in Python.
+#: Names of layers or columns of labels: ``continent+biome`` in a spec, a list in Python.
 Names = Annotated[
-    tuple[str, ...], BeforeValidator(_split), PlainSerializer("+".join, return_type=str)
+    tuple[str, ...],
+    BeforeValidator(_split),
+    PlainSerializer("+".join, return_type=str),
+    Reads("layers"),
 ]
 
 

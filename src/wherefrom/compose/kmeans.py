@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.compose.base import DesignSampler
+from wherefrom.compose.base import DesignSampler, Reads
 from wherefrom.compose.centroids import kmeans, representatives
 from wherefrom.compose.chosen import chosen_design
 from wherefrom.compose.crossed import Names
@@ -48,7 +48,7 @@ class KMeans(DesignSampler):
     """
 
     name: ClassVar[str] = "kmeans"
-    over: Names
+    over: Annotated[Names, Reads("numbers")]
 
     def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
         """Cluster the places; the first centroids are random."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.compose.allocate import Allocation, Short, allocate
+from wherefrom.compose.base import Reads
 from wherefrom.compose.crossed import NAMED, Crossed, Names
 from wherefrom.compose.raking import NEAR, Raked, rake
 from wherefrom.compose.strata import Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
-from wherefrom.compose.targets import Target, target_of
+from wherefrom.compose.targets import LAND, Target, target_of
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool
 
@@ -67,13 +68,9 @@ class Match(StreamedSampler):
     """
 
     name: ClassVar[str] = "match"
-    target: str
+    target: Annotated[str, Reads("files", words=(LAND,), sources=("natural-earth-countries",))]
     over: Names
     short: Short = "error"
-
-    def layers(self) -> tuple[str, ...]:
-        """Return the layers' names."""
-        return self.over
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Crossed:
         """Make a stratum of each combination of labels."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +16,7 @@ from pydantic import BeforeValidator, model_validator
 
 from wherefrom.compose import passes
 from wherefrom.compose.allocate import Allocation
-from wherefrom.compose.base import DesignSampler
+from wherefrom.compose.base import DesignSampler, Inputs
 from wherefrom.compose.crossed import NAMED
 from wherefrom.compose.design import Design
 from wherefrom.compose.exact import Exact
@@ -222,9 +225,14 @@ class Mixture(StreamedSampler):
             raise ValueError(f"{flag}= is no flag of a mixture: join the flags of a part by ;")
         return given
 
-    def layers(self) -> tuple[str, ...]:
-        """Return the names of the layers that the parts look at."""
-        return tuple(dict.fromkeys(name for _, part in _read(self.parts) for name in part.layers()))
+    def inputs(self) -> Inputs:
+        """Join what the parts read."""
+        return reduce(or_, (part.inputs() for _, part in _read(self.parts)))
+
+    def renamed(self, layers: Mapping[str, str]) -> Self:
+        """Rename layers within the parts."""
+        parts = [(weight, part.renamed(layers)) for weight, part in _read(self.parts)]
+        return self.from_flags({"parts": parts})
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Plan each part, and cross their strata."""

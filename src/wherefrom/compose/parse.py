@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import ValidationError
+from typing import Any, overload
 
 from wherefrom.compose.balanced import Balanced
 from wherefrom.compose.base import Sampler, SamplerModel
@@ -55,6 +53,10 @@ SAMPLERS: dict[str, tuple[type[SamplerModel], ...]] = {
 _COMMA = r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)"
 
 
+@overload
+def sampler(spec: str | dict[str, Any]) -> SamplerModel: ...
+@overload
+def sampler(spec: Sampler) -> Sampler: ...
 def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     """Make a sampler of its spec.
 
@@ -91,18 +93,16 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     elif isinstance(spec, Sampler):
         return spec
     else:
-        raise WherefromError(f"a sampler is a text, a dictionary or a Sampler, not {spec!r}")
+        raise WherefromError(
+            "a sampler is a text, a dictionary or an object with name, spec(), inputs() and "
+            f"draw(pool, n, rng), not {spec!r}"
+        )
     name = given.pop("name", None)
     if name is None:
         raise WherefromError(f"a sampler needs a name: {', '.join(SAMPLERS)}")
     built_in = isinstance(name, str) and name in SAMPLERS
     kind = _variant(name, given) if built_in else _plugged(name)
-    try:
-        made = kind.model_validate(given)
-    except ValidationError as err:
-        raise _translated(name, kind, err) from err
-    assert isinstance(made, Sampler)
-    return made
+    return kind.from_flags(given)
 
 
 def spec_text(spec: dict[str, Any]) -> str:
@@ -175,24 +175,3 @@ def _plugged(name: object) -> type[SamplerModel]:
 def _only_value(kind: type[SamplerModel], field: str) -> str:
     annotation: Any = kind.model_fields[field].annotation
     return str(annotation.__args__[0])
-
-
-def _translated(name: str, kind: type[SamplerModel], err: ValidationError) -> WherefromError:
-    # A misspelt flag is the cause, the flag that is missing then only its consequence.
-    first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    flag = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        fields = list(kind.model_fields)
-        if not fields:
-            return WherefromError(f"sampler {name!r} takes no flags, but {flag!r} is given")
-        return unknown(f"flag of sampler {name!r}:", flag, fields)
-    if first["type"] == "missing":
-        return WherefromError(f"sampler {name!r} needs {flag}=")
-    if first["type"] == "literal_error":
-        annotation: Any = kind.model_fields[flag].annotation
-        return unknown(
-            f"value of {flag!r} in sampler {name!r}:", first["input"], annotation.__args__
-        )
-    reason = first["msg"].removeprefix("Value error, ")
-    where = f"{flag}={first['input']}: " if flag else ""
-    return WherefromError(f"sampler {name!r}: {where}{reason[0].lower()}{reason[1:]}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wherefrom import files
 from wherefrom.compose import passes
 from wherefrom.compose.allocate import allocate
-from wherefrom.compose.base import MOST, SamplerModel
+from wherefrom.compose.base import MOST, InputFile, LayerName, SamplerModel
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Sample
 from wherefrom.compose.strata import LabelStrata, OneStratum, Plan, Strata
@@ -34,6 +34,10 @@ class NoPretraining(SamplerModel):
     """
 
     name: ClassVar[str] = "none"
+    needs_n: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
+    empty: ClassVar[bool] = True
+    in_passes: ClassVar[bool] = True
 
     def draw(
         self,
@@ -89,13 +93,9 @@ class Only(StreamedSampler):
     """
 
     name: ClassVar[str] = "only"
-    layer: str
+    layer: LayerName
     label: str
     short: AloneShort = "error"
-
-    def layers(self) -> tuple[str, ...]:
-        """Return the layer's name."""
-        return (self.layer,)
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Put the places with the label into one stratum."""
@@ -134,7 +134,10 @@ class Ids(SamplerModel):
     """
 
     name: ClassVar[str] = "ids"
-    file: str
+    needs_n: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
+    in_passes: ClassVar[bool] = True
+    file: InputFile
 
     def draw(
         self,

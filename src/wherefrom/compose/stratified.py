@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from wherefrom.compose.allocate import Short, allocate
+from wherefrom.compose.base import LayerName
 from wherefrom.compose.quoting import split_outside_quotes, unquoted
 from wherefrom.compose.strata import LabelStrata, Plan, Strata
 from wherefrom.compose.streamed import StreamedSampler
@@ -65,7 +66,7 @@ class Stratified(StreamedSampler):
     """
 
     name: ClassVar[str] = "stratified"
-    layer: str
+    layer: LayerName
     allocation: Literal["equal", "proportional", "custom"] = "equal"
     weights: Annotated[dict[str, Weight], BeforeValidator(_weights)] | None = None
     short: Short = "error"
@@ -84,10 +85,6 @@ class Stratified(StreamedSampler):
         if self.weights and not sum(self.weights.values()):
             raise ValueError("at least one weight must be above 0")
         return self
-
-    def layers(self) -> tuple[str, ...]:
-        """Return the layer's name."""
-        return (self.layer,)
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Make a stratum of each label, in alphabetical order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ class StreamedSampler(DesignSampler):
     of any size, in passes over their parts: count the strata (no pass where the pool knows the
     counts), then give each place a random number and keep the smallest of each stratum.
     """
+
+    in_passes: ClassVar[bool] = True
 
     @abstractmethod
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:

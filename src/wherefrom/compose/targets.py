@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wherefrom import earth
 from wherefrom.compose import passes
 from wherefrom.compose.composition import COLUMNS, Composition
-from wherefrom.earth.cells import EqualAreaCells
+from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
 from wherefrom.pool import open_pool
 from wherefrom.pool.batches import AnyPool, Ask, Part
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 #: The target that is no file.
 LAND = "land"
-#: Bands of the lattice of equal areas that measures land: 1.03 million cells, 22 km apart.
+#: Bands of the cells that measure land: 1.03 million of them, 22 km apart. Draws depend on it.
 BANDS = 900
 
 
@@ -143,26 +143,9 @@ def _of_composition(
 
 def _of_land(name: str, pool: AnyPool) -> dict[str, float]:
     try:
-        key = earth.layer_key(name)
+        layer = earth.layer(name)
     except WherefromError as err:
         raise WherefromError(f"target=land knows layers of the Earth only: {err}") from err
-    return dict(_land_area(name, key))
-
-
-@lru_cache(maxsize=32)
-def _land_area(name: str, key: str) -> tuple[tuple[str, float], ...]:
-    layer = earth.layer(name)
     if not isinstance(layer, earth.Layer):
         raise WherefromError(f"layer {name!r} holds values, not labels: name a layer of labels")
-    codes = layer.codes(*_land_lattice(earth.layer_key("continent")))
-    counts = np.bincount(codes[codes >= 0], minlength=len(layer.labels)).astype(np.float64)
-    return tuple(_labelled(layer.labels, counts).items())
-
-
-@lru_cache(maxsize=1)
-def _land_lattice(key: str) -> tuple[Floats, Floats]:
-    cells = EqualAreaCells(BANDS)
-    lon, lat = cells.centre(np.arange(cells.count))
-    continent, land = earth.layer("continent"), earth.layer("land")
-    there = (land.codes(lon, lat) >= 0) & (continent(lon, lat) != "Antarctica")
-    return lon[there], lat[there]
+    return _labelled(layer.labels, label_counts(layer, BANDS)[0, :-1].astype(np.float64))

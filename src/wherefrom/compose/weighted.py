@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wherefrom.compose.allocate import allocate
+from wherefrom.compose.base import NumbersName
 from wherefrom.compose.histogram import ENTROPY, Histogram, need_numbers
 from wherefrom.compose.levels import allocate_levels, levels_of
 from wherefrom.compose.strata import Plan, Strata
@@ -83,7 +84,7 @@ class Entropy(StreamedSampler):
     """
 
     name: ClassVar[str] = "entropy"
-    column: str = ENTROPY
+    column: NumbersName = ENTROPY
     top: float | None = Field(default=None, gt=0, le=1)
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:

@@ -144,13 +144,18 @@ class Layer:
         """
         return self.lookup(*checked_places(lon, lat))
 
-    def __call__(self, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.str_]:
+    def __call__(self, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.object_]:
         """Return the label of every place, ``""`` for none; arguments as in :meth:`codes`.
 
-        Labels take up to 350 bytes a place: for many millions of places ask for codes.
+        Returns
+        -------
+        array of shape (N,), object
+            Each entry is one of the strings of `labels`, shared and not copied: 8 bytes a place.
+            It is what pandas and pyarrow take for text, and compares place by place with ``==``;
+            ``.astype(str)`` gives NumPy's text of a fixed width, 4 bytes a letter of the longest.
         """
         # Code -1 picks the last entry.
-        return np.array((*self.labels, ""))[self.codes(lon, lat)]
+        return np.array((*self.labels, ""), dtype=object)[self.codes(lon, lat)]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from wherefrom import files, parallel
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART, Ask, Batch
 from wherefrom.pool.build import land_origin, land_places
-from wherefrom.pool.check import examine, refuse_errors
+from wherefrom.pool.check import errors_in, refuse_errors, repeats_in
 from wherefrom.pool.columns import (
     column_codes,
     column_labels,
@@ -53,8 +53,6 @@ class Pool:
         Columns ``id``, ``lon``, ``lat`` and whatever else the user's table had, N rows.
     origin : str
         How the places came about, in words; empty if not known.
-    notes : tuple of str
-        What is odd about the table but no error, such as repeated places.
     """
 
     ids: NDArray[Any]
@@ -62,7 +60,7 @@ class Pool:
     lat: NDArray[np.float64]
     table: pa.Table
     origin: str = ""
-    notes: tuple[str, ...] = ()
+    _notes: tuple[str, ...] | None = ()
     _codes: dict[str, Codes] = field(default_factory=dict, repr=False)
     _counts: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _labels_keys: dict[str, str] = field(default_factory=dict, repr=False)
@@ -156,8 +154,14 @@ class Pool:
         return cls.of_places(places_of(table, id, lon, lat))
 
     @classmethod
-    def of_places(cls, places: Places) -> Pool:
+    def of_places(cls, places: Places, notes: tuple[str, ...] | None = None) -> Pool:
         """Make a pool of a table's places, refusing faulty ones.
+
+        Parameters
+        ----------
+        places : Places
+        notes : tuple of str, optional
+            What is odd about them, if that is known.
 
         Raises
         ------
@@ -166,15 +170,12 @@ class Pool:
         """
         if not len(places.ids):
             raise WherefromError(f"{places.source} has no rows")
-        found = examine(
-            places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
-        )
-        refuse_errors(found, places.source)
+        names = places.lon_name, places.lat_name
+        refuse_errors(errors_in(places.ids, places.lon, places.lat, *names), places.source)
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
         for name in places.rest.column_names:
             table = table.append_column(name, places.rest.column(name))
         origin = origin_of((places.rest.schema.metadata or {}).get(b"wherefrom"))
-        notes = tuple(finding.message for finding in found)
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 
     @cached_property
@@ -187,6 +188,13 @@ class Pool:
 
         digests = parallel.here(digest, range(0, len(self), BLOCK))
         return key_of_blocks(f"{len(self)}:{self.ids.dtype.kind}", digests)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the table but no error, such as repeated places."""
+        if self._notes is None:
+            return tuple(finding.message for finding in repeats_in(self.lon, self.lat))
+        return self._notes
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -358,7 +366,8 @@ class Pool:
             wanted = wanted.astype(np.str_)
         order = self._order
         at = np.searchsorted(self.ids, wanted, sorter=order)
-        rows = order[np.minimum(at, len(order) - 1)]
+        rows = np.minimum(at, len(self) - 1)
+        rows = rows if order is None else order[rows]
         absent = np.flatnonzero(self.ids[rows] != wanted)
         if len(absent):
             first = ", ".join(str(wanted[i]) for i in absent[:5])
@@ -385,8 +394,10 @@ class Pool:
             writer.write_table(table, row_group_size=BLOCK)
 
     @cached_property
-    def _order(self) -> NDArray[np.int64]:
-        return np.argsort(self.ids, kind="stable")
+    def _order(self) -> NDArray[np.int64] | None:
+        """Rows in the order of ids; None where they ascend."""
+        ascending = (self.ids[1:] > self.ids[:-1]).all()
+        return None if ascending else np.argsort(self.ids, kind="stable")
 
 
 def origin_of(written: bytes | None) -> str:

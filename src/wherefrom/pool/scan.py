@@ -180,7 +180,7 @@ class PoolScan:
         ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
         rest = whole.drop_columns(["id", "lon", "lat"])
         places = Places(ids, lon, lat, rest, "lon", "lat", str(self.path))
-        return replace(Pool.of_places(places), origin=self.origin, notes=self.notes)
+        return replace(Pool.of_places(places, self.notes), origin=self.origin)
 
     def see(self, name: str, batch: Batch, labels: tuple[str, ...]) -> None:
         """Note the labels that a pass looked up, for `counts` and `labels_key`."""

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from wherefrom.study.gfms import Part
+from wherefrom.part import Part
 
 __all__ = ["Claim", "Published", "StandIn", "StandsFor"]
 

@@ -1,30 +1,35 @@
-"""Recipes of a study: every kind trains, resumes, is read back, and sees what it may see."""
+"""GFMs of a study: every kind trains, resumes, is read back, and sees what it may see."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from wherefrom.models.masked import records_of
+from wherefrom.gfms import baselines, engine
+from wherefrom.gfms.base import Gfm
+from wherefrom.gfms.places import FEATURES, STATISTICS, PoolPlaces, TaskData
+from wherefrom.models.masked import PrestoConfig, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.models.tokens import GROUPS
+from wherefrom.part import OfKind
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
 from wherefrom.pool.series.earth import earth_series
 from wherefrom.pool.series.flat import raw_series
-from wherefrom.study import baselines, presto, recipes, satclip
-from wherefrom.study.data import SERIES, TASK, TaskData
 from wherefrom.tasks import Task, plan_episodes
-from wherefrom.train.embed import embed_series
+from wherefrom.tasks.labelled import SERIES, TASK
+from wherefrom.train.embed import embed
 from wherefrom.train.pretrain import held_out_loss
 
 PRETRAIN = {"samples_seen": 256, "batch": 64, "lr": 1e-3, "warmup": 1}
-SATCLIP = {
+AXES = {"tasks": ["warmth"], "draws": 1, "pretrain_seeds": 1}
+SATCLIP = AXES | {
     "kind": "satclip",
     "degrees": 6,
     "width": 32,
@@ -35,13 +40,24 @@ SATCLIP = {
     "image": "features",
     "pretrain": PRETRAIN,
 }
-PRESTO = {"kind": "presto", "mask_ratio": 0.75, "precision": "float32", "pretrain": PRETRAIN}
+PRESTO = AXES | {
+    "kind": "presto", "mask_ratio": 0.75, "precision": "float32", "pretrain": PRETRAIN,
+}  # fmt: skip
+
+
+def gfm_of(fields: dict[str, Any]) -> Gfm:
+    made = OfKind("gfms", Gfm).read(fields)
+    assert isinstance(made, Gfm)
+    return made
+
+
 KINDS = {
     "satclip": SATCLIP,
     "satclip-cnn": SATCLIP | {"image": "cnn"},
     "presto": PRESTO | {"pretrain": PRETRAIN | {"betas": (0.9, 0.95), "weight_decay": 0.05}},
     "presto-bfloat16": PRESTO | {"precision": "bfloat16"},
 }
+GFMS = {name: gfm_of(fields) for name, fields in KINDS.items()}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,8 +80,8 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a features stage."""
     folder = tmp_path_factory.mktemp("features")
     values = np.random.default_rng(0).normal(2.0, 3.0, (400, 5))
-    np.save(folder / "features.npy", values.astype(np.float16))
-    np.save(folder / "statistics.npy", np.stack([values.mean(0), values.std(0)]))
+    np.save(folder / FEATURES, values.astype(np.float16))
+    np.save(folder / STATISTICS, np.stack([values.mean(0), values.std(0)]))
     return folder
 
 
@@ -93,10 +109,10 @@ def stage(kind: str, pool: Pool, features: Path, out: Path, places: int = 200, s
             raise KeyboardInterrupt
 
     out.mkdir(exist_ok=True)
-    spec = {"model": KINDS[kind], "name": kind, "seed": 0}
     rows = np.arange(places, dtype=np.int64)
-    recipes.pretrain(spec, pool, rows, [features], out, out / "partial", tell)
-    return load_file(out / recipes.WEIGHTS)
+    seen = PoolPlaces(pool, rows, [features])
+    engine.pretrain(GFMS[kind], 0, seen, out, out / "partial", tell)
+    return load_file(out / engine.WEIGHTS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,12 +135,12 @@ def test_a_stopped_pre_training_that_goes_on_ends_elsewhere(
     kind: str, pool: Pool, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = stage(kind, pool, features, tmp_path / "whole")
-    real = recipes.train
-    monkeypatch.setattr(recipes, "train", lambda *a, **k: real(*a, **k, every=1))
+    real = engine.train
+    monkeypatch.setattr(engine, "train", lambda *a, **k: real(*a, **k, every=1))
     with pytest.raises(KeyboardInterrupt):
         stage(kind, pool, features, tmp_path / "part", stop=0.5)
     assert (tmp_path / "part" / "partial" / "checkpoint.pt").is_file()
-    assert not (tmp_path / "part" / recipes.WEIGHTS).exists()
+    assert not (tmp_path / "part" / engine.WEIGHTS).exists()
     resumed = stage(kind, pool, features, tmp_path / "part")
     assert all(whole[name].equal(resumed[name]) for name in whole)
 
@@ -135,10 +151,12 @@ def test_a_run_is_read_back_as_another_model(
 ) -> None:
     rows = np.arange(200, dtype=np.int64)
     stage(kind, pool, features, tmp_path)
-    made = recipes.trained(KINDS[kind], pool, rows, [features], seed=0)
+    gfm = GFMS[kind]
+    made = engine.trained(gfm, PoolPlaces(pool, rows, [features]), rows, seed=0)
     reported = np.flatnonzero(data.task.split < 2)  # tuning places are not embedded
-    direct = recipes.RECIPES[KINDS[kind]["kind"]].embed(made.module, data, reported)
-    found = recipes.embedded(tmp_path, data)
+    seen = gfm.records_of_task(data.places(reported))
+    direct = embed(made.model, made.module, seen, batch=gfm.embed_batch)
+    found = engine.embedded(gfm, tmp_path, data)
     np.testing.assert_array_equal(found[reported], direct)
     assert len(found) == len(data.task)
     assert np.isnan(np.delete(found, reported, axis=0)).all()
@@ -149,8 +167,11 @@ def test_a_run_is_read_back_as_another_model(
 def test_presto_learns_nothing_from_the_series_of_a_pool(pool: Pool) -> None:
     rows, held = np.arange(200), np.arange(200, 400)
     longer = PRESTO | {"pretrain": PRETRAIN | {"samples_seen": 1280, "batch": 32}}
-    before, after = (recipes.trained(longer, pool, some, [], seed=0) for some in (rows[:0], rows))
-    records, _ = presto.records({}, pool, held, [])
+    before, after = (
+        engine.trained(gfm_of(longer), PoolPlaces(pool, rows), some, seed=0)
+        for some in (rows[:0], rows)
+    )
+    records = GFMS["presto"].records(PoolPlaces(pool, held))
     losses = [
         held_out_loss(made.model, made.module, records, np.arange(200), 100)
         for made in (before, after)
@@ -164,7 +185,7 @@ def test_fine_tuning_of_a_run_predicts_no_better_than_the_majority(
 ) -> None:
     stage(kind, pool, features, tmp_path)
     (episodes,), _ = plan_episodes(data.task, ["Earth"], 60, range(2))
-    found = recipes.finetuned(tmp_path, {"steps": 3}, data, episodes)
+    found = engine.finetuned(GFMS[kind], tmp_path, {"steps": 3}, data, episodes)
     truth = data.task.label[episodes.test]
     assert found.shape == (2, len(episodes.test))
     majority = max(np.mean(truth), 1 - np.mean(truth))
@@ -172,18 +193,19 @@ def test_fine_tuning_of_a_run_predicts_no_better_than_the_majority(
     assert found.dtype == np.int16
 
 
-def test_inputs_are_scaled_by_the_composition(features: Path) -> None:
-    values = np.load(features / "features.npy").astype(np.float64)
-    mean, std = np.load(features / "statistics.npy")
+def test_inputs_are_scaled_by_the_composition(pool: Pool, features: Path) -> None:
+    values = np.load(features / FEATURES).astype(np.float64)
+    mean, std = np.load(features / STATISTICS)
     for rows in (np.arange(10), np.arange(200, 400)):
-        images, scale = satclip.images_of([features], rows)
+        places = PoolPlaces(pool, rows, [features])
+        images, scale = places.images(), places.image_scales()
         np.testing.assert_array_equal(images, values[rows].astype(np.float32))
         np.testing.assert_allclose(scale.mean(0), mean, rtol=1e-12)
         np.testing.assert_allclose(scale.std(0), std, rtol=1e-12)
 
 
 def test_pre_training_misses_land_cover_or_reads_it_in_the_task(pool: Pool, data: TaskData) -> None:
-    records, _ = presto.records({}, pool, np.arange(50), [])
+    records = GFMS["presto"].records(PoolPlaces(pool, np.arange(50)))
     assert (records["dynamic_world"] < 9).all()
     assert (data.series.dynamic_world == 9).all()
     columns = [c for name in ("ERA5", "SRTM") for c in GROUPS[name]]
@@ -205,15 +227,17 @@ def own_series(data: TaskData, folder: Path) -> TaskData:
 def test_bands_that_pre_training_never_saw_reach_the_embedding(
     data: TaskData, tmp_path: Path
 ) -> None:
-    more = own_series(data, tmp_path)
-    module = recipes.trained(PRESTO, Pool.build(10), np.arange(0), [], seed=0).module
-    rows = np.arange(len(data.task))
-    np.testing.assert_array_equal(
-        presto.embed(module, data, rows), presto.embed(module, more, rows)
-    )
+    more, gfm = own_series(data, tmp_path), GFMS["presto"]
+    places = PoolPlaces(Pool.build(10), np.arange(10))
+    made = engine.trained(gfm, places, np.arange(0), seed=0)
+
+    def embedded(data: TaskData) -> np.ndarray:
+        return embed(made.model, made.module, gfm.records_of_task(data.places()))
+
+    np.testing.assert_array_equal(embedded(data), embedded(more))
     # The control: shown, they do change it.
-    shown = embed_series(module, records_of(more.series))
-    assert np.abs(shown - presto.embed(module, more, rows)).max() > 0.1
+    shown = embed(made.model, made.module, records_of(more.series))
+    assert np.abs(shown - embedded(more)).max() > 0.1
 
 
 def test_a_baseline_has_other_features_than_its_name_says(data: TaskData, tmp_path: Path) -> None:
@@ -237,5 +261,6 @@ def test_official_weights_are_others_or_see_less_than_there_is(
     more = own_series(data, tmp_path)
     found = baselines.features("presto-official", more)
     official = Presto.load_official(weights)
-    np.testing.assert_array_equal(found, embed_series(official, records_of(more.series)))
+    direct = embed(PrestoConfig(), official, records_of(more.series), batch=64)
+    np.testing.assert_array_equal(found, direct)
     assert np.abs(found - baselines.features("presto-official", data)).max() > 0.1
