@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     __version__: str
     from wherefrom.auditing.audit import Audit
     from wherefrom.compose import Composition, sampler
-    from wherefrom.compose.inline import Card
+    from wherefrom.compose.card import Card
     from wherefrom.earth import cities, layer
     from wherefrom.errors import WherefromError
     from wherefrom.frames import audit, draw
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 #: Name -> module that has it; under another name there if one follows a colon.
 _HOME = {
     "Audit": "wherefrom.auditing.audit",
-    "Card": "wherefrom.compose.inline",
+    "Card": "wherefrom.compose.card",
     "audit": "wherefrom.frames",
     "Composition": "wherefrom.compose",
     "FineTune": "wherefrom.train.finetune",

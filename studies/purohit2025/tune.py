@@ -61,7 +61,7 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     """Pre-train one setting on one composition and score every head on the tuning places."""
     import numpy as np
 
-    from wherefrom.compose import draw
+    from wherefrom import draw
     from wherefrom.gfms.engine import trained
     from wherefrom.gfms.places import PoolPlaces, TaskData
     from wherefrom.keys import generator

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from running import Done, Run
 
-from wherefrom import compose, earth
+from wherefrom import compose, draw, earth
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 
@@ -254,7 +254,7 @@ def test_a_stopped_command_says_nothing(run: Run, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("n", [1.5, True, "2"])
 def test_a_number_of_places_that_is_not_whole_is_rounded(pool: Path, n: object) -> None:
     with pytest.raises(WherefromError, match="n must be a whole number"):
-        compose.draw(Pool.read(pool), "uniform", n)  # type: ignore[arg-type]
+        draw(Pool.read(pool), "uniform", n)  # type: ignore[arg-type]
     with pytest.raises(WherefromError, match="places must be a whole number"):
         Pool.build(n)  # type: ignore[arg-type]
 

@@ -31,7 +31,7 @@ from wherefrom.compose import sampler
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import COLUMNS
-from wherefrom.plugins import kinds
+from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool
 from wherefrom.study import load
 
@@ -253,12 +253,12 @@ def test_a_kind_of_ones_own_takes_pages_or_is_not_the_one_that_is_tested(
 def test_the_readme_names_every_sampler_and_its_specs_are_valid() -> None:
     section = PAGES[0].read_text().split("## Samplers")[1].split("\n## ")[0]
     specs = re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
-    assert {sampler(spec).name for spec in specs} == set(kinds("samplers"))
+    assert {sampler(spec).name for spec in specs} == set(BUILT_IN["samplers"])
 
 
 def test_the_readme_names_every_layer_and_head() -> None:
     spans = set(re.findall(r"`([^`\n]+)`", FENCE.sub("", PAGES[0].read_text())))
-    assert spans >= {*CATEGORICAL, *VALUES, *kinds("heads")}
+    assert spans >= {*CATEGORICAL, *VALUES, *BUILT_IN["heads"]}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from wherefrom.auditing import land, land_lattice, reference
+from wherefrom.auditing import reference
+from wherefrom.auditing.reference import land, land_lattice
 from wherefrom.earth import polygons
 from wherefrom.earth.fetch import digest_of, path_of
+from wherefrom.earth.land import LAND_KM2, LAND_SHARE
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
 
@@ -95,8 +97,8 @@ def test_land_has_not_the_area_that_is_published() -> None:
     point = SPHERE_KM2 / reference.LATTICE
     assert every.counts[0] * point == pytest.approx(148.9e6, rel=0.02)
     assert without.counts[0] * point == pytest.approx(134.7e6, rel=0.01)
-    assert without.counts[0] / reference.LATTICE == pytest.approx(reference.LAND_SHARE, rel=1e-3)
-    assert pytest.approx(134.7e6, rel=0.01) == reference.LAND_KM2
+    assert without.counts[0] / reference.LATTICE == pytest.approx(LAND_SHARE, rel=1e-3)
+    assert pytest.approx(134.7e6, rel=0.01) == LAND_KM2
 
 
 def test_antarctica_is_land_where_it_was_left_out() -> None:

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wherefrom import earth
-from wherefrom.compose import Composition, Inputs, Sampler, draw, sampler
+from wherefrom import draw, earth
+from wherefrom.compose import Composition, Inputs, Names, Sampler, sampler
 from wherefrom.compose.base import InputFile, LayerName, NumbersName, SamplerModel
-from wherefrom.compose.crossed import Names
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 

@@ -12,8 +12,8 @@ import pytest
 
 from wherefrom.compose import Allocation, Composition, Design, DesignSampler
 from wherefrom.compose.base import LayerName, SamplerModel
-from wherefrom.compose.plain import Uniform
-from wherefrom.compose.stratified import Stratified
+from wherefrom.compose.samplers.plain import Uniform
+from wherefrom.compose.samplers.stratified import Stratified
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.testing import BrokenPromiseError, check_sampler

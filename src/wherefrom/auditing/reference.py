@@ -17,24 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import earth, keys
-from wherefrom.auditing.shares import LayerTally
-from wherefrom.auditing.tally import Weights, run
+from wherefrom.auditing.tally import LayerTally, Weights, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.kept import keep
-from wherefrom.earth.land import LAND_KM2, LAND_SHARE, label_counts, on_land
+from wherefrom.earth.land import LAND_SHARE, label_counts, on_land
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool
 
-__all__ = [
-    "LAND_KM2",
-    "LAND_SHARE",
-    "LATTICE",
-    "Reference",
-    "fibonacci",
-    "land",
-    "land_lattice",
-    "of",
-]
+__all__ = ["LATTICE", "Reference", "fibonacci", "land", "land_lattice", "of"]
 
 Floats = NDArray[np.float64]
 

@@ -1,25 +1,27 @@
-"""What a sampler is, and how one with a design draws."""
+"""What a sampler is: what it reads, and how one with a design, or with strata, draws."""
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from wherefrom import __version__
+from wherefrom.compose import passes
+from wherefrom.compose.allocate import Exact, round_at_random
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design, Sample
-from wherefrom.compose.exact import Exact
-from wherefrom.compose.memory import in_memory
-from wherefrom.compose.strata import Plan
+from wherefrom.compose.strata import Plan, Strata
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
+from wherefrom.pool.scan import IN_MEMORY, PoolScan
 
 __all__ = [
     "MOST",
@@ -27,10 +29,13 @@ __all__ = [
     "InputFile",
     "Inputs",
     "LayerName",
+    "Names",
     "NumbersName",
     "Reads",
     "Sampler",
     "SamplerModel",
+    "StreamedSampler",
+    "in_memory",
 ]
 
 #: Places, repeated ones counted, that a composition can hold: multiplicities are 32-bit.
@@ -94,6 +99,30 @@ class Reads:
 LayerName = Annotated[str, Reads("layers")]
 NumbersName = Annotated[str, Reads("numbers")]
 InputFile = Annotated[str, Reads("files")]
+
+
+def _split_names(value: object) -> object:
+    if isinstance(value, str):
+        value = value.split("+")
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise ValueError("give names joined by +, such as continent+biome")
+    names = tuple(name.strip() for name in value)
+    if not all(names):
+        raise ValueError("a name is empty: give names joined by +, such as continent+biome")
+    if any("+" in name for name in names):
+        raise ValueError("a name holds a +, which joins names: rename that column")
+    if len(set(names)) < len(names):
+        raise ValueError("a name is given twice")
+    return names
+
+
+#: Names of layers or columns of labels: ``continent+biome`` in a spec, a list in Python.
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split_names),
+    PlainSerializer("+".join, return_type=str),
+    Reads("layers"),
+]
 
 
 @runtime_checkable
@@ -273,7 +302,7 @@ class SamplerModel(BaseModel, ABC):
             "pool": {"key": pool.key, "places": len(pool), "origin": pool.origin},
             "size": int(sample.multiplicity.sum()),
             "distinct": len(ids),
-            "made_by": f"wherefrom {__version__}",
+            "made_by": f"wherefrom {version('wherefrom')}",
             **more,
         }
         kind = type(self)
@@ -370,8 +399,8 @@ class DesignSampler(SamplerModel, ABC):
         pool = in_memory(pool, self.name)
         design = self.design(pool, n, rng)
         sample = design.sample(rng)
-        plan = Plan(design.allocation, design.labels, design.notes, design.conditional_on)
-        return self.composed(pool, n, sample, self.account(pool, plan, design.sizes, sample.counts))
+        told = self.account(pool, design.plan, design.sizes, sample.counts)
+        return self.composed(pool, n, sample, told)
 
     def checked(self, n: int | None, places: int) -> int:
         """Refuse a number of places that cannot be drawn from a pool of `places`.
@@ -476,6 +505,118 @@ def _translated(kind: type[SamplerModel], err: ValidationError) -> WherefromErro
     reason = first["msg"].removeprefix("Value error, ")
     where = f"{flag}={first['input']}: " if flag else ""
     return WherefromError(f"sampler {name!r}: {where}{reason[0].lower()}{reason[1:]}")
+
+
+class StreamedSampler(DesignSampler):
+    """A sampler that says which stratum each place is in and shares n out; the rest is done here.
+
+    A new sampler is a subclass with a `name`, parameters and `strata`. It draws from pools
+    of any size, in passes over their parts: count the strata (no pass where the pool knows the
+    counts), then give each place a random number and keep the smallest of each stratum.
+    """
+
+    in_passes: ClassVar[bool] = True
+
+    @abstractmethod
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
+        """Say which stratum a place is in, and how many places the strata shall give.
+
+        Parameters
+        ----------
+        pool : AnyPool
+        n : int
+            Places to draw, at least 1.
+        rng : numpy.random.Generator
+            For samplers that draw something, such as clusters, before the places.
+
+        Returns
+        -------
+        Strata
+
+        Raises
+        ------
+        WherefromError
+            If the pool cannot give such a draw.
+        """
+
+    def design(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Design:
+        """Assign every place of the pool to its stratum; only this holds them all in memory."""
+        strata = self.strata(pool, n, rng)
+        groups = strata.groups
+        group = np.concatenate([groups.keys(batch) for batch in pool.batches(groups.ask)])
+        keys, codes, sizes = np.unique(group, return_inverse=True, return_counts=True)
+        never = int(len(keys) > 0 and keys[0] < 0)
+        plan = strata.plan(keys[never:], sizes[never:])
+        return Design(
+            codes.astype(np.int32) - np.int32(never),
+            sizes[never:],
+            plan.allocation,
+            plan.labels,
+            plan.conditional_on,
+            plan.notes,
+        )
+
+    def draw(self, pool: AnyPool, n: int | None, rng: np.random.Generator) -> Composition:
+        """Draw n places in passes over the pool.
+
+        Parameters
+        ----------
+        pool : AnyPool
+            In memory or in files: the same places give the same draw.
+        n : int
+        rng : numpy.random.Generator
+            Of PCG64, as ``numpy.random.default_rng(seed)`` is.
+
+        Returns
+        -------
+        Composition
+
+        Raises
+        ------
+        WherefromError
+            As `DesignSampler.draw`.
+        """
+        n = self.checked(n, len(pool))
+        strata = self.strata(pool, n, rng)
+        keys, sizes = passes.count(pool, strata.groups)
+        plan = strata.plan(keys, sizes)
+        if not len(keys):
+            raise WherefromError(f"sampler {self.name!r} finds no place of the pool to draw")
+        counts = round_at_random(plan.allocation.targets, rng)
+        rates = Exact.of(plan.allocation.targets).over(sizes)
+        sample = passes.select(pool, strata.groups, keys, sizes, counts, rates, rng)
+        return self.composed(pool, n, sample, self.account(pool, plan, sizes, counts))
+
+
+def in_memory(pool: AnyPool, sampler: str) -> Pool:
+    """Return a pool in memory for a sampler that cannot draw in passes.
+
+    Parameters
+    ----------
+    pool : AnyPool
+    sampler : str
+        Its name, for the message.
+
+    Returns
+    -------
+    Pool
+
+    Raises
+    ------
+    WherefromError
+        If a pool in files is too large for it; says how to thin it first.
+    """
+    if isinstance(pool, Pool):
+        return pool
+    assert isinstance(pool, PoolScan)
+    if len(pool) > IN_MEMORY:
+        raise WherefromError(
+            f"sampler {sampler!r} needs the whole pool in memory, but {pool.path} has "
+            f"{len(pool):,} places, more than {IN_MEMORY:,}; thin it first: wherefrom draw "
+            f"{shlex.quote(str(pool.path))} --sampler uniform -n 1000000 --places --out "
+            "thin.parquet"
+        )
+    return pool.load()
 
 
 def _checked(n: int | None, places: int, short: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wherefrom import earth
-from wherefrom.compose.base import SamplerModel
+from wherefrom.compose import SamplerModel
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import digest_of
 from wherefrom.errors import WherefromError, unknown

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from wherefrom import earth
-from wherefrom.compose import sampler
-from wherefrom.compose.base import SamplerModel
+from wherefrom.compose import SamplerModel, sampler
 from wherefrom.errors import unknown
 from wherefrom.gfms.base import AnyGfm
 from wherefrom.gfms.baselines import BASELINES, is_baseline

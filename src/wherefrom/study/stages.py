@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from wherefrom.compose import Composition
-from wherefrom.compose import draw as draw_composition
+from wherefrom.compose import Composition, drawn
 from wherefrom.compose.card import write_card
 from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.errors import WherefromError
@@ -129,7 +128,7 @@ def _features(job: _Job) -> None:
 
 def _draw(job: _Job) -> None:
     pool = job.pool()
-    composition = draw_composition(pool, job.stage.of, job.spec["n"], job.spec["seed"])
+    composition = drawn(pool, job.stage.of, job.spec["n"], job.spec["seed"])
     composition.write(job.out / COMPOSITION)
     write_card(composition, pool, job.out / COMPOSITION)
 

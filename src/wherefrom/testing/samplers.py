@@ -13,9 +13,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wherefrom import keys
-from wherefrom.compose import Composition, Inputs, Sampler, draw, sampler
-from wherefrom.compose.base import DesignSampler, SamplerModel
-from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.compose import (
+    Composition,
+    DesignSampler,
+    Inputs,
+    Sampler,
+    SamplerModel,
+    StreamedSampler,
+    drawn,
+    sampler,
+)
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, scan
 from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
@@ -110,7 +117,7 @@ def _drawn(made: Sampler, pool: Pool, n: int, seed: int = 0) -> Composition:
     before = (pool.ids.copy(), pool.lon.copy(), pool.lat.copy())
     try:
         with own_randomness(f"sampler {made.name!r}"):
-            composition = draw(pool, made, n, seed)
+            composition = drawn(pool, made, n, seed)
     except ValueError as err:
         promise("read-only" not in str(err), f"sampler {made.name!r} changes the pool")
         raise
@@ -174,11 +181,11 @@ def _at_the_edges(made: Sampler, pool: Pool) -> None:
     for what, (lon, lat, n) in edges.items():
         columns = {name: column.slice(0, len(lon)) for name, column in rest.items()}
         odd = Pool.from_table(pa.table({"lon": lon, "lat": lat, **columns}))
-        _refuses_at_most(made, lambda odd=odd, n=n: draw(odd, made, n, 0), what)  # type: ignore[misc]
+        _refuses_at_most(made, lambda odd=odd, n=n: drawn(odd, made, n, 0), what)  # type: ignore[misc]
     if isinstance(made, DesignSampler):
         for wrong in (0, -1, None):
             try:
-                draw(pool, made, wrong, 0)
+                drawn(pool, made, wrong, 0)
             except WherefromError:
                 continue
             raise BrokenPromiseError(f"{made.name!r} draws n = {wrong} places: refuse it")
@@ -222,7 +229,7 @@ def _keeps_its_probabilities(made: DesignSampler, pool: Pool, n: int) -> None:
     groups = _groups(made.inclusion(pool, n, _generator(made, 1)), pool)
     for seed in range(1, REPEATS + 1):
         stated = made.inclusion(pool, n, _generator(made, seed))
-        composition = draw(pool, made, n, seed)
+        composition = drawn(pool, made, n, seed)
         taken = np.zeros(len(pool))
         taken[pool.take(composition.ids)] = composition.multiplicity
         surplus += taken - stated
@@ -261,7 +268,7 @@ def _groups(stated: NDArray[np.float64], pool: Pool) -> NDArray[np.float64]:
 
 
 def _streams(made: StreamedSampler, pool: Pool, n: int, first: Composition) -> None:
-    ask, inputs = made.strata(pool, n, _generator(made, 0)).ask, made.inputs()
+    ask, inputs = made.strata(pool, n, _generator(made, 0)).groups.ask, made.inputs()
     for asked, told in ((ask.codes, inputs.layers), (ask.values, inputs.numbers)):
         silent = sorted(set(asked) - set(told))
         promise(
@@ -274,5 +281,5 @@ def _streams(made: StreamedSampler, pool: Pool, n: int, first: Composition) -> N
         for part, start in enumerate(range(0, len(pool), third)):
             piece = Pool.from_table(pool.table.slice(start, third))
             piece.write(Path(folder) / f"part-{part}.parquet")
-        pieces = draw(scan(folder, id="id"), made, n, 0)
+        pieces = drawn(scan(folder, id="id"), made, n, 0)
     promise(_equal(first, pieces), f"{made.name!r} draws differently from files read in pieces")

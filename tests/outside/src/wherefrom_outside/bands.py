@@ -3,9 +3,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from wherefrom.compose import Plan, Strata, StreamedSampler, allocate
+from wherefrom.compose import Groups, Plan, Strata, StreamedSampler, allocate
 from wherefrom.earth import Layer
-from wherefrom.pool.batches import Ask
 
 
 def belts(lon, lat):
@@ -15,9 +14,7 @@ def belts(lon, lat):
 belt = Layer("belt", ("tropics", "middle", "polar"), source=(), key="belt-1", lookup=belts)
 
 
-class Bands(Strata):
-    ask = Ask()  # coordinates alone
-
+class Bands(Groups):
     def __init__(self, degrees):
         self.degrees = degrees
 
@@ -32,9 +29,8 @@ class LatitudeBands(StreamedSampler):
     degrees: float = 30.0
 
     def strata(self, pool, n, rng):
-        return Bands(self.degrees)
+        def plan(keys, sizes):
+            labels = tuple(f"from {key * self.degrees - 90:g}" for key in keys)
+            return Plan(allocate(np.ones_like(keys), sizes, n, "redistribute", labels), labels)
 
-    def plan(self, pool, strata, keys, sizes, n):
-        labels = tuple(f"from {key * self.degrees - 90:g}" for key in keys)
-        allocation = allocate(np.ones_like(keys), sizes, n, "redistribute", labels)
-        return Plan(allocation, labels)
+        return Strata(Bands(self.degrees), plan)

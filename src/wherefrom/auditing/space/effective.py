@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.findings import SIGMAS, Commands, Finding, kilometres, times
+from wherefrom.auditing.sample import ROWS, RowSample
 from wherefrom.auditing.space.land import uniform_on_land
-from wherefrom.auditing.space.plain import Result
-from wherefrom.auditing.space.sample import RowSample
+from wherefrom.auditing.space.ripley import Ripley
+from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
-__all__ = ["EffectiveSize", "effective_size"]
+__all__ = ["Effective", "EffectiveSize", "effective_size"]
 
 Floats = NDArray[np.float64]
 
 #: Places among which pairs are looked at: more, if fewer do not tell to `ENOUGH`.
-SIZES = (1 << 12, 1 << 14)
+SIZES = (1 << 12, ROWS)
 #: Standard error of the mean correlation, relative to it, that is good enough.
 ENOUGH = 0.03
 RANGES = (10.0, 100.0, 1000.0)
@@ -26,10 +31,16 @@ RANGES = (10.0, 100.0, 1000.0)
 CUT = 20.0
 #: Groups of the sample, each left out once for the standard error.
 GROUPS = 8
+#: Range in km at which clusters are judged: about that of biomes' borders.
+JUDGED = 100.0
+#: Chance below which Ripley's test counts: it has 99 simulations and can say no less.
+RARE_SIMULATED = 0.01
+#: The uniform control is itself known to some 2 %.
+LEAST_EFFECTIVE = 0.05
 
 
 @dataclass(frozen=True)
-class EffectiveSize(Result):
+class EffectiveSize:
     """Effective sample size for one range of the correlation.
 
     Attributes
@@ -51,6 +62,64 @@ class EffectiveSize(Result):
     se: float
     uniform: float
     share: float
+
+
+@dataclass(frozen=True)
+class Effective(Statistic):
+    """Effective sample sizes, and whether the places are clustered.
+
+    Attributes
+    ----------
+    sizes : tuple of EffectiveSize
+        For three ranges of the correlation; weighted.
+    ripley : Ripley or None
+        What clusters are told from.
+    """
+
+    name, section = "effective", SPACE
+
+    sizes: tuple[EffectiveSize, ...]
+    ripley: Ripley | None
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Self:
+        """Look at the pairs of the sample."""
+        sizes = effective_size(asked.sample, asked.rng, asked.antarctica)
+        return cls(sizes, Ripley.of(asked, ()))
+
+    def entries(self) -> dict[str, Any]:
+        """Return the sizes."""
+        return {self.name: plain(self.sizes)}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each range."""
+        return [
+            (
+                f"effective number, {size.range_km:g} km",
+                f"{size.effective:,.0f}",
+                f"{size.uniform:,.0f}",
+                "independent places that the mean of values with this range of correlation is "
+                "worth",
+            )
+            for size in self.sizes
+        ]
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find clusters that make the places worth fewer; one finding or none."""
+        pattern = self.ripley
+        if not commands.by_land or pattern is None:
+            return []
+        size = next(size for size in self.sizes if size.range_km == JUDGED)
+        lost, noise = 1 - size.share, SIGMAS * size.se / max(size.uniform, 1)
+        if not pattern.clustered or pattern.p > RARE_SIMULATED or lost <= LEAST_EFFECTIVE + noise:
+            return []
+        text = (
+            f"Clusters: {times(pattern.strongest_ratio)} times as many pairs of places within "
+            f"{kilometres(pattern.strongest_km)} as uniform places have. Where values are alike "
+            f"over {JUDGED:g} km, the places are worth {size.effective:,.0f} independent ones; as "
+            f"many uniform places are worth {size.uniform:,.0f}."
+        )
+        return [Finding("clusters", lost, text, commands.draw("uniform-area", "even"))]
 
 
 def effective_size(

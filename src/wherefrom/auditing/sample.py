@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
 
-__all__ = ["RowSample", "canonical_places", "counted_rows"]
+__all__ = ["ROWS", "RowSample", "canonical_places", "counted_rows"]
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
+
+#: Rows that an audit samples.
+ROWS = 1 << 14
 
 
 def canonical_places(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
@@ -65,6 +68,14 @@ class RowSample:
     size : int
         Rows to keep; a pool with no more is kept whole.
 
+    Attributes
+    ----------
+    seen : int
+        Rows that count.
+    weight_sum, weight_squares : float
+    lon, lat, weight : ndarray of float64, shape (S,)
+        The sample in random order, degrees.
+
     Examples
     --------
     >>> sample = RowSample(3)
@@ -75,28 +86,13 @@ class RowSample:
 
     ask = Ask()
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int = ROWS) -> None:
         self.size = size
         self.seen = 0
         self.weight_sum = 0.0
         self.weight_squares = 0.0
         self._hash = np.zeros(0, dtype=np.uint64)
-        self._lon, self._lat, self._weight = np.zeros(0), np.zeros(0), np.zeros(0)
-
-    @property
-    def lon(self) -> Floats:
-        """Longitudes of the sample, degrees, in random order."""
-        return self._lon
-
-    @property
-    def lat(self) -> Floats:
-        """Latitudes of the sample, degrees."""
-        return self._lat
-
-    @property
-    def weight(self) -> Floats:
-        """Weights of the sample."""
-        return self._weight
+        self.lon, self.lat, self.weight = np.zeros(0), np.zeros(0), np.zeros(0)
 
     @property
     def effective(self) -> float:
@@ -124,13 +120,13 @@ class RowSample:
         self.seen += other.seen
         self.weight_sum += other.weight_sum
         self.weight_squares += other.weight_squares
-        self._take(other._hash, other._lon, other._lat, other._weight)
+        self._take(other._hash, other.lon, other.lat, other.weight)
 
     def _take(self, hashes: Hashes, lon: Floats, lat: Floats, weight: Floats) -> None:
         """Keep the smallest hashes of those kept and those given, in their order."""
         every = np.concatenate([self._hash, hashes])
         low = np.argsort(every)[: self.size]
         self._hash = every[low]
-        self._lon = np.concatenate([self._lon, lon])[low]
-        self._lat = np.concatenate([self._lat, lat])[low]
-        self._weight = np.concatenate([self._weight, weight])[low]
+        self.lon = np.concatenate([self.lon, lon])[low]
+        self.lat = np.concatenate([self.lat, lat])[low]
+        self.weight = np.concatenate([self.weight, weight])[low]

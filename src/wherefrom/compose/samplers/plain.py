@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from wherefrom import files
 from wherefrom.compose import passes
-from wherefrom.compose.allocate import allocate
-from wherefrom.compose.base import MOST, InputFile, LayerName, SamplerModel
+from wherefrom.compose.allocate import AloneShort, allocate
+from wherefrom.compose.base import MOST, InputFile, LayerName, SamplerModel, StreamedSampler
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Sample
-from wherefrom.compose.strata import LabelStrata, OneStratum, Plan, Strata
-from wherefrom.compose.streamed import StreamedSampler
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.compose.strata import Groups, Ints, LabelGroups, Plan, Strata
+from wherefrom.errors import WherefromError
 from wherefrom.pool import ids_of, read_table
-from wherefrom.pool.batches import AnyPool, Ask
+from wherefrom.pool.batches import AnyPool, Ask, Batch
 
-__all__ = ["AloneShort", "Ids", "NoPretraining", "Only", "Uniform"]
-
-#: Policies where there is one stratum: no other could take over what it lacks.
-AloneShort = Literal["error", "cap", "repeat"]
+__all__ = ["Everywhere", "Ids", "NoPretraining", "Only", "Uniform"]
 
 
 class NoPretraining(SamplerModel):
@@ -39,12 +34,7 @@ class NoPretraining(SamplerModel):
     empty: ClassVar[bool] = True
     in_passes: ClassVar[bool] = True
 
-    def draw(
-        self,
-        pool: AnyPool,
-        n: int | None,
-        rng: np.random.Generator,
-    ) -> Composition:
+    def draw(self, pool: AnyPool, n: int | None, rng: np.random.Generator) -> Composition:
         """Return the empty composition."""
         rows = np.zeros(0, dtype=np.int64)
         # Ids of the pool's own type, though there is none.
@@ -53,6 +43,18 @@ class NoPretraining(SamplerModel):
         sample = Sample(rows, rows.astype(np.int32), rows.astype(np.float64), rows, ids[:0])
         design = "The empty composition: zero pre-training, random weights."
         return self.composed(pool, 0, sample, {"design": design})
+
+
+class Everywhere(Groups):
+    """All places in group 0."""
+
+    def keys(self, batch: Batch) -> Ints:
+        """Return zeros."""
+        return np.zeros(len(batch), dtype=np.int64)
+
+    def counts(self, pool: AnyPool) -> tuple[Ints, Ints]:
+        """Return the pool's size."""
+        return np.zeros(1, dtype=np.int64), np.array([len(pool)], dtype=np.int64)
 
 
 class Uniform(StreamedSampler):
@@ -64,19 +66,12 @@ class Uniform(StreamedSampler):
     name: ClassVar[str] = "uniform"
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Put all places into one stratum."""
-        return OneStratum()
+        """Take all of n from one stratum of all places."""
 
-    def plan(
-        self,
-        pool: AnyPool,
-        strata: Strata,
-        keys: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        n: int,
-    ) -> Plan:
-        """Take all of n from it."""
-        return Plan(allocate([1], sizes, n, "error", ["pool"]), ("pool",))
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            return Plan(allocate([1], sizes, n, "error", ["pool"]), ("pool",))
+
+        return Strata(Everywhere(), plan)
 
 
 class Only(StreamedSampler):
@@ -98,29 +93,17 @@ class Only(StreamedSampler):
     short: AloneShort = "error"
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Put the places with the label into one stratum."""
-        labels = pool.labels(self.layer)
-        if self.label not in labels:
-            raise unknown(f"label of layer {self.layer!r}:", self.label, labels)
-        key_of = np.full(len(labels), -1, dtype=np.int64)
-        key_of[labels.index(self.label)] = 0
-        return LabelStrata(self.layer, key_of)
+        """Take n from the places with the label, with a policy if they are too few."""
 
-    def plan(
-        self,
-        pool: AnyPool,
-        strata: Strata,
-        keys: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        n: int,
-    ) -> Plan:
-        """Take n from it, with a policy if it has too few."""
-        if not len(sizes):
-            raise WherefromError(
-                f"the stratum is empty: no place of the pool has the label {self.label!r} of layer "
-                f"{self.layer!r}"
-            )
-        return Plan(allocate([1], sizes, n, self.short, [self.label]), (self.label,))
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            if not len(sizes):
+                raise WherefromError(
+                    f"the stratum is empty: no place of the pool has the label {self.label!r} of "
+                    f"layer {self.layer!r}"
+                )
+            return Plan(allocate([1], sizes, n, self.short, [self.label]), (self.label,))
+
+        return Strata(LabelGroups.of(pool, self.layer, (self.label,)), plan)
 
 
 class Ids(SamplerModel):
@@ -139,12 +122,7 @@ class Ids(SamplerModel):
     in_passes: ClassVar[bool] = True
     file: InputFile
 
-    def draw(
-        self,
-        pool: AnyPool,
-        n: int | None,
-        rng: np.random.Generator,
-    ) -> Composition:
+    def draw(self, pool: AnyPool, n: int | None, rng: np.random.Generator) -> Composition:
         """Look up the file's ids in the pool; nothing is random.
 
         Raises

@@ -15,27 +15,22 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, model_validator
 
 from wherefrom.compose import passes
-from wherefrom.compose.allocate import Allocation
-from wherefrom.compose.base import DesignSampler, Inputs
-from wherefrom.compose.crossed import NAMED
+from wherefrom.compose.allocate import Allocation, Exact
+from wherefrom.compose.base import DesignSampler, Inputs, StreamedSampler, in_memory
 from wherefrom.compose.design import Design
-from wherefrom.compose.exact import Exact
-from wherefrom.compose.memory import in_memory
-from wherefrom.compose.quoting import split_outside_quotes
-from wherefrom.compose.strata import Plan, Strata
-from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.compose.registry import sampler
+from wherefrom.compose.spec import before_flag, spec_text, split_outside_quotes
+from wherefrom.compose.strata import NAMED, Groups, Ints, Plan, Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 
 __all__ = ["Mixture"]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 # A part begins with its weight; within it, ";" stands for the comma between two flags.
 _PART = r"\+(?=\s*[0-9.]+(?:[eE][+-]?[0-9]+)?\s*\*)"
-_FLAG = r";(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)"
-_COMMA = r",(?=\s*[A-Za-z_][A-Za-z0-9_-]*=)"
+_FLAG, _COMMA = before_flag(";"), before_flag(",")
 
 
 def _read(text: str) -> list[tuple[float, DesignSampler]]:
@@ -50,9 +45,6 @@ def _read(text: str) -> list[tuple[float, DesignSampler]]:
 
 
 def _part(weight: object, spec: Any) -> tuple[float, DesignSampler]:
-    # The table of samplers holds this one too.
-    from wherefrom.compose.parse import sampler
-
     try:
         number = float(str(weight))
     except ValueError:
@@ -71,8 +63,6 @@ def _part(weight: object, spec: Any) -> tuple[float, DesignSampler]:
 
 
 def _text(parts: list[tuple[float, DesignSampler]]) -> str:
-    from wherefrom.compose.parse import spec_text
-
     written = []
     for weight, made in parts:
         short = f"{weight:g}"
@@ -102,10 +92,8 @@ def _canonical(value: object) -> object:
     return text
 
 
-class _Rows(Strata):
+class _Rows(Groups):
     """Strata of the rows of a pool in memory, of samplers that choose among all of them."""
-
-    ask = Ask()
 
     def __init__(self, design: Design) -> None:
         self.codes = design.codes
@@ -118,7 +106,7 @@ class _Rows(Strata):
 class _Share:
     """One part of a mixture: its strata that can be drawn, and their places' rates."""
 
-    strata: Strata
+    groups: Groups
     keys: Ints
     rates: Floats
     labels: tuple[str, ...]
@@ -136,39 +124,39 @@ class _Share:
         n = math.ceil(wanted)
         if isinstance(part, StreamedSampler):
             strata = part.strata(pool, n, rng)
-            keys, sizes = passes.count(pool, strata)
-            plan = part.plan(pool, strata, keys, sizes, n)
+            groups = strata.groups
+            keys, sizes = passes.count(pool, groups)
+            plan = strata.plan(keys, sizes)
         else:
             design = part.design(in_memory(pool, part.name), n, rng)
-            strata, sizes = _Rows(design), design.sizes
+            groups, sizes, plan = _Rows(design), design.sizes, design.plan
             keys = np.arange(len(sizes))
-            plan = Plan(design.allocation, design.labels, design.notes, design.conditional_on)
         rates = Exact.of(plan.allocation.targets).over(sizes) * float(wanted / n)
         some = np.flatnonzero(rates)
         if not len(some):
             raise WherefromError("it draws no place of this pool")
         labels = tuple(plan.labels[h] for h in some) if plan.labels else ()
-        return cls(strata, keys[some], rates[some], labels, plan)
+        return cls(groups, keys[some], rates[some], labels, plan)
 
     def position(self, batch: Batch) -> Ints:
         """Return 1 + the position of each place's stratum, 0 for none."""
-        ask = self.strata.ask
+        ask = self.groups.ask
         # No more than it asks for: samplers of other packages may look at whatever is there.
         codes = {name: batch.codes[name] for name in ask.codes}
         values = {name: batch.values[name] for name in ask.values}
-        keys = self.strata.keys(replace(batch, codes=codes, values=values))
+        keys = self.groups.keys(replace(batch, codes=codes, values=values))
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[at] == keys, at + 1, 0)
 
 
-class _Together(Strata):
+class _Together(Groups):
     """The combination of the parts' strata that a place is in."""
 
     def __init__(self, shares: list[_Share]) -> None:
         self.shares = shares
         self.ask = Ask()
         for share in shares:
-            self.ask |= share.strata.ask
+            self.ask |= share.groups.ask
         if math.prod(len(share.keys) + 1 for share in shares) >= 2**62:
             raise WherefromError("the parts have too many strata together: mix fewer")
 
@@ -180,11 +168,11 @@ class _Together(Strata):
 
     def positions(self, keys: Ints) -> list[Ints]:
         """Return for each part what `_Share.position` gave, shape (H,)."""
-        found = []
+        positions = []
         for share in reversed(self.shares):
             keys, at = np.divmod(keys, len(share.keys) + 1)
-            found.append(at)
-        return found[::-1]
+            positions.append(at)
+        return positions[::-1]
 
 
 class Mixture(StreamedSampler):
@@ -206,7 +194,7 @@ class Mixture(StreamedSampler):
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from wherefrom.compose import draw
+    >>> from wherefrom import draw
     >>> from wherefrom.pool import Pool
     >>> table = pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "use": ["a", "b", "b", "b"]})
     >>> mixed = "mixture:parts=1*uniform+1*only:layer=use;label=a"
@@ -235,7 +223,7 @@ class Mixture(StreamedSampler):
         return self.from_flags({"parts": parts})
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Plan each part, and cross their strata."""
+        """Plan each part, cross their strata, and add up their rates."""
         parts = _read(self.parts)
         # By way of the decimal text: 0.1 means one tenth.
         weights = [Fraction(repr(weight)) for weight, _ in parts]
@@ -246,32 +234,30 @@ class Mixture(StreamedSampler):
                 shares.append(_Share.of(part, pool, wanted, rng))
             except WherefromError as err:
                 raise WherefromError(f"part {part.name} of the mixture: {err}") from err
-        return _Together(shares)
+        together = _Together(shares)
 
-    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
-        """Add up the parts' rates."""
-        assert isinstance(strata, _Together)
-        at = strata.positions(keys)
-        rates = np.zeros(len(keys))
-        for share, position in zip(strata.shares, at, strict=True):
-            rates += np.append(0.0, share.rates)[position]
-        targets = _targets(rates * sizes, n)
-        allocation = Allocation(targets, targets, ())
-        notes = {
-            "parts": [
-                {
-                    "sampler": part.spec(),
-                    "weight": weight,
-                    "expected": round(float((sizes * np.append(0.0, s.rates)[p]).sum()), 6),
-                    **s.plan.notes,
-                }
-                for (weight, part), s, p in zip(_read(self.parts), strata.shares, at, strict=True)
-            ],
-            "combinations": len(keys),
-            "expected_repeats": round(float((np.maximum(rates - 1, 0) * sizes).sum()), 6),
-        }
-        given = dict.fromkeys(s.plan.conditional_on for s in strata.shares)
-        return Plan(allocation, _labels(strata.shares, at), notes, "; ".join(filter(None, given)))
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            at = together.positions(keys)
+            each = [np.append(0.0, share.rates)[p] for share, p in zip(shares, at, strict=True)]
+            rates = np.sum(each, axis=0)
+            targets = _targets(rates * sizes, n)
+            notes = {
+                "parts": [
+                    {
+                        "sampler": part.spec(),
+                        "weight": weight,
+                        "expected": round(float((sizes * rate).sum()), 6),
+                        **share.plan.notes,
+                    }
+                    for (weight, part), share, rate in zip(parts, shares, each, strict=True)
+                ],
+                "combinations": len(keys),
+                "expected_repeats": round(float((np.maximum(rates - 1, 0) * sizes).sum()), 6),
+            }
+            given = "; ".join(filter(None, dict.fromkeys(s.plan.conditional_on for s in shares)))
+            return Plan(Allocation(targets, targets, ()), _labels(shares, at), notes, given)
+
+        return Strata(together, plan)
 
 
 def _labels(shares: list[_Share], at: list[Ints]) -> tuple[str, ...]:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from wherefrom.compose.allocate import allocate
+from wherefrom.compose.base import StreamedSampler
 from wherefrom.compose.passes import over_parts
-from wherefrom.compose.rows import EqualDistanceRows
-from wherefrom.compose.strata import Plan, Strata
-from wherefrom.compose.streamed import StreamedSampler
-from wherefrom.earth.sphere import EARTH_RADIUS_KM
+from wherefrom.compose.strata import Groups, Ints, Plan, Strata
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, wrap_lon
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 
-__all__ = ["Grid"]
+__all__ = ["EqualDistanceRows", "Grid"]
 
 Floats = NDArray[np.float64]
 #: Per cell that has places: its number, and the nearest place's squared distance, lon and lat.
-Nearest = tuple[NDArray[np.int64], Floats, Floats, Floats]
+Nearest = tuple[Ints, Floats, Floats, Floats]
 
 #: A derived spacing leaves at most this share of the cells out, if a few passes find one.
 SPARE = 0.02
@@ -34,16 +34,14 @@ MOST_PASSES = 24
 LEAST_KM = 0.01
 
 
-class _NearNodes(Strata):
+class _NearNodes(Groups):
     """The cells of a grid; only the place nearest to a cell's node is in."""
-
-    ask = Ask()
 
     def __init__(self, rows: EqualDistanceRows, nearest: Nearest) -> None:
         self.rows = rows
         self.cells, _, self.lon, self.lat = nearest
 
-    def keys(self, batch: Batch) -> NDArray[np.int64]:
+    def keys(self, batch: Batch) -> Ints:
         cell = self.rows.cell(batch.lon, batch.lat)
         at = np.minimum(np.searchsorted(self.cells, cell), len(self.cells) - 1)
         there = (batch.lon == self.lon[at]) & (batch.lat == self.lat[at])
@@ -70,7 +68,7 @@ class Grid(StreamedSampler):
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from wherefrom.compose import draw
+    >>> from wherefrom import draw
     >>> from wherefrom.pool import Pool
     >>> table = pa.table({"lon": [0.0, 0.1, 0.2, 90.0], "lat": [0.0] * 4})
     >>> drawn = draw(Pool.from_table(table), "grid:spacing_km=500", 2)
@@ -83,37 +81,29 @@ class Grid(StreamedSampler):
     short: Literal["error", "cap"] = "error"
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Find the place nearest to each node."""
+        """Give the place nearest to each node the same chance."""
         shift, turn = rng.random(2).tolist()
 
         def laid(spacing: float) -> _NearNodes:
             rows = EqualDistanceRows(spacing, shift, turn)
             return _NearNodes(rows, _nearest_of(pool, rows))
 
-        if self.spacing_km is not None:
-            return laid(self.spacing_km)
-        return _fitted(laid, n, self.short)
+        spacing = self.spacing_km
+        grid = _fitted(laid, n, self.short) if spacing is None else laid(spacing)
 
-    def plan(
-        self,
-        pool: AnyPool,
-        strata: Strata,
-        keys: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        n: int,
-    ) -> Plan:
-        """Give every cell that has places the same chance."""
-        assert isinstance(strata, _NearNodes)
-        spacing = strata.rows.spacing_km
-        if n > len(keys) and self.short == "error":
-            raise WherefromError(
-                f"only {len(keys):,} cells of {spacing:.4g} km have places, but n = {n:,}: use a "
-                "smaller spacing_km, a larger pool, a smaller n, or short=cap"
-            )
-        equal = np.ones(len(keys), dtype=np.int64)
-        allocation = allocate(equal, sizes, min(n, len(keys)), "error")
-        notes = {"grid_cells": len(keys), "spacing_km": round(spacing, 3)}
-        return Plan(allocation, (), notes, "where the grid starts")
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            spacing = grid.rows.spacing_km
+            if n > len(keys) and self.short == "error":
+                raise WherefromError(
+                    f"only {len(keys):,} cells of {spacing:.4g} km have places, but n = {n:,}: "
+                    "use a smaller spacing_km, a larger pool, a smaller n, or short=cap"
+                )
+            equal = np.ones_like(sizes)
+            allocation = allocate(equal, sizes, min(n, len(keys)), "error")
+            notes = {"grid_cells": len(keys), "spacing_km": round(spacing, 3)}
+            return Plan(allocation, (), notes, "where the grid starts")
+
+        return Strata(grid, plan)
 
 
 def _fitted(laid: Callable[[float], _NearNodes], n: int, short: str) -> _NearNodes:
@@ -162,14 +152,14 @@ def _next(few: _NearNodes | None, enough: _NearNodes | None, wanted: float) -> f
 
 def _nearest_of(pool: AnyPool, rows: EqualDistanceRows) -> Nearest:
     """Find the place nearest to each node, in one pass."""
-    found: list[Nearest] = []
+    best: list[Nearest] = []
     for nearest in over_parts(pool, partial(_nearest, rows=rows), "laying the grid"):
-        found = [_best([*found, nearest])]
-    return found[0]
+        best = [_best([*best, nearest])]
+    return best[0]
 
 
 def _nearest(part: Part, rows: EqualDistanceRows) -> Nearest:
-    found: list[Nearest] = []
+    best: list[Nearest] = []
     for batch in part.batches(Ask()):
         cell = rows.cell(batch.lon, batch.lat)
         node_lon, node_lat = np.radians(rows.node(cell))
@@ -179,8 +169,8 @@ def _nearest(part: Part, rows: EqualDistanceRows) -> Nearest:
             np.sin((lat - node_lat) / 2) ** 2
             + np.cos(lat) * np.cos(node_lat) * np.sin((lon - node_lon) / 2) ** 2
         )
-        found = [_best([*found, (cell, far, batch.lon, batch.lat)])]
-    return found[0]
+        best = [_best([*best, (cell, far, batch.lon, batch.lat)])]
+    return best[0]
 
 
 def _best(tables: list[Nearest]) -> Nearest:
@@ -189,3 +179,96 @@ def _best(tables: list[Nearest]) -> Nearest:
     order = np.lexsort((lat, lon, far, cell))
     first = order[np.flatnonzero(np.diff(cell[order], prepend=-1))]
     return cell[first], far[first], lon[first], lat[first]
+
+
+@dataclass(frozen=True)
+class EqualDistanceRows:
+    """Cut the sphere into rows of one height, and each row into cells about as wide as high.
+
+    Rows follow parallels, ``spacing_km`` apart; a row's circle is cut into as many cells as are at
+    most ``spacing_km`` wide at its middle latitude. The node of a cell is its middle. So nodes are
+    about the spacing apart in both directions at all latitudes, unlike a grid in degrees. After
+    Major TOM (Francis and Czerkawski 2024, arXiv 2402.12095), which starts its rows and columns at
+    one fixed place; here the start is given.
+
+    Attributes
+    ----------
+    spacing_km : float
+    shift : float
+        In [0, 1): how much of the southernmost row lies beyond the south pole.
+    turn : float
+        In [0, 1): how far the cells are turned, as a part of a full circle.
+
+    Examples
+    --------
+    >>> rows = EqualDistanceRows(1000.0)
+    >>> rows.count, rows.cell([0.0, 180.0], [52.0, -90.0]).tolist()
+    (521, [455, 0])
+    """
+
+    spacing_km: float
+    shift: float = 0.0
+    turn: float = 0.0
+
+    @cached_property
+    def _height(self) -> float:
+        return math.degrees(self.spacing_km / EARTH_RADIUS_KM)
+
+    @cached_property
+    def _middles(self) -> Floats:
+        """Latitudes of the rows' middles, degrees."""
+        rows = max(1, math.ceil(180.0 / self._height + self.shift))
+        middle = (np.arange(rows) + 0.5 - self.shift) * self._height - 90.0
+        return np.clip(middle, -90.0, 90.0)
+
+    @cached_property
+    def _in_row(self) -> Ints:
+        circle = 2 * math.pi * EARTH_RADIUS_KM * np.cos(np.radians(self._middles))
+        # Rounding must not add a cell to a circle that holds a whole number.
+        return np.maximum(1, np.ceil(circle / self.spacing_km - 1e-9)).astype(np.int64)
+
+    @cached_property
+    def _before(self) -> Ints:
+        return np.concatenate([[0], np.cumsum(self._in_row)])
+
+    @property
+    def count(self) -> int:
+        """Number of cells."""
+        return int(self._before[-1])
+
+    def cell(self, lon: ArrayLike, lat: ArrayLike) -> Ints:
+        """Find the cells of places.
+
+        Parameters
+        ----------
+        lon, lat : array_like of float, shape (N,)
+            Degrees.
+
+        Returns
+        -------
+        ndarray of int64, shape (N,)
+            In [0, count); numbered along rows eastwards, rows from the south.
+        """
+        row = np.floor((np.asarray(lat) + 90.0) / self._height + self.shift).astype(np.int64)
+        row = np.minimum(row, len(self._middles) - 1)
+        part = np.mod((np.asarray(lon) + 180.0) / 360.0 - self.turn, 1.0)
+        in_row = self._in_row[row]
+        along = np.minimum((part * in_row).astype(np.int64), in_row - 1)
+        return self._before[row] + along
+
+    def node(self, cell: ArrayLike) -> tuple[Floats, Floats]:
+        """Find the middles of cells.
+
+        Parameters
+        ----------
+        cell : array_like of int, shape (N,)
+
+        Returns
+        -------
+        lon, lat : ndarray of float64, shape (N,)
+            Degrees.
+        """
+        number = np.asarray(cell, dtype=np.int64)
+        row = np.searchsorted(self._before, number, side="right") - 1
+        part = (number - self._before[row] + 0.5) / self._in_row[row]
+        return wrap_lon((part + self.turn) * 360.0 - 180.0), self._middles[row]

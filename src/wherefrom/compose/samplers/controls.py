@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
@@ -13,18 +14,20 @@ from pydantic import Field
 
 from wherefrom.compose import passes
 from wherefrom.compose.allocate import allocate
-from wherefrom.compose.base import LayerName, NumbersName
-from wherefrom.compose.crossed import NAMED, Crossed, Names
-from wherefrom.compose.histogram import ENTROPY, Histogram, need_numbers
-from wherefrom.compose.strata import OneStratum, Plan, Strata
-from wherefrom.compose.streamed import StreamedSampler
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.compose.base import LayerName, Names, NumbersName, StreamedSampler
+from wherefrom.compose.samplers.entropy import ENTROPY, Histogram, need_numbers
+from wherefrom.compose.strata import NAMED, Crossed, Groups, Ints, LabelGroups, Plan, Strata
+from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 
-__all__ = ["EntropyMatched", "GeographyMatchedHalves", "GeographyMatchedRegions"]
+__all__ = [
+    "GEOGRAPHY_MATCHED",
+    "EntropyMatched",
+    "GeographyMatchedHalves",
+    "GeographyMatchedRegions",
+]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Steps of the range of a column in which bins and halves are found.
 STEPS = 4096
@@ -32,18 +35,18 @@ STEPS = 4096
 MOST_COUNTS = 1 << 24
 
 
-class _Within(Strata):
-    """The strata of other strata, for the places with one label."""
+class _Within(Groups):
+    """The groups of some groups, for the places of one side."""
 
-    def __init__(self, layer: str, code: int, inner: Strata) -> None:
-        self.layer, self.code, self.inner = layer, code, inner
-        self.ask = Ask(codes=(layer,)) | inner.ask
+    def __init__(self, sides: LabelGroups, side: int, inner: Groups) -> None:
+        self.sides, self.side, self.inner = sides, side, inner
+        self.ask = sides.ask | inner.ask
 
     def keys(self, batch: Batch) -> Ints:
-        return np.where(batch.codes[self.layer] == self.code, self.inner.keys(batch), -1)
+        return np.where(self.sides.keys(batch) == self.side, self.inner.keys(batch), -1)
 
 
-class _Bins(Strata):
+class _Bins(Groups):
     """The bin of a number: how many edges are no higher, from 0."""
 
     def __init__(self, column: str, edges: Floats) -> None:
@@ -56,7 +59,7 @@ class _Bins(Strata):
         return np.where(np.isnan(values), -1, bins)
 
 
-class _Half(Strata):
+class _Half(Groups):
     """The combination of labels, for the places on one side of its median."""
 
     def __init__(self, crossed: Crossed, column: str, keys: Ints, edges: Floats, high: bool):
@@ -71,10 +74,10 @@ class _Half(Strata):
         return np.where(there & ((values >= self.edges[at]) == self.high), keys, -1)
 
 
-class _Sides(Strata):
-    """Strata of two sides, apart from each other: even keys of the one, odd ones of the other."""
+class _Sides(Groups):
+    """Groups of two sides, apart from each other: even keys of the one, odd ones of the other."""
 
-    def __init__(self, one: Strata, other: Strata) -> None:
+    def __init__(self, one: Groups, other: Groups) -> None:
         self.one, self.other = one, other
         self.ask = one.ask | other.ask
 
@@ -83,30 +86,23 @@ class _Sides(Strata):
         return np.where(one >= 0, 2 * one, np.where(other >= 0, 2 * other + 1, -1))
 
 
-@dataclass
-class _Matched(Strata):
-    """Strata of one side, with what both sides have of each."""
+@dataclass(frozen=True, eq=False)
+class _Matched:
+    """Groups of one side, with what both sides have of each."""
 
-    one: Strata
+    one: Groups
     cells: Ints
     sizes: Ints
     others: Ints
 
     @classmethod
-    def of(cls, pool: AnyPool, one: Strata, other: Strata) -> _Matched:
+    def of(cls, pool: AnyPool, one: Groups, other: Groups) -> _Matched:
         """Count both sides."""
         keys, sizes = passes.count(pool, _Sides(one, other))
         cells = np.unique(keys // 2)
         both = np.zeros((2, len(cells)), dtype=np.int64)
         both[keys % 2, np.searchsorted(cells, keys // 2)] = sizes
         return cls(one, cells, both[0], both[1])
-
-    def __post_init__(self) -> None:
-        self.ask = self.one.ask
-
-    def keys(self, batch: Batch) -> Ints:
-        """Return the strata of the one side."""
-        return self.one.keys(batch)
 
     def shared(self, by: Literal["share", "number"]) -> list[Fraction]:
         """Return what both sides have in common of each cell: the smaller share, or number."""
@@ -124,47 +120,47 @@ class _Matched(Strata):
         ]
         return math.floor(min(ratios) * sum(weights, Fraction(0)))
 
+    def strata(
+        self,
+        n: int,
+        by: Literal["share", "number"],
+        sides: str,
+        named: Callable[[Ints], tuple[str, ...]],
+    ) -> Strata:
+        """Share n by what both sides have in common, if both can give it; `named` by their keys."""
 
-def _plan(
-    strata: _Matched,
-    keys: Ints,
-    sizes: Ints,
-    n: int,
-    by: Literal["share", "number"],
-    sides: str,
-    labels: tuple[str, ...],
-) -> Plan:
-    """Share n by what both sides have in common, if both can give it."""
-    weights = strata.shared(by)
-    most = strata.most(weights)
-    if n > most:
-        raise WherefromError(
-            f"n = {n:,}, but {sides} can give {most:,} places each that are alike: use a larger "
-            "pool, a smaller n, or coarser strata"
-        )
-    some = [weights[i] for i in np.searchsorted(strata.cells, keys)]
-    notes: dict[str, Any] = {"most_of_both_sides": most}
-    if by == "share":
-        notes["overlap"] = round(float(sum(weights)), 6)
-    allocation = allocate(some, sizes, n, "error", labels)
-    return Plan(allocation, labels if len(labels) <= NAMED else (), notes)
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            weights = self.shared(by)
+            most = self.most(weights)
+            if n > most:
+                raise WherefromError(
+                    f"n = {n:,}, but {sides} can give {most:,} places each that are alike: use a "
+                    "larger pool, a smaller n, or coarser strata"
+                )
+            some = [weights[i] for i in np.searchsorted(self.cells, keys)]
+            notes: dict[str, Any] = {"most_of_both_sides": most}
+            if by == "share":
+                notes["overlap"] = round(float(sum(weights)), 6)
+            labels = named(keys)
+            allocation = allocate(some, sizes, n, "error", labels)
+            return Plan(allocation, labels if len(labels) <= NAMED else (), notes)
+
+        return Strata(self.one, plan)
 
 
-def _regions(pool: AnyPool, layer: str, label: str, other: str) -> tuple[int, int]:
-    """Return the codes of two labels."""
-    labels = pool.labels(layer)
-    for name in (label, other):
-        if name not in labels:
-            raise unknown(f"label of layer {layer!r}:", name, labels)
+def _regions(pool: AnyPool, layer: str, label: str, other: str) -> LabelGroups:
+    """Make groups 0 and 1 of the places of two labels."""
+    sides = LabelGroups.of(pool, layer, (label, other))
     if label == other:
         raise WherefromError(f"label and other are both {label!r}: name two regions")
-    return labels.index(label), labels.index(other)
+    return sides
 
 
-def _matched_regions(pool: AnyPool, layer: str, label: str, other: str, cells: Strata) -> _Matched:
+def _matched_regions(
+    pool: AnyPool, sides: LabelGroups, cells: Groups, label: str, other: str
+) -> _Matched:
     """Count the cells of two regions."""
-    one, two = (_Within(layer, code, cells) for code in _regions(pool, layer, label, other))
-    matched = _Matched.of(pool, one, two)
+    matched = _Matched.of(pool, *(_Within(sides, side, cells) for side in (0, 1)))
     if not any(matched.shared("share")):
         raise WherefromError(
             f"{label!r} and {other!r} have nothing in common: no stratum has places of both; use "
@@ -194,7 +190,7 @@ class EntropyMatched(StreamedSampler):
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from wherefrom.compose import draw
+    >>> from wherefrom import draw
     >>> from wherefrom.pool import Pool
     >>> rows = {"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "side": ["a", "a", "b", "b"]}
     >>> pool = Pool.from_table(pa.table({**rows, "spectral_entropy": [1.0, 2.0, 2.0, 3.0]}))
@@ -210,31 +206,23 @@ class EntropyMatched(StreamedSampler):
     bins: int = Field(default=20, ge=1, le=500)
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Make a stratum of each bin of the region's places."""
+        """Share n by what both regions have of each bin."""
         need_numbers(pool, self.column)
-        one, two = (
-            _Within(self.layer, code, OneStratum())
-            for code in _regions(pool, self.layer, self.label, self.other)
-        )
-        sides = _Sides(one, two)
-        found = Histogram.of(pool, self.column, sides, STEPS)
+        sides = _regions(pool, self.layer, self.label, self.other)
+        histogram = Histogram.of(pool, self.column, sides, STEPS)
         # Shares, so that the larger region does not decide where the edges are.
-        shares = found.counts / found.counts.sum(axis=1, keepdims=True)
+        shares = histogram.counts / histogram.counts.sum(axis=1, keepdims=True)
         below = np.cumsum(shares.mean(axis=0))
         cuts = np.searchsorted(below, np.arange(1, self.bins) / self.bins) + 1
-        edges = found.edge(np.unique(cuts[cuts < STEPS]))
+        edges = histogram.edge(np.unique(cuts[cuts < STEPS]))
         bins = _Bins(self.column, edges)
-        return _matched_regions(pool, self.layer, self.label, self.other, bins)
+        matched = _matched_regions(pool, sides, bins, self.label, self.other)
+        written = ["-inf", *(f"{edge:.4g}" for edge in edges), "inf"]
 
-    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
-        """Share n by what both regions have of each bin."""
-        assert isinstance(strata, _Matched)
-        assert isinstance(strata.one, _Within)
-        assert isinstance(strata.one.inner, _Bins)
-        edges = ["-inf", *(f"{edge:.4g}" for edge in strata.one.inner.edges), "inf"]
-        labels = tuple(f"{self.column} {edges[k]} to {edges[k + 1]}" for k in keys.tolist())
-        sides = f"{self.label!r} and {self.other!r}"
-        return _plan(strata, keys, sizes, n, "share", sides, labels)
+        def named(keys: Ints) -> tuple[str, ...]:
+            return tuple(f"{self.column} {written[k]} to {written[k + 1]}" for k in keys.tolist())
+
+        return matched.strata(n, "share", f"{self.label!r} and {self.other!r}", named)
 
 
 class GeographyMatchedRegions(StreamedSampler):
@@ -256,7 +244,7 @@ class GeographyMatchedRegions(StreamedSampler):
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from wherefrom.compose import draw
+    >>> from wherefrom import draw
     >>> from wherefrom.pool import Pool
     >>> rows = {"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "side": ["a", "a", "b", "b"]}
     >>> pool = Pool.from_table(pa.table({**rows, "use": ["crop", "ice", "crop", "sand"]}))
@@ -273,17 +261,11 @@ class GeographyMatchedRegions(StreamedSampler):
     over: Names
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Make a stratum of each combination of the region's places."""
-        cells = Crossed.of(pool, self.over)
-        return _matched_regions(pool, self.layer, self.label, self.other, cells)
-
-    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
         """Share n by what both regions have of each combination."""
-        assert isinstance(strata, _Matched)
-        assert isinstance(strata.one, _Within)
-        assert isinstance(strata.one.inner, Crossed)
-        sides = f"{self.label!r} and {self.other!r}"
-        return _plan(strata, keys, sizes, n, "share", sides, strata.one.inner.texts(keys))
+        crossed = Crossed.of(pool, self.over)
+        sides = _regions(pool, self.layer, self.label, self.other)
+        matched = _matched_regions(pool, sides, crossed, self.label, self.other)
+        return matched.strata(n, "share", f"{self.label!r} and {self.other!r}", crossed.texts)
 
 
 class GeographyMatchedHalves(StreamedSampler):
@@ -307,7 +289,7 @@ class GeographyMatchedHalves(StreamedSampler):
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from wherefrom.compose import draw
+    >>> from wherefrom import draw
     >>> from wherefrom.pool import Pool
     >>> rows = {"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "side": ["a", "a", "b", "b"]}
     >>> pool = Pool.from_table(pa.table({**rows, "spectral_entropy": [1.0, 2.0, 5.0, 4.0]}))
@@ -322,27 +304,25 @@ class GeographyMatchedHalves(StreamedSampler):
     column: NumbersName = ENTROPY
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Make a stratum of each combination's half."""
+        """Share n by the smaller half of each combination."""
         need_numbers(pool, self.column)
         crossed = Crossed.of(pool, self.over)
         possible = math.prod(len(labels) for labels in crossed.labels)
         steps = max(64, min(STEPS, MOST_COUNTS // possible))
-        found = Histogram.of(pool, self.column, crossed, steps)
-        edges = found.at_least(0.5)
+        histogram = Histogram.of(pool, self.column, crossed, steps)
+        edges = histogram.at_least(0.5)
         one, other = (
-            _Half(crossed, self.column, found.keys, edges, high)
+            _Half(crossed, self.column, histogram.keys, edges, high)
             for high in (self.half == "high", self.half != "high")
         )
-        return _Matched.of(pool, one, other)
-
-    def plan(self, pool: AnyPool, strata: Strata, keys: Ints, sizes: Ints, n: int) -> Plan:
-        """Share n by the smaller half of each combination."""
-        assert isinstance(strata, _Matched)
-        assert isinstance(strata.one, _Half)
-        if not any(strata.shared("number")):
+        matched = _Matched.of(pool, one, other)
+        if not any(matched.shared("number")):
             raise WherefromError(
                 f"no combination of {', '.join(self.over)} has places of high and of low "
                 f"{self.column}: name fewer layers"
             )
-        texts = strata.one.crossed.texts(keys)
-        return _plan(strata, keys, sizes, n, "number", "the two halves", texts)
+        return matched.strata(n, "number", "the two halves", crossed.texts)
+
+
+#: Classes of the sampler of that name, told apart by `of`.
+GEOGRAPHY_MATCHED = (GeographyMatchedRegions, GeographyMatchedHalves)

@@ -1,25 +1,118 @@
-"""How the numbers of a column are spread, by group, in two passes over a pool of any size."""
+"""Places that a number favours: by its size, or the highest of all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from wherefrom.compose.allocate import allocate, allocate_levels, levels_of
+from wherefrom.compose.base import NumbersName, StreamedSampler
 from wherefrom.compose.passes import over_parts
-from wherefrom.compose.strata import Strata
+from wherefrom.compose.strata import Groups, Ints, Plan, Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 
-__all__ = ["ENTROPY", "Histogram", "need_numbers"]
+__all__ = ["ENTROPY", "Entropy", "Histogram", "need_numbers"]
 
 #: Column that the samplers by entropy look at unless another is named.
 ENTROPY = "spectral_entropy"
+#: Steps of the range of the column in which the top share is found.
+STEPS = 1 << 20
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+
+
+class _ByValue(Groups):
+    """The level of the value of a column."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.ask = Ask(values=(column,))
+
+    def keys(self, batch: Batch) -> Ints:
+        values = batch.values[self.column]
+        wrong = np.flatnonzero((values < 0) | np.isinf(values))
+        if len(wrong):
+            raise WherefromError(
+                f"row {batch.start + wrong[0]}: column {self.column!r} holds "
+                f"{values[wrong[0]]:g}, but weights are not negative and not infinite: mend it, or "
+                "draw the highest: top=0.1"
+            )
+        return levels_of(values)
+
+
+class _Above(Groups):
+    """Group 0: places with at least some value."""
+
+    def __init__(self, column: str, least: float) -> None:
+        self.column, self.least = column, least
+        self.ask = Ask(values=(column,))
+
+    def keys(self, batch: Batch) -> Ints:
+        return np.where(batch.values[self.column] >= self.least, 0, -1)
+
+
+class Entropy(StreamedSampler):
+    """Places of high spectral entropy: in proportion to it, or uniformly from the top share.
+
+    Kaur et al. 2026 (arXiv 2604.21104) find that the spectral entropy of pre-training samples goes
+    with performance, and select by it. In proportion: a place's probability is n times its share
+    of the column's sum, at most 1, with values rounded by at most 0.5 % to geometric levels, so
+    that n and all probabilities are exact. Without replacement; places without a value are never
+    drawn. Selection by entropy is a selection of places too: compare with ``entropy-matched`` and
+    ``geography-matched``.
+
+    Attributes
+    ----------
+    column : str
+        Column or layer of numbers; any other works alike.
+    top : float, optional
+        Draw uniformly from this share of the places that have a value, those with the highest, to
+        a millionth of the column's range; ties at its edge are all in.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom import draw
+    >>> from wherefrom.pool import Pool
+    >>> places = {"lon": [0.0, 1, 2], "lat": [0.0] * 3}
+    >>> table = pa.table({**places, "spectral_entropy": [1.0, 1.0, 4.0]})
+    >>> sampled = draw(Pool.from_table(table), "entropy:top=0.3", 1)
+    >>> sampled.ids.tolist(), sampled.inclusion_probability.tolist()
+    ([2], [1.0])
+    """
+
+    name: ClassVar[str] = "entropy"
+    column: NumbersName = ENTROPY
+    top: float | None = Field(default=None, gt=0, le=1)
+
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
+        """Share n in proportion to the column, level by level, or draw from the top share."""
+        need_numbers(pool, self.column)
+
+        def by_value(keys: Ints, sizes: Ints) -> Plan:
+            allocation = allocate_levels(keys, sizes, n)
+            pairs = zip(sizes.tolist(), allocation.targets, strict=True)
+            certain = sum(size for size, target in pairs if target == size)
+            notes = {"candidates": int(sizes.sum()), "levels": len(keys), "certain": certain}
+            return Plan(allocation, (), notes)
+
+        if self.top is None:
+            return Strata(_ByValue(self.column), by_value)
+        histogram = Histogram.of(pool, self.column, None, STEPS)
+        least = float(histogram.at_least(self.top)[0])
+
+        def top(keys: Ints, sizes: Ints) -> Plan:
+            label = f"{self.column} of at least {least:.6g}"
+            allocation = allocate([1], sizes, n, "error", [label])
+            return Plan(allocation, (label,), {"candidates": int(sizes.sum())})
+
+        return Strata(_Above(self.column, least), top)
 
 
 def need_numbers(pool: AnyPool, column: str) -> None:
@@ -67,7 +160,7 @@ class Histogram:
         cls,
         pool: AnyPool,
         column: str,
-        groups: Strata | None,
+        groups: Groups | None,
         steps: int,
     ) -> Histogram:
         """Count the numbers of a column or value layer.
@@ -76,7 +169,7 @@ class Histogram:
         ----------
         pool : AnyPool
         column : str
-        groups : Strata, optional
+        groups : Groups, optional
             Which group a place is in; -1 is left out. By default all are group 0.
         steps : int
 
@@ -135,18 +228,18 @@ def _step(values: Floats, low: float, high: float, steps: int) -> Ints:
     return np.where(there, np.maximum(step, 0), -1)
 
 
-def _chosen(batch: Batch, column: str, groups: Strata | None) -> tuple[Floats, Ints]:
+def _chosen(batch: Batch, column: str, groups: Groups | None) -> tuple[Floats, Ints]:
     values = batch.values[column]
     keys = np.zeros(len(batch), np.int64) if groups is None else groups.keys(batch)
     there = ~np.isnan(values) & (keys >= 0)
     return values[there], keys[there]
 
 
-def _ask(column: str, groups: Strata | None) -> Ask:
+def _ask(column: str, groups: Groups | None) -> Ask:
     return Ask(values=(column,)) | (Ask() if groups is None else groups.ask)
 
 
-def _range(part: Part, column: str, groups: Strata | None) -> tuple[float, float]:
+def _range(part: Part, column: str, groups: Groups | None) -> tuple[float, float]:
     low, high = np.inf, -np.inf
     for batch in part.batches(_ask(column, groups)):
         values, _ = _chosen(batch, column, groups)
@@ -156,7 +249,7 @@ def _range(part: Part, column: str, groups: Strata | None) -> tuple[float, float
 
 
 def _tally(
-    part: Part, column: str, groups: Strata | None, low: float, high: float, steps: int
+    part: Part, column: str, groups: Groups | None, low: float, high: float, steps: int
 ) -> dict[int, Ints]:
     total: dict[int, Ints] = {}
     for batch in part.batches(_ask(column, groups)):

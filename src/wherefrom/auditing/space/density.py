@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.findings import chance, decimals, kilometres
+from wherefrom.auditing.sample import counted_rows
 from wherefrom.auditing.space.land import FINE, land
-from wherefrom.auditing.space.plain import Result
-from wherefrom.auditing.space.sample import counted_rows
+from wherefrom.auditing.statistic import SPACE, Statistic, plain
+from wherefrom.auditing.tally import Tally
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.pool.batches import Ask, Batch
 
-__all__ = ["BANDS", "Cells", "CellsTally", "Density"]
+__all__ = ["BANDS", "Cells", "CellsTally", "Densities", "Density"]
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +31,7 @@ FEW_PLACES, FEW_POINTS = 5.0, 10.0
 
 
 @dataclass(frozen=True)
-class Cells(Result):
+class Cells:
     """Places and land in each cell; cells with neither are left out.
 
     Attributes
@@ -49,7 +53,7 @@ class Cells(Result):
 
 
 @dataclass(frozen=True)
-class Density(Result):
+class Density:
     """Whether places lie in cells as the land does.
 
     Attributes
@@ -88,6 +92,51 @@ class Density(Result):
     dispersion: float | None
     variation: float | None
     off_land: float
+
+
+@dataclass(frozen=True)
+class Densities(Statistic):
+    """Density in cells of three sizes, large to small, and the places in each of the small ones.
+
+    Attributes
+    ----------
+    sizes : tuple of Density
+    cells : Cells
+        For a map.
+    """
+
+    name, section = "density", SPACE
+
+    sizes: tuple[Density, ...]
+    cells: Cells
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally for each size."""
+        return [CellsTally(bands, asked.antarctica) for bands in BANDS]
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[CellsTally]) -> Self:
+        """Test each size."""
+        return cls(tuple(tally.result() for tally in counted), counted[-1].table())
+
+    def entries(self) -> dict[str, Any]:
+        """Return the test of each size, and the cells beside them."""
+        return {"density": plain(self.sizes), "cells": plain(self.cells)}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each size, but where places are too few for it."""
+        return [
+            (
+                f"cells of {kilometres(size.cell_km)}",
+                f"χ²/f {decimals(size.dispersion, 2)}",
+                "1",
+                f"{size.empty:,} of {size.cells:,} cells empty where places are due; density "
+                f"varies by {decimals(size.variation, 2)} of its mean; p {chance(size.p)}",
+            )
+            for size in self.sizes
+            if size.dispersion is not None
+        ]
 
 
 class CellsTally:

@@ -1,4 +1,4 @@
-"""Samplers with strata: the labels of a layer, or equal-area cells."""
+"""Samplers with strata: labels of a layer, combinations of several layers', equal-area cells."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from wherefrom.compose.allocate import Short, allocate
-from wherefrom.compose.base import LayerName
-from wherefrom.compose.quoting import split_outside_quotes, unquoted
-from wherefrom.compose.strata import LabelStrata, Plan, Strata
-from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.compose.base import LayerName, Names, StreamedSampler
+from wherefrom.compose.spec import split_outside_quotes, unquoted
+from wherefrom.compose.strata import (
+    LISTED,
+    NAMED,
+    Crossed,
+    Groups,
+    Ints,
+    LabelGroups,
+    Plan,
+    Strata,
+)
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.pool.batches import AnyPool, Ask, Batch
+from wherefrom.pool.batches import AnyPool, Batch
 
-__all__ = ["CellStrata", "Stratified", "UniformArea"]
+__all__ = ["Balanced", "CellGroups", "Stratified", "UniformArea"]
 
 
 def _weights(value: object) -> object:
@@ -38,9 +45,6 @@ def _weights(value: object) -> object:
         read[label] = weight
     return read
 
-
-#: Strata that the card lists one by one; of more it says how many they are.
-LISTED = 10_000
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -87,44 +91,33 @@ class Stratified(StreamedSampler):
         return self
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
-        """Make a stratum of each label, in alphabetical order."""
+        """Share n out by the labels' weights, in alphabetical order of the labels."""
         labels = pool.labels(self.layer)
         for label in self.weights or ():
             if label not in labels:
                 raise unknown(f"label of layer {self.layer!r}:", label, labels)
-        key_of = np.empty(len(labels), dtype=np.int64)
-        key_of[sorted(range(len(labels)), key=labels.__getitem__)] = np.arange(len(labels))
-        return LabelStrata(self.layer, key_of)
-
-    def plan(
-        self,
-        pool: AnyPool,
-        strata: Strata,
-        keys: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        n: int,
-    ) -> Plan:
-        """Share n out by the labels' weights."""
-        labels = pool.labels(self.layer)
         by_name = sorted(labels)
-        names = [by_name[key] for key in keys]
-        if not names:
-            raise WherefromError(
-                f"all strata are empty: no place of the pool has a label of layer {self.layer!r}"
-            )
-        shares, present = self._shares(names, sizes), set(names)
-        notes = {
-            "without_label": len(pool) - int(sizes.sum()),
-            "labels_without_place": [label for label in labels if label not in present],
-        }
-        allocation = allocate(shares, sizes, n, self.short, names)
-        if len(names) > LISTED:
-            return Plan(allocation, notes={**notes, "strata_not_listed": len(names)})
-        return Plan(allocation, tuple(names), notes)
 
-    def _shares(
-        self, names: list[str], sizes: NDArray[np.int64]
-    ) -> list[Fraction | int] | NDArray[np.int64]:
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            names = [by_name[key] for key in keys]
+            if not names:
+                raise WherefromError(
+                    "all strata are empty: no place of the pool has a label of layer "
+                    f"{self.layer!r}"
+                )
+            shares, present = self._shares(names, sizes), set(names)
+            notes = {
+                "without_label": len(pool) - int(sizes.sum()),
+                "labels_without_place": [label for label in labels if label not in present],
+            }
+            allocation = allocate(shares, sizes, n, self.short, names)
+            if len(names) > LISTED:
+                return Plan(allocation, notes={**notes, "strata_not_listed": len(names)})
+            return Plan(allocation, tuple(names), notes)
+
+        return Strata(LabelGroups.of(pool, self.layer, by_name), plan)
+
+    def _shares(self, names: list[str], sizes: Ints) -> list[Fraction | int] | Ints:
         if self.weights is None:
             return sizes if self.allocation == "proportional" else np.ones_like(sizes)
         empty = [label for label, weight in self.weights.items() if weight and label not in names]
@@ -135,6 +128,54 @@ class Stratified(StreamedSampler):
             )
         # By way of the decimal text: 0.1 means one tenth.
         return [Fraction(repr(self.weights.get(name, 0.0))) for name in names]
+
+
+class Balanced(StreamedSampler):
+    """Equally many places from each combination of labels of several layers that occurs.
+
+    Simple random sampling without replacement within each combination, such as continent x biome x
+    land cover. Dynamic World (Brown et al. 2022, doi 10.1038/s41597-022-01307-4), whose places
+    Presto was pre-trained on, draws by region, biome and land cover. Places that lack one of the
+    labels are never drawn.
+
+    Attributes
+    ----------
+    over : tuple of str
+        Layers or columns; in a spec joined by ``+``.
+    short : {"error", "cap", "redistribute", "repeat"}
+        What to do with combinations that have fewer places than asked.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom import draw
+    >>> from wherefrom.pool import Pool
+    >>> use, wet = ["a", "a", "a", "b"], ["yes", "yes", "no", "no"]
+    >>> table = pa.table({"lon": [0.0, 1, 2, 3], "lat": [0.0] * 4, "use": use, "wet": wet})
+    >>> draw(Pool.from_table(table), "balanced:over=use+wet", 3).inclusion_probability.tolist()
+    [0.5, 1.0, 1.0]
+    """
+
+    name: ClassVar[str] = "balanced"
+    over: Names
+    short: Short = "error"
+
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
+        """Share n equally among the combinations that occur."""
+        crossed = Crossed.of(pool, self.over)
+
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            if not len(keys):
+                raise WherefromError(
+                    "all strata are empty: no place of the pool has a label of each of "
+                    f"{', '.join(self.over)}"
+                )
+            texts = crossed.texts(keys)
+            allocation = allocate(np.ones_like(sizes), sizes, n, self.short, texts)
+            notes = {"combinations": len(keys)}
+            return Plan(allocation, texts if len(texts) <= NAMED else (), notes)
+
+        return Strata(crossed, plan)
 
 
 class UniformArea(StreamedSampler):
@@ -155,26 +196,19 @@ class UniformArea(StreamedSampler):
     name: ClassVar[str] = "uniform-area"
     cell_km: float = Field(default=200.0, ge=10, le=5000)
 
-    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> CellStrata:
-        """Make a stratum of each cell that has places."""
-        return CellStrata(max(2, round(math.pi * EARTH_RADIUS_KM / self.cell_km)))
+    def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
+        """Share n evenly among the cells that have places."""
+        groups = CellGroups(max(2, round(math.pi * EARTH_RADIUS_KM / self.cell_km)))
 
-    def plan(
-        self,
-        pool: AnyPool,
-        strata: Strata,
-        keys: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        n: int,
-    ) -> Plan:
-        """Share n out evenly."""
-        assert isinstance(strata, CellStrata)
-        notes = {"cells": len(sizes), "cells_of_the_sphere": strata.cells.count}
-        return Plan(allocate(np.ones_like(sizes), sizes, n, "redistribute"), notes=notes)
+        def plan(keys: Ints, sizes: Ints) -> Plan:
+            notes = {"cells": len(sizes), "cells_of_the_sphere": groups.cells.count}
+            return Plan(allocate(np.ones_like(sizes), sizes, n, "redistribute"), notes=notes)
+
+        return Strata(groups, plan)
 
 
-class CellStrata(Strata):
-    """Equal-area cells as strata.
+class CellGroups(Groups):
+    """Equal-area cells.
 
     Parameters
     ----------
@@ -183,16 +217,14 @@ class CellStrata(Strata):
 
     Examples
     --------
-    >>> strata = CellStrata(18)
-    >>> strata.keys(Batch(0, np.array([-180.0, 13.4]), np.array([-90.0, 52.5]))).tolist()
+    >>> groups = CellGroups(18)
+    >>> groups.keys(Batch(0, np.array([-180.0, 13.4]), np.array([-90.0, 52.5]))).tolist()
     [0, 375]
     """
-
-    ask = Ask()
 
     def __init__(self, bands: int) -> None:
         self.cells = EqualAreaCells(bands)
 
-    def keys(self, batch: Batch) -> NDArray[np.int64]:
+    def keys(self, batch: Batch) -> Ints:
         """Find the cells."""
         return self.cells.cell(batch.lon, batch.lat)
