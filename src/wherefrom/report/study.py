@@ -14,7 +14,7 @@ from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, sha256_of
-from wherefrom.gfms.baselines import baseline
+from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
 from wherefrom.pool import Pool
 from wherefrom.report.context import DataSource, Places, ReportContext, StandIn
@@ -126,7 +126,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         title=study.title,
         citation=study.citation,
         compositions=study.compositions,
-        official=[name for name in _baselines(study) if baseline(name).sources],
+        official=[one.name for one in _baselines(study) if one.pretrained],
         references=study.references,
         margin=study.equivalence_margin,
         maps=dict(_maps(plan, store)) if whole else {},
@@ -242,8 +242,8 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
             f"{layer} is not on this machine: wherefrom data fetch, or place it in WHEREFROM_DATA",
         )
     drawn_by = {name: f"layer {name}" for name in _layers(plan, "draw")}
-    drawn_by |= {source.name: source.title for source in _sources_of(*drawn_by)}
-    drawn_by |= {name: earth.source(name).title for name in _drawn_from(plan)}
+    read = [*_sources_of(*drawn_by), *map(earth.source, _layers(plan, "draw", what="sources"))]
+    drawn_by |= {source.name: source.title for source in read}
     for name, title in drawn_by.items():
         if (known := declared.data.get(name)) is not None:
             yield StandIn(known.called or title, known.stands_for, known.why)
@@ -278,32 +278,25 @@ def _sizes(study: Study) -> Iterator[StandIn]:
 
 def sources(plan: Plan) -> Iterator[DataSource]:
     """Yield the sources of all data of a study, each once."""
-    tasks = plan.study.tasks.values()
-    named = [name for task in tasks for name in task.sources]
     # An image that nothing reads yet has no entry in the catalog.
-    named += [name for name in _images(plan) if name in earth.sources()]
-    named += [source for name in _baselines(plan.study) for source in baseline(name).sources]
-    named += _drawn_from(plan)
-    layers = _layers(plan, "task", "series", "pretrain", "draw")
-    known = [*_sources_of("land", *layers), *map(earth.source, named)]
+    named = [name for name in _images(plan) if name in earth.sources()]
+    named += [name for one in _baselines(plan.study) for name in one.sources]
+    known = [
+        *_sources_of("land", *_layers(plan, "task", "series", "pretrain", "draw")),
+        *map(earth.source, [*_layers(plan, "task", "draw", what="sources"), *named]),
+    ]
     for source in {source.name: source for source in known}.values():
         yield DataSource(source.title, source.address, source.licence, source.citation)
 
 
-def _layers(plan: Plan, *kinds: str) -> list[str]:
-    """Return the layers that stages of some kinds are made by, each once."""
+def _layers(plan: Plan, *kinds: str, what: str = "layers") -> list[str]:
+    """Return the layers (or sources) that stages of some kinds are made by, each once."""
     stages = [stage for kind in kinds for stage in plan.of_kind(kind)]
-    return list(dict.fromkeys(name for stage in stages for name in stage.spec.get("layers", ())))
+    return list(dict.fromkeys(name for stage in stages for name in stage.spec.get(what, ())))
 
 
-def _drawn_from(plan: Plan) -> list[str]:
-    """Return the catalog's sources that samplers read themselves, each once."""
-    stages = plan.of_kind("draw")
-    return list(dict.fromkeys(name for stage in stages for name in stage.spec["sources"]))
-
-
-def _baselines(study: Study) -> list[str]:
-    return list(dict.fromkeys(name for task in study.tasks.values() for name in task.baselines))
+def _baselines(study: Study) -> list[Baseline]:
+    return [baseline(name) for task in study.tasks.values() for name in task.baselines]
 
 
 def _images(plan: Plan) -> list[str]:

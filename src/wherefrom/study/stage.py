@@ -46,7 +46,7 @@ class Stage:
     files : dict of str to str
         Files of the user's that it reads, with the hash of what they held when it was planned.
     axes : dict
-        Its place on the study's axes, by column of the results (draws, pre-training, few-shot).
+        Of a draw the composition and the seed; of a few-shot stage columns of the results table.
     bundle : str
         Stages of one bundle run in the same process, one after the other.
     """
