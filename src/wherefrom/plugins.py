@@ -20,7 +20,7 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Literal, TypeAlias, get_args
 
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import UnknownNameError, WherefromError, unknown
 
 __all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds", "named", "offered"]
 
@@ -32,7 +32,24 @@ ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 #: Group -> name -> where it lies. A new kind of ours is one file and one line here.
 BUILT_IN: dict[Group, dict[str, str]] = {
-    "layers": {},
+    "layers": {
+        "land": "wherefrom.earth.polygons:LAND",
+        "continent": "wherefrom.earth.polygons:CONTINENT",
+        "country": "wherefrom.earth.polygons:COUNTRY",
+        "land_cover": "wherefrom.earth.cover:LAND_COVER",
+        "forest": "wherefrom.earth.cover:FOREST",
+        "cropland": "wherefrom.earth.cover:CROPLAND",
+        "climate_zone": "wherefrom.earth.climate:CLIMATE_ZONE",
+        "biome": "wherefrom.earth.polygons:BIOME",
+        "ecoregion": "wherefrom.earth.polygons:ECOREGION",
+        "elevation_band": "wherefrom.earth.bands:ELEVATION_BAND",
+        "city_distance_band": "wherefrom.earth.bands:CITY_DISTANCE_BAND",
+        "elevation": "wherefrom.earth.terrain:ELEVATION",
+        "slope": "wherefrom.earth.terrain:SLOPE",
+        "temperature": "wherefrom.earth.climate:TEMPERATURE",
+        "precipitation": "wherefrom.earth.climate:PRECIPITATION",
+        "city_distance": "wherefrom.earth.cities:CITY_DISTANCE",
+    },
     "samplers": {
         "uniform": "wherefrom.compose.plain:Uniform",
     },
@@ -142,7 +159,7 @@ def kind(group: Group, name: object, what: str = "") -> Kind:
     >>> kind("samplers", "unifrom")
     Traceback (most recent call last):
     ...
-    wherefrom.errors.WherefromError: unknown sampler 'unifrom': did you mean 'uniform'? ...
+    wherefrom.errors.UnknownNameError: unknown sampler 'unifrom': did you mean 'uniform'? ...
     """
     what = what or group.removesuffix("s")
     if isinstance(name, str) and ADDRESS.fullmatch(name):
@@ -180,10 +197,8 @@ def named(group: Group, name: str) -> object | None:
     """Return what a package offers under a name; to be replaced by `kind`."""
     try:
         return kind(group, name).load()
-    except WherefromError as err:
-        if str(err).startswith("unknown "):
-            return None
-        raise
+    except UnknownNameError:
+        return None
 
 
 def offered(group: Group) -> tuple[str, ...]:
