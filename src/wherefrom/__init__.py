@@ -17,8 +17,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Audit",
     "Card",
@@ -56,9 +54,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    __version__: str
     from wherefrom.auditing.audit import Audit
     from wherefrom.compose import Composition, sampler
-    from wherefrom.compose.inline import Card
+    from wherefrom.compose.card import Card
     from wherefrom.earth import cities, layer
     from wherefrom.errors import WherefromError
     from wherefrom.frames import audit, draw
@@ -80,7 +79,7 @@ if TYPE_CHECKING:
 #: Name -> module that has it; under another name there if one follows a colon.
 _HOME = {
     "Audit": "wherefrom.auditing.audit",
-    "Card": "wherefrom.compose.inline",
+    "Card": "wherefrom.compose.card",
     "audit": "wherefrom.frames",
     "Composition": "wherefrom.compose",
     "FineTune": "wherefrom.train.finetune",
@@ -118,6 +117,8 @@ _TRAIN_EXTRA = ("torch", "safetensors", "sklearn")
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("wherefrom")
         if name not in _HOME:
             raise AttributeError(f"module 'wherefrom' has no attribute {name!r}")
         module, _, other = _HOME[name].partition(":")

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import compose
-from wherefrom.auditing.audit import audit as audit_pool
+from wherefrom.auditing.audit import audit_pool
 from wherefrom.auditing.faults import without_faults
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
@@ -21,7 +21,7 @@ from wherefrom.pool import Pool, PoolScan, open_pool, places_of
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
-    from wherefrom.auditing.entropy import SampleEntropy
+    from wherefrom.auditing.payload import SampleEntropy
     from wherefrom.pool.batches import AnyPool
 
 __all__ = ["audit", "draw", "pool_of"]
@@ -149,7 +149,7 @@ def draw(
     ([1.0, 2.0], [0.667, 0.667])
     """
     if isinstance(data, Pool | PoolScan | str | Path):
-        return compose.draw(pool_of(data, id, lon, lat), spec, n, seed)
+        return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
     for name in GAINED:
         if name in names:
@@ -159,7 +159,7 @@ def draw(
     # Where one is not there, the message names what is.
     there = needed <= {*names, *(("lon", "lat") if hasattr(data, "crs") else ())}
     pool = pool_of(data, id, lon, lat, _read_by(chosen, names) if there else None)
-    composition = compose.draw(pool, chosen, n, seed)
+    composition = compose.drawn(pool, chosen, n, seed)
     rows = cast("Pool", pool).take(composition.ids)
     order = np.argsort(rows)
     gained = (composition.multiplicity[order], composition.inclusion_probability[order])
@@ -190,7 +190,7 @@ def audit(
     against : "land", or any of the types of `data`
         What shares are compared with.
     layers : sequence of str, optional
-        Categorical layers or label columns; default those of `auditing.audit.audit`.
+        Categorical layers or label columns; default those of `auditing.asked`.
     weights : array_like of float, shape (N,), optional
         How often each place counts, such as a composition's multiplicities; default once.
     test, planned : any of the types of `data`, optional

@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
-from wherefrom.compose import DesignSampler, draw, sampler
-from wherefrom.compose.cities import GaussianMixture
+from wherefrom import draw
+from wherefrom.compose import DesignSampler, sampler
+from wherefrom.compose.samplers.cities import GaussianMixture
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.pool import Pool
 
@@ -136,7 +137,7 @@ def test_distances_to_a_single_city_are_those_of_a_gaussian(
     rng = np.random.default_rng(3)
     lon, lat = rng.uniform(-3, 3, 200_000), np.degrees(np.arcsin(rng.uniform(-0.05, 0.05, 200_000)))
     seed = GaussianMixture(np.zeros(1), np.zeros(1), 50.0)
-    monkeypatch.setattr("wherefrom.compose.cities._mixture", lambda *_: seed)
+    monkeypatch.setattr("wherefrom.compose.samplers.cities._mixture", lambda *_: seed)
     pool = Pool.from_table(pa.table({"lon": lon, "lat": lat}))
     n = 2000
     rows = pool.take(draw(pool, "gaussian-cities:cities=1", n).ids)

@@ -14,18 +14,19 @@ from scipy.spatial import cKDTree
 from scipy.stats import binom, chi2
 
 from wherefrom import earth
-from wherefrom.auditing.reference import LAND_SHARE, fibonacci
-from wherefrom.auditing.space.autocorrelation import RANGES, effective_size
-from wherefrom.auditing.space.cells import BANDS, CellsTally, Density
+from wherefrom.auditing.reference import fibonacci
+from wherefrom.auditing.sample import RowSample
 from wherefrom.auditing.space.coverage import CoverageTally
+from wherefrom.auditing.space.density import BANDS, CellsTally, Density
 from wherefrom.auditing.space.duplicates import DuplicatesTally
+from wherefrom.auditing.space.effective import RANGES, effective_size
 from wherefrom.auditing.space.land import COARSE, Land, land, uniform_on_land
 from wherefrom.auditing.space.latitude import Latitude, LatitudeTally
 from wherefrom.auditing.space.nearest import Nearest, nearest_index
 from wherefrom.auditing.space.pattern import RADII, pattern_of, rank_test, simulate
 from wherefrom.auditing.space.ripley import Ripley, ripley_l
-from wherefrom.auditing.space.sample import RowSample
 from wherefrom.auditing.space.striping import Period, Striping, StripingTally
+from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.sphere import (
     EARTH_RADIUS_KM,
     arc_km,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from wherefrom import earth
-from wherefrom.auditing import land, land_lattice, reference
+from wherefrom.auditing import reference
+from wherefrom.auditing.reference import land, land_lattice
 from wherefrom.earth import polygons
 from wherefrom.earth.fetch import digest_of, path_of
+from wherefrom.earth.land import LAND_KM2, LAND_SHARE
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
 
@@ -97,8 +97,8 @@ def test_land_has_not_the_area_that_is_published() -> None:
     point = SPHERE_KM2 / reference.LATTICE
     assert every.counts[0] * point == pytest.approx(148.9e6, rel=0.02)
     assert without.counts[0] * point == pytest.approx(134.7e6, rel=0.01)
-    assert without.counts[0] / reference.LATTICE == pytest.approx(reference.LAND_SHARE, rel=1e-3)
-    assert pytest.approx(134.7e6, rel=0.01) == reference.LAND_KM2
+    assert without.counts[0] / reference.LATTICE == pytest.approx(LAND_SHARE, rel=1e-3)
+    assert pytest.approx(134.7e6, rel=0.01) == LAND_KM2
 
 
 def test_antarctica_is_land_where_it_was_left_out() -> None:
@@ -110,27 +110,17 @@ def test_antarctica_is_land_where_it_was_left_out() -> None:
     assert without.unresolved == ()  # it has area, but is not asked for
 
 
-def test_a_kept_reference_differs_from_the_one_made_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_kept_points_of_land_differ_from_those_made_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("wherefrom.earth.kept.cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(reference, "LATTICE", 1 << 19)
-    zone = earth.layer("climate_zone")
-    first = land(zone)
-    assert "measuring the land area of each climate zone, once" in capsys.readouterr().err
-    assert len(list((tmp_path / "derived").iterdir())) == 2  # the land points, and the counts
     reference._land_points.cache_clear()
-    second = land(zone)
-    assert capsys.readouterr().err == ""
-    assert first.counts.tolist() == second.counts.tolist()
-    assert (first.none, first.labels) == (second.none, second.labels)
-    relabelled = dataclasses.replace(zone, labels=tuple(label.lower() for label in zone.labels))
-    land(relabelled)
-    assert "measuring" in capsys.readouterr().err
-    lon, lat = reference.fibonacci(1 << 19)
-    inside, frozen = reference._land_points(1 << 19)
-    assert (inside == (earth.layer("land").codes(lon, lat) >= 0)).all()
-    assert (frozen == (earth.layer("continent")(lon, lat) == "Antarctica")).all()
+    first = reference._land_points(1 << 19)
+    assert len(list((tmp_path / "derived").iterdir())) == 1
+    reference._land_points.cache_clear()
+    monkeypatch.setattr(reference, "on_land", None)  # would be called to make them again
+    np.testing.assert_array_equal(reference._land_points(1 << 19), first)
+    reference._land_points.cache_clear()
 
 
 def test_layers_of_values_are_taken_for_labels() -> None:

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wherefrom.compose import Composition, DesignSampler, Sampler, draw, sampler
-from wherefrom.compose.parse import SAMPLERS, spec_text
+from wherefrom import draw
+from wherefrom.compose import Composition, DesignSampler, Sampler, sampler, spec_text
 from wherefrom.earth.sphere import distance_km, uniform_on_sphere
 from wherefrom.errors import WherefromError
+from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool
 
 SIZES = {"a": 400, "b": 90, "c": 10}
@@ -273,7 +274,7 @@ def test_spec_and_its_text_make_the_same_sampler(spec: str) -> None:
     chosen = sampler(spec)
     assert sampler(chosen.spec()) == chosen
     assert sampler(spec_text(chosen.spec())) == chosen
-    assert chosen.spec()["name"] in SAMPLERS
+    assert chosen.spec()["name"] in BUILT_IN["samplers"]
     assert sampler(chosen) is chosen
 
 

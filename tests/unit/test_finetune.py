@@ -16,7 +16,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.models.satclip import LocationEncoder
 from wherefrom.train.finetune import FineTune, start
 from wherefrom.train.heads import Logistic
-from wherefrom.train.heads.base import Axes
+from wherefrom.train.heads.fewshot import Axes
 
 N, TEST = 40, 100
 

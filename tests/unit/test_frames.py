@@ -12,8 +12,7 @@ import pyarrow as pa
 import pytest
 
 import wherefrom
-from wherefrom import compose
-from wherefrom.compose import Composition
+from wherefrom.compose import Composition, sampler
 from wherefrom.errors import WherefromError
 from wherefrom.frames import audit, draw, pool_of
 from wherefrom.pool import Pool, places
@@ -33,7 +32,7 @@ FLAGS: dict[str, Any] = {"id": "tile", "lon": "x", "lat": "y"}
 
 @pytest.fixture(scope="module")
 def drawn(table: pa.Table) -> Composition:
-    return compose.draw(Pool.from_table(table, **FLAGS), "stratified:layer=use", ASKED, 3)
+    return wherefrom.draw(Pool.from_table(table, **FLAGS), "stratified:layer=use", ASKED, 3)
 
 
 def test_an_arrow_table_stays_one_with_its_columns_and_metadata(
@@ -115,7 +114,7 @@ def test_a_column_that_no_sampler_reads_ends_the_draw(
         pool_of(frame, **FLAGS)
     reads = SimpleNamespace(layers=("use",), numbers=(), sources=(), files=())
     monkeypatch.setattr(
-        type(compose.sampler("stratified:layer=use")), "inputs", lambda self: reads, raising=False
+        type(sampler("stratified:layer=use")), "inputs", lambda self: reads, raising=False
     )
     got = draw(frame, "stratified:layer=use", ASKED, 3, **FLAGS)
     assert sorted(got["tile"]) == drawn.ids.tolist()

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from wherefrom import earth, keys
-from wherefrom.compose import Composition, DesignSampler, draw, sampler, spec_text
-from wherefrom.compose.targets import target_of
+from wherefrom import draw, earth, keys
+from wherefrom.compose import Composition, DesignSampler, sampler, spec_text
+from wherefrom.compose.samplers.match import target_of
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from wherefrom import earth, keys
-from wherefrom.compose import Composition, DesignSampler, draw, sampler, spec_text
-from wherefrom.compose.centroids import kmeans, representatives
-from wherefrom.compose.cities import GaussianMixture
-from wherefrom.compose.histogram import Histogram
+from wherefrom import draw, earth, keys
+from wherefrom.compose import Composition, DesignSampler, sampler, spec_text
+from wherefrom.compose.samplers.cities import GaussianMixture
+from wherefrom.compose.samplers.entropy import Histogram
+from wherefrom.compose.samplers.spread import kmeans, representatives
 from wherefrom.earth.sphere import distance_km, uniform_on_sphere, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool

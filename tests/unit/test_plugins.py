@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wherefrom import earth, plugins
-from wherefrom.compose import draw, sampler
+from wherefrom import draw, earth, plugins
+from wherefrom.compose import sampler
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, label
 

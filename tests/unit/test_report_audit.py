@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from wherefrom.auditing.audit import Audit, Named, audit
+from wherefrom.auditing.audit import Audit
+from wherefrom.auditing.audit import audit_pool as audit
+from wherefrom.auditing.findings import Named
 from wherefrom.pool import Pool
 from wherefrom.report.audit_page import audit_page
 from wherefrom.report.audit_text import audit_text

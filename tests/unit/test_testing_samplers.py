@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from wherefrom.compose import Allocation, Composition, Design, DesignSampler
-from wherefrom.compose.base import SamplerModel
-from wherefrom.compose.plain import Uniform
+from wherefrom.compose.base import LayerName, SamplerModel
+from wherefrom.compose.samplers.plain import Uniform
+from wherefrom.compose.samplers.stratified import Stratified
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.testing import BrokenPromiseError, check_sampler
@@ -169,7 +170,26 @@ class Secretive(Sound):
         return {"name": self.name, "degrees": 2.0}
 
 
+class Silent(Stratified):
+    """Reads a layer that its field's type does not tell of."""
+
+    name: ClassVar[str] = "silent"
+    layer: str = "use"  # type: ignore[assignment]
+
+
+class Stubborn(Stratified):
+    """Keeps its layer, whatever is put in its place."""
+
+    name: ClassVar[str] = "stubborn"
+    layer: LayerName = "use"
+
+    def renamed(self, layers: Any) -> Any:
+        return self
+
+
 BROKEN = [
+    ("reads .'use'., but inputs", Silent),
+    ("leaves out layers", Stubborn),
     ("differently from the same seed", Unseeded),
     ("global random generator", Global),
     ("changes the pool", Mutating),

@@ -5,8 +5,8 @@ from wherefrom.tasks.cropharvest import country_rows, cropharvest, cropharvest_c
 from wherefrom.tasks.cropland import cropland
 from wherefrom.tasks.ecoregion import ecoregions
 from wherefrom.tasks.episode import EpisodeProblem, Episodes, episodes, plan_episodes
-from wherefrom.tasks.labelled import LabelledSeries, label_series
-from wherefrom.tasks.table import from_table
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import from_table, label_series
 from wherefrom.tasks.task import SPLITS, Task
 from wherefrom.tasks.worldcereal import worldcereal
 

@@ -13,7 +13,8 @@ from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.satclip import LocationEncoder
-from wherefrom.train.heads.base import Axes, chunks
+from wherefrom.train.heads.base import chunks
+from wherefrom.train.heads.fewshot import Axes
 from wherefrom.train.tuning import TuneSettings, Tuning, targets
 
 __all__ = ["FineTune", "Tuned", "start"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, standardise
-from wherefrom.train.heads.logistic import fit
+from wherefrom.train.heads.base import HeadOptions
+from wherefrom.train.heads.fewshot import FewShot, standardise
+from wherefrom.train.heads.newton import fit
 
 __all__ = ["TuneSettings", "Tuning", "targets"]
 
 
 @dataclass(frozen=True)
-class TuneSettings:
+class TuneSettings(HeadOptions):
     """Steps and rates of full fine-tuning, few-shot.
 
     The head starts as the logistic head of the frozen encoder (linear probe, then fine-tune: Kumar
@@ -39,6 +40,7 @@ class TuneSettings:
     """
 
     name: ClassVar[str] = "finetune"
+    tunes_encoder: ClassVar[bool] = True
     steps: int = 20
     lr: float = 1e-4
     head_lr: float = 1e-3
@@ -51,10 +53,6 @@ class TuneSettings:
                 "finetune: steps must be at least 1, rates and C positive and weight_decay not "
                 f"negative, not {self.spec()}"
             )
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {"name": self.name, **asdict(self)}
 
 
 def targets(labels: NDArray[np.integer[Any]], train: NDArray[np.int64], x: Tensor) -> FewShot:

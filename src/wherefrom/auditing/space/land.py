@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing import reference
+from wherefrom.auditing.reference import land_lattice
+from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, uniform_on_sphere, unit_vectors
 
 __all__ = ["COARSE", "FINE", "Land", "land", "uniform_on_land"]
@@ -85,8 +86,8 @@ def land(antarctica: bool = False, points: int = COARSE) -> Land:
     >>> 134e6 < land().area_km2 < 137e6
     True
     """
-    lon, lat = reference.land_lattice(points, antarctica)
-    on_sphere = round(points / reference.LAND_SHARE)
+    lon, lat = land_lattice(points, antarctica)
+    on_sphere = round(points / LAND_SHARE)
     return Land(lon, lat, 4.0 * np.pi * EARTH_RADIUS_KM**2 / on_sphere)
 
 

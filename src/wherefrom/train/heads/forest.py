@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import child
+from wherefrom.train.heads.base import Head, child
 
 __all__ = ["Forest"]
 
 
 @dataclass(frozen=True)
-class Forest:
+class Forest(Head):
     """Scikit-learn's ``RandomForestClassifier``: trees grown to the end on bootstrap samples.
 
     Trees ask only for the order of values, so features are not standardised.
@@ -37,15 +37,12 @@ class Forest:
     """
 
     name: ClassVar[str] = "forest"
+    seconds: ClassVar[float] = 8.0
     trees: int = 100
 
     def __post_init__(self) -> None:
         if self.trees < 1:
             raise WherefromError(f"forest head: trees must be at least 1, not {self.trees}")
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {"name": self.name, "trees": self.trees}
 
     def fit_predict(
         self,
@@ -55,7 +52,7 @@ class Forest:
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Fit and predict; see `wherefrom.train.heads.base.Head`.
+        """Fit and predict; see `Head`.
 
         Seed s grows its trees from child s of `seed`.
         """

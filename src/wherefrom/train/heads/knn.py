@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, chunks
+from wherefrom.train.heads.base import Head, chunks
 
 __all__ = ["KNN"]
 
 
 @dataclass(frozen=True)
-class KNN:
+class KNN(Head):
     """Vote of the k nearest training rows by Euclidean distance of standardised features.
 
     Every neighbour has one vote; of classes with equal votes the one with the smaller code wins,
@@ -37,15 +36,12 @@ class KNN:
     """
 
     name: ClassVar[str] = "knn"
+    seconds: ClassVar[float] = 0.2
     k: int = 5
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise WherefromError(f"knn head: k must be at least 1, not {self.k}")
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {"name": self.name, "k": self.k}
 
     def fit_predict(
         self,
@@ -55,7 +51,11 @@ class KNN:
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Predict; see `wherefrom.train.heads.base.Head`. Nothing here is random."""
+        """Predict; see `Head`. Nothing here is random."""
+        import torch
+
+        from wherefrom.train.heads.fewshot import FewShot
+
         n, dim, places = train.shape[1], features.shape[1], len(test)
         if self.k > n:
             raise WherefromError(f"knn head: k = {self.k} neighbours of n = {n} training places")

@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.train.heads.base import Head
+
 __all__ = ["Majority"]
 
 
 @dataclass(frozen=True)
-class Majority:
+class Majority(Head):
     """Predict each seed's most frequent training class everywhere; of equals the smaller code.
 
     Examples
@@ -25,10 +27,8 @@ class Majority:
     """
 
     name: ClassVar[str] = "majority"
-
-    def spec(self) -> dict[str, Any]:
-        """Return the name."""
-        return {"name": self.name}
+    needs_features: ClassVar[bool] = False
+    seconds: ClassVar[float] = 0.01
 
     def fit_predict(
         self,
@@ -38,7 +38,7 @@ class Majority:
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Predict; see `wherefrom.train.heads.base.Head`. Features are not looked at."""
+        """Predict; see `Head`. Features are not looked at."""
         taught = labels[train]
         codes = int(taught.max()) + 1
         cells = taught + np.arange(len(train))[:, None] * codes
