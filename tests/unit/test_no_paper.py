@@ -21,9 +21,7 @@ NAMES = re.compile(
 EXAMPLE = re.compile(r"studies/\w+")
 #: Files that still have such names; each is to be emptied of them, and leaves the list then.
 PENDING = {
-    "study/baselines.py", "study/gfms.py", "study/machine.py", "study/plan.py", "study/presto.py",
-    "study/recipes.py", "study/satclip.py", "study/tasks.py", "train/embed.py",
-    "train/finetune.py", "train/finetune_series.py", "train/heads/logistic.py",
+    "train/embed.py", "train/finetune.py", "train/finetune_series.py", "train/heads/logistic.py",
     "train/pretrain.py",
 }  # fmt: skip
 FILES = sorted(
