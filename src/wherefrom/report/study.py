@@ -226,9 +226,11 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
     'Sentinel-2 tiles (13 bands, 2.56 km) through a pre-trained network'
     """
     study, declared = plan.study, plan.study.stands_for
+    catalog = earth.sources()
     for name in _images(plan):
         if (known := declared.data.get(name)) is not None:
-            yield StandIn(known.called or earth.source(name).title, known.stands_for, known.why)
+            title = catalog[name].title if name in catalog else name
+            yield StandIn(known.called or title, known.stands_for, known.why)
     if declared.series and any(_layers(plan, kind) for kind in ("series", "pretrain")):
         called = declared.series.called or ", ".join(_layers(plan, "series", "pretrain"))
         yield StandIn(called, declared.series.stands_for, declared.series.why)
