@@ -271,3 +271,15 @@ def test_a_row_that_another_one_equals_is_not_called_the_best() -> None:
     assert evidence.differences[0].verdict == "equivalent within 0.01"
     assert evidence.leaders[0].composition == "a"
     assert not evidence.leaders[0].decided
+
+
+def test_pairs_of_a_claim_are_judged_otherwise_than_those_with_a_reference() -> None:
+    evidence = gather(results(two_regions()))
+    (headline,) = evidence.headlines.values()
+    known = headline.differences("uniform", "Asia")
+    pairs = [(row.composition, "uniform") for row in known]
+    assert headline.contrasts(pairs, ["Asia"]) == known
+    # More regions are more pairs of one family.
+    both = headline.contrasts(pairs, ["Asia", "Europe"])
+    assert {row.compared for row in both} == {2 * row.compared for row in known}
+    assert headline.contrasts([("only-europe", "nothing")]) == []

@@ -122,6 +122,7 @@ def test_a_model_without_headline_is_judged_by_anothers() -> None:
     ("fields", "message"),
     [
         ({"test": "better", "compositions": ["a"]}, "needs 'than'"),
+        ({"test": "better", "compositions": ["a"], "than": ["b", "a"]}, "'a' against itself"),
         ({"test": "equal", "compositions": ["a"]}, "two compositions"),
         ({"test": "equal", "compositions": ["a", "b"], "than": ["c"]}, "has no 'than'"),
         ({"test": "sensitivity", "models": ["a"]}, "needs two models"),

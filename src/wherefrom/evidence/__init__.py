@@ -1,14 +1,5 @@
 """Statistics over results: what they support, by how much, and how sure that is."""
 
-from wherefrom.evidence.claims import (
-    FAILS,
-    HOLDS,
-    OPEN,
-    above,
-    all_better,
-    all_equal,
-    rank_correlation,
-)
 from wherefrom.evidence.differences import (
     BEST_BASELINE,
     MARGIN,
@@ -36,7 +27,21 @@ from wherefrom.evidence.sensitivity import (
 )
 from wherefrom.evidence.summary import summary
 from wherefrom.evidence.variance import variance_shares
-from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE, equivalent, holm, verdict
+from wherefrom.evidence.verdict import (
+    BETTER,
+    FAILS,
+    HOLDS,
+    OPEN,
+    UNDECIDED,
+    WORSE,
+    above,
+    all_better,
+    all_equal,
+    equivalent,
+    holm,
+    rank_correlation,
+    verdict,
+)
 
 __all__ = [
     "ALL_REGIONS",

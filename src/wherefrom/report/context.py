@@ -79,7 +79,6 @@ class ReportContext:
     maps : mapping of str to (lon, lat)
         Places of each composition, float64 degrees, arrays of shape (N,).
     stand_ins, sources : sequence of StandIn, of DataSource
-        Plain tuples of the same order do as well.
     settings : mapping of str to mapping
         Sections of hyper-parameters and sizes, e.g. ``{"pre-training": {"batch": 512}}``.
     provenance, versions : mapping of str to str
@@ -123,8 +122,8 @@ class ReportContext:
     references: Sequence[str] = ("uniform", INITIAL)
     margin: float = MARGIN
     maps: Mapping[str, Places] = field(default_factory=dict)
-    stand_ins: Sequence[tuple[str, str, str]] = ()
-    sources: Sequence[tuple[str, str, str, str]] = ()
+    stand_ins: Sequence[StandIn] = ()
+    sources: Sequence[DataSource] = ()
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

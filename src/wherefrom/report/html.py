@@ -34,9 +34,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.files import atomic
 from wherefrom.report.context import (
-    DataSource,
     ReportContext,
-    StandIn,
     Statement,
     evidence_of,
 )
@@ -183,8 +181,8 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         margin=evidence.margin,
         best_baseline=BEST_BASELINE,
         published=published(evidence, context),
-        stand_ins=[StandIn(*row) for row in context.stand_ins],
-        sources=[DataSource(*row) for row in context.sources],
+        stand_ins=context.stand_ins,
+        sources=context.sources,
         duration=_duration(context.seconds),
     )
 

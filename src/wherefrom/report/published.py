@@ -119,7 +119,8 @@ def _pairs(
             + (f" in {row.region}" if claim.every_region else "")
         ),
     )
-    return _Judged(judge(rows), f"{metric_title(headline.view.metric)}{where}; {text}")
+    word = judge(row.verdict for row in rows)
+    return _Judged(word, f"{metric_title(headline.view.metric)}{where}; {text}")
 
 
 def _better(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:

@@ -173,12 +173,8 @@ def comparison(first: Headline, second: Headline, source: str = "") -> list[Stat
 def _cell(
     value: float | None, low: float | None = None, high: float | None = None, digits: int = 3
 ) -> Cell:
-    detail = "" if low is None else f"[{_digits(low, digits)}, {_digits(high, digits)}]"
-    return Cell(_digits(value, digits), value, detail=detail)
-
-
-def _digits(value: float | None, digits: int) -> str:
-    return number(value, digits).replace("-", "−")
+    detail = "" if low is None else f"[{number(low, digits)}, {number(high, digits)}]"
+    return Cell(number(value, digits), value, detail=detail)
 
 
 def estimate(

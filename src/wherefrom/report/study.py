@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import RenderableType
@@ -120,7 +119,10 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
     return ReportContext(
         study=study.name,
         scale=study.scale,
-        headlines=_headlines(study),
+        headlines=[
+            (one.model, labels[study.models[one.model].tasks[0]], one.head, one.metric)
+            for one in study.headlines
+        ],
         n=study.n,
         claims=study.claims,
         title=study.title,
@@ -170,24 +172,12 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
         yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
 
 
-def _headlines(study: Study) -> list[tuple[str, str, str, str]]:
-    return [
-        (one.model, study.task_label(study.models[one.model].tasks[0]), one.head, one.metric)
-        for one in study.headlines
-    ]
-
-
-def _pool_origin(study: Study) -> str:
-    if study.table is None:
-        return "uniform by area on land"
-    return study.table.origin or f"from {study.pool.file}"
-
-
 def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     study = plan.study
+    origin = study.table.origin or f"from {study.pool.file}" if study.table else ""
     sections: dict[str, dict[str, object]] = {
         "pool and compositions": {
-            "places in the pool": f"{study.pool_places:,}, {_pool_origin(study)}",
+            "places in the pool": f"{study.pool_places:,}, {origin or 'uniform by area on land'}",
             "places in a composition": f"{study.composition_size:,}",
         }
     }
@@ -203,13 +193,11 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
         }
         fields = {key: value for key, value in spec.settings().items() if key != "pretrain"}
         sections[name] = fields | spec.pretrain.model_dump() | axes
-    heads = {name: _words(use.options) or "defaults" for name, use in study.heads.items()}
-    sections["heads"] = dict(heads)
+    sections["heads"] = {
+        name: ", ".join(f"{key} {value}" for key, value in use.options.items()) or "defaults"
+        for name, use in study.heads.items()
+    }
     return sections
-
-
-def _words(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items())
 
 
 def stand_ins(plan: Plan) -> Iterator[StandIn]:
@@ -226,9 +214,11 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
     'Sentinel-2 tiles (13 bands, 2.56 km) through a pre-trained network'
     """
     study, declared = plan.study, plan.study.stands_for
+    catalog = earth.sources()
     for name in _images(plan):
         if (known := declared.data.get(name)) is not None:
-            yield StandIn(known.called or earth.source(name).title, known.stands_for, known.why)
+            title = catalog[name].title if name in catalog else name
+            yield StandIn(known.called or title, known.stands_for, known.why)
     if declared.series and any(_layers(plan, kind) for kind in ("series", "pretrain")):
         called = declared.series.called or ", ".join(_layers(plan, "series", "pretrain"))
         yield StandIn(called, declared.series.stands_for, declared.series.why)

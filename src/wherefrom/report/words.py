@@ -94,7 +94,9 @@ def _against(headline: Headline, reference: str) -> Statement | None:
     if not rows:
         return None
     name = "random weights (none)" if reference == INITIAL else reference
-    return Statement(_kind(rows), f"{_where(headline)}, compared with {name}: {grouped(rows)}.")
+    return Statement(
+        _kind(rows), f"{_where(headline)}, compared with {name}: {grouped(rows, _interval)}."
+    )
 
 
 def _baselines(headline: Headline) -> Statement | None:
@@ -106,11 +108,11 @@ def _baselines(headline: Headline) -> Statement | None:
     lone = [row for row in rows if row.low is None]
     text = f"{_where(headline)}, the best trivial baseline is {rows[0].reference_row}. "
     if beats:
-        text += f"Pre-training beats it on: {_list(beats, _interval)}. "
+        text += f"Pre-training beats it on: {', '.join(map(_interval, beats))}. "
     if fails:
-        text += f"Pre-training is not shown to beat it on: {_list(fails, _with_verdict)}. "
+        text += f"Pre-training is not shown to beat it on: {', '.join(map(_with_verdict, fails))}. "
     if lone:
-        text += f"Single draw, hence not tested: {_list(lone, _plain)}. "
+        text += f"Single draw, hence not tested: {', '.join(map(_interval, lone))}. "
     return Statement(_kind(rows), text.strip())
 
 
@@ -260,24 +262,17 @@ def _single_draws(headline: Headline) -> Statement | None:
     )
 
 
-def grouped(
-    rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str] | None = None
-) -> str:
+def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
     """Write comparisons, grouped by their verdicts."""
-    groups: dict[str, list[DifferenceRow]] = {}
+    groups: dict[str, list[str]] = {}
     for row in rows:
-        groups.setdefault(row.verdict if row.low is not None else "single draw", []).append(row)
+        groups.setdefault("single draw" if row.low is None else row.verdict, []).append(write(row))
     order = [BETTER, WORSE, *(g for g in groups if g.startswith("equiv")), UNDECIDED, "single draw"]
-    parts = [f"{n}: {_list(groups[n], write or _interval)}" for n in order if n in groups]
-    return "; ".join(parts)
+    return "; ".join(f"{name}: {', '.join(groups[name])}" for name in order if name in groups)
 
 
 def _kind(rows: Iterable[DifferenceRow]) -> str:
     return "decided" if any(row.verdict != UNDECIDED for row in rows) else "undecided"
-
-
-def _list(rows: Iterable[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
-    return ", ".join(write(row) for row in rows)
 
 
 def _called(name: str) -> str:
@@ -285,18 +280,14 @@ def _called(name: str) -> str:
     return "zero pre-training" if name == INITIAL else name
 
 
-def _plain(row: DifferenceRow) -> str:
-    return f"{_called(row.composition)} ({signed(row.difference)})"
-
-
-def _interval(row: DifferenceRow) -> str:
-    return f"{_called(row.composition)} ({change(row)})"
-
-
 def change(row: DifferenceRow) -> str:
     """Write a difference with its interval, if it has one."""
     interval = "" if row.low is None else f" [{signed(row.low)}, {signed(row.high)}]"
     return signed(row.difference) + interval
+
+
+def _interval(row: DifferenceRow) -> str:
+    return f"{_called(row.composition)} ({change(row)})"
 
 
 def _with_verdict(row: DifferenceRow) -> str:

@@ -69,6 +69,8 @@ class Claim(Part):
         for name in ("compositions", "than", "values", "above"):
             if name not in needed and getattr(self, name) not in ((), {}, None):
                 raise ValueError(f"a claim tested by {self.test!r} has no {name!r}")
+        if both := set(self.compositions) & set(self.than):
+            raise ValueError(f"a claim sets {min(both)!r} against itself")
         if self.test == "equal" and len(self.compositions) < 2:
             raise ValueError("a claim tested by 'equal' needs two compositions")
         if self.test == "sensitivity" and len(self.models) != 2:
