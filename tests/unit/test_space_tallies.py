@@ -42,7 +42,7 @@ def batches(cuts: list[int]) -> list[Batch]:
 
 def audit_of(lon: Any, lat: Any, weight: Floats | None = None) -> Audit:
     kinds = [kind for kind in STATISTICS if kind.section == SPACE]
-    asked = Asked(Pool.from_table(pa.table({"lon": lon, "lat": lat})), weights=weight)
+    asked = Asked(Pool.from_table(pa.table({"lon": lon, "lat": lat})), wanted=(), weights=weight)
     return Audit({}, (), (), measured(asked, kinds))
 
 
