@@ -125,6 +125,8 @@ def test_a_model_without_headline_is_judged_by_anothers() -> None:
         ({"test": "better", "compositions": ["a"], "than": ["b", "a"]}, "'a' against itself"),
         ({"test": "equal", "compositions": ["a"]}, "two compositions"),
         ({"test": "equal", "compositions": ["a", "b"], "than": ["c"]}, "has no 'than'"),
+        ({"test": "rank", "values": {"a": 1, "b": 2, "c": 3}, "every_region": True}, "no 'every"),
+        ({"test": "convergence", "n": 100}, "has no 'n'"),
         ({"test": "sensitivity", "models": ["a"]}, "needs two models"),
         ({"test": "rank", "values": {"a": 1.0}}, "three compositions"),
         ({"test": "seeds"}, "needs 'above'"),
