@@ -17,6 +17,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+#: Read off the installed package when it is first asked for.
+__version__: str
+
 __all__ = [
     "Audit",
     "Card",
@@ -54,7 +57,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    __version__: str
     from wherefrom.auditing.audit import Audit
     from wherefrom.compose import Composition, sampler
     from wherefrom.compose.card import Card

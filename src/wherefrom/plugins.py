@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias, get_args
 
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds", "named", "offered"]
+__all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds"]
 
 Group: TypeAlias = Literal["layers", "samplers", "gfms", "tasks", "heads"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -32,7 +32,24 @@ ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 #: Group -> name -> where it lies. A new kind of ours is one file and one line here.
 BUILT_IN: dict[Group, dict[str, str]] = {
-    "layers": {},
+    "layers": {
+        "land": "wherefrom.earth.polygons:LAND",
+        "continent": "wherefrom.earth.polygons:CONTINENT",
+        "country": "wherefrom.earth.polygons:COUNTRY",
+        "land_cover": "wherefrom.earth.cover:LAND_COVER",
+        "forest": "wherefrom.earth.cover:FOREST",
+        "cropland": "wherefrom.earth.cover:CROPLAND",
+        "climate_zone": "wherefrom.earth.climate:CLIMATE_ZONE",
+        "biome": "wherefrom.earth.polygons:BIOME",
+        "ecoregion": "wherefrom.earth.polygons:ECOREGION",
+        "elevation_band": "wherefrom.earth.bands:ELEVATION_BAND",
+        "city_distance_band": "wherefrom.earth.bands:CITY_DISTANCE_BAND",
+        "elevation": "wherefrom.earth.terrain:ELEVATION",
+        "slope": "wherefrom.earth.terrain:SLOPE",
+        "temperature": "wherefrom.earth.climate:TEMPERATURE",
+        "precipitation": "wherefrom.earth.climate:PRECIPITATION",
+        "city_distance": "wherefrom.earth.cities:CITY_DISTANCE",
+    },
     "samplers": {
         "none": "wherefrom.compose.samplers.plain:NoPretraining",
         "uniform": "wherefrom.compose.samplers.plain:Uniform",
@@ -214,18 +231,3 @@ def _others(group: Group, path: tuple[str, ...]) -> dict[str, tuple[Kind, ...]]:
         name: tuple(sorted((o for o in found if o.name == name), key=lambda o: o.package))
         for name in names
     }
-
-
-def named(group: Group, name: str) -> object | None:
-    """Return what a package offers under a name; to be replaced by `kind`."""
-    try:
-        return kind(group, name).load()
-    except WherefromError as err:
-        if str(err).startswith("unknown "):
-            return None
-        raise
-
-
-def offered(group: Group) -> tuple[str, ...]:
-    """Return the names of other packages' kinds; to be replaced by `kinds`."""
-    return tuple(name for name, one in kinds(group).items() if one.package != "wherefrom")

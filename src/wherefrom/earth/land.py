@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import parallel
+from wherefrom.earth.base import Layer
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.kept import keep
-from wherefrom.earth.layers import Layer, layer, layer_key
+from wherefrom.earth.layers import layer, layer_key
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.keys import key_of
 from wherefrom.progress import console

@@ -9,7 +9,7 @@ from wherefrom import earth
 from wherefrom.compose import SamplerModel
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import digest_of
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import UnknownNameError, WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import canonical, seed_of
@@ -235,8 +235,8 @@ def _layer_key(name: str, own: Sequence[str]) -> str:
     """Return the key of a layer; for an unknown one the columns of the pool are named, too."""
     try:
         return earth.layer_key(name)
-    except WherefromError as err:
-        if not str(err).startswith("unknown layer"):
+    except UnknownNameError as err:
+        if err.kind != "layer":
             raise
         raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
 

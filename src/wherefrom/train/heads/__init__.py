@@ -57,7 +57,7 @@ def head(name: str, **options: Any) -> Head:
     >>> head("logistc")
     Traceback (most recent call last):
     ...
-    wherefrom.errors.WherefromError: unknown head 'logistc': did you mean 'logistic'? \
+    wherefrom.errors.UnknownNameError: unknown head 'logistc': did you mean 'logistic'? \
 Known: logistic, logistic-balanced, mlp, forest, knn, majority, finetune
     """
     made: Any = kind_of_head(name)
