@@ -83,7 +83,7 @@ def test_parts_of_a_pool_give_the_draw_of_the_whole(
 ) -> None:
     whole = draw(pool, spec, 80, seed=2)
     monkeypatch.setattr("wherefrom.pool.places.PART", 600)
-    monkeypatch.setattr("wherefrom.pool.memory.BLOCK", 200)
+    monkeypatch.setattr("wherefrom.pool.places.BLOCK", 200)
     assert len(pool.parts()) == 5
     pieces = draw(pool, spec, 80, seed=2)
     assert pieces.ids.tolist() == whole.ids.tolist()
