@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
+from wherefrom.models.axes import Axes
 
-__all__ = ["Axes", "FewShot", "Head", "child", "chunks", "standardise"]
+__all__ = ["FewShot", "Head", "child", "chunks", "standardise"]
 
 #: Memory that one chunk of seeds may take for its training rows, bytes.
 CHUNK_BYTES = 64 * 2**20
 
 
 class Head(Protocol):
-    """A classifier on frozen features, fitted few-shot for all seeds at once."""
+    """A classifier on frozen features, fitted few-shot for all seeds at once.
 
-    @property
-    def name(self) -> str:
-        """Name of the head in every table."""
+    Heads are frozen dataclasses that derive from this; their fields are the hyper-parameters.
+
+    Attributes
+    ----------
+    name : str
+        Name of the head in every table.
+    tunes_encoder : bool
+        Whether the head takes a model and its records in place of features, as
+        `wherefrom.train.finetune.FineTune` does.
+    """
+
+    name: ClassVar[str]
+    tunes_encoder: ClassVar[bool] = False
 
     def spec(self) -> dict[str, Any]:
         """Return the name and all hyper-parameters, as plain values for a key."""
+        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
 
     def fit_predict(
         self,
@@ -56,39 +68,6 @@ class Head(Protocol):
         (S, T) int16 array
             Predicted class codes.
         """
-
-
-@dataclass(frozen=True)
-class Axes:
-    """Principal axes of each seed's n training rows: r = min(n, D) of them, nothing is lost.
-
-    Attributes
-    ----------
-    z : (S, n, r) float64 tensor
-        Coordinates of the training rows; columns are orthogonal.
-    power : (S, r) float64 tensor
-        Squared length of each column.
-    back : (S, r, D) float64 tensor
-        The axes, of length one (zero where the power is): a weight on `z` times `back` is the
-        same weight on the standardised features.
-    """
-
-    z: torch.Tensor
-    power: torch.Tensor
-    back: torch.Tensor
-
-    @classmethod
-    def of(cls, x: torch.Tensor) -> Axes:
-        """Find the axes of each seed's rows, x (S, n, D) float64."""
-        short = x.shape[1] <= x.shape[2]
-        # The smaller of the two Gram matrices has all the axes.
-        power, vectors = torch.linalg.eigh(x @ x.mT if short else x.mT @ x)
-        power = power.clamp(min=0)
-        if not short:
-            return cls(x @ vectors, power, vectors.mT)
-        used = power > 1e-10 * power[:, -1:]
-        inverse = torch.where(used, power, 1).rsqrt() * used
-        return cls(vectors * power.sqrt()[:, None], power, (vectors * inverse[:, None]).mT @ x)
 
 
 def standardise(x: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import child
+from wherefrom.train.heads.base import Head, child
 
 __all__ = ["Forest"]
 
 
 @dataclass(frozen=True)
-class Forest:
+class Forest(Head):
     """Scikit-learn's ``RandomForestClassifier``: trees grown to the end on bootstrap samples.
 
     Trees ask only for the order of values, so features are not standardised.
@@ -42,10 +42,6 @@ class Forest:
     def __post_init__(self) -> None:
         if self.trees < 1:
             raise WherefromError(f"forest head: trees must be at least 1, not {self.trees}")
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {"name": self.name, "trees": self.trees}
 
     def fit_predict(
         self,

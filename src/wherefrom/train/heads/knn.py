@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, chunks
+from wherefrom.train.heads.base import FewShot, Head, chunks
 
 __all__ = ["KNN"]
 
 
 @dataclass(frozen=True)
-class KNN:
+class KNN(Head):
     """Vote of the k nearest training rows by Euclidean distance of standardised features.
 
     Every neighbour has one vote; of classes with equal votes the one with the smaller code wins,
@@ -42,10 +42,6 @@ class KNN:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise WherefromError(f"knn head: k must be at least 1, not {self.k}")
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {"name": self.name, "k": self.k}
 
     def fit_predict(
         self,

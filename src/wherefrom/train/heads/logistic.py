@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, chunks
+from wherefrom.train.heads.base import FewShot, Head, chunks
 from wherefrom.train.heads.newton import Problem, minimise
 
 __all__ = ["BalancedLogistic", "Logistic", "fit"]
 
 
 @dataclass(frozen=True)
-class Logistic:
+class Logistic(Head):
     """Logistic regression with an L2 penalty, as scikit-learn's ``LogisticRegression(C=C)``.
 
     Parameters
@@ -45,10 +45,6 @@ class Logistic:
     def __post_init__(self) -> None:
         if not self.C > 0:
             raise WherefromError(f"logistic head: C must be positive, not {self.C}")
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {"name": self.name, "C": self.C}
 
     def fit_predict(
         self,

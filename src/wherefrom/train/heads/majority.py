@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.train.heads.base import Head
+
 __all__ = ["Majority"]
 
 
 @dataclass(frozen=True)
-class Majority:
+class Majority(Head):
     """Predict each seed's most frequent training class everywhere; of equals the smaller code.
 
     Examples
@@ -25,10 +27,6 @@ class Majority:
     """
 
     name: ClassVar[str] = "majority"
-
-    def spec(self) -> dict[str, Any]:
-        """Return the name."""
-        return {"name": self.name}
 
     def fit_predict(
         self,

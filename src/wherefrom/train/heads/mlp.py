@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, child, chunks
+from wherefrom.train.heads.base import FewShot, Head, child, chunks
 
 __all__ = ["EPSILON", "MLP", "Weights", "initial", "train_all"]
 
@@ -24,7 +24,7 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(Head):
     """One hidden layer of tanh units, cross-entropy, AdamW on the whole batch.
 
     Its inputs are the standardised features in the coordinates of the principal axes of the n
@@ -66,16 +66,6 @@ class MLP:
                 "mlp head: hidden and steps must be at least 1, lr positive and weight_decay not "
                 f"negative, not {self.spec()}"
             )
-
-    def spec(self) -> dict[str, Any]:
-        """Return name and hyper-parameters."""
-        return {
-            "name": self.name,
-            "hidden": self.hidden,
-            "steps": self.steps,
-            "lr": self.lr,
-            "weight_decay": self.weight_decay,
-        }
 
     def fit_predict(
         self,
