@@ -44,6 +44,7 @@ __all__ = [
     "earth_series",
     "ecoregions",
     "embed",
+    "embed_places",
     "embed_series",
     "episodes",
     "from_table",
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     from wherefrom.study import load as load_study
     from wherefrom.tasks import Task, ecoregions, episodes, from_table
     from wherefrom.tasks.cropland import cropland
-    from wherefrom.train.embed import embed, embed_series
+    from wherefrom.train.embed import embed, embed_places, embed_series
     from wherefrom.train.finetune import FineTune
     from wherefrom.train.heads import head
     from wherefrom.train.pretrain import PretrainSettings, pretrain
@@ -102,6 +103,7 @@ _HOME = {
     "earth_series": "wherefrom.pool.series.earth",
     "ecoregions": "wherefrom.tasks",
     "embed": "wherefrom.train.embed",
+    "embed_places": "wherefrom.train.embed",
     "embed_series": "wherefrom.train.embed",
     "episodes": "wherefrom.tasks",
     "from_table": "wherefrom.tasks",

@@ -314,8 +314,9 @@ def test_raw_series_of_seventeen_bands_are_scaled() -> None:
 
 def test_series_of_other_length_are_trained_on() -> None:
     model = PrestoConfig(steps=24, months="sliding")
+    batch = model.prepare(records_of(climate(3)), torch.device("cpu"))
     with pytest.raises(WherefromError, match="have 12 steps, the model reads 24"):
-        model.prepare(records_of(climate(3)), torch.device("cpu"))
+        model.loss(Presto(), batch, torch.Generator())
 
 
 class Danger:

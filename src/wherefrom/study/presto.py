@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from wherefrom.models.base import Records
 from wherefrom.models.masked import PrestoConfig, records_of
 from wherefrom.models.presto import Presto
-from wherefrom.models.tokens import BANDS, GROUPS
 from wherefrom.pool import Pool
 from wherefrom.pool.series.earth import earth_series
 from wherefrom.study.data import TaskData, compact
 from wherefrom.tasks import Episodes
-from wherefrom.train.embed import embed_series
-from wherefrom.train.finetune_series import FineTuneSeries
+from wherefrom.train.embed import embed as embed_records
+from wherefrom.train.finetune import FineTune
 
 __all__ = ["configure", "embed", "finetune", "records", "restore"]
 
@@ -46,7 +45,7 @@ def records(
 
 def embed(module: Presto, data: TaskData, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Embed some places of a task by what pre-training has seen of a series, (R, 128) float32."""
-    return embed_series(module, _shown(records_of(data.series.take(rows))), batch=128)
+    return embed_records(PrestoConfig(groups=SEEN), module, records_of(data.series.take(rows)))
 
 
 def finetune(
@@ -54,16 +53,6 @@ def finetune(
 ) -> NDArray[np.int16]:
     """Fine-tune the whole encoder on each episode; predicted codes (S, T)."""
     rows, train, test = compact(episodes)
-    shown = _shown(records_of(data.series.take(rows)))
+    model, records = PrestoConfig(groups=SEEN), records_of(data.series.take(rows))
     labels = data.task.label[rows]
-    return FineTuneSeries(**options).fit_predict(module, shown, labels, train, test)
-
-
-def _shown(records: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Hide the bands that pre-training has not seen: their weights are the random first ones."""
-    seen = [column for name in SEEN for column in GROUPS[name]]
-    unseen = np.setdiff1d(np.arange(BANDS), seen)
-    shown = {name: records[name].copy() for name in ("x", "hidden")}
-    shown["x"][..., unseen] = 0  # as `records_of` has what is absent
-    shown["hidden"][..., unseen] = True
-    return records | shown
+    return FineTune(**options).fit_predict(model, module, records, labels, train, test)

@@ -17,7 +17,7 @@ from wherefrom.models.satclip import SatCLIP, SatCLIPConfig
 from wherefrom.pool import Pool
 from wherefrom.study.data import TaskData, compact
 from wherefrom.tasks import Episodes
-from wherefrom.train.embed import embed as embed_places
+from wherefrom.train.embed import embed_places
 from wherefrom.train.finetune import FineTune
 
 __all__ = ["configure", "embed", "finetune", "harmonics", "images_of", "records", "restore"]
@@ -76,18 +76,14 @@ def finetune(
 ) -> NDArray[np.int16]:
     """Fine-tune the whole location encoder on each episode; predicted codes (S, T)."""
     rows, train, test = compact(episodes)
-    values = harmonics(module.location.harmonics.degrees, data, rows)
+    model = SatCLIPConfig(degrees=module.location.harmonics.degrees, inputs=0)
+    records = {"lon": data.task.lon[rows], "lat": data.task.lat[rows]}
     labels = data.task.label[rows]
-    return FineTune(**options).fit_predict(module.location, values, labels, train, test)
+    return FineTune(**options).fit_predict(model, module, records, labels, train, test)
 
 
-def harmonics(
-    degrees: int, data: TaskData, rows: NDArray[np.int64] | None = None
-) -> NDArray[np.float32]:
-    """Return the raw harmonics of a task's places (by default all), (N, degrees^2) float32."""
-    lon, lat = (
-        torch.from_numpy(np.array(values if rows is None else values[rows]))
-        for values in (data.task.lon, data.task.lat)
-    )
+def harmonics(degrees: int, data: TaskData) -> NDArray[np.float32]:
+    """Return the raw harmonics of a task's places, (N, degrees^2) float32."""
+    lon, lat = (torch.from_numpy(np.array(v)) for v in (data.task.lon, data.task.lat))
     values: NDArray[np.float32] = SphericalHarmonics(degrees)(lon, lat, torch.float32).numpy()
     return values
