@@ -86,7 +86,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "forest": "wherefrom.train.heads.forest:Forest",
         "knn": "wherefrom.train.heads.knn:KNN",
         "majority": "wherefrom.train.heads.majority:Majority",
-        "finetune": "wherefrom.train.finetune:FineTune",
+        "finetune": "wherefrom.train.heads.finetune:FineTune",
     },
 }
 

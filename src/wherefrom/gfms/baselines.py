@@ -82,9 +82,8 @@ def _presto(places: Places) -> Features:
     from wherefrom.models.presto import Presto
     from wherefrom.train.embed import embed
 
-    records = records_of(places.series())
     official = Presto.load_official(path_of("presto", download=False))
-    return embed(PrestoConfig(steps=records["x"].shape[1]), official, records, batch=64)
+    return embed(PrestoConfig(), official, records_of(places.series()), batch=64)
 
 
 _OF_SERIES: frozenset[Modality] = frozenset({"series"})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from wherefrom.earth.imagery import windows
@@ -13,9 +15,9 @@ from wherefrom.gfms.base import Gfm, Modality
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places
     from wherefrom.models.base import Records
-    from wherefrom.models.satclip import SatCLIPConfig
+    from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
 
-__all__ = ["SatCLIP"]
+__all__ = ["SatCLIP", "embed_places"]
 
 #: Pixels along a side of the windows that the jointly trained network sees.
 WINDOW = 16
@@ -89,3 +91,24 @@ class SatCLIP(Gfm):
 
     def _fields(self) -> dict[str, Any]:
         return self.model_dump(include=set(SatCLIP.model_fields) - set(Gfm.model_fields))
+
+
+def embed_places(
+    encoder: LocationEncoder,
+    lon: NDArray[np.floating[Any]],
+    lat: NDArray[np.floating[Any]],
+    batch: int = 2048,
+) -> NDArray[np.float32]:
+    """Embed places, degrees (N,), with a location encoder alone; see `wherefrom.train.embed.embed`.
+
+    Examples
+    --------
+    >>> from wherefrom.models.satclip import LocationEncoder
+    >>> embed_places(LocationEncoder(10), np.array([13.4, 2.35]), np.array([52.5, 48.9])).shape
+    (2, 256)
+    """
+    from wherefrom.models.satclip import SatCLIPConfig
+    from wherefrom.train.embed import embed
+
+    model = SatCLIPConfig(degrees=encoder.harmonics.degrees, inputs=0)
+    return embed(model, encoder, {"lon": lon, "lat": lat}, batch)
