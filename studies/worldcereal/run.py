@@ -32,7 +32,8 @@ from wherefrom.models.masked import records_of
 from wherefrom.models.presto import Presto
 from wherefrom.pool.series.flat import raw_series
 from wherefrom.tasks import Episodes, Task, episodes
-from wherefrom.tasks.labelled import LabelledSeries, label_series
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import label_series
 from wherefrom.tasks.worldcereal import worldcereal
 from wherefrom.train.embed import embed_series
 from wherefrom.train.finetune_series import FineTuneSeries

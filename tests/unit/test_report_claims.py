@@ -113,9 +113,11 @@ def test_a_composition_that_was_not_run_is_passed_over() -> None:
 
 
 def test_a_model_without_headline_is_judged_by_anothers() -> None:
-    claim = FIRST[0].model_copy(update={"models": ("another",)})
+    claim = FIRST[0].model_copy(update={"models": ("another", "gfm")})
     (text,) = said(results({"uniform": 0.6, "forest": 0.5}), [claim])
-    assert text.endswith("Not evaluated: no headline is about another.")
+    assert "gfm on task: this holds without stratified, cities, not run here" in text
+    assert "1 of 4 pairs have scores" in text
+    assert text.endswith("another: not evaluated, no headline is about it.")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,8 @@ def test_a_model_without_headline_is_judged_by_anothers() -> None:
         ({"test": "better", "compositions": ["a"], "than": ["b", "a"]}, "'a' against itself"),
         ({"test": "equal", "compositions": ["a"]}, "two compositions"),
         ({"test": "equal", "compositions": ["a", "b"], "than": ["c"]}, "has no 'than'"),
+        ({"test": "rank", "values": {"a": 1, "b": 2, "c": 3}, "every_region": True}, "no 'every"),
+        ({"test": "convergence", "n": 100}, "has no 'n'"),
         ({"test": "sensitivity", "models": ["a"]}, "needs two models"),
         ({"test": "rank", "values": {"a": 1.0}}, "three compositions"),
         ({"test": "seeds"}, "needs 'above'"),

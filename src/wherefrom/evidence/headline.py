@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ from wherefrom.evidence.records import (
     DeviationRow,
     DifferenceRow,
     LeaderRow,
+    Record,
     SensitivityRow,
     SummaryRow,
     VarianceRow,
@@ -31,6 +32,8 @@ from wherefrom.evidence.summary import summary
 from wherefrom.evidence.variance import variance_shares
 
 __all__ = ["Evidence", "Headline", "Row", "gather"]
+
+R = TypeVar("R", bound=Record)
 
 
 class Row(NamedTuple):
@@ -78,24 +81,21 @@ class Evidence:
         return sorted(names, key=lambda name: (rank.get(name, len(rank)), name != INITIAL, name))
 
     @cached_property
-    def _means(self) -> dict[tuple[Key, str], SummaryRow]:
-        return {(row.key, row.region): row for row in self.summary}
+    def _rows(self) -> dict[tuple[object, ...], Record]:
+        keyed = [*self.summary, *self.differences, *self.deviations]
+        of_view: list[tuple[View, LeaderRow | SensitivityRow]] = [
+            *((row.key.view, row) for row in self.leaders),
+            *((row.view, row) for row in self.sensitivity),
+        ]
+        rows: dict[tuple[object, ...], Record] = {
+            (type(row), row.key, row.region, getattr(row, "reference", "")): row for row in keyed
+        }
+        return rows | {(type(row), view, row.region, ""): row for view, row in of_view}
 
-    @cached_property
-    def _pairs(self) -> dict[tuple[Key, str, str], DifferenceRow]:
-        return {(row.key, row.reference, row.region): row for row in self.differences}
-
-    @cached_property
-    def _leaders(self) -> dict[tuple[View, str], LeaderRow]:
-        return {(row.key.view, row.region): row for row in self.leaders}
-
-    @cached_property
-    def _spreads(self) -> dict[tuple[View, str], SensitivityRow]:
-        return {(row.view, row.region): row for row in self.sensitivity}
-
-    @cached_property
-    def _deviations(self) -> dict[tuple[Key, str], DeviationRow]:
-        return {(row.key, row.region): row for row in self.deviations}
+    def row(self, kind: type[R], about: Key | View, region: str, reference: str = "") -> R | None:
+        """Return the row of a kind about a key or a view in a region, or None."""
+        row = self._rows.get((kind, about, region, reference))
+        return row if isinstance(row, kind) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,7 @@ class Headline:
 
     def mean(self, key: Key, region: str = "") -> SummaryRow | None:
         """Return the summary of a row, or None if the results have none there."""
-        return self.evidence._means.get((key, region or self.region))
+        return self.evidence.row(SummaryRow, key, region or self.region)
 
     def means(self, region: str = "") -> dict[str, float]:
         """Return the mean of each composition that has scores in a region."""
@@ -184,8 +184,8 @@ class Headline:
         self, composition: str, reference: str, region: str = ""
     ) -> DifferenceRow | None:
         """Return the comparison of a composition with a reference, or None."""
-        key = (self.view.key(composition), reference, region or self.region)
-        return self.evidence._pairs.get(key)
+        key = self.view.key(composition)
+        return self.evidence.row(DifferenceRow, key, region or self.region, reference)
 
     def differences(self, reference: str, region: str = "") -> list[DifferenceRow]:
         """Return the comparisons of all compositions with a reference, as they are shown."""
@@ -202,23 +202,16 @@ class Headline:
 
     def leader(self, region: str = "") -> LeaderRow | None:
         """Return the row with the highest mean, or None."""
-        return self.evidence._leaders.get((self.view, region or self.region))
+        return self.evidence.row(LeaderRow, self.view, region or self.region)
 
     def spread(self, region: str = "") -> SensitivityRow | None:
         """Return how far the scores depend on the composition, or None."""
-        return self.evidence._spreads.get((self.view, region or self.region))
+        return self.evidence.row(SensitivityRow, self.view, region or self.region)
 
     def deviation(self, composition: str, region: str = "") -> DeviationRow | None:
         """Return a composition minus the mean of all compositions of its model, or None."""
-        return self.evidence._deviations.get((self.view.key(composition), region or self.region))
-
-    def variances(self) -> list[VarianceRow]:
-        """Return the components of variance of its compositions, in the region that sums it up."""
-        return [
-            row
-            for row in self.evidence.variance
-            if row.key.view == self.view and row.region == self.region
-        ]
+        key = self.view.key(composition)
+        return self.evidence.row(DeviationRow, key, region or self.region)
 
     def beside(self, *same: str) -> list[Headline]:
         """Return the headlines with the same values of some axes, itself among them, sorted."""

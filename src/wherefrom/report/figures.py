@@ -21,20 +21,21 @@ from wherefrom.evidence import (
     View,
 )
 from wherefrom.report.context import Places, ReportContext
-from wherefrom.report.panels import (
+from wherefrom.report.sensitivity import sensitivity_figure
+from wherefrom.report.style import (
     FAINT,
     INK,
+    Look,
     Parts,
     dot,
-    folded,
     looks_of,
+    metric_title,
     panels,
     rows_axis,
     share_axis,
+    signed,
     view_title,
 )
-from wherefrom.report.sensitivity import sensitivity_figure
-from wherefrom.report.style import Look, metric_title, signed
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
@@ -171,7 +172,9 @@ def heatmap(headline: Headline) -> Parts:
         ax.text(j, i, f"{values[i, j]:.3f}", ha="center", va="center", fontsize=9,
                 weight="bold" if bold else "normal",
                 color="white" if values[i, j] < middle else "black")  # fmt: skip
-    ax.set_xticks(range(len(regions)), [folded(region) for region in regions], fontsize=9)
+    ax.set_xticks(
+        range(len(regions)), [region.replace(" ", "\n") for region in regions], fontsize=9
+    )
     ax.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)

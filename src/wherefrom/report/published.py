@@ -90,8 +90,10 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
         words.append(judged.word)
         brief.append(f"{where}: this {judged.word}{_lacking(claim, headline)}")
         texts.append(f"{brief[-1]} ({judged.numbers}).")
-    if not texts:
-        texts = [f"Not evaluated: no headline is about {' or '.join(claim.models)}."]
+    about = {own.view.model for own in headlines}
+    texts += [
+        f"{m}: not evaluated, no headline is about it." for m in claim.models if m not in about
+    ]
     kind = "decided" if words and OPEN not in words else "undecided"
     kind = "limit" if claim.test == "seeds" else kind
     short = f"{said} {'; '.join(brief)}." if brief else ""
@@ -108,10 +110,13 @@ def _lacking(claim: Claim, headline: Headline) -> str:
 def _pairs(
     claim: Claim, headline: Headline, pairs: list[tuple[str, str]], judge: Callable[..., str]
 ) -> _Judged | None:
-    rows = headline.contrasts(pairs, headline.parts if claim.every_region else ())
+    regions = headline.parts if claim.every_region else [headline.region]
+    rows = headline.contrasts(pairs, regions)
     if not rows:
         return None
     where = "; in each region" if claim.every_region else ""
+    if len(rows) < len(pairs) * len(regions):
+        where += f"; {len(rows)} of {len(pairs) * len(regions)} pairs have scores"
     text = grouped(
         rows,
         lambda row: (

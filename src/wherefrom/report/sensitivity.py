@@ -23,8 +23,17 @@ from wherefrom.evidence import (
     compare,
 )
 from wherefrom.report.context import Statement
-from wherefrom.report.panels import FAINT, INK, Parts, dot, looks_of, panels
-from wherefrom.report.style import metric_title, number, signed
+from wherefrom.report.style import (
+    FAINT,
+    INK,
+    Parts,
+    dot,
+    looks_of,
+    metric_title,
+    number,
+    panels,
+    signed,
+)
 from wherefrom.report.tables import Cell, Grid, Line
 
 __all__ = [

@@ -226,7 +226,9 @@ def _sweep(headline: Headline, reference: str, region: str | None) -> Statement 
 
 
 def _seeds_alone(headline: Headline) -> Statement | None:
-    rows = [row for row in headline.variances() if row.composition != INITIAL]
+    where = (headline.view, headline.region)
+    rows = [r for r in headline.evidence.variance if (r.key.view, r.region) == where]
+    rows = [row for row in rows if row.composition != INITIAL]
     factors = [row.naive_factor for row in rows if row.naive_factor is not None]
     if not factors:
         return None

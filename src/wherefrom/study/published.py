@@ -12,14 +12,15 @@ __all__ = ["Claim", "Published", "StandIn", "StandsFor"]
 
 Test = Literal["better", "equal", "sensitivity", "convergence", "rank", "seeds"]
 
-#: The fields that each test needs.
-_NEEDS: dict[Test, tuple[str, ...]] = {
-    "better": ("compositions", "than"),
-    "equal": ("compositions",),
-    "sensitivity": ("models",),
-    "convergence": (),
-    "rank": ("values",),
-    "seeds": ("above",),
+_WHICH = ("models", "task", "head", "n")
+#: The fields that each test needs, and those that it may have.
+_FIELDS: dict[Test, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "better": (("compositions", "than"), (*_WHICH, "every_region")),
+    "equal": (("compositions",), (*_WHICH, "every_region")),
+    "sensitivity": (("models",), ()),
+    "convergence": ((), ("models", "task", "head")),
+    "rank": (("values",), _WHICH),
+    "seeds": (("above",), _WHICH),
 }
 
 
@@ -62,13 +63,12 @@ class Claim(Part):
 
     @model_validator(mode="after")
     def _test_has_what_it_needs(self) -> Self:
-        needed = _NEEDS[self.test]
+        needed, optional = _FIELDS[self.test]
         for name in needed:
-            if getattr(self, name) in ((), {}, None):
+            if not getattr(self, name):
                 raise ValueError(f"a claim tested by {self.test!r} needs {name!r}")
-        for name in ("compositions", "than", "values", "above"):
-            if name not in needed and getattr(self, name) not in ((), {}, None):
-                raise ValueError(f"a claim tested by {self.test!r} has no {name!r}")
+        for name in sorted(self.model_fields_set - {"source", "says", "test", *needed, *optional}):
+            raise ValueError(f"a claim tested by {self.test!r} has no {name!r}")
         if both := set(self.compositions) & set(self.than):
             raise ValueError(f"a claim sets {min(both)!r} against itself")
         if self.test == "equal" and len(self.compositions) < 2:
