@@ -26,6 +26,7 @@ from wherefrom.auditing.findings import (
     percent,
 )
 from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Tally, run
 from wherefrom.earth.cells import EqualAreaCells
@@ -233,10 +234,7 @@ class MapTally:
 
     def update(self, batch: Batch, weight: NDArray[np.float64] | None = None) -> None:
         """Add a batch; `weight` is how often each place counts."""
-        lon, lat = batch.lon, batch.lat
-        if weight is not None:
-            counts = weight > 0
-            lon, lat, weight = lon[counts], lat[counts], weight[counts]
+        lon, lat, weight = counted_places(batch, weight)
         self.count += np.bincount(self.cells.cell(lon, lat), weight, minlength=self.cells.count)
         self.squares += density(lon, lat, weight)
         self.weights_squared += len(lon) if weight is None else float(weight @ weight)

@@ -14,7 +14,7 @@ from scipy.special import chdtrc
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import chance, decimals, kilometres
 from wherefrom.auditing.lattice import FINE, land_lattice
-from wherefrom.auditing.sample import counted_rows
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import Tally
 from wherefrom.earth.cells import EqualAreaCells
@@ -168,10 +168,10 @@ class CellsTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
-        rows, weights = counted_rows(batch, weight)
-        cell = cells_of(self.bands).cell(batch.lon[rows], batch.lat[rows])
+        lon, lat, weights = counted_places(batch, weight)
+        cell = cells_of(self.bands).cell(lon, lat)
         self.places += np.bincount(cell, weights=weights, minlength=len(self.places))
-        self._squares += float(len(rows) if weights is None else (weights**2).sum())
+        self._squares += float(len(lon) if weights is None else (weights**2).sum())
 
     def merge(self, other: Self) -> None:
         """Add the counts of another part."""

@@ -15,7 +15,7 @@ from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, INK, OURS, Drawing, bare
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, chance, percent
 from wherefrom.auditing.lattice import FINE, land_lattice
-from wherefrom.auditing.sample import counted_rows
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Tally
 from wherefrom.pool.batches import Ask, Batch
@@ -82,11 +82,6 @@ class Latitude(Statistic):
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally of bins of latitude."""
         return [LatitudeTally(asked.antarctica)]
-
-    @classmethod
-    def of(cls, asked: Asked, counted: Sequence[LatitudeTally]) -> Latitude:
-        """Compare with the land."""
-        return counted[0].result()
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the test and the means."""
@@ -167,10 +162,9 @@ class LatitudeTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
-        rows, weights = counted_rows(batch, weight)
-        lat = batch.lat[rows]
+        _, lat, weights = counted_places(batch, weight)
         self._places += np.bincount(_bin(lat), weights=weights, minlength=_BINS)
-        w = np.ones(len(rows)) if weights is None else weights
+        w = np.ones(len(lat)) if weights is None else weights
         # No dot products: their last digits depend on the threads of the machine.
         self._squares += float((w * w).sum())
         self._sums += [(w * lat).sum(), (w * np.abs(lat)).sum(), (w * lat**2).sum()]
