@@ -134,7 +134,7 @@ def test_parts_of_a_pool_give_the_draw_of_the_whole(
 ) -> None:
     whole = draw(pool, chosen, 60, seed=2)
     monkeypatch.setattr("wherefrom.pool.places.PART", 300)
-    monkeypatch.setattr("wherefrom.pool.memory.BLOCK", 100)
+    monkeypatch.setattr("wherefrom.pool.places.BLOCK", 100)
     assert len(pool.parts()) == 5
     pieces = draw(pool, chosen, 60, seed=2)
     assert pieces.key == whole.key

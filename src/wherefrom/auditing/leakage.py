@@ -378,17 +378,11 @@ def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> 
     lat = np.concatenate([one for _, one in places]) if places else np.zeros(0)
     tally = LeakageTally(lon, lat)
     # The first places bound the distances for every part, which shortens the work of each.
-    for batch in _first(train):
-        tally.update(batch, None if weights is None else weights[: len(batch)])
+    first = next(iter(train.batches(Ask())), None)
+    if first is not None:
+        tally.update(first, None if weights is None else weights[: len(first)])
     tally.train = 0
     return tally
-
-
-def _first(pool: AnyPool) -> list[Batch]:
-    """Return the first batch of a pool, if it has one."""
-    for batch in pool.batches(Ask()):
-        return [batch]
-    return []
 
 
 def _neighbourhoods(lon: Floats, lat: Floats, chord: Floats) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from wherefrom.auditing.findings import (
     kilometres,
     percent,
 )
-from wherefrom.auditing.reference import land_lattice
+from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Tally, run
 from wherefrom.earth.cells import EqualAreaCells
@@ -37,8 +37,6 @@ __all__ = ["MapTally", "PlacesMap", "bands_for"]
 
 #: Places that a cell of land should hold on average, so that its ratio is more than noise.
 PER_CELL = 25
-#: Points on land that measure the land in each cell of the map: 121 km2 each.
-LATTICE = 1 << 20
 #: Ratios beyond these have the darkest colour.
 MOST = 8.0
 #: Places that a cell must hold or be due to hold, so that its ratio is more than noise.
@@ -108,10 +106,9 @@ class PlacesMap(Statistic):
         """Put the places beside the reference in each cell."""
         (mapped,) = counted
         if isinstance(asked.against, str):
-            lon, lat = land_lattice(LATTICE, asked.antarctica)
-            there = np.bincount(mapped.cells.cell(lon, lat), minlength=mapped.cells.count).astype(
-                np.float64
-            )
+            land = land_lattice(FINE, asked.antarctica)
+            cell = mapped.cells.cell(land.lon, land.lat)
+            there = np.bincount(cell, minlength=mapped.cells.count).astype(np.float64)
         else:
             (other,) = run(asked.against, [MapTally(mapped.n_bands)])
             there = other.count

@@ -20,7 +20,7 @@ from wherefrom.compose.passes import rows_with
 from wherefrom.compose.spec import spec_text
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, read_table
-from wherefrom.pool.passing import over
+from wherefrom.pool.batches import over
 from wherefrom.pool.scan import ScanPart
 
 __all__ = ["COLUMNS", "Composition", "drawn_places"]

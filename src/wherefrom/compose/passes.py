@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from wherefrom.compose.design import Sample, Smallest, near
 from wherefrom.compose.strata import Groups, Ints
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part
-from wherefrom.pool.passing import over
+from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part, over
 
 __all__ = ["Found", "count", "find", "over_parts", "rows_with", "select"]
 
@@ -31,7 +30,7 @@ _TABLE = 4 * BLOCK
 
 
 def over_parts(pool: AnyPool, function: Callable[[Part], R], what: str) -> Iterator[R]:
-    """Call a function on every part of a pool; see `wherefrom.pool.passing.over`."""
+    """Call a function on every part of a pool; see `wherefrom.pool.batches.over`."""
     return over(pool.parts(), function, what)
 
 

@@ -22,17 +22,18 @@ from wherefrom.pool.check import errors_in, refuse_errors, repeats_in
 from wherefrom.pool.columns import (
     column_codes,
     column_labels,
+    column_numbers,
     encoded,
     label_column,
     label_layer,
     present_values,
+    value_layer,
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
-from wherefrom.pool.memory import PoolPart
 from wherefrom.pool.partition import open_writer
 from wherefrom.pool.tables import Places, places_of, read_places
 
-__all__ = ["Pool", "origin_of"]
+__all__ = ["Pool", "PoolPart", "origin_of"]
 
 Codes = tuple[NDArray[np.int32], tuple[str, ...]]
 
@@ -398,6 +399,69 @@ class Pool:
         """Rows in the order of ids; None where they ascend."""
         ascending = (self.ids[1:] > self.ids[:-1]).all()
         return None if ascending else np.argsort(self.ids, kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class PoolPart:
+    """Rows of a pool; pickled, it takes only these along.
+
+    Attributes
+    ----------
+    pool : Pool
+    first, count : int
+        Its first row in `pool`, and how many they are.
+    start : int
+        Its first row in the whole pool, a multiple of `BLOCK`.
+    """
+
+    pool: Pool
+    first: int
+    count: int
+    start: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        piece = self.pool.piece(self.first, self.first + self.count)
+        return PoolPart, (piece, 0, self.count, self.start)
+
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        """Give its places in order, `BLOCK` at a time.
+
+        Raises
+        ------
+        WherefromError
+            If there is no such layer or column, or it is not of the kind asked for.
+        """
+        pool, columns = self.pool, self.pool.columns
+        kept = {name: pool.codes(name)[0] for name in ask.codes if pool.holds(name)}
+        looked_up = {name: label_layer(name, columns) for name in ask.codes if name not in kept}
+        valued = {name: value_layer(name, columns) for name in ask.values if name not in columns}
+        for at in range(self.first, self.first + self.count, BLOCK):
+            rows = slice(at, min(at + BLOCK, self.first + self.count))
+            lon, lat = pool.lon[rows], pool.lat[rows]
+            codes = {
+                name: kept[name][rows] if name in kept else looked_up[name].codes(lon, lat)
+                for name in ask.codes
+            }
+            values = {
+                name: valued[name](lon, lat).astype("f8")
+                if name in valued
+                else column_numbers(self._cut(name, rows), name)
+                for name in ask.values
+            }
+            ids = pool.ids[rows] if ask.ids else None
+            yield Batch(self.start + at - self.first, lon, lat, ids, codes, values)
+
+    def tables(self) -> Iterator[tuple[int, pa.Table]]:
+        """Give each block's first row in the whole pool, and all columns of its rows."""
+        for at in range(self.first, self.first + self.count, BLOCK):
+            count = min(BLOCK, self.first + self.count - at)
+            yield self.start + at - self.first, self.pool.table.slice(at, count)
+
+    def _cut(self, name: str, rows: slice) -> pa.ChunkedArray:
+        return self.pool.table.column(name).slice(rows.start, rows.stop - rows.start)
 
 
 def origin_of(written: bytes | None) -> str:

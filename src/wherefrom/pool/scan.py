@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import BLOCK, Ask, Batch
+from wherefrom.pool.batches import BLOCK, Ask, Batch, over
 from wherefrom.pool.columns import (
     column_codes,
     column_labels,
@@ -26,7 +26,6 @@ from wherefrom.pool.columns import (
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest
 from wherefrom.pool.partition import LabelColumn
-from wherefrom.pool.passing import over
 from wherefrom.pool.places import Pool
 from wherefrom.pool.reading import FileRows, Piece, Reading, cut_parts, joined
 from wherefrom.pool.tables import Places

@@ -1,6 +1,5 @@
 """Labelled places and the few-shot episodes drawn from them."""
 
-from wherefrom.tasks.algae import AlgaeBlooms, algae_blooms
 from wherefrom.tasks.cropharvest import country_rows, cropharvest, cropharvest_country
 from wherefrom.tasks.cropland import cropland
 from wherefrom.tasks.ecoregion import ecoregions
@@ -12,12 +11,10 @@ from wherefrom.tasks.worldcereal import worldcereal
 
 __all__ = [
     "SPLITS",
-    "AlgaeBlooms",
     "EpisodeProblem",
     "Episodes",
     "LabelledSeries",
     "Task",
-    "algae_blooms",
     "country_rows",
     "cropharvest",
     "cropharvest_country",

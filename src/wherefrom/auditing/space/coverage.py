@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
+from wherefrom.auditing.lattice import Land, land_lattice, uniform_on_land
 from wherefrom.auditing.sample import canonical_places, counted_rows
-from wherefrom.auditing.space.land import Land, land, uniform_on_land
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Tally
 from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
@@ -230,7 +230,7 @@ class CoverageTally:
 
 @lru_cache(maxsize=2)
 def _tiled_land(antarctica: bool) -> Land:
-    here = land(antarctica)
+    here = land_lattice(antarctica=antarctica)
     order = _by_tiles(here.lon, here.lat)
     return Land(here.lon[order], here.lat[order], here.cell_km2)
 

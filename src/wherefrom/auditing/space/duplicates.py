@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, percent
+from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.sample import canonical_places, counted_rows
 from wherefrom.auditing.space.coverage import tree_of
-from wherefrom.auditing.space.land import land
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import Tally
 from wherefrom.earth.cells import EqualAreaCells
@@ -206,7 +206,7 @@ class DuplicatesTally:
         """
         assert self._rows, "no places were counted"
         self._settle()
-        area = land(self.antarctica).area_km2
+        area = land_lattice(antarctica=self.antarctica).area_km2
         nearest = self._nearest_km()
         share = 2.0**-self._level
         count = self._count

@@ -13,8 +13,8 @@ from scipy.ndimage import median_filter
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, kilometres, percent
+from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_rows
-from wherefrom.auditing.space.land import FINE, land
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Tally
 from wherefrom.pool.batches import Ask, Batch
@@ -258,7 +258,7 @@ def _waves(counts: Ints) -> Floats:
 
 @lru_cache(maxsize=2)
 def _land_waves(antarctica: bool) -> tuple[Floats, Floats]:
-    points = land(antarctica, FINE)
+    points = land_lattice(FINE, antarctica)
     return _waves(_lon_counts(points.lon)), _waves(_lat_counts(points.lat))
 
 
