@@ -209,6 +209,7 @@ LACKING = {
     "no baseline": simulated(baseline=None),
     "no uniform and no none": simulated({"only-europe": 0.0, "clustered-cities": 0.1}),
     "one composition": simulated({"uniform": 0.0}),
+    "no composition but none": simulated({"none": 0.0}, ns=(100, 1000)),
 }
 
 

@@ -11,16 +11,9 @@ import pyarrow as pa
 from wherefrom.evidence.scores import Key, View
 
 __all__ = [
-    "DeviationRow",
-    "DifferenceRow",
-    "LeaderRow",
-    "Record",
-    "SensitivityDifferenceRow",
-    "SensitivityRow",
-    "SummaryRow",
-    "VarianceRow",
-    "table_of",
-]
+    "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
+    "SensitivityRow", "SummaryRow", "VarianceRow", "table_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

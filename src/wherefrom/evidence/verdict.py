@@ -10,20 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "BETTER",
-    "FAILS",
-    "HOLDS",
-    "OPEN",
-    "UNDECIDED",
-    "WORSE",
-    "above",
-    "all_better",
-    "all_equal",
-    "equivalent",
-    "holm",
-    "rank_correlation",
-    "verdict",
-]
+    "BETTER", "FAILS", "HOLDS", "OPEN", "UNDECIDED", "WORSE", "above", "all_better", "all_equal",
+    "equivalent", "holm", "rank_correlation", "verdict",
+]  # fmt: skip
 
 BETTER = "better"
 WORSE = "worse"

@@ -6,12 +6,6 @@ from wherefrom.report.terminal import terminal_table
 from wherefrom.report.words import statements
 
 __all__ = [
-    "DataSource",
-    "ReportContext",
-    "StandIn",
-    "Statement",
-    "evidence_of",
-    "statements",
-    "terminal_table",
-    "write",
-]
+    "DataSource", "ReportContext", "StandIn", "Statement", "evidence_of", "statements",
+    "terminal_table", "write",
+]  # fmt: skip

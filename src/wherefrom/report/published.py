@@ -64,7 +64,7 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
     Returns
     -------
     list of Statement
-        One, or two if it compares models: on the whole, and by region.
+        One of each headline; of two models that it compares, on the whole and by region.
     """
     said = f"{claim.source}: {claim.says}."
     if claim.test == "sensitivity":
@@ -72,7 +72,7 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
         made = comparison(*pair, claim.source) if pair else []
         why = f"no two headlines of {' and '.join(claim.models)} with a spread"
         return made or [Statement("undecided", f"{said} Not evaluated: {why}.")]
-    words, texts, brief = [], [], []
+    statements = []
     for own in headlines:
         if claim.models and own.view.model not in claim.models:
             continue
@@ -81,23 +81,23 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
         headline = own.evidence.headlines.get(view)
         judged = None if headline is None else _TESTS[claim.test](claim, headline, context)
         if headline is None or judged is None:
-            texts.append(f"{own.short}: not evaluated, the results lack what it is about.")
+            why = f"{own.short}: not evaluated, the results lack what it is about."
+            statements.append(Statement("undecided", f"{said} {why}"))
             continue
-        where = headline.title if view != own.view else own.short
-        if not judged.word:
-            texts.append(f"{where}: {judged.numbers}.")
+        word, numbers = judged
+        text = f"{said} {own.short if view == own.view else headline.title}: "
+        if not word:
+            statements.append(Statement("limit", f"{text}{numbers}."))
             continue
-        words.append(judged.word)
-        brief.append(f"{where}: this {judged.word}{_lacking(claim, headline)}")
-        texts.append(f"{brief[-1]} ({judged.numbers}).")
+        text += f"this {word}{_lacking(claim, headline)}"
+        kind = "undecided" if word == OPEN else "decided"
+        statements.append(Statement(kind, f"{text} ({numbers}).", f"{text}."))
     about = {own.view.model for own in headlines}
-    texts += [
-        f"{m}: not evaluated, no headline is about it." for m in claim.models if m not in about
-    ]
-    kind = "decided" if words and OPEN not in words else "undecided"
-    kind = "limit" if claim.test == "seeds" else kind
-    short = f"{said} {'; '.join(brief)}." if brief else ""
-    return [Statement(kind, " ".join([said, *texts]), short)]
+    for model in claim.models:
+        if model not in about:
+            why = f"{model}: not evaluated, no headline is about it."
+            statements.append(Statement("undecided", f"{said} {why}"))
+    return statements
 
 
 def _lacking(claim: Claim, headline: Headline) -> str:

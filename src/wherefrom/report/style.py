@@ -11,22 +11,9 @@ from matplotlib.figure import Figure
 from wherefrom.evidence import INITIAL, Headline
 
 __all__ = [
-    "FAINT",
-    "INK",
-    "METRICS",
-    "Look",
-    "Parts",
-    "dot",
-    "looks",
-    "looks_of",
-    "metric_title",
-    "number",
-    "panels",
-    "rows_axis",
-    "share_axis",
-    "signed",
-    "view_title",
-]
+    "FAINT", "INK", "METRICS", "Look", "Parts", "dot", "looks", "looks_of", "metric_title",
+    "number", "panels", "rows_axis", "share_axis", "signed", "view_title",
+]  # fmt: skip
 
 #: What each metric is called and how it is defined.
 METRICS = {

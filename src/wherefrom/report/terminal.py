@@ -44,7 +44,7 @@ def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> Rend
         parts += [Text(grid.caption, style="bold"), rich_table(grid)]
         parts += map(_line, statements(headline, context.sweep_region)[:SHOWN])
         parts.append(Text())
-    claims = [claimed(claim, headlines, context)[0] for claim in context.claims]
+    claims = [one for claim in context.claims for one in claimed(claim, headlines, context)]
     shown = [claim for claim in claims if claim.kind != "limit"]
     pair = two_models(headlines)
     if pair and not any(claim.test == "sensitivity" for claim in context.claims):

@@ -213,6 +213,8 @@ def _sweep(headline: Headline, reference: str, region: str | None) -> Statement 
     ends = []
     for one in (grown[0], grown[-1]):
         means = [mean for name, mean in one.means(region).items() if name != INITIAL]
+        if not means:
+            return None
         pairs = [row for row in one.differences(reference, region) if row.composition != INITIAL]
         decided = sum(pair.verdict in (BETTER, WORSE) for pair in pairs)
         ends.append((one.view.n, max(means) - min(means), decided, len(pairs)))
