@@ -17,7 +17,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.frames import audit, draw, pool_of
 from wherefrom.pool import Pool, places
 
-N, ASKED = 400, 60
+N, ASKED = 120, 60
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_a_composition_and_its_card_are_shown_inline(table: pa.Table) -> None:
     pool = Pool.from_table(table.set_column(3, "use", pa.array(odd)), **FLAGS)
     composition = draw(pool, "stratified:layer=use", ASKED)
     summary = composition._repr_html_()
-    assert "60 places of 400" in summary
+    assert "60 places of 120" in summary
     assert "&lt;a&gt; &amp; $x$" in summary  # a label is text, never markup
     assert "<a>" not in summary
     assert "base64," in wherefrom.Card(composition, pool)._repr_html_()
