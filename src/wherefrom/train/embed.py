@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.base import GeoModel, Records
+from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.models.masked import PrestoConfig
 from wherefrom.models.presto import Presto
 from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
@@ -47,7 +47,7 @@ def embed(
 
     Examples
     --------
-    >>> model = SatCLIPConfig(degrees=10, inputs=0)
+    >>> model = SatCLIPConfig(degrees=10, inputs=73)
     >>> module = model.build(torch.Generator().manual_seed(0))
     >>> embed(model, module, {"lon": np.array([13.4, 2.35]), "lat": np.array([52.5, 48.9])}).shape
     (2, 256)
@@ -83,6 +83,15 @@ def embed(
     return np.concatenate(pieces)
 
 
+class _Places(SatCLIPConfig):
+    """A location encoder alone; its harmonics are of its own precision, and used once."""
+
+    def prepare(self, records: Records, device: torch.device) -> Batch:
+        # Copies: a task's arrays are read-only, which torch does not know.
+        given = {name: np.array(records[name], dtype=np.float64) for name in ("lon", "lat")}
+        return {name: torch.from_numpy(values).to(device) for name, values in given.items()}
+
+
 def embed_places(
     encoder: LocationEncoder,
     lon: NDArray[np.floating[Any]],
@@ -96,7 +105,7 @@ def embed_places(
     >>> embed_places(LocationEncoder(10), np.array([13.4, 2.35]), np.array([52.5, 48.9])).shape
     (2, 256)
     """
-    model = SatCLIPConfig(degrees=encoder.harmonics.degrees, inputs=0)
+    model = _Places(degrees=encoder.harmonics.degrees, inputs=0)
     return embed(model, encoder, {"lon": lon, "lat": lat}, batch)
 
 
