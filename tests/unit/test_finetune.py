@@ -306,7 +306,7 @@ def test_fine_tuning_changes_the_given_module_or_leaves_the_loss(case: Case) -> 
     mode = case.module.training
     tuned = case.start().tuning(case.train[2:], 0.1)
     first = tuned.loss()
-    tuned.tune(FineTune(steps=20, lr=1e-3, weight_decay=0.0))
+    tuned.tune(20, 1e-3, FineTune.head_lr, 0.0)
     assert (tuned.loss() < first).all()
     guess = case.predicted(steps=3)
     assert guess.dtype == np.int16

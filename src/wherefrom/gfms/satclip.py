@@ -14,7 +14,7 @@ from wherefrom.gfms.base import Gfm, Modality
 
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places
-    from wherefrom.models.base import Records
+    from wherefrom.models.base import Batch, Records
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
 
 __all__ = ["SatCLIP", "embed_places"]
@@ -107,8 +107,18 @@ def embed_places(
     >>> embed_places(LocationEncoder(10), np.array([13.4, 2.35]), np.array([52.5, 48.9])).shape
     (2, 256)
     """
+    import torch
+
     from wherefrom.models.satclip import SatCLIPConfig
     from wherefrom.train.embed import embed
 
-    model = SatCLIPConfig(degrees=encoder.harmonics.degrees, inputs=0)
+    class Alone(SatCLIPConfig):
+        """A location encoder alone; its harmonics are of its own precision, and used once."""
+
+        def prepare(self, records: Records, device: torch.device) -> Batch:
+            # Copies: a task's arrays are read-only, which torch does not know.
+            given = {name: np.array(records[name], dtype=np.float64) for name in ("lon", "lat")}
+            return {name: torch.from_numpy(values).to(device) for name, values in given.items()}
+
+    model = Alone(degrees=encoder.harmonics.degrees, inputs=0)
     return embed(model, encoder, {"lon": lon, "lat": lat}, batch)

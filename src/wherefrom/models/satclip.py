@@ -311,7 +311,8 @@ class SatCLIPConfig:
     degrees : int
         Degrees of the spherical harmonics.
     inputs : int
-        Number F of image features, or of channels C of the windows; 0 where none are given.
+        Number F of image features, or of channels C of the windows; 0 for a location encoder
+        without images.
     image : {"features", "cnn"}
         Trainable head on frozen features, or a small network trained jointly.
     hidden : int, default 256

@@ -45,7 +45,7 @@ def embed(
     Examples
     --------
     >>> from wherefrom.models.satclip import SatCLIPConfig
-    >>> model = SatCLIPConfig(degrees=10, inputs=0)
+    >>> model = SatCLIPConfig(degrees=10, inputs=73)
     >>> module = model.build(torch.Generator().manual_seed(0))
     >>> embed(model, module, {"lon": np.array([13.4, 2.35]), "lat": np.array([52.5, 48.9])}).shape
     (2, 256)

@@ -48,7 +48,7 @@ class FineTune(HeadOptions):
     --------
     >>> import torch
     >>> from wherefrom.models.satclip import SatCLIPConfig
-    >>> model, rng = SatCLIPConfig(degrees=4, inputs=0), np.random.default_rng(0)
+    >>> model, rng = SatCLIPConfig(degrees=4, inputs=73), np.random.default_rng(0)
     >>> module = model.build(torch.Generator().manual_seed(0))
     >>> records = {"lon": rng.uniform(-180, 180, 60), "lat": rng.uniform(-90, 90, 60)}
     >>> train = np.stack([rng.permutation(40)[:10] for _ in range(3)])
