@@ -141,7 +141,8 @@ def gradients(
 def main(chosen: argparse.Namespace) -> None:
     from wherefrom.models.masked import PrestoConfig
     from wherefrom.models.presto import Presto
-    from wherefrom.train.finetune import FineTune, Start
+    from wherefrom.train.finetune import Start
+    from wherefrom.train.heads.finetune import FineTune
 
     data = make(chosen.shape, chosen.n, chosen.seeds)
     records = {k: data[k].numpy() for k in ("x", "hidden", "dynamic_world", "month")}
