@@ -1,4 +1,4 @@
-"""Full fine-tuning of Presto, all seeds at once, against a loop over the seeds.
+"""Full fine-tuning of Presto by the one way for all models, against loops over the seeds.
 
     python benchmarks/finetune_presto.py [--shape climate] [--n 100] [--seeds 8] [--threads 2]
         [--weights default_model.pt] [--torchgeo PYTHON]
@@ -115,18 +115,21 @@ def theirs(folder: Path) -> None:
 
 
 def gradients(
-    presto: Any, begun: Any, data: dict[str, Tensor], embed: Embed, trained: bool
+    presto: Any, tuned: Any, data: dict[str, Tensor], embed: Embed, trained: bool
 ) -> None:
     """Compare one step's gradients of the first seed with those of a copy of the model."""
-    for weight in (*begun.weights.values(), begun.head_weight, begun.head_bias):
+    for weight in (*tuned.weights.values(), tuned.head_weight, tuned.head_bias):
         weight.requires_grad_()
-    for rows in begun.passes():
-        begun.loss(rows).sum().backward()
+    for rows in tuned.passes():
+        tuned.loss(rows).sum().backward()
     alone = copy.deepcopy(presto)
     rows = data["train"][0]
     found = logits(data, 0, data["head_weight"][0], data["head_bias"][0], embed(alone, rows))
     nn.functional.cross_entropy(found, data["y"][rows]).backward()  # type: ignore[no-untyped-call]
-    pairs = [(begun.weights[name].grad[0], p.grad) for name, p in alone.encoder.named_parameters()]
+    given = dict(alone.named_parameters())
+    pairs = [
+        (w.grad[0], given[name.removeprefix("module.")].grad) for name, w in tuned.weights.items()
+    ]
     norm = torch.cat([b.flatten() for _, b in pairs]).norm()
     most = max(float((a - b).abs().max()) for a, b in pairs)
     print(f"gradients: norm {norm:.3f}, largest difference {most:.1e}")
@@ -136,9 +139,10 @@ def gradients(
 
 
 def main(chosen: argparse.Namespace) -> None:
+    from wherefrom.models.masked import PrestoConfig
     from wherefrom.models.presto import Presto
-    from wherefrom.models.tokens import Inputs, kinds, slots
-    from wherefrom.train import finetune_series as ours
+    from wherefrom.train.finetune import Start
+    from wherefrom.train.heads.finetune import FineTune
 
     data = make(chosen.shape, chosen.n, chosen.seeds)
     records = {k: data[k].numpy() for k in ("x", "hidden", "dynamic_world", "month")}
@@ -148,30 +152,24 @@ def main(chosen: argparse.Namespace) -> None:
         presto = Presto(torch.Generator().manual_seed(1)).eval()
     else:
         presto = Presto.load_official(chosen.weights)
-    kind = ours.FineTuneSeries(
-        steps=STEPS, lr=LR, head_lr=HEAD_LR, weight_decay=DECAY
-    )  # fmt: skip
-    inputs = Inputs(data["x"], data["dynamic_world"].long(), data["lonlat"], data["month"])
-    visible = slots(kinds(data["hidden"], data["dynamic_world"]))[0]
-    design = ours.stacked.design(inputs, visible)
-
-    def begin() -> Any:
-        return ours.start(presto, design, labels, train, kind.C)
-
-    begun = begin()
+    kind = FineTune(steps=STEPS, lr=LR, head_lr=HEAD_LR, weight_decay=DECAY)
+    given = (PrestoConfig(), presto, records, labels, train, test)
+    begun = Start.of(*given)
+    heads = begun.tuning(train, kind.C)
     for name in ("head_weight", "head_bias", "mean", "scale"):
-        data[name] = getattr(begun, name).clone()
+        data[name] = getattr(heads, name)
 
     def embed(model: nn.Module, rows: Tensor) -> Tensor:
-        given = (data[k][rows] for k in ("x", "dynamic_world", "lonlat", "month", "hidden"))
-        found: Tensor = model.embed(*given)  # type: ignore[operator]
+        read = (data[k][rows] for k in ("x", "dynamic_world", "lonlat", "month", "hidden"))
+        found: Tensor = model.embed(*read)  # type: ignore[operator]
         return found
 
-    gradients(presto, begun, data, embed, trained=chosen.weights is not None)
+    one = begun.tuning(train[:1], kind.C)
+    gradients(presto, one, data, embed, trained=chosen.weights is not None)
 
-    def at_once() -> tuple[float, Tensor]:
+    def ours() -> tuple[float, Tensor]:
         began = now()
-        found = kind.fit_predict(presto, records, labels, train, test)
+        found = kind.fit_predict(*given)
         return now() - began, torch.from_numpy(found)
 
     with tempfile.TemporaryDirectory() as name:
@@ -187,7 +185,7 @@ def main(chosen: argparse.Namespace) -> None:
                 np.load(folder / "found.npy")
             )
 
-        runs = {"at once": at_once, "loop": lambda: loop(data, presto, embed)}
+        runs = {"ours": ours, "loop": lambda: loop(data, presto, embed)}
         if chosen.torchgeo:
             runs["loop, torchgeo"] = torchgeo
         taken: dict[str, list[float]] = {name: [] for name in runs}
@@ -198,8 +196,8 @@ def main(chosen: argparse.Namespace) -> None:
                 taken[what].append(took / chosen.seeds)
     for what, times in taken.items():
         median = statistics.median(times)
-        ratio = median / statistics.median(taken["at once"])
-        same = float((answers[what] == answers["at once"]).float().mean())
+        ratio = median / statistics.median(taken["ours"])
+        same = float((answers[what] == answers["ours"]).float().mean())
         print(f"{what:15} {median:6.3f} s a seed: ratio {ratio:.2f}; same answers {same:.2%}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:,.0f} MiB")
 

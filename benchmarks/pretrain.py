@@ -19,8 +19,8 @@ import time
 import numpy as np
 import torch
 
+from wherefrom.gfms.satclip import embed_places
 from wherefrom.models.satclip import SatCLIPConfig
-from wherefrom.train.embed import embed
 from wherefrom.train.pretrain import PretrainSettings, pretrain
 
 PLACES, POOL, FEATURES, BATCH = 10_000, 20_000, 73, 512
@@ -63,7 +63,7 @@ def main() -> None:
             shares.append(flops_per_step(model) * steps / seconds[-1] / limit)
         took = statistics.median(seconds)
         start = time.process_time()
-        embed(module.location, lon, lat)
+        embed_places(module.location, lon, lat)
         embedded = POOL / (time.process_time() - start)
         print(
             f"L = {degrees}: {took:.1f} s for {steps} steps, "

@@ -17,6 +17,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+#: Read off the installed package when it is first asked for.
+__version__: str
+
 __all__ = [
     "Audit",
     "Card",
@@ -42,6 +45,7 @@ __all__ = [
     "earth_series",
     "ecoregions",
     "embed",
+    "embed_places",
     "embed_series",
     "episodes",
     "from_table",
@@ -54,13 +58,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    __version__: str
     from wherefrom.auditing.audit import Audit
     from wherefrom.compose import Composition, sampler
     from wherefrom.compose.card import Card
     from wherefrom.earth import cities, layer
     from wherefrom.errors import WherefromError
     from wherefrom.frames import audit, draw
+    from wherefrom.gfms.presto import embed_series
+    from wherefrom.gfms.satclip import embed_places
     from wherefrom.models.masked import PrestoConfig
     from wherefrom.models.presto import Presto
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig, SphericalHarmonics
@@ -71,9 +76,9 @@ if TYPE_CHECKING:
     from wherefrom.study import load as load_study
     from wherefrom.tasks import Task, ecoregions, episodes, from_table
     from wherefrom.tasks.cropland import cropland
-    from wherefrom.train.embed import embed, embed_series
-    from wherefrom.train.finetune import FineTune
+    from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
+    from wherefrom.train.heads.finetune import FineTune
     from wherefrom.train.pretrain import PretrainSettings, pretrain
 
 #: Name -> module that has it; under another name there if one follows a colon.
@@ -82,7 +87,7 @@ _HOME = {
     "Card": "wherefrom.compose.card",
     "audit": "wherefrom.frames",
     "Composition": "wherefrom.compose",
-    "FineTune": "wherefrom.train.finetune",
+    "FineTune": "wherefrom.train.heads.finetune",
     "LocationEncoder": "wherefrom.models.satclip",
     "PixelSeries": "wherefrom.pool.series",
     "Pool": "wherefrom.pool",
@@ -101,7 +106,8 @@ _HOME = {
     "earth_series": "wherefrom.pool.series.earth",
     "ecoregions": "wherefrom.tasks",
     "embed": "wherefrom.train.embed",
-    "embed_series": "wherefrom.train.embed",
+    "embed_places": "wherefrom.gfms.satclip",
+    "embed_series": "wherefrom.gfms.presto",
     "episodes": "wherefrom.tasks",
     "from_table": "wherefrom.tasks",
     "head": "wherefrom.train.heads",

@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import compose
-from wherefrom.auditing.audit import audit_pool
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import audited
 from wherefrom.auditing.faults import without_faults
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
@@ -231,18 +232,18 @@ def audit(
             "weight for each place, and mend faulty rows first"
         )
     land = isinstance(against, str) and against == "land"
-    return audit_pool(
+    asked = Asked(
         pool,
         against="land" if land else pool_of(against, id, lon, lat),
-        layers=layers,
+        wanted=layers,
         weights=counted,
         test=None if test is None else pool_of(test, id, lon, lat),
         planned=None if planned is None else pool_of(planned, id, lon, lat),
         entropy=entropy,
         antarctica=antarctica,
         seed=seed,
-        faults=faults,
     )
+    return audited(asked, faults)
 
 
 def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> tuple[AnyPool, list[Any]]:

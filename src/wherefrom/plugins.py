@@ -86,7 +86,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "forest": "wherefrom.train.heads.forest:Forest",
         "knn": "wherefrom.train.heads.knn:KNN",
         "majority": "wherefrom.train.heads.majority:Majority",
-        "finetune": "wherefrom.train.finetune:FineTune",
+        "finetune": "wherefrom.train.heads.finetune:FineTune",
     },
 }
 
@@ -172,9 +172,7 @@ def kinds(group: Group) -> dict[str, Kind]:
     >>> kinds("samplers")["uniform"].package
     'wherefrom'
     """
-    ours = {name: Kind(group, name, at, "wherefrom") for name, at in BUILT_IN[group].items()}
-    return ours | {name: offers[0] for name, offers in _others(group, tuple(sys.path)).items()
-                   if name not in ours}  # fmt: skip
+    return dict(_table(group, tuple(sys.path)))
 
 
 def kind(group: Group, name: object, what: str = "") -> Kind:
@@ -216,6 +214,13 @@ def kind(group: Group, name: object, what: str = "") -> Kind:
             f"{len(offers)} packages offer {name!r} among their {group}: {packages}; remove one"
         )
     return table[name]
+
+
+@lru_cache(maxsize=16)
+def _table(group: Group, path: tuple[str, ...]) -> dict[str, Kind]:
+    ours = {name: Kind(group, name, at, "wherefrom") for name, at in BUILT_IN[group].items()}
+    others = {name: offers[0] for name, offers in _others(group, path).items()}
+    return ours | {name: kind for name, kind in others.items() if name not in ours}
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from wherefrom.auditing.audit import Audit, audit_pool
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import Audit, audited
 from wherefrom.auditing.drawing import Drawing
 from wherefrom.auditing.findings import Named, percent
 from wherefrom.pool import Pool
@@ -85,7 +86,7 @@ def main() -> None:
     for name, make in SETS.items():
         begun = time.perf_counter()
         pool = make()
-        found = audit_pool(pool, named=Named(f"{name}.parquet"))
+        found = audited(Asked(pool, named=Named(f"{name}.parquet")))
         seconds = time.perf_counter() - begun
         given.out.mkdir(parents=True, exist_ok=True)
         pool.write(given.out / f"{name}.parquet")

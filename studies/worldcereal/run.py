@@ -26,17 +26,18 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.evidence.intervals import Side, difference, half_width, two_sided_p
 from wherefrom.evidence.verdict import holm
+from wherefrom.gfms.presto import embed_series
 from wherefrom.keys import generator
 from wherefrom.models.base import Records
-from wherefrom.models.masked import records_of
+from wherefrom.models.masked import PrestoConfig, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.pool.series.flat import raw_series
 from wherefrom.tasks import Episodes, Task, episodes
-from wherefrom.tasks.labelled import LabelledSeries, label_series
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import label_series
 from wherefrom.tasks.worldcereal import worldcereal
-from wherefrom.train.embed import embed_series
-from wherefrom.train.finetune_series import FineTuneSeries
 from wherefrom.train.heads import head
+from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.scores import scores
 
 SIZES = (20, 50, 100)
@@ -150,7 +151,7 @@ def tuned(model: Presto, records: Records, features: Features, drawn: Drawn) -> 
     runs: Runs = {}
     for one, (e, *_) in drawn:
         first = e.train[:1]
-        guess = FineTuneSeries().fit_predict(model, records, one.label, first, e.test)
+        guess = FineTune().fit_predict(PrestoConfig(), model, records, one.label, first, e.test)
         _note(runs, TUNED[0], one, e, guess)
         guess = head("logistic").fit_predict(features, one.label, first, e.test, SAME)
         _note(runs, TUNED[1], one, e, guess)

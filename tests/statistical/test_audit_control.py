@@ -7,8 +7,9 @@ import pytest
 
 from wherefrom.auditing import reference
 from wherefrom.auditing.findings import Commands, Named
+from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.mapped import MapTally, bands_for
-from wherefrom.auditing.reference import land, land_lattice
+from wherefrom.auditing.reference import land
 from wherefrom.auditing.shares import Layers, shares_of
 from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.pool import Pool
@@ -29,8 +30,8 @@ def found_in(pool: Pool) -> list[str]:
     tallies = [LayerTally(layer, pool.labels(layer)) for layer in LAYERS]
     mapped, *counted = run(pool, [mapped, *tallies])  # type: ignore[list-item]
     shares = {tally.name: shares_of(tally, beside[tally.name]) for tally in counted}
-    lon, lat = land_lattice(1 << 20)
-    cells = np.bincount(mapped.cells.cell(lon, lat), minlength=mapped.cells.count)
+    points = land_lattice(1 << 20)
+    cells = np.bincount(mapped.cells.cell(points.lon, points.lat), minlength=mapped.cells.count)
     findings = Layers(shares, {n: r.size for n, r in beside.items()}).findings(COMMANDS)
     findings += mapped.result(cells / cells.sum()).findings(COMMANDS)
     return [finding.name for finding in findings]

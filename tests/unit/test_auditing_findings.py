@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from wherefrom.auditing.audit import Audit
-from wherefrom.auditing.audit import audit_pool as audit
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import Audit, audited
 from wherefrom.auditing.faults import AxesTally, cleaned, open_table, without_faults
 from wherefrom.auditing.findings import Commands, Finding, Named, chance_tv, ranked
 from wherefrom.auditing.leakage import Leakage, tally_for
@@ -31,6 +32,12 @@ COMMANDS = Commands(Named("t.csv", planned="plan.parquet"), 1000, 1000)
 
 def table(lon: object, lat: object, **more: object) -> pa.Table:
     return pa.table({"lon": lon, "lat": lat, **more})
+
+
+def audit(
+    pool: Pool, layers: list[str] | None = None, faults: tuple[Finding, ...] = (), **given: Any
+) -> Audit:
+    return audited(Asked(pool, wanted=layers, **given), faults)
 
 
 def names(found: Audit) -> list[str]:
@@ -135,7 +142,7 @@ def test_weights_faults_or_entropy_are_lost_on_the_way(land: Pool) -> None:
     )  # fmt: skip
     fault = Finding("missing", 0.01, "lon is missing in 10 rows.", "true")
     layers = ["continent", "use"]
-    found = audit(pool, layers=layers, weights=weights, entropy=entropy, faults=[fault])
+    found = audit(pool, layers=layers, weights=weights, entropy=entropy, faults=(fault,))
     assert (found.about["places"], found.about["rows"]) == (round(weights.sum()), len(land))
     assert {"latitude", "missing"} <= set(names(found))
     assert found.faults == (fault,)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from wherefrom.auditing import reference
-from wherefrom.auditing.reference import land, land_lattice
+from wherefrom.auditing import lattice, reference
+from wherefrom.auditing.lattice import land_lattice
+from wherefrom.auditing.reference import land
 from wherefrom.earth import polygons
 from wherefrom.earth.fetch import digest_of, path_of
 from wherefrom.earth.land import LAND_KM2, LAND_SHARE
@@ -114,13 +115,13 @@ def test_kept_points_of_land_differ_from_those_made_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("wherefrom.earth.kept.cache_folder", lambda: tmp_path)
-    reference._land_points.cache_clear()
-    first = reference._land_points(1 << 19)
+    lattice._land_points.cache_clear()
+    first = lattice._land_points(1 << 19)
     assert len(list((tmp_path / "derived").iterdir())) == 1
-    reference._land_points.cache_clear()
-    monkeypatch.setattr(reference, "on_land", None)  # would be called to make them again
-    np.testing.assert_array_equal(reference._land_points(1 << 19), first)
-    reference._land_points.cache_clear()
+    lattice._land_points.cache_clear()
+    monkeypatch.setattr(lattice, "on_land", None)  # would be called to make them again
+    np.testing.assert_array_equal(lattice._land_points(1 << 19), first)
+    lattice._land_points.cache_clear()
 
 
 def test_layers_of_values_are_taken_for_labels() -> None:
@@ -132,7 +133,7 @@ def test_layers_of_values_are_taken_for_labels() -> None:
 
 @given(st.integers(1, 3000))
 def test_points_of_the_lattice_crowd(count: int) -> None:
-    lon, lat = reference.fibonacci(count)
+    lon, lat = lattice.fibonacci(count)
     assert lon.shape == lat.shape == (count,)
     assert ((lon >= -180.0) & (lon < 180.0) & (np.abs(lat) <= 90.0)).all()
     if count > 1:
@@ -144,12 +145,11 @@ def test_points_of_the_lattice_crowd(count: int) -> None:
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_lattice_without_points_is_made(count: int) -> None:
     with pytest.raises(ValueError, match="at least 1 point"):
-        reference.fibonacci(count)
+        lattice.fibonacci(count)
 
 
 def test_the_lattice_of_land_has_another_number_of_places_than_asked_for() -> None:
     for count in (10_000, 40_000):
-        lon, _ = land_lattice(count)
-        assert len(lon) == pytest.approx(count, rel=0.01)
-    assert len(land_lattice(10_000, antarctica=True)[0]) == pytest.approx(10_910, rel=0.01)
-    assert len(land_lattice(1)[0]) in (0, 1, 2)
+        assert len(land_lattice(count)) == pytest.approx(count, rel=0.01)
+    assert len(land_lattice(10_000, antarctica=True)) == pytest.approx(10_910, rel=0.01)
+    assert len(land_lattice(1)) in (0, 1, 2)

@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -192,6 +192,7 @@ def test_where_a_pool_is_cut_changes_the_counts(cut: tuple[list[int], int], weig
 simplex = arrays(np.float64, 6, elements=st.floats(0.0, 1.0)).filter(lambda x: x.sum() > 0.01)
 
 
+@example(np.array([1.0, 0.0]), np.array([1.0, 5e-324]))
 @given(simplex, simplex)
 def test_divergences_leave_their_bounds(x: np.ndarray, y: np.ndarray) -> None:
     p, q = x / x.sum(), y / y.sum()

@@ -236,7 +236,7 @@ def test_bands_that_pre_training_never_saw_reach_the_embedding(
 
     np.testing.assert_array_equal(embedded(data), embedded(more))
     # The control: shown, they do change it.
-    shown = embed(made.model, made.module, records_of(more.series))
+    shown = embed(PrestoConfig(), made.module, records_of(more.series))
     assert np.abs(shown - embedded(more)).max() > 0.1
 
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.presto import embed_series
 from wherefrom.models.attention import attend
 from wherefrom.models.masked import PrestoConfig, groups_of, masked_loss, records_of
 from wherefrom.models.masking import Masking
 from wherefrom.models.presto import Presto, normalise
 from wherefrom.models.tokens import GROUPS, HIDDEN, Inputs
 from wherefrom.pool.series import PixelSeries
-from wherefrom.train.embed import embed_series
 from wherefrom.train.pretrain import PretrainSettings, pretrain
 
 SAMPLES = 150
@@ -314,8 +314,9 @@ def test_raw_series_of_seventeen_bands_are_scaled() -> None:
 
 def test_series_of_other_length_are_trained_on() -> None:
     model = PrestoConfig(steps=24, months="sliding")
+    batch = model.prepare(records_of(climate(3)), torch.device("cpu"))
     with pytest.raises(WherefromError, match="have 12 steps, the model reads 24"):
-        model.prepare(records_of(climate(3)), torch.device("cpu"))
+        model.loss(Presto(), batch, torch.Generator())
 
 
 class Danger:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import STATISTICS, Audit, measured
+from wherefrom.auditing.lattice import land_lattice, uniform_on_land
 from wherefrom.auditing.sample import RowSample, canonical_places, mixed
 from wherefrom.auditing.space.coverage import CoverageTally
 from wherefrom.auditing.space.density import CellsTally
 from wherefrom.auditing.space.duplicates import Duplicates, DuplicatesTally
-from wherefrom.auditing.space.land import land, uniform_on_land
 from wherefrom.auditing.space.latitude import LatitudeTally
 from wherefrom.auditing.space.pattern import pattern_of
 from wherefrom.auditing.space.striping import StripingTally
@@ -42,7 +42,7 @@ def batches(cuts: list[int]) -> list[Batch]:
 
 def audit_of(lon: Any, lat: Any, weight: Floats | None = None) -> Audit:
     kinds = [kind for kind in STATISTICS if kind.section == SPACE]
-    asked = Asked(Pool.from_table(pa.table({"lon": lon, "lat": lat})), weights=weight)
+    asked = Asked(Pool.from_table(pa.table({"lon": lon, "lat": lat})), wanted=(), weights=weight)
     return Audit({}, (), (), measured(asked, kinds))
 
 
@@ -218,8 +218,8 @@ def test_hash_maps_two_rows_to_one() -> None:
 
 
 def test_antarctica_is_covered_without_being_asked_for() -> None:
-    assert land().lat.min() > -60.0
-    assert land(True).lat.min() < -85.0
+    assert land_lattice().lat.min() > -60.0
+    assert land_lattice(antarctica=True).lat.min() < -85.0
     pole = Batch(0, np.array([0.0]), np.array([-85.0]))
     for antarctica in (False, True):
         tally = CellsTally(18, antarctica)

@@ -223,22 +223,6 @@ def test_a_sound_sampler_is_not_refused(pool: Pool) -> None:
     check_sampler(Uniform, pool=pool)
 
 
-OURS = [
-    "none",
-    "uniform-area:cell_km=2000",
-    "stratified:layer=use,short=redistribute",
-    "stratified:layer=use,weights=crop:1;town:2,short=cap",
-    "only:layer=use,label=town,short=repeat",
-    "clustered:around=cities,min_population=1000000,radius_km=2000",
-    "clustered:around=forest,clusters=20,radius_km=2000,short=repeat",
-]
-
-
-@pytest.mark.parametrize("spec", OURS)
-def test_no_sampler_of_ours_breaks_a_promise(spec: str, pool: Pool) -> None:
-    check_sampler(spec, pool=pool, n=50)
-
-
 def test_a_spec_that_is_none_is_refused_as_elsewhere() -> None:
     with pytest.raises(WherefromError, match="unknown sampler"):
         check_sampler("unifrom")

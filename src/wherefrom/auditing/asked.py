@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -67,19 +67,33 @@ def default_layers() -> tuple[tuple[str, ...], tuple[str, ...]]:
 class Asked:
     """The places of an audit, what they are held against, and what else is given.
 
-    Attributes
+    Parameters
     ----------
     pool : AnyPool
+        The places: a pool in memory or in files.
     against : AnyPool or "land"
-    layers : tuple of str
-        Categorical layers, or label columns of the pool.
-    weights : ndarray of float64, shape (N,), or None
-    test, planned : AnyPool or None
-    entropy : SampleEntropy or None
+        What shares are compared with: the area of land, or another pool.
+    wanted : sequence of str, optional
+        Categorical layers, or label columns of the pool; default those of `default_layers`.
+    weights : ndarray of float64, shape (N,), optional
+        How often each place counts, such as a composition's multiplicities; default once.
+    test : AnyPool, optional
+        Places that a model is to be tested on.
+    planned : AnyPool, optional
+        Places that were asked for, of which `pool` is what came; matched by id.
+    entropy : SampleEntropy, optional
+        Of :func:`wherefrom.auditing.payload.entropy_of_tiles` or ``entropy_of_series``.
     antarctica : bool
-        Whether Antarctica counts as land.
+        Whether Antarctica counts as land; pools built here leave it out.
     seed : int
+        Of simulations and samples.
     named : Named
+        What the tables are called.
+
+    Attributes
+    ----------
+    layers, notes : tuple of str
+        The layers wanted, and what was left out of the default ones.
     rng : numpy.random.Generator
         For simulations; shared by the statistics, in the order of their tuple.
     sample : RowSample
@@ -88,7 +102,7 @@ class Asked:
 
     pool: AnyPool
     against: AnyPool | Literal["land"] = "land"
-    layers: tuple[str, ...] = ()
+    wanted: Sequence[str] | None = None
     weights: Weights | None = None
     test: AnyPool | None = None
     planned: AnyPool | None = None
@@ -96,11 +110,17 @@ class Asked:
     antarctica: bool = False
     seed: int = 0
     named: Named = field(default_factory=Named)
+    layers: tuple[str, ...] = field(init=False)
+    notes: tuple[str, ...] = field(init=False, default=())
     rng: np.random.Generator = field(init=False)
     sample: RowSample = field(init=False, default_factory=RowSample)
     _made: dict[Callable[[Asked], Any], Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.wanted is None:
+            self.layers, self.notes = default_layers()
+        else:
+            self.layers = tuple(dict.fromkeys(self.wanted))
         self.rng = keys.generator("audit", self.seed)
 
     @property

@@ -10,13 +10,13 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import Any
 
 from wherefrom import files
-from wherefrom.auditing.asked import Asked, default_layers
+from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.entropy import Entropy
 from wherefrom.auditing.faults import Axes
-from wherefrom.auditing.findings import Commands, Finding, Named, percent, ranked
+from wherefrom.auditing.findings import Commands, Finding, percent, ranked
 from wherefrom.auditing.leakage import Leakage
 from wherefrom.auditing.mapped import PlacesMap
 from wherefrom.auditing.realised import Realised
@@ -31,16 +31,11 @@ from wherefrom.auditing.space.nearest import Nearest
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.space.striping import Striping
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.auditing.tally import Tally, Weights, run
+from wherefrom.auditing.tally import Tally, run
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import AnyPool
 
-if TYPE_CHECKING:
-    from wherefrom.auditing.payload import SampleEntropy
+__all__ = ["STATISTICS", "Audit", "audited", "measured"]
 
-__all__ = ["STATISTICS", "Audit", "audit_pool", "measured"]
-
-AnyStatistic = TypeVar("AnyStatistic", bound=Statistic)
 Results = dict[type[Statistic], Statistic | None]
 
 #: All statistics, in the order of the page and its tables. Simulations share a stream of random
@@ -90,8 +85,8 @@ class Audit:
     Examples
     --------
     >>> from wherefrom.pool import Pool
-    >>> found = audit_pool(Pool.build(3000, seed=0), layers=["continent"])
-    >>> found.findings, found.about["places"], found.layers["continent"].tv < 0.02
+    >>> found = audited(Asked(Pool.build(3000, seed=0), wanted=["continent"]))
+    >>> found.findings, found.about["places"], found.layers["continent"].tv < 0.03
     ((), 3000, True)
     """
 
@@ -109,10 +104,6 @@ class Audit:
             if kind.name == name and not kind.section.group:
                 return found
         raise AttributeError(f"an audit has no {name!r}")
-
-    def __getitem__(self, kind: type[AnyStatistic]) -> AnyStatistic | None:
-        """Return what a statistic found, by its class."""
-        return cast("AnyStatistic | None", self.results[kind])
 
     def sections(self) -> dict[Section, list[Statistic]]:
         """Return what was found by section, in the order of the page."""
@@ -170,44 +161,13 @@ class Audit:
         )
 
 
-def audit_pool(
-    pool: AnyPool,
-    *,
-    against: AnyPool | Literal["land"] = "land",
-    layers: Sequence[str] | None = None,
-    weights: Weights | None = None,
-    test: AnyPool | None = None,
-    planned: AnyPool | None = None,
-    entropy: SampleEntropy | None = None,
-    antarctica: bool = False,
-    seed: int = 0,
-    named: Named | None = None,
-    faults: Sequence[Finding] = (),
-) -> Audit:
+def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
     """Audit a pool; :func:`wherefrom.audit` takes whatever holds places.
 
     Parameters
     ----------
-    pool : AnyPool
-        The places: a pool in memory or in files. It is passed over once.
-    against : AnyPool or "land"
-        What shares are compared with: the area of land, or another pool.
-    layers : sequence of str, optional
-        Categorical layers, or label columns of the pool; default `DEFAULT_LAYERS`.
-    weights : ndarray of float64, shape (N,), optional
-        How often each place counts, such as a composition's multiplicities; default once.
-    test : AnyPool, optional
-        Places that a model is to be tested on.
-    planned : AnyPool, optional
-        Places that were asked for, of which `pool` is what came; matched by id.
-    entropy : SampleEntropy, optional
-        Of :func:`wherefrom.auditing.payload.entropy_of_tiles` or ``entropy_of_series``.
-    antarctica : bool
-        Whether Antarctica counts as land; pools built here leave it out.
-    seed : int
-        Of simulations and samples.
-    named : Named, optional
-        What the tables are called.
+    asked : Asked
+        Its places are passed over once.
     faults : sequence of Finding
         Of rows that were left out before, see :func:`wherefrom.auditing.faults.without_faults`.
 
@@ -227,21 +187,21 @@ def audit_pool(
     >>> from wherefrom.pool import Pool
     >>> rng = np.random.default_rng(0)
     >>> cluster = pa.table({"lon": rng.normal(10, 1, 500), "lat": rng.normal(50, 1, 500)})
-    >>> found = audit_pool(Pool.from_table(cluster), layers=["continent"])
+    >>> found = audited(Asked(Pool.from_table(cluster), wanted=["continent"]))
     >>> {"continent", "latitude", "clusters"} <= {finding.name for finding in found.findings}
     True
     """
-    named = named or Named()
+    pool, named = asked.pool, asked.named
     if len(pool) < 2:
         raise WherefromError(f"{named.file} has 1 place: an audit needs at least 2")
-    wanted, notes = default_layers() if layers is None else (tuple(dict.fromkeys(layers)), ())
-    asked = Asked(pool, against, wanted, weights, test, planned, entropy, antarctica, seed, named)
     results = measured(asked, STATISTICS)
     places = round(asked.sample.weight_sum)
-    commands = Commands(named, places, len(pool), bool(faults), isinstance(against, str))
+    by_land = isinstance(asked.against, str)
+    commands = Commands(named, places, len(pool), bool(faults), by_land)
     findings = [*faults]
     for found in results.values():
         findings += [] if found is None else found.findings(commands)
+    remarks = () if asked.entropy is None else asked.entropy.notes
     about = {
         "name": named.file,
         "key": pool.key,
@@ -249,10 +209,10 @@ def audit_pool(
         "places": places,
         "rows": asked.sample.seen,
         "against": asked.beside,
-        "antarctica": antarctica,
-        "seed": seed,
+        "antarctica": asked.antarctica,
+        "seed": asked.seed,
         "version": version("wherefrom"),
-        "notes": [*notes, *pool.notes, *(() if entropy is None else entropy.notes)],
+        "notes": [*asked.notes, *pool.notes, *remarks],
     }
     return Audit(about, ranked(findings), tuple(faults), results)
 

@@ -274,15 +274,8 @@ def entropy_of(
 def _named(
     samples: SampleEntropy, rows: NDArray[np.int64]
 ) -> tuple[tuple[int | str, float, float, float], ...]:
-    return tuple(
-        (
-            samples.ids[i].item(),
-            float(samples.lon[i]),
-            float(samples.lat[i]),
-            float(samples.values[i]),
-        )
-        for i in rows
-    )
+    columns = (samples.ids, samples.lon, samples.lat, samples.values)
+    return tuple(zip(*(column[rows].tolist() for column in columns), strict=True))
 
 
 def _by_label(

@@ -224,11 +224,6 @@ class Axes(Statistic):
         """Return a tally that tries the axes."""
         return [AxesTally()]
 
-    @classmethod
-    def of(cls, asked: Asked, counted: Sequence[AxesTally]) -> Axes:
-        """Look the tried places up."""
-        return counted[0].result()
-
     def entries(self) -> dict[str, Any]:
         """Return nothing."""
         return {}

@@ -21,7 +21,7 @@ from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 
-__all__ = ["Leakage", "LeakageTally", "Nearest", "Within", "tally_for"]
+__all__ = ["Leakage", "LeakageTally", "NearestPair", "Within", "tally_for"]
 
 Floats = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Within:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestPair:
     """A test place and the training place nearest to it.
 
     Attributes
@@ -97,7 +97,7 @@ class Leakage(Statistic):
     quantiles : dict of float to float
         Share of the test places -> km that they have at most.
     within : tuple of Within
-    nearest : tuple of Nearest
+    nearest : tuple of NearestPair
         The test places with the smallest distances, at most 20.
     km : ndarray of float64, shape (n_test,)
         Distance of every test place, in the order of its table.
@@ -110,7 +110,7 @@ class Leakage(Statistic):
     n_train: int
     quantiles: dict[float, float]
     within: tuple[Within, ...]
-    nearest: tuple[Nearest, ...]
+    nearest: tuple[NearestPair, ...]
     km: Floats = field(repr=False)
 
     @classmethod
@@ -119,11 +119,6 @@ class Leakage(Statistic):
         if asked.test is None:
             return ()
         return [tally_for(asked.pool, asked.test, asked.weights)]
-
-    @classmethod
-    def of(cls, asked: Asked, counted: Sequence[LeakageTally]) -> Leakage | None:
-        """Sum up the distances."""
-        return counted[0].result() if counted else None
 
     def entries(self) -> dict[str, Any]:
         """Return the numbers without the distances of every place."""
@@ -309,7 +304,9 @@ class LeakageTally:
             self.train,
             dict(zip(QUANTILES, np.quantile(far, QUANTILES).tolist(), strict=True)),
             tuple(self._within(far, limit) for limit in km),
-            tuple(Nearest(int(row), *(float(column[row]) for column in columns)) for row in first),
+            tuple(
+                NearestPair(int(row), *(float(column[row]) for column in columns)) for row in first
+            ),
             far,
         )
 
@@ -378,17 +375,11 @@ def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> 
     lat = np.concatenate([one for _, one in places]) if places else np.zeros(0)
     tally = LeakageTally(lon, lat)
     # The first places bound the distances for every part, which shortens the work of each.
-    for batch in _first(train):
-        tally.update(batch, None if weights is None else weights[: len(batch)])
+    first = next(iter(train.batches(Ask())), None)
+    if first is not None:
+        tally.update(first, None if weights is None else weights[: len(first)])
     tally.train = 0
     return tally
-
-
-def _first(pool: AnyPool) -> list[Batch]:
-    """Return the first batch of a pool, if it has one."""
-    for batch in pool.batches(Ask()):
-        return [batch]
-    return []
 
 
 def _neighbourhoods(lon: Floats, lat: Floats, chord: Floats) -> NDArray[np.bool_]:

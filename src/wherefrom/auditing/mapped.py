@@ -25,7 +25,8 @@ from wherefrom.auditing.findings import (
     kilometres,
     percent,
 )
-from wherefrom.auditing.reference import land_lattice
+from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Tally, run
 from wherefrom.earth.cells import EqualAreaCells
@@ -37,8 +38,6 @@ __all__ = ["MapTally", "PlacesMap", "bands_for"]
 
 #: Places that a cell of land should hold on average, so that its ratio is more than noise.
 PER_CELL = 25
-#: Points on land that measure the land in each cell of the map: 121 km2 each.
-LATTICE = 1 << 20
 #: Ratios beyond these have the darkest colour.
 MOST = 8.0
 #: Places that a cell must hold or be due to hold, so that its ratio is more than noise.
@@ -108,10 +107,9 @@ class PlacesMap(Statistic):
         """Put the places beside the reference in each cell."""
         (mapped,) = counted
         if isinstance(asked.against, str):
-            lon, lat = land_lattice(LATTICE, asked.antarctica)
-            there = np.bincount(mapped.cells.cell(lon, lat), minlength=mapped.cells.count).astype(
-                np.float64
-            )
+            land = land_lattice(FINE, asked.antarctica)
+            cell = mapped.cells.cell(land.lon, land.lat)
+            there = np.bincount(cell, minlength=mapped.cells.count).astype(np.float64)
         else:
             (other,) = run(asked.against, [MapTally(mapped.n_bands)])
             there = other.count
@@ -236,10 +234,7 @@ class MapTally:
 
     def update(self, batch: Batch, weight: NDArray[np.float64] | None = None) -> None:
         """Add a batch; `weight` is how often each place counts."""
-        lon, lat = batch.lon, batch.lat
-        if weight is not None:
-            counts = weight > 0
-            lon, lat, weight = lon[counts], lat[counts], weight[counts]
+        lon, lat, weight = counted_places(batch, weight)
         self.count += np.bincount(self.cells.cell(lon, lat), weight, minlength=self.cells.count)
         self.squares += density(lon, lat, weight)
         self.weights_squared += len(lon) if weight is None else float(weight @ weight)

@@ -1,117 +1,27 @@
-"""What a pool is held against: the area of land, or another pool.
-
-Area is measured by `wherefrom.earth.land`. Evenly spread places on land are those of a Fibonacci
-lattice, which has one point in each of N cells of equal area (A. Gonzalez 2010, *Measurement of
-areas on a sphere using Fibonacci and latitude-longitude lattices*, Mathematical Geosciences 42,
-49-64).
-"""
+"""What a pool is held against: the area of land, or another pool."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom import earth, keys
+from wherefrom import earth
 from wherefrom.auditing.tally import LayerTally, Weights, run
 from wherefrom.earth.cells import EqualAreaCells
-from wherefrom.earth.kept import keep
-from wherefrom.earth.land import LAND_SHARE, label_counts, on_land
+from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool
 
-__all__ = ["LATTICE", "Reference", "fibonacci", "land", "land_lattice", "of"]
+__all__ = ["LATTICE", "Reference", "land", "of"]
 
 Floats = NDArray[np.float64]
 
 #: Bands of cells for the shares of land area, and cells on the sphere: each stands for 121.3 km2.
 BANDS = 1817
 LATTICE = EqualAreaCells(BANDS).count
-#: Turns per point: the golden ratio's inverse spreads any number of points evenly.
-_TURN = (np.sqrt(5.0) - 1.0) / 2.0
-_CHUNK = 1 << 18
-_VERSION = 1  # of what is kept in the cache
-
-
-def fibonacci(count: int) -> tuple[Floats, Floats]:
-    """Return the Fibonacci lattice: points spread evenly over the whole sphere.
-
-    Parameters
-    ----------
-    count : int
-        How many, at least 1.
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (count,)
-        Degrees, from north to south; longitude in [-180, 180).
-
-    Examples
-    --------
-    >>> lon, lat = fibonacci(1000)
-    >>> int((lat > 0).sum()), round(float(lat[0]), 2)
-    (500, 87.44)
-    """
-    if count < 1:
-        raise ValueError(f"a lattice has at least 1 point, not {count}")
-    point = np.arange(count, dtype=np.float64)
-    lon = (point * _TURN % 1.0) * 360.0 - 180.0
-    lat = np.degrees(np.arcsin((count - 1.0 - 2.0 * point) / count))
-    return lon, lat
-
-
-def land_lattice(count: int, antarctica: bool = False) -> tuple[Floats, Floats]:
-    """Return evenly spread places on land, the same ones every time.
-
-    Parameters
-    ----------
-    count : int
-        About how many: those of the ``count / 0.2636`` points of a Fibonacci lattice that lie on
-        land without Antarctica. Within 1 % from 10,000 on.
-    antarctica : bool
-        Whether points of the continent Antarctica come too (9 % more).
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (M,)
-        Degrees, from north to south. Each stands for the same area.
-
-    Raises
-    ------
-    WherefromError
-        If the land layer cannot be had.
-
-    Examples
-    --------
-    >>> lon, lat = land_lattice(1000)
-    >>> 950 < len(lon) < 1050, bool(lat.min() > -60.0)
-    (True, True)
-    """
-    points = max(1, round(count / LAND_SHARE))
-    is_land, is_antarctica = _land_points(points)
-    wanted = is_land if antarctica else is_land & ~is_antarctica
-    lon, lat = fibonacci(points)
-    return lon[wanted], lat[wanted]
-
-
-@lru_cache(maxsize=4)
-def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell which points of a lattice lie on land, and which on Antarctica."""
-    key = keys.key_of([_VERSION, points, earth.layer_key("land"), earth.layer_key("continent")])
-
-    def make() -> NDArray[np.bool_]:
-        return np.stack(on_land(*fibonacci(points)))
-
-    if points < _CHUNK:  # faster made than read
-        both = make()
-    else:
-        name = f"land-lattice-{key}.npy"
-        both = keep(name, make, _save_bits, lambda path: _load_bits(path, points))
-    return both[0], both[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,11 +169,3 @@ def of(
         )
         for tally in counted
     }
-
-
-def _save_bits(both: NDArray[np.bool_], path: Path) -> None:
-    np.save(path, np.packbits(both, axis=1))
-
-
-def _load_bits(path: Path, points: int) -> NDArray[np.bool_]:
-    return np.unpackbits(np.load(path), axis=1, count=points).astype(np.bool_)

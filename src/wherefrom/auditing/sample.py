@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
 
-__all__ = ["ROWS", "RowSample", "canonical_places", "counted_rows"]
+__all__ = ["ROWS", "RowSample", "canonical_places", "counted_places"]
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
@@ -41,20 +41,20 @@ def canonical_places(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
     return x + 0.0, y + 0.0
 
 
-def counted_rows(batch: Batch, weight: Floats | None) -> tuple[NDArray[np.int64], Floats | None]:
-    """Return the rows of a batch that count at all, and their weights.
+def counted_places(batch: Batch, weight: Floats | None) -> tuple[Floats, Floats, Floats | None]:
+    """Return the places of a batch that count at all, and their weights.
 
     Returns
     -------
-    rows : ndarray of int64
-        Positions in the batch with a weight above 0; all without weights.
+    lon, lat : ndarray of float64
+        Degrees, of the rows with a weight above 0; not to be written to.
     weight : ndarray of float64 or None
         Of those rows.
     """
     if weight is None:
-        return np.arange(len(batch)), None
-    rows = np.flatnonzero(weight > 0.0)
-    return rows, weight[rows]
+        return batch.lon, batch.lat, None
+    rows = weight > 0.0
+    return batch.lon[rows], batch.lat[rows], weight[rows]
 
 
 class RowSample:
@@ -101,10 +101,10 @@ class RowSample:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Take the rows of a batch that count."""
-        rows, weights = counted_rows(batch, weight)
+        each = np.ones(len(batch)) if weight is None else weight
+        rows = np.flatnonzero(each > 0.0)
+        weights = each[rows]
         self.seen += len(rows)
-        if weights is None:
-            weights = np.ones(len(rows))
         self.weight_sum += float(weights.sum())
         self.weight_squares += float((weights**2).sum())
         hashes = mixed(rows + batch.start)

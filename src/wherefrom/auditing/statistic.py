@@ -93,7 +93,7 @@ class Statistic:
     """Base of all statistics: what is not overridden is empty.
 
     A subclass is a frozen dataclass of numbers (or a mapping of such), in `section`, and its
-    instance is what was found. Only `name`, `section` and `of` are needed.
+    instance is what was found. It needs `name`, `section`, and `tallies` or `of`.
 
     Examples
     --------
@@ -129,6 +129,8 @@ class Statistic:
     def of(cls, asked: Asked, counted: Sequence[Any]) -> Self | None:
         """Sum up what was counted; None where there is nothing to tell.
 
+        By default, what the one tally has for a ``result()``; None without a tally.
+
         Parameters
         ----------
         asked : Asked
@@ -136,7 +138,8 @@ class Statistic:
         counted : sequence of Tally
             The tallies of `tallies`, over all places.
         """
-        raise NotImplementedError
+        result: Self | None = counted[0].result() if counted else None
+        return result
 
     def entries(self) -> dict[str, Any]:
         """Return every number as plain values, ready for JSON."""

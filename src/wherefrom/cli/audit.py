@@ -91,7 +91,8 @@ def audit(
 
         wherefrom audit train.csv --test test.csv --clean apart.parquet
     """
-    from wherefrom.auditing.audit import audit_pool
+    from wherefrom.auditing.asked import Asked
+    from wherefrom.auditing.audit import audited
     from wherefrom.auditing.faults import cleaned, open_table
     from wherefrom.auditing.findings import Named
 
@@ -114,10 +115,10 @@ def audit(
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
         pool, faults = open_table(file, id_column, lon, lat, options=options)
     others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
-    found = audit_pool(
+    asked = Asked(
         pool,
         against=others.get("--against", "land"),
-        layers=names_of(layers) or None,
+        wanted=names_of(layers) or None,
         weights=weights,
         test=others.get("--test"),
         planned=others.get("--planned"),
@@ -133,8 +134,8 @@ def audit(
             planned=_text(planned),
             available=available,
         ),
-        faults=faults,
     )
+    found = audited(asked, faults)
     if to_stdout:
         typer.echo(found.to_json())
     else:

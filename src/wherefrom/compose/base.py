@@ -38,6 +38,7 @@ __all__ = [
     "in_memory",
 ]
 
+_MADE_BY = f"wherefrom {version('wherefrom')}"
 #: Places, repeated ones counted, that a composition can hold: multiplicities are 32-bit.
 MOST = 2**31 - 1
 
@@ -211,13 +212,12 @@ class SamplerModel(BaseModel, ABC):
         >>> sampler("match:target=other.parquet,over=biome").inputs()
         Inputs(layers=('biome',), numbers=(), sources=(), files=('other.parquet',))
         """
-        found = self.reads
-        for field, reads in self._marked():
-            names = _names(getattr(self, field))
-            words = [name for name in names if name in reads.words]
-            found |= Inputs(sources=reads.sources if words else ())
-            found |= Inputs(**{reads.kind: tuple(name for name in names if name not in words)})
-        return found
+        read = self.reads
+        for field, marked in self._marked():
+            for name in _names(getattr(self, field)):
+                word = name in marked.words
+                read |= Inputs(sources=marked.sources) if word else Inputs(**{marked.kind: (name,)})
+        return read
 
     def renamed(self, layers: Mapping[str, str]) -> Self:
         """Return the same sampler with other layers in place of some.
@@ -242,24 +242,19 @@ class SamplerModel(BaseModel, ABC):
         >>> sampler("balanced:over=continent+biome").renamed({"biome": "climate_zone"}).over
         ('continent', 'climate_zone')
         """
-        changed = {
-            field: _mapped(getattr(self, field), layers)
-            for field, reads in self._marked()
-            if reads.kind != "files"
-        }
-        if all(value == getattr(self, field) for field, value in changed.items()):
-            return self
-        return self.from_flags(
-            {field: getattr(self, field) for field in type(self).model_fields} | changed
-        )
+        fields = {field: getattr(self, field) for field in type(self).model_fields}
+        for field, marked in self._marked():
+            if marked.kind != "files":
+                fields[field] = _mapped(fields[field], layers)
+        return self.from_flags(fields)
 
     @classmethod
     def _marked(cls) -> Iterator[tuple[str, Reads]]:
         """Yield the fields that name something to read."""
         for name, field in cls.model_fields.items():
-            reads = _marker(field.annotation, field.metadata)
-            if reads is not None:
-                yield name, reads
+            marked = _marker(field.annotation, field.metadata)
+            if marked is not None:
+                yield name, marked
 
     def spec(self) -> dict[str, Any]:
         """Return name and parameters, defaults included, as plain values.
@@ -302,7 +297,7 @@ class SamplerModel(BaseModel, ABC):
             "pool": {"key": pool.key, "places": len(pool), "origin": pool.origin},
             "size": int(sample.multiplicity.sum()),
             "distinct": len(ids),
-            "made_by": f"wherefrom {version('wherefrom')}",
+            "made_by": _MADE_BY,
             **more,
         }
         kind = type(self)
@@ -410,7 +405,20 @@ class DesignSampler(SamplerModel, ABC):
         WherefromError
             As in `draw`.
         """
-        return _checked(n, places, getattr(self, "short", "error"))
+        if n is None:
+            raise WherefromError("this sampler needs to know how many places to draw: give -n")
+        if isinstance(n, bool) or not isinstance(n, int | np.integer):
+            raise WherefromError(f"n must be a whole number, not {n!r}")
+        if n < 1:
+            raise WherefromError(f"n must be at least 1, not {n}; for zero pre-training use 'none'")
+        if n > places and getattr(self, "short", "error") not in ("cap", "repeat"):
+            raise WherefromError(
+                f"n = {n:,} is larger than the pool, which has {places:,} places: use a larger "
+                "pool or a smaller n"
+            )
+        if n > MOST:
+            raise WherefromError(f"n = {n:,}, but a composition holds at most {MOST:,} places")
+        return int(n)
 
     def account(
         self,
@@ -617,20 +625,3 @@ def in_memory(pool: AnyPool, sampler: str) -> Pool:
             "thin.parquet"
         )
     return pool.load()
-
-
-def _checked(n: int | None, places: int, short: str) -> int:
-    if n is None:
-        raise WherefromError("this sampler needs to know how many places to draw: give -n")
-    if isinstance(n, bool) or not isinstance(n, int | np.integer):
-        raise WherefromError(f"n must be a whole number, not {n!r}")
-    if n < 1:
-        raise WherefromError(f"n must be at least 1, not {n}; for zero pre-training use 'none'")
-    if n > places and short not in ("cap", "repeat"):
-        raise WherefromError(
-            f"n = {n:,} is larger than the pool, which has {places:,} places: use a larger pool or "
-            "a smaller n"
-        )
-    if n > MOST:
-        raise WherefromError(f"n = {n:,}, but a composition holds at most {MOST:,} places")
-    return int(n)

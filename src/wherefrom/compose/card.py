@@ -26,7 +26,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.columns import label_layer
 
-__all__ = ["Card", "card", "card_figure", "write_card"]
+__all__ = ["Card", "card", "write_card"]
 
 OURS, POOL, SHORT = "#1f5a96", "#b9bec4", "#b3261e"
 STRATA_SHOWN = 20
@@ -100,25 +100,6 @@ def write_card(
     return notes
 
 
-def card_figure(
-    composition: Composition, pool: Pool | PoolScan, described: dict[str, Any]
-) -> Figure:
-    """Draw the card: a world map of the places above bars of their shares beside the pool's.
-
-    Parameters
-    ----------
-    composition : Composition
-    pool : Pool or PoolScan
-    described : dict
-        Of `card`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    return _figure(composition, len(pool), described, _found(composition, pool))
-
-
 @dataclass(frozen=True, eq=False)
 class Card:
     """The card of a composition, to be looked at: the last line of a notebook's cell shows it.
@@ -147,7 +128,9 @@ class Card:
 
     def figure(self) -> Figure:
         """Draw the map above the shares."""
-        return card_figure(self.composition, self.pool, self.to_dict())
+        found = _found(self.composition, self.pool)
+        described = _described(self.composition, self.pool, found)
+        return _figure(self.composition, len(self.pool), described, found)
 
     def _repr_html_(self) -> str:
         out = io.BytesIO()

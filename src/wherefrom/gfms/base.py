@@ -164,6 +164,10 @@ class Gfm(Part):
         """Make the model that gave a ``spec()``, which lies beside its weights."""
         return self
 
+    def embedding(self, model: GeoModel[Any]) -> GeoModel[Any]:
+        """Return a model as labelled places are embedded by it; by default as it trained."""
+        return model
+
     @property
     def name(self) -> str:
         """Short name for tables."""

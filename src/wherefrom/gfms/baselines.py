@@ -37,6 +37,9 @@ class Baseline:
         The catalog's sources that it needs.
     width : int
         Numbers of a place, about: what heads cost.
+    pretrained : bool
+        Whether it is published weights: pre-trained on other data, at another size, hence neither
+        a composition nor trivial.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Baseline:
     reads: frozenset[Modality] = frozenset()
     sources: tuple[str, ...] = ()
     width: int = 2
+    pretrained: bool = False
 
 
 def _coordinates(places: Places) -> Features:
@@ -78,9 +82,8 @@ def _presto(places: Places) -> Features:
     from wherefrom.models.presto import Presto
     from wherefrom.train.embed import embed
 
-    records = records_of(places.series())
     official = Presto.load_official(path_of("presto", download=False))
-    return embed(PrestoConfig(steps=records["x"].shape[1]), official, records, batch=64)
+    return embed(PrestoConfig(), official, records_of(places.series()), batch=64)
 
 
 _OF_SERIES: frozenset[Modality] = frozenset({"series"})
@@ -93,7 +96,7 @@ BASELINES = {
         _of_harmonics(10),
         _of_harmonics(40),
         Baseline("raw-series", _series, _OF_SERIES),
-        Baseline("presto-official", _presto, _OF_SERIES, ("presto",), width=128),
+        Baseline("presto-official", _presto, _OF_SERIES, ("presto",), 128, pretrained=True),
         Baseline("majority", None),
     )
 }

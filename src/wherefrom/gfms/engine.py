@@ -18,7 +18,7 @@ from wherefrom.models.base import GeoModel, Records
 from wherefrom.tasks import SPLITS, Episodes
 from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
 from wherefrom.train.embed import embed
-from wherefrom.train.finetune import FineTune
+from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.pretrain import PretrainSettings
 from wherefrom.train.pretrain import pretrain as train
 
@@ -113,9 +113,9 @@ def pretrain(
 
 
 def _read(gfm: Gfm, run: Path) -> tuple[GeoModel[Any], nn.Module]:
-    """Read a pre-training stage: the model and its module, in eval mode."""
+    """Read a pre-training stage: the model as it embeds, and its module, in eval mode."""
     model = gfm.restore(spec_of(run / WEIGHTS))
-    return model, load_weights(model, run / WEIGHTS)
+    return gfm.embedding(model), load_weights(model, run / WEIGHTS)
 
 
 @lru_cache(maxsize=1)

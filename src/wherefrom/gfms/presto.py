@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from wherefrom.gfms.base import Gfm, Modality
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from wherefrom.gfms.places import Places
-    from wherefrom.models.base import Records
+    from wherefrom.models.base import GeoModel, Records
     from wherefrom.models.masked import PrestoConfig
 
-__all__ = ["Presto"]
+__all__ = ["Presto", "embed_series"]
 
 #: Channel groups of the series that a study makes of its places (`earth_series`).
 SEEN = ("ERA5", "SRTM", "dynamic_world")
@@ -68,18 +72,6 @@ class Presto(Gfm):
 
         return records_of(places.series())
 
-    def records_of_task(self, places: Places) -> Records:
-        """Hide the bands that pre-training has not seen: their weights are random ones."""
-        from wherefrom.models.tokens import BANDS, GROUPS
-
-        records = self.records(places)
-        seen = [column for name in SEEN for column in GROUPS[name]]
-        unseen = np.setdiff1d(np.arange(BANDS), seen)
-        shown = {name: records[name].copy() for name in ("x", "hidden")}
-        shown["x"][..., unseen] = 0  # as `records_of` has what is absent
-        shown["hidden"][..., unseen] = True
-        return {**records, **shown}
-
     def model(self, records: Records) -> PrestoConfig:
         """Make the model; each sample begins in a month of its own: a climatology has no first."""
         from wherefrom.models.masked import PrestoConfig
@@ -95,6 +87,39 @@ class Presto(Gfm):
 
         fields = {name: value for name, value in spec.items() if name != "model"}
         return PrestoConfig(**fields | {"groups": tuple(fields["groups"])})
+
+    def embedding(self, model: GeoModel[Any]) -> GeoModel[Any]:
+        """Embed in single precision, whatever it was trained in."""
+        from wherefrom.models.masked import PrestoConfig
+
+        assert isinstance(model, PrestoConfig)
+        return replace(model, precision="float32")
+
+
+def embed_series(
+    module: nn.Module,
+    records: Records,
+    batch: int = 64,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> NDArray[np.float32]:
+    """Embed series, as `wherefrom.models.masked.records_of` makes them, by all that is there.
+
+    See `wherefrom.train.embed.embed`; `precision` is that of matrix products.
+
+    Examples
+    --------
+    >>> from wherefrom.models.masked import records_of
+    >>> from wherefrom.models.presto import Presto
+    >>> from wherefrom.pool.series import PixelSeries
+    >>> series = PixelSeries.from_bands({"temperature_2m": np.full((2, 12), 290.0)},
+    ...                                 lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
+    >>> embed_series(Presto(), records_of(series)).shape
+    (2, 128)
+    """
+    from wherefrom.models.masked import PrestoConfig
+    from wherefrom.train.embed import embed
+
+    return embed(PrestoConfig(precision=precision), module, records, batch)
 
 
 def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from wherefrom.earth.imagery import windows
@@ -12,10 +14,10 @@ from wherefrom.gfms.base import Gfm, Modality
 
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places
-    from wherefrom.models.base import Records
-    from wherefrom.models.satclip import SatCLIPConfig
+    from wherefrom.models.base import Batch, Records
+    from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
 
-__all__ = ["SatCLIP"]
+__all__ = ["SatCLIP", "embed_places"]
 
 #: Pixels along a side of the windows that the jointly trained network sees.
 WINDOW = 16
@@ -89,3 +91,34 @@ class SatCLIP(Gfm):
 
     def _fields(self) -> dict[str, Any]:
         return self.model_dump(include=set(SatCLIP.model_fields) - set(Gfm.model_fields))
+
+
+def embed_places(
+    encoder: LocationEncoder,
+    lon: NDArray[np.floating[Any]],
+    lat: NDArray[np.floating[Any]],
+    batch: int = 2048,
+) -> NDArray[np.float32]:
+    """Embed places, degrees (N,), with a location encoder alone; see `wherefrom.train.embed.embed`.
+
+    Examples
+    --------
+    >>> from wherefrom.models.satclip import LocationEncoder
+    >>> embed_places(LocationEncoder(10), np.array([13.4, 2.35]), np.array([52.5, 48.9])).shape
+    (2, 256)
+    """
+    import torch
+
+    from wherefrom.models.satclip import SatCLIPConfig
+    from wherefrom.train.embed import embed
+
+    class Alone(SatCLIPConfig):
+        """A location encoder alone; its harmonics are of its own precision, and used once."""
+
+        def prepare(self, records: Records, device: torch.device) -> Batch:
+            # Copies: a task's arrays are read-only, which torch does not know.
+            given = {name: np.array(records[name], dtype=np.float64) for name in ("lon", "lat")}
+            return {name: torch.from_numpy(values).to(device) for name, values in given.items()}
+
+    model = Alone(degrees=encoder.harmonics.degrees, inputs=0)
+    return embed(model, encoder, {"lon": lon, "lat": lat}, batch)

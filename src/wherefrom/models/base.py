@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "GeoModel", "Records"]
+__all__ = ["Batch", "GeoModel", "Narrowed", "Narrowing", "Records"]
 
 #: Arrays by name, all with places along their first axis, as a pool's payload is read.
 Records = Mapping[str, np.ndarray]
@@ -45,7 +45,10 @@ class GeoModel(Protocol[M]):
         ...
 
     def prepare(self, records: Records, device: torch.device) -> Batch:
-        """Do once for the places of a composition what need not be done at every step."""
+        """Do once for the places of a composition what need not be done at every step.
+
+        Records that only the loss reads may be absent; places do not depend on each other.
+        """
         ...
 
     def collate(self, prepared: Batch, rows: Tensor) -> Batch:
@@ -64,9 +67,55 @@ class GeoModel(Protocol[M]):
         ...
 
     def encode(self, module: M, batch: Batch) -> Tensor:
-        """Embed a batch, shape (B, D), without randomness; the caller sets eval mode."""
+        """Embed a batch, shape (B, D), without randomness; the caller sets eval mode.
+
+        Fine-tuning follows the gradient through this, to the parameters that it reaches.
+        """
         ...
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Tell whether weight decay acts on the parameter of that name."""
         ...
+
+
+@runtime_checkable
+class Narrowing(Protocol):
+    """What a `GeoModel` may have besides, to be fine-tuned with fewer weights.
+
+    A wide layer on fixed inputs has gradients only in the span of the few inputs that it is trained
+    on; trained in coordinates of that span, it does as much and costs less.
+    """
+
+    def narrow(self, module: Any, prepared: Batch) -> Callable[[Tensor], Narrowed]:
+        """Do what serves all seeds, and return what makes the smaller model of one.
+
+        Parameters
+        ----------
+        module : nn.Module
+            On the CPU, float32, in eval mode; left as it is.
+        prepared : mapping of str to tensor
+            As `GeoModel.prepare` gives it.
+
+        Returns
+        -------
+        callable
+            Given the rows to train on, an (n,) int64 tensor: a `Narrowed`, whose shapes depend on
+            n alone. Threads may call it at the same time.
+        """
+        ...
+
+
+class Narrowed(NamedTuple):
+    """A smaller model for training on some rows.
+
+    Attributes
+    ----------
+    module : nn.Module
+        Shares no parameter with the whole one.
+    read : callable
+        Gathers a batch as `GeoModel.collate` does, any rows of what was prepared: of it and the
+        module `GeoModel.encode` makes the embeddings that it made before, but for rounding.
+    """
+
+    module: nn.Module
+    read: Callable[[Tensor], Batch]

@@ -17,15 +17,19 @@ from wherefrom.models.presto import Presto, normalise
 from wherefrom.models.tokens import (
     ABSENT,
     BANDS,
+    CLASSES,
     GROUPS,
     HIDDEN,
+    STEPS,
     WORLD,
     Inputs,
     Slots,
     bands_of,
+    check_inputs,
     kinds,
     slots,
 )
+from wherefrom.models.transformer import WIDTH
 from wherefrom.pool.series import NO_CLASS, PixelSeries
 
 __all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of"]
@@ -33,6 +37,7 @@ __all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of"]
 #: Tokens a core at a time: what they leave for the backward pass then stays in its cache.
 _PART = 3520
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_RECORDS = ("x", "hidden", "dynamic_world", "lon", "lat", "month")
 
 
 def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
@@ -83,7 +88,7 @@ class PrestoConfig:
         Channel groups that the data set has. A group that is absent everywhere is no token at
         all; the number of hidden tokens is that share of the present ones.
     steps : int
-        Steps of a sample.
+        Steps of a sample of pre-training.
     mask_ratio : float
         Share of the tokens to hide.
     months : {"given", "cyclic", "sliding"}
@@ -131,19 +136,45 @@ class PrestoConfig:
         """Do nothing: Presto's scales are fixed."""
 
     def prepare(self, records: Records, device: torch.device) -> Batch:
-        """Move the records to the device."""
-        steps = records["x"].shape[1]
-        if (self.months == "given" and steps != self.steps) or steps < self.steps:
+        """Move the records to the device; hide what is not of `groups`.
+
+        Raises
+        ------
+        WherefromError
+            If an array is absent or of another shape, a value that is not hidden is not finite, or
+            a month, class or coordinate is out of range.
+        """
+        missing = [name for name in _RECORDS if name not in records]
+        if missing:
             raise WherefromError(
-                f"the series have {steps} steps, the model reads {self.steps} (months = "
-                f"{self.months!r}): give it steps={steps}, or other months"
+                f"the records lack {', '.join(missing)}: make them with "
+                "wherefrom.models.masked.records_of"
             )
-        lonlat = np.stack([records["lon"], records["lat"]], axis=1)
-        kept = {name: records[name] for name in ("x", "hidden", "dynamic_world", "month")}
-        return {
-            name: torch.from_numpy(np.array(values)).to(device)
-            for name, values in (kept | {"lonlat": lonlat}).items()
-        }
+        x, hidden, world, lon, lat, month = (
+            torch.from_numpy(np.array(records[name])) for name in _RECORDS
+        )
+        if lon.ndim != 1 or lon.shape != lat.shape:
+            raise WherefromError(
+                f"lon and lat have shapes {tuple(lon.shape)} and {tuple(lat.shape)}, not (N,) both"
+            )
+        lonlat = torch.stack([lon, lat], dim=1)
+        check_inputs(x, world, lonlat, month, hidden, most=x.shape[1] if x.ndim > 1 else 0)
+        x, hidden = x.float(), hidden.bool()
+        for name, columns in GROUPS.items():
+            if name not in self.groups:
+                hidden[..., list(columns)] = True
+        if "dynamic_world" not in self.groups:
+            world.fill_(CLASSES)
+        bad = torch.nonzero(~(torch.isfinite(x) | hidden))
+        if len(bad):
+            row, step, column = bad[0].tolist()
+            raise WherefromError(
+                f"x of row {row}, step {step}, column {column} is not finite and not hidden "
+                f"({len(bad)} such values): hide it, as wherefrom.models.masked.records_of does"
+            )
+        x.masked_fill_(hidden, 0)
+        prepared = {"x": x, "hidden": hidden, "dynamic_world": world, "month": month}
+        return {name: v.to(device) for name, v in (prepared | {"lonlat": lonlat}).items()}
 
     def collate(self, prepared: Batch, rows: Tensor) -> Batch:
         """Gather the rows of a batch."""
@@ -171,9 +202,14 @@ class PrestoConfig:
 
     def _window(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Take the steps of each sample."""
+        samples, steps = batch["x"].shape[:2]
+        if (self.months == "given" and steps != self.steps) or steps < self.steps:
+            raise WherefromError(
+                f"the series have {steps} steps, the model reads {self.steps} (months = "
+                f"{self.months!r}): give it steps={steps}, or other months"
+            )
         if self.months == "given":
             return batch
-        samples, steps = batch["x"].shape[:2]
         starts = steps if self.months == "cyclic" else steps - self.steps + 1
         device = generator.device
         first = torch.randint(starts, (samples, 1), generator=generator, device=device)
@@ -183,7 +219,13 @@ class PrestoConfig:
         return taken | {"lonlat": batch["lonlat"]}
 
     def encode(self, module: Presto, batch: Batch) -> Tensor:
-        """Embed a batch by all that is there."""
+        """Embed a batch by all that is there, in up to 24 steps."""
+        if batch["x"].shape[1] > STEPS:
+            raise WherefromError(
+                f"the series have {batch['x'].shape[1]} steps, Presto embeds up to {STEPS}"
+            )
+        if not len(batch["x"]):
+            return batch["x"].new_empty(0, WIDTH)
         kind = kinds(batch["hidden"], batch["dynamic_world"])
         return module.embed_inputs(_inputs(batch), slots(kind)[0], _DTYPES[self.precision])
 

@@ -7,9 +7,11 @@ code, weights and outputs do not (see `LocationEncoder.load_official`).
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import pathlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -18,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.base import Batch, Records
+from wherefrom.models.axes import Axes
+from wherefrom.models.base import Batch, Narrowed, Records
 from wherefrom.models.contrastive import contrastive_loss
 from wherefrom.models.harmonics import SphericalHarmonics
 from wherefrom.models.official import official_weights
@@ -35,6 +38,8 @@ __all__ = [
 
 # Harmonics of a composition are kept between steps up to this size, beyond it evaluated anew.
 _KEEP_BYTES = 2**30
+# Places whose harmonics are read at a time.
+_BLOCK = 4096
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
@@ -124,10 +129,16 @@ class LocationEncoder(nn.Module):
         """
         return self.from_harmonics(self.harmonics(lon, lat, self.dtype), generator)
 
-    def from_harmonics(self, harmonics: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def from_harmonics(
+        self,
+        harmonics: Tensor,
+        generator: torch.Generator | None = None,
+        offset: Tensor | None = None,
+    ) -> Tensor:
         """Embed places whose harmonics, shape (N, degrees ** 2), are at hand.
 
-        The harmonics of a fixed set of places are worth keeping while an encoder trains on it.
+        The harmonics of a fixed set of places are worth keeping while an encoder trains on it. What
+        is given as `offset`, (N, width), is added to what the first layer makes of them.
         """
         x = harmonics
         *sines, last = self.layers
@@ -135,6 +146,8 @@ class LocationEncoder(nn.Module):
             assert isinstance(layer, nn.Linear)
             w0 = self.first_frequency if i == 0 else 1.0
             z = layer(x)
+            if i == 0 and offset is not None:
+                z = z + offset
             if not self.training or self.dropout == 0:
                 z = z * w0
             elif generator is None:
@@ -281,19 +294,25 @@ class SatCLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
 
+def _location(module: SatCLIP | LocationEncoder) -> LocationEncoder:
+    """Return the location encoder of SatCLIP, which also goes alone."""
+    return module.location if isinstance(module, SatCLIP) else module
+
+
 @dataclass(frozen=True)
 class SatCLIPConfig:
     """SatCLIP for the training loops (see `wherefrom.models.base.GeoModel`).
 
-    Records are ``lon``, ``lat`` (N,) in degrees and ``image``: (N, F) float32 features for the
-    image side ``"features"`` or (N, C, H, W) uint8 windows for ``"cnn"``.
+    Records are ``lon``, ``lat`` (N,) in degrees and, for the loss alone, ``image``: (N, F) float32
+    features for the image side ``"features"`` or (N, C, H, W) uint8 windows for ``"cnn"``.
 
     Parameters
     ----------
     degrees : int
         Degrees of the spherical harmonics.
     inputs : int
-        Number F of image features, or of channels C of the windows.
+        Number F of image features, or of channels C of the windows; 0 for a location encoder
+        without images.
     image : {"features", "cnn"}
         Trainable head on frozen features, or a small network trained jointly.
     hidden : int, default 256
@@ -350,17 +369,23 @@ class SatCLIPConfig:
 
     def prepare(self, records: Records, device: torch.device) -> Batch:
         """Move the records to the device and evaluate the harmonics once, if they fit."""
-        if records["image"].shape[1] != self.inputs:
-            raise WherefromError(
-                f"the images have {records['image'].shape[1]} features or channels, the model "
-                f"expects {self.inputs}: give it inputs={records['image'].shape[1]}"
-            )
-        lon, lat = (torch.from_numpy(records[k]).to(device) for k in ("lon", "lat"))
-        image = torch.from_numpy(records["image"]).to(device)
-        if len(lon) * self.degrees**2 * 4 > _KEEP_BYTES:
-            return {"lon": lon, "lat": lat, "image": image}
-        harmonics = SphericalHarmonics(self.degrees)(lon, lat, torch.float32)
-        return {"harmonics": harmonics, "image": image}
+        seen = {}
+        if "image" in records:
+            if records["image"].shape[1] != self.inputs:
+                raise WherefromError(
+                    f"the images have {records['image'].shape[1]} features or channels, the model "
+                    f"expects {self.inputs}: give it inputs={records['image'].shape[1]}"
+                )
+            seen["image"] = torch.from_numpy(records["image"]).to(device)
+        # Copies: a task's arrays are read-only, which torch does not know.
+        lon, lat = (
+            torch.from_numpy(np.array(records[k], dtype=np.float64)).to(device)
+            for k in ("lon", "lat")
+        )
+        seen |= {"lon": lon, "lat": lat}
+        if len(lon) * self.degrees**2 * 4 <= _KEEP_BYTES:
+            seen["harmonics"] = SphericalHarmonics(self.degrees)(lon, lat, torch.float32)
+        return seen
 
     def collate(self, prepared: Batch, rows: Tensor) -> Batch:
         """Gather the rows of a batch."""
@@ -368,7 +393,9 @@ class SatCLIPConfig:
 
     def loss(self, module: SatCLIP, batch: Batch, generator: torch.Generator) -> Tensor:
         """Evaluate the contrastive loss; a place that occurs twice in a batch rivals itself."""
-        location = self._locate(module, batch, generator)
+        if "image" not in batch:
+            raise WherefromError("the records have no image, from which SatCLIP learns")
+        location = self._locate(module.location, batch, generator)
         return contrastive_loss(location, module.image(batch["image"]), module.logit_scale)
 
     def backward(self, module: SatCLIP, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -377,15 +404,55 @@ class SatCLIPConfig:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def encode(self, module: SatCLIP, batch: Batch) -> Tensor:
+    def encode(self, module: SatCLIP | LocationEncoder, batch: Batch) -> Tensor:
         """Embed places."""
-        return self._locate(module, batch, None)
+        return self._locate(_location(module), batch, None)
 
-    def _locate(self, module: SatCLIP, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        if "harmonics" in batch:
-            return module.location.from_harmonics(batch["harmonics"], generator)
-        result: Tensor = module.location(batch["lon"], batch["lat"], generator)
+    def _locate(
+        self, location: LocationEncoder, batch: Batch, generator: torch.Generator | None
+    ) -> Tensor:
+        kept = batch.get("harmonics")
+        if kept is not None and kept.dtype == location.dtype:
+            return location.from_harmonics(kept, generator, batch.get("offset"))
+        result: Tensor = location(batch["lon"], batch["lat"], generator)
         return result
+
+    def narrow(
+        self, module: SatCLIP | LocationEncoder, prepared: Batch
+    ) -> Callable[[Tensor], Narrowed]:
+        """Train the first layer in the coordinates of the rows' harmonics (see `Narrowing`).
+
+        These are their min(n, degrees^2) principal axes; outside, the weights stay as they are.
+        """
+        location = _location(module)
+        first = location.layers[0]
+        assert isinstance(first, nn.Linear)
+        whole, needed = first.weight.detach(), first.weight.requires_grad
+        blocks = range(0, len(prepared["lon"]), _BLOCK)
+        before = torch.cat(
+            [self._harmonics(prepared, slice(at, at + _BLOCK)) @ whole.T for at in blocks]
+        )
+
+        def narrowed(rows: Tensor) -> Narrowed:
+            axes = Axes.of(self._harmonics(prepared, rows)[None].double()).back[0].float()
+            inside = whole @ axes.T
+            own = copy.deepcopy(location)
+            own.layers[0].weight = nn.Parameter(inside.clone(), requires_grad=needed)
+
+            def read(rows: Tensor) -> Batch:
+                z = self._harmonics(prepared, rows) @ axes.T
+                return {"harmonics": z, "offset": before[rows] - z @ inside.T}
+
+            return Narrowed(own, read)
+
+        return narrowed
+
+    def _harmonics(self, prepared: Batch, rows: Tensor | slice) -> Tensor:
+        if "harmonics" in prepared:
+            return prepared["harmonics"][rows]
+        lon, lat = (prepared[name][rows] for name in ("lon", "lat"))
+        harmonics: Tensor = SphericalHarmonics(self.degrees)(lon, lat, torch.float32)
+        return harmonics
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Decay matrices only, as the official code: no bias, no temperature, no norm."""

@@ -137,9 +137,10 @@ def check_inputs(
     lonlat: Tensor,
     start_month: int | Tensor,
     mask: Tensor | None,
+    most: int = STEPS,
 ) -> Tensor:
     """Check what a user hands to the model, and return the month of every step: (B, T) int64."""
-    if x.ndim != 3 or x.shape[2] != BANDS or not 1 <= x.shape[1] <= STEPS:
+    if x.ndim != 3 or x.shape[2] != BANDS or not 1 <= x.shape[1] <= most:
         raise WherefromError(
             f"x has shape {tuple(x.shape)}, not (samples, 1 to {STEPS} steps, {BANDS} bands): "
             "bring raw series to the model's bands with wherefrom.models.presto.normalise"

@@ -18,6 +18,7 @@ from wherefrom.keys import canonical
 from wherefrom.part import Part
 from wherefrom.plugins import kinds
 from wherefrom.study.pools import PoolSpec, PoolTable
+from wherefrom.study.published import Claim, Published, StandsFor
 from wherefrom.tasks.base import AnyTask
 
 #: Scores that a study of places reports; a task of two classes has f1_positive beside them.
@@ -71,15 +72,6 @@ class SweepSpec(Part):
     pretrain_seeds: int = Field(gt=0)
 
 
-class Published(Part):
-    """What the study that is repeated used, by kind of model where kinds differ."""
-
-    composition_size: dict[str, int] = Field(default_factory=dict)
-    samples_seen: dict[str, int] = Field(default_factory=dict)
-    forest: str = ""
-    cities: str = ""
-
-
 class Headline(Part):
     """What a first table and a verdict are about: a model on the first of its tasks."""
 
@@ -99,6 +91,11 @@ class Study(Part):
         By name. Each is evaluated on the tasks that it names.
     headlines : tuple of Headline
         The first is about the top table.
+    published, claims, stands_for : Published, tuple of Claim, StandsFor
+        The paper that is repeated: its names and sizes, what it states, and what is used here in
+        the place of what it used.
+    notice : str
+        Stands on top of the report.
     stood_in : dict of str to str
         Layers that this machine lacks, and those that take their place.
     left_out : dict of str to str
@@ -129,6 +126,9 @@ class Study(Part):
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
     headlines: tuple[Headline, ...] = Field(min_length=1)
     published: Published = Published()
+    claims: tuple[Claim, ...] = ()
+    stands_for: StandsFor = StandsFor()
+    notice: str = ""
     equivalence_margin: float = Field(gt=0, default=0.01)
     stand_ins: dict[str, str] = Field(default_factory=dict)
     stood_in: dict[str, str] = Field(default_factory=dict)

@@ -1,182 +1,339 @@
-"""Full fine-tuning: the encoder and a linear head, for all seeds at once."""
+"""Copies of any model with a linear head each, tuned few-shot for all seeds at once."""
 
 from __future__ import annotations
 
+import copy
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.satclip import LocationEncoder
-from wherefrom.train.heads.base import chunks
-from wherefrom.train.heads.fewshot import Axes
-from wherefrom.train.tuning import TuneSettings, Tuning, targets
+from wherefrom.models.base import Batch, GeoModel, Narrowed, Narrowing, Records
+from wherefrom.train.heads.fewshot import FewShot, standardise
+from wherefrom.train.heads.newton import fit
+from wherefrom.train.memory import keep_freed_memory
 
-__all__ = ["FineTune", "Tuned", "start"]
+__all__ = ["Start", "Tuning"]
+
+#: Memory of the copies that are trained together, and of one pass over their rows, bytes: what a
+#: processor's last cache holds.
+PASS_BYTES = 64 * 2**20
+#: Of a weight: itself, its gradient and AdamW's two moments.
+_WEIGHT_BYTES = 16
+
+
+class _Encode(nn.Module):
+    """`encode` as a function of handed-over parameters."""
+
+    def __init__(self, model: GeoModel[Any], module: nn.Module) -> None:
+        super().__init__()
+        self.model, self.module = model, module
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.model.encode(self.module, batch)
+
+    def stacked(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Embed (S, m, ...) inputs, each S of them with its own of (S, ...) weights: (S, m, D)."""
+
+        def one(weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
+            result: Tensor = functional_call(self, dict(weights), (batch,))
+            return result
+
+        if len(next(iter(weights.values()))) > 1:
+            result: Tensor = vmap(one)(weights, batch)
+            return result
+        alone = {name: w.squeeze(0) for name, w in weights.items()}
+        return one(alone, {name: v.squeeze(0) for name, v in batch.items()})[None]
 
 
 @dataclass(frozen=True)
-class FineTune(TuneSettings):
-    """Train all of a location encoder together with a linear head, few-shot.
-
-    Parameters are those of `wherefrom.train.tuning.TuneSettings`. Dropout is off.
-
-    Notes
-    -----
-    The first layer takes the harmonics, up to 1,600 of them for n = 100 places. Gradients of its
-    weights lie in the span of the n inputs. So it is trained in the coordinates of the inputs'
-    principal axes, min(n, inputs) of them; outside, the pre-trained weights stay as they are.
-    """
-
-    def fit_predict(
-        self,
-        encoder: LocationEncoder,
-        harmonics: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-    ) -> NDArray[np.int16]:
-        """Fine-tune a copy of the encoder on each seed's training rows and predict the test rows.
-
-        Parameters
-        ----------
-        encoder : LocationEncoder
-            Pre-trained; left as it is.
-        harmonics : (N, L * L) float32 array
-            The encoder's harmonics of the task's rows.
-        labels : (N,) integer array
-            Class codes of the rows.
-        train : (S, n) int64 array
-            Training rows of each seed.
-        test : (T,) int64 array
-            Test rows.
-
-        Returns
-        -------
-        (S, T) int16 array
-            Predicted class codes.
-        """
-        tested = torch.from_numpy(np.ascontiguousarray(harmonics[test], dtype=np.float32))
-        first = next(encoder.parameters()).detach().float()
-        # The pre-trained first layer's answer to the test places serves every seed.
-        before = tested @ first.T
-        cost = 4 * train.shape[1] * (3 * harmonics.shape[1] + 8 * len(first))
-        cost += 20 * sum(p.numel() for p in encoder.parameters())
-        found = []
-        for part in chunks(len(train), cost):
-            tuned = start(encoder, harmonics, labels, train[part], self.C)
-            tuned.tune(self)
-            found.append(tuned.predict(tested, before))
-        return np.concatenate(found)
-
-
-class _FromHarmonics(nn.Module):
-    """The encoder as a function of harmonics, whose parameters can be handed over."""
-
-    def __init__(self, encoder: LocationEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, harmonics: Tensor) -> Tensor:
-        return self.encoder.from_harmonics(harmonics)
-
-
-_FIRST = "encoder.layers.0.weight"
-
-
-@dataclass
-class Tuned(Tuning):
-    """Copies of a location encoder and heads for S seeds.
-
-    The first layer's weight is (S, width, r), in axes' coordinates; the training inputs (S, n, r)
-    are such coordinates.
+class Start:
+    """What all seeds begin with, and what one try told of the module.
 
     Attributes
     ----------
-    module : nn.Module
-        The encoder as a function of its inputs and of handed-over parameters.
-    axes : (S, r, inputs) float32 tensor
-        Principal axes of each seed's training inputs.
+    model : GeoModel
+    narrowed : callable
+        Makes of a seed's rows the module that it trains, and what reads its batches.
+    labels : (N,) integer array
+    frozen : (N, D) float32 tensor
+        Embeddings of the training rows, others not set.
+    names : tuple of str
+        Parameters that are tuned.
+    copy_bytes, row_bytes : int
+        What one copy takes, and what a training row leaves for the backward pass.
+    stacks : bool
+        Whether copies can be evaluated together.
     """
 
-    module: nn.Module = field(kw_only=True)
-    axes: Tensor = field(kw_only=True)
+    model: GeoModel[Any]
+    narrowed: Callable[[Tensor], Narrowed]
+    labels: NDArray[np.integer[Any]]
+    frozen: Tensor
+    names: tuple[str, ...]
+    copy_bytes: int
+    row_bytes: int
+    stacks: bool
 
-    def embed(self, rows: slice = slice(None)) -> Tensor:
-        """Embed some of each seed's training rows with its own encoder: (S, rows, E)."""
-        result: Tensor = vmap(lambda w, x: functional_call(self.module, w, (x,)))(
-            self.weights, self.few.x[:, rows]
+    @classmethod
+    def of(
+        cls,
+        model: GeoModel[Any],
+        module: nn.Module,
+        records: Records,
+        labels: NDArray[np.integer[Any]],
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+    ) -> Start:
+        """Check the rows, embed the training ones and try a pass; see `FineTune.fit_predict`."""
+        cpu = torch.device("cpu")
+        keep_freed_memory(cpu)
+        module = copy.deepcopy(module).to(cpu).float().eval()
+        prepared = model.prepare(records, cpu)
+        count = len(next(iter(prepared.values())))
+        _check_rows(count, labels, train, test)
+        if isinstance(model, Narrowing):
+            narrowed = model.narrow(module, prepared)
+        else:
+
+            def narrowed(rows: Tensor) -> Narrowed:
+                # A copy: evaluating it with other weights changes a module for the while, and
+                # another thread may do so at the same time.
+                return Narrowed(copy.deepcopy(module), partial(model.collate, prepared))
+
+        first = torch.from_numpy(train[0])
+        tried = narrowed(first)
+        names, row_bytes = _reached(model, tried, first)
+        size = sum(p.numel() for name, p in tried.module.named_parameters() if name in names)
+        rows, pieces = torch.from_numpy(np.unique(train)), []
+        with torch.no_grad():
+            for part in torch.split(rows, max(1, PASS_BYTES // row_bytes)):
+                pieces.append(model.encode(module, model.collate(prepared, part)))
+        found = torch.cat(pieces)
+        bad = rows[~torch.isfinite(found).all(dim=1)]
+        if len(bad):
+            raise WherefromError(
+                f"finetune: the embedding of row {int(bad[0])} is not finite ({len(bad)} such rows)"
+            )
+        frozen = found.new_empty(count, found.shape[1])
+        frozen[rows] = found
+        stacks = len(train) > 1 and _stacks(model, tried, names, first)
+        cost = _WEIGHT_BYTES * size
+        return cls(model, narrowed, labels, frozen, names, cost, row_bytes, stacks)
+
+    def chunks(self, train: NDArray[np.int64]) -> list[slice]:
+        """Cut the seeds into parts that are trained together."""
+        together = PASS_BYTES // (self.copy_bytes + train.shape[1] * self.row_bytes)
+        together = max(1, together) if self.stacks else 1
+        return [slice(s, s + together) for s in range(0, len(train), together)]
+
+    def tuning(self, train: NDArray[np.int64], C: float) -> Tuning:
+        """Copy the module for some seeds and fit their heads on the frozen embeddings."""
+        where = torch.from_numpy(train)
+        made = [self.narrowed(rows) for rows in where]
+        parts = [one.read(rows) for one, rows in zip(made, where, strict=True)]
+        owned = [dict(one.module.named_parameters()) for one in made]
+        return Tuning(
+            encode=_Encode(self.model, made[0].module),
+            weights={
+                f"module.{name}": torch.stack([own[name].detach() for own in owned])
+                for name in self.names
+            },
+            batch={name: torch.stack([part[name] for part in parts]) for name in parts[0]},
+            read=[one.read for one in made],
+            few=_few(self.frozen[where], self.labels, train),
+            size=max(1, PASS_BYTES // self.row_bytes),
+            C=C,
         )
-        return result
+
+
+@dataclass
+class Tuning:
+    """Copies of a module and heads for S seeds, during and after fine-tuning.
+
+    Attributes
+    ----------
+    encode : nn.Module
+        Embeds batches with weights that are handed over.
+    weights : dict of str to (S, ...) float32 tensor
+        Of the copies.
+    batch : dict of str to (S, n, ...) tensor
+        The training rows.
+    read : list of callable
+        Gathers any rows as each copy reads them.
+    few : FewShot
+        Standardised embeddings of the training rows before they are tuned, and their labels.
+    size : int
+        Rows in one pass.
+    C : float
+        Inverse penalty of the heads.
+    head_weight : (S, C, D) float32 tensor
+        On embeddings standardised by `mean` and `scale` (S, D).
+    head_bias : (S, C) float32 tensor
+    """
+
+    encode: _Encode
+    weights: dict[str, Tensor]
+    batch: dict[str, Tensor]
+    read: list[Callable[[Tensor], Batch]]
+    few: FewShot
+    size: int
+    C: float
+    head_weight: Tensor = field(init=False)
+    head_bias: Tensor = field(init=False)
+    mean: Tensor = field(init=False)
+    scale: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        weight, bias = fit(self.few, self.C)
+        self.mean, self.scale = self.few.mean.float(), self.few.scale.float()
+        self.head_weight = weight.float()
+        # A class that the seed has not seen is masked in the logits, so that weights stay finite.
+        self.head_bias = torch.where(self.few.present, bias, 0.0).float()
+
+    def passes(self) -> list[slice]:
+        """Cut the training rows of a step into parts, whose gradients are added up."""
+        seeds, n = self.few.y.shape
+        parts = -(-n // max(1, self.size // seeds))
+        size = -(-n // parts)
+        return [slice(begin, begin + size) for begin in range(0, n, size)]
+
+    def loss(self, rows: slice = slice(None)) -> Tensor:
+        """Cross-entropy of some of each seed's n training rows, summed and divided by n: (S,)."""
+        batch = {name: values[:, rows] for name, values in self.batch.items()}
+        features = self.encode.stacked(self.weights, batch)
+        features = (features - self.mean[:, None]) / self.scale[:, None]
+        logit = torch.baddbmm(self.head_bias[:, None], features, self.head_weight.mT)
+        logit = logit + torch.where(self.few.present, 0.0, -torch.inf)[:, None]
+        y = self.few.y[:, rows]
+        flat = nn.functional.cross_entropy(logit.flatten(0, 1), y.flatten(), reduction="none")
+        return flat.view_as(y).sum(dim=1) / self.few.y.shape[1]
+
+    def tune(self, steps: int, lr: float, head_lr: float, weight_decay: float) -> None:
+        """Move all weights of all seeds by AdamW, in place; each seed is as if trained alone.
+
+        The sum of the seeds' losses has each seed's own gradient in its own weights, and AdamW
+        acts on each weight alone: so stacked weights are trained as separate copies would be.
+        """
+        body, head = list(self.weights.values()), [self.head_weight, self.head_bias]
+        for weight in body + head:
+            weight.requires_grad_()
+        adam = torch.optim.AdamW(
+            [{"params": body, "lr": lr}, {"params": head, "lr": head_lr}],
+            weight_decay=weight_decay,
+            fused=True,
+        )
+        for _ in range(steps):
+            adam.zero_grad()
+            for rows in self.passes():
+                self.loss(rows).sum().backward()  # type: ignore[no-untyped-call]
+            adam.step()
+        for weight in body + head:
+            weight.requires_grad_(False)
+            weight.grad = None
 
     @torch.no_grad()
-    def predict(self, tested: Tensor, before: Tensor) -> NDArray[np.int16]:
-        """Predict the test rows.
-
-        Parameters
-        ----------
-        tested : (T, inputs) float32 tensor
-            Harmonics of the test rows.
-        before : (T, width) float32 tensor
-            Their products with the pre-trained first layer.
-
-        Returns
-        -------
-        (S, T) int16 array
-        """
-        first = dict(self.module.named_parameters())[_FIRST].float()
-        width = len(first)
+    def predict(self, test: NDArray[np.int64]) -> NDArray[np.int16]:
+        """Predict test rows: (S, T) class codes."""
         winners = []
-        for s, axes in enumerate(self.axes):
-            inside = tested @ axes.T
-            # What lies outside the axes meets the pre-trained weights: it is passed through as
-            # further inputs of weight one.
-            outside = before - inside @ (first @ axes.T).T
-            weights = {name: w[s] for name, w in self.weights.items()}
-            weights[_FIRST] = torch.cat([weights[_FIRST], torch.eye(width)], dim=1)
-            both = torch.cat([inside, outside], dim=1)
-            winners.append(self.winner(functional_call(self.module, weights, (both,)), s))
+        for s, read in enumerate(self.read):
+            one = {name: w[s : s + 1] for name, w in self.weights.items()}
+            absent = torch.where(self.few.present[s], 0.0, -torch.inf)
+            found = []
+            for rows in torch.split(torch.from_numpy(test), self.size):
+                whole = {name: values[None] for name, values in read(rows).items()}
+                features = (self.encode.stacked(one, whole)[0] - self.mean[s]) / self.scale[s]
+                logit = features @ self.head_weight[s].T + self.head_bias[s]
+                found.append((logit + absent).argmax(dim=1))
+            winners.append(torch.cat(found))
         return self.few.codes(torch.stack(winners))
 
 
-@torch.no_grad()
-def start(
-    encoder: LocationEncoder,
-    harmonics: NDArray[np.float32],
-    labels: NDArray[np.integer[Any]],
-    train: NDArray[np.int64],
-    C: float,
-) -> Tuned:
-    """Copy the encoder for every seed and fit the heads on the frozen copies.
+def _check_rows(count: int, labels: Any, train: Any, test: Any) -> None:
+    if np.shape(labels) != (count,):
+        raise WherefromError(
+            f"finetune: labels have shape {np.shape(labels)}, not ({count},), one a record"
+        )
+    for name, rows, axes in (("train", train, 2), ("test", test, 1)):
+        if rows.ndim != axes or not rows.size or rows.min() < 0 or rows.max() >= count:
+            raise WherefromError(
+                f"finetune: {name} of shape {rows.shape} must be row numbers of the {count} "
+                f"records, on {axes} axes and not empty"
+            )
 
-    Parameters
-    ----------
-    encoder, harmonics, labels, train
-        As of `FineTune.fit_predict`.
-    C : float
-        Inverse penalty of the heads.
 
-    Returns
-    -------
-    Tuned
-    """
-    inputs = torch.from_numpy(np.asarray(harmonics[train], dtype=np.float32))
-    if not bool(torch.isfinite(inputs).all()):
-        raise WherefromError("finetune: harmonics of a training row are not finite")
-    found = Axes.of(inputs.double())
-    axes, seeds = found.back.float(), len(train)
-    module = _FromHarmonics(encoder).eval()
+def _few(features: Tensor, labels: NDArray[np.integer[Any]], train: NDArray[np.int64]) -> FewShot:
+    """Standardise each seed's features (S, n, D), in place."""
+    mean, scale = standardise(features, features.abs().amax(dim=(0, 1)))
+    classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)
+    y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64))
+    return FewShot(features, y, classes.astype(np.int64), torch.empty(0), mean, scale)
+
+
+def _reached(model: GeoModel[Any], tried: Narrowed, rows: Tensor) -> tuple[tuple[str, ...], int]:
+    """Name the parameters that an embedding depends on, and measure what a row leaves behind."""
+    module = tried.module
+    given = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    held: list[int] = []
+    for count in (2, 4):
+        kept: dict[int, int] = {}
+
+        def keep(saved: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[saved.untyped_storage().data_ptr()] = saved.untyped_storage().nbytes()
+            return saved
+
+        batch = tried.read(rows.repeat(count)[:count])
+        with saved_tensors_hooks(keep, lambda saved: saved):
+            features = model.encode(module, batch)
+        held.append(sum(kept.values()))
+    reached: tuple[Tensor | None, ...] = (None,)
+    if given and features.requires_grad:
+        reached = torch.autograd.grad(features.sum(), list(given.values()), allow_unused=True)
+    names = tuple(name for name, grad in zip(given, reached, strict=False) if grad is not None)
+    if not names:
+        raise WherefromError(
+            f"finetune: {model.name} embeds by no parameter that requires a gradient, so that "
+            "there is nothing to tune"
+        )
+    return names, max(1, (held[1] - held[0]) // 2)
+
+
+def _stacks(model: GeoModel[Any], tried: Narrowed, names: tuple[str, ...], rows: Tensor) -> bool:
+    """Try whether two copies at once embed as each does alone, and pass gradients back."""
+    encode, given = _Encode(model, tried.module), dict(tried.module.named_parameters())
+    batch = tried.read(rows.repeat(2)[:2])
+    both = {name: torch.stack([v, v.flip(0)]) for name, v in batch.items()}
     weights = {
-        name: p.detach().float().expand(seeds, *p.shape).clone()
-        for name, p in module.named_parameters()
+        f"module.{name}": torch.stack([w, w * 1.01]).requires_grad_()
+        for name, w in ((name, given[name].detach()) for name in names)
     }
-    weights[_FIRST] = weights[_FIRST] @ axes.mT
-    few = targets(labels, train, found.z.float())
-    tuned = Tuned(weights, few, module=module, axes=axes)
-    tuned.begin(C)
-    return tuned
+    alone = [
+        encode.stacked(
+            {name: w[s : s + 1] for name, w in weights.items()},
+            {name: v[s : s + 1] for name, v in both.items()},
+        )
+        for s in (0, 1)
+    ]
+    whole = torch.cat(alone)
+    due = [whole, *torch.autograd.grad(whole.square().sum(), list(weights.values()))]
+    with warnings.catch_warnings():
+        # An operation that `vmap` only knows to repeat copy by copy is slower than the loop.
+        warnings.filterwarnings("error", message=".*performance drop.*")
+        try:
+            whole = encode.stacked(weights, both)
+            found = [whole, *torch.autograd.grad(whole.square().sum(), list(weights.values()))]
+        except Exception:  # whatever a module does that `vmap` cannot follow
+            return False
+    return all(
+        bool(((a - b).abs().max() <= 1e-3 * b.abs().max()).item())
+        for a, b in zip(found, due, strict=True)
+    )

@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
-from wherefrom.auditing.sample import canonical_places, counted_rows
-from wherefrom.auditing.space.land import Land, land, uniform_on_land
+from wherefrom.auditing.lattice import Land, land_lattice, uniform_on_land
+from wherefrom.auditing.sample import canonical_places, counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Tally
 from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
@@ -166,10 +166,10 @@ class CoverageTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Bring nearer the lattice points that have a nearer place in the batch."""
-        rows, _ = counted_rows(batch, weight)
-        if not len(rows):
+        lon, lat, _ = counted_places(batch, weight)
+        if not len(lon):
             return
-        lon, lat = canonical_places(batch.lon[rows], batch.lat[rows])
+        lon, lat = canonical_places(lon, lat)
         if _repeats(lon, lat):
             # Equal places make one leaf of the tree, searched from end to end: take them once.
             place = np.unique(lon + 1j * lat)
@@ -230,7 +230,7 @@ class CoverageTally:
 
 @lru_cache(maxsize=2)
 def _tiled_land(antarctica: bool) -> Land:
-    here = land(antarctica)
+    here = land_lattice(antarctica=antarctica)
     order = _by_tiles(here.lon, here.lat)
     return Land(here.lon[order], here.lat[order], here.cell_km2)
 

@@ -13,8 +13,8 @@ from scipy.special import chdtrc
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import chance, decimals, kilometres
-from wherefrom.auditing.sample import counted_rows
-from wherefrom.auditing.space.land import FINE, land
+from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import Tally
 from wherefrom.earth.cells import EqualAreaCells
@@ -151,7 +151,7 @@ class CellsTally:
 
     Examples
     --------
-    >>> from wherefrom.auditing.space.land import uniform_on_land
+    >>> from wherefrom.auditing.lattice import uniform_on_land
     >>> tally = CellsTally(18)
     >>> tally.update(Batch(0, *uniform_on_land(10_000, np.random.default_rng(0))))
     >>> density = tally.result()
@@ -168,10 +168,10 @@ class CellsTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
-        rows, weights = counted_rows(batch, weight)
-        cell = cells_of(self.bands).cell(batch.lon[rows], batch.lat[rows])
+        lon, lat, weights = counted_places(batch, weight)
+        cell = cells_of(self.bands).cell(lon, lat)
         self.places += np.bincount(cell, weights=weights, minlength=len(self.places))
-        self._squares += float(len(rows) if weights is None else (weights**2).sum())
+        self._squares += float(len(lon) if weights is None else (weights**2).sum())
 
     def merge(self, other: Self) -> None:
         """Add the counts of another part."""
@@ -243,7 +243,7 @@ def cells_of(bands: int) -> EqualAreaCells:
 @lru_cache(maxsize=8)
 def _land_points(bands: int, antarctica: bool) -> Floats:
     """Points of the fine lattice of land in each cell."""
-    points, cells = land(antarctica, FINE), cells_of(bands)
+    points, cells = land_lattice(FINE, antarctica), cells_of(bands)
     return np.bincount(cells.cell(points.lon, points.lat), minlength=cells.count).astype(np.float64)
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, percent
-from wherefrom.auditing.sample import canonical_places, counted_rows
+from wherefrom.auditing.lattice import land_lattice
+from wherefrom.auditing.sample import canonical_places, counted_places
 from wherefrom.auditing.space.coverage import tree_of
-from wherefrom.auditing.space.land import land
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import Tally
 from wherefrom.earth.cells import EqualAreaCells
@@ -102,11 +102,6 @@ class Duplicates(Statistic):
         """Return a tally of different places."""
         return [DuplicatesTally(asked.antarctica)]
 
-    @classmethod
-    def of(cls, asked: Asked, counted: Sequence[DuplicatesTally]) -> Duplicates:
-        """Sum up."""
-        return counted[0].result()
-
     def entries(self) -> dict[str, Any]:
         """Return the shares and the places that are given most often."""
         numbers = plain(self)
@@ -181,9 +176,9 @@ class DuplicatesTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the rows of a batch."""
-        rows, _ = counted_rows(batch, weight)
-        lon, lat = canonical_places(batch.lon[rows], batch.lat[rows])
-        self._rows += len(rows)
+        lon, lat, _ = counted_places(batch, weight)
+        lon, lat = canonical_places(lon, lat)
+        self._rows += len(lon)
         self._at_zero += int(((lon == 0.0) & (lat == 0.0)).sum())
         cell = mixed(_cells().cell(lon, lat))
         kept = _below(cell, self._level)
@@ -206,7 +201,7 @@ class DuplicatesTally:
         """
         assert self._rows, "no places were counted"
         self._settle()
-        area = land(self.antarctica).area_km2
+        area = land_lattice(antarctica=self.antarctica).area_km2
         nearest = self._nearest_km()
         share = 2.0**-self._level
         count = self._count

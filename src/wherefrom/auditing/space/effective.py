@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import SIGMAS, Commands, Finding, kilometres, times
+from wherefrom.auditing.lattice import uniform_on_land
 from wherefrom.auditing.sample import ROWS, RowSample
-from wherefrom.auditing.space.land import uniform_on_land
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors

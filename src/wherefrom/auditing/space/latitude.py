@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, INK, OURS, Drawing, bare
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, chance, percent
-from wherefrom.auditing.sample import counted_rows
-from wherefrom.auditing.space.land import FINE, land
+from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Tally
 from wherefrom.pool.batches import Ask, Batch
@@ -28,7 +28,6 @@ Floats = NDArray[np.float64]
 STEP = 0.1
 _BINS = round(180.0 / STEP)
 _EDGES = np.linspace(-90.0, 90.0, _BINS + 1)
-_MIDDLE = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 #: Bins of the curve: one per degree.
 _PER_DEGREE = round(1.0 / STEP)
 
@@ -83,11 +82,6 @@ class Latitude(Statistic):
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally of bins of latitude."""
         return [LatitudeTally(asked.antarctica)]
-
-    @classmethod
-    def of(cls, asked: Asked, counted: Sequence[LatitudeTally]) -> Latitude:
-        """Compare with the land."""
-        return counted[0].result()
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the test and the means."""
@@ -168,10 +162,9 @@ class LatitudeTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
-        rows, weights = counted_rows(batch, weight)
-        lat = batch.lat[rows]
+        _, lat, weights = counted_places(batch, weight)
         self._places += np.bincount(_bin(lat), weights=weights, minlength=_BINS)
-        w = np.ones(len(rows)) if weights is None else weights
+        w = np.ones(len(lat)) if weights is None else weights
         # No dot products: their last digits depend on the threads of the machine.
         self._squares += float((w * w).sum())
         self._sums += [(w * lat).sum(), (w * np.abs(lat)).sum(), (w * lat**2).sum()]
@@ -226,6 +219,6 @@ def _bin(lat: Floats) -> NDArray[np.int64]:
 @lru_cache(maxsize=2)
 def _land_bins(antarctica: bool) -> tuple[Floats, float, float]:
     """Points of the fine lattice in each bin, their mean latitude and distance from the equator."""
-    lat = land(antarctica, FINE).lat
+    lat = land_lattice(FINE, antarctica).lat
     counts = np.bincount(_bin(lat), minlength=_BINS).astype(np.float64)
     return counts, float(lat.mean()), float(np.abs(lat).mean())

@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 
 from wherefrom import parallel
 from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.lattice import uniform_on_land
 from wherefrom.auditing.sample import canonical_places
-from wherefrom.auditing.space.land import uniform_on_land
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
 __all__ = ["Pattern", "RankTest", "pattern_of", "patterns", "rank_test", "simulate"]

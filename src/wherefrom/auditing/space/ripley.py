@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import FAINT, GREY, OURS, Drawing, bare
 from wherefrom.auditing.findings import chance, times
-from wherefrom.auditing.space.land import land
+from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.space.pattern import FAR, RADII, Pattern, patterns, rank_test
 from wherefrom.auditing.statistic import SPACE, Statistic
 
@@ -131,7 +131,9 @@ def _of_sample(asked: Asked) -> Ripley | None:
     measured = asked.once(patterns)
     if measured is None:
         return None
-    return ripley_l(*measured, len(asked.sample.lon), land(asked.antarctica).area_km2)
+    return ripley_l(
+        *measured, len(asked.sample.lon), land_lattice(antarctica=asked.antarctica).area_km2
+    )
 
 
 def ripley_l(

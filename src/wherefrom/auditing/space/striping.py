@@ -13,8 +13,8 @@ from scipy.ndimage import median_filter
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, kilometres, percent
-from wherefrom.auditing.sample import counted_rows
-from wherefrom.auditing.space.land import FINE, land
+from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Tally
 from wherefrom.pool.batches import Ask, Batch
@@ -110,11 +110,6 @@ class Striping(Statistic):
         """Return a tally of lattices and fine histograms."""
         return [StripingTally(asked.antarctica)]
 
-    @classmethod
-    def of(cls, asked: Asked, counted: Sequence[StripingTally]) -> Striping:
-        """Tell rounding and the strongest stripes."""
-        return counted[0].result()
-
     def rows(self) -> Sequence[Sequence[str]]:
         """Return the coarsest lattice that places lie on, if any."""
         return [
@@ -187,9 +182,8 @@ class StripingTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
-        rows, _ = counted_rows(batch, weight)
-        lon, lat = batch.lon[rows], batch.lat[rows]
-        self._rows += len(rows)
+        lon, lat, _ = counted_places(batch, weight)
+        self._rows += len(lon)
         for i, step in enumerate(STEPS):
             x, y = _on_lattice(lon, step), _on_lattice(lat, step)
             self._on[i] += [x.sum(), y.sum(), (x & y).sum()]
@@ -258,7 +252,7 @@ def _waves(counts: Ints) -> Floats:
 
 @lru_cache(maxsize=2)
 def _land_waves(antarctica: bool) -> tuple[Floats, Floats]:
-    points = land(antarctica, FINE)
+    points = land_lattice(FINE, antarctica)
     return _waves(_lon_counts(points.lon)), _waves(_lat_counts(points.lat))
 
 

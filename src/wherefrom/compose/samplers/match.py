@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -290,12 +290,19 @@ def _of_composition(
 
 def _of_land(name: str, pool: AnyPool) -> dict[str, float]:
     try:
-        layer = earth.layer(name)
+        key = earth.layer_key(name)
     except WherefromError as err:
         raise WherefromError(f"target=land knows layers of the Earth only: {err}") from err
+    return dict(_land_area(name, key))
+
+
+@lru_cache(maxsize=32)
+def _land_area(name: str, key: str) -> tuple[tuple[str, float], ...]:
+    layer = earth.layer(name)
     if not isinstance(layer, earth.Layer):
         raise WherefromError(f"layer {name!r} holds values, not labels: name a layer of labels")
-    return _labelled(layer.labels, label_counts(layer, BANDS)[0, :-1].astype(np.float64))
+    cells = label_counts(layer, BANDS)[0, :-1].astype(np.float64)
+    return tuple(_labelled(layer.labels, cells).items())
 
 
 @dataclass(frozen=True, eq=False)

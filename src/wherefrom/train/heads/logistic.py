@@ -69,7 +69,7 @@ class Logistic(Head):
 class BalancedLogistic(Logistic):
     """Logistic regression in which each class of a seed counts as much as any other.
 
-    As scikit-learn's ``class_weight="balanced"``, which Presto's official evaluation uses.
+    As scikit-learn's ``class_weight="balanced"``.
 
     Parameters
     ----------

@@ -1,19 +1,25 @@
-"""The land as the spatial statistics see it: points of equal area, and uniform places at random."""
+"""Evenly spread points of the land, of equal area each, and uniform places on it at random.
+
+The points are those of a Fibonacci lattice, which has one in each of N cells of equal area of the
+sphere (A. Gonzalez 2010, *Measurement of areas on a sphere using Fibonacci and latitude-longitude
+lattices*, Mathematical Geosciences 42, 49-64).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom import earth
-from wherefrom.auditing.reference import land_lattice
-from wherefrom.earth.land import LAND_SHARE
+from wherefrom import earth, keys
+from wherefrom.earth.kept import keep
+from wherefrom.earth.land import LAND_SHARE, on_land
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, uniform_on_sphere, unit_vectors
 
-__all__ = ["COARSE", "FINE", "Land", "land", "uniform_on_land"]
+__all__ = ["COARSE", "FINE", "Land", "fibonacci", "land_lattice", "uniform_on_land"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +30,11 @@ SOUTH = -50.0
 #: Covering radius of a Fibonacci lattice of any size in units of the root of a cell's area; it is
 #: largest at the poles (0.7696, from the vertices of its Voronoi cells).
 COVERING = 0.77
+#: Turns per point: the golden ratio's inverse spreads any number of points evenly.
+_TURN = (np.sqrt(5.0) - 1.0) / 2.0
+#: Lattices of so many points are kept in the user's cache; smaller ones are faster made than read.
+_KEPT = 1 << 18
+_VERSION = 1  # of what is kept there
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +72,44 @@ class Land:
         return COVERING * float(np.sqrt(self.cell_km2))
 
 
-@lru_cache(maxsize=4)
-def land(antarctica: bool = False, points: int = COARSE) -> Land:
-    """Return the lattice of the land.
+def fibonacci(count: int) -> tuple[Floats, Floats]:
+    """Return the Fibonacci lattice: points spread evenly over the whole sphere.
 
     Parameters
     ----------
-    antarctica : bool
-        Whether the continent Antarctica is land.
+    count : int
+        How many, at least 1.
+
+    Returns
+    -------
+    lon, lat : ndarray of float64, shape (count,)
+        Degrees, from north to south; longitude in [-180, 180).
+
+    Examples
+    --------
+    >>> lon, lat = fibonacci(1000)
+    >>> int((lat > 0).sum()), round(float(lat[0]), 2)
+    (500, 87.44)
+    """
+    if count < 1:
+        raise ValueError(f"a lattice has at least 1 point, not {count}")
+    point = np.arange(count, dtype=np.float64)
+    lon = (point * _TURN % 1.0) * 360.0 - 180.0
+    lat = np.degrees(np.arcsin((count - 1.0 - 2.0 * point) / count))
+    return lon, lat
+
+
+@lru_cache(maxsize=4)
+def land_lattice(points: int = COARSE, antarctica: bool = False) -> Land:
+    """Return evenly spread points on land, the same ones every time.
+
+    Parameters
+    ----------
     points : int
-        About how many points on land.
+        About how many: those of the ``points / 0.2636`` points of a Fibonacci lattice that lie on
+        land without Antarctica. Within 1 % from 10,000 on.
+    antarctica : bool
+        Whether points of the continent Antarctica come too (9 % more).
 
     Returns
     -------
@@ -83,12 +122,30 @@ def land(antarctica: bool = False, points: int = COARSE) -> Land:
 
     Examples
     --------
-    >>> 134e6 < land().area_km2 < 137e6
-    True
+    >>> 950 < len(land_lattice(1000)) < 1050, 134e6 < land_lattice().area_km2 < 137e6
+    (True, True)
     """
-    lon, lat = land_lattice(points, antarctica)
-    on_sphere = round(points / LAND_SHARE)
-    return Land(lon, lat, 4.0 * np.pi * EARTH_RADIUS_KM**2 / on_sphere)
+    on_sphere = max(1, round(points / LAND_SHARE))
+    is_land, is_antarctica = _land_points(on_sphere)
+    wanted = is_land if antarctica else is_land & ~is_antarctica
+    lon, lat = fibonacci(on_sphere)
+    return Land(lon[wanted], lat[wanted], 4.0 * np.pi * EARTH_RADIUS_KM**2 / on_sphere)
+
+
+@lru_cache(maxsize=2)
+def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which points of a lattice lie on land, and which on Antarctica."""
+    key = keys.key_of([_VERSION, points, earth.layer_key("land"), earth.layer_key("continent")])
+
+    def make() -> NDArray[np.bool_]:
+        return np.stack(on_land(*fibonacci(points)))
+
+    if points < _KEPT:
+        both = make()
+    else:
+        name = f"land-lattice-{key}.npy"
+        both = keep(name, make, _save_bits, lambda path: _load_bits(path, points))
+    return both[0], both[1]
 
 
 def uniform_on_land(
@@ -137,3 +194,11 @@ def uniform_on_land(
 def _layers() -> tuple[earth.Layer, earth.Layer]:
     """Open the layers once: to look for their files takes longer than to draw 10,000 places."""
     return earth.layer("land"), earth.layer("continent")
+
+
+def _save_bits(both: NDArray[np.bool_], path: Path) -> None:
+    np.save(path, np.packbits(both, axis=1))
+
+
+def _load_bits(path: Path, points: int) -> NDArray[np.bool_]:
+    return np.unpackbits(np.load(path), axis=1, count=points).astype(np.bool_)
