@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
-from wherefrom.train.finetune import FineTune, Start
+from wherefrom.train.finetune import Start
+from wherefrom.train.heads.finetune import FineTune
 
 N, TEST, PLACES = 100, 2000, 4000
 

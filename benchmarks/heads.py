@@ -25,9 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from wherefrom.models.satclip import LocationEncoder
 from wherefrom.train.heads import KNN, MLP, Logistic
-from wherefrom.train.heads.base import FewShot
-from wherefrom.train.heads.logistic import fit
-from wherefrom.train.heads.mlp import EPSILON, initial, train_all
+from wherefrom.train.heads.fewshot import FewShot
+from wherefrom.train.heads.newton import fit
+from wherefrom.train.heads.perceptron import EPSILON, initial, train_all
 
 SEEDS, N, TEST, PLACES, CLASSES = 50, 100, 2000, 7500, 12
 

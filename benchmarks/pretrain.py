@@ -19,8 +19,8 @@ import time
 import numpy as np
 import torch
 
+from wherefrom.gfms.satclip import embed_places
 from wherefrom.models.satclip import SatCLIPConfig
-from wherefrom.train.embed import embed_places
 from wherefrom.train.pretrain import PretrainSettings, pretrain
 
 PLACES, POOL, FEATURES, BATCH = 10_000, 20_000, 73, 512

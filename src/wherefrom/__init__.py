@@ -17,7 +17,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+#: Read off the installed package when it is first asked for.
+__version__: str
 
 __all__ = [
     "Audit",
@@ -59,10 +60,12 @@ __all__ = [
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
     from wherefrom.compose import Composition, sampler
-    from wherefrom.compose.inline import Card
+    from wherefrom.compose.card import Card
     from wherefrom.earth import cities, layer
     from wherefrom.errors import WherefromError
     from wherefrom.frames import audit, draw
+    from wherefrom.gfms.presto import embed_series
+    from wherefrom.gfms.satclip import embed_places
     from wherefrom.models.masked import PrestoConfig
     from wherefrom.models.presto import Presto
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig, SphericalHarmonics
@@ -73,18 +76,18 @@ if TYPE_CHECKING:
     from wherefrom.study import load as load_study
     from wherefrom.tasks import Task, ecoregions, episodes, from_table
     from wherefrom.tasks.cropland import cropland
-    from wherefrom.train.embed import embed, embed_places, embed_series
-    from wherefrom.train.finetune import FineTune
+    from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
+    from wherefrom.train.heads.finetune import FineTune
     from wherefrom.train.pretrain import PretrainSettings, pretrain
 
 #: Name -> module that has it; under another name there if one follows a colon.
 _HOME = {
     "Audit": "wherefrom.auditing.audit",
-    "Card": "wherefrom.compose.inline",
+    "Card": "wherefrom.compose.card",
     "audit": "wherefrom.frames",
     "Composition": "wherefrom.compose",
-    "FineTune": "wherefrom.train.finetune",
+    "FineTune": "wherefrom.train.heads.finetune",
     "LocationEncoder": "wherefrom.models.satclip",
     "PixelSeries": "wherefrom.pool.series",
     "Pool": "wherefrom.pool",
@@ -103,8 +106,8 @@ _HOME = {
     "earth_series": "wherefrom.pool.series.earth",
     "ecoregions": "wherefrom.tasks",
     "embed": "wherefrom.train.embed",
-    "embed_places": "wherefrom.train.embed",
-    "embed_series": "wherefrom.train.embed",
+    "embed_places": "wherefrom.gfms.satclip",
+    "embed_series": "wherefrom.gfms.presto",
     "episodes": "wherefrom.tasks",
     "from_table": "wherefrom.tasks",
     "head": "wherefrom.train.heads",
@@ -120,6 +123,8 @@ _TRAIN_EXTRA = ("torch", "safetensors", "sklearn")
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("wherefrom")
         if name not in _HOME:
             raise AttributeError(f"module 'wherefrom' has no attribute {name!r}")
         module, _, other = _HOME[name].partition(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["WherefromError", "unknown"]
+__all__ = ["UnknownNameError", "WherefromError", "unknown"]
 
 
 class WherefromError(Exception):
@@ -16,7 +16,25 @@ class WherefromError(Exception):
     """
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> WherefromError:
+class UnknownNameError(WherefromError):
+    """A name that is not known.
+
+    Attributes
+    ----------
+    kind : str
+        What was asked for, e.g. ``"layer"``.
+    name : str
+    """
+
+    def __init__(self, message: str, kind: str = "", name: str = "") -> None:
+        super().__init__(message, kind, name)
+        self.kind, self.name = kind, name
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Build the error for a name that is not known, with the nearest valid one.
 
     Parameters
@@ -30,7 +48,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> WherefromError:
 
     Returns
     -------
-    WherefromError
+    UnknownNameError
         To be raised by the caller.
 
     Examples
@@ -41,4 +59,5 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> WherefromError:
     options = list(known)
     near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return WherefromError(f"unknown {kind} {str(name)!r}: {hint}Known: {', '.join(options)}")
+    message = f"unknown {kind} {str(name)!r}: {hint}Known: {', '.join(options)}"
+    return UnknownNameError(message, kind, str(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -12,15 +12,17 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import compose
-from wherefrom.auditing.audit import audit as audit_pool
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import audited
 from wherefrom.auditing.faults import without_faults
 from wherefrom.compose import Composition, Sampler
+from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
-    from wherefrom.auditing.entropy import SampleEntropy
+    from wherefrom.auditing.payload import SampleEntropy
     from wherefrom.pool.batches import AnyPool
 
 __all__ = ["audit", "draw", "pool_of"]
@@ -36,6 +38,7 @@ def pool_of(
     id: str | None = None,  # noqa: A002
     lon: str = "lon",
     lat: str = "lat",
+    columns: Collection[str] | None = None,
 ) -> AnyPool:
     """Make a pool of whatever holds places.
 
@@ -45,6 +48,8 @@ def pool_of(
         A pool is returned as it is, and the names of columns are then not used.
     id, lon, lat : str
         Columns or entries, as in `Pool.read`.
+    columns : collection of str, optional
+        Which others a table's pool has at least; default all of them.
 
     Returns
     -------
@@ -64,7 +69,8 @@ def pool_of(
         return data
     if isinstance(data, str | Path):
         return open_pool(data, id, lon, lat)
-    return Pool.from_table(_table_of(data) if isinstance(data, Mapping) else data, id, lon, lat)
+    table = _table_of(data) if isinstance(data, Mapping) else data
+    return Pool.of_places(places_of(table, id, lon, lat, columns=columns))
 
 
 @overload
@@ -143,14 +149,18 @@ def draw(
     >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
     ([1.0, 2.0], [0.667, 0.667])
     """
-    pool = pool_of(data, id, lon, lat)
     if isinstance(data, Pool | PoolScan | str | Path):
-        return compose.draw(pool, spec, n, seed)
+        return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
     for name in GAINED:
         if name in names:
             raise WherefromError(f"the table has a column {name!r} already: rename or drop it")
-    composition = compose.draw(pool, spec, n, seed)
+    chosen = compose.sampler(spec)
+    needed = {lon, lat} if id is None else {id, lon, lat}
+    # Where one is not there, the message names what is.
+    there = needed <= {*names, *(("lon", "lat") if hasattr(data, "crs") else ())}
+    pool = pool_of(data, id, lon, lat, _read_by(chosen, names) if there else None)
+    composition = compose.drawn(pool, chosen, n, seed)
     rows = cast("Pool", pool).take(composition.ids)
     order = np.argsort(rows)
     gained = (composition.multiplicity[order], composition.inclusion_probability[order])
@@ -181,7 +191,7 @@ def audit(
     against : "land", or any of the types of `data`
         What shares are compared with.
     layers : sequence of str, optional
-        Categorical layers or label columns; default those of `auditing.audit.audit`.
+        Categorical layers or label columns; default those of `auditing.asked`.
     weights : array_like of float, shape (N,), optional
         How often each place counts, such as a composition's multiplicities; default once.
     test, planned : any of the types of `data`, optional
@@ -222,18 +232,18 @@ def audit(
             "weight for each place, and mend faulty rows first"
         )
     land = isinstance(against, str) and against == "land"
-    return audit_pool(
+    asked = Asked(
         pool,
         against="land" if land else pool_of(against, id, lon, lat),
-        layers=layers,
+        wanted=layers,
         weights=counted,
         test=None if test is None else pool_of(test, id, lon, lat),
         planned=None if planned is None else pool_of(planned, id, lon, lat),
         entropy=entropy,
         antarctica=antarctica,
         seed=seed,
-        faults=faults,
     )
+    return audited(asked, faults)
 
 
 def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> tuple[AnyPool, list[Any]]:
@@ -242,6 +252,16 @@ def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> tuple[AnyPoo
         return pool_of(data, id_name, lon, lat), []
     table = _table_of(data) if isinstance(data, Mapping) else data
     return without_faults(places_of(table, id_name, lon, lat))
+
+
+def _read_by(chosen: Sampler, names: list[str]) -> set[str] | None:
+    """Return the columns that a sampler looks at, where that is known."""
+    declared = getattr(chosen, "inputs", None)
+    if declared is None or not type(chosen).__module__.startswith("wherefrom."):
+        return None
+    asked = {*declared().layers, *declared().numbers}
+    # A misspelt name is answered with the nearest of all columns.
+    return asked if asked <= {*names, *CATEGORICAL, *VALUES} else None
 
 
 def _table_of(data: Mapping[str, ArrayLike]) -> pa.Table:

@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias, get_args
 
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds", "named", "offered"]
+__all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds"]
 
 Group: TypeAlias = Literal["layers", "samplers", "gfms", "tasks", "heads"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -32,13 +32,62 @@ ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 #: Group -> name -> where it lies. A new kind of ours is one file and one line here.
 BUILT_IN: dict[Group, dict[str, str]] = {
-    "layers": {},
-    "samplers": {
-        "uniform": "wherefrom.compose.plain:Uniform",
+    "layers": {
+        "land": "wherefrom.earth.polygons:LAND",
+        "continent": "wherefrom.earth.polygons:CONTINENT",
+        "country": "wherefrom.earth.polygons:COUNTRY",
+        "land_cover": "wherefrom.earth.cover:LAND_COVER",
+        "forest": "wherefrom.earth.cover:FOREST",
+        "cropland": "wherefrom.earth.cover:CROPLAND",
+        "climate_zone": "wherefrom.earth.climate:CLIMATE_ZONE",
+        "biome": "wherefrom.earth.polygons:BIOME",
+        "ecoregion": "wherefrom.earth.polygons:ECOREGION",
+        "elevation_band": "wherefrom.earth.bands:ELEVATION_BAND",
+        "city_distance_band": "wherefrom.earth.bands:CITY_DISTANCE_BAND",
+        "elevation": "wherefrom.earth.terrain:ELEVATION",
+        "slope": "wherefrom.earth.terrain:SLOPE",
+        "temperature": "wherefrom.earth.climate:TEMPERATURE",
+        "precipitation": "wherefrom.earth.climate:PRECIPITATION",
+        "city_distance": "wherefrom.earth.cities:CITY_DISTANCE",
     },
-    "gfms": {},
-    "tasks": {},
-    "heads": {},
+    "samplers": {
+        "none": "wherefrom.compose.samplers.plain:NoPretraining",
+        "uniform": "wherefrom.compose.samplers.plain:Uniform",
+        "uniform-area": "wherefrom.compose.samplers.stratified:UniformArea",
+        "stratified": "wherefrom.compose.samplers.stratified:Stratified",
+        "clustered": "wherefrom.compose.samplers.cities:CLUSTERED",
+        "only": "wherefrom.compose.samplers.plain:Only",
+        "grid": "wherefrom.compose.samplers.grid:Grid",
+        "spread": "wherefrom.compose.samplers.spread:Spread",
+        "kmeans": "wherefrom.compose.samplers.spread:KMeans",
+        "gaussian-cities": "wherefrom.compose.samplers.cities:GaussianCities",
+        "entropy": "wherefrom.compose.samplers.entropy:Entropy",
+        "entropy-matched": "wherefrom.compose.samplers.controls:EntropyMatched",
+        "geography-matched": "wherefrom.compose.samplers.controls:GEOGRAPHY_MATCHED",
+        "balanced": "wherefrom.compose.samplers.stratified:Balanced",
+        "match": "wherefrom.compose.samplers.match:Match",
+        "mixture": "wherefrom.compose.samplers.mixture:Mixture",
+        "ids": "wherefrom.compose.samplers.plain:Ids",
+    },
+    "gfms": {
+        "satclip": "wherefrom.gfms.satclip:SatCLIP",
+        "presto": "wherefrom.gfms.presto:Presto",
+    },
+    "tasks": {
+        "ecoregions": "wherefrom.tasks.ecoregion:Ecoregions",
+        "cropland": "wherefrom.tasks.cropland:Cropland",
+        "cropharvest": "wherefrom.tasks.cropharvest:CropHarvest",
+        "table": "wherefrom.tasks.table:Table",
+    },
+    "heads": {
+        "logistic": "wherefrom.train.heads.logistic:Logistic",
+        "logistic-balanced": "wherefrom.train.heads.logistic:BalancedLogistic",
+        "mlp": "wherefrom.train.heads.mlp:MLP",
+        "forest": "wherefrom.train.heads.forest:Forest",
+        "knn": "wherefrom.train.heads.knn:KNN",
+        "majority": "wherefrom.train.heads.majority:Majority",
+        "finetune": "wherefrom.train.heads.finetune:FineTune",
+    },
 }
 
 
@@ -94,6 +143,18 @@ class Kind:
             ) from None
         return loaded
 
+    def title(self) -> str:
+        """Say in a line what it is, or why it cannot be used."""
+        try:
+            loaded = self.load()
+        except ImportError as err:
+            return f'needs {err.name}: pip install "wherefrom[train]"'
+        except WherefromError as err:
+            return str(err)
+        first = loaded[0] if isinstance(loaded, tuple) else loaded
+        said = getattr(first, "about", None) or first.__doc__ or ""
+        return " ".join(str(said).strip().split("\n\n")[0].split())
+
 
 def kinds(group: Group) -> dict[str, Kind]:
     """Return a group's table: ours in their order, then other packages' by name.
@@ -111,9 +172,7 @@ def kinds(group: Group) -> dict[str, Kind]:
     >>> kinds("samplers")["uniform"].package
     'wherefrom'
     """
-    ours = {name: Kind(group, name, at, "wherefrom") for name, at in BUILT_IN[group].items()}
-    return ours | {name: offers[0] for name, offers in _others(group, tuple(sys.path)).items()
-                   if name not in ours}  # fmt: skip
+    return dict(_table(group, tuple(sys.path)))
 
 
 def kind(group: Group, name: object, what: str = "") -> Kind:
@@ -137,12 +196,8 @@ def kind(group: Group, name: object, what: str = "") -> Kind:
 
     Examples
     --------
-    >>> kind("samplers", "wherefrom.errors:unknown").load().__name__
-    'unknown'
-    >>> kind("samplers", "unifrom")
-    Traceback (most recent call last):
-    ...
-    wherefrom.errors.WherefromError: unknown sampler 'unifrom': did you mean 'uniform'? ...
+    >>> kind("heads", "knn").load().name
+    'knn'
     """
     what = what or group.removesuffix("s")
     if isinstance(name, str) and ADDRESS.fullmatch(name):
@@ -162,6 +217,13 @@ def kind(group: Group, name: object, what: str = "") -> Kind:
 
 
 @lru_cache(maxsize=16)
+def _table(group: Group, path: tuple[str, ...]) -> dict[str, Kind]:
+    ours = {name: Kind(group, name, at, "wherefrom") for name, at in BUILT_IN[group].items()}
+    others = {name: offers[0] for name, offers in _others(group, path).items()}
+    return ours | {name: kind for name, kind in others.items() if name not in ours}
+
+
+@lru_cache(maxsize=16)
 def _others(group: Group, path: tuple[str, ...]) -> dict[str, tuple[Kind, ...]]:
     """Read what installed packages offer; anew where Python looks for packages elsewhere."""
     # A package found twice on the path, as in an editable installation, is one.
@@ -174,18 +236,3 @@ def _others(group: Group, path: tuple[str, ...]) -> dict[str, tuple[Kind, ...]]:
         name: tuple(sorted((o for o in found if o.name == name), key=lambda o: o.package))
         for name in names
     }
-
-
-def named(group: Group, name: str) -> object | None:
-    """Return what a package offers under a name; to be replaced by `kind`."""
-    try:
-        return kind(group, name).load()
-    except WherefromError as err:
-        if str(err).startswith("unknown "):
-            return None
-        raise
-
-
-def offered(group: Group) -> tuple[str, ...]:
-    """Return the names of other packages' kinds; to be replaced by `kinds`."""
-    return tuple(name for name, one in kinds(group).items() if one.package != "wherefrom")

@@ -13,15 +13,14 @@ import io
 import time
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from PIL import Image
 
-from wherefrom.auditing.audit import Audit, Named, audit
-from wherefrom.auditing.wording import percent
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import Audit, audited
+from wherefrom.auditing.drawing import Drawing
+from wherefrom.auditing.findings import Named, percent
 from wherefrom.pool import Pool
 from wherefrom.pool.gallery import known_pool
-from wherefrom.report.audit_figures import latitude_curve, ripley_curve, share_bars
-from wherefrom.report.audit_maps import places_map, ratio_map
 from wherefrom.report.audit_page import write_audit_page
 
 WIDTH = 1600
@@ -32,15 +31,9 @@ SETS = {
 }
 
 
-def picture(figure: Figure) -> Image.Image:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120, facecolor="white")
-    return Image.open(stream).convert("RGB")
-
-
-def row(figures: list[Figure], width: int) -> Image.Image:
-    """Put pictures side by side, at one height."""
-    pictures = [picture(figure) for figure in figures]
+def row(drawings: list[Drawing], width: int) -> Image.Image:
+    """Put plots side by side, at one height."""
+    pictures = [Image.open(io.BytesIO(one.png(120))).convert("RGB") for one in drawings]
     height = round(width / sum(p.width / p.height for p in pictures))
     made = Image.new("RGB", (width, height), "white")
     left = 0
@@ -52,13 +45,9 @@ def row(figures: list[Figure], width: int) -> Image.Image:
 
 
 def card(found: Audit) -> Image.Image:
-    against = str(found.about["against"])
-    bars = share_bars(found.layers["continent"], against)
-    assert bars is not None
-    assert found.space.ripley is not None
-    maps = [places_map(found.places).figure, ratio_map(found.places, against).figure]
-    plots = [bars.figure, latitude_curve(found.space.latitude).figure]
-    rows = [row(maps, WIDTH), row([*plots, ripley_curve(found.space.ripley).figure], WIDTH)]
+    plots = [found.layers, found.space.latitude, found.space.ripley]
+    first = [one.drawings()[0] for one in plots]  # of the layers: continents
+    rows = [row(found.map.drawings(), WIDTH), row(first, WIDTH)]
     whole = Image.new("RGB", (WIDTH, sum(one.height for one in rows)), "white")
     top = 0
     for one in rows:
@@ -72,14 +61,13 @@ def line(name: str, found: Audit) -> str:
     layer = found.layers["continent"]
     sea = layer.none / (layer.places + layer.none)
     space = found.space
-    assert space.nearest is not None
     largest = found.findings[0].name if found.findings else "none"
     return (
         f"| {name} | {found.about['places']:,} | {percent(continent['Europe'] * (1 - sea))} | "
         f"{percent(continent['Africa'] * (1 - sea))} | {percent(sea)} | "
         f"{space.coverage.median_km:.0f} km ({space.coverage.uniform_median_km:.0f}) | "
         f"{space.nearest.index:.2f} | {percent(space.duplicates.repeats)} | "
-        f"{space.effective[1].effective:,.0f} ({space.effective[1].uniform:,.0f}) | "
+        f"{space.effective.sizes[1].effective:,.0f} ({space.effective.sizes[1].uniform:,.0f}) | "
         f"{len(found.findings)}, {largest} |"
     )
 
@@ -98,7 +86,7 @@ def main() -> None:
     for name, make in SETS.items():
         begun = time.perf_counter()
         pool = make()
-        found = audit(pool, named=Named(f"{name}.parquet"))
+        found = audited(Asked(pool, named=Named(f"{name}.parquet")))
         seconds = time.perf_counter() - begun
         given.out.mkdir(parents=True, exist_ok=True)
         pool.write(given.out / f"{name}.parquet")

@@ -61,13 +61,14 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     """Pre-train one setting on one composition and score every head on the tuning places."""
     import numpy as np
 
-    from wherefrom.compose import draw
+    from wherefrom import draw
+    from wherefrom.gfms.engine import trained
+    from wherefrom.gfms.places import PoolPlaces, TaskData
     from wherefrom.keys import generator
     from wherefrom.pool import Pool
     from wherefrom.study import Store, load, plan
-    from wherefrom.study.data import TaskData
-    from wherefrom.study.recipes import RECIPES, trained
     from wherefrom.tasks import plan_episodes
+    from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
     from wherefrom.train.pretrain import held_out_loss
     from wherefrom.train.scores import scores
@@ -83,30 +84,32 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     pool = Pool.read(at["pool"] / "pool.parquet")
     data = TaskData(at["task"], at.get("series"))
 
-    settings, budget = dict(run.spec["model"]), dict(run.spec["model"]["pretrain"])
+    fields = study.models[name].model_dump()
+    budget = fields["pretrain"]
     for key, value in setting.items():
-        part = budget if key in budget else settings
+        part = budget if key in budget else fields
         if key not in part:
             raise SystemExit(f"{name} has no field {key!r}")
         part[key] = value
     budget["samples_seen"] = budget["samples_seen"] // budget["batch"] * budget["batch"]
-    settings["pretrain"] = budget
+    gfm = type(study.models[name]).model_validate(fields)
     text = study.compositions[composition]
     rows = pool.take(draw(pool, text, study.composition_size, SEED).expanded_ids())
+    distinct, places = np.unique(rows, return_inverse=True)
     began = time.perf_counter()
-    made = trained(settings, pool, rows, images, seed=SEED)
+    made = trained(gfm, PoolPlaces(pool, distinct, images), places, seed=SEED)
     seconds = time.perf_counter() - began
 
-    recipe = RECIPES[settings["kind"]]
     # One order for all compositions, so that most of these places are the same.
     order = generator("tune", "held out").permutation(len(pool))
     held = order[~np.isin(order, rows)][:HELD_OUT]
-    fields = {key: value for key, value in settings.items() if key not in ("kind", "pretrain")}
-    records, _ = recipe.records(fields, pool, held, images)
+    records = gfm.records(PoolPlaces(pool, held, images))
     loss = held_out_loss(made.model, made.module, records, np.arange(len(held)), budget["batch"])
 
     task = data.task
-    features = recipe.embed(made.module, data, np.arange(len(task)))
+    features = embed(
+        made.model, made.module, gfm.records_of_task(data.places()), batch=gfm.embed_batch
+    )
     episodes, _ = plan_episodes(task, task.regions, study.n, range(20), split="tuning")
     found = []
     for kind, options in ((k, o) for k, variants in HEADS.items() for o in variants):

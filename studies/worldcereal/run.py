@@ -26,17 +26,18 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.evidence.intervals import Side, difference, half_width, two_sided_p
 from wherefrom.evidence.verdict import holm
+from wherefrom.gfms.presto import embed_series
 from wherefrom.keys import generator
 from wherefrom.models.base import Records
 from wherefrom.models.masked import PrestoConfig, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.pool.series.flat import raw_series
 from wherefrom.tasks import Episodes, Task, episodes
-from wherefrom.tasks.labelled import LabelledSeries, label_series
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import label_series
 from wherefrom.tasks.worldcereal import worldcereal
-from wherefrom.train.embed import embed_series
-from wherefrom.train.finetune import FineTune
 from wherefrom.train.heads import head
+from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.scores import scores
 
 SIZES = (20, 50, 100)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from running import Done, Run
 
-from wherefrom import compose, earth
+from wherefrom import compose, draw, earth
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 
@@ -70,7 +70,8 @@ def test_the_users_own_list_of_ids_is_not_overwritten(run: Run) -> None:
     assert run(*DRAW, "--out", "mine.parquet").returncode == 0
     before = Path("mine.parquet").read_bytes()
     words = ("draw", "pool.parquet", "--sampler", "ids:file=mine.parquet")
-    assert "is the list of ids itself" in run(*words, "--out", "mine.parquet").error
+    said = run(*words, "--out", "mine.parquet").error
+    assert "is the sampler's input mine.parquet itself" in said
     assert Path("mine.parquet").read_bytes() == before
 
 
@@ -253,7 +254,7 @@ def test_a_stopped_command_says_nothing(run: Run, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("n", [1.5, True, "2"])
 def test_a_number_of_places_that_is_not_whole_is_rounded(pool: Path, n: object) -> None:
     with pytest.raises(WherefromError, match="n must be a whole number"):
-        compose.draw(Pool.read(pool), "uniform", n)  # type: ignore[arg-type]
+        draw(Pool.read(pool), "uniform", n)  # type: ignore[arg-type]
     with pytest.raises(WherefromError, match="places must be a whole number"):
         Pool.build(n)  # type: ignore[arg-type]
 

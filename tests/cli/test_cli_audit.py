@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from running import Run
 
-from wherefrom.compose import Composition, draw
+from wherefrom import draw
+from wherefrom.compose import Composition
 from wherefrom.earth import available
 from wherefrom.pool import Pool
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from running import Run
 
-from wherefrom.compose import Composition
-from wherefrom.compose.parse import SAMPLERS, spec_text
+from wherefrom.compose import Composition, spec_text
+from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool
 
 
@@ -101,7 +101,7 @@ def test_repeated_places_are_noted_but_drawn(run: Run, tmp_path: Path) -> None:
 def test_help_teaches_every_sampler(run: Run) -> None:
     done = run("draw", "--help")
     assert done.returncode == 0
-    for name in SAMPLERS:
+    for name in BUILT_IN["samplers"]:
         assert name in done.stdout
 
 
@@ -187,4 +187,4 @@ def test_target_is_overwritten_by_the_draw(run: Run, pool: Path) -> None:
     copy = pool.with_name("target.parquet")
     copy.write_bytes(pool.read_bytes())
     spec = f"match:target={copy},over=use"
-    assert "is the target itself" in run(*words, "--sampler", spec, "--out", copy).error
+    assert "target.parquet itself" in run(*words, "--sampler", spec, "--out", copy).error

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from wherefrom.auditing import reference
-from wherefrom.auditing.findings import Commands, layer_findings
-from wherefrom.auditing.findings_space import cells_finding
+from wherefrom.auditing.findings import Commands, Named
+from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.mapped import MapTally, bands_for
-from wherefrom.auditing.reference import land, land_lattice
-from wherefrom.auditing.shares import LayerTally
-from wherefrom.auditing.tally import run
+from wherefrom.auditing.reference import land
+from wherefrom.auditing.shares import Layers, shares_of
+from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.pool import Pool
 
 LAYERS = ("continent", "country", "climate_zone", "land_cover", "elevation_band")
-COMMANDS = Commands("t.csv", (), 1000, 1000)
+COMMANDS = Commands(Named("t.csv"), 1000, 1000)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def found_in(pool: Pool) -> list[str]:
     mapped = MapTally(bands_for(len(pool)))
     tallies = [LayerTally(layer, pool.labels(layer)) for layer in LAYERS]
     mapped, *counted = run(pool, [mapped, *tallies])  # type: ignore[list-item]
-    shares = {tally.name: tally.result(beside[tally.name]) for tally in counted}
-    lon, lat = land_lattice(1 << 20)
-    cells = np.bincount(mapped.cells.cell(lon, lat), minlength=mapped.cells.count)
-    findings = layer_findings(shares, {n: r.size for n, r in beside.items()}, COMMANDS)
-    findings += cells_finding(mapped.result(cells / cells.sum()), COMMANDS)
+    shares = {tally.name: shares_of(tally, beside[tally.name]) for tally in counted}
+    points = land_lattice(1 << 20)
+    cells = np.bincount(mapped.cells.cell(points.lon, points.lat), minlength=mapped.cells.count)
+    findings = Layers(shares, {n: r.size for n, r in beside.items()}).findings(COMMANDS)
+    findings += mapped.result(cells / cells.sum()).findings(COMMANDS)
     return [finding.name for finding in findings]
 
 
@@ -59,8 +59,8 @@ def test_a_planted_difference_is_missed_or_missized(whole: Pool, dropped: float)
     tally = LayerTally("continent", pool.labels("continent"))
     (tally,) = run(pool, [tally])
     beside = reference.land("continent")
-    shares = {"continent": tally.result(beside)}
-    (found,) = layer_findings(shares, {"continent": beside.size}, COMMANDS)
+    shares = {"continent": shares_of(tally, beside)}
+    (found,) = Layers(shares, {"continent": beside.size}).findings(COMMANDS)
     share = float(beside.shares[labels.index("Africa")])
     expected = share - share * (1 - dropped) / (1 - share * dropped)
     # Standard error of the share of 180,000 places: 0.001; five of them.

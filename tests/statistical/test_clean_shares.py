@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, kstest
 
-from wherefrom.auditing import LayerTally, Reference, land, run
 from wherefrom.auditing import divergence as div
 from wherefrom.auditing.realised import compare
+from wherefrom.auditing.reference import Reference, land
+from wherefrom.auditing.shares import shares_of
+from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.pool import Pool
 
 
@@ -25,7 +27,7 @@ def test_a_pool_uniform_on_land_is_called_uneven() -> None:
         "city_distance_band",
     ]
     for tally in run(pool, [LayerTally(name, pool.labels(name)) for name in layers]):
-        found = tally.result(land(tally.name))
+        found = shares_of(tally, land(tally.name))
         assert found.p is not None
         assert found.p > 1e-3, tally.name
         assert max(abs(row.z) for row in found.rows if row.z is not None) < 4.5
@@ -59,7 +61,7 @@ def test_the_z_of_labels_is_wider_than_a_normal() -> None:
         tally.places[:] = rng.multinomial(2_000, shares)
         tally._squares = 2_000.0
         other = rng.multinomial(5_000, shares).astype(np.float64)
-        found = tally.result(Reference("use", "sample", labels, other, 0.0, 5_000.0))
+        found = shares_of(tally, Reference("use", "sample", labels, other, 0.0, 5_000.0))
         beyond += sum(abs(row.z) > 1.959964 for row in found.rows if row.z is not None)
     assert binomtest(beyond, 3_600, 0.05).pvalue > 1e-4
 

@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
-from wherefrom import earth
+from wherefrom import draw, earth
 from wherefrom.compose import DesignSampler, sampler
 from wherefrom.compose.allocate import round_at_random
+from wherefrom.compose.samplers.cities import GaussianMixture
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
@@ -38,24 +39,29 @@ def unevenness(counts: NDArray[np.int64], expected: Floats) -> float:
 
 @pytest.fixture(scope="module")
 def pool() -> Pool:
-    """300 places, ids not in order of rows, in strata of 200, 60, 30 and 8; 2 without."""
-    rng = np.random.default_rng(11)
-    lon, lat = uniform_on_sphere(300, rng)
-    use = ["a"] * 200 + ["b"] * 60 + ["c"] * 30 + ["d"] * 8 + [None] * 2
-    forest = ["forest" if i % 3 else None for i in range(300)]
-    columns = {"id": rng.permutation(300), "lon": lon, "lat": lat, "use": use, "forest": forest}
+    """400 places, ids not in order of rows, with layers of labels and columns of numbers."""
+    rng = np.random.default_rng(12)
+    lon, lat = uniform_on_sphere(400, rng)
+    use = ["a"] * 250 + ["b"] * 90 + ["c"] * 50 + ["d"] * 8 + [None] * 2
+    entropy = rng.lognormal(0.0, 1.0, 400)
+    entropy[::19] = np.nan
+    columns = {
+        "id": rng.permutation(400),
+        "lon": lon,
+        "lat": lat,
+        "use": use,
+        "side": np.where(lon > 0, "east", "west"),
+        "forest": ["forest" if i % 3 else None for i in range(400)],
+        "spectral_entropy": entropy,
+    }
     return Pool.from_table(pa.table(columns))
 
 
-def frequencies(chosen: DesignSampler, pool: Pool, n: int, draws: int, seed: int) -> Floats:
-    """Count how often each row is taken over many draws."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros(len(pool))
-    design = chosen.design(pool, n, rng)
-    for _ in range(draws):
-        sample = design.sample(rng)
-        total[sample.rows] += sample.multiplicity
-    return total
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("target") / "target.csv"
+    path.write_text("lon,lat,use,side\n0,0,a,east\n1,0,a,east\n2,0,b,east\n3,0,c,west\n")
+    return str(path)
 
 
 def misfit(total: Floats, inclusion: Floats, draws: int) -> tuple[float, int]:
@@ -66,11 +72,8 @@ def misfit(total: Floats, inclusion: Floats, draws: int) -> tuple[float, int]:
     """
     part = inclusion - np.floor(inclusion)
     free = (part > 1e-9) & (part < 1 - 1e-9)
-    # Where nothing is left to chance, the frequency is exact.
-    np.testing.assert_allclose(total[~free], inclusion[~free] * draws)
     variance = draws * part[free] * (1 - part[free])
-    statistic = ((total[free] - draws * inclusion[free]) ** 2 / variance).sum()
-    return float(statistic), int(free.sum())
+    return float(((total - draws * inclusion)[free] ** 2 / variance).sum()), int(free.sum())
 
 
 @pytest.mark.parametrize(
@@ -86,26 +89,48 @@ def misfit(total: Floats, inclusion: Floats, draws: int) -> tuple[float, int]:
         ("stratified:layer=use,short=cap", 90),
         ("only:layer=use,label=b", 17),
         ("clustered:around=forest,clusters=5,radius_km=2500", 9),
+        ("balanced:over=use+side", 20),
+        ("balanced:over=use+side,short=redistribute", 150),
+        ("entropy", 40),
+        ("entropy", 250),
+        ("entropy:top=0.2", 30),
+        ("gaussian-cities:cities=500,sigma_km=300", 25),
+        ("grid:spacing_km=2500", 40),
+        ("match:target={},over=use+side,short=redistribute", 60),
+        ("entropy-matched:layer=side,label=east,other=west,bins=6", 50),
+        ("geography-matched:of=regions,layer=side,label=west,other=east,over=use", 50),
+        ("geography-matched:of=halves,half=low,over=use+side", 50),
+        ("mixture:parts=2*entropy+1*balanced:over=use+side+1*grid:spacing_km=2500;short=cap", 60),
+        ("mixture:parts=1*only:layer=use;label=c+1*uniform", 98),
     ],
 )
-def test_every_place_is_drawn_as_often_as_stated(pool: Pool, spec: str, n: int) -> None:
-    chosen = sampler(spec)
+def test_every_place_is_drawn_as_often_as_stated(
+    pool: Pool, target: str, spec: str, n: int
+) -> None:
+    chosen = sampler(spec.format(target))
     assert isinstance(chosen, DesignSampler)
-    draws = 3000
-    total = frequencies(chosen, pool, n, draws, seed=21)
-    inclusion = chosen.inclusion(pool, n, np.random.default_rng(21))
+    rng = np.random.default_rng(21)
+    # What is drawn first, such as clusters, is drawn once: probabilities hold given that.
+    design = chosen.design(pool, n, rng)
+    inclusion = design.inclusion()
+    draws, total = 2000, np.zeros(len(pool))
+    for _ in range(draws):
+        sample = design.sample(rng)
+        total[sample.rows] += sample.multiplicity
+        if "cap" not in spec:
+            assert sample.multiplicity.sum() == n
     if "cap" not in spec:
         assert inclusion.sum() == pytest.approx(n, abs=1e-9)
-        assert total.sum() == n * draws
+    # Where nothing is left to chance, the frequency is exact.
+    sure = inclusion == np.floor(inclusion)
+    np.testing.assert_allclose(total[sure], inclusion[sure] * draws)
+    assert (total >= np.floor(inclusion) * draws).all()
     statistic, freedom = misfit(total, inclusion, draws)
+    assert freedom > 0
     assert not too_far(statistic, freedom)
     # Control: probabilities that are off by a tenth in half of the places are noticed.
     wrong = inclusion * np.where(np.arange(len(pool)) % 2, 1.1, 0.9)
-    wrong[inclusion == 0] = 0
-    part = wrong - np.floor(wrong)
-    free = part > 0
-    statistic = ((total - draws * wrong)[free] ** 2 / (draws * part * (1 - part))[free]).sum()
-    assert too_far(float(statistic), int(free.sum()))
+    assert too_far(*misfit(total, wrong, draws))
 
 
 def test_the_odd_places_favour_no_stratum() -> None:
@@ -130,7 +155,7 @@ def test_pairs_within_a_stratum_are_drawn_together_as_simple_random_sampling_say
     rng = np.random.default_rng(2)
     design = chosen.design(pool, 4, rng)
     together = np.zeros((12, 12))
-    draws = 6000
+    draws = 3000
     for _ in range(draws):
         rows = design.sample(rng).rows
         together[np.ix_(rows, rows)] += 1
@@ -221,3 +246,70 @@ def test_draw_from_a_built_pool_keeps_equal_shares_and_uniformity_within(
         block = np.searchsorted(members, rows[codes[rows] == code]) * 10 // len(members)
         counts = np.bincount(block, minlength=10)
         assert not too_far(unevenness(counts, np.full(10, 100.0)), 9)
+
+
+def test_weights_are_drawn_in_proportion_and_not_as_repeated_picks_would(pool: Pool) -> None:
+    # Successive picks by weight, a usual mistake, give the heavy places less than their share.
+    values = np.nan_to_num(np.asarray(pool.table["spectral_entropy"]))
+    n, draws = 60, 1500
+    exact = n * values / values.sum()
+    while exact.max() > 1:
+        full = exact >= 1
+        exact[full] = 1
+        exact[~full] = (n - full.sum()) * values[~full] / values[~full].sum()
+    heavy = (exact > 0.4) & (exact < 1)
+    rng = np.random.default_rng(6)
+    chosen = sampler("entropy")
+    assert isinstance(chosen, DesignSampler)
+    design = chosen.design(pool, n, rng)
+    found = [
+        int(np.isin(design.sample(rng).rows, np.flatnonzero(heavy)).sum()) for _ in range(draws)
+    ]
+    p = values / values.sum()
+    picks = [int(heavy[rng.choice(400, n, replace=False, p=p)].sum()) for _ in range(draws)]
+    expected = exact[heavy].sum()
+    # Levels may move each probability by 0.5 %.
+    limit = norm.isf(ALPHA / 2) * np.std(found) / np.sqrt(draws) + 0.005 * expected
+    assert abs(np.mean(found) - expected) < limit
+    assert abs(np.mean(picks) - expected) > limit
+
+
+def test_distances_to_a_single_city_are_those_of_a_gaussian(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Uniform places around one seed: squared distances are exponential, 2 sigma^2 in the mean.
+    rng = np.random.default_rng(3)
+    lon, lat = rng.uniform(-3, 3, 200_000), np.degrees(np.arcsin(rng.uniform(-0.05, 0.05, 200_000)))
+    seed = GaussianMixture(np.zeros(1), np.zeros(1), 50.0)
+    monkeypatch.setattr("wherefrom.compose.samplers.cities._mixture", lambda *_: seed)
+    pool = Pool.from_table(pa.table({"lon": lon, "lat": lat}))
+    n = 2000
+    rows = pool.take(draw(pool, "gaussian-cities:cities=1", n).ids)
+    km = np.hypot(lon[rows], lat[rows]) * 111.195
+    share = 1 - np.exp(-((km / 50) ** 2) / 2)
+    counts = np.bincount((share * 10).astype(int), minlength=10)[:10]
+    off = float(((counts - n / 10) ** 2 / (n / 10)).sum())
+    assert off < chi2.isf(ALPHA, 9)
+    # Control: a standard deviation that is a tenth too large.
+    share = 1 - np.exp(-((km / 55) ** 2) / 2)
+    counts = np.bincount((share * 10).astype(int), minlength=10)[:10]
+    assert float(((counts - n / 10) ** 2 / (n / 10)).sum()) > chi2.isf(ALPHA, 9)
+
+
+def test_a_grid_starts_anywhere() -> None:
+    # Over many starts, places of a uniform pool are drawn alike, wherever they lie.
+    rng = np.random.default_rng(5)
+    lon, lat = uniform_on_sphere(4000, rng)
+    pool = Pool.from_table(pa.table({"lon": lon, "lat": lat}))
+    block = (np.sin(np.radians(lat)) + 1) // 0.25 * 8 + (lon + 180) // 45
+    size = np.bincount(block.astype(int), minlength=64)
+    total = np.zeros(64)
+    for seed in range(150):
+        rows = pool.take(draw(pool, "grid:spacing_km=2000,short=cap", 1000, seed).ids)
+        total += np.bincount(block[rows].astype(int), minlength=64)
+    expected = total.sum() / 64
+    # Cells even the counts out: they vary less than those of independent draws.
+    assert float(((total - expected) ** 2 / expected).sum()) < chi2.isf(ALPHA, 63)
+    # Control: a uniform draw follows the pool's own unevenness over as many places.
+    uniform = total.sum() * size / 4000
+    assert float(((uniform - expected) ** 2 / expected).sum()) > chi2.isf(ALPHA, 63)

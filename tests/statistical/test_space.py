@@ -14,18 +14,24 @@ from scipy.spatial import cKDTree
 from scipy.stats import binom, chi2
 
 from wherefrom import earth
-from wherefrom.auditing.reference import LAND_SHARE, fibonacci
-from wherefrom.auditing.space.autocorrelation import RANGES, effective_size
-from wherefrom.auditing.space.cells import BANDS, CellsTally, Density
+from wherefrom.auditing.lattice import (
+    COARSE,
+    Land,
+    fibonacci,
+    land_lattice,
+    uniform_on_land,
+)
+from wherefrom.auditing.sample import RowSample
 from wherefrom.auditing.space.coverage import CoverageTally
+from wherefrom.auditing.space.density import BANDS, CellsTally, Density
 from wherefrom.auditing.space.duplicates import DuplicatesTally
-from wherefrom.auditing.space.land import COARSE, Land, land, uniform_on_land
+from wherefrom.auditing.space.effective import RANGES, effective_size
 from wherefrom.auditing.space.latitude import Latitude, LatitudeTally
 from wherefrom.auditing.space.nearest import Nearest, nearest_index
 from wherefrom.auditing.space.pattern import RADII, pattern_of, rank_test, simulate
 from wherefrom.auditing.space.ripley import Ripley, ripley_l
-from wherefrom.auditing.space.sample import RowSample
 from wherefrom.auditing.space.striping import Period, Striping, StripingTally
+from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.sphere import (
     EARTH_RADIUS_KM,
     arc_km,
@@ -72,7 +78,7 @@ def striping(places: Places) -> Striping:
 def against_uniform(places: Places, seed: int) -> tuple[Nearest, Ripley]:
     n = len(places[0])
     here, null = pattern_of(*places), simulate(n, rng(seed))
-    return nearest_index(here, null, n), ripley_l(here, null, n, land().area_km2)
+    return nearest_index(here, null, n), ripley_l(here, null, n, land_lattice().area_km2)
 
 
 def around(centres: Places, n: int, km: float, random: np.random.Generator) -> Places:
@@ -103,7 +109,7 @@ def test_density_latitude_or_stripes_flag_uniform_places() -> None:
 
 def test_lines_of_the_land_itself_are_called_stripes() -> None:
     # The land has a line at 4.3 degrees of latitude, of an amplitude of 0.8 %.
-    fine = land(False, 1 << 21)
+    fine = land_lattice(1 << 21)
     at = rng(400).integers(0, len(fine), 5_000_000)
     for period in striping((fine.lon[at], fine.lat[at])).periods:
         assert period.p > ALPHA / 2
@@ -123,7 +129,7 @@ def test_error_of_land_areas_flags_a_very_large_uniform_pool(bands: int) -> None
     # Two billion uniform places are their areas: those of a finer lattice, each point 1000 times.
     # Its own error adds about half to that of the land areas.
     tally = CellsTally(bands)
-    fine = land(False, 1 << 21)
+    fine = land_lattice(1 << 21)
     tally.update(Batch(0, fine.lon, fine.lat))
     tally.places *= 1000.0
     tally._squares *= 1000.0
@@ -223,7 +229,7 @@ def test_clusters_look_like_chance_to_the_nearest_neighbour() -> None:
 
 
 def test_a_lattice_looks_like_chance_to_the_nearest_neighbour() -> None:
-    fine = land(False, 1000)
+    fine = land_lattice(1000)
     nearest, ripley = against_uniform((fine.lon, fine.lat), 6)
     # A Fibonacci lattice's neighbours are 0.95 cells away; uniform ones half a cell.
     assert nearest.index > 1.5
@@ -237,7 +243,7 @@ def test_a_lattice_looks_like_chance_to_the_nearest_neighbour() -> None:
 def test_uniform_neighbours_are_not_as_far_as_theory_says() -> None:
     null = simulate(2000, rng(9))
     mean = float(np.mean([one.nearest_km for one in null]))
-    inland = 0.5 * np.sqrt(land().area_km2 / 2000)
+    inland = 0.5 * np.sqrt(land_lattice().area_km2 / 2000)
     # Coasts and islands lengthen distances, by some per cent.
     assert 1.0 < mean / inland < 1.12
 
@@ -300,14 +306,14 @@ def test_a_land_place_is_farther_from_the_lattice_than_is_said() -> None:
     lon, lat = uniform_on_land(100_000, rng(13))
     whole = unit_vectors(*fibonacci(round(COARSE / LAND_SHARE)))
     far = arc_km(cKDTree(whole).query(unit_vectors(lon, lat))[0]).max()
-    here: Land = land()
+    here: Land = land_lattice()
     assert 0.9 * here.covering_km < far <= here.covering_km
 
 
 def test_land_lattice_has_another_area_than_the_land() -> None:
     lon, lat = uniform_on_sphere(2_000_000, rng(14))
     inside = earth.layer("land").codes(lon, lat) >= 0
-    share = land(True).area_km2 / (4.0 * np.pi * EARTH_RADIUS_KM**2)
+    share = land_lattice(antarctica=True).area_km2 / (4.0 * np.pi * EARTH_RADIUS_KM**2)
     assert abs(inside.mean() - share) < 4.0 * np.sqrt(share * (1 - share) / 2e6)
 
 
@@ -400,7 +406,7 @@ def test_effective_size_of_uniform_places_is_not_that_of_the_plane() -> None:
     sample.update(Batch(0, *uniform_on_land(100, rng(21))))
     ten = effective_size(sample, rng(22))[0]
     rho = (100.0 / ten.uniform - 1.0) / 99.0
-    assert rho == pytest.approx(2.0 * np.pi * 100.0 / land().area_km2, rel=0.1)
+    assert rho == pytest.approx(2.0 * np.pi * 100.0 / land_lattice().area_km2, rel=0.1)
 
 
 def test_hash_sample_prefers_some_rows() -> None:

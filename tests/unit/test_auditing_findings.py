@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from wherefrom.auditing.audit import Audit, Named, audit
-from wherefrom.auditing.cleaning import cleaned
-from wherefrom.auditing.entropy import SampleEntropy
-from wherefrom.auditing.faults import AxesTally, open_table, without_faults
-from wherefrom.auditing.findings import Commands, Finding, chance_tv, ranked
-from wherefrom.auditing.findings_sets import leakage_findings, realised_findings
-from wherefrom.auditing.findings_space import row_findings
-from wherefrom.auditing.leakage import distances
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import Audit, audited
+from wherefrom.auditing.faults import AxesTally, cleaned, open_table, without_faults
+from wherefrom.auditing.findings import Commands, Finding, Named, chance_tv, ranked
+from wherefrom.auditing.leakage import Leakage, tally_for
 from wherefrom.auditing.mapped import MapTally, bands_for
+from wherefrom.auditing.payload import SampleEntropy
 from wherefrom.auditing.realised import compare
 from wherefrom.auditing.space.duplicates import DuplicatesTally
 from wherefrom.auditing.space.striping import StripingTally
 from wherefrom.auditing.spectral import BinSpec
+from wherefrom.auditing.tally import run
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, places_of
 from wherefrom.pool.batches import Batch
 
-COMMANDS = Commands("t.csv", (), 1000, 1000)
+COMMANDS = Commands(Named("t.csv", planned="plan.parquet"), 1000, 1000)
 
 
 def table(lon: object, lat: object, **more: object) -> pa.Table:
     return pa.table({"lon": lon, "lat": lat, **more})
 
 
+def audit(
+    pool: Pool, layers: list[str] | None = None, faults: tuple[Finding, ...] = (), **given: Any
+) -> Audit:
+    return audited(Asked(pool, wanted=layers, **given), faults)
+
+
 def names(found: Audit) -> list[str]:
     return [finding.name for finding in found.findings]
+
+
+def distances(train: Pool, test: Pool) -> Leakage:
+    (tally,) = run(train, [tally_for(train, test)])
+    return tally.result()
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +80,7 @@ def test_ranking_depends_on_the_order_of_the_tests() -> None:
 
 
 def test_a_command_breaks_on_a_name_with_spaces_or_separators() -> None:
-    commands = Commands("my tiles.csv", ("--lon", "x y"), 100, 100)
+    commands = Commands(Named("my tiles.csv", ("--lon", "x y")), 100, 100)
     line = commands.match("a,over=b.parquet", "land use")
     assert "'my tiles.csv'" in line
     assert "'x y'" in line
@@ -88,7 +98,7 @@ def test_a_clean_pool_has_findings(clean: Audit) -> None:
 def test_the_same_audit_differs_from_run_to_run(land: Pool, clean: Audit) -> None:
     again = audit(land, layers=["continent", "climate_zone", "land_cover"])
     assert again.to_json() == clean.to_json()
-    assert pickle.loads(pickle.dumps(again.space)) == clean.space
+    assert pickle.loads(pickle.dumps(again)).to_json() == clean.to_json()
 
 
 def test_a_pool_differs_from_itself(land: Pool) -> None:
@@ -132,7 +142,7 @@ def test_weights_faults_or_entropy_are_lost_on_the_way(land: Pool) -> None:
     )  # fmt: skip
     fault = Finding("missing", 0.01, "lon is missing in 10 rows.", "true")
     layers = ["continent", "use"]
-    found = audit(pool, layers=layers, weights=weights, entropy=entropy, faults=[fault])
+    found = audit(pool, layers=layers, weights=weights, entropy=entropy, faults=(fault,))
     assert (found.about["places"], found.about["rows"]) == (round(weights.sum()), len(land))
     assert {"latitude", "missing"} <= set(names(found))
     assert found.faults == (fault,)
@@ -146,20 +156,20 @@ def test_weights_faults_or_entropy_are_lost_on_the_way(land: Pool) -> None:
 
 def test_test_places_within_the_pool_are_no_leakage(land: Pool) -> None:
     test = Pool.from_table(table(land.lon[:100] + 0.001, land.lat[:100]))
-    commands = Commands("t.csv", (), 1000, 1000, test="test.csv")
-    (leak,) = leakage_findings(distances(land, test), commands)
+    commands = Commands(Named("t.csv", test="test.csv"), 1000, 1000)
+    (leak,) = distances(land, test).findings(commands)
     assert leak.size == 1.0
     assert leak.command == "wherefrom audit t.csv --test test.csv --clean clean.parquet"
     apart, removed = cleaned(land, test)
     assert sum(removed.values()) == len(land) - len(apart) >= 100
-    assert leakage_findings(distances(apart, test), commands) == []
+    assert distances(apart, test).findings(commands) == []
 
 
 def test_a_lost_continent_is_not_named(land: Pool) -> None:
     codes, labels = land.codes("continent")
     came = land.table.take(np.flatnonzero(codes != labels.index("Africa")))
     lost = compare(land, Pool.from_table(came, id="id"), ["continent"])
-    (loss,) = realised_findings(lost, COMMANDS, "plan.parquet")
+    (loss,) = lost.findings(COMMANDS)
     assert loss.size == pytest.approx(1 - len(came) / len(land))
     assert "Africa (100 %, continent)" in loss.text
     assert "target=plan.parquet" in loss.command
@@ -167,7 +177,7 @@ def test_a_lost_continent_is_not_named(land: Pool) -> None:
 
 def test_even_losses_are_blamed_on_a_label(land: Pool) -> None:
     came = Pool.from_table(land.table.take(np.arange(0, len(land), 2)), id="id")
-    (loss,) = realised_findings(compare(land, came, ["continent"]), COMMANDS, "plan.parquet")
+    (loss,) = compare(land, came, ["continent"]).findings(COMMANDS)
     assert loss.size == 0.5
     assert "more of" not in loss.text
 
@@ -202,7 +212,7 @@ def test_projected_metres_are_audited_as_degrees() -> None:
 def axes(lon: np.ndarray, lat: np.ndarray) -> list[Finding]:
     tally = AxesTally()
     tally.update(Batch(0, lon, lat))
-    return tally.findings(COMMANDS)
+    return tally.result().findings(COMMANDS)
 
 
 def test_swapped_axes_within_range_go_unseen(land: Pool) -> None:
@@ -227,23 +237,23 @@ def test_places_at_sea_are_called_swapped() -> None:
     assert axes(rng.uniform(-40, -25, 200), rng.uniform(30, 45, 200)) == []
 
 
-def test_null_islands_and_repeats_are_not_told_apart(land: Pool, clean: Audit) -> None:
+def test_null_islands_and_repeats_are_not_told_apart(land: Pool) -> None:
     lon, lat = land.lon.copy(), land.lat.copy()
     lon[:90] = lat[:90] = 0.0
     tally = DuplicatesTally()
     tally.update(Batch(0, lon, lat))
-    found = row_findings(replace(clean.space, duplicates=tally.result()), COMMANDS)
+    found = tally.result().findings(COMMANDS)
     sizes = {finding.name: finding.size for finding in found}
     assert sizes["null-island"] == 90 / len(land)
     assert sizes["duplicates"] == 89 / len(land)
 
 
-def test_ten_million_duplicates_take_memory_or_minutes(clean: Audit) -> None:
+def test_ten_million_duplicates_take_memory_or_minutes() -> None:
     tally = DuplicatesTally()
     lon, lat = np.full(1 << 20, 10.0), np.full(1 << 20, 50.0)
     for start in range(0, 10 << 20, 1 << 20):
         tally.update(Batch(start, lon, lat))
-    found = row_findings(replace(clean.space, duplicates=tally.result()), COMMANDS)
+    found = tally.result().findings(COMMANDS)
     duplicates = next(f for f in found if f.name == "duplicates")
     assert duplicates.size == pytest.approx(1.0, abs=1e-6)
     assert "10, 50: 10,485,760 rows" in duplicates.text
@@ -262,11 +272,11 @@ def test_rows_that_are_all_equal_crash_the_statistics() -> None:
     assert "nan" not in found.to_json().lower()
 
 
-def test_a_grid_in_degrees_goes_unseen(clean: Audit) -> None:
+def test_a_grid_in_degrees_goes_unseen() -> None:
     lon, lat = np.meshgrid(np.arange(0.0, 40.0), np.arange(30.0, 60.0))
     tally = StripingTally()
     tally.update(Batch(0, lon.ravel(), lat.ravel()))
-    found = row_findings(replace(clean.space, striping=tally.result()), COMMANDS)
+    found = tally.result().findings(COMMANDS)
     assert [(f.name, f.size) for f in found] == [("rounded", 1.0)]
 
 

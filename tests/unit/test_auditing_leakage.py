@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wherefrom.auditing import leakage as leaks
-from wherefrom.auditing.leakage import LeakageTally, distances
-from wherefrom.auditing.reference import LAND_KM2
+from wherefrom.auditing.leakage import KM, Leakage, LeakageTally, tally_for
+from wherefrom.auditing.tally import run
+from wherefrom.earth.land import LAND_KM2
 from wherefrom.earth.sphere import chord, distance_km, offset, uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
@@ -35,6 +36,13 @@ def arrays_of(rows: list[tuple[float, float]]) -> tuple[Floats, Floats]:
 
 def pool_of(lon: Floats, lat: Floats) -> Pool:
     return Pool.from_table(pa.table({"lon": lon, "lat": lat}))
+
+
+def distances(
+    train: Pool, test: Pool, km: tuple[float, ...] = KM, *, weights: Floats | None = None
+) -> Leakage:
+    (tally,) = run(train, [tally_for(train, test, weights)], weights=weights)
+    return tally.result(km)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +115,7 @@ def test_the_merge_of_parts_differs_from_one_pass() -> None:
     first.update(Batch(0, train[0][4_000:5_000], train[1][4_000:5_000]))
     second.update(Batch(5_000, train[0][5_000:], train[1][5_000:]))
     first.merge(pickle.loads(pickle.dumps(second)))
-    assert first.result().to_dict() == whole.result().to_dict()
+    assert first.result().entries() == whole.result().entries()
     assert empty.train == 0  # a copy shares the test places, and nothing that changes
     assert np.isnan(empty.train_lon).all()
     assert len(pickle.dumps(first)) < 200 * 8 * 12  # the map stays where it was made
@@ -136,7 +144,7 @@ def test_shares_within_and_quantiles_differ_from_those_worked_by_hand() -> None:
     assert found.quantiles[0.5] == pytest.approx(5.0)
     assert found.quantiles[1.0] == pytest.approx(500.0)
     assert [row.row for row in found.nearest] == [0, 1, 2, 3, 4]
-    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    plain = json.loads(json.dumps(found.entries(), allow_nan=False))["leakage"]
     assert (plain["n_test"], plain["n_train"], plain["nearest"][0]["km"]) == (5, 1, 0.0)
 
 

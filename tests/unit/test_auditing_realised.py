@@ -100,7 +100,7 @@ def test_losses_by_label_differ_from_those_worked_by_hand() -> None:
     assert first.p == pytest.approx(2 * 4040 / 77520)
     assert (second.label, second.excess) == ("a", pytest.approx(1 - 3.5))
     assert found.largest == (first,)
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(found.entries(), allow_nan=False)
 
 
 def test_nothing_or_everything_lost_gives_a_z_that_is_no_number() -> None:

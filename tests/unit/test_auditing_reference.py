@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from wherefrom import earth
-from wherefrom.auditing import land, land_lattice, reference
+from wherefrom.auditing import lattice, reference
+from wherefrom.auditing.lattice import land_lattice
+from wherefrom.auditing.reference import land
 from wherefrom.earth import polygons
 from wherefrom.earth.fetch import digest_of, path_of
+from wherefrom.earth.land import LAND_KM2, LAND_SHARE
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
 
@@ -97,8 +98,8 @@ def test_land_has_not_the_area_that_is_published() -> None:
     point = SPHERE_KM2 / reference.LATTICE
     assert every.counts[0] * point == pytest.approx(148.9e6, rel=0.02)
     assert without.counts[0] * point == pytest.approx(134.7e6, rel=0.01)
-    assert without.counts[0] / reference.LATTICE == pytest.approx(reference.LAND_SHARE, rel=1e-3)
-    assert pytest.approx(134.7e6, rel=0.01) == reference.LAND_KM2
+    assert without.counts[0] / reference.LATTICE == pytest.approx(LAND_SHARE, rel=1e-3)
+    assert pytest.approx(134.7e6, rel=0.01) == LAND_KM2
 
 
 def test_antarctica_is_land_where_it_was_left_out() -> None:
@@ -110,27 +111,17 @@ def test_antarctica_is_land_where_it_was_left_out() -> None:
     assert without.unresolved == ()  # it has area, but is not asked for
 
 
-def test_a_kept_reference_differs_from_the_one_made_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_kept_points_of_land_differ_from_those_made_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("wherefrom.earth.kept.cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(reference, "LATTICE", 1 << 19)
-    zone = earth.layer("climate_zone")
-    first = land(zone)
-    assert "measuring the land area of each climate zone, once" in capsys.readouterr().err
-    assert len(list((tmp_path / "derived").iterdir())) == 2  # the land points, and the counts
-    reference._land_points.cache_clear()
-    second = land(zone)
-    assert capsys.readouterr().err == ""
-    assert first.counts.tolist() == second.counts.tolist()
-    assert (first.none, first.labels) == (second.none, second.labels)
-    relabelled = dataclasses.replace(zone, labels=tuple(label.lower() for label in zone.labels))
-    land(relabelled)
-    assert "measuring" in capsys.readouterr().err
-    lon, lat = reference.fibonacci(1 << 19)
-    inside, frozen = reference._land_points(1 << 19)
-    assert (inside == (earth.layer("land").codes(lon, lat) >= 0)).all()
-    assert (frozen == (earth.layer("continent")(lon, lat) == "Antarctica")).all()
+    lattice._land_points.cache_clear()
+    first = lattice._land_points(1 << 19)
+    assert len(list((tmp_path / "derived").iterdir())) == 1
+    lattice._land_points.cache_clear()
+    monkeypatch.setattr(lattice, "on_land", None)  # would be called to make them again
+    np.testing.assert_array_equal(lattice._land_points(1 << 19), first)
+    lattice._land_points.cache_clear()
 
 
 def test_layers_of_values_are_taken_for_labels() -> None:
@@ -142,7 +133,7 @@ def test_layers_of_values_are_taken_for_labels() -> None:
 
 @given(st.integers(1, 3000))
 def test_points_of_the_lattice_crowd(count: int) -> None:
-    lon, lat = reference.fibonacci(count)
+    lon, lat = lattice.fibonacci(count)
     assert lon.shape == lat.shape == (count,)
     assert ((lon >= -180.0) & (lon < 180.0) & (np.abs(lat) <= 90.0)).all()
     if count > 1:
@@ -154,12 +145,11 @@ def test_points_of_the_lattice_crowd(count: int) -> None:
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_lattice_without_points_is_made(count: int) -> None:
     with pytest.raises(ValueError, match="at least 1 point"):
-        reference.fibonacci(count)
+        lattice.fibonacci(count)
 
 
 def test_the_lattice_of_land_has_another_number_of_places_than_asked_for() -> None:
     for count in (10_000, 40_000):
-        lon, _ = land_lattice(count)
-        assert len(lon) == pytest.approx(count, rel=0.01)
-    assert len(land_lattice(10_000, antarctica=True)[0]) == pytest.approx(10_910, rel=0.01)
-    assert len(land_lattice(1)[0]) in (0, 1, 2)
+        assert len(land_lattice(count)) == pytest.approx(count, rel=0.01)
+    assert len(land_lattice(10_000, antarctica=True)) == pytest.approx(10_910, rel=0.01)
+    assert len(land_lattice(1)) in (0, 1, 2)

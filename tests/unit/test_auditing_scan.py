@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wherefrom.auditing.audit import audit
+from wherefrom import audit
 from wherefrom.auditing.faults import AxesTally
 from wherefrom.pool import Pool, scan
 from wherefrom.pool.batches import Batch

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wherefrom.auditing import LayerTally, run
-from wherefrom.auditing.leakage import distances
+from wherefrom.auditing.leakage import tally_for
 from wherefrom.auditing.realised import compare
 from wherefrom.auditing.reference import of
+from wherefrom.auditing.shares import shares_of
+from wherefrom.auditing.statistic import plain
+from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.pool import Pool, scan
 from wherefrom.pool.batches import AnyPool
 
@@ -64,11 +66,12 @@ def test_files_parts_or_threads_change_an_audit(pools: tuple[Pool, AnyPool]) -> 
             tallies = run(
                 pool, [LayerTally(name, pool.labels(name)) for name in layers], weights=counted
             )
-            found.append([tally.result(reference[tally.name]).to_dict() for tally in tallies])
-            leaks = distances(pool, test, weights=counted)
-            found.append([leaks.to_dict(), leaks.km.tolist()])
-        found.append(compare(pool, came, layers).to_dict())
-        found.append(compare(pool, pool, layers).to_dict())
+            found.append([plain(shares_of(tally, reference[tally.name])) for tally in tallies])
+            (near,) = run(pool, [tally_for(pool, test, counted)], weights=counted)
+            leaks = near.result()
+            found.append([leaks.entries(), leaks.km.tolist()])
+        found.append(compare(pool, came, layers).entries())
+        found.append(compare(pool, pool, layers).entries())
     half = len(found) // 2
     for ours, theirs in zip(found[:half], found[half:], strict=True):
         assert ours == theirs

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
-from wherefrom import earth
-from wherefrom.compose import Composition, draw
+from wherefrom import draw, earth
+from wherefrom.compose import Composition
 from wherefrom.compose.card import card, write_card
 from wherefrom.earth.maps import draw_places, project, world_axes
 from wherefrom.earth.sphere import uniform_on_sphere

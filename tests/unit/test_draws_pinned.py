@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wherefrom import keys
-from wherefrom.compose import Composition, draw
+from wherefrom import draw, keys
+from wherefrom.compose import Composition
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool

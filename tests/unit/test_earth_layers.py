@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wherefrom.earth import CATEGORICAL, CONTINENTS, VALUES, Layer, available, kept, layer, path_of
+from wherefrom import plugins
+from wherefrom.earth import (
+    CATEGORICAL,
+    CONTINENTS,
+    VALUES,
+    Layer,
+    UnopenedLayer,
+    ValueLayer,
+    available,
+    kept,
+    layer,
+    path_of,
+)
 from wherefrom.earth.polygons import _read
 from wherefrom.earth.sphere import uniform_on_sphere
-from wherefrom.errors import WherefromError
+from wherefrom.errors import UnknownNameError, WherefromError
 
 OFFLINE = tuple(name for name in CATEGORICAL if name not in ("biome", "ecoregion"))
 PLACES = {
@@ -121,6 +135,16 @@ def test_codes_and_labels_never_disagree(name: str) -> None:
     assert codes.max() < len(opened.labels)
     assert ((codes == -1) == (labels == "")).all()
     assert [opened.labels[c] for c in codes if c >= 0] == labels[codes >= 0].tolist()
+
+
+def test_labels_take_more_memory_than_a_pointer_a_place() -> None:
+    opened = layer("land_cover")
+    labels = opened(*uniform_on_sphere(5000, np.random.default_rng(1)))
+    assert labels.nbytes == 8 * len(labels)
+    # Entries are the layer's own strings: nothing is behind the pointers either.
+    assert {id(label) for label in labels} <= {id(label) for label in opened.labels}
+    assert (labels == "Barren").dtype == bool  # place by place, not one answer for all
+    assert pa.array(labels).type == pa.string()
 
 
 @settings(max_examples=60, deadline=None)
@@ -281,12 +305,29 @@ def test_no_places_give_no_labels() -> None:
 def test_a_misspelt_layer_or_option_is_answered_with_the_nearest() -> None:
     with pytest.raises(WherefromError, match="unknown layer 'bimoe': did you mean 'biome'"):
         layer("bimoe")
-    with pytest.raises(WherefromError, match="unknown layer"):
+    with pytest.raises(UnknownNameError, match="unknown layer") as caught:
         available("bimoe")
+    # Who looks in columns too must tell this from an error within a layer, after any journey.
+    told = pickle.loads(pickle.dumps(caught.value))
+    assert (told.kind, told.name, str(told)) == ("layer", "bimoe", str(caught.value))
     with pytest.raises(WherefromError, match="did you mean 'split_russia'"):
         layer("continent", split_rusia=True)
     with pytest.raises(WherefromError, match="option of layer land"):
         layer("land", split_russia=True)
+
+
+@pytest.mark.parametrize("name", plugins.BUILT_IN["layers"])
+def test_a_layer_of_ours_says_something_else_before_it_is_open(
+    name: str, resolve_data: Path
+) -> None:
+    declared = plugins.kind("layers", name).load()
+    assert isinstance(declared, UnopenedLayer)
+    assert (declared.name, "\n" in declared.about) == (name, False)
+    opened = declared.open()
+    assert (opened.name, opened.key) == (name, declared.key())
+    assert [whose.name for whose in opened.source] == [declared.source]
+    assert (name in VALUES) == isinstance(opened, ValueLayer)
+    assert (name in CATEGORICAL) == isinstance(opened, Layer)
 
 
 def test_a_users_own_layer_goes_wherever_a_name_goes() -> None:

@@ -27,12 +27,17 @@ Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def truth(polygons: Sequence[Any], lon: NDArray[Any], lat: NDArray[Any]) -> NDArray[np.int32]:
-    """Lowest polygon that intersects each point, from an STRtree over the polygons."""
+    """Lowest polygon that intersects each point, by an STRtree."""
     none = len(polygons)
     lowest = np.full(len(lon), none, dtype=np.int32)
-    tree = shapely.STRtree([shapely.Polygon() if p is None else p for p in polygons])
-    at, polygon = tree.query(shapely.points(lon, lat), predicate="intersects")
-    np.minimum.at(lowest, at, polygon.astype(np.int32))
+    shapes = np.array([shapely.Polygon() if p is None else p for p in polygons], dtype=object)
+    points, valid = shapely.points(lon, lat), shapely.is_valid(shapes)
+    # This way round a polygon is prepared once for all its points; prepared, those that cross
+    # themselves would be answered otherwise.
+    polygon, at = shapely.STRtree(points).query(shapes[valid], predicate="intersects")
+    np.minimum.at(lowest, at, np.flatnonzero(valid)[polygon].astype(np.int32))
+    at, polygon = shapely.STRtree(shapes[~valid]).query(points, predicate="intersects")
+    np.minimum.at(lowest, at, np.flatnonzero(~valid)[polygon].astype(np.int32))
     return np.where(lowest == none, -1, lowest)
 
 

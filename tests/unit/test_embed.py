@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.presto import embed_series
+from wherefrom.gfms.satclip import embed_places
 from wherefrom.models.masked import PrestoConfig, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
 from wherefrom.pool.series import PixelSeries
-from wherefrom.train.embed import embed, embed_places, embed_series
+from wherefrom.train.embed import embed
 
 
 @pytest.fixture(autouse=True)

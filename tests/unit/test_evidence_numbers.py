@@ -17,6 +17,7 @@ from wherefrom.evidence import (
     Key,
     Scores,
     SummaryRow,
+    View,
     differences,
     gather,
     holm,
@@ -252,11 +253,13 @@ def test_rows_are_written_as_a_tidy_table() -> None:
 def test_keys_carry_all_axes_of_a_view() -> None:
     evidence = gather(results(two_regions()))
     view = ("m", "t", 100, "knn", "f1_macro")
-    assert evidence.views() == [view]
-    assert evidence.regions(view) == ["Asia", "Europe", ALL_REGIONS]
-    assert evidence.mean(Key("m", "uniform", "t", 100, "knn", "f1_macro")) is not None
-    assert evidence.difference(view, "only-europe", "uniform") is not None
-    assert {key.model for key in evidence.baselines(view)} == {"raw-lonlat", "majority"}
+    assert list(evidence.headlines) == [view]
+    headline = evidence.headlines[View(*view)]
+    assert headline.regions == ["Asia", "Europe", ALL_REGIONS]
+    assert headline.mean(Key("m", "uniform", "t", 100, "knn", "f1_macro")) is not None
+    assert headline.difference("only-europe", "uniform") is not None
+    baselines = {row.key.model for row in headline.rows if row.kind == "baseline"}
+    assert baselines == {"raw-lonlat", "majority"}
 
 
 def test_a_row_that_another_one_equals_is_not_called_the_best() -> None:
@@ -268,3 +271,15 @@ def test_a_row_that_another_one_equals_is_not_called_the_best() -> None:
     assert evidence.differences[0].verdict == "equivalent within 0.01"
     assert evidence.leaders[0].composition == "a"
     assert not evidence.leaders[0].decided
+
+
+def test_pairs_of_a_claim_are_judged_otherwise_than_those_with_a_reference() -> None:
+    evidence = gather(results(two_regions()))
+    (headline,) = evidence.headlines.values()
+    known = headline.differences("uniform", "Asia")
+    pairs = [(row.composition, "uniform") for row in known]
+    assert headline.contrasts(pairs, ["Asia"]) == known
+    # More regions are more pairs of one family.
+    both = headline.contrasts(pairs, ["Asia", "Europe"])
+    assert {row.compared for row in both} == {2 * row.compared for row in known}
+    assert headline.contrasts([("only-europe", "nothing")]) == []

@@ -19,8 +19,9 @@ from wherefrom.models.satclip import SatCLIPConfig
 from wherefrom.models.tokens import BANDS, CLASSES, GROUPS
 from wherefrom.train import finetune
 from wherefrom.train.embed import embed
-from wherefrom.train.finetune import FineTune, Start
-from wherefrom.train.heads import Logistic
+from wherefrom.train.finetune import Start
+from wherefrom.train.heads.finetune import FineTune
+from wherefrom.train.heads.logistic import Logistic
 
 ROWS, N, TEST = 160, 12, 60
 
@@ -286,7 +287,7 @@ def test_trained_copies_differ_from_a_loop_of_optimizers(case: Case) -> None:
         winner = tuned.few.classes[chance.argmax(dim=1).numpy()]
         assert (winner == guess[s])[sure].all()
         assert sure.mean() > 0.9
-        tuned.tune(kind)
+        tuned.tune(kind.steps, kind.lr, kind.head_lr, kind.weight_decay)
         # AdamW takes a step as long where a gradient is but rounding.
         assert (tuned.head_weight[0] - head.weight).abs().max() < kind.head_lr / 2
 
@@ -305,7 +306,7 @@ def test_fine_tuning_changes_the_given_module_or_leaves_the_loss(case: Case) -> 
     mode = case.module.training
     tuned = case.start().tuning(case.train[2:], 0.1)
     first = tuned.loss()
-    tuned.tune(FineTune(steps=20, lr=1e-3, weight_decay=0.0))
+    tuned.tune(20, 1e-3, FineTune.head_lr, 0.0)
     assert (tuned.loss() < first).all()
     guess = case.predicted(steps=3)
     assert guess.dtype == np.int16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,12 @@ import pyarrow as pa
 import pytest
 
 import wherefrom
-from wherefrom import compose
-from wherefrom.compose import Composition
+from wherefrom.compose import Composition, sampler
 from wherefrom.errors import WherefromError
 from wherefrom.frames import audit, draw, pool_of
-from wherefrom.pool import Pool
+from wherefrom.pool import Pool, places
 
-N, ASKED = 400, 60
+N, ASKED = 120, 60
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ FLAGS: dict[str, Any] = {"id": "tile", "lon": "x", "lat": "y"}
 
 @pytest.fixture(scope="module")
 def drawn(table: pa.Table) -> Composition:
-    return compose.draw(Pool.from_table(table, **FLAGS), "stratified:layer=use", ASKED, 3)
+    return wherefrom.draw(Pool.from_table(table, **FLAGS), "stratified:layer=use", ASKED, 3)
 
 
 def test_an_arrow_table_stays_one_with_its_columns_and_metadata(
@@ -95,6 +95,38 @@ def test_zero_pretraining_is_an_empty_table(table: pa.Table) -> None:
     assert draw(table, "none", **FLAGS).num_rows == 0
 
 
+def test_a_draw_waits_for_what_it_does_not_tell(
+    table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(places, "repeats_in", lambda lon, lat: looked.append(len(lon)) or [])
+    assert draw(table.to_pandas(), "uniform", 5, **FLAGS).shape[0] == 5
+    assert not looked  # repeated places are a note, and cost as much as all the rest
+    assert Pool.from_table(table, **FLAGS).notes == ()
+    assert looked == [N]
+
+
+def test_a_column_that_no_sampler_reads_ends_the_draw(
+    table: pa.Table, drawn: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = table.to_pandas().assign(mixed=[1, "a"] * (N // 2))
+    with pytest.raises(WherefromError, match="column 'mixed' is of no one type"):
+        pool_of(frame, **FLAGS)
+    reads = SimpleNamespace(layers=("use",), numbers=(), sources=(), files=())
+    monkeypatch.setattr(
+        type(sampler("stratified:layer=use")), "inputs", lambda self: reads, raising=False
+    )
+    got = draw(frame, "stratified:layer=use", ASKED, 3, **FLAGS)
+    assert sorted(got["tile"]) == drawn.ids.tolist()
+    assert set(got["mixed"]) == {1, "a"}
+    # The remedy names what the table has, not what was read of it.
+    with pytest.raises(WherefromError, match="no column 'lon' and 'lat', but 'x' and 'y'"):
+        draw(table.to_pandas(), "stratified:layer=use", ASKED, id="tile")
+    reads.layers = ("usee",)
+    with pytest.raises(WherefromError, match="did you mean 'use'"):
+        draw(table.to_pandas(), "stratified:layer=usee", ASKED, **FLAGS)
+
+
 def test_columns_that_are_there_are_not_overwritten(table: pa.Table) -> None:
     taken = table.append_column("multiplicity", pa.array([1] * N))
     with pytest.raises(WherefromError, match="'multiplicity' already"):
@@ -148,7 +180,7 @@ def test_a_composition_and_its_card_are_shown_inline(table: pa.Table) -> None:
     pool = Pool.from_table(table.set_column(3, "use", pa.array(odd)), **FLAGS)
     composition = draw(pool, "stratified:layer=use", ASKED)
     summary = composition._repr_html_()
-    assert "60 places of 400" in summary
+    assert "60 places of 120" in summary
     assert "&lt;a&gt; &amp; $x$" in summary  # a label is text, never markup
     assert "<a>" not in summary
     assert "base64," in wherefrom.Card(composition, pool)._repr_html_()

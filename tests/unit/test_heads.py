@@ -16,23 +16,21 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.finetune import FineTune
-from wherefrom.train.heads import (
-    HEADS,
-    KNN,
-    MLP,
-    BalancedLogistic,
-    Forest,
-    Logistic,
-    Majority,
-    base,
-    head,
-)  # fmt: skip
-from wherefrom.train.heads.base import FewShot
-from wherefrom.train.heads.logistic import fit
-from wherefrom.train.heads.mlp import EPSILON, initial, train_all
+from wherefrom.plugins import kinds
+from wherefrom.train.heads import base, head, kind_of_head
+from wherefrom.train.heads.fewshot import FewShot
+from wherefrom.train.heads.finetune import FineTune
+from wherefrom.train.heads.forest import Forest
+from wherefrom.train.heads.knn import KNN
+from wherefrom.train.heads.logistic import BalancedLogistic, Logistic
+from wherefrom.train.heads.majority import Majority
+from wherefrom.train.heads.mlp import MLP
+from wherefrom.train.heads.newton import fit
+from wherefrom.train.heads.perceptron import EPSILON, initial, train_all
 
 SEED = np.random.SeedSequence(5)
+#: Classifiers on frozen features.
+HEADS = [name for name in kinds("heads") if not kind_of_head(name).tunes_encoder]
 Data = tuple[Any, Any, Any, Any]
 
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.presto import embed_series
 from wherefrom.models.attention import attend
 from wherefrom.models.masked import PrestoConfig, groups_of, masked_loss, records_of
 from wherefrom.models.masking import Masking
 from wherefrom.models.presto import Presto, normalise
 from wherefrom.models.tokens import GROUPS, HIDDEN, Inputs
 from wherefrom.pool.series import PixelSeries
-from wherefrom.train.embed import embed_series
 from wherefrom.train.pretrain import PretrainSettings, pretrain
 
 SAMPLES = 150

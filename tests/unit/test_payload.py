@@ -15,9 +15,14 @@ import rasterio
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from wherefrom.auditing import tiles as reading
-from wherefrom.auditing.entropy import COLUMN, SampleEntropy
-from wherefrom.auditing.payload import entropy_of_series, entropy_of_tiles
+from wherefrom.auditing import payload as reading
+from wherefrom.auditing.entropy import entropy_of
+from wherefrom.auditing.payload import (
+    COLUMN,
+    SampleEntropy,
+    entropy_of_series,
+    entropy_of_tiles,
+)
 from wherefrom.auditing.spectral import OLMOEARTH, BinSpec, spectral_entropy
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
@@ -155,7 +160,7 @@ def test_clouds_beyond_the_bins_are_counted_as_dropped(folder: Path) -> None:
     assert np.isnan(found.values[2])
     assert found.notes[0].startswith("1 of 3 samples have a band without a value in the bins")
     assert "33% of the values lie beyond the bins" in found.notes[1]
-    total = found.result()
+    total = entropy_of(found)
     assert (total.samples, total.without) == (3, 1)
     assert total.mean == pytest.approx(found.values[:2].mean())
 
@@ -285,7 +290,7 @@ def hand_made() -> SampleEntropy:
 
 
 def test_the_sums_are_those_done_by_hand() -> None:
-    found = hand_made().result(n_bands=6)
+    found = entropy_of(hand_made(), n_bands=6)
     assert (found.samples, found.without, found.mean) == (5, 1, 1.875)
     assert found.sd == pytest.approx(np.std([3, 2, 1, 1.5], ddof=1))
     assert found.se == pytest.approx(found.sd / 2)
@@ -312,18 +317,18 @@ def test_labels_that_explain_nothing_are_not_said_to_explain_something() -> None
         lon, lat = rng.uniform(-10, 60, n), rng.uniform(-30, 60, n)
         one = SampleEntropy(np.arange(n), lon, lat, rng.random(n), np.zeros(n),
                             BinSpec((0.0,), (1.0,)), ("red",), "x")  # fmt: skip
-        found.append(one.result().explained["continent"])
+        found.append(entropy_of(one).explained["continent"])
     assert abs(np.mean(found)) < 0.005
 
 
 def test_numbers_that_json_cannot_hold_become_null() -> None:
     none = SampleEntropy(np.arange(1), np.zeros(1), np.zeros(1), np.full(1, np.nan),
                          np.full(1, np.nan), BinSpec((0.0,), (1.0,)), ("red",), "x")  # fmt: skip
-    plain = none.result().to_dict()
+    plain = entropy_of(none).entries()["entropy"]
     assert plain["mean"] is None
     assert plain["quantiles"] == [None] * 5
     for result in (none, hand_made()):
-        json.dumps(result.result().to_dict(), allow_nan=False)
+        json.dumps(entropy_of(result).entries(), allow_nan=False)
 
 
 def test_the_column_reaches_the_right_rows_of_a_pool_and_a_file(tmp_path: Path) -> None:

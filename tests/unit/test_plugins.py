@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wherefrom import earth, plugins
-from wherefrom.compose import draw, sampler
+from wherefrom import draw, earth, plugins
+from wherefrom.compose import sampler
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, label
 
@@ -66,9 +66,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     )
     install(folder, "planted-bands", "planted_bands", CODE, points)
     importlib.invalidate_caches()
-    earth.layers._plugged.cache_clear()
+    earth.layers._declared.cache_clear()
     yield folder
-    earth.layers._plugged.cache_clear()
+    earth.layers._declared.cache_clear()
     sys.modules.pop("planted_bands", None)
 
 
@@ -140,7 +140,7 @@ def test_an_absent_name_at_an_address_is_said(site: Path) -> None:
 
 
 def test_nothing_is_imported_before_it_is_asked_for(site: Path) -> None:
-    assert "south" in plugins.offered("samplers")
+    assert "south" in plugins.kinds("samplers")
     sampler("uniform")
     assert "planted_bands" not in sys.modules
 

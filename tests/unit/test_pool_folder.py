@@ -17,7 +17,7 @@ import pytest
 
 from wherefrom import earth, parallel
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool, batches, folder, memory, places, reading, scan
+from wherefrom.pool import Pool, batches, folder, places, reading, scan
 from wherefrom.pool.batches import Ask
 from wherefrom.pool.folder import build_folder
 from wherefrom.pool.label import label
@@ -34,7 +34,7 @@ def small_blocks() -> Iterator[None]:
         pytest.skip("no land polygons or land cover on this machine: wherefrom data fetch")
     scanning = sys.modules["wherefrom.pool.scan"]
     with pytest.MonkeyPatch.context() as patch:
-        for module in (batches, places, memory, reading, folder, scanning):
+        for module in (batches, places, reading, folder, scanning):
             for name, value in (("BLOCK", BLOCK), ("PART", PART)):
                 if hasattr(module, name):
                     patch.setattr(module, name, value)

@@ -26,7 +26,6 @@ from wherefrom.pool import (
     PoolScan,
     batches,
     examining,
-    memory,
     open_pool,
     opening,
     places,
@@ -44,7 +43,7 @@ BLOCK, PART = 16, 64
 def small_blocks() -> Iterator[None]:
     """Cut pools into small blocks, so that small ones have many."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (batches, places, memory, reading, sys.modules["wherefrom.pool.scan"]):
+        for module in (batches, places, reading, sys.modules["wherefrom.pool.scan"]):
             for name, value in (("BLOCK", BLOCK), ("PART", PART)):
                 if hasattr(module, name):
                     patch.setattr(module, name, value)

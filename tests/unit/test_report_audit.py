@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from wherefrom.auditing.audit import Audit, Named, audit
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import Audit, audited
+from wherefrom.auditing.findings import Named
 from wherefrom.pool import Pool
 from wherefrom.report.audit_page import audit_page
 from wherefrom.report.audit_text import audit_text
@@ -18,7 +20,7 @@ def odd() -> Audit:
     pool = Pool.build(300, seed=3)
     use = pa.array([ODD[i % len(ODD)] for i in range(len(pool))])
     pool = Pool.from_table(pool.table.append_column("use", use))
-    return audit(pool, layers=["use"], named=Named("<b>.csv"))
+    return audited(Asked(pool, wanted=["use"], named=Named("<b>.csv")))
 
 
 @pytest.mark.filterwarnings("error")  # such as that of a font without some of the letters

@@ -14,21 +14,24 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence
+from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence, View
 from wherefrom.report import ReportContext, evidence_of, statements, terminal_table, write
-from wherefrom.report.html import page
+from wherefrom.report.html import page, sentences
 from wherefrom.report.published import published
-from wherefrom.report.sensitivity import sensitivity_grid, sensitivity_statements
-from wherefrom.report.stand_ins import sources, stand_ins
-from wherefrom.report.tables import rows_of
+from wherefrom.report.sensitivity import sensitivity_grid
+from wherefrom.report.study import sources, stand_ins
 from wherefrom.study import load, plan
+from wherefrom.study.published import Claim
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 REGIONS = ("Africa", "Asia", "Europe")
 NAMES = ("uniform", "stratified", "forest", "cities")
 #: Headlines of made-up models: numbers to test the page; they are of no model.
 HEADLINES = [("wide", "biomes", "knn", "f1_macro"), ("narrow", "crops", "logistic", "f1_macro")]
-WIDE, NARROW = [(m, t, 100, h, k) for m, t, h, k in HEADLINES]
+WIDE, NARROW = [View(m, t, 100, h, k) for m, t, h, k in HEADLINES]
+CLAIM = Claim(
+    source="A paper", says="wide depends on it more", test="sensitivity", models=("wide", "narrow")
+)
 
 
 def rows_of_model(
@@ -62,7 +65,7 @@ def table(*parts: list[tuple[object, ...]]) -> pa.Table:
 
 
 def context(**change: object) -> ReportContext:
-    known = {"claim": ("wide", "narrow", "arXiv 2501.12535"), "headlines": HEADLINES}
+    known = {"claims": [CLAIM], "headlines": HEADLINES, "official": ["published"]}
     return ReportContext("simulated", "debug", **(known | change))  # type: ignore[arg-type]
 
 
@@ -70,7 +73,7 @@ def two(wide: float = 0.04, narrow: float = 0.01, **options: float) -> Evidence:
     parts = [
         rows_of_model("wide", "biomes", "knn", wide, **options),
         rows_of_model("narrow", "crops", "logistic", narrow, **options),
-        rows_of_model("presto-official", "crops", "logistic", 0.0)[:18],
+        rows_of_model("published", "crops", "logistic", 0.0)[:18],
     ]
     # Published weights are one row without composition, above everything else.
     official = [
@@ -90,9 +93,13 @@ def report(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write(evidence, context(left_out=left_out), tmp_path_factory.mktemp("report"))
 
 
-def claim(evidence: Evidence, **change: object) -> str:
-    found = sensitivity_statements(evidence, context(**change))
-    return next(s.text for s in found if "more sensitive to the composition" in s.text)
+def said(evidence: Evidence, title: str, **change: object) -> list[str]:
+    parts = dict(sentences(evidence, context(**change)))
+    return [statement.text for statement in parts.get(title, [])]
+
+
+def claim(evidence: Evidence) -> str:
+    return said(evidence, "Published claims")[0]
 
 
 class Tags(HTMLParser):
@@ -166,7 +173,7 @@ def test_what_was_left_out_is_said_on_the_page_and_in_the_terminal(
 
 def test_a_planted_difference_of_sensitivity_is_said_to_hold(evidence: Evidence) -> None:
     text = claim(evidence)
-    assert text.startswith("arXiv 2501.12535 states that wide is more sensitive")
+    assert text.startswith("A paper states that wide is more sensitive")
     assert "Here this holds in points of macro F1" in text
     assert "gain over zero pre-training it holds" in text
     assert "no common scale" in text
@@ -180,7 +187,7 @@ def test_the_reverse_is_said_not_to_hold_and_noise_to_leave_it_undecided() -> No
 def test_a_gain_that_is_not_above_zero_is_not_set_against_the_spread() -> None:
     found = two(gain=-0.02)
     assert "it is undecided: the gain of wide and of narrow is not shown" in claim(found)
-    grid = sensitivity_grid(found, WIDE)
+    grid = sensitivity_grid(found.headlines[WIDE])
     assert grid is not None
     assert {cell.text for cell in grid.lines[-1].cells} == {"–"}
 
@@ -194,16 +201,28 @@ def test_a_model_of_single_draws_is_named_and_compared_by_no_number() -> None:
 
 
 def test_without_a_published_claim_the_first_two_models_are_compared(evidence: Evidence) -> None:
-    assert claim(evidence, claim=None).startswith(
+    title = "Sensitivity to the composition"
+    assert len(said(evidence, title)) == 2
+    wide, narrow, compared, by_region = said(evidence, title, claims=[])
+    assert wide.startswith("Sensitivity of wide on biomes")
+    assert narrow.startswith("Sensitivity of narrow on crops")
+    assert compared.startswith(
         "The statement that wide is more sensitive to the composition than narrow holds"
     )
-    alone = sensitivity_statements(evidence, context(headlines=HEADLINES[:1]))
-    assert len(alone) == 1
+    assert "holds in Africa, Asia, Europe (not corrected" in by_region
+    assert len(said(evidence, title, claims=[], headlines=HEADLINES[:1])) == 1
+
+
+def test_a_claim_about_a_model_without_headline_goes_unsaid(evidence: Evidence) -> None:
+    texts = said(evidence, "Published claims", headlines=HEADLINES[:1])
+    assert texts == [
+        "A paper: wide depends on it more. Not evaluated: no two headlines of wide and narrow with "
+        "a spread."
+    ]
 
 
 def test_regions_are_named_by_what_they_show(evidence: Evidence) -> None:
-    found = sensitivity_statements(evidence, context())
-    assert "holds in Africa, Asia, Europe (not corrected" in found[-1].text
+    assert "holds in Africa, Asia, Europe (not corrected" in said(evidence, "Published claims")[1]
 
 
 def test_the_tables_have_every_number_of_the_comparison(report: Path, evidence: Evidence) -> None:
@@ -218,7 +237,7 @@ def test_the_tables_have_every_number_of_the_comparison(report: Path, evidence: 
     ] * 4
     assert list(known["statements"]) == [
         "wide on biomes", "narrow on crops", "Sensitivity to the composition",
-        "Left out or not evaluated",
+        "Published claims", "Left out or not evaluated",
     ]  # fmt: skip
     assert (folder / "sensitivity_crops_narrow_logistic_f1_macro.tex").is_file()
 
@@ -226,15 +245,16 @@ def test_the_tables_have_every_number_of_the_comparison(report: Path, evidence: 
 def test_published_weights_are_neither_composition_nor_trivial_baseline(
     evidence: Evidence,
 ) -> None:
-    kinds = {key.model: kind for kind, key in rows_of(evidence, context(), NARROW)}
-    assert (kinds["presto-official"], kinds["raw-lonlat"]) == ("official", "baseline")
-    row = evidence.difference(NARROW, "uniform", BEST_BASELINE)
+    narrow = evidence.headlines[NARROW]
+    kinds = {row.key.model: row.kind for row in narrow.rows}
+    assert (kinds["published"], kinds["raw-lonlat"]) == ("official", "baseline")
+    row = narrow.difference("uniform", BEST_BASELINE)
     assert row is not None
     assert row.reference_row == "raw-lonlat"
-    found = [s.text for s in statements(evidence, context(), NARROW)]
-    assert "the row of published weights, presto-official has the highest" in found[0]
-    assert any("a landmark, not a composition" in text for text in found)
-    assert not any("trivial baseline presto-official" in text for text in found)
+    texts = [s.text for s in statements(narrow)]
+    assert "the row of published weights, published has the highest" in texts[0]
+    assert any("a landmark, not a composition" in text for text in texts)
+    assert not any("trivial baseline published" in text for text in texts)
 
 
 def test_a_published_cell_of_another_task_is_marked_as_that(tmp_path: Path) -> None:
@@ -247,8 +267,9 @@ def test_a_published_cell_of_another_task_is_marked_as_that(tmp_path: Path) -> N
     )
     known = context(
         expected=file,
-        counterparts={"zero pre-training": ["none"]},
-        task_counterparts={"CropHarvest": "crops"},
+        rows={"zero pre-training": ["none"]},
+        tables={"CropHarvest": "cropharvest", "Biomes": "biomes"},
+        nearest={"CropHarvest": "crops"},
     )
     best, zero, nowhere = (cell.ours for cell in published(two(), known))
     assert best.startswith(
@@ -270,8 +291,7 @@ def test_a_published_cell_of_another_task_is_marked_as_that(tmp_path: Path) -> N
 
 def test_the_study_names_the_stand_ins_of_both_models() -> None:
     steps = plan(load(STUDY, "laptop"))
-    found = list(stand_ins(steps))
-    text = " | ".join(f"{row.what} -> {row.stands_for}" for row in found)
+    text = " | ".join(f"{row.what} -> {row.stands_for}" for row in stand_ins(steps))
     for words in (
         "Blue Marble",
         "ERA5 climatology 2000 to 2025 (0.25 degrees), altitude and slope at 9 km",
@@ -280,9 +300,17 @@ def test_the_study_names_the_stand_ins_of_both_models() -> None:
         "MODIS land cover (IGBP classes 12 and 14, 0.05 degrees) -> crop or not by CropHarvest",
         "samples seen (presto) -> 130,000,000 samples seen",
         "samples seen (satclip-L40) -> 45,000,000 samples seen",
+        "forest of MODIS, IGBP classes 1 to 5 (2019) -> natural forest",
+        "GeoNames cities with at least 15,000 inhabitants -> world cities",
         "compositions of 10,000 places -> 100,000 (satclip), 6,500,000 (presto)",
     ):
         assert words in text
     titles = " | ".join(source.title for source in sources(steps))
     for words in ("ERA5", "MODIS", "Altitude", "Blue Marble"):
         assert words in titles
+
+
+def test_a_scale_with_the_papers_own_data_has_stand_ins_of_the_others() -> None:
+    known = [row.stands_for for row in stand_ins(plan(load(STUDY, "paper")))]
+    assert not any("Sentinel" in text for text in known)
+    assert "natural forest" in known

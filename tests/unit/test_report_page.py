@@ -18,7 +18,7 @@ from rich.console import Console
 
 from wherefrom import earth
 from wherefrom.errors import WherefromError
-from wherefrom.evidence import COLUMNS, Evidence
+from wherefrom.evidence import COLUMNS, Evidence, Headline, View
 from wherefrom.report import (
     ReportContext,
     Statement,
@@ -28,14 +28,16 @@ from wherefrom.report import (
     write,
 )
 from wherefrom.report.html import page
-from wherefrom.report.published import published
+from wherefrom.report.published import claimed, published
 from wherefrom.report.tables import difference_grid, latex, score_grid
 from wherefrom.report.words import gaps
+from wherefrom.study.published import Claim
 
 REGIONS = ("Africa", "Europe")
 EFFECTS = {"none": -0.1, "uniform": 0.0, "clustered-cities": -0.06, "stratified-biome": 0.0}
 HEADLINE = ("gfm", "task", "knn", "f1_macro")
-VIEW = ("gfm", "task", 100, "knn", "f1_macro")
+VIEW = View("gfm", "task", 100, "knn", "f1_macro")
+SEEDS = Claim(source="A paper", says="unsteady rows are undertrained", test="seeds", above=0.03)
 CONTEXT = ReportContext("simulated", "debug", [HEADLINE], notice="Simulated", compositions=EFFECTS)
 
 
@@ -87,8 +89,12 @@ def report(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write(evidence, CONTEXT, tmp_path_factory.mktemp("report"))
 
 
-def said(found: list[Statement], word: str) -> str:
-    return next(statement.text for statement in found if word in statement.text)
+def headline(evidence: Evidence) -> Headline:
+    return evidence.headlines[VIEW]
+
+
+def said(made: list[Statement], word: str) -> str:
+    return next(statement.text for statement in made if word in statement.text)
 
 
 def test_the_page_needs_no_network(report: Path) -> None:
@@ -136,54 +142,59 @@ def test_the_headline_table_is_shown_without_scripts(report: Path) -> None:
 
 
 def test_a_planted_effect_is_said_to_be_decided(evidence: Evidence) -> None:
-    text = said(statements(evidence, CONTEXT, VIEW), "compared with uniform")
+    text = said(statements(headline(evidence)), "compared with uniform")
     assert "worse: zero pre-training" in text
     assert "clustered-cities" in text.split("equivalent")[0]
     assert "equivalent within 0.01: stratified-biome" in text
 
 
 def test_bold_marks_decided_cells_alone(evidence: Evidence) -> None:
-    view = VIEW
-    grid = score_grid(evidence, CONTEXT, view)
+    grid = score_grid(headline(evidence))
     # uniform and stratified-biome are alike: neither may be called the best.
     assert not any(cell.bold for line in grid.lines for cell in line.cells)
     clear = evidence_of(simulated({"uniform": 0.0, "clustered-cities": -0.1}), CONTEXT)
-    grid = score_grid(clear, CONTEXT, view)
+    grid = score_grid(headline(clear))
     bold = {line.label for line in grid.lines if any(cell.bold for cell in line.cells)}
     assert bold == {"uniform"}
 
 
 def test_pre_training_below_a_trivial_baseline_is_said_to_be(evidence: Evidence) -> None:
     strong = evidence_of(simulated(baseline=0.05), CONTEXT)
-    found = statements(strong, CONTEXT, VIEW)
+    found = statements(headline(strong))
     assert "the trivial baseline raw-lonlat has the highest" in found[0].text
     text = said(found, "best trivial baseline is raw-lonlat")
     assert "Pre-training is not shown to beat it on: uniform" in text
     assert "beats it on" not in text
     assert "No pre-training here has a higher mean" in said(found, "whatever head")
     assert "beats it on: uniform" in said(
-        statements(evidence, CONTEXT, VIEW), "best trivial baseline is"
+        statements(headline(evidence)), "best trivial baseline is"
     )
 
 
 def test_a_single_draw_is_called_undecided_and_named() -> None:
-    found = statements(evidence_of(simulated(draws=1), CONTEXT), CONTEXT, VIEW)
+    found = statements(headline(evidence_of(simulated(draws=1), CONTEXT)))
     assert "single draw: " in said(found, "compared with uniform")
     assert "gfm with knn" in said(found, "Run on a single draw")
 
 
 def test_an_unsteady_row_is_flagged_and_baselines_too() -> None:
-    found = statements(evidence_of(simulated(noise=0.08), CONTEXT), CONTEXT, VIEW)
-    text = said(found, "above 0.03")
-    assert "uniform 2 of 2" in text
-    assert "without any pre-training too" in text
-    steady = statements(evidence_of(simulated(), CONTEXT), CONTEXT, VIEW)
-    assert "occurs in no row" in said(steady, "above 0.03")
+    def judged(noise: float) -> Statement:
+        unsteady = evidence_of(simulated(noise=noise), CONTEXT)
+        (made,) = claimed(SEEDS, [headline(unsteady)], CONTEXT)
+        return made
+
+    wide = judged(0.08)
+    assert wide.kind == "limit"
+    assert wide.text.startswith("A paper: unsteady rows are undertrained. gfm on task: a spread")
+    assert "above 0.03" in wide.text
+    assert "uniform 2 of 2" in wide.text
+    assert "without any pre-training too" in wide.text
+    assert "occurs in no row" in judged(0.002).text
 
 
 def test_the_sweep_is_summed_up_only_where_it_was_run(evidence: Evidence) -> None:
-    assert "from n = 100 to n = 1000" in said(statements(evidence, CONTEXT, VIEW), "range")
-    alone = statements(evidence_of(simulated(), CONTEXT), CONTEXT, VIEW)
+    assert "from n = 100 to n = 1000" in said(statements(headline(evidence)), "range")
+    alone = statements(headline(evidence_of(simulated(), CONTEXT)))
     assert not any("from n =" in statement.text for statement in alone)
 
 
@@ -198,6 +209,7 @@ LACKING = {
     "no baseline": simulated(baseline=None),
     "no uniform and no none": simulated({"only-europe": 0.0, "clustered-cities": 0.1}),
     "one composition": simulated({"uniform": 0.0}),
+    "no composition but none": simulated({"none": 0.0}, ns=(100, 1000)),
 }
 
 
@@ -238,14 +250,14 @@ def test_a_headline_that_was_not_run_is_refused_by_name(evidence: Evidence) -> N
     with pytest.raises(
         WherefromError, match="unknown head in the results 'kn': did you mean 'knn'"
     ):
-        context.views(evidence)
+        context.shown(evidence)
 
 
 def test_the_terminal_never_cuts_a_number() -> None:
     regions = (*REGIONS, "Asia", "North America", "Oceania", "South America")
     names = {"uniform": 0.0, "stratified-continent": 0.1}
     evidence = evidence_of(simulated(names, regions=regions, seeds=50), CONTEXT)
-    row = score_grid(evidence, CONTEXT, VIEW).lines[0]
+    row = score_grid(headline(evidence)).lines[0]
     for width in (80, 120, 200):
         console = Console(width=width, file=io.StringIO(), record=True)
         console.print(terminal_table(evidence, CONTEXT))
@@ -258,10 +270,9 @@ def test_the_terminal_never_cuts_a_number() -> None:
 
 
 def test_latex_rows_have_as_many_cells_as_columns(evidence: Evidence) -> None:
-    view = VIEW
     for grid in (
-        score_grid(evidence, CONTEXT, view),
-        difference_grid(evidence, CONTEXT, view, "uniform"),
+        score_grid(headline(evidence)),
+        difference_grid(headline(evidence), "uniform"),
     ):
         assert grid is not None
         text = latex(grid)
@@ -284,8 +295,8 @@ def test_published_cells_stand_beside_ours_only_where_they_compare(
         "Task,Nobody,Africa,f1,0.5,,text\n"
     )
     context = ReportContext(
-        "s", "debug", [HEADLINE], expected=file,
-        counterparts={"World Cities": ["clustered-cities"]},
+        "s", "debug", [HEADLINE], expected=file, tables={"Task": "task"},
+        rows={"World Cities": ["clustered-cities"]},
     )  # fmt: skip
     first, second, third, fourth = published(evidence, context)
     mean = next(

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wherefrom.compose.farthest import BLOCK, farthest_points
-from wherefrom.compose.levels import RATIO, allocate_levels, levels_of, weights_of
-from wherefrom.compose.raking import NEAR, rake
-from wherefrom.compose.rows import EqualDistanceRows
+from wherefrom.compose.allocate import RATIO, allocate_levels, levels_of, weights_of
+from wherefrom.compose.samplers.grid import EqualDistanceRows
+from wherefrom.compose.samplers.match import NEAR, rake
+from wherefrom.compose.samplers.spread import BLOCK, farthest_points
 from wherefrom.earth.sphere import distance_km, uniform_on_sphere, unit_vectors
 from wherefrom.errors import WherefromError
 

@@ -8,22 +8,26 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wherefrom.auditing.space import Duplicates, Space, SpaceTally
-from wherefrom.auditing.space.cells import CellsTally
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.audit import STATISTICS, Audit, measured
+from wherefrom.auditing.lattice import land_lattice, uniform_on_land
+from wherefrom.auditing.sample import RowSample, canonical_places, mixed
 from wherefrom.auditing.space.coverage import CoverageTally
-from wherefrom.auditing.space.duplicates import DuplicatesTally
-from wherefrom.auditing.space.land import land, uniform_on_land
+from wherefrom.auditing.space.density import CellsTally
+from wherefrom.auditing.space.duplicates import Duplicates, DuplicatesTally
 from wherefrom.auditing.space.latitude import LatitudeTally
 from wherefrom.auditing.space.pattern import pattern_of
-from wherefrom.auditing.space.sample import RowSample, canonical_places, mixed
 from wherefrom.auditing.space.striping import StripingTally
+from wherefrom.auditing.statistic import SPACE
 from wherefrom.earth.sphere import wrap_lon
 from wherefrom.errors import WherefromError
+from wherefrom.pool import Pool
 from wherefrom.pool.batches import Batch
 
 Floats = NDArray[np.float64]
@@ -36,11 +40,14 @@ def batches(cuts: list[int]) -> list[Batch]:
     return [Batch(a, LON[a:b], LAT[a:b]) for a, b in pairwise(edges)]
 
 
-def space_of(lon: Any, lat: Any, weight: Floats | None = None) -> Space:
-    tally = SpaceTally()
-    x, y = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-    tally.update(Batch(0, x, y), weight)
-    return tally.result(np.random.default_rng(1))
+def audit_of(lon: Any, lat: Any, weight: Floats | None = None) -> Audit:
+    kinds = [kind for kind in STATISTICS if kind.section == SPACE]
+    asked = Asked(Pool.from_table(pa.table({"lon": lon, "lat": lat})), wanted=(), weights=weight)
+    return Audit({}, (), (), measured(asked, kinds))
+
+
+def space_of(lon: Any, lat: Any, weight: Floats | None = None) -> Any:
+    return audit_of(lon, lat, weight).space
 
 
 def duplicates_of(lon: Floats, lat: Floats) -> Duplicates:
@@ -85,29 +92,27 @@ def test_result_depends_on_how_the_pool_is_cut(name: str, cuts: list[int], split
 
 
 def test_two_passes_with_equal_seeds_differ() -> None:
-    one, two = space_of(LON[:300], LAT[:300]), space_of(LON[:300], LAT[:300])
-    assert one == two
+    one, two = audit_of(LON[:300], LAT[:300]), audit_of(LON[:300], LAT[:300])
+    assert one.results == two.results
     assert one.to_dict() == two.to_dict()
 
 
 def test_a_number_of_the_result_is_no_json() -> None:
     for lon, lat in (([7.0], [90.0]), ([7.0, 8.0], [1.0, 1.0]), ([0.0] * 120, [0.0] * 120)):
-        plain = space_of(lon, lat).to_dict()
+        plain = audit_of(lon, lat).to_dict()
         assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
 def test_no_places_give_a_traceback() -> None:
-    with pytest.raises(WherefromError, match="no places"):
-        SpaceTally().result(np.random.default_rng(0))
     with pytest.raises(WherefromError, match="weight 0"):
         space_of([1.0, 2.0], [3.0, 4.0], np.zeros(2))
 
 
 def test_one_place_is_compared_with_its_neighbours() -> None:
     found = space_of([10.0], [50.0])
-    assert (found.places, found.nearest, found.ripley) == (1, None, None)
-    assert [e.effective for e in found.effective] == [1.0, 1.0, 1.0]
-    assert found.density[0].variation is None
+    assert (found.counts.places, found.nearest, found.ripley) == (1, None, None)
+    assert [e.effective for e in found.effective.sizes] == [1.0, 1.0, 1.0]
+    assert found.density.sizes[0].variation is None
     assert found.striping.periods == ()
 
 
@@ -117,7 +122,7 @@ def test_all_rows_equal_count_as_many_places() -> None:
     assert found.nearest.index == 0.0
     assert found.duplicates.repeats == pytest.approx(1.0 - 1.0 / 1500)
     assert found.duplicates.most[0].rows == 1500
-    assert [e.effective for e in found.effective] == pytest.approx([1.0, 1.0, 1.0])
+    assert [e.effective for e in found.effective.sizes] == pytest.approx([1.0, 1.0, 1.0])
     assert found.coverage.radius_km > 18_000.0
 
 
@@ -139,7 +144,7 @@ def test_more_places_than_capacity_are_kept() -> None:
     found = tally.result()
     assert 75 < len(tally._lon) <= 300
     assert not found.exact
-    assert found.rows == 40_000
+    assert found.n_rows == 40_000
     assert len(tally._lon) == pytest.approx(40_000 * found.looked_at, rel=0.3)
 
 
@@ -147,7 +152,7 @@ def test_a_row_without_weight_counts() -> None:
     weight = np.where(np.arange(300) % 3 == 0, 0.0, 1.0)
     used = np.flatnonzero(weight)
     some = space_of(LON[:300], LAT[:300], weight)
-    assert some.places == len(used) == some.weight
+    assert some.counts.places == len(used) == some.counts.weight
     alone = space_of(LON[used], LAT[used])
     assert some.density == alone.density
     assert some.latitude == alone.latitude
@@ -159,10 +164,10 @@ def test_a_row_without_weight_counts() -> None:
 def test_multiplicity_is_not_the_weight_of_a_place() -> None:
     weight = np.array([1.0, 3.0])
     found = space_of([0.0, 40.0], [10.0, 50.0], weight)
-    assert found.weight == 4.0
+    assert found.counts.weight == 4.0
     assert found.latitude.mean == pytest.approx(40.0)
     # (1 + 3)^2 / (1 + 9): two places far apart, one three times.
-    assert [e.effective for e in found.effective] == pytest.approx([1.6] * 3, rel=0.02)
+    assert [e.effective for e in found.effective.sizes] == pytest.approx([1.6] * 3, rel=0.02)
     assert found.duplicates.repeats == 0.0
 
 
@@ -213,8 +218,8 @@ def test_hash_maps_two_rows_to_one() -> None:
 
 
 def test_antarctica_is_covered_without_being_asked_for() -> None:
-    assert land().lat.min() > -60.0
-    assert land(True).lat.min() < -85.0
+    assert land_lattice().lat.min() > -60.0
+    assert land_lattice(antarctica=True).lat.min() < -85.0
     pole = Batch(0, np.array([0.0]), np.array([-85.0]))
     for antarctica in (False, True):
         tally = CellsTally(18, antarctica)

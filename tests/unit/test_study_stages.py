@@ -14,9 +14,10 @@ import torch
 import yaml
 
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.engine import compact
+from wherefrom.gfms.places import TaskData
 from wherefrom.pool.series import BANDS
 from wherefrom.study import Plan, Store, collect, load, plan
-from wherefrom.study.data import TaskData, compact
 from wherefrom.study.stages import compute
 from wherefrom.tasks import Task, plan_episodes
 from wherefrom.train.heads import head

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool.series import BANDS, NO_CLASS, PixelSeries
 from wherefrom.tasks import (
     LabelledSeries,
-    algae_blooms,
     episodes,
     label_series,
     plan_episodes,
@@ -204,53 +202,3 @@ def test_the_published_pixels_read_with_plausible_units(reference_data: Path) ->
     july_north = band(whole.series, "temperature_2m")[:, :] - 273.15
     at = (whole.series.month == 6) & (whole.series.lat > 45)[:, None]
     assert 14 < july_north[at].mean() < 24
-
-
-@pytest.fixture
-def algae(reference_data: Path) -> Path:
-    folder = reference_data / "presto" / "algae_blooms"
-    if not folder.is_dir():
-        pytest.skip(f"no AlgaeBlooms at {folder}")
-    return folder
-
-
-def test_the_published_counts_of_algae_blooms_are_found(algae: Path) -> None:
-    whole = algae_blooms(algae)
-    assert (len(whole), int(whole.test.sum()), int((~whole.test).sum())) == (1122, 345, 777)
-    assert int(whole.validation.sum()) == 64
-    assert np.bincount(whole.target.astype(int)).tolist() == [0, 246, 260, 494, 116, 6]
-    assert round(float((~whole.consecutive).mean()), 3) == 0.133
-    assert not (whole.validation & whole.test).any()
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("month", np.full((4, 12), 12), "month of row 0"),
-        ("is_test", np.zeros(3), r"is_test\.npy has shape \(3,\)"),
-        ("latlon", np.zeros((4, 3)), r"latlon\.npy has shape \(4, 3\)"),
-        ("s1_s2_era5_srtm", np.zeros((4, 12, 17)), r"\(4, 12, 17\)"),
-        ("target", None, r"no such file: .*target\.npy"),
-        ("target", b"no array", r"target\.npy is not a readable array"),
-        ("target", np.array([{}] * 4), r"target\.npy is not a readable array"),
-    ],
-)
-def test_faulty_algae_files_are_named(name: str, value: Any, message: str, tmp_path: Path) -> None:
-    raw = np.full((4, 12, 18), np.nan)
-    raw[:, :, 13] = 290.0
-    good: dict[str, Any] = {
-        "s1_s2_era5_srtm": raw,
-        "dynamic_world": np.zeros((4, 12), np.uint8),
-        "month": np.zeros((4, 12), np.int64),
-        "latlon": np.zeros((4, 2)),
-        "target": np.arange(4),
-        "is_test": np.arange(4) > 2,
-    }
-    for file, array in (good | {name: value}).items():
-        if isinstance(array, bytes):
-            (tmp_path / f"{file}.npy").write_bytes(array)
-        elif array is not None:
-            np.save(tmp_path / f"{file}.npy", array)
-    with pytest.raises(WherefromError, match=message) as caught:
-        algae_blooms(tmp_path)
-    assert not re.search(r"\n", str(caught.value))

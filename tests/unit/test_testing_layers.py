@@ -41,7 +41,7 @@ _shared = np.zeros(6000)
 
 def _racing(lon: Any, lat: Any) -> Any:
     _shared[: len(lat)] = lat
-    time.sleep(0.002)
+    time.sleep(0.01)
     found = (_shared[: len(lat)] > 0).astype(np.int32)
     _shared[: len(lat)] = -1.0
     return found

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from wherefrom.compose import Allocation, Composition, Design, DesignSampler
-from wherefrom.compose.base import SamplerModel
-from wherefrom.compose.plain import Uniform
+from wherefrom.compose.base import LayerName, SamplerModel
+from wherefrom.compose.samplers.plain import Uniform
+from wherefrom.compose.samplers.stratified import Stratified
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.testing import BrokenPromiseError, check_sampler
@@ -169,7 +170,26 @@ class Secretive(Sound):
         return {"name": self.name, "degrees": 2.0}
 
 
+class Silent(Stratified):
+    """Reads a layer that its field's type does not tell of."""
+
+    name: ClassVar[str] = "silent"
+    layer: str = "use"  # type: ignore[assignment]
+
+
+class Stubborn(Stratified):
+    """Keeps its layer, whatever is put in its place."""
+
+    name: ClassVar[str] = "stubborn"
+    layer: LayerName = "use"
+
+    def renamed(self, layers: Any) -> Any:
+        return self
+
+
 BROKEN = [
+    ("reads .'use'., but inputs", Silent),
+    ("leaves out layers", Stubborn),
     ("differently from the same seed", Unseeded),
     ("global random generator", Global),
     ("changes the pool", Mutating),
@@ -201,22 +221,6 @@ def test_no_sampler_that_moves_a_writeable_pool_passes(pool: Pool) -> None:
 def test_a_sound_sampler_is_not_refused(pool: Pool) -> None:
     check_sampler(Sound, pool=pool)
     check_sampler(Uniform, pool=pool)
-
-
-OURS = [
-    "none",
-    "uniform-area:cell_km=2000",
-    "stratified:layer=use,short=redistribute",
-    "stratified:layer=use,weights=crop:1;town:2,short=cap",
-    "only:layer=use,label=town,short=repeat",
-    "clustered:around=cities,min_population=1000000,radius_km=2000",
-    "clustered:around=forest,clusters=20,radius_km=2000,short=repeat",
-]
-
-
-@pytest.mark.parametrize("spec", OURS)
-def test_no_sampler_of_ours_breaks_a_promise(spec: str, pool: Pool) -> None:
-    check_sampler(spec, pool=pool, n=50)
 
 
 def test_a_spec_that_is_none_is_refused_as_elsewhere() -> None:

@@ -13,7 +13,8 @@ import torch
 
 from wherefrom.evidence.intervals import Side
 from wherefrom.models.presto import Presto
-from wherefrom.tasks.labelled import LabelledSeries, label_series
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import label_series
 from wherefrom.tasks.worldcereal import worldcereal
 
 SCRIPT = Path(__file__).parents[2] / "studies" / "worldcereal" / "run.py"

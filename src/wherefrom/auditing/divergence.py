@@ -94,8 +94,8 @@ def jensen_shannon(shares: ArrayLike, reference: ArrayLike) -> float:
     (0.6931, 0.0)
     """
     p, q = np.asarray(shares, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    middle = (p + q) / 2.0
-    return (kullback_leibler(p, middle) + kullback_leibler(q, middle)) / 2.0
+    # Twice the shares beside their sum: half the least number that there is would be none.
+    return (kullback_leibler(2.0 * p, p + q) + kullback_leibler(2.0 * q, p + q)) / 4.0
 
 
 def total_variation(shares: ArrayLike, reference: ArrayLike) -> float:

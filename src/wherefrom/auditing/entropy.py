@@ -1,29 +1,45 @@
-"""What the spectral entropies of a set of samples amount to: as a pool's column, and in sum."""
+"""What the spectral entropies of a set of samples amount to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from math import sqrt
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing.bins import BinSpec
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.drawing import (
+    LABELS,
+    OURS,
+    WORLD,
+    Drawing,
+    colour_bar,
+    fill_cells,
+    label_rows,
+    rows_size,
+)
+from wherefrom.auditing.findings import percent, title
+from wherefrom.auditing.spectral import BinSpec
+from wherefrom.auditing.statistic import Section, Statistic, plain
 from wherefrom.earth.cells import EqualAreaCells
+from wherefrom.earth.maps import world_axes
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool
 
-__all__ = ["COLUMN", "CellEntropy", "Entropy", "LabelEntropy", "SampleEntropy"]
+if TYPE_CHECKING:
+    from wherefrom.auditing.payload import SampleEntropy
+
+__all__ = ["CellEntropy", "Entropy", "LabelEntropy", "entropy_of"]
 
 Floats = NDArray[np.float64]
 
-#: Name of the column that holds the entropies in a pool.
-COLUMN = "spectral_entropy"
 #: Samples named at either end.
 _ENDS = 5
 
@@ -70,7 +86,7 @@ class CellEntropy:
 
 
 @dataclass(frozen=True)
-class Entropy:
+class Entropy(Statistic):
     """Spectral entropy of a set of samples.
 
     Attributes
@@ -99,9 +115,12 @@ class Entropy:
     lowest, highest : tuple of (id, lon, lat, entropy)
         The samples at either end.
     source : str
-    notes : tuple of str
-        What is odd about the samples.
+    remarks : tuple of str
+        What is odd about the samples; ``notes`` in JSON.
     """
+
+    name = "entropy"
+    section = Section("spectral", "Spectral entropy", "Spectral entropy")
 
     samples: int
     without: int
@@ -119,187 +138,144 @@ class Entropy:
     lowest: tuple[tuple[int | str, float, float, float], ...]
     highest: tuple[tuple[int | str, float, float, float], ...]
     source: str
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give all numbers as plain values for JSON; None where there is no number."""
-        plain = asdict(self) | {"bins": self.bins.to_dict()}
-        for name in ("mean", "se", "sd", "quantiles"):
-            plain[name] = _or_none(plain[name])
-        return plain
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Entropy | None:
+        """Sum up the samples, if there are some."""
+        return None if asked.entropy is None else entropy_of(asked.entropy, asked.earth_layers)
+
+    def entries(self) -> dict[str, Any]:
+        """Return the numbers; None where there is none."""
+        numbers = plain(self)
+        for name in ("mean", "se", "sd"):
+            numbers[name] = _or_none(numbers[name])
+        numbers["quantiles"] = [_or_none(value) for value in numbers["quantiles"]]
+        return {self.name: numbers | {"notes": numbers.pop("remarks")}}
+
+    def lines(self) -> list[str]:
+        """Return the mean, and those by label of the first layer."""
+        return [
+            f"spectral entropy of {self.samples:,} samples: mean {self.mean:.3f} nats "
+            f"(sd {self.sd:.3f}, at most {self.most:.2f})",
+            *(
+                f"  {title(layer)}: " + ", ".join(f"{row.label} {row.mean:.2f}" for row in rows)
+                for layer, rows in list(self.layers.items())[:1]
+            ),
+        ]
+
+    def drawings(self) -> list[Drawing]:
+        """Return a map of the mean by cell, and the means by label of the first layer."""
+        drawings = []
+        if self.cells:
+            caption = (
+                f"Mean spectral entropy of the samples in each equal-area cell, {self.samples:,} "
+                f"samples in all; at most {self.most:.2f} nats."
+            )
+            drawings.append(Drawing("entropy", "Spectral entropy", caption, self._draw_map, WORLD))
+        layer, rows = next(iter(self.layers.items()), ("", ()))
+        rows = rows[:LABELS]
+        if rows:
+            explained = self.explained.get(layer)
+            caption = f"Mean spectral entropy by {title(layer)}, 95 % interval of the mean."
+            if explained is not None:
+                caption += f" The labels explain {percent(explained)} of the variance."
+            name, draw = f"Spectral entropy by {title(layer)}", partial(_draw_labels, rows=rows)
+            size = rows_size(len(rows))
+            drawings.append(Drawing("entropy-by-label", name, caption, draw, size))
+        return drawings
+
+    def _draw_map(self, ax: Axes) -> None:
+        world_axes(ax)
+        edges = np.array([(c.west, c.south, c.east, c.north) for c in self.cells]).T
+        values = np.array([cell.mean for cell in self.cells])
+        low, high = float(values.min()), float(values.max())
+        norm = Normalize(low, high if high > low else low + 1e-9)
+        fill_cells(ax, list(edges), values, "viridis", norm)
+        colour_bar(ax, ScalarMappable(norm, "viridis"), "nats")
 
 
-@dataclass(frozen=True, eq=False)
-class SampleEntropy:
-    """Spectral entropy of each sample of a set, and where the samples lie.
+def _draw_labels(ax: Axes, rows: Sequence[LabelEntropy]) -> None:
+    for y, row in enumerate(rows):
+        if row.se is not None:
+            ax.plot([row.mean - 1.96 * row.se, row.mean + 1.96 * row.se], [y, y], color=OURS, lw=2)
+        ax.plot([row.mean], [y], "o", color=OURS, mfc=OURS if row.se else "white", ms=6)
+    label_rows(ax, [f"{row.label} ({row.samples:,})" for row in rows])
+    ax.set_xlabel("nats", size=9)
 
-    Made by :func:`wherefrom.auditing.payload.entropy_of_tiles` and ``entropy_of_series``.
 
-    Attributes
+def entropy_of(
+    samples: SampleEntropy, layers: Sequence[str] = ("continent",), n_bands: int = 18
+) -> Entropy:
+    """Sum up the samples.
+
+    Parameters
     ----------
-    ids : ndarray of int64 or str, shape (N,)
-    lon, lat : ndarray of float64, shape (N,)
-        Degrees.
-    values : ndarray of float64, shape (N,)
-        Spectral entropy in nats; NaN where a sample has none.
-    dropped : ndarray of float64, shape (N,)
-        Share of the sample's values beyond the bins.
-    bins : BinSpec
-    bands : tuple of str
-    source : str
-        Where the samples come from.
-    notes : tuple of str
-        What is odd about them.
+    samples : SampleEntropy
+    layers : sequence of str
+        Categorical layers of the Earth by which the entropies are averaged.
+    n_bands : int, default 18
+        Bands of the map's cells from pole to pole.
+
+    Returns
+    -------
+    Entropy
+
+    Raises
+    ------
+    WherefromError
+        If there is no such layer, or its data cannot be had.
+
+    Examples
+    --------
+    >>> from wherefrom.auditing.payload import SampleEntropy
+    >>> from wherefrom.auditing.spectral import BinSpec
+    >>> two = SampleEntropy(np.arange(2), np.array([13.4, 36.8]), np.array([52.5, -1.3]),
+    ...     np.array([2.0, 1.0]), np.zeros(2), BinSpec((0.0,), (1.0,)), ("red",), "a test")
+    >>> found = entropy_of(two)
+    >>> found.mean, [(row.label, row.mean) for row in found.layers["continent"]]
+    (1.5, [('Europe', 2.0), ('Africa', 1.0)])
     """
+    there = np.flatnonzero(~np.isnan(samples.values))
+    values = samples.values[there]
+    by: dict[str, tuple[LabelEntropy, ...]] = {}
+    explained: dict[str, float | None] = {}
+    for name in layers:
+        layer = earth.layer(name)
+        if not isinstance(layer, earth.Layer):
+            raise WherefromError(f"layer {name!r} holds values, not labels: name another")
+        codes = layer.codes(samples.lon[there], samples.lat[there])
+        by[name], explained[name] = _by_label(values, codes, layer.labels)
+    order = there[np.lexsort((there, values))]
+    sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return Entropy(
+        samples=len(samples),
+        without=len(samples) - len(there),
+        mean=float(values.mean()) if len(values) else float("nan"),
+        se=sd / sqrt(len(values)) if len(values) else float("nan"),
+        sd=sd,
+        quantiles=tuple(np.quantile(values, (0, 0.25, 0.5, 0.75, 1)).tolist())
+        if len(values)
+        else (float("nan"),) * 5,
+        most=samples.bins.most,
+        bins=samples.bins,
+        bands=samples.bands,
+        dropped=float(np.nanmean(samples.dropped)) if np.isfinite(samples.dropped).any() else 0.0,
+        layers=by,
+        explained=explained,
+        cells=_cells(samples.lon[there], samples.lat[there], values, n_bands),
+        lowest=_named(samples, order[:_ENDS]),
+        highest=_named(samples, order[::-1][:_ENDS]),
+        source=samples.source,
+        remarks=samples.notes,
+    )
 
-    ids: NDArray[Any]
-    lon: Floats
-    lat: Floats
-    values: Floats
-    dropped: Floats
-    bins: BinSpec
-    bands: tuple[str, ...]
-    source: str
-    notes: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def pool(self) -> Pool:
-        """Return the samples as a pool with the column ``spectral_entropy``.
-
-        Returns
-        -------
-        Pool
-            Null where a sample has no entropy.
-
-        Raises
-        ------
-        WherefromError
-            If ids repeat or a sample's coordinates are no place.
-        """
-        table = pa.table({"id": self.ids, "lon": self.lon, "lat": self.lat})
-        made = Pool.from_table(table.append_column(COLUMN, self._column(self.values)))
-        return replace(made, origin=f"samples of {self.source}")
-
-    def join(self, pool: Pool) -> Pool:
-        """Return a pool with the column ``spectral_entropy``, matched by id.
-
-        Parameters
-        ----------
-        pool : Pool
-            Places, some or all of which the samples belong to.
-
-        Returns
-        -------
-        Pool
-            The same places; null where there is no sample. A column of that name is replaced.
-
-        Raises
-        ------
-        WherefromError
-            If a sample's id is not in the pool, or two samples have the same.
-
-        Examples
-        --------
-        >>> pool = Pool.from_table(pa.table({"lon": [1.0, 2.0], "lat": [3.0, 4.0]}))
-        >>> one = SampleEntropy(np.array([1]), np.array([2.0]), np.array([4.0]), np.array([0.5]),
-        ...     np.zeros(1), BinSpec((0.0,), (1.0,)), ("red",), "a test")
-        >>> one.join(pool).table[COLUMN].to_pylist()
-        [None, 0.5]
-        """
-        rows = pool.take(self.ids)
-        distinct, counts = np.unique(rows, return_counts=True)
-        if len(distinct) != len(rows):
-            twice = pool.ids[distinct[counts > 1][0]]
-            raise WherefromError(f"{self.source}: id {twice} has more than one sample: drop some")
-        values = np.full(len(pool), np.nan)
-        values[rows] = self.values
-        table = pool.table
-        if COLUMN in table.column_names:
-            table = table.drop_columns(COLUMN)
-        return replace(pool, table=table.append_column(COLUMN, self._column(values)))
-
-    def write(self, path: Path | str) -> None:
-        """Write `pool` as Parquet: places to draw from by entropy.
-
-        Raises
-        ------
-        WherefromError
-            As `pool`, or if the disk is full or the folder cannot be written.
-        """
-        self.pool().write(path)
-
-    def result(self, layers: Sequence[str] = ("continent",), n_bands: int = 18) -> Entropy:
-        """Sum up the samples.
-
-        Parameters
-        ----------
-        layers : sequence of str
-            Categorical layers of the Earth by which the entropies are averaged.
-        n_bands : int, default 18
-            Bands of the map's cells from pole to pole.
-
-        Returns
-        -------
-        Entropy
-
-        Raises
-        ------
-        WherefromError
-            If there is no such layer, or its data cannot be had.
-
-        Examples
-        --------
-        >>> two = SampleEntropy(np.arange(2), np.array([13.4, 36.8]), np.array([52.5, -1.3]),
-        ...     np.array([2.0, 1.0]), np.zeros(2), BinSpec((0.0,), (1.0,)), ("red",), "a test")
-        >>> found = two.result()
-        >>> found.mean, [(row.label, row.mean) for row in found.layers["continent"]]
-        (1.5, [('Europe', 2.0), ('Africa', 1.0)])
-        """
-        there = np.flatnonzero(~np.isnan(self.values))
-        values = self.values[there]
-        by: dict[str, tuple[LabelEntropy, ...]] = {}
-        explained: dict[str, float | None] = {}
-        for name in layers:
-            layer = earth.layer(name)
-            if not isinstance(layer, earth.Layer):
-                raise WherefromError(f"layer {name!r} holds values, not labels: name another")
-            codes = layer.codes(self.lon[there], self.lat[there])
-            by[name], explained[name] = _by_label(values, codes, layer.labels)
-        order = there[np.lexsort((there, values))]
-        sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-        return Entropy(
-            samples=len(self),
-            without=len(self) - len(there),
-            mean=float(values.mean()) if len(values) else float("nan"),
-            se=sd / sqrt(len(values)) if len(values) else float("nan"),
-            sd=sd,
-            quantiles=tuple(np.quantile(values, (0, 0.25, 0.5, 0.75, 1)).tolist())
-            if len(values)
-            else (float("nan"),) * 5,
-            most=self.bins.most,
-            bins=self.bins,
-            bands=self.bands,
-            dropped=float(np.nanmean(self.dropped)) if np.isfinite(self.dropped).any() else 0.0,
-            layers=by,
-            explained=explained,
-            cells=_cells(self.lon[there], self.lat[there], values, n_bands),
-            lowest=self._named(order[:_ENDS]),
-            highest=self._named(order[::-1][:_ENDS]),
-            source=self.source,
-            notes=self.notes,
-        )
-
-    def _named(self, rows: NDArray[np.int64]) -> tuple[tuple[int | str, float, float, float], ...]:
-        return tuple(
-            (self.ids[i].item(), float(self.lon[i]), float(self.lat[i]), float(self.values[i]))
-            for i in rows
-        )
-
-    @staticmethod
-    def _column(values: Floats) -> pa.Array:
-        return pa.array(values, pa.float64(), from_pandas=True)
+def _named(
+    samples: SampleEntropy, rows: NDArray[np.int64]
+) -> tuple[tuple[int | str, float, float, float], ...]:
+    columns = (samples.ids, samples.lon, samples.lat, samples.values)
+    return tuple(zip(*(column[rows].tolist() for column in columns), strict=True))
 
 
 def _by_label(
@@ -339,7 +315,5 @@ def _cells(lon: Floats, lat: Floats, values: Floats, n_bands: int) -> tuple[Cell
     )
 
 
-def _or_none(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_or_none(item) for item in value]
+def _or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None

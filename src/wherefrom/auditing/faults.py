@@ -1,10 +1,11 @@
-"""Faulty rows of a table, found before it is audited, so that the rest can still be."""
+"""Rows and axes at fault: named before the audit, so that the rest can still be, and left out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +13,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing.findings import Commands, Finding
-from wherefrom.auditing.tally import Weights
-from wherefrom.auditing.wording import percent
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.findings import Commands, Finding, Named, percent
+from wherefrom.auditing.statistic import SPACE, Statistic
+from wherefrom.auditing.tally import Tally, Weights
+from wherefrom.earth.sphere import chord, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Finding as Fault
 from wherefrom.pool import Places, Pool, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 from wherefrom.pool.scan import IN_MEMORY
 
-__all__ = ["AxesTally", "open_table", "sound_rows", "without_faults"]
+__all__ = ["CLEAR_KM", "Axes", "AxesTally", "cleaned", "open_table", "without_faults"]
 
 #: Rows whose axes are tried both ways.
 TRIED = 1 << 15
@@ -29,6 +32,8 @@ TRIED = 1 << 15
 SWAPPED_ON_LAND = 0.8
 #: and this much more than as they are.
 SWAPPED_GAIN = 0.2
+#: Training places nearer to a test place than this are left out: images of up to 10 km.
+CLEAR_KM = 10.0
 
 
 def open_table(
@@ -74,23 +79,6 @@ def _rows_of_parquet(path: Path) -> int:
         return 0
 
 
-def sound_rows(places: Places) -> NDArray[np.bool_]:
-    """Tell which rows have coordinates on the Earth.
-
-    Parameters
-    ----------
-    places : Places
-        A table as it was read.
-
-    Returns
-    -------
-    ndarray of bool, shape (N,)
-    """
-    with np.errstate(invalid="ignore"):
-        found: NDArray[np.bool_] = (np.abs(places.lon) <= 180) & (np.abs(places.lat) <= 90)
-    return found
-
-
 def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool, list[Finding]]:
     """Make a pool of the sound rows, and findings of the others.
 
@@ -127,13 +115,14 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     found = examine(
         places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
     )
-    sound = sound_rows(places)
+    with np.errstate(invalid="ignore"):
+        sound = (np.abs(places.lon) <= 180) & (np.abs(places.lat) <= 90)
     kept = int(sound.sum())
     errors = [finding for finding in found if finding.error]
     if 2 * kept < total or not kept:
         said = "; also: ".join(finding.message for finding in errors)
         raise WherefromError(f"{places.source}: {said or 'it has no rows'}")
-    commands = Commands(places.source, options, total, total, faulty=True)
+    commands = Commands(Named(places.source, options), total, total, faulty=True)
     faults = [
         Finding(finding.name, finding.count / total, _told(finding), commands.clean())
         for finding in errors
@@ -149,7 +138,7 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     )  # fmt: skip
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
-    return replace(Pool.of_places(left), notes=notes), faults
+    return Pool.of_places(left, notes), faults
 
 
 def _told(finding: Fault) -> str:
@@ -165,8 +154,7 @@ class AxesTally:
     --------
     >>> tally = AxesTally()
     >>> tally.update(Batch(0, np.linspace(-20.0, -5.0, 50), np.linspace(-60.0, -45.0, 50)))
-    >>> commands = Commands("places.csv", (), 50, 50)
-    >>> print(tally.findings(commands)[0].command)
+    >>> print(tally.result().findings(Commands(Named("places.csv"), 50, 50))[0].command)
     wherefrom audit places.csv --lon lat --lat lon
     """
 
@@ -207,33 +195,118 @@ class AxesTally:
             kept = self._rows % self.stride == 0
         self._rows, self._tried = self._rows[kept], self._tried[:, kept]
 
-    def findings(self, commands: Commands, lon: str = "lon", lat: str = "lat") -> list[Finding]:
-        """Say what is amiss with the axes.
-
-        Parameters
-        ----------
-        commands : Commands
-        lon, lat : str
-            The columns' names.
-
-        Returns
-        -------
-        list of Finding
-        """
-        asked, swapped = self._on_land()
-        if swapped < SWAPPED_ON_LAND or swapped - asked < SWAPPED_GAIN:
-            return []
-        text = (
-            f"{lon} and {lat} look exchanged: as they are {percent(asked)} of the places lie on "
-            f"land, the other way round {percent(swapped)}."
-        )
-        command = commands.audit("--lon", lat, "--lat", lon)
-        return [Finding("swapped-axes", swapped - asked, text, command)]
-
-    def _on_land(self) -> tuple[float, float]:
-        """Share of the tried places on land, as they are and with axes exchanged."""
+    def result(self) -> Axes:
+        """Tell the shares of the tried places on land."""
         if self.wide or self.places < 10:
-            return 1.0, 0.0
+            return Axes(1.0, 0.0)
         land = earth.layer("land")
         asked, swapped = (land.codes(x, y) >= 0 for x, y in (self._tried, self._tried[::-1]))
-        return float(asked.mean()), float(swapped.mean())
+        return Axes(float(asked.mean()), float(swapped.mean()))
+
+
+@dataclass(frozen=True)
+class Axes(Statistic):
+    """Whether longitude and latitude look exchanged: a finding alone, without numbers in JSON.
+
+    Attributes
+    ----------
+    as_they_are, swapped : float
+        Share of the places on land; 1 and 0 where axes cannot be exchanged.
+    """
+
+    name, section = "axes", SPACE
+
+    as_they_are: float
+    swapped: float
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally that tries the axes."""
+        return [AxesTally()]
+
+    def entries(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Say that the axes look exchanged; one finding or none."""
+        gain = self.swapped - self.as_they_are
+        if self.swapped < SWAPPED_ON_LAND or gain < SWAPPED_GAIN:
+            return []
+        text = (
+            f"lon and lat look exchanged: as they are {percent(self.as_they_are)} of the places "
+            f"lie on land, the other way round {percent(self.swapped)}."
+        )
+        return [Finding("swapped-axes", gain, text, commands.audit("--lon", "lat", "--lat", "lon"))]
+
+
+def cleaned(pool: AnyPool, test: AnyPool | None = None) -> tuple[Pool, dict[str, int]]:
+    """Leave out rows at 0/0, rows that repeat an earlier place, and places near test places.
+
+    Parameters
+    ----------
+    pool : AnyPool
+        In memory.
+    test : AnyPool, optional
+        Test places, from which the others keep 10 km.
+
+    Returns
+    -------
+    pool : Pool
+        The rows that are left, with their ids and columns.
+    removed : dict of str to int
+        Reason -> rows; a row counts once, under the first reason.
+
+    Raises
+    ------
+    WherefromError
+        If the pool is not in memory, or nothing is left.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> table = pa.table({"lon": [0.0, 10.0, 10.0, 20.0], "lat": [0.0, 50.0, 50.0, 50.0]})
+    >>> test = Pool.from_table(pa.table({"lon": [20.01], "lat": [50.0]}))
+    >>> left, removed = cleaned(Pool.from_table(table), test)
+    >>> left.ids.tolist(), list(removed.values())
+    ([1], [1, 1, 1])
+    """
+    if not isinstance(pool, Pool):
+        raise WherefromError(
+            f"--clean needs the table in memory, and it has {len(pool):,} places: draw a thinner "
+            "pool first (wherefrom draw POOL --sampler uniform -n 10000000 --places --out FILE)"
+        )
+    reasons = {
+        "at 0° E 0° N": (pool.lon == 0) & (pool.lat == 0),
+        "repeat an earlier place": _repeated(pool.lon, pool.lat),
+    }
+    if test is not None:
+        reasons[f"within {CLEAR_KM:g} km of a test place"] = _near(pool, test)
+    kept = np.ones(len(pool), dtype=bool)
+    removed = {}
+    for reason, bad in reasons.items():
+        removed[reason] = int((bad & kept).sum())
+        kept &= ~bad
+    if not kept.any():
+        raise WherefromError("nothing is left of the table: every row is at fault")
+    left = Pool.from_table(pool.table.take(np.flatnonzero(kept)), id="id")
+    return replace(left, origin=f"{pool.origin or 'a table'}, cleaned"), removed
+
+
+def _repeated(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
+    order = np.lexsort((np.arange(len(lon)), lat, lon))
+    again = np.zeros(len(lon), dtype=bool)
+    again[order[1:]] = (np.diff(lon[order]) == 0) & (np.diff(lat[order]) == 0)
+    return again
+
+
+def _near(pool: Pool, test: AnyPool) -> NDArray[np.bool_]:
+    from scipy.spatial import cKDTree  # slow to import
+
+    places = [unit_vectors(batch.lon, batch.lat) for batch in test.batches(Ask())]
+    reach = chord(CLEAR_KM)
+    far, _ = cKDTree(np.concatenate(places)).query(
+        unit_vectors(pool.lon, pool.lat), distance_upper_bound=reach
+    )
+    near: NDArray[np.bool_] = far <= reach
+    return near

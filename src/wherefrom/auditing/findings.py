@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wherefrom.auditing.wording import percent, times, title
 from wherefrom.compose import spec_text
-from wherefrom.compose.match import Match
-
-if TYPE_CHECKING:
-    from wherefrom.auditing.shares import LabelShare, LayerShares
+from wherefrom.compose.samplers.match import Match
 
 __all__ = [
     "LEAST",
+    "RARE",
     "SIGMAS",
     "Commands",
     "Finding",
+    "Named",
+    "chance",
     "chance_tv",
-    "layer_findings",
+    "decimals",
+    "kilometres",
+    "percent",
     "ranked",
-    "sea_findings",
+    "times",
+    "title",
 ]
 
 #: Smallest size of a finding: 2 % of the places (or of the land, of the test places, ...).
@@ -34,8 +37,8 @@ LEAST = 0.02
 #: Standard deviations beyond what chance gives; a clean table passes all layers together with
 #: probability above 0.999.
 SIGMAS = 4.5
-#: Labels that a finding names on each side.
-NAMED = 2
+#: Chance below which a test of one statistic counts, so that all of them together rarely err.
+RARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -73,39 +76,65 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Commands:
-    """The files that commands name, and how their columns are called.
+class Named:
+    """What the tables of an audit are called, for its sentences and commands.
 
     Attributes
     ----------
     file : str
         The audited table.
-    options : sequence of str
+    options : tuple of str
         Flags that name its columns, e.g. ``("--id", "tile", "--lon", "x")``.
-    places : int
-        Its places, with repetition.
-    available : int
-        Places of the pool that can be drawn from.
     pool : str or None
-        That pool, where `file` is a composition; None where it is `file`.
-    test : str or None
-        Table of test places.
+        Pool that the audited composition was drawn from; None if it is no composition.
+    against, test, planned : str or None
+        The other tables.
+    available : int or None
+        Places of `pool`.
+    """
+
+    file: str = "places.parquet"
+    options: tuple[str, ...] = ()
+    pool: str | None = None
+    against: str | None = None
+    test: str | None = None
+    planned: str | None = None
+    available: int | None = None
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands that remedy findings about so many places.
+
+    Attributes
+    ----------
+    named : Named
+    places : int
+        Those audited, with repetition.
+    rows : int
+        Rows of the audited table.
     faulty : bool
-        Whether `file` has rows that it is refused for as a pool: draws then start by cleaning it.
+        Whether it has rows that it is refused for as a pool: draws then start by cleaning it.
+    by_land : bool
+        Whether the places are held against land.
 
     Examples
     --------
-    >>> Commands("my tiles.csv", ("--lon", "x"), 500, 500).draw("uniform-area", "even")
+    >>> commands = Commands(Named("my tiles.csv", ("--lon", "x")), 500, 500)
+    >>> commands.draw("uniform-area", "even")
     "wherefrom draw 'my tiles.csv' --lon x --sampler uniform-area -n 50 --out even.parquet"
     """
 
-    file: str
-    options: Sequence[str]
+    named: Named
     places: int
-    available: int
-    pool: str | None = None
-    test: str | None = None
+    rows: int
     faulty: bool = False
+    by_land: bool = True
+
+    @property
+    def target(self) -> str:
+        """What the places are held against, as the sampler ``match`` takes it."""
+        return "land" if self.by_land else self.named.against or "land"
 
     @property
     def n(self) -> int:
@@ -113,11 +142,11 @@ class Commands:
 
         A draw of most of the candidates is the candidates, whatever the design.
         """
-        return max(1, min(self.places, self.available // 10))
+        return max(1, min(self.places, (self.named.available or self.rows) // 10))
 
     def draw(self, sampler: str, out: str) -> str:
         """Write the command that draws by a sampler to ``OUT.parquet``."""
-        table = [self.pool or self.file, *self.options]
+        table = [self.named.pool or self.named.file, *self.named.options]
         before = ""
         if self.faulty:
             table, before = ["clean.parquet"], f"{self.clean()} && "
@@ -136,13 +165,13 @@ class Commands:
 
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""
-        pool = [] if self.pool is None else ["--pool", self.pool]
-        test = [] if self.test is None else ["--test", self.test]
-        return self.audit(*self.options, *pool, *test, "--clean", "clean.parquet")
+        pool = [] if self.named.pool is None else ["--pool", self.named.pool]
+        test = [] if self.named.test is None else ["--test", self.named.test]
+        return self.audit(*self.named.options, *pool, *test, "--clean", "clean.parquet")
 
     def audit(self, *words: str) -> str:
         """Write the command that audits the file with other flags."""
-        return shlex.join(["wherefrom", "audit", self.file, *words])
+        return shlex.join(["wherefrom", "audit", self.named.file, *words])
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -190,91 +219,72 @@ def chance_tv(shares: ArrayLike, n: int) -> tuple[float, float]:
     return float(deviation.sum() / (2 * n)), float(np.sqrt(spread.sum()) / (2 * n))
 
 
-def layer_findings(
-    layers: Mapping[str, LayerShares],
-    sizes: Mapping[str, float],
-    commands: Commands,
-    *,
-    against: str = "land",
-    target: str = "land",
-) -> list[Finding]:
-    """Find the layers whose shares differ from the reference's by more than chance.
+def percent(share: float) -> str:
+    """Write a share in per cent with two digits that matter.
 
-    Parameters
-    ----------
-    layers : mapping of str to LayerShares
-    sizes : mapping of str to float
-        Of each layer, places or lattice points of the reference that count as independent.
-    commands : Commands
-    against : str
-        What to call the reference in a sentence.
-    target : str
-        The reference as the sampler ``match`` takes it.
-
-    Returns
-    -------
-    list of Finding
-        A layer is in it if its total variation exceeds what chance gives by `SIGMAS` standard
-        deviations and by at least `LEAST`.
+    Examples
+    --------
+    >>> percent(0.3821), percent(0.0153), percent(0.0), percent(0.00004), percent(1.0)
+    ('38 %', '1.5 %', '0 %', '< 0.01 %', '100 %')
     """
-    found = []
-    for name, layer in layers.items():
-        if layer.tv is None or name not in sizes:
-            continue
-        reference = np.array([row.reference_share or 0.0 for row in layer.rows])
-        n, m = layer.effective_places, sizes[name]
-        # A reference of M adds its own chance, as if places were N M / (N + M).
-        mean, sd = chance_tv(reference / reference.sum(), max(1, round(n * m / (n + m))))
-        beyond = layer.tv - mean
-        if beyond > max(LEAST, SIGMAS * sd):
-            text = _differences(layer, against)
-            found.append(Finding(name, beyond, text, _match(layer, commands, target)))
-    return found
+    value = 100 * share
+    if 0 < value < 0.01:
+        return "< 0.01 %"
+    if 99.5 <= value < 100:
+        return "> 99 %"
+    return f"{value:.2g} %" if value < 9.95 else f"{value:.0f} %"
 
 
-def sea_findings(layers: Mapping[str, LayerShares], commands: Commands) -> list[Finding]:
-    """Find places on no land, where the continents were looked up; one finding or none."""
-    layer = layers.get("continent")
-    if layer is None or not layer.places + layer.none:
-        return []
-    share = layer.none / (layer.places + layer.none)
-    if share <= LEAST:
-        return []
-    text = f"{percent(share)} of the places are at sea; shares are of the others."
-    return [Finding("sea", share, text, commands.draw("only:layer=land,label=land", "on-land"))]
+def times(ratio: float | None) -> str:
+    """Write how many times a share is that of the reference; a dash where that has none.
+
+    Examples
+    --------
+    >>> times(5.23), times(0.068), times(12.6), times(0.0), times(None)
+    ('5.2', '0.068', '13', '0', '–')
+    """
+    if ratio is None or not math.isfinite(ratio):
+        return "–"
+    return f"{ratio:,.0f}" if ratio >= 9.95 else f"{ratio:.2g}"
 
 
-def _differences(layer: LayerShares, against: str) -> str:
-    """Name the labels that differ most, and those that have no place."""
-    by_gap = sorted(layer.rows, key=_gap)
-    said = [
-        f"{row.label} has {percent(row.share)} of the places and "
-        f"{percent(row.reference_share or 0.0)} of {against}"
-        + (f" ({times(row.ratio)} times)" if row.ratio else "")
-        for row in (*by_gap[::-1][:NAMED], *by_gap[:NAMED])
-        if abs(_gap(row)) >= LEAST / 4
-    ]
-    text = f"{title(layer.layer).capitalize()}: " + "; ".join(dict.fromkeys(said))
-    if layer.empty:
-        names = ", ".join(layer.empty[:NAMED]) + (", ..." if len(layer.empty) > NAMED else "")
-        labels = f"{len(layer.empty):,} labels have" if len(layer.empty) > 1 else "1 label has"
-        text += f". {labels} no place ({names}), with {percent(_lacking(layer))} of {against}"
-    return f"{text}."
+def kilometres(km: float) -> str:
+    """Write a distance.
+
+    Examples
+    --------
+    >>> kilometres(1234.5), kilometres(12.34), kilometres(0.012), kilometres(0.0)
+    ('1,234 km', '12 km', '12 m', '0 km')
+    """
+    if 0 < km < 1:
+        return f"{1000 * km:.2g} m"
+    return f"{km:,.0f} km" if km >= 9.95 else f"{km:.2g} km"
 
 
-def _gap(row: LabelShare) -> float:
-    """How much more of the places than of the reference has a label."""
-    return row.share - (row.reference_share or 0.0)
+def title(layer: str) -> str:
+    """Name a layer or column for people.
+
+    Examples
+    --------
+    >>> title("climate_zone")
+    'climate zone'
+    """
+    return layer.replace("_", " ")
 
 
-def _lacking(layer: LayerShares) -> float:
-    """Share of the reference with labels of no place."""
-    empty = set(layer.empty)
-    return sum(row.reference_share or 0.0 for row in layer.rows if row.label in empty)
+def decimals(value: float | None, digits: int) -> str:
+    """Write a number with so many decimals; a dash for none."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _match(layer: LayerShares, commands: Commands, target: str) -> str:
-    """Draw to the reference's shares; from a new pool where this one lacks what it takes."""
-    if target == "land" and _lacking(layer) > LEAST:
-        return commands.build()
-    return commands.match(target, layer.layer)
+def chance(p: float | None) -> str:
+    """Write a probability of a test; a dash for none.
+
+    Examples
+    --------
+    >>> chance(0.1234), chance(1e-9), chance(None)
+    ('0.12', '< 0.001', '–')
+    """
+    if p is None:
+        return "–"
+    return f"{p:.2g}" if p >= 0.001 else "< 0.001"

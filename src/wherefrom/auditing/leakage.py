@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from wherefrom.auditing.reference import LAND_KM2
-from wherefrom.auditing.tally import Weights, run
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.drawing import GREY, OURS, WHITE, Drawing, bare
+from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
+from wherefrom.auditing.statistic import Section, Statistic, Table, plain
+from wherefrom.auditing.tally import Tally, Weights
+from wherefrom.earth.land import LAND_KM2
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 
-__all__ = ["Leakage", "LeakageTally", "Nearest", "Within", "distances"]
+__all__ = ["Leakage", "LeakageTally", "NearestPair", "Within", "tally_for"]
 
 Floats = NDArray[np.float64]
 
@@ -23,8 +29,10 @@ Floats = NDArray[np.float64]
 KM = (1.0, 10.0, 100.0)
 #: Quantiles of the distances that are told.
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-#: The nearest test places that are listed.
-LISTED = 20
+#: The nearest test places that are listed, and those on the page.
+LISTED, SHOWN = 20, 12
+#: Kilometres within which a training place and a test place are the same to an image of either.
+SAME_PLACE = 1.0
 
 #: Rows and columns to a degree of the map that tells where a training place matters.
 _FINE = 10
@@ -55,7 +63,7 @@ class Within:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestPair:
     """A test place and the training place nearest to it.
 
     Attributes
@@ -79,7 +87,7 @@ class Nearest:
 
 
 @dataclass(frozen=True, eq=False)
-class Leakage:
+class Leakage(Statistic):
     """Distances from test places to the nearest training place.
 
     Attributes
@@ -89,28 +97,106 @@ class Leakage:
     quantiles : dict of float to float
         Share of the test places -> km that they have at most.
     within : tuple of Within
-    nearest : tuple of Nearest
+    nearest : tuple of NearestPair
         The test places with the smallest distances, at most 20.
     km : ndarray of float64, shape (n_test,)
         Distance of every test place, in the order of its table.
     """
 
+    name = "leakage"
+    section = Section("leaks", "Leakage", "Leakage")
+
     n_test: int
     n_train: int
     quantiles: dict[float, float]
     within: tuple[Within, ...]
-    nearest: tuple[Nearest, ...]
+    nearest: tuple[NearestPair, ...]
     km: Floats = field(repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON has them, without the distances of every place."""
-        return {
-            "n_test": self.n_test,
-            "n_train": self.n_train,
-            "quantiles": [{"share": share, "km": km} for share, km in self.quantiles.items()],
-            "within": [asdict(row) for row in self.within],
-            "nearest": [asdict(row) for row in self.nearest],
-        }
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally of the test places, if there are some."""
+        if asked.test is None:
+            return ()
+        return [tally_for(asked.pool, asked.test, asked.weights)]
+
+    def entries(self) -> dict[str, Any]:
+        """Return the numbers without the distances of every place."""
+        quantiles = [{"share": share, "km": km} for share, km in self.quantiles.items()]
+        return {self.name: plain(self) | {"quantiles": quantiles}}
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find whether test places are training places, to within 1 km; one finding or none.
+
+        Examples
+        --------
+        >>> from wherefrom.auditing.findings import Named
+        >>> tally = LeakageTally(np.array([10.0, 60.0]), np.array([50.0, 50.0]))
+        >>> tally.update(Batch(0, np.array([10.0]), np.array([50.001])))
+        >>> found = tally.result().findings(Commands(Named("places.csv"), 1, 1))
+        >>> found[0].name, found[0].size
+        ('leakage', 0.5)
+        """
+        near = [row for row in self.within if row.km <= SAME_PLACE]
+        if not near or near[-1].share <= LEAST:
+            return []
+        first, *others = self.within
+        text = (
+            f"Leakage: {percent(first.share)} of the test places have a training place within "
+            f"{first.km:g} km"
+        )
+        text += "".join(f", {percent(row.share)} within {row.km:g} km" for row in others)
+        pair = self.nearest[0]
+        text += (
+            f" (by chance {percent(near[-1].by_chance)} within {near[-1].km:g} km); the nearest is "
+            f"{kilometres(pair.km)} away, test row {pair.row}."
+        )
+        return [Finding("leakage", near[-1].share, text, commands.clean())]
+
+    def lines(self) -> list[str]:
+        """Return the shares near training places, and how near they come."""
+        within = ", ".join(f"{percent(row.share)} within {row.km:g} km" for row in self.within)
+        return [
+            f"test places: of {self.n_test:,}, {within} of a training place; the nearest "
+            f"{kilometres(self.quantiles[0.0])}, median {kilometres(self.quantiles[0.5])}"
+        ]
+
+    def tables(self) -> list[Table]:
+        """Return the nearest pairs."""
+        rows = [
+            (
+                f"{row.row}",
+                f"{row.lon:.4f}, {row.lat:.4f}",
+                f"{row.train_lon:.4f}, {row.train_lat:.4f}",
+                f"{row.km:.3g}",
+            )
+            for row in self.nearest[:SHOWN]
+        ]
+        return [Table("Nearest pairs", ("test row", "lon, lat", "training place", "km"), rows)]
+
+    def drawings(self) -> list[Drawing]:
+        """Return the distribution of the distances."""
+        caption = f"{self.n_test:,} test places, {self.n_train:,} training places."
+        name = "Distance of test places from training places"
+        return [Drawing("leakage", name, caption, self._draw)]
+
+    def _draw(self, ax: Axes) -> None:
+        bare(ax)
+        km = np.maximum(np.sort(self.km), 0.01)
+        share = 100 * np.arange(1, len(km) + 1) / len(km)
+        ax.step(km, share, where="post", color=OURS, lw=2)
+        for row in self.within:
+            ax.axvline(row.km, color=GREY, lw=1, ls=(0, (3, 2)))
+            ax.annotate(
+                f"{percent(row.share)} within {row.km:g} km", (row.km, 2), xytext=(-3, 0),
+                rotation=90, textcoords="offset points", ha="right", va="bottom", size=8,
+                bbox=WHITE,
+            )  # fmt: skip
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.set_ylim(0, 101)
+        ax.set_xlabel("km to the nearest training place (0.01 or less at the left end)", size=9)
+        ax.set_ylabel("% of the test places", size=9)
 
 
 class LeakageTally:
@@ -218,7 +304,9 @@ class LeakageTally:
             self.train,
             dict(zip(QUANTILES, np.quantile(far, QUANTILES).tolist(), strict=True)),
             tuple(self._within(far, limit) for limit in km),
-            tuple(Nearest(int(row), *(float(column[row]) for column in columns)) for row in first),
+            tuple(
+                NearestPair(int(row), *(float(column[row]) for column in columns)) for row in first
+            ),
             far,
         )
 
@@ -244,14 +332,8 @@ class LeakageTally:
         return near
 
 
-def distances(
-    train: AnyPool,
-    test: AnyPool,
-    km: Sequence[float] = KM,
-    *,
-    weights: Weights | None = None,
-) -> Leakage:
-    """Measure the exact distance from every test place to the nearest training place.
+def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> LeakageTally:
+    """Return a tally for test places, to be run over the training places.
 
     Parameters
     ----------
@@ -259,19 +341,17 @@ def distances(
         It streams by, once: it may have 10**9 places.
     test : AnyPool
         Kept in memory, 100 bytes a place and thread.
-    km : sequence of float
-        Thresholds of the shares.
     weights : ndarray of float64, shape (N,), optional
         Of the training places; those of weight 0 are left out. A composition's multiplicities.
 
     Returns
     -------
-    Leakage
+    LeakageTally
 
     Raises
     ------
     WherefromError
-        If there is no training place or no test place, or a file cannot be read.
+        If a file cannot be read.
 
     Notes
     -----
@@ -281,10 +361,12 @@ def distances(
     Examples
     --------
     >>> import pyarrow as pa
+    >>> from wherefrom.auditing.tally import run
     >>> from wherefrom.pool import Pool
     >>> train = Pool.from_table(pa.table({"lon": [0.0, 10.0], "lat": [0.0, 0.0]}))
     >>> test = Pool.from_table(pa.table({"lon": [0.0, 9.5], "lat": [0.0, 0.0]}))
-    >>> found = distances(train, test)
+    >>> (tally,) = run(train, [tally_for(train, test)])
+    >>> found = tally.result()
     >>> found.km.round(2).tolist(), [row.places for row in found.within]
     ([0.0, 55.6], [1, 1, 2])
     """
@@ -293,18 +375,11 @@ def distances(
     lat = np.concatenate([one for _, one in places]) if places else np.zeros(0)
     tally = LeakageTally(lon, lat)
     # The first places bound the distances for every part, which shortens the work of each.
-    for batch in _first(train):
-        tally.update(batch, None if weights is None else weights[: len(batch)])
+    first = next(iter(train.batches(Ask())), None)
+    if first is not None:
+        tally.update(first, None if weights is None else weights[: len(first)])
     tally.train = 0
-    (found,) = run(train, [tally], weights=weights, label="places to keep apart from tests")
-    return found.result(km)
-
-
-def _first(pool: AnyPool) -> list[Batch]:
-    """Return the first batch of a pool, if it has one."""
-    for batch in pool.batches(Ask()):
-        return [batch]
-    return []
+    return tally
 
 
 def _neighbourhoods(lon: Floats, lat: Floats, chord: Floats) -> NDArray[np.bool_]:

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from wherefrom.auditing.reference import LAND_SHARE
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.drawing import OURS, WORLD, Drawing, colour_bar, fill_cells
+from wherefrom.auditing.findings import (
+    LEAST,
+    SIGMAS,
+    Commands,
+    Finding,
+    chance_tv,
+    kilometres,
+    percent,
+)
+from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
+from wherefrom.auditing.statistic import Section, Statistic
+from wherefrom.auditing.tally import Tally, run
 from wherefrom.earth.cells import EqualAreaCells
-from wherefrom.earth.maps import DOTS, density
+from wherefrom.earth.land import LAND_SHARE
+from wherefrom.earth.maps import DOTS, density, draw_density, draw_places, world_axes
 from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["MapTally", "PlacesMap", "bands_for"]
 
 #: Places that a cell of land should hold on average, so that its ratio is more than noise.
 PER_CELL = 25
+#: Ratios beyond these have the darkest colour.
+MOST = 8.0
+#: Places that a cell must hold or be due to hold, so that its ratio is more than noise.
+DUE = 5.0
 
 
 def bands_for(places: int) -> int:
@@ -40,7 +65,7 @@ def bands_for(places: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class PlacesMap:
+class PlacesMap(Statistic):
     """Places as a map shows them.
 
     Attributes
@@ -56,7 +81,12 @@ class PlacesMap:
         Share of the reference in each cell.
     effective : float
         Places that count as independent, (sum w)**2 / sum w**2.
+    against : str
+        The reference in words.
     """
+
+    name = "map"
+    section = Section("maps", "Maps", "Maps")
 
     lon: NDArray[np.float64] | None
     lat: NDArray[np.float64] | None
@@ -65,6 +95,25 @@ class PlacesMap:
     count: NDArray[np.float64]
     reference: NDArray[np.float64]
     effective: float
+    against: str = "land"
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return the tally of the map, as fine as the places allow."""
+        return [MapTally(bands_for(len(asked.pool)))]
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[MapTally]) -> PlacesMap:
+        """Put the places beside the reference in each cell."""
+        (mapped,) = counted
+        if isinstance(asked.against, str):
+            land = land_lattice(FINE, asked.antarctica)
+            cell = mapped.cells.cell(land.lon, land.lat)
+            there = np.bincount(cell, minlength=mapped.cells.count).astype(np.float64)
+        else:
+            (other,) = run(asked.against, [MapTally(mapped.n_bands)])
+            there = other.count
+        return mapped.result(there / there.sum(), asked.beside)
 
     @property
     def share(self) -> NDArray[np.float64]:
@@ -72,29 +121,83 @@ class PlacesMap:
         shares: NDArray[np.float64] = self.count / max(float(self.count.sum()), 1.0)
         return shares
 
-    def ratio(self) -> NDArray[np.float64]:
-        """Share of the places over that of the reference, shape (cells,); NaN where it has none."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = self.share / self.reference
-        return np.where(self.reference > 0, ratio, np.nan)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values: every cell that has places or a share of the reference."""
+    def entries(self) -> dict[str, Any]:
+        """Return every cell that has places or a share of the reference."""
         used = np.flatnonzero((self.count > 0) | (self.reference > 0))
-        lon, lat = self.cells.centre(used)
-        return {
-            "cell_km2": self.cells.area_km2,
-            "cells": [
-                {"lon": round(x, 4), "lat": round(y, 4), "places": n, "reference_share": share}
-                for x, y, n, share in zip(
-                    lon.tolist(),
-                    lat.tolist(),
-                    self.count[used].tolist(),
-                    self.reference[used].tolist(),
-                    strict=True,
-                )
-            ],
-        }
+        columns = (*self.cells.centre(used), self.count[used], self.reference[used])
+        cells = [
+            {"lon": round(x, 4), "lat": round(y, 4), "places": n, "reference_share": share}
+            for x, y, n, share in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        return {self.name: {"cell_km2": self.cells.area_km2, "cells": cells}}
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find whether places lie in cells as the land does, beyond chance; one finding or none."""
+        mean, sd = chance_tv(self.reference, max(1, round(self.effective)))
+        beyond = float(np.abs(self.share - self.reference).sum()) / 2 - mean
+        if not commands.by_land or beyond <= max(LEAST, SIGMAS * sd):
+            return []
+        half = np.sort(self.share)[::-1].cumsum()
+        cells = int(np.searchsorted(half, 0.5)) + 1
+        land = int((self.reference > 0).sum())
+        text = (
+            f"Density: {percent(beyond)} of the places would have to lie in other cells of "
+            f"{kilometres(self.cells.area_km2**0.5)} to be spread as the land is. Half of the "
+            f"places lie in {cells:,} of {land:,} cells with land."
+        )
+        return [Finding("density", beyond, text, commands.draw("uniform-area", "even"))]
+
+    def drawings(self) -> list[Drawing]:
+        """Return a map of the places, and one of where there are more or fewer than due."""
+        said = (
+            "Places in equal squares of about 60 km, on a logarithmic scale."
+            if self.lon is None
+            else "Every place is a dot."
+        )
+        size = kilometres(self.cells.area_km2**0.5)
+        ratio = (
+            f"Share of the places over the share of {self.against}, in equal-area cells {size} "
+            f"wide. Orange: more places than {self.against} has; violet: fewer. Cells in which "
+            f"fewer than {DUE:g} places are and would be expected are left out."
+        )
+        return [
+            Drawing(
+                "places", "Where the places are", f"{said} Equal Earth projection.",
+                self._draw_places, WORLD,
+            ),
+            Drawing("ratio", f"More or fewer than {self.against}", ratio, self._draw_ratio, WORLD),
+        ]  # fmt: skip
+
+    def glance(self) -> str:
+        """Show the places on a small map."""
+        small = Drawing("places", "", "", lambda ax: self._draw_places(ax, bar=False), (5.2, 2.55))
+        data = base64.b64encode(small.png(100)).decode("ascii")
+        return f"<img alt='map of the places' width='480' src='data:image/png;base64,{data}'>"
+
+    def _draw_places(self, ax: Axes, bar: bool = True) -> None:
+        """Draw dots, or the density of many places."""
+        world_axes(ax)
+        if self.lon is not None and self.lat is not None:
+            size = min(6.0, max(0.8, 6000 / max(len(self.lon), 1)))
+            draw_places(ax, self.lon, self.lat, color=OURS, size=size)
+            return
+        shades = draw_density(ax, self.squares, color=OURS)
+        if bar:
+            under = colour_bar(ax, shades, "places in a square")
+            under.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+    def _draw_ratio(self, ax: Axes) -> None:
+        world_axes(ax)
+        total = float(self.count.sum())
+        told = np.flatnonzero(np.maximum(self.count, self.reference * total) >= DUE)
+        with np.errstate(divide="ignore"):
+            ratio = np.clip(self.share[told] / self.reference[told], 1 / MOST, MOST)
+        norm = LogNorm(1 / MOST, MOST)
+        fill_cells(ax, self.cells.bounds(told), ratio, "PuOr_r", norm)
+        bar = colour_bar(ax, ScalarMappable(norm, "PuOr_r"), f"times the share of {self.against}")
+        bar.ax.xaxis.set_major_locator(FixedLocator([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]))
+        bar.ax.xaxis.set_minor_locator(NullLocator())
+        bar.ax.set_xticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"])
 
 
 @dataclass(eq=False)
@@ -131,10 +234,7 @@ class MapTally:
 
     def update(self, batch: Batch, weight: NDArray[np.float64] | None = None) -> None:
         """Add a batch; `weight` is how often each place counts."""
-        lon, lat = batch.lon, batch.lat
-        if weight is not None:
-            counts = weight > 0
-            lon, lat, weight = lon[counts], lat[counts], weight[counts]
+        lon, lat, weight = counted_places(batch, weight)
         self.count += np.bincount(self.cells.cell(lon, lat), weight, minlength=self.cells.count)
         self.squares += density(lon, lat, weight)
         self.weights_squared += len(lon) if weight is None else float(weight @ weight)
@@ -147,11 +247,13 @@ class MapTally:
         self.weights_squared += other.weights_squared
         self._keep(other.few)
 
-    def result(self, reference: NDArray[np.float64]) -> PlacesMap:
+    def result(self, reference: NDArray[np.float64], against: str = "land") -> PlacesMap:
         """Return the map beside the reference's share of each cell, shape (cells,)."""
         lon, lat = (None, None) if self.few is None else np.concatenate(self.few, axis=1)
         effective = float(self.count.sum()) ** 2 / max(self.weights_squared, 1e-300)
-        return PlacesMap(lon, lat, self.squares, self.cells, self.count, reference, effective)
+        return PlacesMap(
+            lon, lat, self.squares, self.cells, self.count, reference, effective, against
+        )
 
     def _keep(self, places: list[NDArray[np.float64]] | None) -> None:
         if self.few is None or places is None:

@@ -15,7 +15,7 @@ from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
-from wherefrom.pool.repeats import place_hashes
+from wherefrom.pool.check import place_hashes
 
 __all__ = ["Match", "matching"]
 

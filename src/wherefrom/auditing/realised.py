@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from wherefrom import parallel
+from wherefrom.auditing.asked import Asked, has_column
 from wherefrom.auditing.divergence import homogeneity
+from wherefrom.auditing.drawing import INK, LABELS, OURS, WHITE, Drawing, label_rows, rows_size
+from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, percent, title
 from wherefrom.auditing.matching import Keys, Match, matching
+from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Piece, Weights, pieces_of
 from wherefrom.pool.batches import AnyPool, Ask, Part
 from wherefrom.progress import progress
@@ -23,6 +28,8 @@ Floats = NDArray[np.float64]
 
 #: Places whose keys are held at once; longer lists are compared in several passes.
 _HELD = 1 << 25
+#: Labels that a finding names, and those that the terminal does.
+NAMED, SHOWN = 3, 8
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class LayerLoss:
 
 
 @dataclass(frozen=True)
-class Realised:
+class Realised(Statistic):
     """Planned places beside those that are there.
 
     Attributes
@@ -97,9 +104,12 @@ class Realised:
 
     Examples
     --------
-    >>> Realised("id", 10, 8, 3.0, 0.3, 1.0, {}).to_dict()["share"]
-    0.3
+    >>> Realised("id", 10, 8, 3.0, 0.3, 1.0, {}).lines()
+    ['planned 10, there 8, lost 3 (30 %), matched by id']
     """
+
+    name = "realised"
+    section = Section("realised", "Losses", "Planned and realised")
 
     matched_by: str
     planned: int
@@ -115,12 +125,91 @@ class Realised:
         rows = [row for layer in self.layers.values() for row in layer.rows if row.excess > 0.0]
         return tuple(sorted(rows, key=lambda row: -row.excess))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON has them."""
-        plain = asdict(self)
-        for layer in plain["layers"].values():
-            layer["rows"] = list(layer["rows"])
-        return plain
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Realised | None:
+        """Look for the planned places, if there are some."""
+        if asked.planned is None:
+            return None
+        # A column of the audited table alone says nothing of the places that did not come.
+        ours = asked.earth_layers
+        known = [name for name in asked.layers if name in ours or has_column(asked.planned, name)]
+        return compare(asked.planned, asked.pool, known, weights=asked.weights)
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find what share was lost, and which labels lost more; one finding or none."""
+        if self.share <= LEAST:
+            return []
+        text = (
+            f"Losses: {self.lost:,.0f} of {self.planned:,} planned places are not there "
+            f"({percent(self.share)})"
+        )
+        uneven = self._uneven()
+        if uneven:
+            text += "; more of " + ", ".join(
+                f"{row.label} ({percent(row.share)}, {title(row.layer)})" for row in uneven
+            )
+        layer = uneven[0].layer if uneven else next(iter(self.layers), "continent")
+        command = commands.match(commands.named.planned or "the plan", layer, "as-planned")
+        return [Finding("losses", self.share, f"{text}.", command)]
+
+    def lines(self) -> list[str]:
+        """Return what was lost, and the labels that lost most beyond their part."""
+        return [
+            f"planned {self.planned:,}, there {self.realised:,}, lost {self.lost:,.0f} "
+            f"({percent(self.share)}), matched by {self.matched_by}",
+            *(
+                f"  {title(row.layer)} {row.label}: lost {row.lost:,.0f} of {row.planned:,.0f} "
+                f"({percent(row.share)})"
+                for row in self.largest[:SHOWN]
+            ),
+        ]
+
+    def notes(self) -> list[str]:
+        """Return what was lost, and what was not planned."""
+        return [
+            f"{self.lost:,.0f} of {self.planned:,} planned places are not there; "
+            f"{self.unplanned:,.0f} are there and were not planned. Matched by {self.matched_by}."
+        ]
+
+    def drawings(self) -> list[Drawing]:
+        """Return the losses by the labels of each layer."""
+        return [
+            Drawing(
+                f"losses-{name}",
+                f"Losses by {title(name)}",
+                f"Planned places that are not there, by {title(name)}. Dashed: "
+                f"{percent(self.share)}, the share lost of all.",
+                partial(_draw, layer=layer, share=self.share),
+                rows_size(len(layer.rows[:LABELS])),
+            )
+            for name, layer in self.layers.items()
+            if layer.rows
+        ]
+
+    def _uneven(self) -> list[LabelLoss]:
+        """Return the labels that lost clearly more than their part, one for each layer."""
+        tests = sum(len(layer.rows) for layer in self.layers.values())
+        rows: dict[str, LabelLoss] = {}
+        for row in self.largest:
+            if row.p is not None and row.p * tests < RARE and row.share > self.share:
+                rows.setdefault(row.layer, row)
+        return list(rows.values())[:NAMED]
+
+
+def _draw(ax: Axes, layer: LayerLoss, share: float) -> None:
+    rows = sorted(layer.rows, key=lambda row: -abs(row.excess))[:LABELS]
+    rows.sort(key=lambda row: -row.share)
+    ax.barh(range(len(rows)), [100 * row.share for row in rows], 0.6, color=OURS)
+    ax.axvline(100 * share, color=INK, lw=1.2, ls=(0, (3, 2)))
+    for y, row in enumerate(rows):
+        ax.annotate(
+            f"{row.lost:,.0f} of {row.planned:,.0f}", (100 * row.share, y), xytext=(4, 0),
+            textcoords="offset points", va="center", size=8, bbox=WHITE,
+        )  # fmt: skip
+    label_rows(ax, [row.label for row in rows])
+    ax.set_xlim(0, max(100 * row.share for row in rows) * 1.3 + 0.1)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("% of the planned places lost", size=8)
 
 
 def compare(

@@ -1,131 +1,27 @@
-"""What a pool is held against: the area of land, or another pool.
-
-Area is measured by counting points of a Fibonacci lattice, which has one point in each of N cells
-of equal area (A. Gonzalez 2010, *Measurement of areas on a sphere using Fibonacci and
-latitude-longitude lattices*, Mathematical Geosciences 42, 49-64). That works for every layer alike,
-rasters and polygons, and a region of one layer within the land of another.
-"""
+"""What a pool is held against: the area of land, or another pool."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom import earth, keys, parallel
-from wherefrom.auditing.shares import LayerTally
-from wherefrom.auditing.tally import Weights, run
-from wherefrom.earth.kept import keep
-from wherefrom.earth.sphere import EARTH_RADIUS_KM
+from wherefrom import earth
+from wherefrom.auditing.tally import LayerTally, Weights, run
+from wherefrom.earth.cells import EqualAreaCells
+from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool
-from wherefrom.progress import console
 
-__all__ = ["LAND_KM2", "LATTICE", "Reference", "fibonacci", "land", "land_lattice", "of"]
+__all__ = ["LATTICE", "Reference", "land", "of"]
 
 Floats = NDArray[np.float64]
 
-#: Points on the sphere for the shares of land area: each stands for 121.6 km2.
-LATTICE = 1 << 22
-#: Land without Antarctica, as share of the sphere, lakes included (measured on the lattice).
-LAND_SHARE = 0.2636
-#: The same in square kilometres.
-LAND_KM2 = LAND_SHARE * 4.0 * np.pi * EARTH_RADIUS_KM**2
-#: All land of the continent Antarctica lies south of it (Bouvet Island, 54 S, is its outlier).
-_SOUTH = -50.0
-#: Turns per point: the golden ratio's inverse spreads any number of points evenly.
-_TURN = (np.sqrt(5.0) - 1.0) / 2.0
-_CHUNK = 1 << 18
-_VERSION = 1  # of what is kept in the cache
-
-
-def fibonacci(count: int) -> tuple[Floats, Floats]:
-    """Return the Fibonacci lattice: points spread evenly over the whole sphere.
-
-    Parameters
-    ----------
-    count : int
-        How many, at least 1.
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (count,)
-        Degrees, from north to south; longitude in [-180, 180).
-
-    Examples
-    --------
-    >>> lon, lat = fibonacci(1000)
-    >>> int((lat > 0).sum()), round(float(lat[0]), 2)
-    (500, 87.44)
-    """
-    if count < 1:
-        raise ValueError(f"a lattice has at least 1 point, not {count}")
-    point = np.arange(count, dtype=np.float64)
-    lon = (point * _TURN % 1.0) * 360.0 - 180.0
-    lat = np.degrees(np.arcsin((count - 1.0 - 2.0 * point) / count))
-    return lon, lat
-
-
-def land_lattice(count: int, antarctica: bool = False) -> tuple[Floats, Floats]:
-    """Return evenly spread places on land, the same ones every time.
-
-    Parameters
-    ----------
-    count : int
-        About how many: those of the ``count / 0.2636`` points of a Fibonacci lattice that lie on
-        land without Antarctica. Within 1 % from 10,000 on.
-    antarctica : bool
-        Whether points of the continent Antarctica come too (9 % more).
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (M,)
-        Degrees, from north to south. Each stands for the same area.
-
-    Raises
-    ------
-    WherefromError
-        If the land layer cannot be had.
-
-    Examples
-    --------
-    >>> lon, lat = land_lattice(1000)
-    >>> 950 < len(lon) < 1050, bool(lat.min() > -60.0)
-    (True, True)
-    """
-    points = max(1, round(count / LAND_SHARE))
-    is_land, is_antarctica = _land_points(points)
-    wanted = is_land if antarctica else is_land & ~is_antarctica
-    lon, lat = fibonacci(points)
-    return lon[wanted], lat[wanted]
-
-
-@lru_cache(maxsize=4)
-def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell which points of a lattice lie on land, and which on Antarctica."""
-    key = keys.key_of([_VERSION, points, earth.layer_key("land"), earth.layer_key("continent")])
-
-    def make() -> NDArray[np.bool_]:
-        lon, lat = fibonacci(points)
-        inside = _codes(earth.layer("land"), lon, lat) >= 0
-        south = np.flatnonzero(inside & (lat < _SOUTH))
-        continent = earth.layer("continent")
-        frozen = np.zeros(points, dtype=np.bool_)
-        number = continent.labels.index("Antarctica")
-        frozen[south] = continent.codes(lon[south], lat[south]) == number
-        return np.stack([inside, frozen])
-
-    if points < _CHUNK:  # faster made than read
-        both = make()
-    else:
-        name = f"land-lattice-{key}.npy"
-        both = keep(name, make, _save_bits, lambda path: _load_bits(path, points))
-    return both[0], both[1]
+#: Bands of cells for the shares of land area, and cells on the sphere: each stands for 121.3 km2.
+BANDS = 1817
+LATTICE = EqualAreaCells(BANDS).count
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,16 +36,16 @@ class Reference:
     labels : tuple of str
         All labels of the layer.
     counts : ndarray of float64, shape (K,)
-        Lattice points, or places, of each label.
+        Cells of land, or places, of each label.
     none : float
         Those without a label.
     size : float
         Labelled points or places that count as independent: fewer than there are where they have
         unequal weights.
     resolution : float
-        Share of one lattice point; 0 for a pool, whose zeros are zeros.
+        Share of one cell; 0 for a pool, whose zeros are zeros.
     unresolved : tuple of str
-        Labels of no lattice point: their area is below about one point's, and not known.
+        Labels of no cell: their area is below about one cell's, and not known.
     """
 
     layer: str
@@ -190,11 +86,11 @@ def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:
 
     Notes
     -----
-    Counted on the land points of a Fibonacci lattice of 2**22 points, once per layer, and kept in
-    the user's cache. The error of a share p is at most that of as many random points, a standard
-    deviation of sqrt(p (1 - p) / 1.11e6): 0.0004 for a quarter of the land. Continents are within
-    0.0001 of the areas of their polygons (tested). A label smaller than the 121.6 km2 of a
-    point may be missed: see ``unresolved``.
+    Counted on the land of 4.2 million cells of equal area, once per layer, and kept in the user's
+    cache. The error of a share p is at most that of as many random points, a standard deviation of
+    sqrt(p (1 - p) / 1.11e6): 0.0004 for a quarter of the land. Continents are within 0.0001 of the
+    areas of their polygons (tested). A label smaller than the 121.3 km2 of a cell may be missed:
+    see ``unresolved``.
 
     Examples
     --------
@@ -211,7 +107,7 @@ def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:
             if f"{opened.name}_band" in earth.CATEGORICAL
             else f"layer {opened.name!r} holds values, not labels: shares are of labels"
         )
-    counts = _land_counts(opened)
+    counts = label_counts(opened, BANDS)
     kept = counts[0] + counts[1] if antarctica else counts[0]
     labelled = float(kept[:-1].sum())
     missed = np.flatnonzero(counts.sum(axis=0)[:-1] == 0)
@@ -273,51 +169,3 @@ def of(
         )
         for tally in counted
     }
-
-
-def _land_counts(layer: earth.Layer) -> NDArray[np.int64]:
-    """Count lattice points of each label, and of none: row 0 without Antarctica, row 1 on it."""
-    lands = [earth.layer_key("land"), earth.layer_key("continent")]
-    # A layer of one's own may keep its key and change its labels.
-    key = keys.key_of([_VERSION, LATTICE, layer.key, layer.labels, *lands])
-
-    def make() -> NDArray[np.int64]:
-        text = f"measuring the land area of each {layer.name.replace('_', ' ')}, once"
-        console.print(text, markup=False, soft_wrap=True)
-        is_land, is_antarctica = _land_points(LATTICE)
-        lon, lat = fibonacci(LATTICE)
-        codes = _codes(layer, lon[is_land], lat[is_land])
-        frozen = is_antarctica[is_land]
-        size = len(layer.labels)
-        places = [np.where(codes < 0, size, codes)[frozen == side] for side in (False, True)]
-        return np.stack([np.bincount(codes, minlength=size + 1) for codes in places])
-
-    return keep(f"land-{layer.name}-{key}.npy", make, _save, _load)
-
-
-def _codes(layer: earth.Layer, lon: Floats, lat: Floats) -> NDArray[np.int32]:
-    """Look up many places on all cores."""
-    pieces = [slice(start, start + _CHUNK) for start in range(0, len(lon), _CHUNK)]
-
-    def look(piece: slice) -> NDArray[np.int32]:
-        return layer.codes(lon[piece], lat[piece])
-
-    found = list(parallel.here(look, pieces))
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
-
-
-def _save(values: NDArray[Any], path: Path) -> None:
-    np.save(path, values)
-
-
-def _load(path: Path) -> NDArray[np.int64]:
-    counts: NDArray[np.int64] = np.load(path)
-    return counts
-
-
-def _save_bits(both: NDArray[np.bool_], path: Path) -> None:
-    np.save(path, np.packbits(both, axis=1))
-
-
-def _load_bits(path: Path, points: int) -> NDArray[np.bool_]:
-    return np.unpackbits(np.load(path), axis=1, count=points).astype(np.bool_)

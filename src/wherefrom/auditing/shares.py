@@ -2,161 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Self
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from wherefrom import earth
 from wherefrom.auditing import divergence
-from wherefrom.pool.batches import Ask, Batch
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.drawing import (
+    INK,
+    LABELS,
+    OURS,
+    REFERENCE,
+    Drawing,
+    label_rows,
+    rows_size,
+)
+from wherefrom.auditing.findings import (
+    LEAST,
+    SIGMAS,
+    Commands,
+    Finding,
+    chance,
+    chance_tv,
+    decimals,
+    percent,
+    times,
+    title,
+)
+from wherefrom.auditing.reference import Reference, land, of
+from wherefrom.auditing.statistic import Section, Statistic, Table
+from wherefrom.auditing.tally import LayerTally, Tally
 
-if TYPE_CHECKING:
-    from wherefrom.auditing.reference import Reference
-    from wherefrom.auditing.tally import Weights
-
-__all__ = ["DEFAULT_LAYERS", "LabelShare", "LayerShares", "LayerTally", "default_layers"]
+__all__ = ["LabelShare", "LayerShares", "Layers", "shares_of"]
 
 Floats = NDArray[np.float64]
 
-#: What an audit looks at unless told otherwise.
-DEFAULT_LAYERS = (
-    "continent",
-    "country",
-    "biome",
-    "ecoregion",
-    "climate_zone",
-    "land_cover",
-    "city_distance_band",
-    "elevation_band",
-)
-
-
-def default_layers() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the layers an audit looks at here, and what it leaves out and why.
-
-    Biomes and ecoregions take a download of 150 MB, which an audit does not start by itself;
-    climate zones are the nearest to biomes that there is without it.
-
-    Returns
-    -------
-    layers : tuple of str
-        Those of `DEFAULT_LAYERS` whose data are on this machine or small.
-    notes : tuple of str
-
-    Examples
-    --------
-    >>> layers, notes = default_layers()
-    >>> "climate_zone" in layers, ("biome" in layers) != bool(notes)
-    (True, True)
-    """
-    absent = [name for name in ("biome", "ecoregion") if not earth.available(name)]
-    if not absent:
-        return DEFAULT_LAYERS, ()
-    note = (
-        f"{' and '.join(absent)} left out, climate_zone stands in: the ecoregions are not on this "
-        "machine; get them with `wherefrom data fetch resolve-ecoregions`"
-    )
-    return tuple(name for name in DEFAULT_LAYERS if name not in absent), (note,)
-
-
-class LayerTally:
-    """Places of each label of one layer.
-
-    Parameters
-    ----------
-    name : str
-        Categorical layer or label column.
-    labels : tuple of str
-        The pool's ``labels(name)``.
-
-    Attributes
-    ----------
-    places : ndarray of float64, shape (K,)
-        Weight of the places of each label.
-    none : float
-        Weight of the places without a label.
-
-    Examples
-    --------
-    >>> tally = LayerTally("use", ("crop", "forest"))
-    >>> codes = np.array([0, 0, 1, -1], np.int32)
-    >>> tally.update(Batch(0, np.zeros(4), np.zeros(4), codes={"use": codes}))
-    >>> tally.places.tolist(), tally.none
-    ([2.0, 1.0], 1.0)
-    """
-
-    def __init__(self, name: str, labels: tuple[str, ...]) -> None:
-        self.name = name
-        self.labels = labels
-        self.places: Floats = np.zeros(len(labels))
-        self.none = 0.0
-        self._squares = 0.0
-
-    @property
-    def ask(self) -> Ask:
-        """The layer's codes."""
-        return Ask(codes=(self.name,))
-
-    @property
-    def effective_size(self) -> float:
-        """Labelled places that count as independent, (sum w)**2 / sum w**2 (Kish 1965)."""
-        return float(self.places.sum() ** 2 / self._squares) if self._squares else 0.0
-
-    def update(self, batch: Batch, weight: Weights | None = None) -> None:
-        """Count a batch; see `Tally.update`."""
-        codes = batch.codes[self.name]
-        # Code -1 becomes 0, so that none is counted in the same go.
-        found = np.bincount(codes + 1, weights=weight, minlength=len(self.labels) + 1)
-        self.none += float(found[0])
-        self.places += found[1:]
-        labelled = codes >= 0
-        self._squares += float(labelled.sum() if weight is None else (weight[labelled] ** 2).sum())
-
-    def merge(self, other: LayerTally) -> None:
-        """Add what another tally of the same layer counted."""
-        self.places += other.places
-        self.none += other.none
-        self._squares += other._squares
-
-    def result(self, reference: Reference | None = None) -> LayerShares:
-        """Hold the shares against a reference.
-
-        Parameters
-        ----------
-        reference : Reference, optional
-            Of the same layer; default none, for shares and diversity alone.
-
-        Returns
-        -------
-        LayerShares
-        """
-        # The labels of both, in the pool's order: a column of the pool may lack some of the
-        # reference's, or have others.
-        labels = list(self.labels)
-        if reference is not None:
-            labels += sorted(set(reference.labels) - set(labels))
-        places = np.concatenate([self.places, np.zeros(len(labels) - len(self.places))])
-        total = float(places.sum())
-        shares = places / total if total else places
-        shannon = divergence.shannon(shares) if total else None
-        alone: dict[str, Any] = {
-            "layer": self.name,
-            "places": total,
-            "effective_places": self.effective_size,
-            "none": self.none,
-            "shannon": shannon,
-            "effective": float(np.exp(shannon)) if shannon is not None else None,
-        }
-        if reference is None:
-            rows = [
-                LabelShare(label, float(count), float(share))
-                for label, count, share in zip(labels, places, shares, strict=True)
-                if count
-            ]
-            return LayerShares(rows=tuple(rows), **alone)
-        return _beside(reference, labels, places, shares, alone)
+#: Labels that a finding names on each side, and that a card shows.
+NAMED, SHOWN = 2, 7
 
 
 @dataclass(frozen=True)
@@ -225,7 +112,7 @@ class LayerShares:
     --------
     >>> tally = LayerTally("use", ("crop", "forest"))
     >>> tally.places[:] = 3, 1
-    >>> shares = tally.result()
+    >>> shares = shares_of(tally)
     >>> shares.rows[0].share, round(shares.shannon, 4)
     (0.75, 0.5623)
     """
@@ -248,16 +135,223 @@ class LayerShares:
     p: float | None = None
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON has them.
 
-        Examples
-        --------
-        >>> LayerTally("use", ("crop",)).result().to_dict()["places"]
-        0.0
+class Layers(Statistic, dict[str, LayerShares]):
+    """Shares of the labels of each layer, by layer.
+
+    Parameters
+    ----------
+    shares : mapping of str to LayerShares
+    sizes : mapping of str to float
+        Of each layer that the reference has, its places or lattice points that count as
+        independent.
+    against : str
+        The reference in words.
+    """
+
+    name = "layers"
+    section = Section(
+        "shares",
+        "Shares",
+        "Shares beside {against}",
+        head=(
+            "layer", "labels", "empty", "no label", "effective", "Shannon", "TV", "JS", "KL", "p",
+        ),
+        legend="In brackets: {against}. Effective: number of equal labels with the same Shannon "
+        "entropy (nats). TV: total variation, the share of places that would have to have another "
+        "label. JS, KL: Jensen-Shannon and Kullback-Leibler divergence, nats; ∞ where {against} "
+        "has none of a label. p: chi-square test that both are samples of one population. Shares "
+        "are among places with a label.",
+    )  # fmt: skip
+
+    def __init__(
+        self, shares: Mapping[str, LayerShares], sizes: Mapping[str, float], against: str = "land"
+    ) -> None:
+        super().__init__(shares)
+        self.sizes, self.against = dict(sizes), against
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally for each layer."""
+        # The reference first: it says what is amiss with a layer before the pass.
+        return [LayerTally(layer, asked.pool.labels(layer)) for layer in asked.once(_references)]
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[LayerTally]) -> Self:
+        """Hold each layer against its reference."""
+        beside = asked.once(_references)
+        return cls(
+            {tally.name: shares_of(tally, beside[tally.name]) for tally in counted},
+            {layer: found.size for layer, found in beside.items() if found is not None},
+            asked.beside,
+        )
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return one row for each layer; the reference's values in brackets."""
+        rows: list[tuple[str, ...]] = []
+        for layer in self.values():
+            total = layer.places + layer.none
+            effective, shannon = (
+                decimals(ours, digits) + ("" if theirs is None else f" ({theirs:.{digits}f})")
+                for ours, theirs, digits in (
+                    (layer.effective, layer.reference_effective, 1),
+                    (layer.shannon, layer.reference_shannon, 2),
+                )
+            )
+            rows.append(
+                (
+                    title(layer.layer),
+                    f"{sum(1 for row in layer.rows if row.places):,}",
+                    f"{len(layer.empty):,}" if layer.tv is not None else "–",
+                    percent(layer.none / total) if total else "–",
+                    effective,
+                    shannon,
+                    decimals(layer.tv, 3),
+                    decimals(layer.js, 3),
+                    "∞" if layer.kl is None and layer.tv is not None else decimals(layer.kl, 3),
+                    chance(layer.p),
+                )
+            )
+        return rows
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find the layers whose shares differ from the reference's by more than chance.
+
+        The total variation must exceed what chance gives by `SIGMAS` standard deviations and by
+        at least `LEAST`. Against land, places at sea are a finding too.
         """
-        plain = asdict(self)
-        return plain | {name: list(plain[name]) for name in ("rows", "empty", "notes")}
+        found = []
+        for name, layer in self.items():
+            if layer.tv is None or name not in self.sizes:
+                continue
+            reference = np.array([row.reference_share or 0.0 for row in layer.rows])
+            n, m = layer.effective_places, self.sizes[name]
+            # A reference of M adds its own chance, as if places were N M / (N + M).
+            mean, sd = chance_tv(reference / reference.sum(), max(1, round(n * m / (n + m))))
+            beyond = layer.tv - mean
+            if beyond > max(LEAST, SIGMAS * sd):
+                text = _differences(layer, self.against)
+                found.append(Finding(name, beyond, text, _match(layer, commands)))
+        continent = self.get("continent")
+        if commands.by_land and continent is not None and continent.places + continent.none:
+            share = continent.none / (continent.places + continent.none)
+            if share > LEAST:
+                text = f"{percent(share)} of the places are at sea; shares are of the others."
+                command = commands.draw("only:layer=land,label=land", "on-land")
+                found.append(Finding("sea", share, text, command))
+        return found
+
+    def drawings(self) -> list[Drawing]:
+        """Return bars of each layer's shares."""
+        return [_bars(layer, self.against) for layer in self.values() if _shown(layer)]
+
+    def tables(self) -> list[Table]:
+        """Return a table of all labels of each layer."""
+        legend = (
+            "z: difference of the shares in standard deviations of two independent samples of "
+            "these sizes. A dash in the reference: too small for the lattice that measures land."
+        )
+        return [
+            Table(
+                f"{title(layer.layer)}: {len(layer.rows)} labels",
+                ("label", "places", "share", "reference", "times", "z"),
+                [
+                    (
+                        row.label,
+                        f"{row.places:,.0f}",
+                        percent(row.share),
+                        "–" if row.reference_share is None else percent(row.reference_share),
+                        times(row.ratio),
+                        "–" if row.z is None else f"{row.z:+.1f}".replace("-", "−"),
+                    )
+                    for row in _largest(layer.rows)
+                ],
+                legend,
+                folded=True,
+            )
+            for layer in self.values()
+        ]
+
+    def notes(self) -> list[str]:
+        """Return what a reader must know of each layer."""
+        return [f"{title(layer.layer)}: {note}" for layer in self.values() for note in layer.notes]
+
+    def layers_shown(self) -> list[str]:
+        """Return the layers."""
+        return list(self)
+
+    def glance(self) -> str:
+        """Table the first layer's largest labels."""
+        layer = next(iter(self.values()), None)
+        if layer is None:
+            return ""
+        cell = "padding:1px 10px 1px 0;text-align:left;border:0"
+        head = "".join(
+            f"<th style='{cell}'>{escape(text)}</th>"
+            for text in (title(layer.layer), "places", self.against, "times")
+        )
+        body = "".join(
+            f"<tr><td style='{cell}'>{escape(row.label)}</td>"
+            + "".join(
+                f"<td style='{cell};text-align:right'>{text}</td>"
+                for text in (
+                    percent(row.share), percent(row.reference_share or 0.0), times(row.ratio),
+                )
+            )
+            + "</tr>"
+            for row in _largest(layer.rows)[:SHOWN]
+        )  # fmt: skip
+        return f"<table style='border-collapse:collapse'><tr>{head}</tr>{body}</table>"
+
+
+def _references(asked: Asked) -> dict[str, Reference | None]:
+    """Return what each layer is compared with; None for a column that land does not have."""
+    if not isinstance(asked.against, str):
+        return dict(of(asked.against, asked.layers, name=asked.beside))
+    return {
+        layer: land(layer, asked.antarctica) if layer in asked.earth_layers else None
+        for layer in asked.layers
+    }
+
+
+def shares_of(tally: LayerTally, reference: Reference | None = None) -> LayerShares:
+    """Hold the shares of a layer's labels against a reference.
+
+    Parameters
+    ----------
+    tally : LayerTally
+    reference : Reference, optional
+        Of the same layer; default none, for shares and diversity alone.
+
+    Returns
+    -------
+    LayerShares
+    """
+    # The labels of both, in the pool's order: a column of the pool may lack some of the
+    # reference's, or have others.
+    labels = list(tally.labels)
+    if reference is not None:
+        labels += sorted(set(reference.labels) - set(labels))
+    places = np.concatenate([tally.places, np.zeros(len(labels) - len(tally.places))])
+    total = float(places.sum())
+    shares = places / total if total else places
+    shannon = divergence.shannon(shares) if total else None
+    alone: dict[str, Any] = {
+        "layer": tally.name,
+        "places": total,
+        "effective_places": tally.effective_size,
+        "none": tally.none,
+        "shannon": shannon,
+        "effective": float(np.exp(shannon)) if shannon is not None else None,
+    }
+    if reference is None:
+        rows = [
+            LabelShare(label, float(count), float(share))
+            for label, count, share in zip(labels, places, shares, strict=True)
+            if count
+        ]
+        return LayerShares(rows=tuple(rows), **alone)
+    return _beside(reference, labels, places, shares, alone)
 
 
 def _beside(
@@ -342,3 +436,85 @@ def _notes(
         named = ", ".join(labels[i] for i in tiny[:3]) + (", ..." if len(tiny) > 3 else "")
         notes.append(f"too small for the lattice that measures land: {named}")
     return tuple(notes)
+
+
+def _differences(layer: LayerShares, against: str) -> str:
+    """Name the labels that differ most, and those that have no place."""
+    by_gap = sorted(layer.rows, key=_gap)
+    said = [
+        f"{row.label} has {percent(row.share)} of the places and "
+        f"{percent(row.reference_share or 0.0)} of {against}"
+        + (f" ({times(row.ratio)} times)" if row.ratio else "")
+        for row in (*by_gap[::-1][:NAMED], *by_gap[:NAMED])
+        if abs(_gap(row)) >= LEAST / 4
+    ]
+    text = f"{title(layer.layer).capitalize()}: " + "; ".join(dict.fromkeys(said))
+    if layer.empty:
+        names = ", ".join(layer.empty[:NAMED]) + (", ..." if len(layer.empty) > NAMED else "")
+        labels = f"{len(layer.empty):,} labels have" if len(layer.empty) > 1 else "1 label has"
+        text += f". {labels} no place ({names}), with {percent(_lacking(layer))} of {against}"
+    return f"{text}."
+
+
+def _gap(row: LabelShare) -> float:
+    """How much more of the places than of the reference has a label."""
+    return row.share - (row.reference_share or 0.0)
+
+
+def _lacking(layer: LayerShares) -> float:
+    """Share of the reference with labels of no place."""
+    empty = set(layer.empty)
+    return sum(row.reference_share or 0.0 for row in layer.rows if row.label in empty)
+
+
+def _match(layer: LayerShares, commands: Commands) -> str:
+    """Draw to the reference's shares; from a new pool where this one lacks what it takes."""
+    if commands.target == "land" and _lacking(layer) > LEAST:
+        return commands.build()
+    return commands.match(commands.target, layer.layer)
+
+
+def _largest(rows: Sequence[LabelShare]) -> list[LabelShare]:
+    return sorted(rows, key=lambda row: -max(row.share, row.reference_share or 0.0))
+
+
+def _shown(layer: LayerShares) -> list[LabelShare]:
+    """Return the labels that bars show, those that differ most; none without places."""
+    rows = [row for row in layer.rows if row.share or row.reference_share] if layer.places else []
+    if len(rows) > LABELS:
+        rows = sorted(rows, key=lambda row: -abs(_gap(row)))[:LABELS]
+    return _largest(rows)
+
+
+def _bars(layer: LayerShares, against: str) -> Drawing:
+    """Draw bars of each label's share beside the reference's."""
+    rows, compared = _shown(layer), layer.tv is not None
+
+    def draw(ax: Axes) -> None:
+        at = np.arange(len(rows))
+        ours = np.array([100 * row.share for row in rows])
+        other = np.array([100 * (row.reference_share or 0) for row in rows])
+        ax.barh(at - 0.19 * compared, ours, 0.38 if compared else 0.6, color=OURS, label="places")
+        if compared:
+            ax.barh(at + 0.19, other, 0.38, color=REFERENCE, label=against)
+        for y, row in enumerate(rows):
+            text = f"{times(row.ratio)} ×" if compared and row.ratio is not None else ""
+            ax.annotate(
+                text, (max(ours[y], other[y]), y), xytext=(4, 0), textcoords="offset points",
+                va="center", size=8, color=INK,
+            )  # fmt: skip
+        label_rows(ax, [row.label for row in rows])
+        ax.set_xlim(0, max(ours.max(), other.max()) * 1.14 + 0.1)
+        ax.grid(axis="y", visible=False)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("% of the places, % of the reference" if compared else "%", size=8)
+        if compared:
+            ax.legend(frameon=False, fontsize=8, loc="lower right")
+
+    total = sum(1 for row in layer.rows if row.share or row.reference_share)
+    caption = f"The {len(rows)} of {total:,} labels that differ most. " if total > len(rows) else ""
+    if layer.tv is not None:
+        caption += f"Total variation {percent(layer.tv)}. "
+        caption += "A number gives how many times the reference's share."
+    name = title(layer.layer).capitalize()
+    return Drawing(f"shares-{layer.layer}", name, caption, draw, rows_size(len(rows)))

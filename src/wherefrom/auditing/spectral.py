@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from math import log
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wherefrom.auditing.bins import (
-    BINS,
-    OLMOEARTH,
-    BinSpec,
-    bins_of_values,
-    named_bins,
-    robust_range,
-    samples_of,
-    scale_free,
-)
+from wherefrom.errors import WherefromError, unknown
 
 __all__ = [
     "BINS",
@@ -26,6 +20,7 @@ __all__ = [
     "Spread",
     "band_entropy",
     "histogram",
+    "named_bins",
     "robust_range",
     "scale_free",
     "spectral_entropy",
@@ -36,11 +31,258 @@ __all__ = [
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Names of the two rules for bins.
+BINS = ("olmoearth", "scale-free")
+
+#: Share of a sample's values, and of the samples, beyond each end of the range of a band.
+_TAIL = 0.01
 #: Values, and cells of the histograms, worked on together.
 _CHUNK = 1 << 20
+#: Integers of at most so many bits are looked up in a table of all values.
+_TABLE_BITS = 16
 #: With at most so many pixels (T steps of a series), pairs of values are compared: cheaper than
 #: a histogram that is nearly all zeros.
 _FEW = 32
+
+
+@dataclass(frozen=True)
+class BinSpec:
+    """Bins of equal width, the same ones for every sample.
+
+    Parameters
+    ----------
+    low, high : tuple of float
+        Ends of the range, in the values' unit: one pair for all bands, or one for each.
+    count : int, default 100
+        Bins.
+    outside : {"drop", "clip"}
+        What becomes of values beyond the range: not counted, or counted in the outermost bin.
+
+    Raises
+    ------
+    WherefromError
+        If there is no bin, an end is not finite, or a low end is above its high end.
+
+    Notes
+    -----
+    Value v is in bin ``floor((v - low) * count / (high - low))``; the last bin also holds `high`.
+    This is exact for whole numbers. A band whose ends are equal has one bin.
+
+    Examples
+    --------
+    >>> round(BinSpec((0.0,), (10_000.0,)).most, 2)
+    4.61
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    count: int = 100
+    outside: Literal["drop", "clip"] = "drop"
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or len(self.low) != len(self.high) or not self.low:
+            raise WherefromError("bins: give a count of at least 1, and as many low ends as high")
+        for band, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+            if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+                raise WherefromError(
+                    f"bins of band {band}: {low:g} to {high:g} is no range; give finite ends, the "
+                    "low one first"
+                )
+
+    @property
+    def most(self) -> float:
+        """Entropy of values spread evenly over the bins: ``ln(count)`` nats."""
+        return log(self.count)
+
+    def each_band(self, bands: int) -> list[BinSpec]:
+        """Split the bins into those of each of so many bands.
+
+        Raises
+        ------
+        WherefromError
+            If the bins are of another number of bands.
+        """
+        if len(self.low) == 1:
+            return [self] * bands
+        if len(self.low) != bands:
+            raise WherefromError(f"the bins are for {len(self.low)} bands, not for {bands}")
+        return [
+            BinSpec((low,), (high,), self.count, self.outside)
+            for low, high in zip(self.low, self.high, strict=True)
+        ]
+
+
+#: The bins of allenai/olmoearth_pretrain: 100 over 0 to 10,000 digital numbers, none beyond.
+OLMOEARTH = BinSpec((0.0,), (10_000.0,))
+
+
+def named_bins(name: str, ranges: Callable[[], Floats]) -> BinSpec:
+    """Return the bins of a name; `ranges` is called for those of the samples where needed."""
+    if name not in BINS:
+        raise unknown("bins", name, BINS)
+    return OLMOEARTH if name == "olmoearth" else scale_free(ranges())
+
+
+def robust_range(values: ArrayLike, *, absent: float | None = None) -> Floats:
+    """Find the range of each band of each sample without the outermost 1 % at either end.
+
+    Parameters
+    ----------
+    values : (..., bands, pixels) array_like
+        NaN where a value is absent.
+    absent : float, optional
+        A further value that marks absence.
+
+    Returns
+    -------
+    (..., bands, 2) float64 array
+        Values that occur: the least with at least 1 % of the values at or below it, and the
+        greatest with at least 1 % at or above it; NaN where a band has no value.
+
+    Examples
+    --------
+    >>> robust_range([np.arange(200)]).tolist()
+    [[1.0, 198.0]]
+    """
+    given = samples_of(values)
+    flat = given.reshape(-1, *given.shape[-2:])
+    ends = np.empty((*flat.shape[:2], 2))
+    step = max(1, _CHUNK // max(1, flat[:1].size))
+    for start in range(0, len(flat), step):
+        part = flat[start : start + step].astype(np.float64)
+        if absent is not None:
+            part[part == absent] = np.nan
+        part.sort(axis=-1)  # NaN come last
+        present = np.count_nonzero(~np.isnan(part), axis=-1)
+        beyond = np.maximum(np.ceil(_TAIL * present).astype(np.int64) - 1, 0)
+        at = np.stack([beyond, np.maximum(present - 1 - beyond, 0)], axis=-1)
+        ends[start : start + step] = np.take_along_axis(part, at, axis=-1)
+    return ends.reshape(*given.shape[:-1], 2)
+
+
+def scale_free(ranges: ArrayLike, count: int = 100) -> BinSpec:
+    """Make bins over each band's own range in a set of samples, whatever its unit.
+
+    Parameters
+    ----------
+    ranges : (N, bands, 2) array_like
+        Of each sample, as `robust_range` returns them.
+    count : int, default 100
+        Bins.
+
+    Returns
+    -------
+    BinSpec
+        From the value that 99 % of the samples' low ends reach to that which 99 % of their high
+        ends do not exceed; values beyond count in the outermost bins.
+
+    Raises
+    ------
+    WherefromError
+        If a band has no value in any sample.
+
+    Notes
+    -----
+    The range belongs to the set, not to the sample: stretched to its own range, a uniform sample
+    would show the entropy of its noise. Since both ends are values that occur, a gain above 0 and
+    an offset of a band, given to all samples alike, move ends and values together and leave every
+    entropy as it is: units, sensors' calibration and means or deviations that were taken out do
+    not matter. Sets of different bins are not comparable: give the `BinSpec` of one to the other.
+
+    Examples
+    --------
+    >>> scale_free([[[1.0, 5.0]], [[2.0, 9.0]]], count=4)
+    BinSpec(low=(1.0,), high=(9.0,), count=4, outside='clip')
+    """
+    given = np.asarray(ranges, dtype=np.float64)
+    given = given.reshape(-1, *given.shape[-2:])
+    low, high = [], []
+    for band in range(given.shape[1]):
+        ends = given[:, band][~np.isnan(given[:, band]).any(axis=1)]
+        if not len(ends):
+            raise WherefromError(f"band {band} has no value in any sample: leave it out")
+        low.append(float(np.quantile(ends[:, 0], _TAIL, method="inverted_cdf")))
+        # Of the mirrored values, so that both ends are treated alike.
+        high.append(-float(np.quantile(-ends[:, 1], _TAIL, method="inverted_cdf")))
+    return BinSpec(tuple(low), tuple(high), count, "clip")
+
+
+def bins_of_values(
+    values: NDArray[Any], band: int, bins: BinSpec, absent: float | None = None
+) -> NDArray[Any]:
+    """Find the bin of each value of one band.
+
+    Parameters
+    ----------
+    values : array of numbers
+        NaN where a value is absent.
+    band : int
+        Its position among the bins' ranges, if each band has its own.
+    bins : BinSpec
+    absent : float, optional
+        A further value that marks absence.
+
+    Returns
+    -------
+    array of int32 or int64, of the shape of `values`
+        ``bins.count`` for dropped values, ``bins.count + 1`` for absent ones. Not to be written to.
+
+    Examples
+    --------
+    >>> bins_of_values(np.array([0, 250, 9_999, 10_000, 10_001], np.uint16), 0, OLMOEARTH).tolist()
+    [0, 2, 99, 99, 100]
+    """
+    at = min(band, len(bins.low) - 1)
+    low, high = bins.low[at], bins.high[at]
+    if values.dtype.kind in "iu" and 8 * values.dtype.itemsize <= _TABLE_BITS:
+        return _look_up(_table(values.dtype.name, low, high, bins, absent), values)
+    return _bin_of(values, low, high, bins, absent)
+
+
+def samples_of(values: ArrayLike) -> NDArray[Any]:
+    """Return samples as an array of numbers of shape (..., bands, pixels), or say what is amiss."""
+    given = np.asarray(values)
+    if given.dtype.kind not in "iufb" or given.ndim < 2:
+        raise WherefromError(
+            f"spectral entropy needs numbers of shape (..., bands, pixels), not "
+            f"{given.dtype} of shape {given.shape}"
+        )
+    return given
+
+
+@lru_cache(maxsize=64)
+def _table(
+    dtype: str, low: float, high: float, bins: BinSpec, absent: float | None
+) -> NDArray[np.int32]:
+    """Find the bin of every value of a small integer type, in the order of their bit patterns."""
+    size = np.dtype(dtype).itemsize
+    every = np.arange(1 << (8 * size), dtype=f"u{size}").view(dtype)
+    return _bin_of(every, low, high, bins, absent).astype(np.int32)
+
+
+def _look_up(table: NDArray[np.int32], values: NDArray[Any]) -> NDArray[Any]:
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    pattern = np.ascontiguousarray(native).view(f"u{values.dtype.itemsize}")
+    return np.take(table, pattern)
+
+
+def _bin_of(
+    values: NDArray[Any], low: float, high: float, bins: BinSpec, absent: float | None
+) -> Ints:
+    """Find the bin of each value: `count` for dropped ones, `count + 1` for absent ones."""
+    v = values.astype(np.float64)
+    gone = np.isnan(v) if absent is None else np.isnan(v) | (v == absent)
+    outside = (v < low) | (v > high)
+    # Cut off before the cast, for which infinity and NaN have no whole number.
+    inside = np.where(gone, low, np.clip(v, low, high)) - low
+    if high > low:
+        inside *= bins.count
+        inside /= high - low
+    at = np.minimum(inside.astype(np.int64), bins.count - 1)
+    if bins.outside == "drop":
+        at[outside] = bins.count
+    at[gone] = bins.count + 1
+    return at
 
 
 @dataclass(frozen=True, eq=False)

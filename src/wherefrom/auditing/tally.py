@@ -15,7 +15,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 from wherefrom.progress import progress
 
-__all__ = ["Piece", "Tally", "Weights", "pieces_of", "run"]
+__all__ = ["LayerTally", "Piece", "Tally", "Weights", "pieces_of", "run"]
 
 #: How often each place counts, float64 of shape (B,): multiplicities of a composition, and 0 for
 #: a place that is not in it. None: each place once.
@@ -55,6 +55,66 @@ class Tally(Protocol):
         ...
 
 
+class LayerTally:
+    """Places of each label of one layer.
+
+    Parameters
+    ----------
+    name : str
+        Categorical layer or label column.
+    labels : tuple of str
+        The pool's ``labels(name)``.
+
+    Attributes
+    ----------
+    places : ndarray of float64, shape (K,)
+        Weight of the places of each label.
+    none : float
+        Weight of the places without a label.
+
+    Examples
+    --------
+    >>> tally = LayerTally("use", ("crop", "forest"))
+    >>> codes = np.array([0, 0, 1, -1], np.int32)
+    >>> tally.update(Batch(0, np.zeros(4), np.zeros(4), codes={"use": codes}))
+    >>> tally.places.tolist(), tally.none
+    ([2.0, 1.0], 1.0)
+    """
+
+    def __init__(self, name: str, labels: tuple[str, ...]) -> None:
+        self.name = name
+        self.labels = labels
+        self.places: NDArray[np.float64] = np.zeros(len(labels))
+        self.none = 0.0
+        self._squares = 0.0
+
+    @property
+    def ask(self) -> Ask:
+        """The layer's codes."""
+        return Ask(codes=(self.name,))
+
+    @property
+    def effective_size(self) -> float:
+        """Labelled places that count as independent, (sum w)**2 / sum w**2 (Kish 1965)."""
+        return float(self.places.sum() ** 2 / self._squares) if self._squares else 0.0
+
+    def update(self, batch: Batch, weight: Weights | None = None) -> None:
+        """Count a batch; see `Tally.update`."""
+        codes = batch.codes[self.name]
+        # Code -1 becomes 0, so that none is counted in the same go.
+        found = np.bincount(codes + 1, weights=weight, minlength=len(self.labels) + 1)
+        self.none += float(found[0])
+        self.places += found[1:]
+        labelled = codes >= 0
+        self._squares += float(labelled.sum() if weight is None else (weight[labelled] ** 2).sum())
+
+    def merge(self, other: LayerTally) -> None:
+        """Add what another tally of the same layer counted."""
+        self.places += other.places
+        self.none += other.none
+        self._squares += other._squares
+
+
 def run(
     pool: AnyPool,
     tallies: Sequence[AnyTally],
@@ -87,7 +147,6 @@ def run(
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from wherefrom.auditing.shares import LayerTally
     >>> from wherefrom.pool import Pool
     >>> pool = Pool.from_table(pa.table({"lon": [1, 2], "lat": [3, 4], "use": ["a", "b"]}))
     >>> (tally,) = run(pool, [LayerTally("use", pool.labels("use"))])

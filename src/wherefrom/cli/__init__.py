@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from importlib import metadata
 from typing import Annotated, NoReturn
 
 import typer
 
-from wherefrom import __version__
-from wherefrom.cli import audit, data, draw, pool, study, task
+from wherefrom.cli import audit, data, draw, kinds, pool, study, task
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console
 
@@ -40,11 +40,12 @@ app.command("draw")(draw.draw)
 app.command("audit")(audit.audit)
 app.add_typer(task.app, name="task")
 app.add_typer(study.app, name="study")
+app.command("list")(kinds.list_)
 
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"wherefrom {__version__}")
+        typer.echo(f"wherefrom {metadata.version('wherefrom')}")
         raise typer.Exit
 
 

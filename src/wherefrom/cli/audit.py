@@ -16,7 +16,7 @@ from wherefrom.files import disk_errors, refuse_target
 from wherefrom.progress import console
 
 if TYPE_CHECKING:
-    from wherefrom.auditing.entropy import SampleEntropy
+    from wherefrom.auditing.payload import SampleEntropy
     from wherefrom.pool.batches import AnyPool
 
 __all__ = ["audit"]
@@ -91,10 +91,10 @@ def audit(
 
         wherefrom audit train.csv --test test.csv --clean apart.parquet
     """
-    from wherefrom.auditing.audit import Named
-    from wherefrom.auditing.audit import audit as audited
-    from wherefrom.auditing.cleaning import cleaned
-    from wherefrom.auditing.faults import open_table
+    from wherefrom.auditing.asked import Asked
+    from wherefrom.auditing.audit import audited
+    from wherefrom.auditing.faults import cleaned, open_table
+    from wherefrom.auditing.findings import Named
 
     to_stdout = json_out is not None and str(json_out) == "-"
     beside = {
@@ -115,10 +115,10 @@ def audit(
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
         pool, faults = open_table(file, id_column, lon, lat, options=options)
     others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
-    found = audited(
+    asked = Asked(
         pool,
         against=others.get("--against", "land"),
-        layers=names_of(layers) or None,
+        wanted=names_of(layers) or None,
         weights=weights,
         test=others.get("--test"),
         planned=others.get("--planned"),
@@ -134,8 +134,8 @@ def audit(
             planned=_text(planned),
             available=available,
         ),
-        faults=faults,
     )
+    found = audited(asked, faults)
     if to_stdout:
         typer.echo(found.to_json())
     else:
@@ -210,8 +210,7 @@ def _composition(
     """Open the places of a composition, how often each is taken, and of how many places."""
     import numpy as np
 
-    from wherefrom.compose import Composition
-    from wherefrom.compose.thinned import drawn_places
+    from wherefrom.compose.composition import Composition, drawn_places
     from wherefrom.pool import open_pool
 
     if pool_file is None:
@@ -251,8 +250,7 @@ def _entropy(
 ) -> SampleEntropy | None:
     if tiles is None and series is None:
         return None
-    from wherefrom.auditing.payload import entropy_of_series, entropy_of_tiles
-    from wherefrom.auditing.tiles import FILE_COLUMNS
+    from wherefrom.auditing.payload import FILE_COLUMNS, entropy_of_series, entropy_of_tiles
     from wherefrom.pool import Pool
 
     if series is not None:

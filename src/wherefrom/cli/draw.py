@@ -119,17 +119,14 @@ def draw(
     """
     from wherefrom import compose
     from wherefrom.compose.card import write_card
-    from wherefrom.compose.thinned import drawn_places
+    from wherefrom.compose.composition import drawn_places
     from wherefrom.pool import open_pool
 
     chosen = compose.sampler(sampler_spec)
-    inputs = {"the pool": file}
-    for flag, what in (("file", "the list of ids"), ("target", "the target")):
-        if flag in (spec := chosen.spec()):
-            inputs[what] = Path(spec[flag])
-    check_out(out, "a pool" if places else "a composition", inputs)
+    read = {f"the sampler's input {name}": Path(name) for name in chosen.inputs().files}
+    check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
     pool = open_pool(file, id_column, lon, lat)
-    composition = compose.draw(pool, chosen, n, seed)
+    composition = compose.drawn(pool, chosen, n, seed)
     notes = list(pool.notes)
     made = f"{composition.size:,} places, key {composition.key}"
     if places:
@@ -149,7 +146,7 @@ def draw(
 
 def _summary(provenance: dict[str, Any]) -> list[str]:
     """Lay out the counts per stratum, and what deviates from the plan."""
-    from wherefrom.compose.quoting import one_line
+    from wherefrom.compose.spec import one_line
 
     lines = []
     strata = provenance.get("strata", [])

@@ -34,7 +34,7 @@ def worldcereal(
 
     A row is a pixel with 12 steps of Sentinel-1 and -2, temperature and
     precipitation, its terrain, and LANDCOVER_LABEL, of which 11 is crop.
-    Units are converted to those that Presto expects; what is marked 65535 is
+    Units are converted to those of pixel series; what is marked 65535 is
     absent.
 
     For example:

@@ -1,24 +1,39 @@
-"""How many places each stratum shall give, and what happens where it has too few."""
+"""How many places each stratum shall give, exactly, and what happens where it has too few."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
-from typing import Any, Literal, get_args
+from math import ceil, lcm
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from wherefrom.compose.exact import Exact, roomy, whole
 from wherefrom.errors import WherefromError
 
-__all__ = ["SHORT", "Allocation", "Short", "allocate", "round_at_random"]
+__all__ = [
+    "RATIO",
+    "SHORT",
+    "Allocation",
+    "AloneShort",
+    "Exact",
+    "Short",
+    "allocate",
+    "allocate_levels",
+    "levels_of",
+    "round_at_random",
+    "weights_of",
+    "whole",
+]
+
 
 Short = Literal["error", "cap", "redistribute", "repeat"]
 #: Policies for a stratum with fewer places than asked of it.
 SHORT: tuple[Short, ...] = get_args(Short)
+#: Policies where there is one stratum: no other could take over what it lacks.
+AloneShort = Literal["error", "cap", "repeat"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,3 +190,215 @@ def _lack(
         f"too few places in {len(lacking)} of {strata} strata: {', '.join(shown)}; use a "
         f"larger pool, a smaller n, or {policies}"
     )
+
+
+#: Weights of neighbouring levels differ by this factor; a place's by half of it at most.
+RATIO = 1.01
+
+# Of the smallest positive float; so levels are never negative.
+_LOWEST = -75_000
+
+
+def levels_of(weights: ArrayLike) -> NDArray[np.int64]:
+    """Return the geometric level of every weight.
+
+    Parameters
+    ----------
+    weights : array_like of float, shape (N,)
+        Not negative, not infinite; NaN counts as no weight.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+        Not negative, and higher for higher weights; -1 where the weight is 0 or NaN: such places
+        are never drawn.
+
+    Raises
+    ------
+    WherefromError
+        If a weight is negative or infinite.
+
+    Examples
+    --------
+    >>> levels_of([1.0, 1.005, 1.02, 0.0, np.nan]).tolist()
+    [75000, 75000, 75001, -1, -1]
+    """
+    given = np.asarray(weights, dtype=np.float64)
+    wrong = np.flatnonzero((given < 0) | np.isinf(given))
+    if len(wrong):
+        raise WherefromError(
+            f"a weight is {given[wrong[0]]:g}: weights are not negative and not infinite"
+        )
+    level = np.full(given.shape, -1, dtype=np.int64)
+    some = given > 0
+    level[some] = np.floor(np.log(given[some]) / np.log(RATIO)).astype(np.int64) - _LOWEST
+    return level
+
+
+def weights_of(levels: ArrayLike) -> NDArray[np.float64]:
+    """Return the weight in the middle of every level, at most 0.5 % from those of its places.
+
+    Parameters
+    ----------
+    levels : array_like of int, shape (H,)
+        Of `levels_of`, not -1.
+
+    Returns
+    -------
+    ndarray of float64, shape (H,)
+
+    Examples
+    --------
+    >>> weights_of(levels_of([0.02, 1.0, 300.0])).round(3).tolist()
+    [0.02, 1.005, 300.821]
+    """
+    middle = np.asarray(levels, dtype=np.float64) + (_LOWEST + 0.5)
+    return np.asarray(np.exp(middle * np.log(RATIO)))
+
+
+def allocate_levels(levels: NDArray[np.int64], sizes: NDArray[np.int64], n: int) -> Allocation:
+    """Share n places among levels in proportion to size x weight, none above its size.
+
+    So all places of a level have the same probability, in proportion to the level's weight, and
+    at most 1; what a full level cannot take is shared among the others by their weights.
+
+    Parameters
+    ----------
+    levels : ndarray of int64, shape (H,)
+        Distinct, of `levels_of`.
+    sizes : ndarray of int64, shape (H,)
+        Places of each.
+    n : int
+
+    Returns
+    -------
+    Allocation
+
+    Raises
+    ------
+    WherefromError
+        If fewer than n places have a weight.
+
+    Examples
+    --------
+    >>> plan = allocate_levels(levels_of([1.0, 2.0]), np.array([30, 10]), 10)
+    >>> [round(float(target), 2) for target in plan.targets]
+    [6.02, 3.98]
+    """
+    have = int(sizes.sum())
+    if have < n:
+        raise WherefromError(
+            f"n = {n:,}, but only {have:,} places of the pool have a weight above 0: use a larger "
+            "pool or a smaller n"
+        )
+    # Relative to the heaviest, so that the numbers stay small.
+    relative = weights_of(levels) / weights_of(levels.max())
+    shares = [Fraction(float(w)) * int(s) for w, s in zip(relative, sizes, strict=True)]
+    return allocate(shares, sizes.tolist(), n, "redistribute")
+
+
+#: Whole numbers up to here are exact as 64-bit real numbers.
+EXACT = 2**53
+#: Sums and products up to here are exact as 64-bit whole numbers.
+SAFE = 2**62
+
+
+class Exact(Sequence[Fraction]):
+    """A sequence of fractions with a common denominator.
+
+    Parameters
+    ----------
+    numerators : ndarray of int64 or of Python's int, shape (H,)
+        Not negative. Of 64 bits only if their sum is below 2**62.
+    denominator : int
+        At least 1.
+
+    Examples
+    --------
+    >>> shares = Exact.of([Fraction(1, 2), Fraction(1, 3)])
+    >>> shares.numerators.tolist(), shares.denominator, shares[1], shares.total()
+    ([3, 2], 6, Fraction(1, 3), Fraction(5, 6))
+    """
+
+    def __init__(self, numerators: NDArray[Any], denominator: int) -> None:
+        self.numerators = numerators
+        self.denominator = denominator
+
+    @classmethod
+    def of(cls, values: Sequence[Fraction | int]) -> Exact:
+        """Bring fractions to their common denominator."""
+        if isinstance(values, cls):
+            return values
+        numerators, denominator = whole(values)
+        return cls(numerators.astype(_dtype(sum(numerators.tolist()))), denominator)
+
+    def __len__(self) -> int:
+        return len(self.numerators)
+
+    @overload
+    def __getitem__(self, at: int) -> Fraction: ...
+    @overload
+    def __getitem__(self, at: slice) -> Exact: ...
+    def __getitem__(self, at: int | slice) -> Fraction | Exact:
+        if isinstance(at, slice):
+            return Exact(self.numerators[at], self.denominator)
+        return Fraction(int(self.numerators[at]), self.denominator)
+
+    def total(self) -> Fraction:
+        """Return the sum."""
+        return Fraction(int(self.numerators.sum()), self.denominator)
+
+    def over(self, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Divide by whole numbers, each result rounded once; 0 where the number is 0.
+
+        Parameters
+        ----------
+        sizes : ndarray of int64, shape (H,)
+            Not negative.
+
+        Returns
+        -------
+        ndarray of float64, shape (H,)
+        """
+        if not len(sizes):
+            return np.zeros(0)
+        largest = max(int(self.numerators.max()), int(sizes.max()) * self.denominator)
+        if largest <= EXACT:
+            numerators = self.numerators.astype(np.float64)
+            below = np.maximum(sizes, 1) * float(self.denominator)
+            return np.where(sizes > 0, numerators / below, 0.0)
+        pairs = zip(self.numerators.tolist(), sizes.tolist(), strict=True)
+        return np.array([a / (self.denominator * s) if s else 0.0 for a, s in pairs])
+
+
+def whole(values: Sequence[Fraction | int] | NDArray[np.int64]) -> tuple[NDArray[Any], int]:
+    """Write numbers as whole numbers over a common denominator.
+
+    Parameters
+    ----------
+    values : sequence of Fraction or int, or ndarray of int64, length H
+
+    Returns
+    -------
+    numerators : ndarray of int64 or of Python's int, shape (H,)
+    denominator : int
+
+    Examples
+    --------
+    >>> whole([Fraction(1, 4), 2])[1]
+    4
+    """
+    if isinstance(values, np.ndarray):
+        return values, 1
+    common = lcm(*{value.denominator for value in values})
+    found = [int(value.numerator) * (common // value.denominator) for value in values]
+    return np.array(found, dtype=_dtype(max(found, default=0))), int(common)
+
+
+def roomy(numbers: NDArray[Any], largest: int) -> NDArray[Any]:
+    """Make whole numbers ready for results up to `largest`: Python's own where 64 bits are few."""
+    return numbers.astype(_dtype(largest))
+
+
+def _dtype(largest: int) -> Any:
+    return np.int64 if largest < SAFE else object

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import warnings
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +18,15 @@ from matplotlib.figure import Figure
 
 from wherefrom import files
 from wherefrom.compose.composition import Composition
-from wherefrom.compose.parse import spec_text
 from wherefrom.compose.passes import Found, count, find
-from wherefrom.compose.quoting import one_line
-from wherefrom.compose.strata import LabelStrata
+from wherefrom.compose.spec import one_line, spec_text
+from wherefrom.compose.strata import LabelGroups
 from wherefrom.earth.maps import draw_places, world_axes
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.columns import label_layer
 
-__all__ = ["card", "card_figure", "write_card"]
+__all__ = ["Card", "card", "write_card"]
 
 OURS, POOL, SHORT = "#1f5a96", "#b9bec4", "#b3261e"
 STRATA_SHOWN = 20
@@ -97,23 +100,44 @@ def write_card(
     return notes
 
 
-def card_figure(
-    composition: Composition, pool: Pool | PoolScan, described: dict[str, Any]
-) -> Figure:
-    """Draw the card: a world map of the places above bars of their shares beside the pool's.
+@dataclass(frozen=True, eq=False)
+class Card:
+    """The card of a composition, to be looked at: the last line of a notebook's cell shows it.
 
-    Parameters
+    Attributes
     ----------
     composition : Composition
     pool : Pool or PoolScan
-    described : dict
-        Of `card`.
+        That it was drawn from.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Examples
+    --------
+    >>> from wherefrom import draw
+    >>> pool = Pool.build(500, seed=0)
+    >>> shown = Card(draw(pool, "uniform", n=50), pool)
+    >>> shown.to_dict()["size"], shown._repr_html_()[:9]
+    (50, '<img alt=')
     """
-    return _figure(composition, len(pool), described, _found(composition, pool))
+
+    composition: Composition
+    pool: Pool | PoolScan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts, as `wherefrom.compose.card.card` does."""
+        return card(self.composition, self.pool)
+
+    def figure(self) -> Figure:
+        """Draw the map above the shares."""
+        found = _found(self.composition, self.pool)
+        described = _described(self.composition, self.pool, found)
+        return _figure(self.composition, len(self.pool), described, found)
+
+    def _repr_html_(self) -> str:
+        out = io.BytesIO()
+        self.figure().savefig(out, format="png", dpi=110)
+        picture = base64.b64encode(out.getvalue()).decode("ascii")
+        name = escape(f"composition {self.composition.key}", quote=True)
+        return f"<img alt='{name}' width='820' src='data:image/png;base64,{picture}'>"
 
 
 def _described(composition: Composition, pool: Pool | PoolScan, found: Found) -> dict[str, Any]:
@@ -128,7 +152,7 @@ def _described(composition: Composition, pool: Pool | PoolScan, found: Found) ->
         codes = found.codes.get("continent")
         if codes is None:
             codes = label_layer("continent", ()).codes(found.lon, found.lat)
-        keys, sizes = count(pool, LabelStrata("continent", np.arange(len(labels))))
+        keys, sizes = count(pool, LabelGroups("continent", np.arange(len(labels))))
     except WherefromError as err:
         return {**described, "continents": [], "continents_missing": str(err)}
     here = np.zeros(len(labels) + 1, dtype=np.int64)

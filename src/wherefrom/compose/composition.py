@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wherefrom import files, keys
+from wherefrom.compose.passes import rows_with
+from wherefrom.compose.spec import spec_text
 from wherefrom.errors import WherefromError
-from wherefrom.pool import read_table
+from wherefrom.pool import Pool, PoolScan, read_table
+from wherefrom.pool.batches import over
+from wherefrom.pool.scan import ScanPart
 
-__all__ = ["Composition"]
+__all__ = ["COLUMNS", "Composition", "drawn_places"]
 
 COLUMNS = ("id", "multiplicity", "inclusion_probability")
+#: Strata that a notebook shows.
+_STRATA_SHOWN = 12
+_CELL = "padding:1px 12px 1px 0;text-align:right;border:0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +79,7 @@ class Composition:
         return np.repeat(self.ids, self.multiplicity)
 
     def _repr_html_(self) -> str:
-        # Needs the parser of specs, which needs this class.
-        from wherefrom.compose.inline import summary_html
-
-        return summary_html(self)
+        return _summary_html(self)
 
     def write(self, path: Path | str) -> None:
         """Write the composition as Parquet; the same composition gives the same bytes.
@@ -125,3 +130,94 @@ class Composition:
             table.column("inclusion_probability").to_numpy().astype(np.float64),
             json.loads(about),
         )
+
+
+def drawn_places(composition: Composition, pool: Pool | PoolScan) -> Pool:
+    """Make a pool of the places of a composition, each once, with all columns of its pool.
+
+    Parameters
+    ----------
+    composition : Composition
+    pool : Pool or PoolScan
+        That it was drawn from.
+
+    Returns
+    -------
+    Pool
+        With the ids of `pool`, in the order of its rows; its origin says how it was drawn.
+
+    Raises
+    ------
+    WherefromError
+        If the composition is empty.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from wherefrom import draw
+    >>> from wherefrom.pool import Pool
+    >>> whole = Pool.from_table(pa.table({"lon": [0.0, 1, 2], "lat": [0.0] * 3, "use": [*"aba"]}))
+    >>> few = drawn_places(draw(whole, "only:layer=use,label=a", 2), whole)
+    >>> few.ids.tolist(), few.table.column_names
+    ([0, 2], ['id', 'lon', 'lat', 'use'])
+    """
+    if not len(composition.ids):
+        raise WherefromError("no place was drawn: a pool needs at least one")
+    if isinstance(pool, PoolScan):
+        look = partial(_rows, wanted=composition.ids)
+        table = pa.concat_tables(list(over(pool.parts(), look, "reading places")))
+    else:
+        table = pool.table.take(sorted(pool.take(composition.ids).tolist()))
+    made = composition.provenance
+    seed = "" if made["seed"] is None else f", seed {made['seed']}"
+    origin = f"{spec_text(made['sampler'])}{seed}, from pool {pool.key}"
+    origin += f" ({pool.origin})" if pool.origin else ""
+    return replace(Pool.from_table(table, id="id"), origin=origin)
+
+
+def _rows(part: ScanPart, wanted: NDArray[Any]) -> pa.Table:
+    found = []
+    for _, table in part.tables():
+        ids = table.column("id").to_numpy(zero_copy_only=False)
+        ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
+        found.append(table.take(rows_with(ids, wanted)))
+    return pa.concat_tables(found)
+
+
+def _summary_html(composition: Composition) -> str:
+    """Write a composition's counts as a compact piece of HTML."""
+    told = composition.provenance
+    spec = escape(spec_text(told["sampler"])) if "sampler" in told else "composition"
+    seed = "" if told.get("seed") is None else f", seed {told['seed']}"
+    of = told.get("pool") or {}
+    pool = f" of {of['places']:,}" if "places" in of else ""
+    strata = told.get("strata") or []
+    table = _table(strata, composition.size) if len(strata) > 1 else ""
+    counted = f"{composition.size:,} places{pool}{seed}, key {composition.key}"
+    style = "font:13px/1.45 system-ui,sans-serif"
+    return f"<div style='{style}'><b>{spec}</b>: {counted}{table}</div>"
+
+
+def _table(strata: list[dict[str, Any]], size: int) -> str:
+    shown = sorted(strata, key=lambda s: -s["drawn"])[:_STRATA_SHOWN]
+    most = max(1, *(s["drawn"] for s in shown))
+    rows = "".join(
+        f"<tr><td style='{_CELL};text-align:left'>{escape(s['label'])}</td>"
+        f"<td style='{_CELL}'>{s['pool']:,}</td><td style='{_CELL}'>{s['drawn']:,}</td>"
+        f"<td style='{_CELL}'>{s['drawn'] / max(size, 1):.1%}</td><td style='border:0'>"
+        f"<div style='background:#1f5a96;height:9px;width:{160 * s['drawn'] / most:.0f}px'></div>"
+        "</td></tr>"
+        for s in shown
+    )
+    head = "".join(
+        f"<th style='{_CELL};text-align:{'right' if at else 'left'}'>{text}</th>"
+        for at, text in enumerate(("stratum", "in pool", "drawn", "share"))
+    )
+    more = (
+        f"<div>and {len(strata) - len(shown)} strata more</div>"
+        if len(strata) > _STRATA_SHOWN
+        else ""
+    )
+    return (
+        f"<table style='border-collapse:collapse;font:inherit'><tr>{head}</tr>{rows}</table>{more}"
+    )

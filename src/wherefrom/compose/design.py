@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.compose.allocate import Allocation, round_at_random
-from wherefrom.compose.exact import Exact
+from wherefrom.compose.allocate import Allocation, Exact, round_at_random
+from wherefrom.compose.strata import Plan
 
 __all__ = ["Design", "Sample", "Smallest", "near"]
 
@@ -72,6 +72,11 @@ class Design:
     labels: tuple[str, ...] = ()
     conditional_on: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """How many places the strata shall give."""
+        return Plan(self.allocation, self.labels, self.notes, self.conditional_on)
 
     def inclusion(self) -> NDArray[np.float64]:
         """Return every place's expected multiplicity, its inclusion probability where at most 1.

@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.compose.design import Sample, Smallest, near
-from wherefrom.compose.strata import Strata
+from wherefrom.compose.strata import Groups, Ints
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part
-from wherefrom.pool.passing import over
+from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part, over
 
 __all__ = ["Found", "count", "find", "over_parts", "rows_with", "select"]
 
 R = TypeVar("R")
-Ints = NDArray[np.int64]
 #: State of a PCG64.
 Stream = Any
 
@@ -32,29 +30,29 @@ _TABLE = 4 * BLOCK
 
 
 def over_parts(pool: AnyPool, function: Callable[[Part], R], what: str) -> Iterator[R]:
-    """Call a function on every part of a pool; see `wherefrom.pool.passing.over`."""
+    """Call a function on every part of a pool; see `wherefrom.pool.batches.over`."""
     return over(pool.parts(), function, what)
 
 
-def count(pool: AnyPool, strata: Strata) -> tuple[Ints, Ints]:
-    """Count the places of each stratum.
+def count(pool: AnyPool, groups: Groups) -> tuple[Ints, Ints]:
+    """Count the places of each group.
 
     Parameters
     ----------
     pool : AnyPool
-    strata : Strata
+    groups : Groups
 
     Returns
     -------
     keys, sizes : ndarray of int64, shape (H,)
-        Strata that occur, ascending, and their places.
+        Groups that occur, ascending, and their places.
     """
-    known = strata.counts(pool)
+    known = groups.counts(pool)
     if known is not None:
         return known
-    _learn_labels(pool, strata.ask)
+    _learn_labels(pool, groups.ask)
     tables: list[tuple[Ints, Ints]] = []
-    for table in over_parts(pool, partial(_count, strata=strata), "counting strata"):
+    for table in over_parts(pool, partial(_count, groups=groups), "counting strata"):
         tables.append(table)
         if sum(len(keys) for keys, _ in tables[1:]) > _TABLE:
             tables = [_added(tables)]
@@ -63,14 +61,14 @@ def count(pool: AnyPool, strata: Strata) -> tuple[Ints, Ints]:
 
 def select(
     pool: AnyPool,
-    strata: Strata,
+    groups: Groups,
     keys: Ints,
     sizes: Ints,
     counts: Ints,
     rates: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> Sample:
-    """Draw from each stratum without replacement, in a pass with bounded memory.
+    """Draw from each group, as a stratum, without replacement, in a pass with bounded memory.
 
     Every place of the pool gets one number of the generator, in the pool's order; the smallest of
     each stratum are drawn. Each part starts its numbers by itself, since the state of PCG64 can be
@@ -79,7 +77,7 @@ def select(
     Parameters
     ----------
     pool : AnyPool
-    strata : Strata
+    groups : Groups
     keys, sizes : ndarray of int64, shape (H,)
         Of `count`.
     counts : ndarray of int64, shape (H,)
@@ -105,13 +103,13 @@ def select(
             f"a draw needs a generator of PCG64, as numpy.random.default_rng(seed) is, not of "
             f"{type(bits).__name__}: only that one can be entered anywhere"
         )
-    _learn_labels(pool, strata.ask)
+    _learn_labels(pool, groups.ask)
     stream: Stream = bits.state
     limit = near(counts, sizes)
     while True:
         wanted = (counts, sizes, limit)
         kept = Smallest(*wanted)
-        take = partial(_take, strata=strata, keys=keys, wanted=wanted, stream=stream)
+        take = partial(_take, groups=groups, keys=keys, wanted=wanted, stream=stream)
         for places in over_parts(pool, take, "drawing places"):
             kept.add(*places)
         lacking = kept.lacking(np.bincount(kept.places()[2], minlength=len(keys)))
@@ -204,8 +202,8 @@ def _learn_labels(pool: AnyPool, ask: Ask) -> None:
         pool.labels(name)
 
 
-def _count(part: Part, strata: Strata) -> tuple[Ints, Ints]:
-    return _added([_counted(strata.keys(batch)) for batch in part.batches(strata.ask)])
+def _count(part: Part, groups: Groups) -> tuple[Ints, Ints]:
+    return _added([_counted(groups.keys(batch)) for batch in part.batches(groups.ask)])
 
 
 def _counted(keys: Ints) -> tuple[Ints, Ints]:
@@ -229,15 +227,15 @@ def _added(tables: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
 
 
 def _take(
-    part: Part, strata: Strata, keys: Ints, wanted: tuple[Any, ...], stream: Stream
+    part: Part, groups: Groups, keys: Ints, wanted: tuple[Any, ...], stream: Stream
 ) -> tuple[NDArray[Any], ...]:
     """Keep the smallest numbers of a part: rows, numbers, strata, ids."""
     position = _positions(keys)
     kept = Smallest(*wanted)
-    for batch in part.batches(strata.ask | Ask(ids=True)):
+    for batch in part.batches(groups.ask | Ask(ids=True)):
         numbers = _numbers(stream, batch.start, len(batch))
         small = np.flatnonzero(numbers < kept.limit.max())
-        stratum = position(strata.keys(batch)[small])
+        stratum = position(groups.keys(batch)[small])
         small, stratum = small[stratum >= 0], stratum[stratum >= 0]
         kept.add(small + batch.start, numbers[small], stratum, _ids(batch)[small])
     return kept.places()

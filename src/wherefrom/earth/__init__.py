@@ -1,17 +1,10 @@
 """Facts about any place on Earth: layers, cities, maths on the sphere."""
 
+from wherefrom.earth.base import Layer, UnopenedLayer, ValueLayer
 from wherefrom.earth.catalog import Source, source, sources
 from wherefrom.earth.cities import Cities, cities
 from wherefrom.earth.fetch import path_of
-from wherefrom.earth.layers import (
-    CATEGORICAL,
-    VALUES,
-    Layer,
-    ValueLayer,
-    available,
-    layer,
-    layer_key,
-)
+from wherefrom.earth.layers import CATEGORICAL, VALUES, available, layer, layer_key
 from wherefrom.earth.polygons import CONTINENTS
 
 __all__ = [
@@ -21,6 +14,7 @@ __all__ = [
     "Cities",
     "Layer",
     "Source",
+    "UnopenedLayer",
     "ValueLayer",
     "available",
     "cities",

@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.earth.cities import nearest_city_km
+from wherefrom.earth.base import UnopenedLayer
+from wherefrom.earth.cities import CITY_DISTANCE, nearest_city_km
 from wherefrom.earth.fetch import digest_of
 from wherefrom.earth.kept import keep
 from wherefrom.earth.sphere import distance_km
-from wherefrom.earth.terrain import Altitude
+from wherefrom.earth.terrain import ELEVATION, altitude
 from wherefrom.keys import key_of
 
 __all__ = [
+    "CITY_DISTANCE_BAND",
     "CITY_DISTANCE_EDGES",
+    "ELEVATION_BAND",
     "ELEVATION_EDGES",
     "Bands",
-    "city_distance_bands",
-    "elevation_bands",
 ]
 
 #: Metres. None is a value of the source, whose steps are 28 m: no band depends on rounding.
@@ -86,22 +87,33 @@ class Bands:
         return f"under {self.edges[0]} {unit}", *between, f"{self.edges[-1]} {unit} and more"
 
 
-def elevation_bands(altitude: Altitude) -> tuple[tuple[str, ...], Bands]:
-    """Return labels and lookup of the layer elevation_band."""
-    bands = Bands(altitude, ELEVATION_EDGES)
+def _elevation_bands() -> tuple[tuple[str, ...], Bands]:
+    bands = Bands(altitude(), ELEVATION_EDGES)
     return bands.labels("m"), bands
 
 
-def city_distance_bands(min_population: int) -> tuple[tuple[str, ...], _CityBands]:
-    """Return labels and lookup of the layer city_distance_band.
-
-    Raises
-    ------
-    WherefromError
-        If `min_population` is out of the source's range, or the source cannot be had.
-    """
+def _city_distance_bands(min_population: int) -> tuple[tuple[str, ...], _CityBands]:
     bands = Bands(nearest_city_km(min_population), CITY_DISTANCE_EDGES)
     return bands.labels("km"), _CityBands(bands, min_population)
+
+
+def _cut_at(edges: tuple[int, ...], unit: str) -> str:
+    return f"cut at {', '.join(map(str, edges[:-1]))} and {edges[-1]} {unit}"
+
+
+ELEVATION_BAND = UnopenedLayer(
+    "elevation_band",
+    ELEVATION.source,
+    _elevation_bands,
+    f"elevation {_cut_at(ELEVATION_EDGES, 'm')}; no label where it is NaN",
+)
+CITY_DISTANCE_BAND = UnopenedLayer(
+    "city_distance_band",
+    CITY_DISTANCE.source,
+    _city_distance_bands,
+    f"city_distance {_cut_at(CITY_DISTANCE_EDGES, 'km')}",
+    CITY_DISTANCE.options,
+)
 
 
 @dataclass(frozen=True, eq=False)

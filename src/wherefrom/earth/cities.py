@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from wherefrom.earth.base import UnopenedLayer
 from wherefrom.earth.fetch import digest_of, path_of
 from wherefrom.earth.kept import keep
 from wherefrom.earth.sphere import arc_km, unit_vectors
@@ -21,7 +22,7 @@ from wherefrom.errors import WherefromError
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-__all__ = ["SMALLEST", "Cities", "cities", "nearest_city_km"]
+__all__ = ["CITY_DISTANCE", "SMALLEST", "Cities", "cities", "nearest_city_km"]
 
 #: Smaller cities are not in the source.
 SMALLEST = 15_000
@@ -121,6 +122,16 @@ def nearest_city_km(min_population: int) -> _NearestCity:
 
     found = cities(min_population)
     return _NearestCity(cKDTree(unit_vectors(found.lon, found.lat)))
+
+
+CITY_DISTANCE = UnopenedLayer(
+    "city_distance",
+    "geonames-cities",
+    nearest_city_km,
+    "km to the nearest city with at least `min_population` inhabitants",
+    {"min_population": 100_000},
+    units="km",
+)
 
 
 @lru_cache(maxsize=1)

@@ -195,8 +195,7 @@ def _fetch_once(wanted: Source, cache: Path, meter: Meter) -> None:
         _remove_abandoned(cache)
         # Beside the target, so that the rename is atomic; several processes may do this at once.
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
-            transfer(wanted, Path(work), meter)
-            sums = {file.name: sha256_of(Path(work) / file.name) for file in wanted.files}
+            sums = transfer(wanted, Path(work), meter)
             for file in wanted.files:
                 (Path(work) / file.name).replace(folder / file.name)
                 _remember(folder / file.name, sums[file.name])

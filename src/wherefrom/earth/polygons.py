@@ -18,7 +18,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +26,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from wherefrom.earth.base import UnopenedLayer
 from wherefrom.earth.fetch import digest_of, path_of
 from wherefrom.earth.kept import polygon_index
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.errors import WherefromError
 
-__all__ = ["CONTINENTS", "URALS", "continents", "countries", "ecoregions"]
+__all__ = ["BIOME", "CONTINENT", "CONTINENTS", "COUNTRY", "ECOREGION", "LAND", "URALS"]
+
+_COUNTRIES, _ECOREGIONS = "natural-earth-countries", "resolve-ecoregions"
 
 #: The six of the study; the layer has Antarctica as a seventh label.
 CONTINENTS = ("Africa", "Asia", "Europe", "North America", "Oceania", "South America")
@@ -113,9 +116,8 @@ class _Pieces:
     continent: tuple[str, ...]
 
 
-def countries(name: Literal["land", "country"]) -> tuple[tuple[str, ...], _Regions]:
-    """Return labels and lookup of the layers land and country."""
-    pieces, index = _indexed_pieces(path_of("natural-earth-countries"), _digest(), False)
+def _countries(name: Literal["land", "country"]) -> tuple[tuple[str, ...], _Regions]:
+    pieces, index = _indexed_pieces(*_countries_file(), False)
     if name == "land":
         return ("land",), _Regions(
             index, _codes(["land"] * len(pieces.shape), ("land",)), _NATURAL_EARTH_RIM
@@ -124,19 +126,16 @@ def countries(name: Literal["land", "country"]) -> tuple[tuple[str, ...], _Regio
     return labels, _Regions(index, _codes(pieces.country, labels), _NATURAL_EARTH_RIM)
 
 
-def continents(split_russia: bool) -> tuple[tuple[str, ...], _Regions]:
-    """Return labels and lookup of the layer continent."""
+def _continents(split_russia: bool) -> tuple[tuple[str, ...], _Regions]:
     if not isinstance(split_russia, bool):
         raise WherefromError(f"split_russia must be True or False, not {split_russia!r}")
-    pieces, index = _indexed_pieces(path_of("natural-earth-countries"), _digest(), split_russia)
+    pieces, index = _indexed_pieces(*_countries_file(), split_russia)
     codes = _codes(pieces.continent, _CONTINENT_LABELS)
     return _CONTINENT_LABELS, _Regions(index, codes, _NATURAL_EARTH_RIM)
 
 
-def ecoregions(name: Literal["biome", "ecoregion"]) -> tuple[tuple[str, ...], _Regions]:
-    """Return labels and lookup of the layers biome (by RESOLVE's number) and ecoregion."""
-    path = path_of("resolve-ecoregions")
-    index, columns = _ecoregions(path, digest_of("resolve-ecoregions"))
+def _regions(name: Literal["biome", "ecoregion"]) -> tuple[tuple[str, ...], _Regions]:
+    index, columns = _ecoregions(path_of(_ECOREGIONS), digest_of(_ECOREGIONS))
     regions = [str(value) for value in columns["ECO_NAME"]]
     if name == "ecoregion":
         labels = tuple(sorted(set(regions)))
@@ -148,13 +147,43 @@ def ecoregions(name: Literal["biome", "ecoregion"]) -> tuple[tuple[str, ...], _R
     return labels, _Regions(index, _codes(biomes, labels), _RESOLVE_RIM)
 
 
+LAND = UnopenedLayer(
+    "land",
+    _COUNTRIES,
+    partial(_countries, "land"),
+    "inside any Natural Earth 1:10m country; Antarctica and lakes count",
+)
+CONTINENT = UnopenedLayer(
+    "continent",
+    _COUNTRIES,
+    _continents,
+    "Natural Earth's CONTINENT, mended as `help(wherefrom.earth.polygons)` says",
+    {"split_russia": False},
+)
+COUNTRY = UnopenedLayer(
+    "country",
+    _COUNTRIES,
+    partial(_countries, "country"),
+    "Natural Earth's ADMIN, the unabbreviated English name",
+)
+BIOME = UnopenedLayer(
+    "biome",
+    _ECOREGIONS,
+    partial(_regions, "biome"),
+    'RESOLVE 2017, 14 biomes by its numbers; the ecoregion "Rock and Ice" has none',
+)
+ECOREGION = UnopenedLayer(
+    "ecoregion", _ECOREGIONS, partial(_regions, "ecoregion"), "RESOLVE 2017, 847 ecoregions"
+)
+
+
 def _codes(label_of: Sequence[str], labels: tuple[str, ...]) -> NDArray[np.int32]:
     code = {label: i for i, label in enumerate(labels)}
     return np.array([*(code.get(label, -1) for label in label_of), -1], dtype=np.int32)
 
 
-def _digest() -> str:
-    return digest_of("natural-earth-countries")
+def _countries_file() -> tuple[Path, str]:
+    return path_of(_COUNTRIES), digest_of(_COUNTRIES)
 
 
 @lru_cache(maxsize=2)

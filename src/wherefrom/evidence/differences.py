@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from wherefrom.evidence.intervals import Parts, difference, half_width, two_sided_p
+from wherefrom.evidence.intervals import Parts, Side, difference, half_width, two_sided_p
 from wherefrom.evidence.records import DifferenceRow, LeaderRow
-from wherefrom.evidence.scores import OFFICIAL, Key, Scores
-from wherefrom.evidence.summary import regions_of, shared_regions, side
+from wherefrom.evidence.scores import Key, Scores, View
 from wherefrom.evidence.verdict import BETTER, holm, verdict
 
-__all__ = ["BEST_BASELINE", "MARGIN", "differences", "leaders"]
+__all__ = ["BEST_BASELINE", "MARGIN", "contrasts", "differences", "label", "leaders"]
 
 #: The reference that is, in each region, the baseline with the highest mean; published weights
 #: are none.
@@ -24,14 +23,14 @@ BEST_BASELINE = "best baseline"
 MARGIN = 0.01
 
 Floats = npt.NDArray[np.float64]
-Reference = tuple[Key, Parts, int]
 
 
 class _Pair(NamedTuple):
     key: Key
-    region: str
-    name: str
     reference: Key
+    region: str
+    #: Name of the reference; pairs of one view, region and name are one family.
+    name: str
     parts: Parts
     seeds: int
 
@@ -67,24 +66,65 @@ def differences(
         Without interval, and undecided, where a side has a single draw (`note` says so).
     """
     pairs = list(_pairs(scores, references))
+    families: dict[object, list[int]] = {}
+    for i, pair in enumerate(pairs):
+        families.setdefault((pair.key.view, pair.region, pair.name), []).append(i)
+    return _judged(pairs, list(families.values()), margin, level)
+
+
+def contrasts(
+    scores: Scores,
+    view: View,
+    pairs: Sequence[tuple[str, str]],
+    regions: Sequence[str],
+    *,
+    margin: float = MARGIN,
+    level: float = 0.95,
+) -> list[DifferenceRow]:
+    """Compare pairs of compositions in one view; all pairs in all regions are one family.
+
+    Parameters
+    ----------
+    scores : Scores
+    view : View
+    pairs : sequence of (str, str)
+        Compositions. A pair of which the results lack a side in a region is left out there.
+    regions : sequence of str
+    margin, level : float
+        As of `differences`.
+
+    Returns
+    -------
+    list of DifferenceRow
+        The first of each pair minus the second, which is its `reference`.
+    """
+    judged = [
+        _Pair(a, b, region, b.composition, *_compare(scores, a, b, region))
+        for region in regions
+        for a, b in ((view.key(first), view.key(second)) for first, second in pairs)
+        if all(key in scores.blocks and np.isfinite(_mean(scores, key, region)) for key in (a, b))
+    ]
+    return _judged(judged, [list(range(len(judged)))], margin, level)
+
+
+def _judged(
+    pairs: list[_Pair], families: list[list[int]], margin: float, level: float
+) -> list[DifferenceRow]:
+    """Give intervals, p-values and verdicts to pairs, of which families list the positions."""
     parts = [pair.parts for pair in pairs]
     estimate = np.array([part.estimate for part in parts], dtype=np.float64)
     halves = half_width(parts, level)
     p = two_sided_p(parts, np.abs(estimate))
     p_same = _equivalence(parts, estimate, margin)
-    families: dict[tuple[object, ...], list[int]] = {}
-    for i, pair in enumerate(pairs):
-        family = (pair.key.model, *pair.key[2:], pair.region, pair.name)
-        families.setdefault(family, []).append(i)
     p_holm, p_same_holm = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
     compared = np.zeros(len(pairs), dtype=np.int64)
-    for members in families.values():
+    for members in families:
         p_holm[members] = holm(p[members])
         p_same_holm[members] = holm(p_same[members])
         compared[members] = np.isfinite(p[members]).sum()
     return [
         DifferenceRow(
-            *pair.key,
+            **pair.key._asdict(),
             region=pair.region,
             reference=pair.name,
             reference_row=label(pair.reference, pair.key.head),
@@ -116,32 +156,29 @@ def leaders(scores: Scores, *, margin: float = MARGIN, level: float = 0.95) -> l
         One by model, task, n, head, metric and region.
     """
     rows: list[LeaderRow] = []
-    shared = shared_regions(scores)
-    for family, keys in scores.families().items():
-        rivals = [*keys, *scores.baselines(*family[1:])]
-        for region in regions_of(scores, keys, shared[family[1:]]):
-            within = scores.indices(keys[0].task, region, shared[family[1:]])
-            means = [_mean(scores, key, within) for key in rivals]
+    for view, keys in scores.families().items():
+        rivals = [*keys, *scores.baselines(*view[1:])]
+        for region in scores.regions_of(*keys):
+            means = {key: _mean(scores, key, region, keys[0]) for key in rivals}
             order = sorted(
-                (i for i in range(len(rivals)) if np.isfinite(means[i])), key=lambda i: -means[i]
+                (key for key in rivals if np.isfinite(means[key])), key=lambda k: -means[k]
             )
-            best = rivals[order[0]]
-            others = [_compare(scores, best, rivals[i], within) for i in order[1:]]
-            parts = [part for part, _ in others]
+            best, others = order[0], order[1:]
+            parts = [_compare(scores, best, key, region, keys[0])[0] for key in others]
             ahead = np.array([part.estimate for part in parts], dtype=np.float64)
             p = holm(two_sided_p(parts, np.abs(ahead)))
             p_same = holm(_equivalence(parts, ahead, margin))
-            words = [
+            words = {
                 verdict(ahead[i], p[i], p_same[i], margin, 1 - level) for i in range(len(parts))
-            ]
+            }
             rows.append(
                 LeaderRow(
-                    *(family[0], best.composition, *family[1:]),
+                    **view.key(best.composition)._asdict(),
                     region=region,
-                    best=label(best, family[3]),
-                    runner_up=label(rivals[order[1]], family[3]) if others else "",
+                    best=label(best, view.head),
+                    runner_up=label(others[0], view.head) if others else "",
                     ahead=parts[0].estimate if others else None,
-                    decided=bool(words) and set(words) == {BETTER},
+                    decided=words == {BETTER},
                 )
             )
     return rows
@@ -160,50 +197,45 @@ def label(key: Key, head: str) -> str:
     return key.model if key.head in (head, key.model) else f"{key.model} ({key.head})"
 
 
-def _pairs(scores: Scores, references: Sequence[str]) -> list[_Pair]:
-    pairs = []
-    shared = shared_regions(scores)
-    for family, keys in scores.families().items():
-        for region in regions_of(scores, keys, shared[family[1:]]):
-            within = scores.indices(keys[0].task, region, shared[family[1:]])
+def _pairs(scores: Scores, references: Sequence[str]) -> Iterator[_Pair]:
+    for keys in scores.families().values():
+        for region in scores.regions_of(*keys):
             for name in references:
-                reference = _reference(scores, name, keys, within)
+                reference = _reference(scores, name, keys, region)
                 if reference is None:
                     continue
                 for key in keys:
-                    if key == reference or not np.isfinite(_mean(scores, key, within)):
-                        continue
-                    parts, seeds = _compare(scores, key, reference, within)
-                    pairs.append(_Pair(key, region, name, reference, parts, seeds))
-    return pairs
+                    if key != reference and np.isfinite(_mean(scores, key, region)):
+                        compared = _compare(scores, key, reference, region, keys[0])
+                        yield _Pair(key, reference, region, name, *compared)
 
 
-def _reference(scores: Scores, name: str, keys: list[Key], within: list[int]) -> Key | None:
+def _reference(scores: Scores, name: str, keys: list[Key], region: str) -> Key | None:
     if name == BEST_BASELINE:
         beside = scores.baselines(*keys[0][2:])
-        candidates = [key for key in beside if not key.model.endswith(OFFICIAL)]
+        candidates = [key for key in beside if key.model not in scores.official]
     else:
         candidates = [key for key in keys if key.composition == name]
-    means = {key: _mean(scores, key, within) for key in candidates}
+    means = {key: _mean(scores, key, region, keys[0]) for key in candidates}
     present = [key for key in candidates if np.isfinite(means[key])]
     return max(present, key=lambda key: means[key], default=None)
 
 
-def _mean(scores: Scores, key: Key, within: list[int]) -> float:
-    values = scores.blocks[key].region(within)
+def _mean(scores: Scores, key: Key, region: str, like: Key | None = None) -> float:
+    values = scores.values(key, region, like)
     known = np.isfinite(values)
     return float(values[known].mean()) if known.any() else np.nan
 
 
-def _compare(scores: Scores, a: Key, b: Key, within: list[int]) -> tuple[Parts, int]:
-    sides = [side(key, scores.blocks[key], scores.blocks[key].region(within)) for key in (a, b)]
-    (left, left_seeds), (right, right_seeds) = sides
+def _compare(
+    scores: Scores, a: Key, b: Key, region: str, like: Key | None = None
+) -> tuple[Parts, int]:
+    (left, left_seeds), (right, right_seeds) = (scores.side(k, region, like) for k in (a, b))
     _, i, j = np.intersect1d(left_seeds, right_seeds, assume_unique=True, return_indices=True)
     if not len(i):
-        estimate = _mean(scores, a, within) - _mean(scores, b, within)
+        estimate = _mean(scores, a, region, like) - _mean(scores, b, region, like)
         return Parts(estimate, why="no common fine-tune seed"), 0
-    left = type(left)(left.values[:, i], left.fixed)
-    right = type(right)(right.values[:, j], right.fixed)
+    left, right = Side(left.values[:, i], left.fixed), Side(right.values[:, j], right.fixed)
     return difference(left, right), len(i)
 
 

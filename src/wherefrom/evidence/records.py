@@ -1,28 +1,32 @@
-"""The rows of the evidence: plain named tuples, written as tidy tables."""
+"""The rows of the evidence, written as tidy tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, get_args, get_type_hints
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 
-from wherefrom.evidence.scores import Key
+from wherefrom.evidence.scores import Key, View
 
 __all__ = [
-    "DeviationRow",
-    "DifferenceRow",
-    "LeaderRow",
-    "SensitivityDifferenceRow",
-    "SensitivityRow",
-    "SummaryRow",
-    "VarianceRow",
-    "table_of",
-]
+    "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
+    "SensitivityRow", "SummaryRow", "VarianceRow", "table_of",
+]  # fmt: skip
 
 
-class SummaryRow(NamedTuple):
-    """The mean score of one key in one region; see `wherefrom.evidence.summary`."""
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A row of one of the tables; what could not be estimated is None."""
+
+    def _asdict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfKey(Record):
+    """What is about one key in one region."""
 
     model: str
     composition: str
@@ -31,33 +35,33 @@ class SummaryRow(NamedTuple):
     head: str
     metric: str
     region: str
+
+    @property
+    def key(self) -> Key:
+        """The key that the row is about."""
+        return Key(self.model, self.composition, self.task, self.n, self.head, self.metric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRow(_OfKey):
+    """The mean score of one key in one region; see `wherefrom.evidence.summary`."""
+
     mean: float
-    std_finetune: float | None
-    std_runs: float | None
-    low: float | None
-    high: float | None
+    std_finetune: float | None = None
+    std_runs: float | None = None
+    low: float | None = None
+    high: float | None = None
     draws: int
     pretrain_seeds: int
     runs: int
     finetune_seeds: int
     note: str
 
-    @property
-    def key(self) -> Key:
-        """The key that the row is about."""
-        return Key(*self[:6])
 
-
-class DifferenceRow(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class DifferenceRow(_OfKey):
     """A composition minus its reference in one region; see `wherefrom.evidence.differences`."""
 
-    model: str
-    composition: str
-    task: str
-    n: int
-    head: str
-    metric: str
-    region: str
     reference: str
     reference_row: str
     difference: float
@@ -71,38 +75,24 @@ class DifferenceRow(NamedTuple):
     verdict: str
     note: str
 
-    @property
-    def key(self) -> Key:
-        """The key of the composition."""
-        return Key(*self[:6])
 
+@dataclass(frozen=True, kw_only=True)
+class LeaderRow(_OfKey):
+    """The row with the highest mean; see `wherefrom.evidence.differences.leaders`.
 
-class LeaderRow(NamedTuple):
-    """The row with the highest mean; see `wherefrom.evidence.differences.leaders`."""
+    Its `model` is that of the view also where a baseline leads.
+    """
 
-    model: str
-    composition: str
-    task: str
-    n: int
-    head: str
-    metric: str
-    region: str
     best: str
-    runner_up: str
-    ahead: float | None
+    runner_up: str = ""
+    ahead: float | None = None
     decided: bool
 
 
-class VarianceRow(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class VarianceRow(_OfKey):
     """Components of variance of one score; see `wherefrom.evidence.variance`."""
 
-    model: str
-    composition: str
-    task: str
-    n: int
-    head: str
-    metric: str
-    region: str
     finetune: float
     pretrain: float | None
     draw: float | None
@@ -111,13 +101,18 @@ class VarianceRow(NamedTuple):
     draw_share: float | None
     naive_factor: float | None
 
-    @property
-    def key(self) -> Key:
-        """The key that the row is about."""
-        return Key(*self[:6])
+
+@dataclass(frozen=True, kw_only=True)
+class DeviationRow(_OfKey):
+    """A composition minus the mean of all; see `wherefrom.evidence.sensitivity.deviations`."""
+
+    deviation: float
+    low: float | None = None
+    high: float | None = None
 
 
-class SensitivityRow(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class SensitivityRow(Record):
     """How far a model depends on the composition; see `wherefrom.evidence.sensitivity`."""
 
     model: str
@@ -127,45 +122,31 @@ class SensitivityRow(NamedTuple):
     metric: str
     region: str
     compositions: int
-    spread: float | None
-    low: float | None
-    high: float | None
-    p: float | None
+    spread: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
     observed: float | None
     lowest: str
     highest: str
     range: float
     gain: float | None
-    gain_low: float | None
-    gain_high: float | None
-    share: float | None
-    share_low: float | None
-    share_high: float | None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    share: float | None = None
+    share_low: float | None = None
+    share_high: float | None = None
     finetune_seeds: int
     note: str
 
-
-class DeviationRow(NamedTuple):
-    """A composition minus the mean of all; see `wherefrom.evidence.sensitivity.deviations`."""
-
-    model: str
-    composition: str
-    task: str
-    n: int
-    head: str
-    metric: str
-    region: str
-    deviation: float
-    low: float | None
-    high: float | None
-
     @property
-    def key(self) -> Key:
-        """The key of the composition."""
-        return Key(*self[:6])
+    def view(self) -> View:
+        """The view that the row is about."""
+        return View(self.model, self.task, self.n, self.head, self.metric)
 
 
-class SensitivityDifferenceRow(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class SensitivityDifferenceRow(Record):
     """The sensitivity of one model minus that of another; see `wherefrom.evidence.sensitivity`."""
 
     model: str
@@ -177,20 +158,15 @@ class SensitivityDifferenceRow(NamedTuple):
     n: int
     metric: str
     region: str
-    difference: float | None
-    low: float | None
-    high: float | None
-    share_difference: float | None
-    share_low: float | None
-    share_high: float | None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    share_difference: float | None = None
+    share_low: float | None = None
+    share_high: float | None = None
 
 
-Row = (
-    SummaryRow | DifferenceRow | LeaderRow | VarianceRow | SensitivityRow | SensitivityDifferenceRow
-)
-
-
-def table_of(rows: Sequence[Row], kind: type[Row]) -> pa.Table:
+def table_of(rows: Sequence[Record], kind: type[Record]) -> pa.Table:
     """Write rows of one kind as a tidy table; None becomes null.
 
     Examples
@@ -199,11 +175,8 @@ def table_of(rows: Sequence[Row], kind: type[Row]) -> pa.Table:
     DataType(double)
     """
     types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    hints = get_type_hints(kind)
-    fields = []
-    for name in kind._fields:
-        base = next(iter(a for a in get_args(hints[name]) if a is not type(None)), hints[name])
-        fields.append(pa.field(name, types[base]))
-    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [[] for _ in fields]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, fields, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    arrays = {}
+    for name, hint in {f.name: get_type_hints(kind)[f.name] for f in fields(kind)}.items():
+        base = next(iter(a for a in get_args(hint) if a is not type(None)), hint)
+        arrays[name] = pa.array([getattr(row, name) for row in rows], types[base])
+    return pa.table(arrays)

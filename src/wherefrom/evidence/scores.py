@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,15 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from wherefrom.errors import WherefromError
+from wherefrom.evidence.intervals import Side
 
-__all__ = ["ALL_REGIONS", "COLUMNS", "OFFICIAL", "Block", "Key", "Scores"]
+__all__ = ["ALL_REGIONS", "COLUMNS", "INITIAL", "Block", "Key", "Scores", "View"]
 
 #: Name of the macro-average over the regions, shown as one more region.
 ALL_REGIONS = "All regions"
 
-#: Ending of the names of baselines that are published weights: pre-trained on other data, at
-#: another size, hence neither a composition nor trivial.
-OFFICIAL = "-official"
+#: The composition without places: its replicates are random initialisations, not draws.
+INITIAL = "none"
 
 #: The columns of a results table and the kind of their values.
 COLUMNS: Mapping[str, str] = {
@@ -40,6 +41,20 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+class View(NamedTuple):
+    """What one table shows: compositions and baselines are its rows."""
+
+    model: str
+    task: str
+    n: int
+    head: str
+    metric: str
+
+    def key(self, composition: str) -> Key:
+        """Return the key of a composition in this view."""
+        return Key(self.model, composition, *self[1:])
+
+
 class Key(NamedTuple):
     """What one row of a results page is about."""
 
@@ -49,6 +64,11 @@ class Key(NamedTuple):
     n: int
     head: str
     metric: str
+
+    @property
+    def view(self) -> View:
+        """The view that has the row."""
+        return View(self.model, *self[2:])
 
 
 @dataclass(frozen=True)
@@ -71,12 +91,6 @@ class Block:
     seeds: Ints
     values: Floats
 
-    def region(self, indices: list[int]) -> Floats:
-        """Return scores averaged over some regions, shape (R, F); NaN if one is missing."""
-        if len(indices) == 1:
-            return self.values[:, indices[0], :]
-        return np.asarray(self.values[:, indices, :].mean(axis=1))
-
     @property
     def covered(self) -> npt.NDArray[np.bool_]:
         """Which regions have any score, shape (G,)."""
@@ -90,9 +104,13 @@ class Scores:
     ----------
     results : pyarrow.Table
         The tidy table of a study (columns: `COLUMNS`). A baseline has composition ``""``.
+    official : collection of str
+        Baselines that are published weights: pre-trained on other data, at another size, hence
+        neither a composition nor trivial.
 
     Attributes
     ----------
+    official : frozenset of str
     blocks : dict of Key to Block
     regions : dict of str to list of str
         Regions of each task, in alphabetical order.
@@ -114,8 +132,9 @@ class Scores:
     array([[[0.5, 0.6]]])
     """
 
-    def __init__(self, results: pa.Table) -> None:
+    def __init__(self, results: pa.Table, official: Collection[str] = ()) -> None:
         columns = _Columns(results)
+        self.official = frozenset(official)
         self.regions: dict[str, list[str]] = {}
         pairs = np.unique(np.stack([columns["task"], columns["region"]]), axis=1)
         for task, region in pairs.T:
@@ -154,22 +173,69 @@ class Scores:
         values.ravel()[flat] = columns["value"][rows]
         return Block(runs[0], runs[1], seeds, values)
 
-    def indices(self, task: str, region: str, within: list[int]) -> list[int]:
-        """Return the positions of a region: one, or those of `within` for `ALL_REGIONS`."""
-        return within if region == ALL_REGIONS else [self.regions[task].index(region)]
+    @cached_property
+    def _averaged(self) -> dict[tuple[str, int, str, str], list[int]]:
+        """By task, n, head and metric, the positions of the regions that all their rows have.
 
-    def common_regions(self, keys: list[Key]) -> list[int]:
-        """Return the positions of the regions that all these keys have scores in."""
-        covered = np.logical_and.reduce([self.blocks[key].covered for key in keys])
-        return [int(i) for i in np.flatnonzero(covered)]
+        They are the same for every model, composition and baseline, so that averages compare.
+        """
+        groups: dict[tuple[str, int, str, str], list[Key]] = {}
+        for key in self.blocks:
+            groups.setdefault(key[2:], []).append(key)
+        averaged = {}
+        for group, keys in groups.items():
+            rows = [*keys, *self.baselines(*group)]
+            covered = np.logical_and.reduce([self.blocks[key].covered for key in rows])
+            averaged[group] = [int(i) for i in np.flatnonzero(covered)]
+        return averaged
 
-    def families(self) -> dict[tuple[str, str, int, str, str], list[Key]]:
-        """Group the keys of compositions by (model, task, n, head, metric)."""
-        groups: dict[tuple[str, str, int, str, str], list[Key]] = {}
+    def regions_of(self, *keys: Key) -> list[str]:
+        """Return the regions in which any of some keys of one table has scores, the average last.
+
+        The macro-average (`ALL_REGIONS`) is over the regions that every row of the same task, n,
+        head and metric has scores in, and there only if these are several.
+        """
+        covered = np.logical_or.reduce([self.blocks[key].covered for key in keys])
+        regions = [self.regions[keys[0].task][i] for i in np.flatnonzero(covered)]
+        return [*regions, ALL_REGIONS] if len(self._averaged[keys[0][2:]]) > 1 else regions
+
+    def values(self, key: Key, region: str, like: Key | None = None) -> Floats:
+        """Return the scores of a key in a region, or averaged over all, shape (R, F).
+
+        NaN where one is missing. Beside another head (`like`) a baseline is averaged over the
+        regions of that head's rows.
+        """
+        values = self.blocks[key].values
+        if region != ALL_REGIONS:
+            return values[:, self.regions[key.task].index(region), :]
+        return np.asarray(values[:, self._averaged[(like or key)[2:]], :].mean(axis=1))
+
+    def side(self, key: Key, region: str, like: Key | None = None) -> tuple[Side, Ints]:
+        """Average the runs of each unit of replication; give the fine-tune seeds that all have.
+
+        The unit is the draw, or the run where the composition has no draw (`INITIAL`).
+
+        Returns
+        -------
+        Side
+            Shape (U, F'), of the scores of `values`.
+        ndarray of int64, shape (F',)
+            The fine-tune seeds, in ascending order.
+        """
+        block, values = self.blocks[key], self.values(key, region, like)
+        runs = np.isfinite(values).any(axis=1)
+        seeds = np.isfinite(values[runs]).all(axis=0)
+        values, draws = values[runs][:, seeds], block.draws[runs]
+        if key.composition and key.composition != INITIAL:
+            values = np.stack([values[draws == draw].mean(axis=0) for draw in np.unique(draws)])
+        return Side(values, fixed=not key.composition), block.seeds[seeds]
+
+    def families(self) -> dict[View, list[Key]]:
+        """Group the keys of compositions by view."""
+        groups: dict[View, list[Key]] = {}
         for key in sorted(self.blocks):
             if key.composition:
-                family = (key.model, key.task, key.n, key.head, key.metric)
-                groups.setdefault(family, []).append(key)
+                groups.setdefault(key.view, []).append(key)
         return groups
 
     def baselines(self, task: str, n: int, head: str, metric: str) -> list[Key]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import combinations
 
@@ -11,16 +12,14 @@ import numpy.typing as npt
 
 from wherefrom.evidence.intervals import Parts, Side, contrast, half_width
 from wherefrom.evidence.records import DeviationRow, SensitivityDifferenceRow, SensitivityRow
-from wherefrom.evidence.scores import Key, Scores
+from wherefrom.evidence.scores import INITIAL, Key, Scores, View
 from wherefrom.evidence.spread import Estimate, minus, over, spreads
-from wherefrom.evidence.summary import INITIAL, regions_of, shared_regions, side
 
 __all__ = ["compare", "deviations", "sensitivity", "sensitivity_differences"]
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-#: Model, task, n, head, metric, region.
-Axes = tuple[str, str, int, str, str, str]
+#: Of each composition: its scores by unit on the common fine-tune seeds, and all its scores.
+Sides = dict[str, tuple[Side, Floats]]
 
 
 def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
@@ -73,8 +72,8 @@ def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
     rows: list[SensitivityRow] = []
     noises: list[tuple[float, float]] = []
     gains: list[Parts | None] = []
-    for axes, found, initial in _families(scores):
-        row, noise, gain = _row(axes, found, initial)
+    for view, region, sides, initial in _families(scores):
+        row, noise, gain = _row(view, region, sides, initial)
         rows.append(row)
         noises.append(noise)
         gains.append(gain)
@@ -101,22 +100,21 @@ def deviations(scores: Scores, *, level: float = 0.95) -> list[DeviationRow]:
     """
     rows: list[DeviationRow] = []
     parts: list[Parts] = []
-    for axes, found, _ in _families(scores):
-        sides = {name: one for name, (one, _) in found.items() if len(one.values) > 1}
-        if len(sides) < 2:
+    for view, region, sides, _ in _families(scores):
+        several = [side for side, _ in sides.values() if len(side.values) > 1]
+        if len(several) < 2:
             continue
-        for name, (one, _) in found.items():
-            several = list(sides.values())
-            weights = [(side is one) - 1 / len(sides) for side in several]
+        for name, (one, _) in sides.items():
+            weights = [(side is one) - 1 / len(several) for side in several]
             # A single draw stands outside the mean; `contrast` then finds no interval.
-            outside = name not in sides
+            outside = len(one.values) < 2
             part = contrast(several + [one] * outside, weights + [1.0] * outside)
-            key = Key(axes[0], name, *axes[1:5])
-            rows.append(DeviationRow(*key, axes[5], part.estimate, None, None))
+            key = view.key(name)._asdict()
+            rows.append(DeviationRow(**key, region=region, deviation=part.estimate))
             parts.append(part)
     halves = half_width(parts, level).tolist()
     return [
-        row._replace(low=row.deviation - half, high=row.deviation + half)
+        replace(row, low=row.deviation - half, high=row.deviation + half)
         if np.isfinite(half)
         else row
         for row, half in zip(rows, halves, strict=True)
@@ -134,12 +132,24 @@ def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
     SensitivityDifferenceRow
         The parts that a side lacks are None.
     """
-    plain = _minus(_estimate(a.spread, a.low, a.high), _estimate(b.spread, b.low, b.high))
-    share = _minus(
-        _estimate(a.share, a.share_low, a.share_high), _estimate(b.share, b.share_low, b.share_high)
-    )
+    plain = _minus(_spread(a), _spread(b))
+    share = _minus(_share(a), _share(b))
     return SensitivityDifferenceRow(
-        *(a.model, a.task, a.head, b.model, b.task, b.head, a.n, a.metric, a.region), *plain, *share
+        model=a.model,
+        task=a.task,
+        head=a.head,
+        other_model=b.model,
+        other_task=b.task,
+        other_head=b.head,
+        n=a.n,
+        metric=a.metric,
+        region=a.region,
+        difference=plain.value if plain else None,
+        low=plain.low if plain else None,
+        high=plain.high if plain else None,
+        share_difference=share.value if share else None,
+        share_low=share.low if share else None,
+        share_high=share.high if share else None,
     )
 
 
@@ -147,7 +157,7 @@ def sensitivity_differences(rows: Sequence[SensitivityRow]) -> list[SensitivityD
     """Compare every two models with the same n, head, metric and region."""
     groups: dict[tuple[int, str, str, str], list[SensitivityRow]] = {}
     for row in rows:
-        groups.setdefault(row[2:6], []).append(row)
+        groups.setdefault((*row.view[2:], row.region), []).append(row)
     return [
         compare(a, b)
         for group in groups.values()
@@ -158,44 +168,40 @@ def sensitivity_differences(rows: Sequence[SensitivityRow]) -> list[SensitivityD
 
 def _families(
     scores: Scores,
-) -> Iterator[tuple[Axes, dict[str, tuple[Side, Floats]], tuple[Side, Floats] | None]]:
+) -> Iterator[tuple[View, str, Sides, tuple[Side, Floats] | None]]:
     """Yield, where there are two compositions, their sides and that of zero pre-training."""
-    shared = shared_regions(scores)
-    for family, keys in scores.families().items():
-        within = shared[family[1:]]
-        for region in regions_of(scores, keys, within):
-            found = _sides(scores, keys, scores.indices(keys[0].task, region, within))
-            initial = found.pop(INITIAL, None)
-            if len(found) > 1:
-                yield (*family, region), found, initial
+    for view, keys in scores.families().items():
+        for region in scores.regions_of(*keys):
+            sides = _sides(scores, keys, region)
+            initial = sides.pop(INITIAL, None)
+            if len(sides) > 1:
+                yield view, region, sides, initial
 
 
-def _sides(scores: Scores, keys: list[Key], within: list[int]) -> dict[str, tuple[Side, Floats]]:
-    """Return the sides of the compositions, on their common fine-tune seeds, and their means."""
-    found: dict[str, tuple[Side, Ints, Floats]] = {}
-    for key in keys:
-        values = scores.blocks[key].region(within)
-        if np.isfinite(values).any():
-            found[key.composition] = (*side(key, scores.blocks[key], values), values)
-    if not found:
+def _sides(scores: Scores, keys: list[Key], region: str) -> Sides:
+    """Return the compositions' sides on the fine-tune seeds that all have."""
+    own = {
+        key.composition: (*scores.side(key, region), scores.values(key, region))
+        for key in keys
+        if np.isfinite(scores.values(key, region)).any()
+    }
+    if not own:
         return {}
-    seeds = reduce(np.intersect1d, (seeds for _, seeds, _ in found.values()))
+    common = reduce(np.intersect1d, (seeds for _, seeds, _ in own.values()))
     return {
-        name: (Side(one.values[:, np.isin(own, seeds)]), values)
-        for name, (one, own, values) in found.items()
+        name: (Side(side.values[:, np.isin(seeds, common)]), values)
+        for name, (side, seeds, values) in own.items()
     }
 
 
 def _row(
-    axes: Axes,
-    found: dict[str, tuple[Side, Floats]],
-    initial: tuple[Side, Floats] | None,
+    view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] | None
 ) -> tuple[SensitivityRow, tuple[float, float], Parts | None]:
     """Fill in what needs no interval; give the noise of a mean with its degrees of freedom."""
-    means = {name: float(np.nanmean(np.nanmean(v, axis=1))) for name, (_, v) in found.items()}
+    means = {name: float(np.nanmean(np.nanmean(v, axis=1))) for name, (_, v) in by_name.items()}
     lowest, highest = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
-    sides = [one for one, _ in found.values() if len(one.values) > 1]
-    seeds = next(iter(found.values()))[0].values.shape[1]
+    sides = [one for one, _ in by_name.values() if len(one.values) > 1]
+    seeds = next(iter(by_name.values()))[0].values.shape[1]
     observed, noise, gain, note = None, (np.nan, np.nan), None, ""
     if seeds < 2:
         note = "fewer than two fine-tune seeds in common"
@@ -207,25 +213,17 @@ def _row(
         if initial is not None:
             weights = [1 / len(sides)] * len(sides)
             gain = contrast([*sides, initial[0]], [*weights, -1.0])
-        if len(sides) < len(found):
-            note = f"{len(found) - len(sides)} of a single draw left out"
+        if len(sides) < len(by_name):
+            note = f"{len(by_name) - len(sides)} of a single draw left out"
     row = SensitivityRow(
-        *axes,
-        compositions=len(sides) if observed is not None else len(found),
-        spread=None,
-        low=None,
-        high=None,
-        p=None,
+        **view._asdict(),
+        region=region,
+        compositions=len(sides) if observed is not None else len(by_name),
         observed=observed,
         lowest=lowest,
         highest=highest,
         range=means[highest] - means[lowest],
         gain=None if gain is None else gain.estimate,
-        gain_low=None,
-        gain_high=None,
-        share=None,
-        share_low=None,
-        share_high=None,
         finetune_seeds=seeds,
         note=note,
     )
@@ -268,20 +266,28 @@ def _with_intervals(
     observed, noise, df, groups = table.T
     limits = np.stack(spreads(observed, noise, df, groups, level), axis=1).tolist()
     for i, (spread, low, high, p) in zip(known, limits, strict=True):
-        row = rows[i]._replace(spread=spread, low=low, high=high, p=p)
+        row = replace(rows[i], spread=spread, low=low, high=high, p=p)
         if row.gain is not None and np.isfinite(halves[i]):
             gain = Estimate(row.gain, row.gain - float(halves[i]), row.gain + float(halves[i]))
-            row = row._replace(gain_low=gain.low, gain_high=gain.high)
+            row = replace(row, gain_low=gain.low, gain_high=gain.high)
             share = over(Estimate(spread, low, high), gain)
             if share is not None:
-                row = row._replace(share=share.value, share_low=share.low, share_high=share.high)
+                row = replace(row, share=share.value, share_low=share.low, share_high=share.high)
         rows[i] = row
     return rows
+
+
+def _spread(row: SensitivityRow) -> Estimate | None:
+    return _estimate(row.spread, row.low, row.high)
+
+
+def _share(row: SensitivityRow) -> Estimate | None:
+    return _estimate(row.share, row.share_low, row.share_high)
 
 
 def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
     return None if value is None or low is None or high is None else Estimate(value, low, high)
 
 
-def _minus(a: Estimate | None, b: Estimate | None) -> tuple[float | None, ...]:
-    return (None, None, None) if a is None or b is None else minus(a, b)
+def _minus(a: Estimate | None, b: Estimate | None) -> Estimate | None:
+    return minus(a, b) if a and b else None

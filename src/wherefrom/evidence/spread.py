@@ -67,8 +67,8 @@ def spreads(
 
     Examples
     --------
-    >>> found = spreads(np.array([0.03]), np.array([1e-4]), np.array([12.0]), np.array([6.0]))
-    >>> [round(float(part[0]), 4) for part in found]
+    >>> estimates = spreads(np.array([0.03]), np.array([1e-4]), np.array([12.0]), np.array([6.0]))
+    >>> [round(float(part[0]), 4) for part in estimates]
     [0.0283, 0.0175, 0.038, 0.0004]
     """
     variances = noise[:, None] * df[:, None] / (2 * gammaincinv(df[:, None] / 2, _LEVELS))

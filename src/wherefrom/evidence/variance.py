@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wherefrom.evidence.records import VarianceRow
-from wherefrom.evidence.scores import ALL_REGIONS, Block, Key, Scores
-from wherefrom.evidence.summary import INITIAL, shared_regions
+from wherefrom.evidence.scores import INITIAL, Block, Key, Scores
 
 __all__ = ["variance_shares"]
 
@@ -33,19 +32,13 @@ def variance_shares(scores: Scores) -> list[VarianceRow]:
     list of VarianceRow
         For every composition and region with at least two runs and two fine-tune seeds.
     """
-    rows = []
-    shared = shared_regions(scores)
-    for key in sorted(scores.blocks):
-        block, within = scores.blocks[key], shared[key[2:]]
-        if not key.composition:
-            continue
-        regions = [scores.regions[key.task][i] for i in np.flatnonzero(block.covered)]
-        for region in [*regions, ALL_REGIONS] if len(within) > 1 else regions:
-            values = block.region(scores.indices(key.task, region, within))
-            row = _row(key, region, block, values)
-            if row is not None:
-                rows.append(row)
-    return rows
+    rows = [
+        _row(key, region, scores.blocks[key], scores.values(key, region))
+        for key in sorted(scores.blocks)
+        if key.composition
+        for region in scores.regions_of(key)
+    ]
+    return [row for row in rows if row is not None]
 
 
 def _row(key: Key, region: str, block: Block, values: Floats) -> VarianceRow | None:
@@ -81,4 +74,14 @@ def _row(key: Key, region: str, block: Block, values: Floats) -> VarianceRow | N
     whole = None not in components and total > 0
     shares = [part / total if whole and part is not None else None for part in components]
     factor = float(np.sqrt(1 + max(0.0, run - noise) / naive)) if naive > 0 else None
-    return VarianceRow(*key, region, *components, shares[0], shares[1], shares[2], factor)
+    return VarianceRow(
+        **key._asdict(),
+        region=region,
+        finetune=finetune,
+        pretrain=pretrain,
+        draw=draw,
+        finetune_share=shares[0],
+        pretrain_share=shares[1],
+        draw_share=shares[2],
+        naive_factor=factor,
+    )

@@ -6,14 +6,17 @@ itself and in any process, and merges what it found in the order of the parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part"]
+from wherefrom import parallel
+from wherefrom.progress import progress
+
+__all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part", "over"]
 
 BLOCK = 1 << 20
 """Places in a batch: every batch but a pool's last has so many, and starts at a multiple of it."""
@@ -106,6 +109,34 @@ class Part(Protocol):
     def batches(self, ask: Ask) -> Iterator[Batch]:
         """Give its places in order, `BLOCK` at a time."""
         ...
+
+
+P = TypeVar("P", bound=Part)
+R = TypeVar("R")
+
+
+def over(parts: Sequence[P], function: Callable[[P], R], what: str) -> Iterator[R]:
+    """Call a function on every part, several at a time, and give the results in their order.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    function : callable
+        Of one part; can be pickled where there is a cluster.
+    what : str
+        For the progress bar, which counts places.
+
+    Yields
+    ------
+    object
+        What the function gives.
+    """
+    with progress() as bar:
+        task = bar.add_task(what, total=sum(len(part) for part in parts))
+        results = parallel.in_order(function, parts)
+        for part, result in zip(parts, results, strict=True):
+            bar.update(task, advance=len(part))
+            yield result
 
 
 class AnyPool(Protocol):

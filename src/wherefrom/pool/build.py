@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import earth, keys, parallel
+from wherefrom.earth.land import on_land
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.progress import progress
 
 __all__ = ["LandPlaces", "checked_count", "land_origin", "land_places", "land_stream"]
-
-# All of Antarctica's land lies south of 50 degrees S (Bouvet Island at 54 S is its outlier), so the
-# continent is looked up there only.
-SOUTH = -50.0
 
 # Fixed, because it decides which random numbers make which place.
 CHUNK = 65536
@@ -122,11 +119,9 @@ def land_stream(
     LandPlaces
         In order.
     """
-    # Opened here, so that threads share them.
-    land, continent = earth.layer("land"), earth.layer("continent")
-    look = partial(
-        _land, seed=seed, land=land, continent=None if antarctica else continent, layers=layers
-    )
+    for name in ("land", "continent"):
+        earth.layer(name)  # threads that want it at once would each read it
+    look = partial(_land, seed=seed, antarctica=antarctica, layers=layers)
     found = 0
     while found < places:
         count = math.ceil((places - found) / SHARE[antarctica] / CHUNK)
@@ -170,8 +165,7 @@ def _land(
     chunks: tuple[int, int],
     *,
     seed: int,
-    land: earth.Layer,
-    continent: earth.Layer | None,
+    antarctica: bool,
     layers: Sequence[earth.Layer],
 ) -> LandPlaces:
     """Draw the chunks from a number on, and keep what is on land."""
@@ -182,11 +176,9 @@ def _land(
     bits.advance(2 * CHUNK * first)  # a chunk takes a number for each longitude and latitude
     drawn = [uniform_on_sphere(CHUNK, rng) for _ in range(count)]
     lon, lat = (np.concatenate(axis) for axis in zip(*drawn, strict=True))
-    on_land = land.codes(lon, lat) >= 0
-    if continent is not None:
-        south = np.flatnonzero(on_land & (lat < SOUTH))
-        antarctic = continent.labels.index("Antarctica")
-        on_land[south] = continent.codes(lon[south], lat[south]) != antarctic
-    counts = on_land.reshape(count, CHUNK).sum(axis=1)
-    lon, lat = lon[on_land], lat[on_land]
+    kept, frozen = on_land(lon, lat)
+    if not antarctica:
+        kept &= ~frozen
+    counts = kept.reshape(count, CHUNK).sum(axis=1)
+    lon, lat = lon[kept], lat[kept]
     return LandPlaces(first, counts, lon, lat, tuple(layer.codes(lon, lat) for layer in layers))

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import UnknownNameError, WherefromError, unknown
 
 __all__ = [
     "column_codes",
@@ -204,8 +204,8 @@ def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
     try:
         with _OPENING:
             return earth.layer(name)
-    except WherefromError as err:
-        if not str(err).startswith("unknown layer"):
+    except UnknownNameError as err:
+        if err.kind != "layer":
             raise
         raise unknown("layer", name, dict.fromkeys([*kind, *columns])) from None
 

@@ -13,18 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.pool.batches import Ask
-from wherefrom.pool.check import SHOWN, Faults, Finding, repeated_ids, repeated_places
-from wherefrom.pool.digest import key_of_blocks, places_digest
-from wherefrom.pool.passing import over
-from wherefrom.pool.repeats import (
+from wherefrom.pool.batches import Ask, over
+from wherefrom.pool.check import (
+    SHOWN,
+    Faults,
+    Finding,
     Repeats,
     first_repeats,
     id_hashes,
     place_hashes,
     repeated,
+    repeated_ids,
+    repeated_places,
     sampled,
 )
+from wherefrom.pool.digest import key_of_blocks, places_digest
 from wherefrom.pool.scan import PoolScan, ScanPart
 
 __all__ = ["Examined", "examine_scan"]

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from wherefrom import earth, files
 from wherefrom.keys import key_of
-from wherefrom.pool.batches import BLOCK
+from wherefrom.pool.batches import BLOCK, over
 from wherefrom.pool.columns import label_column, label_layer
 from wherefrom.pool.digest import key_of_blocks, labels_digest
-from wherefrom.pool.memory import PoolPart
 from wherefrom.pool.opening import scan
 from wherefrom.pool.partition import (
     NOTE,
@@ -32,8 +31,7 @@ from wherefrom.pool.partition import (
     part_name,
     read_part,
 )
-from wherefrom.pool.passing import over
-from wherefrom.pool.places import Pool
+from wherefrom.pool.places import Pool, PoolPart
 from wherefrom.pool.scan import PoolScan, ScanPart
 
 __all__ = ["PartFile", "label", "label_columns_of"]

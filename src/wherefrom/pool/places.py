@@ -18,21 +18,22 @@ from wherefrom import files, parallel
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART, Ask, Batch
 from wherefrom.pool.build import land_origin, land_places
-from wherefrom.pool.check import examine, refuse_errors
+from wherefrom.pool.check import errors_in, refuse_errors, repeats_in
 from wherefrom.pool.columns import (
     column_codes,
     column_labels,
+    column_numbers,
     encoded,
     label_column,
     label_layer,
     present_values,
+    value_layer,
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
-from wherefrom.pool.memory import PoolPart
 from wherefrom.pool.partition import open_writer
 from wherefrom.pool.tables import Places, places_of, read_places
 
-__all__ = ["Pool", "origin_of"]
+__all__ = ["Pool", "PoolPart", "origin_of"]
 
 Codes = tuple[NDArray[np.int32], tuple[str, ...]]
 
@@ -53,8 +54,6 @@ class Pool:
         Columns ``id``, ``lon``, ``lat`` and whatever else the user's table had, N rows.
     origin : str
         How the places came about, in words; empty if not known.
-    notes : tuple of str
-        What is odd about the table but no error, such as repeated places.
     """
 
     ids: NDArray[Any]
@@ -62,7 +61,7 @@ class Pool:
     lat: NDArray[np.float64]
     table: pa.Table
     origin: str = ""
-    notes: tuple[str, ...] = ()
+    _notes: tuple[str, ...] | None = ()
     _codes: dict[str, Codes] = field(default_factory=dict, repr=False)
     _counts: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _labels_keys: dict[str, str] = field(default_factory=dict, repr=False)
@@ -156,8 +155,14 @@ class Pool:
         return cls.of_places(places_of(table, id, lon, lat))
 
     @classmethod
-    def of_places(cls, places: Places) -> Pool:
+    def of_places(cls, places: Places, notes: tuple[str, ...] | None = None) -> Pool:
         """Make a pool of a table's places, refusing faulty ones.
+
+        Parameters
+        ----------
+        places : Places
+        notes : tuple of str, optional
+            What is odd about them, if that is known.
 
         Raises
         ------
@@ -166,15 +171,12 @@ class Pool:
         """
         if not len(places.ids):
             raise WherefromError(f"{places.source} has no rows")
-        found = examine(
-            places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
-        )
-        refuse_errors(found, places.source)
+        names = places.lon_name, places.lat_name
+        refuse_errors(errors_in(places.ids, places.lon, places.lat, *names), places.source)
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
         for name in places.rest.column_names:
             table = table.append_column(name, places.rest.column(name))
         origin = origin_of((places.rest.schema.metadata or {}).get(b"wherefrom"))
-        notes = tuple(finding.message for finding in found)
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 
     @cached_property
@@ -187,6 +189,13 @@ class Pool:
 
         digests = parallel.here(digest, range(0, len(self), BLOCK))
         return key_of_blocks(f"{len(self)}:{self.ids.dtype.kind}", digests)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the table but no error, such as repeated places."""
+        if self._notes is None:
+            return tuple(finding.message for finding in repeats_in(self.lon, self.lat))
+        return self._notes
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -358,7 +367,8 @@ class Pool:
             wanted = wanted.astype(np.str_)
         order = self._order
         at = np.searchsorted(self.ids, wanted, sorter=order)
-        rows = order[np.minimum(at, len(order) - 1)]
+        rows = np.minimum(at, len(self) - 1)
+        rows = rows if order is None else order[rows]
         absent = np.flatnonzero(self.ids[rows] != wanted)
         if len(absent):
             first = ", ".join(str(wanted[i]) for i in absent[:5])
@@ -385,8 +395,73 @@ class Pool:
             writer.write_table(table, row_group_size=BLOCK)
 
     @cached_property
-    def _order(self) -> NDArray[np.int64]:
-        return np.argsort(self.ids, kind="stable")
+    def _order(self) -> NDArray[np.int64] | None:
+        """Rows in the order of ids; None where they ascend."""
+        ascending = (self.ids[1:] > self.ids[:-1]).all()
+        return None if ascending else np.argsort(self.ids, kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class PoolPart:
+    """Rows of a pool; pickled, it takes only these along.
+
+    Attributes
+    ----------
+    pool : Pool
+    first, count : int
+        Its first row in `pool`, and how many they are.
+    start : int
+        Its first row in the whole pool, a multiple of `BLOCK`.
+    """
+
+    pool: Pool
+    first: int
+    count: int
+    start: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        piece = self.pool.piece(self.first, self.first + self.count)
+        return PoolPart, (piece, 0, self.count, self.start)
+
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        """Give its places in order, `BLOCK` at a time.
+
+        Raises
+        ------
+        WherefromError
+            If there is no such layer or column, or it is not of the kind asked for.
+        """
+        pool, columns = self.pool, self.pool.columns
+        kept = {name: pool.codes(name)[0] for name in ask.codes if pool.holds(name)}
+        looked_up = {name: label_layer(name, columns) for name in ask.codes if name not in kept}
+        valued = {name: value_layer(name, columns) for name in ask.values if name not in columns}
+        for at in range(self.first, self.first + self.count, BLOCK):
+            rows = slice(at, min(at + BLOCK, self.first + self.count))
+            lon, lat = pool.lon[rows], pool.lat[rows]
+            codes = {
+                name: kept[name][rows] if name in kept else looked_up[name].codes(lon, lat)
+                for name in ask.codes
+            }
+            values = {
+                name: valued[name](lon, lat).astype("f8")
+                if name in valued
+                else column_numbers(self._cut(name, rows), name)
+                for name in ask.values
+            }
+            ids = pool.ids[rows] if ask.ids else None
+            yield Batch(self.start + at - self.first, lon, lat, ids, codes, values)
+
+    def tables(self) -> Iterator[tuple[int, pa.Table]]:
+        """Give each block's first row in the whole pool, and all columns of its rows."""
+        for at in range(self.first, self.first + self.count, BLOCK):
+            count = min(BLOCK, self.first + self.count - at)
+            yield self.start + at - self.first, self.pool.table.slice(at, count)
+
+    def _cut(self, name: str, rows: slice) -> pa.ChunkedArray:
+        return self.pool.table.column(name).slice(rows.start, rows.stop - rows.start)
 
 
 def origin_of(written: bytes | None) -> str:

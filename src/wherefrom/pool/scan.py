@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import BLOCK, Ask, Batch
+from wherefrom.pool.batches import BLOCK, Ask, Batch, over
 from wherefrom.pool.columns import (
     column_codes,
     column_labels,
@@ -26,7 +26,6 @@ from wherefrom.pool.columns import (
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest
 from wherefrom.pool.partition import LabelColumn
-from wherefrom.pool.passing import over
 from wherefrom.pool.places import Pool
 from wherefrom.pool.reading import FileRows, Piece, Reading, cut_parts, joined
 from wherefrom.pool.tables import Places
@@ -180,7 +179,7 @@ class PoolScan:
         ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
         rest = whole.drop_columns(["id", "lon", "lat"])
         places = Places(ids, lon, lat, rest, "lon", "lat", str(self.path))
-        return replace(Pool.of_places(places), origin=self.origin, notes=self.notes)
+        return replace(Pool.of_places(places, self.notes), origin=self.origin)
 
     def see(self, name: str, batch: Batch, labels: tuple[str, ...]) -> None:
         """Note the labels that a pass looked up, for `counts` and `labels_key`."""

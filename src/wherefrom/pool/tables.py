@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ def places_of(
     source: str = "table",
     numbered: bool = False,
     first: int = 0,
+    columns: Collection[str] | None = None,
 ) -> Places:
     """Split a table into ids, coordinates and the rest.
 
@@ -131,6 +133,8 @@ def places_of(
         repeat or hold anything.
     first : int
         Row of the source that the table's first row is, for the messages.
+    columns : collection of str, optional
+        Those of a DataFrame to convert besides ids and coordinates; default all.
 
     Returns
     -------
@@ -142,7 +146,8 @@ def places_of(
         If a column is absent (the message names likely ones) or not of its type, or the geometry
         is not of points or not in geographic coordinates.
     """
-    table, geometry = _as_arrow(table, source)
+    wanted = None if columns is None else {*columns, id or "id", lon, lat}
+    table, geometry = _as_arrow(table, source, wanted)
     names = table.column_names
     for name in names:
         if names.count(name) > 1:
@@ -200,8 +205,13 @@ def _first_line(err: Exception) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _as_arrow(table: Any, source: str) -> tuple[pa.Table, Any]:
-    """Return the columns and a function that gives the geometry (checked for its CRS), or None."""
+def _as_arrow(
+    table: Any, source: str, wanted: Collection[str] | None = None
+) -> tuple[pa.Table, Any]:
+    """Return the columns and a function that gives the geometry (checked for its CRS), or None.
+
+    What is not wanted of a DataFrame is not converted.
+    """
     if isinstance(table, pa.Table):
         table = _with_plain_text(table)
         written = (table.schema.metadata or {}).get(b"geo")
@@ -228,8 +238,14 @@ def _as_arrow(table: Any, source: str) -> tuple[pa.Table, Any]:
             "DataFrame or a GeoDataFrame"
         )
     geometric = [name for name, kind in table.dtypes.items() if str(kind) == "geometry"]
-    plain = pa.Table.from_pandas(table.drop(columns=geometric), preserve_index=False)
-    plain = plain.replace_schema_metadata(None)
+    names = [str(name) for name in table.columns]
+    chosen = [
+        at
+        for at, name in enumerate(table.columns)
+        if name not in geometric and (wanted is None or names[at] in wanted)
+    ]
+    columns = [_of_pandas(table.iloc[:, at], source) for at in chosen]
+    plain = pa.table(columns, [names[at] for at in chosen])
     if not geometric:
         return plain, None
 
@@ -239,6 +255,18 @@ def _as_arrow(table: Any, source: str) -> tuple[pa.Table, Any]:
         return np.asarray(table.geometry.values, dtype=object)
 
     return plain, active
+
+
+def _of_pandas(values: Any, source: str) -> Any:
+    if values.dtype == np.float64:  # NaN does for null: nobody has to look for it
+        return pa.array(values.to_numpy())
+    try:
+        return pa.array(values, from_pandas=True)
+    except pa.ArrowException as err:
+        raise WherefromError(
+            f"{source}: column {values.name!r} is of no one type ({_first_line(err)}): mend or "
+            "drop it"
+        ) from err
 
 
 def _with_plain_text(table: pa.Table) -> pa.Table:

@@ -1,17 +1,11 @@
 """Tables, figures, maps and one self-contained page, from results and their evidence."""
 
-from wherefrom.report.context import DataSource, ReportContext, StandIn, evidence_of
+from wherefrom.report.context import DataSource, ReportContext, StandIn, Statement, evidence_of
+from wherefrom.report.html import write
 from wherefrom.report.terminal import terminal_table
-from wherefrom.report.words import Statement, statements
-from wherefrom.report.writing import write
+from wherefrom.report.words import statements
 
 __all__ = [
-    "DataSource",
-    "ReportContext",
-    "StandIn",
-    "Statement",
-    "evidence_of",
-    "statements",
-    "terminal_table",
-    "write",
-]
+    "DataSource", "ReportContext", "StandIn", "Statement", "evidence_of", "statements",
+    "terminal_table", "write",
+]  # fmt: skip

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wherefrom import earth, files
 from wherefrom.auditing.audit import Audit
-from wherefrom.auditing.wording import percent, title
-from wherefrom.report.audit_figures import (
-    distance_curve,
-    entropy_bars,
-    latitude_curve,
-    loss_bars,
-    ripley_curve,
-    share_bars,
-)
-from wherefrom.report.audit_maps import entropy_map, places_map, ratio_map
-from wherefrom.report.audit_style import Shown
-from wherefrom.report.audit_tables import (
-    LABEL_HEAD,
-    LAYER_HEAD,
-    SPACE_HEAD,
-    label_rows,
-    layer_rows,
-    space_rows,
-)
+from wherefrom.auditing.findings import percent
+from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.report.html import Picture
 
 __all__ = ["audit_page", "write_audit_page"]
-
-DPI = 150
 
 
 def write_audit_page(audit: Audit, path: Path | str, command: str = "") -> None:
@@ -73,9 +52,9 @@ def audit_page(audit: Audit, command: str = "") -> str:
 
     Examples
     --------
-    >>> from wherefrom.auditing.audit import audit
+    >>> import wherefrom
     >>> from wherefrom.pool import Pool
-    >>> page = audit_page(audit(Pool.build(500, seed=0), layers=["continent"]))
+    >>> page = audit_page(wherefrom.audit(Pool.build(500, seed=0), layers=["continent"]))
     >>> page[:15], "Nothing amiss" in page
     ('<!doctype html>', True)
     """
@@ -87,10 +66,6 @@ def audit_page(audit: Audit, command: str = "") -> str:
         lstrip_blocks=True,
     )
     against = str(audit.about["against"])
-    space = audit.space
-    curves = [latitude_curve(space.latitude)]
-    if space.ripley is not None:
-        curves.append(ripley_curve(space.ripley))
     return environment.get_template("audit.html.j2").render(
         about=audit.about,
         findings=[
@@ -102,63 +77,39 @@ def audit_page(audit: Audit, command: str = "") -> str:
             }
             for finding in audit.findings
         ],
-        maps=_pictures([places_map(audit.places), ratio_map(audit.places, against)]),
-        shares=_pictures(share_bars(layer, against) for layer in audit.layers.values()),
-        layer_head=LAYER_HEAD,
-        layer_rows=layer_rows(audit),
-        label_head=LABEL_HEAD,
-        labels=[(title(layer.layer), label_rows(layer)) for layer in audit.layers.values()],
-        layer_notes=[
-            f"{title(layer.layer)}: {note}"
-            for layer in audit.layers.values()
-            for note in layer.notes
-        ],
-        curves=_pictures(curves),
-        space_head=SPACE_HEAD,
-        space_rows=space_rows(audit),
-        entropy=_pictures(_entropy(audit)),
-        leakage=_pictures([] if audit.leakage is None else [distance_curve(audit.leakage)]),
-        leaks=[] if audit.leakage is None else audit.leakage.nearest,
-        losses=_pictures(_losses(audit)),
-        realised=audit.realised,
+        sections=[_section(*each, against) for each in audit.sections().items()],
         sources=_sources(audit),
         command=command,
     )
 
 
-def _entropy(audit: Audit) -> list[Shown | None]:
-    if audit.entropy is None:
-        return []
-    return [entropy_map(audit.entropy), entropy_bars(audit.entropy)]
-
-
-def _losses(audit: Audit) -> list[Shown | None]:
-    if audit.realised is None:
-        return []
-    return [loss_bars(audit.realised, layer) for layer in audit.realised.layers]
-
-
-def _pictures(figures: Sequence[Shown | None] | Iterator[Shown | None]) -> list[Picture]:
-    """Draw figures as PNG; a label may hold dollar signs, which are no formula."""
-    pictures = []
-    for shown in figures:
-        if shown is None:
-            continue
-        stream = io.BytesIO()
-        with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
-            # The tables below have the letters that the plots' font lacks.
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            shown.figure.savefig(
-                stream, format="png", dpi=DPI, facecolor="white", metadata={"Software": None}
-            )
-        pictures.append(Picture(shown.name, shown.title, shown.caption, stream.getvalue()))
-    return pictures
+def _section(section: Section, found: Sequence[Statistic], against: str) -> dict[str, Any]:
+    tables = [table for one in found for table in one.tables()]
+    return {
+        "id": section.id,
+        "nav": section.nav,
+        "title": section.title.replace("{against}", against),
+        "head": section.head,
+        "rows": [row for one in found for row in one.rows()],
+        "legend": section.legend.replace("{against}", against),
+        "notes": [note for one in found for note in one.notes()],
+        "pictures": [
+            Picture(drawing.name, drawing.title, drawing.caption, drawing.png())
+            for one in found
+            for drawing in one.drawings()
+        ],
+        "tables": [table for table in tables if not table.folded],
+        "folded": [table for table in tables if table.folded],
+    }
 
 
 def _sources(audit: Audit) -> list[earth.Source]:
     """Return whose data the layers are, each once."""
     found: dict[str, earth.Source] = {}
-    for name in ("land", *audit.layers):
+    named = [
+        name for one in audit.results.values() if one is not None for name in one.layers_shown()
+    ]
+    for name in ("land", *named):
         if name in earth.CATEGORICAL:  # a plug-in speaks for itself
             for source in earth.layer(name).source:
                 found[source.title] = source

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from wherefrom.evidence import BETTER, UNDECIDED, WORSE, Evidence
-from wherefrom.evidence.gather import View
-from wherefrom.report.context import ReportContext
-from wherefrom.report.curves import scaling, variance
-from wherefrom.report.maps import composition_maps
-from wherefrom.report.panels import (
+from wherefrom.earth.maps import draw_places, world_axes
+from wherefrom.evidence import (
+    BETTER,
+    UNDECIDED,
+    WORSE,
+    Evidence,
+    Headline,
+    SummaryRow,
+    View,
+)
+from wherefrom.report.context import Places, ReportContext
+from wherefrom.report.sensitivity import sensitivity_figure
+from wherefrom.report.style import (
     FAINT,
     INK,
+    Look,
     Parts,
     dot,
-    folded,
     looks_of,
+    metric_title,
     panels,
     rows_axis,
     share_axis,
+    signed,
     view_title,
 )
-from wherefrom.report.sensitivity_figure import sensitivity_figure
-from wherefrom.report.style import metric_title, signed
-from wherefrom.report.tables import last_region, rows_of
+
+if TYPE_CHECKING:
+    from wherefrom.study.published import Claim
 
 __all__ = ["Drawing", "figures"]
 
@@ -57,66 +68,72 @@ def figures(evidence: Evidence, context: ReportContext) -> list[Drawing]:
         names end in its own. Without sweep no curves, without places no maps, without a second
         run no figure of variance.
     """
-    views = context.views(evidence)
+    headlines = context.shown(evidence)
     shared = [
-        sensitivity_figure(evidence, context),
-        composition_maps(context, looks_of(evidence, context, views[0])),
+        sensitivity_figure(headlines),
+        composition_maps(context.maps, looks_of(headlines[0])),
     ]
     drawn = [Drawing(*parts, None) for parts in shared if parts is not None]
-    draw = (by_region, differences_forest, heatmap, scaling, variance, everywhere)
-    for view in views:
-        for parts in (one(evidence, context, view) for one in draw):
+    for headline in headlines:
+        view = headline.view
+        alone = sum(other.view.model == view.model for other in headlines) == 1
+        name = view.model if alone else "-".join(map(str, (*view[:2], *view[3:])))
+        for parts in (
+            by_region(headline),
+            differences_forest(headline),
+            heatmap(headline),
+            scaling(headline, context.sweep_region),
+            variance(headline, context.claims),
+            everywhere(headline),
+        ):
             if parts is not None:
-                name = f"{parts.kind}_{context.name(evidence, view)}"
-                drawn.append(Drawing(name, *parts[1:], view))
+                drawn.append(Drawing(f"{parts.kind}_{name}", *parts[1:], view))
     return drawn
 
 
-def by_region(evidence: Evidence, context: ReportContext, view: View) -> Parts:
+def by_region(headline: Headline) -> Parts:
     """Dots with intervals: rows in each region."""
-    rows = [(evidence.label(key, view), key) for _, key in rows_of(evidence, context, view)]
     # The majority class would stretch the axes and squeeze what is compared.
-    rows = [(label, key) for label, key in rows if key.model != "majority"]
-    look = looks_of(evidence, context, view)
-    regions = evidence.regions(view)
-    figure, axes = panels(len(regions), len(rows))
-    for ax, region in zip(axes, regions, strict=False):
-        for y, (_, key) in enumerate(rows):
-            found = evidence.mean(key, region)
-            if found is None:
+    rows = [row for row in headline.rows if row.key.model != "majority"]
+    look = looks_of(headline)
+    figure, axes = panels(len(headline.regions), len(rows))
+    for ax, region in zip(axes, headline.regions, strict=False):
+        for y, (_, _, key) in enumerate(rows):
+            row = headline.mean(key, region)
+            if row is None:
                 continue
             style = look[key.composition or key.model]
-            if found.low is not None and found.high is not None:
-                ax.plot([found.low, found.high], [y, y], color=style.colour, lw=2, alpha=0.55)
-            dot(ax, found.mean, y, style, filled=found.low is not None)
-        rows_axis(ax, region, [label for label, _ in rows])
-    share_axis(axes, len(regions), metric_title(view[4]))
+            if row.low is not None and row.high is not None:
+                ax.plot([row.low, row.high], [y, y], color=style.colour, lw=2, alpha=0.55)
+            dot(ax, row.mean, y, style, filled=row.low is not None)
+        rows_axis(ax, region, [row.label for row in rows])
+    share_axis(axes, len(headline.regions), metric_title(headline.view.metric))
     caption = (
-        f"{view_title(view)}. Dots: mean over runs and fine-tune seeds; lines: 95 % interval of "
-        "the mean over draws, pre-train seeds and episodes; hollow: single draw, no interval. "
+        f"{view_title(headline)}. Dots: mean over runs and fine-tune seeds; lines: 95 % interval "
+        "of the mean over draws, pre-train seeds and episodes; hollow: single draw, no interval. "
         "Baselines in grey, without the majority class."
     )
     return Parts("by_region", figure, "Scores by region", caption)
 
 
-def differences_forest(evidence: Evidence, context: ReportContext, view: View) -> Parts | None:
+def differences_forest(headline: Headline) -> Parts | None:
     """Forest plot of the differences to the first reference."""
-    reference = context.references[0]
-    regions = evidence.regions(view)
+    reference, margin = headline.evidence.references[0], headline.evidence.margin
+    regions = headline.regions
     names = [
         name
-        for name in context.order(evidence.compositions(view))
-        if any(evidence.difference(view, name, reference, region) for region in regions)
+        for name in headline.compositions
+        if any(headline.difference(name, reference, region) for region in regions)
     ]
     if not names:
         return None
-    look = looks_of(evidence, context, view)
+    look = looks_of(headline)
     figure, axes = panels(len(regions), len(names))
     for ax, region in zip(axes, regions, strict=False):
-        ax.axvspan(-evidence.margin, evidence.margin, color=FAINT, alpha=0.6, lw=0)
+        ax.axvspan(-margin, margin, color=FAINT, alpha=0.6, lw=0)
         ax.axvline(0, color=INK, lw=0.8)
         for y, name in enumerate(names):
-            row = evidence.difference(view, name, reference, region)
+            row = headline.difference(name, reference, region)
             if row is None:
                 continue
             if row.low is not None and row.high is not None:
@@ -124,65 +141,63 @@ def differences_forest(evidence: Evidence, context: ReportContext, view: View) -
             dot(ax, row.difference, y, look[name], filled=row.verdict != UNDECIDED)
         rows_axis(ax, region, names)
         ax.xaxis.set_major_locator(MaxNLocator(4))
-    share_axis(axes, len(regions), f"{metric_title(view[4])} minus that of {reference}")
+    share_axis(
+        axes, len(regions), f"{metric_title(headline.view.metric)} minus that of {reference}"
+    )
     caption = (
-        f"{view_title(view)}. Paired differences to {reference} with 95 % intervals over draws, "
-        "pre-train seeds and episodes. Filled: decided after Holm's correction (better, worse or "
-        f"equivalent); hollow: undecided. Grey band: margin of equivalence, ±{evidence.margin:g}."
+        f"{view_title(headline)}. Paired differences to {reference} with 95 % intervals over "
+        "draws, pre-train seeds and episodes. Filled: decided after Holm's correction (better, "
+        f"worse or equivalent); hollow: undecided. Grey band: margin of equivalence, ±{margin:g}."
     )
     return Parts("differences", figure, f"Differences to {reference}", caption)
 
 
-def heatmap(evidence: Evidence, context: ReportContext, view: View) -> Parts:
+def heatmap(headline: Headline) -> Parts:
     """Mean of every row in every region."""
-    rows = [(evidence.label(key, view), key) for _, key in rows_of(evidence, context, view)]
-    regions = evidence.regions(view)
-    values = np.full((len(rows), len(regions)), np.nan)
-    for i, (_, key) in enumerate(rows):
-        for j, region in enumerate(regions):
-            found = evidence.mean(key, region)
-            values[i, j] = np.nan if found is None else found.mean
+    rows, regions = headline.rows, headline.regions
+    means = [[headline.mean(row.key, region) for region in regions] for row in rows]
+    values = np.array([[np.nan if one is None else one.mean for one in line] for line in means])
     figure = Figure(
         figsize=(2.2 + 1.05 * len(regions), 1.3 + 0.42 * len(rows)), layout="constrained"
     )
     ax = figure.add_subplot()
     # The majority class is far below; it must not take the colours from what is compared.
-    scored = values[[key.model != "majority" for _, key in rows]]
+    scored = values[[row.key.model != "majority" for row in rows]]
     low, high = float(np.nanmin(scored)), float(np.nanmax(scored))
     image = ax.imshow(values, cmap="cividis", aspect="auto", vmin=low, vmax=high)
     middle = (low + high) / 2
     for i, j in np.argwhere(np.isfinite(values)):
-        leader = evidence.leader(view, regions[j])
-        bold = leader is not None and leader.decided and leader.best == rows[i][0]
+        leader = headline.leader(regions[j])
+        bold = leader is not None and leader.decided and leader.best == rows[i].label
         ax.text(j, i, f"{values[i, j]:.3f}", ha="center", va="center", fontsize=9,
                 weight="bold" if bold else "normal",
                 color="white" if values[i, j] < middle else "black")  # fmt: skip
-    ax.set_xticks(range(len(regions)), [folded(region) for region in regions], fontsize=9)
-    ax.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=9)
+    ax.set_xticks(
+        range(len(regions)), [region.replace(" ", "\n") for region in regions], fontsize=9
+    )
+    ax.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    figure.colorbar(image, ax=ax, label=metric_title(view[4]), fraction=0.03, pad=0.02)
+    figure.colorbar(image, ax=ax, label=metric_title(headline.view.metric), fraction=0.03, pad=0.02)
     caption = (
-        f"{view_title(view)}. Bold only where the data decide that a row is the best of its column."
+        f"{view_title(headline)}. Bold only where the data decide that a row is the best of its "
+        "column."
     )
     return Parts("heatmap", figure, "Rows and regions", caption)
 
 
-def everywhere(evidence: Evidence, context: ReportContext, view: View) -> Parts | None:
+def everywhere(headline: Headline) -> Parts | None:
     """Verdicts against the first reference with every model and head."""
-    reference = context.references[0]
-    views = [v for v in evidence.views() if v[1:3] == view[1:3] and v[4] == view[4]]
-    names = [n for n in context.order(evidence.compositions(view)) if n != reference]
-    pairs = [
-        [evidence.difference(v, name, reference, last_region(evidence, v)) for v in views]
-        for name in names
-    ]
-    if len(views) < 2 or not any(any(row) for row in pairs):
+    view, reference = headline.view, headline.evidence.references[0]
+    others = headline.beside("task", "n", "metric")
+    names = [name for name in headline.compositions if name != reference]
+    pairs = [[other.difference(name, reference) for other in others] for name in names]
+    if len(others) < 2 or not any(any(row) for row in pairs):
         return None
     values = np.array([[np.nan if p is None else p.difference for p in row] for row in pairs])
     limit = float(np.nanmax(np.abs(values))) or 1.0
-    size = (2.4 + 1.0 * len(views), 1.6 + 0.45 * len(names))
+    size = (2.4 + 1.0 * len(others), 1.6 + 0.45 * len(names))
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.add_subplot()
     image = ax.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
@@ -194,15 +209,137 @@ def everywhere(evidence: Evidence, context: ReportContext, view: View) -> Parts 
                 dark = abs(pair.difference) > 0.6 * limit
                 ax.text(j, i, f"{signed(pair.difference)}\n{sign}", ha="center", va="center",
                         fontsize=8, color="white" if dark else "black")  # fmt: skip
-    ax.set_xticks(range(len(views)), [f"{v[0]}\n{v[3]}" for v in views], fontsize=8)
+    titles = [f"{other.view.model}\n{other.view.head}" for other in others]
+    ax.set_xticks(range(len(others)), titles, fontsize=8)
     ax.set_yticks(range(len(names)), names, fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     figure.colorbar(image, ax=ax, label=f"minus {reference}", fraction=0.03, pad=0.02)
     caption = (
-        f"Difference to {reference} in {metric_title(view[4])}, over all regions, n = {view[2]}, "
-        "with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, all after Holm's "
-        "correction within a column; 1 draw: no interval."
+        f"Difference to {reference} in {metric_title(view.metric)}, over all regions, "
+        f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
+        "all after Holm's correction within a column; 1 draw: no interval."
     )
     return Parts("models_heads", figure, "Does it hold with other models and heads?", caption)
+
+
+def scaling(headline: Headline, region: str | None) -> Parts | None:
+    """Scores against the number of labels, a panel for each model and head of the sweep."""
+    starts = headline.beside("task", "n", "metric")
+    starts.sort(key=lambda h: (h != headline, h.view.model != headline.view.model, h.view))
+    panels = [(start, *start.sweep(region)) for start in starts]
+    panels = [panel for panel in panels if panel[2]][:4]
+    if not panels:
+        return None
+    title = metric_title(headline.view.metric)
+    look = looks_of(headline)
+    figure = Figure(figsize=(min(6.2 * len(panels), 12.4), 4.6 * ((len(panels) + 1) // 2)),
+                    layout="constrained")  # fmt: skip
+    grid = figure.subplots((len(panels) + 1) // 2, min(2, len(panels)), squeeze=False, sharey=True)
+    handles: dict[str, Line2D] = {}
+    for ax, (start, where, grown) in zip(grid.ravel(), panels, strict=False):
+        lines: dict[str, list[SummaryRow]] = {}
+        for one in grown:
+            for _, _, key in one.rows:
+                row = one.mean(key, where)
+                if row is not None and key.model != "majority":
+                    lines.setdefault(key.composition or key.model, []).append(row)
+        for name, rows in lines.items():
+            style = look.get(name, Look("#777777", "|", ":"))
+            x = [row.n for row in rows]
+            marker = style.marker if rows[0].composition else None
+            (handles[name],) = ax.plot(x, [row.mean for row in rows], color=style.colour, lw=1.8,
+                                       ls=style.dash, marker=marker, ms=5, label=name)  # fmt: skip
+            ends = [
+                (row.low, row.high) for row in rows if row.low is not None and row.high is not None
+            ]
+            if rows[0].composition and len(ends) == len(rows):
+                ax.fill_between(x, *zip(*ends, strict=True), color=style.colour, alpha=0.09, lw=0)
+        ax.set_xscale("log")
+        ticks = [one.view.n for one in grown]
+        ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
+        ax.minorticks_off()
+        ax.set_title(f"{where}: {start.view.model}, {start.view.head} head", fontsize=11)
+        ax.set_xlabel("labelled places n (logarithmic)")
+        ax.grid(axis="y", color=FAINT, lw=0.7)
+        ax.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel(title)
+    for ax in grid.ravel()[len(panels) :]:
+        ax.set_visible(False)
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
+    caption = (
+        f"Scores ({title}) in {panels[0][1]} by number of labelled places. "
+        "Bands: 95 % interval of the mean, where there is more than one draw. Dashed grey: "
+        "baselines and published weights; the majority class is left out."
+    )
+    return Parts("scaling", figure, "Scores against the number of labels", caption)
+
+
+def variance(headline: Headline, claims: Sequence[Claim]) -> Parts | None:
+    """Spread over fine-tune seeds beside the spread over runs, and what is claimed of the first."""
+    names = headline.compositions
+    spreads = []
+    for name in names:
+        rows = [headline.mean(headline.view.key(name), region) for region in headline.parts]
+        inner = [row.std_finetune for row in rows if row and row.std_finetune is not None]
+        outer = [row.std_runs for row in rows if row and row.std_runs is not None]
+        spreads.append((inner, outer))
+    if not any(outer for _, outer in spreads):
+        return None
+    look = looks_of(headline)
+    figure = Figure(figsize=(8.5, 1.6 + 0.5 * len(names)), layout="constrained")
+    ax = figure.add_subplot()
+    for y, (name, (inner, outer)) in enumerate(zip(names, spreads, strict=True)):
+        for values, shift, marker in ((inner, -0.15, "o"), (outer, 0.15, "D")):
+            if not values:
+                continue
+            face = look[name].colour if marker == "o" else "white"
+            ax.scatter(values, [y + shift] * len(values), s=10, color=look[name].colour, alpha=0.45)
+            ax.scatter([np.mean(values)], [y + shift], s=55, marker=marker, zorder=3,
+                       facecolor=face, edgecolor=look[name].colour, linewidth=1.6)  # fmt: skip
+    dashed: dict[str, Any] = {"color": "#777777", "lw": 1.0, "ls": (0, (4, 3))}
+    signs = [
+        Line2D([], [], color=INK, marker="o", ls="", label="over fine-tune seeds, within a run"),
+        Line2D([], [], color=INK, marker="D", mfc="white", ls="",
+               label="over runs, of their means"),
+    ]  # fmt: skip
+    for claim in claims:
+        if claim.above is not None:
+            label = f"{claim.above:g}: criterion of {claim.source}"
+            signs.append(ax.axvline(claim.above, label=label, **dashed))
+    ax.set_xlim(left=0)
+    rows_axis(ax, "", names)
+    ax.set_xlabel(f"standard deviation of {metric_title(headline.view.metric)}")
+    figure.legend(handles=signs, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    caption = (
+        f"{view_title(headline)}. Small dots: regions; large: their mean. The spread over "
+        "fine-tune seeds is that of few-shot splits; only the spread over runs (draws and "
+        "pre-train seeds) says how far another pre-training of the same kind would differ."
+    )
+    return Parts("variance", figure, "Spread over fine-tune seeds and over runs", caption)
+
+
+def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Parts | None:
+    """Draw the places of every composition (degrees); None if there are none."""
+    names = [name for name, (lon, _) in maps.items() if len(lon)]
+    if not names:
+        return None
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.35 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for ax, name in zip(grid, names, strict=False):
+        lon, lat = maps[name]
+        world_axes(ax)
+        colour = look[name].colour if name in look else "#444444"
+        # Fewer places get larger dots, so that a small composition is not lost on the map.
+        draw_places(ax, lon, lat, color=colour, size=min(6.0, max(0.8, 6000 / len(lon))))
+        ax.set_title(f"{name} ({len(lon):,} places)", fontsize=10)
+    for ax in grid[len(names) :]:
+        ax.set_visible(False)
+    caption = (
+        "Places of one draw of each composition, Equal Earth projection (areas are true). "
+        "Zero pre-training (none) has no places. All models are pre-trained on the same draws."
+    )
+    return Parts("maps", figure, "Where the compositions come from", caption)

@@ -1,23 +1,58 @@
-"""One self-contained HTML page: no network, no external fonts, scripts or pictures."""
+"""Writing a report: tables for machines and papers, figures, and one self-contained HTML page.
+
+The page needs no network: no external fonts, scripts or pictures.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.csv as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from wherefrom.evidence import BEST_BASELINE, Evidence
-from wherefrom.evidence.gather import View
-from wherefrom.report.context import DataSource, ReportContext, StandIn
-from wherefrom.report.published import published
-from wherefrom.report.sensitivity import sensitivity_grid
-from wherefrom.report.sentences import sentences
+from wherefrom.evidence import (
+    BEST_BASELINE,
+    DeviationRow,
+    DifferenceRow,
+    Evidence,
+    Headline,
+    LeaderRow,
+    SensitivityDifferenceRow,
+    SensitivityRow,
+    SummaryRow,
+    VarianceRow,
+    View,
+    compare,
+    sensitivity_differences,
+    table_of,
+)
+from wherefrom.files import atomic
+from wherefrom.report.context import (
+    ReportContext,
+    Statement,
+    evidence_of,
+)
+from wherefrom.report.figures import figures
+from wherefrom.report.published import claimed, published
+from wherefrom.report.sensitivity import (
+    comparison,
+    sensitivity_grid,
+    sensitivity_of,
+    two_models,
+)
 from wherefrom.report.style import METRICS, metric_title
-from wherefrom.report.tables import RUNS, difference_grid, score_grid
+from wherefrom.report.tables import RUNS, difference_grid, latex, score_grid
+from wherefrom.report.words import gaps, statements
 
-__all__ = ["Picture", "page"]
+__all__ = ["Picture", "page", "sentences", "write"]
+
+DPI = 150
 
 
 class Picture(NamedTuple):
@@ -38,6 +73,71 @@ class Picture(NamedTuple):
     def data(self) -> str:
         """The picture as a data address."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Path:
+    """Write ``report.html``, ``tables/`` and ``figures/`` into a folder.
+
+    Parameters
+    ----------
+    results : pyarrow.Table or Evidence
+        Tidy results, or their evidence if it is at hand.
+    context : ReportContext
+    out : Path
+        Folder, made if absent. Each file is whole or not there.
+
+    Returns
+    -------
+    Path
+        The page. It holds its figures and needs no network.
+
+    Raises
+    ------
+    WherefromError
+        If the results are malformed or lack the headline, or the disk is full.
+    """
+    evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
+    _write_tables(evidence, context, out / "tables")
+    pictures = []
+    for drawing in figures(evidence, context):
+        file = out / "figures" / f"{drawing.name}.png"
+        with atomic(file) as tmp:
+            drawing.figure.savefig(tmp, dpi=DPI, facecolor="white", metadata={"Software": None})
+        png = file.read_bytes()
+        pictures.append(Picture(drawing.name, drawing.title, drawing.caption, png, drawing.view))
+    html = page(evidence, context, pictures)
+    target = out / "report.html"
+    with atomic(target) as tmp:
+        tmp.write_text(html, encoding="utf-8")
+    return target
+
+
+def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, list[Statement]]]:
+    """Return the parts of the verdict: a title and its statements, none of them empty.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    context : ReportContext
+
+    Returns
+    -------
+    list of (str, list of Statement)
+        One part for each headline, then the sensitivity of all, the published claims, and what
+        was left out. Two models are compared as a claim says, or else the first two.
+    """
+    headlines = context.shown(evidence)
+    spreads = [spread for one in headlines if (spread := sensitivity_of(one)) is not None]
+    pair = two_models(headlines)
+    if pair and not any(claim.test == "sensitivity" for claim in context.claims):
+        spreads += comparison(*pair)
+    parts = [
+        *((one.short, statements(one, context.sweep_region)) for one in headlines),
+        ("Sensitivity to the composition", spreads),
+        ("Published claims", [s for c in context.claims for s in claimed(c, headlines, context)]),
+        ("Left out or not evaluated", gaps(context)),
+    ]
+    return [(title, made) for title, made in parts if made]
 
 
 def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]) -> str:
@@ -68,19 +168,21 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         parts=_parts(evidence, context, pictures),
         sensitivity=[
             grid
-            for view in context.views(evidence)
-            if (grid := sensitivity_grid(evidence, view)) is not None
+            for headline in context.shown(evidence)
+            if (grid := sensitivity_grid(headline)) is not None
         ],
         references=evidence.references,
         shared={picture.name: picture for picture in pictures if picture.view is None},
-        metrics=[METRICS[m] for m in METRICS if any(view[4] == m for view in evidence.views())],
+        metrics=[
+            METRICS[m] for m in METRICS if any(view.metric == m for view in evidence.headlines)
+        ],
         design=_design(evidence),
         runs=RUNS,
         margin=evidence.margin,
         best_baseline=BEST_BASELINE,
         published=published(evidence, context),
-        stand_ins=[StandIn(*row) for row in context.stand_ins],
-        sources=[DataSource(*row) for row in context.sources],
+        stand_ins=context.stand_ins,
+        sources=context.sources,
         duration=_duration(context.seconds),
     )
 
@@ -89,62 +191,51 @@ def _parts(
     evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
 ) -> list[dict[str, Any]]:
     """Divide all views and pictures among the headlines: each view is in one part."""
-    headlines = context.views(evidence)
+    shown = [headline.view for headline in context.shown(evidence)]
     parts = []
-    for i, headline in enumerate(headlines):
-        tasks = [other[1] for other in headlines[:i]]
-        models = {other[0] for other in headlines if other[1] == headline[1]}
+    for i, own in enumerate(shown):
+        tasks = [other.task for other in shown[:i]]
+        models = {other.model for other in shown if other.task == own.task}
         # The first headline of a task has the models of that task that have no headline.
         views = [
             view
-            for view in evidence.views()
-            if view[1:3] == headline[1:3]
-            and (view[0] == headline[0] or (headline[1] not in tasks and view[0] not in models))
+            for view in evidence.headlines
+            if (view.task, view.n) == (own.task, own.n)
+            and (view.model == own.model or (own.task not in tasks and view.model not in models))
         ]
         # A headline's other tasks come with it, where no headline is about them.
-        others = {other[1] for other in headlines}
+        others = {other.task for other in shown}
         views += [
             view
-            for view in evidence.views()
-            if view[0] == headline[0] and view[1] not in others and view[2] == headline[2]
+            for view in evidence.headlines
+            if (view.model, view.n) == (own.model, own.n) and view.task not in others
         ]
-        views.sort(key=lambda view: view != headline)
+        views.sort(key=lambda view: view != own)
         parts.append(
             {
                 "id": f"part-{i + 1}",
-                "title": f"{headline[0]} on {headline[1]}",
-                "views": [_view(evidence, context, view) for view in views],
+                "title": evidence.headlines[own].short,
+                "views": [_view(evidence.headlines[view]) for view in views],
                 "choices": _choices(views),
-                "pictures": [picture for picture in pictures if picture.view == headline],
+                "pictures": [picture for picture in pictures if picture.view == own],
             }
         )
     return parts
 
 
-def _view(evidence: Evidence, context: ReportContext, view: View) -> dict[str, Any]:
-    grids = {
-        reference: difference_grid(evidence, context, view, reference)
-        for reference in evidence.references
-    }
-    return {
-        "model": view[0],
-        "task": view[1],
-        "head": view[3],
-        "metric": view[4],
-        "scores": score_grid(evidence, context, view),
+def _view(headline: Headline) -> dict[str, Any]:
+    grids = {name: difference_grid(headline, name) for name in headline.evidence.references}
+    return headline.view._asdict() | {
+        "scores": score_grid(headline),
         "differences": {name: grid for name, grid in grids.items() if grid is not None},
     }
 
 
-def _choices(views: list[View]) -> list[tuple[str, list[tuple[str, str]]]]:
-    models, tasks, _, heads, metrics = (
-        list(dict.fromkeys(map(str, values))) for values in zip(*views, strict=True)
-    )
+def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:
+    distinct = {axis: dict.fromkeys(getattr(view, axis) for view in views) for axis in View._fields}
     return [
-        ("model", [(name, name) for name in models]),
-        ("task", [(name, name) for name in tasks]),
-        ("head", [(name, name) for name in heads]),
-        ("metric", [(name, metric_title(name)) for name in metrics]),
+        (axis, [(name, metric_title(name)) for name in distinct[axis]])
+        for axis in ("model", "task", "head", "metric")
     ]
 
 
@@ -173,3 +264,65 @@ def _duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> None:
+    rows: dict[str, tuple[Any, Any]] = {
+        "summary": (evidence.summary, SummaryRow),
+        "differences": (evidence.differences, DifferenceRow),
+        "leaders": (evidence.leaders, LeaderRow),
+        "variance": (evidence.variance, VarianceRow),
+        "sensitivity": (evidence.sensitivity, SensitivityRow),
+        "deviations": (evidence.deviations, DeviationRow),
+        "sensitivity_differences": (_compared(evidence, context), SensitivityDifferenceRow),
+    }
+    for name, (lines, kind) in rows.items():
+        with atomic(folder / f"{name}.csv") as tmp:
+            pc.write_csv(table_of(lines, kind), tmp)
+    known: dict[str, Any] = {
+        name: [row._asdict() for row in lines] for name, (lines, _) in rows.items()
+    }
+    known["statements"] = {
+        name: [statement._asdict() for statement in made]
+        for name, made in sentences(evidence, context)
+    }
+    known["study"] = _plain(context)
+    with atomic(folder / "report.json") as tmp:
+        tmp.write_text(
+            json.dumps(known, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8"
+        )
+    for (model, task, n, head, metric), headline in evidence.headlines.items():
+        if n != context.n:
+            continue
+        grids = {"scores": score_grid(headline), "sensitivity": sensitivity_grid(headline)}
+        for reference in evidence.references:
+            grids[f"differences-{reference.replace(' ', '-')}"] = difference_grid(
+                headline, reference
+            )
+        for name, grid in grids.items():
+            if grid is not None:
+                file = folder / f"{name}_{task}_{model}_{head}_{metric}.tex"
+                with atomic(file) as tmp:
+                    tmp.write_text(latex(grid), encoding="utf-8")
+
+
+def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDifferenceRow]:
+    """Compare models head by head, and the headlines that the page compares."""
+    rows = sensitivity_differences(evidence.sensitivity)
+    headlines = context.shown(evidence)
+    claims = [claim.models for claim in context.claims if claim.test == "sensitivity"]
+    for models in claims or [()]:
+        pair = two_models(headlines, *models)
+        for region in pair[0].regions if pair else ():
+            a, b = (one.spread(region) for one in pair or ())
+            if a is not None and b is not None and (row := compare(a, b)) not in rows:
+                rows.append(row)
+    return rows
+
+
+def _plain(context: ReportContext) -> dict[str, Any]:
+    # Places are in the compositions' own files; here their number is enough.
+    known = asdict(context)
+    known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
+    known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
+    return known

@@ -7,10 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from wherefrom.study import Plan, Stage, Store, changes
+from wherefrom.study.stage import VERSIONS
 
 __all__ = ["render"]
-
-KINDS = ("pool", "task", "series", "features", "draw", "pretrain", "fewshot")
 
 
 def render(plan: Plan, store: Store) -> RenderableType:
@@ -33,10 +32,10 @@ def render(plan: Plan, store: Store) -> RenderableType:
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
-    for kind in KINDS:
+    for kind in VERSIONS:
         every, left = plan.of_kind(kind), [stage for stage in missing if stage.kind == kind]
         done = len(every) - len(left)
-        table.add_row(kind, str(len(every)), str(done), str(len(left)), _minutes(left, study.scale))
+        table.add_row(kind, str(len(every)), str(done), str(len(left)), _minutes(left))
     table.add_section()
     every_done = len(plan.stages) - len(missing)
     table.add_row(
@@ -44,7 +43,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
         str(len(plan.stages)),
         str(every_done),
         str(len(missing)),
-        _minutes(missing, study.scale),
+        _minutes(missing),
     )
     parts: list[RenderableType] = [table, *_sizes(plan)]
     parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
@@ -54,15 +53,15 @@ def render(plan: Plan, store: Store) -> RenderableType:
     return Group(*parts)
 
 
-def _minutes(stages: list[Stage], scale: str) -> str:
-    if scale == "paper" and any(stage.kind == "pretrain" for stage in stages):
+def _minutes(stages: list[Stage]) -> str:
+    if any(stage.kind == "pretrain" and stage.of.gpu_hours_per_run for stage in stages):
         return "see GPU hours"
     return f"{sum(stage.cost for stage in stages) / 60:.1f}"
 
 
 def _sizes(plan: Plan) -> list[Text]:
     study = plan.study
-    draws = [stage for stage in plan.of_kind("draw") if stage.spec["n"]]
+    draws = [stage for stage in plan.of_kind("draw") if not stage.of.empty]
     places = len(draws) * study.composition_size
     lines = [
         f"pool {study.pool_places:,} places; {len(draws)} draws of {study.composition_size:,}; "
@@ -79,14 +78,11 @@ def _sizes(plan: Plan) -> list[Text]:
             f"images: {places:,} tiles at most, {size:.2f} TB "
             f"({study.imagery.bytes_per_place / 1e6:.2f} MB a tile)"
         )
-    hours = 0.0
-    for name, spec in study.models.items():
-        runs = [
-            stage
-            for stage in plan.of_kind("pretrain")
-            if stage.spec["name"] == name and stage.inputs["draw"].spec["n"]
-        ]
-        hours += len(runs) * (spec.gpu_hours_per_run or 0.0)
+    hours = sum(
+        stage.of.gpu_hours_per_run or 0.0
+        for stage in plan.of_kind("pretrain")
+        if not stage.inputs["draw"].of.empty
+    )
     if hours:
         lines.append(f"pre-training: about {hours:,.0f} GPU hours (one A100-class GPU a run)")
     return [Text(line) for line in lines]
@@ -94,9 +90,9 @@ def _sizes(plan: Plan) -> list[Text]:
 
 def _why(missing: list[Stage], store: Store) -> list[Text]:
     """Say, for missing stages that once were there, which field changed: each change once."""
-    found: dict[str, str] = {}
+    first: dict[str, str] = {}
     for stage in missing:
         own = [line for line in changes(store, stage) if not line.startswith("inputs.")]
         for line in own:
-            found.setdefault(f"{stage.kind}: {line}", stage.label)
-    return [Text(f"changed {line} (first at {label!r})") for line, label in found.items()]
+            first.setdefault(f"{stage.kind}: {line}", stage.label)
+    return [Text(f"changed {line} (first at {label!r})") for line, label in first.items()]

@@ -1,18 +1,33 @@
-"""The cells that a paper states, beside ours where they can be compared."""
+"""What was published, held against the results: claims, and the cells that a paper states."""
 
 from __future__ import annotations
 
 import csv
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from wherefrom.errors import WherefromError
-from wherefrom.evidence import INITIAL, Evidence
-from wherefrom.evidence.gather import View
-from wherefrom.report.context import ReportContext
-from wherefrom.report.style import number
-from wherefrom.report.tables import last_region
+from wherefrom.evidence import (
+    INITIAL,
+    OPEN,
+    Evidence,
+    Headline,
+    above,
+    all_better,
+    all_equal,
+    compare,
+    rank_correlation,
+)
+from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.sensitivity import comparison, estimate, two_models
+from wherefrom.report.style import metric_title, number
+from wherefrom.report.words import change, grouped
 
-__all__ = ["Published", "published"]
+if TYPE_CHECKING:
+    from wherefrom.study.published import Claim
+
+__all__ = ["Published", "claimed", "published"]
 
 #: The column of a cell of which only the table is known, and a row that names no composition.
 NOT_STATED, BEST = "not stated", "best composition"
@@ -29,15 +44,165 @@ class Published(NamedTuple):
     source: str
 
 
+class _Judged(NamedTuple):
+    """A claim put to one headline: the word, if there is a test, and what it rests on."""
+
+    word: str
+    numbers: str
+
+
+def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext) -> list[Statement]:
+    """Say of a claim whether it holds, headline by headline.
+
+    Parameters
+    ----------
+    claim : wherefrom.study.published.Claim
+    headlines : sequence of Headline
+        Of those that the claim is about, the task, head and n are as it says.
+    context : ReportContext
+
+    Returns
+    -------
+    list of Statement
+        One of each headline; of two models that it compares, on the whole and by region.
+    """
+    said = f"{claim.source}: {claim.says}."
+    if claim.test == "sensitivity":
+        pair = two_models(headlines, *claim.models)
+        made = comparison(*pair, claim.source) if pair else []
+        why = f"no two headlines of {' and '.join(claim.models)} with a spread"
+        return made or [Statement("undecided", f"{said} Not evaluated: {why}.")]
+    statements = []
+    for own in headlines:
+        if claim.models and own.view.model not in claim.models:
+            continue
+        changed = {axis: getattr(claim, axis) for axis in ("task", "head", "n")}
+        view = own.view._replace(**{axis: v for axis, v in changed.items() if v is not None})
+        headline = own.evidence.headlines.get(view)
+        judged = None if headline is None else _TESTS[claim.test](claim, headline, context)
+        if headline is None or judged is None:
+            why = f"{own.short}: not evaluated, the results lack what it is about."
+            statements.append(Statement("undecided", f"{said} {why}"))
+            continue
+        word, numbers = judged
+        text = f"{said} {own.short if view == own.view else headline.title}: "
+        if not word:
+            statements.append(Statement("limit", f"{text}{numbers}."))
+            continue
+        text += f"this {word}{_lacking(claim, headline)}"
+        kind = "undecided" if word == OPEN else "decided"
+        statements.append(Statement(kind, f"{text} ({numbers}).", f"{text}."))
+    about = {own.view.model for own in headlines}
+    for model in claim.models:
+        if model not in about:
+            why = f"{model}: not evaluated, no headline is about it."
+            statements.append(Statement("undecided", f"{said} {why}"))
+    return statements
+
+
+def _lacking(claim: Claim, headline: Headline) -> str:
+    """Name the compositions of a claim that a headline lacks."""
+    asked = [*claim.compositions, *claim.than, *claim.values]
+    lacking = [name for name in asked if name not in headline.compositions]
+    return f" without {', '.join(lacking)}, not run here" if lacking else ""
+
+
+def _pairs(
+    claim: Claim, headline: Headline, pairs: list[tuple[str, str]], judge: Callable[..., str]
+) -> _Judged | None:
+    regions = headline.parts if claim.every_region else [headline.region]
+    rows = headline.contrasts(pairs, regions)
+    if not rows:
+        return None
+    where = "; in each region" if claim.every_region else ""
+    if len(rows) < len(pairs) * len(regions):
+        where += f"; {len(rows)} of {len(pairs) * len(regions)} pairs have scores"
+    text = grouped(
+        rows,
+        lambda row: (
+            f"{row.composition} − {row.reference} {change(row)}"
+            + (f" in {row.region}" if claim.every_region else "")
+        ),
+    )
+    word = judge(row.verdict for row in rows)
+    return _Judged(word, f"{metric_title(headline.view.metric)}{where}; {text}")
+
+
+def _better(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+    pairs = list(itertools.product(claim.compositions, claim.than))
+    return _pairs(claim, headline, pairs, all_better)
+
+
+def _equal(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+    return _pairs(claim, headline, list(itertools.combinations(claim.compositions, 2)), all_equal)
+
+
+def _convergence(_: Claim, headline: Headline, context: ReportContext) -> _Judged | None:
+    region, grown = headline.sweep(context.sweep_region)
+    spreads = [one.spread(region) for one in (grown[0], grown[-1])] if grown else []
+    few, many = spreads or (None, None)
+    if few is None or many is None:
+        return None
+    row = compare(few, many)
+    text = (
+        f"{region}, spread of the true effects: {number(few.spread, 4)} at n = {few.n}, "
+        f"{number(many.spread, 4)} at n = {many.n}"
+    )
+    if row.difference is None:
+        text += f"; no interval: {few.note or many.note}"
+    else:
+        ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
+        text += f"; the first minus the second {ends}"
+    return _Judged(above(row.low, row.high, headline.evidence.margin), text)
+
+
+def _rank(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+    means = headline.means()
+    names = [name for name in claim.values if name in means]
+    if len(names) < 3:
+        return None
+    correlation, p, word = rank_correlation(
+        [claim.values[name] for name in names], [means[name] for name in names]
+    )
+    text = f"Spearman's correlation {correlation:.2f} over {len(names)} compositions"
+    return _Judged(word, f"{text}, one-sided p = {p:.2g}")
+
+
+def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+    assert claim.above is not None
+    rows = []
+    for kind, label, key in headline.rows:
+        summaries = [headline.mean(key, region) for region in headline.parts]
+        spreads = [s.std_finetune for s in summaries if s and s.std_finetune is not None]
+        rows.append((kind, label, sum(s > claim.above for s in spreads), len(spreads)))
+    wide = [f"{label} {count} of {total}" for _, label, count, total in rows if count]
+    text = f"a spread over fine-tune seeds above {claim.above:g} occurs in "
+    text += f"these rows (regions): {', '.join(wide)}" if wide else "no row"
+    if any(kind == "baseline" and count for kind, _, count, _ in rows):
+        text += (
+            "; it occurs in rows without any pre-training too, so here it is no sign of that alone"
+        )
+    return _Judged("", text)
+
+
+_TESTS = {
+    "better": _better,
+    "equal": _equal,
+    "convergence": _convergence,
+    "rank": _rank,
+    "seeds": _seeds,
+}
+
+
 def published(evidence: Evidence, context: ReportContext) -> list[Published]:
     """Read the published cells and set the headlines' means beside them.
 
-    A cell has a counterpart where its table names a task (``EcoRegions`` and
-    ``ecoregions-biome``) that the model of a headline was run on, its row is a composition or is
-    mapped to some by `ReportContext.counterparts`, and its column is a region of the results.
-    Beside a cell whose task was not run stands the one of `ReportContext.task_counterparts`,
-    called another task; beside one whose column is not stated, the mean over all regions, said
-    to be that. The row "best composition" meets the composition with the highest mean.
+    A cell has a counterpart where its table is about a task (`ReportContext.tables`) that the
+    model of a headline was run on, its row is a composition or stands for some
+    (`ReportContext.rows`), and its column is a region of the results. Beside a cell whose task
+    was not run stands the one of `ReportContext.nearest`, called another task; beside one whose
+    column is not stated, the mean over all regions, said to be that. The row "best composition"
+    meets the composition with the highest mean.
 
     Raises
     ------
@@ -54,7 +219,7 @@ def published(evidence: Evidence, context: ReportContext) -> list[Published]:
     missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
     if missing:
         raise WherefromError(f"{context.expected}: no column {missing[0]!r}")
-    found = []
+    cells = []
     for line, row in enumerate(reader, start=2):
         try:
             value = number(float(row["value"]), 2)
@@ -64,52 +229,45 @@ def published(evidence: Evidence, context: ReportContext) -> list[Published]:
                 f"{context.expected}, line {line}: value and std must be numbers"
             ) from None
         cell = f"{row['table']}: {row['row']}, {row['column']} ({row['metric']})"
-        found.append(Published(cell, value, _ours(row, evidence, context), row["source"]))
-    return found
+        cells.append(Published(cell, value, _ours(row, evidence, context), row["source"]))
+    return cells
 
 
 def _ours(row: dict[str, str], evidence: Evidence, context: ReportContext) -> str:
-    found = _view(row["table"], evidence, context)
-    if found is None:
-        return "task not in this study"
-    view, region, caveats = found, row["column"], []
-    if not _about(view, row["table"]):
-        caveats.append(f"another task, {view[1]}")
+    task = context.tables.get(row["table"])
+    caveats = []
+    headline = _about(task, evidence, context)
+    if headline is None:
+        headline = _about(context.nearest.get(row["table"]), evidence, context)
+        if headline is None:
+            return "task not in this study"
+        caveats.append(f"another task, {headline.view.task}")
+    region = row["column"]
     if region == NOT_STATED:
-        region = last_region(evidence, view)
+        region = headline.region
         caveats.append(f"column not stated, here {region}")
-    if region not in evidence.regions(view):
+    if region not in headline.regions:
         return "region not run: no counterpart"
-    means = {
-        key.composition: mean
-        for key in evidence.scores.families()[view]
-        if (mean := evidence.mean(key, region)) is not None
-    }
-    names = context.counterparts.get(row["row"], [row["row"]])
+    names = context.rows.get(row["row"], [row["row"]])
     if row["row"] == BEST:
-        trained = [name for name in means if name != INITIAL]
-        names = sorted(trained, key=lambda name: -means[name].mean)[:1]
-    parts = [
-        f"{name} {number(means[name].mean)} ± {number(means[name].std_finetune)}"
+        means = headline.means(region)
+        means.pop(INITIAL, None)
+        names = sorted(means, key=lambda name: -means[name])[:1]
+    rows = [
+        mean
         for name in names
-        if name in means
+        if (mean := headline.mean(headline.view.key(name), region)) is not None
     ]
-    if not parts:
+    if not rows:
         return "row has no counterpart"
-    return "; ".join([*caveats, f"{view[0]}: {', '.join(parts)}"])
+    ours = ", ".join(f"{r.composition} {number(r.mean)} ± {number(r.std_finetune)}" for r in rows)
+    return "; ".join([*caveats, f"{headline.view.model}: {ours}"])
 
 
-def _view(table: str, evidence: Evidence, context: ReportContext) -> View | None:
-    """Return the view of a headline's model that is about a published table's task, or near it."""
-    headlines = context.views(evidence)
-    for headline in headlines:
-        own = [v for v in evidence.views() if (v[0], *v[2:]) == (headline[0], *headline[2:])]
-        for view in own:
-            if _about(view, table):
-                return view
-    nearest = context.task_counterparts.get(table)
-    return next((view for view in headlines if view[1] == nearest), None)
-
-
-def _about(view: View, table: str) -> bool:
-    return view[1].lower().startswith(table.lower())
+def _about(task: str | None, evidence: Evidence, context: ReportContext) -> Headline | None:
+    """Return a headline, or else what its model has of another task, that is about a task."""
+    for headline in context.shown(evidence):
+        view = headline.view._replace(task=task or "")
+        if view in evidence.headlines:
+            return evidence.headlines[view]
+    return None

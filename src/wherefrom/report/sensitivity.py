@@ -1,30 +1,60 @@
-"""How sensitive each model is to the composition: table and sentences."""
+"""How sensitive each model is to the composition: table, sentences and figure."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
 from wherefrom.evidence import (
     ALL_REGIONS,
-    Evidence,
-    SensitivityDifferenceRow,
+    FAILS,
+    HOLDS,
+    INITIAL,
+    OPEN,
+    Headline,
+    SensitivityRow,
+    above,
     compare,
 )
-from wherefrom.evidence.gather import View
-from wherefrom.report.context import ReportContext
-from wherefrom.report.style import metric_title, number, signed
-from wherefrom.report.tables import Cell, Grid, Line, called, last_region
-from wherefrom.report.words import Statement
+from wherefrom.report.context import Statement
+from wherefrom.report.style import (
+    FAINT,
+    INK,
+    Parts,
+    dot,
+    looks_of,
+    metric_title,
+    number,
+    panels,
+    signed,
+)
+from wherefrom.report.tables import Cell, Grid, Line
 
-__all__ = ["compared", "comparison", "sensitivity_grid", "sensitivity_statements"]
+__all__ = [
+    "comparison",
+    "estimate",
+    "sensitivity_figure",
+    "sensitivity_grid",
+    "sensitivity_of",
+    "two_models",
+]
 
-HOLDS = "holds"
-FAILS = "does not hold"
-OPEN = "is undecided"
+#: Grey of the spread, and of what its interval adds.
+SPREAD, UPPER = "#b9c0c7", "#e6e9ec"
+#: Marker and colour of the models in the panel that compares their spreads.
+_MODELS = (("o", "#222222"), ("s", "#0072b2"), ("D", "#d55e00"), ("^", "#009e73"))
 
 
-def sensitivity_grid(evidence: Evidence, view: View) -> Grid | None:
+def sensitivity_grid(headline: Headline) -> Grid | None:
     """Make the table of one headline's sensitivity by region; None without two compositions."""
-    found = [evidence.spread(view, region) for region in evidence.regions(view)]
-    rows = [row for row in found if row is not None]
+    spreads = [headline.spread(region) for region in headline.regions]
+    rows = [row for row in spreads if row is not None]
     if not rows:
         return None
     cells = [
@@ -41,61 +71,35 @@ def sensitivity_grid(evidence: Evidence, view: View) -> Grid | None:
     ]
     notes = dict.fromkeys(row.note for row in rows if row.note)
     caption = (
-        f"{metric_title(view[4])}, {called(view)}: spread over {rows[-1].compositions} "
-        "compositions [95 % interval]" + "".join(f"; {note}" for note in notes)
+        f"{metric_title(headline.view.metric)}, {headline.title}: spread over "
+        f"{rows[-1].compositions} compositions [95 % interval]"
+        + "".join(f"; {note}" for note in notes)
     )
     lines = [Line(name, "composition", line) for name, line in cells]
     return Grid(caption, [row.region for row in rows], lines)
 
 
-def sensitivity_statements(evidence: Evidence, context: ReportContext) -> list[Statement]:
-    """Say how sensitive each headline's model is, and whether the first is more so than others.
-
-    Where the context has a published claim about two models, it is put to the test; the words
-    are "holds", "does not hold" and "is undecided".
-    """
-    found = [_one(evidence, view) for view in context.views(evidence)]
-    found.append(comparison(evidence, context))
-    if (pair := compared(evidence, context)) is not None:
-        found.append(_by_region(evidence, *pair))
-    return [statement for statement in found if statement is not None]
-
-
-def comparison(evidence: Evidence, context: ReportContext) -> Statement | None:
-    """Say whether the first of the two compared models is the more sensitive; None if alone."""
-    pair = compared(evidence, context)
-    return None if pair is None else _pair(evidence, context, *pair)
-
-
-def compared(evidence: Evidence, context: ReportContext) -> tuple[View, View] | None:
-    """Return the two headlines to compare: those of the claim, or else the first two models."""
-    views = {view[0]: view for view in reversed(context.views(evidence))}
-    names = context.claim[:2] if context.claim else [view[0] for view in context.views(evidence)]
-    pair = [views[name] for name in dict.fromkeys(names) if name in views][:2]
-    return (pair[0], pair[1]) if len(pair) == 2 else None
-
-
-def _one(evidence: Evidence, view: View) -> Statement | None:
-    region = last_region(evidence, view)
-    row = evidence.spread(view, region)
+def sensitivity_of(headline: Headline) -> Statement | None:
+    """Say how far a headline's scores depend on the composition; None without two of them."""
+    region, row = headline.region, headline.spread()
     if row is None:
         return None
-    where = f"over {len(evidence.regions(view)) - 1} regions" if region == ALL_REGIONS else region
-    text = f"Sensitivity of {called(view)} ({where}): "
+    where = f"over {len(headline.parts)} regions" if region == ALL_REGIONS else region
+    text = f"Sensitivity of {headline.title} ({where}): "
     ends = f"from {row.lowest} to {row.highest} the observed means range over {number(row.range)}"
     if row.spread is None:
         return Statement("undecided", f"{text}no spread, for {row.note}; {ends}.")
     text += (
         f"the true scores of {row.compositions} compositions have a standard deviation of "
-        f"{_interval(row.spread, row.low, row.high, digits=4)}; {ends}."
+        f"{estimate(row.spread, row.low, row.high, digits=4)}; {ends}."
     )
     if row.gain is not None:
         text += (
             " Their mean gain over zero pre-training is "
-            f"{_interval(row.gain, row.gain_low, row.gain_high, sign=True)}; "
+            f"{estimate(row.gain, row.gain_low, row.gain_high, sign=True)}; "
         )
         text += (
-            f"the spread is {_interval(row.share, row.share_low, row.share_high, digits=2)} times "
+            f"the spread is {estimate(row.share, row.share_low, row.share_high, digits=2)} times "
             "that."
             if row.share is not None
             else "it is not shown to be above zero, so the spread is not set against it."
@@ -103,89 +107,86 @@ def _one(evidence: Evidence, view: View) -> Statement | None:
     return Statement("decided" if (row.low or 0) > 0 else "undecided", text)
 
 
-def _pair(
-    evidence: Evidence, context: ReportContext, first: View, second: View
-) -> Statement | None:
-    a, b = (evidence.spread(view, last_region(evidence, view)) for view in (first, second))
+def two_models(headlines: Sequence[Headline], *models: str) -> tuple[Headline, Headline] | None:
+    """Return the first headlines of two models, by default of the first two; None if one lacks."""
+    first = {one.view.model: one for one in reversed(headlines)}
+    names = models or tuple(dict.fromkeys(one.view.model for one in headlines))
+    pair = [first[name] for name in names if name in first][:2]
+    return (pair[0], pair[1]) if len(pair) == 2 else None
+
+
+def comparison(first: Headline, second: Headline, source: str = "") -> list[Statement]:
+    """Say whether the first of two models is the more sensitive, on the whole and by region.
+
+    The words are "holds", "does not hold" and "is undecided". In points a difference below the
+    margin of equivalence is of no matter.
+
+    Parameters
+    ----------
+    first, second : Headline
+    source : str, optional
+        Who states it.
+    """
+    a, b = first.spread(), second.spread()
     if a is None or b is None:
-        return None
-    row = compare(a, b)
-    plain, share = _plain(row, evidence.margin), _share(row)
-    subject = f"that {first[0]} is more sensitive to the composition than {second[0]}"
-    text = (
-        f"{context.claim[2]} states {subject}. Here this "
-        if context.claim
-        else f"The statement {subject} "
-    )
-    text += f"{plain} in points of {metric_title(first[4])}: "
+        return []
+    row, margin = compare(a, b), first.evidence.margin
+    one, other = first.view, second.view
+    title = metric_title(one.metric)
+    plain, share = above(row.low, row.high, margin), above(row.share_low, row.share_high)
+    subject = f"that {one.model} is more sensitive to the composition than {other.model}"
+    text = f"{source} states {subject}. Here this " if source else f"The statement {subject} "
+    text += f"{plain} in points of {title}: "
     if row.difference is None:
-        lone = [f"{one.model} has no spread ({one.note})" for one in (a, b) if one.spread is None]
+        lone = [f"{x.model} has no spread ({x.note})" for x in (a, b) if x.spread is None]
         text += f"{' and '.join(lone)}. "
     else:
         text += (
             f"{number(a.spread, 4)} against {number(b.spread, 4)}, difference "
-            f"{_interval(row.difference, row.low, row.high, sign=True, digits=4)}. "
+            f"{estimate(row.difference, row.low, row.high, sign=True, digits=4)}. "
         )
     text += f"As a share of each model's own gain over zero pre-training it {share}: "
     if row.share_difference is None:
-        flat = [one.model for one in (a, b) if one.spread is not None and one.share is None]
+        flat = [x.model for x in (a, b) if x.spread is not None and x.share is None]
         why = [f"the gain of {' and of '.join(flat)} is not shown to be above zero"] * bool(flat)
         why += ["one has no spread"] * (row.difference is None)
         text += f"{', and '.join(why)}. "
     else:
-        ends = _interval(row.share_difference, row.share_low, row.share_high, sign=True, digits=2)
+        ends = estimate(row.share_difference, row.share_low, row.share_high, sign=True, digits=2)
         text += f"{number(a.share, 2)} against {number(b.share, 2)}, difference {ends}. "
-    if first[1] != second[1]:
+    if one.task != other.task:
         text += (
-            f"Points on {first[1]} and on {second[1]} have no common scale; the share is free of "
+            f"Points on {one.task} and on {other.task} have no common scale; the share is free of "
             "the scale, not of the task."
         )
     kind = "undecided" if OPEN in (plain, share) or plain != share else "decided"
-    return Statement(kind, text.strip())
-
-
-def _by_region(evidence: Evidence, first: View, second: View) -> Statement | None:
+    brief = f"{source or 'The statement'}: {subject}: {plain} in points of {title}, "
+    brief += f"{share} as a share of each one's gain over zero pre-training."
+    statements = [Statement(kind, text.strip(), brief)]
     words: dict[str, list[str]] = {}
-    for region in evidence.regions(first):
-        a, b = evidence.spread(first, region), evidence.spread(second, region)
-        if region != ALL_REGIONS and a is not None and b is not None:
-            words.setdefault(_plain(compare(a, b), evidence.margin), []).append(region)
-    if sum(map(len, words.values())) < 2:
-        return None
-    order = [word for word in (HOLDS, FAILS, OPEN) if word in words]
-    text = (
-        f"By region, that {first[0]} is more sensitive than {second[0]} in points of "
-        f"{metric_title(first[4])} "
-    )
-    text += "; ".join(f"{word} in {', '.join(words[word])}" for word in order)
-    return Statement("limit", f"{text} (not corrected for the number of regions).")
-
-
-def _plain(row: SensitivityDifferenceRow, margin: float) -> str:
-    """Judge the claim in points: a difference below the margin of equivalence is of no matter."""
-    if row.low is None or row.high is None:
-        return OPEN
-    return FAILS if row.high < margin else HOLDS if row.low > 0 else OPEN
-
-
-def _share(row: SensitivityDifferenceRow) -> str:
-    if row.share_low is None or row.share_high is None:
-        return OPEN
-    return FAILS if row.share_high <= 0 else HOLDS if row.share_low > 0 else OPEN
+    for region in first.parts:
+        a, b = first.spread(region), second.spread(region)
+        if a is not None and b is not None:
+            row = compare(a, b)
+            words.setdefault(above(row.low, row.high, margin), []).append(region)
+    if sum(map(len, words.values())) > 1:
+        text = f"By region, that {one.model} is more sensitive than {other.model} "
+        text += f"in points of {title} "
+        text += "; ".join(
+            f"{word} in {', '.join(words[word])}" for word in (HOLDS, FAILS, OPEN) if word in words
+        )
+        statements.append(Statement("limit", f"{text} (not corrected for the number of regions)."))
+    return statements
 
 
 def _cell(
     value: float | None, low: float | None = None, high: float | None = None, digits: int = 3
 ) -> Cell:
-    detail = "" if low is None else f"[{_digits(low, digits)}, {_digits(high, digits)}]"
-    return Cell(_digits(value, digits), value, detail=detail)
+    detail = "" if low is None else f"[{number(low, digits)}, {number(high, digits)}]"
+    return Cell(number(value, digits), value, detail=detail)
 
 
-def _digits(value: float | None, digits: int) -> str:
-    return number(value, digits).replace("-", "−")
-
-
-def _interval(
+def estimate(
     value: float | None,
     low: float | None,
     high: float | None,
@@ -193,6 +194,130 @@ def _interval(
     sign: bool = False,
     digits: int = 3,
 ) -> str:
+    """Write an estimate with its interval, if it has one."""
     write = signed if sign else number
     ends = "" if low is None else f" [{write(low, digits)}, {write(high, digits)}]"
     return write(value, digits) + ends
+
+
+def sensitivity_figure(headlines: Sequence[Headline]) -> Parts | None:
+    """Draw every composition's effect, model by model on one axis, in each region.
+
+    None if no headline has a spread.
+    """
+    shown = [one for one in headlines if any(_spread(one, region) for region in one.regions)]
+    if not shown:
+        return None
+    regions = list(dict.fromkeys(region for one in shown for region in one.regions))
+    regions.sort(key=lambda region: region == ALL_REGIONS)
+    height = sum(len(_pretrained(one)) + 1 for one in shown)
+    figure, axes = panels(len(regions) + 1, height)
+    for ax, region in zip(axes, regions, strict=False):
+        _effects(ax, shown, region)
+        ax.set_title(region, fontsize=10, loc="left")
+    last = axes[len(regions)]
+    # It has rows of its own: it must not share the compositions' axis.
+    last.remove()
+    grid = axes[0].get_subplotspec()
+    assert grid is not None
+    place = grid.get_gridspec()
+    summary = figure.add_subplot(place[len(regions) // place.ncols, len(regions) % place.ncols])
+    _spreads(summary, shown, regions)
+    for ax in axes[len(regions) + 1 :]:
+        ax.set_visible(False)
+    for ax in axes[: len(regions)]:
+        ax.tick_params(axis="x", labelbottom=True)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    titles = " or ".join(dict.fromkeys(metric_title(one.view.metric) for one in shown))
+    figure.supxlabel(f"{titles}: composition minus the mean of its model's compositions",
+                     fontsize=10)  # fmt: skip
+    handles: list[Artist] = [
+        Patch(color=SPREAD, label="± spread, noise taken off"),
+        Patch(color=UPPER, label="to the upper end of its 95 % interval"),
+    ]
+    handles += _legend(shown)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    caption = (
+        f"{'; '.join(f'{one.short}, {one.view.head} head' for one in shown)}; "
+        f"n = {shown[0].view.n}. Dots: mean score of a composition minus the mean over the "
+        "compositions of the same model and region, zero pre-training left out; lines: 95 % "
+        "interval over draws, pre-train seeds and episodes; hollow: single draw. Grey: the "
+        "standard deviation of the true effects. Last panel: that spread with its 95 % interval. "
+        "The axis is in points of the score; points of different tasks have no common scale."
+    )
+    return Parts("sensitivity", figure, "Sensitivity of each model to the composition", caption)
+
+
+def _spread(headline: Headline, region: str) -> SensitivityRow | None:
+    row = headline.spread(region)
+    return row if row is not None and row.spread is not None else None
+
+
+def _pretrained(headline: Headline) -> list[str]:
+    return [name for name in headline.compositions if name != INITIAL]
+
+
+def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
+    labels, ticks, y = [], [], 0
+    ax.axvline(0, color=INK, lw=0.8, zorder=1)
+    for headline in headlines:
+        names, look = _pretrained(headline), looks_of(headline)
+        row = _spread(headline, region)
+        if row is not None:
+            for end, colour in ((row.high, UPPER), (row.spread, SPREAD)):
+                assert end is not None
+                ax.fill_between([-end, end], y + 0.5, y + len(names) + 0.5, color=colour, lw=0)
+        labels.append(headline.view.model)
+        ticks.append(y)
+        for i, name in enumerate(names, start=y + 1):
+            labels.append(name)
+            ticks.append(i)
+            effect = headline.deviation(name, region)
+            if effect is None:
+                continue
+            if effect.low is not None and effect.high is not None:
+                ax.plot([effect.low, effect.high], [i, i], color=look[name].colour, lw=2, alpha=0.7)
+            dot(ax, effect.deviation, i, look[name], filled=effect.low is not None)
+        y += len(names) + 1
+    ax.set_yticks(ticks, labels, fontsize=9)
+    models = {headline.view.model for headline in headlines}
+    for text in ax.get_yticklabels():
+        if text.get_text() in models:
+            text.set_fontweight("bold")
+    ax.set_ylim(y - 0.3, -0.7)
+    _plain(ax)
+
+
+def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
+    step = 0.7 / max(1, len(headlines))
+    for i, headline in enumerate(headlines):
+        marker, colour = _MODELS[i % len(_MODELS)]
+        for y, region in enumerate(regions):
+            row = _spread(headline, region)
+            if row is None or row.low is None or row.high is None or row.spread is None:
+                continue
+            at = y + (i - (len(headlines) - 1) / 2) * step
+            ax.plot([row.low, row.high], [at, at], color=colour, lw=2, alpha=0.6)
+            ax.plot([row.spread], [at], marker=marker, color=colour, ms=5.5, ls="")
+    ax.set_yticks(range(len(regions)), regions, fontsize=9)
+    ax.set_ylim(len(regions) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.tick_right()
+    ax.set_title("Spread [95 % interval]", fontsize=10, loc="left")
+    _plain(ax)
+
+
+def _legend(headlines: list[Headline]) -> list[Artist]:
+    signs = zip(headlines, itertools.cycle(_MODELS))
+    return [
+        Line2D([], [], marker=marker, color=colour, ls="-", label=f"{one.view.model}: spread")
+        for one, (marker, colour) in signs
+    ]
+
+
+def _plain(ax: Axes) -> None:
+    ax.grid(axis="x", color=FAINT, lw=0.7)
+    ax.set_axisbelow(True)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)

@@ -5,39 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import RenderableType
 
+from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, sha256_of
+from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
 from wherefrom.pool import Pool
-from wherefrom.report.context import ReportContext
-from wherefrom.report.stand_ins import sources, stand_ins
+from wherefrom.report.context import DataSource, Places, ReportContext, StandIn
+from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
-from wherefrom.report.writing import write as write_page
 from wherefrom.study import Plan, Store, Study, collect
 from wherefrom.study.results import problems
 from wherefrom.study.store import versions
 
-__all__ = ["write"]
-
-NOTICES = {
-    "debug": "Scale debug: this run shows that the pipeline works. Its scores mean nothing.",
-}
-#: Rows of published tables and the compositions that they speak of.
-COUNTERPARTS = {
-    "World Cities": ["clustered-cities"],
-    "balanced": ["uniform", "stratified-continent", "stratified-biome"],
-    "zero pre-training": ["none"],
-}
-#: Published tables whose task may not be at hand, and the task here that is nearest to it.
-TASK_COUNTERPARTS = {"CropHarvest": "cropland"}
-#: Kinds of models of which a paper says that the first is more sensitive to the composition.
-CLAIM = ("satclip", "presto", "arXiv 2501.12535")
+__all__ = ["sources", "stand_ins", "write"]
 
 
 def write(
@@ -127,22 +113,28 @@ def _expected(study_path: Path) -> Path | None:
 
 def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> ReportContext:
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
-    study = plan.study
+    study, known = plan.study, plan.study.published
+    # A task that could not be had is in no table.
+    labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
         study=study.name,
         scale=study.scale,
-        headlines=_headlines(study),
+        headlines=[
+            (one.model, labels[study.models[one.model].tasks[0]], one.head, one.metric)
+            for one in study.headlines
+        ],
         n=study.n,
-        claim=_claim(study),
+        claims=study.claims,
         title=study.title,
         citation=study.citation,
         compositions=study.compositions,
+        official=[one.name for one in _baselines(study) if one.pretrained],
         references=study.references,
         margin=study.equivalence_margin,
         maps=dict(_maps(plan, store)) if whole else {},
         stand_ins=list(stand_ins(plan)),
         sources=list(sources(plan)) if whole else [],
-        settings=_settings(study),
+        settings=_settings(plan),
         provenance={
             stage.label: stage.key
             for stage in plan.stages
@@ -155,62 +147,43 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         left_out={
             what.replace("tasks.", "task ").replace("baselines.", "baseline "): why
             for what, why in study.left_out.items()
-        },
+        }
+        | dict(_unknown(plan)),
         sweep_region=study.sweep.region if study.sweep else None,
         expected=_expected(study_path),
-        counterparts=COUNTERPARTS,
-        task_counterparts=TASK_COUNTERPARTS,
-        notice=NOTICES.get(study.scale, ""),
+        rows=known.rows,
+        tables={table: labels[name] for table, name in known.tables.items() if name in labels},
+        nearest={table: labels[name] for table, name in known.nearest.items() if name in labels},
+        notice=study.notice,
     )
 
 
-def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
     """Yield each composition's places, of its first draw."""
     pool: Pool | None = None
     for stage in plan.of_kind("draw"):
-        name, draw = stage.label.split()[1:]
-        if draw != "0":
+        if stage.axes["draw_seed"] != 0:
             continue
         if pool is None:
             source = stage.inputs["pool"]
             pool = Pool.read(store.folder(source.kind, source.key) / "pool.parquet")
         file = store.folder(stage.kind, stage.key) / "composition.parquet"
         rows = pool.take(Composition.read(file).ids)
-        yield name, (pool.lon[rows], pool.lat[rows])
+        yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
 
 
-def _headlines(study: Study) -> list[tuple[str, str, str, str]]:
-    return [
-        (one.model, study.task_label(study.models[one.model].tasks[0]), one.head, one.metric)
-        for one in study.headlines
-    ]
-
-
-def _claim(study: Study) -> tuple[str, str, str] | None:
-    """Put models of the headlines, one of each kind, in the place of the kinds of the claim."""
-    of_kind: dict[str, str] = {}
-    for headline in study.headlines:
-        of_kind.setdefault(study.models[headline.model].kind, headline.model)
-    more, less, source = CLAIM
-    return (of_kind[more], of_kind[less], source) if {more, less} <= of_kind.keys() else None
-
-
-def _pool_origin(study: Study) -> str:
-    if study.table is None:
-        return "uniform by area on land"
-    return study.table.origin or f"from {study.pool.file}"
-
-
-def _settings(study: Study) -> dict[str, dict[str, object]]:
+def _settings(plan: Plan) -> dict[str, dict[str, object]]:
+    study = plan.study
+    origin = study.table.origin or f"from {study.pool.file}" if study.table else ""
     sections: dict[str, dict[str, object]] = {
         "pool and compositions": {
-            "places in the pool": f"{study.pool_places:,}, {_pool_origin(study)}",
+            "places in the pool": f"{study.pool_places:,}, {origin or 'uniform by area on land'}",
             "places in a composition": f"{study.composition_size:,}",
         }
     }
     for task in study.tasks.values():
         sections[f"task {task.label}"] = dict(task.settings())
-    if any(spec.reads_images for spec in study.models.values()):
+    if plan.of_kind("features"):
         sections["images"] = study.imagery.model_dump(exclude={"bytes_per_place"})
     for name, spec in study.models.items():
         axes = {
@@ -220,10 +193,105 @@ def _settings(study: Study) -> dict[str, dict[str, object]]:
         }
         fields = {key: value for key, value in spec.settings().items() if key != "pretrain"}
         sections[name] = fields | spec.pretrain.model_dump() | axes
-    heads = {name: _words(use.options) or "defaults" for name, use in study.heads.items()}
-    sections["heads"] = dict(heads)
+    sections["heads"] = {
+        name: ", ".join(f"{key} {value}" for key, value in use.options.items()) or "defaults"
+        for name, use in study.heads.items()
+    }
     return sections
 
 
-def _words(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items())
+def stand_ins(plan: Plan) -> Iterator[StandIn]:
+    """Yield what stands for something else in a study, inputs first and sizes last.
+
+    What a thing stands for and why is the study file's to say (`Study.stands_for`); what it is
+    says its own title, where the study file does not.
+
+    Examples
+    --------
+    >>> from wherefrom.study import load, plan
+    >>> [stand_in, *_] = stand_ins(plan(load("studies/purohit2025", "debug")))
+    >>> stand_in.stands_for
+    'Sentinel-2 tiles (13 bands, 2.56 km) through a pre-trained network'
+    """
+    study, declared = plan.study, plan.study.stands_for
+    catalog = earth.sources()
+    for name in _images(plan):
+        if (known := declared.data.get(name)) is not None:
+            title = catalog[name].title if name in catalog else name
+            yield StandIn(known.called or title, known.stands_for, known.why)
+    if declared.series and any(_layers(plan, kind) for kind in ("series", "pretrain")):
+        called = declared.series.called or ", ".join(_layers(plan, "series", "pretrain"))
+        yield StandIn(called, declared.series.stands_for, declared.series.why)
+    for name, task in study.tasks.items():
+        if (known := declared.tasks.get(name)) is not None:
+            yield StandIn(known.called or f"task {task.label}", known.stands_for, known.why)
+    for layer, stand_in in study.stood_in.items():
+        yield StandIn(
+            f"layer {stand_in}",
+            f"layer {layer}",
+            f"{layer} is not on this machine: wherefrom data fetch, or place it in WHEREFROM_DATA",
+        )
+    drawn_by = {name: f"layer {name}" for name in _layers(plan, "draw")}
+    read = [*_sources_of(*drawn_by), *map(earth.source, _layers(plan, "draw", what="sources"))]
+    drawn_by |= {source.name: source.title for source in read}
+    for name, title in drawn_by.items():
+        if (known := declared.data.get(name)) is not None:
+            yield StandIn(known.called or title, known.stands_for, known.why)
+    yield from _sizes(study)
+
+
+def _unknown(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield declared stand-ins of what neither the study nor the catalog has, perhaps misspelt."""
+    study, declared = plan.study, plan.study.stands_for
+    data = {*earth.sources(), *earth.CATEGORICAL, *earth.VALUES, *_layers(plan, "draw")}
+    tasks = {*study.tasks, *(what.removeprefix("tasks.") for what in study.left_out)}
+    for group, names, known in (("data", declared.data, data), ("tasks", declared.tasks, tasks)):
+        for name in names:
+            if name not in known:
+                yield f"stands_for.{group}.{name}", "nothing here has this name"
+
+
+def _sizes(study: Study) -> Iterator[StandIn]:
+    known, why = study.published, f"scale {study.scale}"
+    for name, spec in study.models.items():
+        wanted = known.samples_seen.get(spec.kind)
+        # A budget is a whole number of batches, so it may miss the published one by less than one.
+        if wanted and abs(spec.pretrain.samples_seen - wanted) >= spec.pretrain.batch:
+            seen = f"{spec.pretrain.samples_seen:,} samples seen ({name})"
+            yield StandIn(seen, f"{wanted:,} samples seen", why)
+    kinds = {spec.kind for spec in study.models.values()}
+    sizes = {k: n for k, n in known.composition_size.items() if k in kinds}
+    if any(size != study.composition_size for size in sizes.values()):
+        theirs = ", ".join(f"{size:,} ({kind})" for kind, size in sizes.items())
+        yield StandIn(f"compositions of {study.composition_size:,} places", theirs, why)
+
+
+def sources(plan: Plan) -> Iterator[DataSource]:
+    """Yield the sources of all data of a study, each once."""
+    # An image that nothing reads yet has no entry in the catalog.
+    named = [name for name in _images(plan) if name in earth.sources()]
+    named += [name for one in _baselines(plan.study) for name in one.sources]
+    known = [
+        *_sources_of("land", *_layers(plan, "task", "series", "pretrain", "draw")),
+        *map(earth.source, [*_layers(plan, "task", "draw", what="sources"), *named]),
+    ]
+    for source in {source.name: source for source in known}.values():
+        yield DataSource(source.title, source.address, source.licence, source.citation)
+
+
+def _layers(plan: Plan, *kinds: str, what: str = "layers") -> list[str]:
+    """Return the layers (or sources) that stages of some kinds are made by, each once."""
+    stages = [stage for kind in kinds for stage in plan.of_kind(kind)]
+    return list(dict.fromkeys(name for stage in stages for name in stage.spec.get(what, ())))
+
+
+def _baselines(study: Study) -> list[Baseline]:
+    return [baseline(name) for task in study.tasks.values() for name in task.baselines]
+
+
+def _images(plan: Plan) -> list[str]:
+    return [stage.spec["image"]["source"] for stage in plan.of_kind("features")]
+
+
+def _sources_of(*layers: str) -> list[earth.Source]:
+    return [source for name in layers for source in earth.layer(name).source]

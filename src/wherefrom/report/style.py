@@ -1,13 +1,19 @@
-"""Names, numbers and colours: the same composition looks alike in every figure."""
+"""What tables and figures have in common: names, numbers, colours, panels and axes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from wherefrom.evidence import INITIAL
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-__all__ = ["METRICS", "Look", "looks", "metric_title", "number", "signed"]
+from wherefrom.evidence import INITIAL, Headline
+
+__all__ = [
+    "FAINT", "INK", "METRICS", "Look", "Parts", "dot", "looks", "looks_of", "metric_title",
+    "number", "panels", "rows_axis", "share_axis", "signed", "view_title",
+]  # fmt: skip
 
 #: What each metric is called and how it is defined.
 METRICS = {
@@ -16,6 +22,8 @@ METRICS = {
     "f1_positive": ("positive-class F1", "F1 of the positive class of a binary task"),
     "accuracy": ("accuracy", "share of test places labelled right"),
 }
+
+INK, FAINT = "#222222", "#d9dde1"
 
 # Okabe and Ito's colours (distinct under the common kinds of colour blindness) without yellow,
 # which is too faint on white, and two more of different lightness.
@@ -39,18 +47,18 @@ def looks(compositions: Sequence[str], baselines: Sequence[str]) -> dict[str, Lo
     >>> looks(["none", "uniform"], ["majority"])["uniform"].colour
     '#0072b2'
     """
-    found = {}
+    styles = {}
     trained = [name for name in compositions if name != INITIAL]
     for i, name in enumerate(trained):
-        found[name] = Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], "-")
+        styles[name] = Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], "-")
     if INITIAL in compositions:
-        found[INITIAL] = Look("#222222", "x", "-")
+        styles[INITIAL] = Look("#222222", "x", "-")
     dashes: tuple[tuple[float, tuple[float, ...]], ...] = (
         (0, (5, 2)), (0, (2, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 2)),
     )  # fmt: skip
     for i, name in enumerate(baselines):
-        found[name] = Look(("#777777", "#999999", "#555555", "#aaaaaa")[i % 4], "|", dashes[i % 4])
-    return found
+        styles[name] = Look(("#777777", "#999999", "#555555", "#aaaaaa")[i % 4], "|", dashes[i % 4])
+    return styles
 
 
 def metric_title(metric: str) -> str:
@@ -59,14 +67,14 @@ def metric_title(metric: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a score, or a dash for none.
+    """Write a score (with a true minus), or a dash for none.
 
     Examples
     --------
     >>> number(0.56789), number(None)
     ('0.568', '–')
     """
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -78,3 +86,66 @@ def signed(value: float | None, digits: int = 3) -> str:
     ('−0.012', '+0.000', '–')
     """
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+class Parts(NamedTuple):
+    """A figure with its kind, title and caption."""
+
+    kind: str
+    figure: Figure
+    title: str
+    caption: str
+
+
+def looks_of(headline: Headline) -> dict[str, Look]:
+    """Return the looks of a headline's rows; a composition looks the same for every model."""
+    beside = {key.model for _, _, key in headline.rows if not key.composition}
+    return looks(headline.evidence.compositions, sorted(beside))
+
+
+def view_title(headline: Headline) -> str:
+    """Say at the head of a caption what a figure is about."""
+    text = f"{metric_title(headline.view.metric)}, {headline.title}"
+    return text[0].upper() + text[1:]
+
+
+def dot(ax: Axes, x: float, y: float, look: Look, *, filled: bool) -> None:
+    """Set the marker of a row, hollow where nothing is decided or no interval is known."""
+    if look.marker in ("x", "|"):
+        ax.plot([x], [y], marker=look.marker, color=look.colour, ms=7, mew=2.2 if filled else 1.0)
+        return
+    face = look.colour if filled else "white"
+    ax.plot([x], [y], marker=look.marker, color=look.colour, mfc=face, ms=6.5, mew=1.4)
+
+
+def panels(count: int, rows: int) -> tuple[Figure, list[Axes]]:
+    """Make a figure of panels with common axes, four in a line."""
+    columns = min(4, count)
+    lines = -(-count // columns)
+    figure = Figure(
+        figsize=(1.6 + 2.7 * columns, lines * max(2.2, 0.9 + 0.3 * rows)), layout="constrained"
+    )
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True, sharex=True)
+    return figure, list(grid.ravel())
+
+
+def rows_axis(ax: Axes, title: str, labels: list[str]) -> None:
+    """Write rows from top to bottom along the vertical axis."""
+    ax.set_title(title, fontsize=10, loc="left")
+    ax.set_yticks(range(len(labels)), labels, fontsize=9)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.grid(axis="x", color=FAINT, lw=0.7)
+    ax.set_axisbelow(True)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def share_axis(axes: list[Axes], used: int, label: str) -> None:
+    """Label the common horizontal axis and hide the panels that are not used."""
+    for ax in axes[used:]:
+        ax.set_visible(False)
+    figure = axes[0].get_figure()
+    assert figure is not None
+    figure.supxlabel(label, fontsize=10)
+    for ax in axes[:used]:
+        ax.tick_params(axis="x", labelbottom=True)

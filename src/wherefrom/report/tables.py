@@ -7,33 +7,11 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from wherefrom.evidence import (
-    ALL_REGIONS,
-    BETTER,
-    INITIAL,
-    OFFICIAL,
-    UNDECIDED,
-    WORSE,
-    Evidence,
-    Key,
-)
-from wherefrom.evidence.gather import View, key_of_view
+from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, UNDECIDED, WORSE, Headline
 from wherefrom.evidence.records import DifferenceRow, SummaryRow
-from wherefrom.report.context import ReportContext
 from wherefrom.report.style import metric_title, number, signed
 
-__all__ = [
-    "Cell",
-    "Grid",
-    "Line",
-    "called",
-    "difference_grid",
-    "last_region",
-    "latex",
-    "rich_table",
-    "rows_of",
-    "score_grid",
-]
+__all__ = ["Cell", "Grid", "Line", "difference_grid", "latex", "rich_table", "score_grid"]
 
 
 #: The spread of the runs' means, in the region that sums a table up.
@@ -82,62 +60,41 @@ class Grid:
     lines: list[Line]
 
 
-def score_grid(evidence: Evidence, context: ReportContext, view: View) -> Grid:
-    """Make the table of a view in the manner of Table 1: mean and spread over fine-tune seeds.
+def score_grid(headline: Headline) -> Grid:
+    """Make the table as papers print it: mean and spread over fine-tune seeds.
 
     Compositions come first, then baselines; a cell is bold only where the data decide that its
     row is better than every other row of the column. The last columns say on how many draws,
     pre-train seeds and fine-tune seeds a row stands.
     """
-    regions = evidence.regions(view)
     lines = []
-    for kind, key in rows_of(evidence, context, view):
-        found = [evidence.mean(key, region) for region in regions]
-        label = evidence.label(key, view)
-        cells = [
-            _score_cell(row, region, view, label, evidence)
-            for row, region in zip(found, regions, strict=True)
-        ]
-        lines.append(Line(label, kind, [*cells, _spread_cell(found), _runs_cell(found)]))
+    for kind, label, key in headline.rows:
+        rows = [headline.mean(key, region) for region in headline.regions]
+        cells = [_score_cell(row, label, headline) for row in rows]
+        present = [row for row in rows if row is not None]
+        lines.append(Line(label, kind, [*cells, _spread_cell(present), _runs_cell(present)]))
     caption = (
-        f"{metric_title(view[4])}, {called(view)}: mean ± standard deviation over fine-tune seeds"
+        f"{metric_title(headline.view.metric)}, {headline.title}: "
+        "mean ± standard deviation over fine-tune seeds"
     )
-    return Grid(caption, [*regions, OVER_RUNS, "runs"], lines)
+    return Grid(caption, [*headline.regions, OVER_RUNS, "runs"], lines)
 
 
-def difference_grid(
-    evidence: Evidence, context: ReportContext, view: View, reference: str
-) -> Grid | None:
+def difference_grid(headline: Headline, reference: str) -> Grid | None:
     """Make the table of differences to one reference; None if the results lack it."""
-    regions = evidence.regions(view)
     lines = []
-    for name in context.order(evidence.compositions(view)):
-        found = [evidence.difference(view, name, reference, region) for region in regions]
-        if any(found):
+    for name in headline.compositions:
+        rows = [headline.difference(name, reference, region) for region in headline.regions]
+        if any(rows):
             kind = INITIAL if name == INITIAL else "composition"
-            lines.append(Line(name, kind, [_difference_cell(row) for row in found]))
+            lines.append(Line(name, kind, [_difference_cell(row) for row in rows]))
     if not lines:
         return None
     caption = (
-        f"{metric_title(view[4])} minus that of {reference}, {called(view)}: "
+        f"{metric_title(headline.view.metric)} minus that of {reference}, {headline.title}: "
         f"difference [95 % interval over draws, pre-train seeds and episodes]"
     )
-    return Grid(caption, regions, lines)
-
-
-def rows_of(evidence: Evidence, context: ReportContext, view: View) -> list[tuple[str, Key]]:
-    """Return kind ("composition", "none", "baseline", "official") and key of a view's rows."""
-    rows = []
-    for name in context.order(evidence.compositions(view)):
-        rows.append((INITIAL if name == INITIAL else "composition", key_of_view(view, name)))
-    beside = evidence.baselines(view)
-    rows += [("baseline", key) for key in beside if not key.model.endswith(OFFICIAL)]
-    return rows + [("official", key) for key in beside if key.model.endswith(OFFICIAL)]
-
-
-def called(view: View) -> str:
-    """Say which model, task, head and n a view is about."""
-    return f"{view[0]} on {view[1]}, {view[3]} head, n = {view[2]}"
+    return Grid(caption, headline.regions, lines)
 
 
 def latex(grid: Grid) -> str:
@@ -194,12 +151,10 @@ def rich_table(grid: Grid) -> Table:
     return table
 
 
-def _score_cell(
-    row: SummaryRow | None, region: str, view: View, label: str, evidence: Evidence
-) -> Cell:
+def _score_cell(row: SummaryRow | None, label: str, headline: Headline) -> Cell:
     if row is None:
         return Cell("–")
-    leader = evidence.leader(view, region)
+    leader = headline.leader(row.region)
     bold = leader is not None and leader.decided and leader.best == label
     hint = (
         f"95 % interval {number(row.low)} to {number(row.high)}"
@@ -210,18 +165,17 @@ def _score_cell(
     return Cell(text, row.mean, bold=bold, hint=hint)
 
 
-def _spread_cell(found: list[SummaryRow | None]) -> Cell:
-    rows = [row for row in found if row is not None]
-    last = rows[-1] if rows else None
-    if last is None or last.std_runs is None:
+def _spread_cell(rows: list[SummaryRow]) -> Cell:
+    if not rows or rows[-1].std_runs is None:
         return Cell("–")
+    last = rows[-1]
     return Cell(number(last.std_runs, 4), last.std_runs, hint=f"over runs, {last.region}")
 
 
-def _runs_cell(found: list[SummaryRow | None]) -> Cell:
-    row = next((row for row in found if row is not None), None)
-    if row is None:
+def _runs_cell(rows: list[SummaryRow]) -> Cell:
+    if not rows:
         return Cell("–")
+    row = rows[0]
     if not row.composition:
         return Cell(f"{row.finetune_seeds}", 0, hint="fine-tune seeds")
     if row.runs == row.draws * row.pretrain_seeds:
@@ -253,9 +207,3 @@ def _tex(text: str) -> str:
                            ("–", "--")):  # fmt: skip
         text = text.replace(plain, escaped)
     return text
-
-
-def last_region(evidence: Evidence, view: View) -> str:
-    """Return the region that sums a view up: the macro-average, or the only region."""
-    regions = evidence.regions(view)
-    return ALL_REGIONS if ALL_REGIONS in regions else regions[0]

@@ -7,10 +7,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from wherefrom.evidence import Evidence
-from wherefrom.report.context import ReportContext, evidence_of
-from wherefrom.report.sensitivity import comparison, sensitivity_statements
+from wherefrom.report.context import ReportContext, Statement, evidence_of
+from wherefrom.report.published import claimed
+from wherefrom.report.sensitivity import comparison, sensitivity_of, two_models
 from wherefrom.report.tables import RUNS, rich_table, score_grid
-from wherefrom.report.words import Statement, gaps, statements
+from wherefrom.report.words import gaps, statements
 
 __all__ = ["terminal_table"]
 
@@ -33,18 +34,24 @@ def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> Rend
     rich renderable
     """
     evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
+    headlines = context.shown(evidence)
     parts: list[RenderableType] = []
     if context.notice:
         parts += [Text(context.notice, style="bold"), Text()]
     parts.append(Text(f"runs: {RUNS}; bold: decided to be the best of its column", style="dim"))
-    for view in context.views(evidence):
-        grid = score_grid(evidence, context, view)
+    for headline in headlines:
+        grid = score_grid(headline)
         parts += [Text(grid.caption, style="bold"), rich_table(grid)]
-        parts += map(_line, statements(evidence, context, view)[:SHOWN])
+        parts += map(_line, statements(headline, context.sweep_region)[:SHOWN])
         parts.append(Text())
-    shown = comparison(evidence, context)
-    spreads = sensitivity_statements(evidence, context) if shown is None else [shown]
-    parts += map(_line, [*spreads, *gaps(context)])
+    claims = [one for claim in context.claims for one in claimed(claim, headlines, context)]
+    shown = [claim for claim in claims if claim.kind != "limit"]
+    pair = two_models(headlines)
+    if pair and not any(claim.test == "sensitivity" for claim in context.claims):
+        shown += comparison(*pair)[:1]
+    elif not pair:
+        shown += [spread for one in headlines if (spread := sensitivity_of(one))]
+    parts += map(_line, [*shown, *gaps(context)])
     if context.stand_ins:
         named = "; ".join(f"{what} for {stands_for}" for what, stands_for, _ in context.stand_ins)
         parts.append(_line(Statement("limit", f"Stand-ins: {named}.")))
@@ -54,5 +61,5 @@ def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> Rend
 def _line(statement: Statement) -> Text:
     sign, style = _SIGNS[statement.kind]
     line = Text(f"{sign} ", style=style)
-    line.append(statement.text, style="")
+    line.append(statement.brief or statement.text, style="")
     return line

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wherefrom.study.gfms import FLOPS, ModelSpec
+from wherefrom.gfms.base import FLOPS, Gfm
+from wherefrom.gfms.baselines import Baseline
 from wherefrom.study.spec import Study
-from wherefrom.study.tasks import TaskSpec
+from wherefrom.tasks.base import TaskSpec
+from wherefrom.train.heads import HeadOptions
 
 __all__ = ["DRAW", "START", "embed", "features", "fewshot", "pool", "pretrain", "series", "task"]
 
 #: Seconds to draw one composition, and to write initial weights.
 DRAW = 0.5
 START = 0.1
-#: Seconds per region, 50 seeds and n = 100 of each head.
-HEADS = {"logistic": 0.6, "mlp": 0.3, "knn": 0.2, "majority": 0.01, "forest": 8.0}
-HEADS["logistic-balanced"] = HEADS["logistic"]
 
 
 def pool(study: Study) -> float:
@@ -42,34 +41,28 @@ def features(study: Study) -> float:
     return 3.5 + 2.5e-5 * study.pool_places
 
 
-def pretrain(spec: ModelSpec) -> float:
+def pretrain(spec: Gfm) -> float:
     """Seconds of one pre-training: forward, and backward at twice that."""
     return spec.pretrain.samples_seen * 3 * spec.pretrain_flops / FLOPS
 
 
-def embed(spec: ModelSpec, task: TaskSpec) -> float:
+def embed(spec: Gfm, task: TaskSpec) -> float:
     """Seconds to embed all places of a task."""
     return task.places * spec.embed_flops / FLOPS
 
 
 def fewshot(
-    study: Study,
-    model: str,
-    head: str,
-    n: Sequence[int],
+    head: type[HeadOptions],
+    features: Gfm | Baseline,
+    sizes: Sequence[int],
     seeds: int,
     regions: Sequence[str] | None,
 ) -> float:
-    """Seconds of one head on one run, over its regions, n and seeds."""
+    """Seconds of one head on one run or baseline, over its regions, n and seeds."""
     areas = 6 if regions is None else len(regions)
-    if head == "finetune":
-        return areas * seeds * study.models[model].finetune_seconds * sum(n) / 100
-    work = sum(1 + (size / 100 - 1) * 0.5 for size in n)
-    return areas * seeds / 50 * HEADS[head] * work * _wide(model)
-
-
-def _wide(model: str) -> float:
-    """Tell how much more than embeddings of 256 numbers raw harmonics take."""
-    prefix = "raw-harmonics-L"
-    degrees = int(model.removeprefix(prefix)) if model.startswith(prefix) else 0
-    return max(1.0, degrees**2 / 256)
+    if head.tunes_encoder and isinstance(features, Gfm):
+        return areas * seeds * features.finetune_seconds * sum(sizes) / 100
+    work = sum(1 + (n / 100 - 1) * 0.5 for n in sizes)
+    # More numbers than embeddings of 256 have take more.
+    wide = max(1.0, features.width / 256) if isinstance(features, Baseline) else 1.0
+    return areas * seeds / 50 * head.seconds * work * wide

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from wherefrom import earth
+from wherefrom.compose import spec_text
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import find
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.baselines import baseline
 from wherefrom.study.spec import Study
 
 __all__ = ["adapted"]
@@ -18,29 +18,9 @@ def adapted(study: Study) -> Study:
 
     Everything that is decided here is a field of the study that is returned.
     """
-    return _settle_precision(_put_stand_ins(_drop_months(_leave_out(study))))
-
-
-def _settle_precision(study: Study) -> Study:
-    """Choose what is fastest on this processor, where that is asked for."""
-    models = {}
-    for name, model in study.models.items():
-        if model.kind == "presto" and model.precision == "fastest":
-            model = model.model_copy(
-                update={"precision": "bfloat16" if _multiplies_bfloat16() else "float32"}
-            )
-        models[name] = model
-    return study.model_copy(update={"models": models})
-
-
-def _multiplies_bfloat16() -> bool:
-    """Tell whether the processor has products of bfloat16, and torch to use them."""
-    try:
-        from torch import cpu
-    except ModuleNotFoundError:
-        return False  # nothing can be trained either
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(cpu, name, bool)() for name in checks)
+    study = _put_stand_ins(_drop_months(_leave_out(study)))
+    settled = {name: gfm.settled() for name, gfm in study.models.items()}
+    return study.model_copy(update={"models": settled})
 
 
 def _leave_out(study: Study) -> Study:
@@ -51,11 +31,10 @@ def _leave_out(study: Study) -> Study:
         if why := _absent(*task.sources):
             reasons[f"tasks.{name}"] = why
             continue
-        if "presto-official" in task.baselines and (why := _absent("presto")):
-            reasons["baselines.presto-official"] = why
-            kept = tuple(b for b in task.baselines if b != "presto-official")
-            task = task.model_copy(update={"baselines": kept})
-        tasks[name] = task
+        lacking = {one: why for one in task.baselines if (why := _absent(*baseline(one).sources))}
+        reasons |= {f"baselines.{one}": why for one, why in lacking.items()}
+        kept = tuple(one for one in task.baselines if one not in lacking)
+        tasks[name] = task.model_copy(update={"baselines": kept}) if lacking else task
     models = {}
     for name, model in study.models.items():
         kept = tuple(task for task in model.tasks if task in tasks)
@@ -103,34 +82,30 @@ def _put_stand_ins(study: Study) -> Study:
     if not swapped:
         return study
     own = study.table.columns if study.table else ()
+    layers = {a: b for a, b in swapped.items() if a not in own}
     compositions: dict[str, str] = {}
     renamed: dict[str, str] = {}
-    for name, spec in study.compositions.items():
-        new = name
-        for layer, stand_in in swapped.items():
-            if layer in own:
-                continue
-            changed = re.sub(rf"\blayer={re.escape(layer)}\b", f"layer={stand_in}", spec)
-            if changed != spec:
-                spec, new = changed, new.replace(layer, stand_in)
-        if compositions.get(new, spec) != spec:
+    for name, text in study.compositions.items():
+        chosen = study.samplers[name]
+        other, new = chosen.renamed(layers), name
+        if other != chosen:
+            # As one writes it: defaults are left out.
+            fields = other.model_dump(mode="json", exclude_defaults=True)
+            text = spec_text({"name": other.name, **fields})
+            for layer, stand_in in layers.items():
+                new = new.replace(layer, stand_in)
+        if compositions.get(new, text) != text:
             raise WherefromError(
                 f"{', '.join(swapped)} cannot be had, and with the stand-in two compositions are "
                 f"named {new!r}: rename one"
             )
-        compositions[new] = spec
+        compositions[new] = text
         renamed[name] = new
-    tasks = {}
-    for name, task in study.tasks.items():
-        if task.kind == "ecoregions":
-            layer = swapped.get(task.layer, task.layer)
-            task = task.model_copy(update={"layer": layer})
-        tasks[name] = task
     return study.model_copy(
         update={
             "compositions": compositions,
             "references": tuple(dict.fromkeys(renamed[name] for name in study.references)),
-            "tasks": tasks,
+            "tasks": {name: task.renamed(swapped) for name, task in study.tasks.items()},
             "stood_in": swapped,
         }
     )

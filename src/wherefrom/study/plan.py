@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from wherefrom import earth
-from wherefrom.compose import sampler
+from wherefrom.compose import SamplerModel
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import digest_of
-from wherefrom.errors import WherefromError, unknown
-from wherefrom.files import sha256_of
+from wherefrom.errors import UnknownNameError, WherefromError, unknown
+from wherefrom.gfms.base import Gfm
+from wherefrom.gfms.baselines import Baseline, baseline
+from wherefrom.keys import canonical, seed_of
 from wherefrom.pool.series.earth import SERIES_LAYERS
 from wherefrom.study import cost
-from wherefrom.study.gfms import ModelSpec
 from wherefrom.study.pools import content_of, stage_spec
 from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
-from wherefrom.study.tasks import OF_SERIES, PlacedSpec, TableSpec, TaskSpec
+from wherefrom.tasks.base import TaskSpec
+from wherefrom.train.heads import kind_of_head
 
 __all__ = ["plan"]
 
@@ -40,7 +41,7 @@ def plan(study: Study) -> Plan:
     Raises
     ------
     WherefromError
-        If a sampler, layer or head of the study is unknown.
+        If a layer or file that a sampler reads, or a head of the study, is unknown.
 
     Examples
     --------
@@ -53,15 +54,7 @@ def plan(study: Study) -> Plan:
 
 
 def _expand(study: Study) -> Iterator[Stage]:
-    pool = Stage(
-        kind="pool",
-        label=f"pool of {study.pool_places:,} places",
-        spec=stage_spec(study.pool, study.table),
-        inputs={},
-        cost=cost.pool(study),
-        bundle="pool",
-        files={"file": study.pool.file} if study.pool.file else {},
-    )
+    pool = _pool(study)
     yield pool
     tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
     yield from tasks.values()
@@ -69,60 +62,70 @@ def _expand(study: Study) -> Iterator[Stage]:
     series = {
         name: _series(spec, tasks[name])
         for name, spec in study.tasks.items()
-        if isinstance(spec, PlacedSpec | TableSpec) and _reads_series(study, name)
+        if not spec.own_series and _reads_series(study, name)
     }
     yield from series.values()
     features: dict[str, Stage] = {}
-    if any(spec.reads_images for spec in study.models.values()):
+    if any("images" in gfm.reads for gfm in study.models.values()):
         features = {
             f"features {name}": _features(study, name, pool) for name in study.imagery.sources
         }
     yield from features.values()
-    draws: dict[tuple[str, int], Stage] = {}
-    for name, text in study.compositions.items():
-        for seed in range(_most_draws(study, text)):
-            draws[name, seed] = Stage(
-                kind="draw",
-                label=f"draw {name} {seed}",
-                spec=_draw_spec(study, text) | {"seed": seed},
-                inputs={"pool": pool},
-                cost=cost.DRAW,
-                bundle=f"draw {name} {seed}",
-            )
-            yield draws[name, seed]
+    draws = {(s.axes["composition"], s.axes["draw_seed"]): s for s in _draws(study, pool)}
+    yield from draws.values()
     for model, gfm in study.models.items():
-        for name, text in study.compositions.items():
-            for draw, seed in _runs(gfm, text):
+        for name, chosen in study.samplers.items():
+            for draw, seed in _runs(gfm, chosen):
                 inputs = {"draw": draws[name, draw], "pool": pool}
-                inputs |= features if gfm.reads_images else {}
-                run = _pretrain(model, gfm, name, draw, seed, inputs)
+                inputs |= features if "images" in gfm.reads else {}
+                axes = {
+                    "model": model,
+                    "composition": name,
+                    "draw_seed": draw,
+                    "pretrain_seed": seed,
+                }
+                run = _pretrain(gfm, chosen, axes, inputs)
                 yield run
                 for task in gfm.tasks:
                     data = {"task": tasks[task], "series": series.get(task, tasks[task])}
-                    yield from _fewshot(study, task, data, model, name, draw, seed, run)
+                    yield from _fewshot(study, task, data, gfm, axes, run)
     for task, spec in study.tasks.items():
         data = {"task": tasks[task], "series": series.get(task, tasks[task])}
-        for baseline in spec.baselines:
-            yield from _fewshot(study, task, data, baseline, "", -1, -1, None)
+        for name in spec.baselines:
+            axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
+            yield from _fewshot(study, task, data, baseline(name), axes, None)
+
+
+def _pool(study: Study) -> Stage:
+    return Stage(
+        kind="pool",
+        label=f"pool of {study.pool_places:,} places",
+        spec=stage_spec(study.pool, study.table),
+        inputs={},
+        cost=cost.pool(study),
+        bundle="pool",
+        of=study.pool,
+        files={study.pool.file: study.table.content} if study.pool.file and study.table else {},
+    )
 
 
 def _task(spec: TaskSpec, pool: Stage) -> Stage:
     """Labelled places of the task; those drawn here keep their distance to the pool."""
-    placed = isinstance(spec, PlacedSpec)
-    made: dict[str, Any] = {"layers": {name: earth.layer_key(name) for name in spec.layers}}
-    files = {}
-    if isinstance(spec, TableSpec):
-        files["file"] = spec.file
-        made["content"] = content_of(spec.file)
-    if spec.sources:
-        made["sha256"] = {name: digest_of(name) for name in spec.sources}
+    files = {file: content_of(file) for file in spec.files}
+    made = {
+        "version": spec.version,
+        "layers": {name: earth.layer_key(name) for name in spec.layers},
+        "content": list(files.values()),
+        "sources": {name: digest_of(name) for name in spec.sources},
+    }
     return Stage(
         kind="task",
         label=f"task {spec.label}",
         spec=spec.settings() | made,
-        inputs={"pool": pool} if placed else {},
+        inputs={"pool": pool} if spec.needs_pool else {},
         cost=cost.task(spec),
         bundle=f"task {spec.label}",
+        of=spec,
         files=files,
     )
 
@@ -142,29 +145,29 @@ def _series(spec: TaskSpec, task: Stage) -> Stage:
 
 
 def _reads_series(study: Study, task: str) -> bool:
-    models = any(task in spec.tasks for spec in study.models.values() if spec.reads_series)
-    return models or any(name in OF_SERIES for name in study.tasks[task].baselines)
-
-
-def _features(study: Study, source: str, pool: Stage) -> Stage:
-    return Stage(
-        kind="features",
-        label=f"image features {source}",
-        spec={"image": _image_spec(study, source)} | _digest(source),
-        inputs={"pool": pool},
-        cost=cost.features(study),
-        bundle=f"features {source}",
+    models = (gfm for gfm in study.models.values() if task in gfm.tasks)
+    baselines = map(baseline, study.tasks[task].baselines)
+    return any("series" in gfm.reads_of_tasks for gfm in models) or any(
+        "series" in one.reads for one in baselines
     )
 
 
-def _image_spec(study: Study, source: str) -> dict[str, Any]:
+def _features(study: Study, source: str, pool: Stage) -> Stage:
     spec = study.imagery
-    return {
+    image = {
         "source": source,
         "window_km": spec.window_km,
         "filters": spec.filters,
         "seed": spec.seed,
     }
+    return Stage(
+        kind="features",
+        label=f"image features {source}",
+        spec={"image": image} | _digest(source),
+        inputs={"pool": pool},
+        cost=cost.features(study),
+        bundle=f"features {source}",
+    )
 
 
 def _digest(source: str) -> dict[str, str]:
@@ -175,79 +178,98 @@ def _digest(source: str) -> dict[str, str]:
     return {"sha256": digest_of(source)}
 
 
-def _draw_spec(study: Study, text: str) -> dict[str, Any]:
-    chosen, own = sampler(text), study.table.columns if study.table else ()
-    layers = list(getattr(chosen, "layers", tuple)())
-    made = chosen.spec()
-    if made.get("around") == "cities":
-        layers.append("city_distance")
-    spec: dict[str, Any] = {
-        "sampler": made,
-        "n": None if _is_none(text) or _is_list(text) else study.composition_size,
+def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
+    """Draw each composition as often as a model asks for it."""
+    first: dict[str, str] = {}
+    for name, chosen in study.samplers.items():
+        # Draws follow the spec; under a second name it gets streams of its own, so that the two
+        # are as independent as any others.
+        alone = first.setdefault(canonical(chosen.spec()), name) == name
+        spec, files = _draw_spec(study, name, chosen)
+        for seed in range(max(gfm.draws for gfm in study.models.values()) if chosen.varies else 1):
+            state = seed_of("composition", name, seed).generate_state(1)
+            yield Stage(
+                kind="draw",
+                label=f"draw {name} {seed}",
+                spec=spec | {"seed": seed if alone else int(state[0])},
+                inputs={"pool": pool},
+                cost=cost.DRAW,
+                bundle=f"draw {name} {seed}",
+                of=chosen,
+                files=files,
+                axes={"composition": name, "draw_seed": seed},
+            )
+
+
+def _draw_spec(
+    study: Study, name: str, chosen: SamplerModel
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give all that a composition's draws depend on, and the files among that."""
+    own = study.table.columns if study.table else ()
+    inputs = chosen.inputs()
+    try:
+        files = {file: content_of(file) for file in inputs.files}
+    except OSError as err:
+        raise WherefromError(
+            f"{err.filename}: cannot be read ({err.strerror}), but composition {name!r} "
+            f"({study.compositions[name]!r}) names it"
+        ) from None
+    for source in inputs.sources:
+        earth.path_of(source)
+    spec = {
+        "sampler": chosen.spec(),
+        "n": study.composition_size if chosen.needs_n else None,
         # The pool's own columns are in its key.
-        "layers": {name: _layer_key(name, own) for name in layers if name not in own},
+        "layers": {
+            layer: _layer_key(layer, own)
+            for layer in (*inputs.layers, *inputs.numbers)
+            if layer not in own
+        },
+        "sources": {source: digest_of(source) for source in inputs.sources},
+        "content": list(files.values()),
     }
-    if _is_list(text):
-        file = Path(made["file"])
-        if not file.is_file():
-            raise WherefromError(f"{file}: no such file of ids, named by the study's {text!r}")
-        spec["sha256"] = sha256_of(file)
-    return spec
+    return spec, files
 
 
 def _layer_key(name: str, own: Sequence[str]) -> str:
     """Return the key of a layer; for an unknown one the columns of the pool are named, too."""
     try:
         return earth.layer_key(name)
-    except WherefromError as err:
-        if not str(err).startswith("unknown layer"):
+    except UnknownNameError as err:
+        if err.kind != "layer":
             raise
         raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
 
 
-def _is_none(text: str) -> bool:
-    return text == "none"
-
-
-def _is_list(text: str) -> bool:
-    """Tell whether a composition is a list of the user's, of which there is but one draw."""
-    return text.startswith("ids")
-
-
-def _most_draws(study: Study, text: str) -> int:
-    if _is_none(text) or _is_list(text):
-        return 1
-    return max(spec.draws for spec in study.models.values())
-
-
-def _runs(spec: ModelSpec, text: str) -> list[tuple[int, int]]:
+def _runs(gfm: Gfm, chosen: SamplerModel) -> list[tuple[int, int]]:
     """Return (draw, pre-train seed) pairs; random weights get as many runs as the others."""
-    if _is_none(text):
-        return [(0, seed) for seed in range(spec.draws * spec.pretrain_seeds)]
-    if _is_list(text):
-        return [(0, seed) for seed in range(spec.pretrain_seeds)]
-    return [(d, s) for d in range(spec.draws) for s in range(spec.pretrain_seeds)]
+    if chosen.empty:
+        return [(0, seed) for seed in range(gfm.draws * gfm.pretrain_seeds)]
+    draws = gfm.draws if chosen.varies else 1
+    return [(draw, seed) for draw in range(draws) for seed in range(gfm.pretrain_seeds)]
 
 
 def _pretrain(
-    model: str,
-    spec: ModelSpec,
-    composition: str,
-    draw: int,
-    seed: int,
-    inputs: dict[str, Stage],
+    gfm: Gfm, chosen: SamplerModel, axes: dict[str, Any], inputs: dict[str, Stage]
 ) -> Stage:
-    empty = inputs["draw"].spec["sampler"]["name"] == "none"
-    made: dict[str, Any] = {"model": spec.settings(), "name": model, "seed": seed}
-    if spec.reads_series:
+    model, composition, draw, seed = axes.values()
+    made: dict[str, Any] = {
+        "model": gfm.settings(),
+        "version": gfm.version,
+        "name": model,
+        "seed": seed,
+    }
+    if "series" in gfm.reads:
         made["layers"] = {name: earth.layer_key(name) for name in SERIES_LAYERS}
     return Stage(
         kind="pretrain",
         label=f"pretrain {model} {composition} draw {draw} seed {seed}",
         spec=made,
         inputs=inputs,
-        cost=cost.START if empty else cost.pretrain(spec),
+        cost=cost.START if chosen.empty else cost.pretrain(gfm),
         bundle=f"{model} {composition} {draw} {seed}",
+        of=gfm,
+        axes=axes,
     )
 
 
@@ -255,72 +277,68 @@ def _fewshot(
     study: Study,
     task: str,
     data: dict[str, Stage],
-    model: str,
-    composition: str,
-    draw: int,
-    seed: int,
+    features: Gfm | Baseline,
+    axes: dict[str, Any],
     run: Stage | None,
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
     label = study.task_label(task)
-    axes = {
-        "model": model,
-        "composition": composition,
-        "draw_seed": draw,
-        "pretrain_seed": seed,
-        "task": label,
-    }
-    gfm = study.models.get(model)
     inputs = {"task": data["task"]} | ({"pretrain": run} if run else {})
-    if gfm.reads_series if gfm else model in OF_SERIES:
+    if isinstance(features, Gfm):
+        reads, once = features.reads_of_tasks, cost.embed(features, study.tasks[task])
+        about: dict[str, Any] = {"model": features.kind}
+    else:
+        reads, once = features.reads, 0.0
+        about = {"baseline": features.name}
+        if features.sources:
+            about["weights"] = [digest_of(name) for name in features.sources]
+    if "series" in reads:
         inputs["series"] = data["series"]
-    once = cost.embed(gfm, study.tasks[task]) if gfm else 0.0
     for head, use in study.heads.items():
-        if head == "finetune" and run is None:
+        kind = kind_of_head(head)
+        if kind.tunes_encoder and run is None:
             continue
-        if (model == "majority") != (head == "majority"):
+        blind = isinstance(features, Baseline) and features.features is None
+        if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
             continue
-        if not _is_for(study, use, model, task):
-            continue
-        jobs: list[tuple[list[str] | None, list[int], int, str]] = []
-        if _chosen(study, use, model, composition, draw, seed):
-            jobs.append((None, [study.n], use.finetune_seeds or study.finetune_seeds, ""))
-        sweep = study.sweep
-        if (
-            sweep is not None
-            and head in sweep.heads
-            and _chosen(study, sweep, model, composition, draw, seed)
-        ):
-            # The main grid has these episodes already: each score appears once.
-            sizes = [n for n in sweep.n if not (jobs and n == study.n)]
-            if sizes:
-                jobs.append(([sweep.region], sizes, sweep.finetune_seeds, " sweep"))
-        for regions, n, seeds, suffix in jobs:
+        for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):
+            named = (axes["model"], axes["composition"], axes["draw_seed"], axes["pretrain_seed"])
             yield Stage(
                 kind="fewshot",
                 label=" ".join(
-                    f"fewshot {model} {composition} {draw} {seed} {label} {head}{suffix}".split()
+                    f"fewshot {' '.join(map(str, named))} {label} {head}{suffix}".split()
                 ),
                 spec={
                     "head": head,
+                    "version": kind.version,
                     "options": use.options,
                     "regions": regions,
-                    "n": n,
+                    "n": sizes,
                     "finetune_seeds": seeds,
                 }
-                | ({"model": gfm.kind} if gfm else _baseline(model)),
+                | about,
                 inputs=inputs,
-                cost=once + cost.fewshot(study, model, head, n, seeds, regions),
-                bundle=run.bundle if run else f"baseline {model} {label}",
-                axes=axes | {"head": head},
+                cost=once + cost.fewshot(kind, features, sizes, seeds, regions),
+                bundle=run.bundle if run else f"baseline {axes['model']} {label}",
+                of=features,
+                axes=axes | {"task": label, "head": head},
             )
             once = 0.0  # a worker keeps the embeddings of its last run
 
 
-def _baseline(name: str) -> dict[str, Any]:
-    """Name a baseline, and the weights that it reads."""
-    weights = {"weights": digest_of("presto")} if name == "presto-official" else {}
-    return {"baseline": name} | weights
+def _jobs(
+    study: Study, head: str, use: HeadUse, axes: dict[str, Any]
+) -> Iterator[tuple[list[str] | None, list[int], int, str]]:
+    """Yield what a head does for one run: regions (None for all), sizes, seeds, and a suffix."""
+    main = _chosen(study, use, axes)
+    if main:
+        yield None, [study.n], use.finetune_seeds or study.finetune_seeds, ""
+    sweep = study.sweep
+    if sweep is not None and head in sweep.heads and _chosen(study, sweep, axes):
+        # The main grid has these episodes already: each score appears once.
+        sizes = [n for n in sweep.n if not (main and n == study.n)]
+        if sizes:
+            yield [sweep.region], sizes, sweep.finetune_seeds, " sweep"
 
 
 def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:
@@ -332,15 +350,16 @@ def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:
     return any(task in study.models[name].tasks for name in use.models if name in study.models)
 
 
-def _chosen(study: Study, use: Any, model: str, composition: str, draw: int, seed: int) -> bool:
+def _chosen(study: Study, use: Any, axes: dict[str, Any]) -> bool:
     """Tell whether a head or sweep, perhaps limited to some runs, covers this one."""
+    model, draw, seed = axes["model"], axes["draw_seed"], axes["pretrain_seed"]
     if model not in study.models:
         return True
     if use.models is not None and model not in use.models:
         return False
-    spec = study.models[model]
-    draws = spec.draws if use.draws is None else use.draws
-    seeds = spec.pretrain_seeds if use.pretrain_seeds is None else use.pretrain_seeds
-    if _is_none(study.compositions[composition]):
-        return seed < draws * seeds
-    return draw < draws and seed < seeds
+    gfm = study.models[model]
+    draws = gfm.draws if use.draws is None else use.draws
+    seeds = gfm.pretrain_seeds if use.pretrain_seeds is None else use.pretrain_seeds
+    if study.samplers[axes["composition"]].empty:
+        return bool(seed < draws * seeds)
+    return bool(draw < draws and seed < seeds)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from wherefrom import earth
 from wherefrom.files import sha256_of
 from wherefrom.keys import key_of
-from wherefrom.study.gfms import Part
+from wherefrom.part import Part
 
 if TYPE_CHECKING:
     from wherefrom.pool import Pool

@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from wherefrom.errors import WherefromError, unknown
+from wherefrom.part import OfKind
+from wherefrom.plugins import kinds
 from wherefrom.study.machine import adapted
 from wherefrom.study.pools import table_of
 from wherefrom.study.spec import Study
@@ -82,7 +85,7 @@ def load(path: Path | str, scale: str) -> Study:
     try:
         study = Study.model_validate({**merged, "scale": scale})
     except ValidationError as err:
-        raise WherefromError(f"{file} (scale {scale}): {_first(err)}") from None
+        raise WherefromError(f"{file} (scale {scale}): {_first(err, merged)}") from None
     for task in study.tasks.values():
         _ = task.places  # a table of the user's is read, and refused, before anything is planned
     return adapted(study.model_copy(update={"table": table_of(study.pool)}))
@@ -97,62 +100,55 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _first(err: ValidationError) -> str:
+def _first(err: ValidationError, content: Any) -> str:
     """Say the first of a validation's errors in one line, with the nearest valid key."""
     # A misspelt key is the cause, the key that is then missing only its consequence.
     first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    place = [str(key) for key in first["loc"]]
     if first["type"] == "extra_forbidden":
         *above, key = first["loc"]
-        place, part = _walk(tuple(above))
-        return _unknown_key(str(key), part) + (f" (in {'.'.join(place)})" if place else "")
-    place, part = _walk(first["loc"])
+        said = _unknown_key(str(key), _part_at(above, content))
+        return said + (f" (in {'.'.join(place[:-1])})" if above else "")
     reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "union_tag_invalid":
-        reason = str(unknown("kind", first["ctx"]["tag"], _kinds(part)))
-    elif first["type"] == "union_tag_not_found":
-        reason = f"needs a key 'kind': {' or '.join(_kinds(part))}"
     return f"{'.'.join(place)}: {reason}" if place else reason
 
 
-def _walk(loc: tuple[str | int, ...]) -> tuple[list[str], Any]:
-    """Follow an error's location: the keys as the file has them, and the part that they lead to.
-
-    Pydantic puts the kind of a model or task into the location, where the file has no such key.
-    """
-    place: list[str] = []
-    found: Any = Study
+def _part_at(loc: Iterable[str | int], content: Any) -> Any:
+    """Follow the keys of a study file to the part that they lead to."""
+    part: Any = Study
     for key in loc:
-        found = _bare(found)
-        if key in _kinds(found):
-            found = _kinds(found)[str(key)]
-            continue
-        place.append(str(key))
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            field = found.model_fields.get(str(key))
-            found = field.annotation if field else None
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            field = part.model_fields.get(str(key))
+            part = _annotated(field) if field else None
         else:
             # A name within a mapping, chosen by the user, or a position in a list.
-            inner = [part for part in typing.get_args(found) if part is not Ellipsis]
-            found = inner[-1] if inner else None
-    return place, _bare(found)
+            inner = [one for one in typing.get_args(_bare(part)) if one is not Ellipsis]
+            part = inner[-1] if inner else None
+        content = content[key]
+        part = part_of.chosen(content) if (part_of := _kinds(part)) else _bare(part)
+    return part
 
 
-def _bare(found: Any) -> Any:
+def _annotated(field: FieldInfo) -> Any:
+    """Return a field's annotation with what annotates it, which pydantic takes off."""
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _bare(part: Any) -> Any:
     """Look through annotations and optionals."""
-    if typing.get_origin(found) is Annotated:
-        return _bare(typing.get_args(found)[0])
-    if typing.get_origin(found) in (typing.Union, types.UnionType):
-        inner = [part for part in typing.get_args(found) if part is not type(None)]
-        return _bare(inner[0]) if len(inner) == 1 else found
-    return found
+    if typing.get_origin(part) is Annotated:
+        return _bare(typing.get_args(part)[0])
+    if typing.get_origin(part) in (typing.Union, types.UnionType):
+        inner = [one for one in typing.get_args(part) if one is not type(None)]
+        return _bare(inner[0]) if len(inner) == 1 else part
+    return part
 
 
-def _kinds(found: Any) -> dict[str, Any]:
-    """Return the parts of a union by the value of `kind` that chooses each; of others, nothing."""
-    if typing.get_origin(found) not in (typing.Union, types.UnionType):
-        return {}
-    fields = [(part, getattr(part, "model_fields", {}).get("kind")) for part in found.__args__]
-    return {typing.get_args(field.annotation)[0]: part for part, field in fields if field}
+def _kinds(part: Any) -> OfKind | None:
+    """Return what chooses the class of a part by its key ``kind``, if anything does."""
+    if typing.get_origin(part) is not Annotated:
+        return None
+    return next((one for one in typing.get_args(part) if isinstance(one, OfKind)), None)
 
 
 def _unknown_key(key: str, part: Any) -> str:
@@ -166,21 +162,24 @@ def _unknown_key(key: str, part: Any) -> str:
 
 def _every_field(part: Any, prefix: str) -> Iterator[str]:
     """Yield the path of every field of a study file, with the kind where not every kind has it."""
+    if of_kind := _kinds(part):
+        # Kinds of other packages, which may not load, are left to their own pages.
+        names = [name for name, one in kinds(of_kind.group).items() if one.package == "wherefrom"]
+        fields = {
+            name: list(_every_field(of_kind.chosen({"kind": name}), prefix)) for name in names
+        }
+        for name, paths in fields.items():
+            for path in paths:
+                everywhere = all(path in others for others in fields.values())
+                yield path if everywhere else f"{path} (kind {name})"
+        return
     part = _bare(part)
     if isinstance(part, type) and issubclass(part, BaseModel):
         for name, field in part.model_fields.items():
             if name not in _RESOLVED:
                 yield f"{prefix}{name}"
-                yield from _every_field(field.annotation, f"{prefix}{name}.")
-    elif kinds := _kinds(part):
-        found = {kind: list(_every_field(inner, prefix)) for kind, inner in kinds.items()}
-        for kind, paths in found.items():
-            shared = [all(path in others for others in found.values()) for path in paths]
-            yield from (
-                path if everywhere else f"{path} (kind {kind})"
-                for path, everywhere in zip(paths, shared, strict=True)
-            )
-    else:
-        named = "NAME." if typing.get_origin(part) is dict else ""
-        for inner in typing.get_args(part):
-            yield from _every_field(inner, prefix + named)
+                yield from _every_field(_annotated(field), f"{prefix}{name}.")
+        return
+    named = "NAME." if typing.get_origin(part) is dict else ""
+    for inner in typing.get_args(part):
+        yield from _every_field(inner, prefix + named)

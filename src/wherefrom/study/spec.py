@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from wherefrom import earth
+from wherefrom.compose import SamplerModel, sampler
 from wherefrom.errors import unknown
-from wherefrom.study.gfms import KINDS, ModelSpec, Part
+from wherefrom.gfms.base import AnyGfm
+from wherefrom.gfms.baselines import BASELINES, is_baseline
+from wherefrom.keys import canonical
+from wherefrom.part import Part
+from wherefrom.plugins import kinds
 from wherefrom.study.pools import PoolSpec, PoolTable
-from wherefrom.study.tasks import BASELINE_NAME, TaskSpec
+from wherefrom.study.published import Claim, Published, StandsFor
+from wherefrom.tasks.base import AnyTask
 
-#: Heads on frozen embeddings, and full fine-tuning.
-HEADS = ("logistic", "logistic-balanced", "mlp", "forest", "knn", "majority", "finetune")
 #: Scores that a study of places reports; a task of two classes has f1_positive beside them.
 METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
 _NAME = re.compile(r"[\w.+-]+")
 
-__all__ = ["HEADS", "METRICS", "Headline", "HeadUse", "ImagerySpec", "Study", "SweepSpec"]
+__all__ = ["METRICS", "Headline", "HeadUse", "ImagerySpec", "Study", "SweepSpec"]
+
+
+@lru_cache(maxsize=256)
+def _sampler(text: str) -> SamplerModel:
+    """Read a composition's text; a plan asks for it at every run."""
+    return sampler(text)
 
 
 class ImagerySpec(Part):
@@ -61,15 +72,6 @@ class SweepSpec(Part):
     pretrain_seeds: int = Field(gt=0)
 
 
-class Published(Part):
-    """What the study that is repeated used, by kind of model where kinds differ."""
-
-    composition_size: dict[str, int] = Field(default_factory=dict)
-    samples_seen: dict[str, int] = Field(default_factory=dict)
-    forest: str = ""
-    cities: str = ""
-
-
 class Headline(Part):
     """What a first table and a verdict are about: a model on the first of its tasks."""
 
@@ -83,12 +85,17 @@ class Study(Part):
 
     Attributes
     ----------
-    tasks : dict of str to TaskSpec
+    tasks : dict of str to wherefrom.tasks.base.TaskSpec
         By key; `task_label` gives the name that the results use.
-    models : dict of str to ModelSpec
+    models : dict of str to wherefrom.gfms.base.Gfm
         By name. Each is evaluated on the tasks that it names.
     headlines : tuple of Headline
         The first is about the top table.
+    published, claims, stands_for : Published, tuple of Claim, StandsFor
+        The paper that is repeated: its names and sizes, what it states, and what is used here in
+        the place of what it used.
+    notice : str
+        Stands on top of the report.
     stood_in : dict of str to str
         Layers that this machine lacks, and those that take their place.
     left_out : dict of str to str
@@ -109,9 +116,9 @@ class Study(Part):
     pool: PoolSpec
     composition_size: int = Field(gt=0)
     compositions: dict[str, str]
-    tasks: dict[str, TaskSpec] = Field(min_length=1)
+    tasks: dict[str, AnyTask] = Field(min_length=1)
     imagery: ImagerySpec = ImagerySpec()
-    models: dict[str, ModelSpec] = Field(min_length=1)
+    models: dict[str, AnyGfm] = Field(min_length=1)
     n: int = Field(gt=1)
     finetune_seeds: int = Field(gt=0)
     heads: dict[str, HeadUse]
@@ -119,6 +126,9 @@ class Study(Part):
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
     headlines: tuple[Headline, ...] = Field(min_length=1)
     published: Published = Published()
+    claims: tuple[Claim, ...] = ()
+    stands_for: StandsFor = StandsFor()
+    notice: str = ""
     equivalence_margin: float = Field(gt=0, default=0.01)
     stand_ins: dict[str, str] = Field(default_factory=dict)
     stood_in: dict[str, str] = Field(default_factory=dict)
@@ -130,6 +140,17 @@ class Study(Part):
     def pool_places(self) -> int:
         """Places in the pool."""
         return self.table.places if self.table else self.pool.places or 0
+
+    @property
+    def samplers(self) -> dict[str, SamplerModel]:
+        """Sampler of each composition.
+
+        Raises
+        ------
+        WherefromError
+            If a text is no sampler's.
+        """
+        return {name: _sampler(text) for name, text in self.compositions.items()}
 
     def task_label(self, key: str) -> str:
         """Return the name of a task in the column ``task`` of the results.
@@ -151,8 +172,12 @@ class Study(Part):
 
     def _references(self) -> Iterator[tuple[str, str, Any]]:
         """Give every name that must be among others: its kind, itself and those."""
+        for task in self.tasks.values():
+            for name in task.baselines:
+                if not is_baseline(name):
+                    yield "baseline", name, BASELINES
         for name in self.heads:
-            yield "head", name, HEADS
+            yield "head", name, kinds("heads")
         for headline in self.headlines:
             yield "model", headline.model, self.models
             yield "head", headline.head, self.heads
@@ -160,7 +185,7 @@ class Study(Part):
         for name in self.references:
             yield "composition", name, self.compositions
         for name in (*self.published.composition_size, *self.published.samples_seen):
-            yield "kind of model", name, KINDS
+            yield "kind of model", name, kinds("gfms")
         for model in self.models.values():
             for name in model.tasks:
                 yield "task", name, self.tasks
@@ -181,14 +206,22 @@ class Study(Part):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
         for name in self.models:
-            if BASELINE_NAME.fullmatch(name):
+            if is_baseline(name):
                 raise ValueError(f"model {name!r}: a baseline has this name, choose another")
+        fixed: dict[str, str] = {}
         for name, spec in self.compositions.items():
+            chosen = self.samplers[name]
             # The evidence knows zero pre-training by this name: its seeds are its draws.
-            if (name == "none") != (spec == "none"):
+            if (name == "none") != chosen.empty:
                 raise ValueError(
                     f"composition {name!r} ({spec!r}): zero pre-training, and it alone, is named "
                     "'none'"
+                )
+            other = None if chosen.varies else fixed.setdefault(canonical(chosen.spec()), name)
+            if other not in (None, name):
+                raise ValueError(
+                    f"compositions {other!r} and {name!r} are one: {spec!r} gives the same places "
+                    "whatever the seed"
                 )
         labels = [task.label for task in self.tasks.values()]
         lists: list[tuple[str, tuple[Any, ...]]] = [

@@ -11,16 +11,16 @@ from wherefrom.study.spec import Study
 
 __all__ = ["VERSIONS", "Plan", "Stage"]
 
-#: Raised by hand when a stage's code, or a default of a head or a model, changes what it
-#: computes: old results are then not reused.
+#: Raised by hand when a stage's code changes what it computes: old results are then not reused.
+#: GFMs, tasks and heads have versions of their own.
 VERSIONS = {
     "pool": 1,
-    "task": 1,
+    "task": 2,
     "series": 1,
     "features": 1,
-    "draw": 1,
-    "pretrain": 2,
-    "fewshot": 2,
+    "draw": 2,
+    "pretrain": 3,
+    "fewshot": 3,
 }
 
 
@@ -40,10 +40,13 @@ class Stage:
         The stages whose results it reads, by role.
     cost : float
         Expected seconds on one core.
+    of : object
+        What it is about: the sampler of a draw, the task, the GFM. All that matters of it is in the
+        spec.
     files : dict of str to str
-        Where files of the user's lie, by field; what they hold is in the spec.
+        Files of the user's that it reads, with the hash of what they held when it was planned.
     axes : dict
-        Columns of the results table (few-shot stages only).
+        Of a draw the composition and the seed; of a few-shot stage columns of the results table.
     bundle : str
         Stages of one bundle run in the same process, one after the other.
     """
@@ -54,6 +57,7 @@ class Stage:
     inputs: dict[str, Stage]
     cost: float
     bundle: str
+    of: Any = None
     files: dict[str, str] = field(default_factory=dict)
     axes: dict[str, Any] = field(default_factory=dict)
 

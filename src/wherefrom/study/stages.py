@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from wherefrom.compose import Composition
-from wherefrom.compose import draw as draw_composition
+from wherefrom.compose import Composition, drawn
 from wherefrom.compose.card import write_card
 from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.places import FEATURES, STATISTICS, PoolPlaces, TaskData, task_data
 from wherefrom.keys import seed_of
 from wherefrom.pool import Pool
 from wherefrom.pool.series.earth import earth_series
-from wherefrom.study.data import SERIES, TASK, TaskData, task_data
-from wherefrom.study.pools import PoolSpec, content_of
+from wherefrom.study.pools import content_of
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
-from wherefrom.tasks import Episodes, Task, ecoregions, plan_episodes
-from wherefrom.tasks.cropharvest import cropharvest
-from wherefrom.tasks.cropland import cropland
+from wherefrom.tasks import Episodes, Task, plan_episodes
+from wherefrom.tasks.labelled import SERIES, TASK
 
 __all__ = ["compute"]
 
 Tell = Callable[[float], None]
+#: Files of the stages.
+POOL, COMPOSITION = "pool.parquet", "composition.parquet"
 #: Scores of a few-shot stage; none if no region could be evaluated.
 SCORES = pa.schema(
     [
@@ -61,6 +61,9 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
     WherefromError
         If the study asks for what its data do not allow, or the disk is full.
     """
+    for file, content in stage.files.items():
+        if content_of(file) != content:
+            raise WherefromError(f"{file} has changed since the study began: run it again")
     inputs = {role: store.folder(s.kind, s.key) for role, s in stage.inputs.items()}
     work = {
         "pool": _pool,
@@ -73,7 +76,25 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
     }[stage.kind]
     document = {"label": stage.label, "document": stage.document}
     with store.write(stage.kind, stage.key, document) as out:
-        work(stage.spec | stage.files, inputs, out, tell, store.partial(stage.kind, stage.key))
+        work(_Job(stage, inputs, out, store.partial(stage.kind, stage.key), tell))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A stage, the folders of its inputs, where its result and its checkpoints go."""
+
+    stage: Stage
+    inputs: dict[str, Path]
+    out: Path
+    partial: Path
+    tell: Tell
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return self.stage.spec
+
+    def pool(self) -> Pool:
+        return _read_pool(self.inputs["pool"] / POOL)
 
 
 @lru_cache(maxsize=1)
@@ -82,93 +103,62 @@ def _read_pool(file: Path) -> Pool:
     return Pool.read(file)
 
 
-def _pool(spec: dict[str, Any], _: dict[str, Path], out: Path, tell: Tell, __: Path) -> None:
-    given = {name: spec[name] for name in PoolSpec.model_fields if spec.get(name) is not None}
-    _refuse_changed(spec)
-    PoolSpec(**given).open().write(out / "pool.parquet")
+def _pool(job: _Job) -> None:
+    job.stage.of.open().write(job.out / POOL)
 
 
-def _refuse_changed(spec: dict[str, Any]) -> None:
-    """Refuse a table of the user's that is not the one by which the stage is named."""
-    if "file" in spec and content_of(spec["file"]) != spec["content"]:
-        raise WherefromError(f"{spec['file']} has changed since the study began: run it again")
+def _task(job: _Job) -> None:
+    made = job.stage.of.make(job.pool() if "pool" in job.inputs else None)
+    made.write(job.out / TASK if isinstance(made, Task) else job.out)
 
 
-def _task(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
-    if spec["kind"] == "cropharvest":
-        cropharvest(region_layer=spec["region_layer"], seed=spec["seed"]).write(out)
-        return
-    if spec["kind"] == "table":
-        _refuse_changed(spec)
-        replace(Task.read(spec["file"]), name=spec["name"]).write(out / TASK)
-        return
-    pool = _read_pool(inputs["pool"] / "pool.parquet")
-    options = {
-        "region_layer": spec["region_layer"],
-        "train_per_region": spec["train_per_region"],
-        "test_per_region": spec["test_per_region"],
-        "tuning_per_region": (spec["tune_train_per_region"], spec["tune_test_per_region"]),
-        "min_distance_km": spec["min_distance_km"],
-        "seed": spec["seed"],
-    }
-    if spec["kind"] == "cropland":
-        task = cropland(pool, **options)
-    else:
-        task = ecoregions(pool, layer=spec["layer"], **options)
-    task.write(out / TASK)
+def _series(job: _Job) -> None:
+    task = Task.read(job.inputs["task"] / TASK)
+    earth_series(task.lon, task.lat, land_cover=job.spec["land_cover"]).write(job.out / SERIES)
 
 
-def _series(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
-    task = Task.read(inputs["task"] / TASK)
-    earth_series(task.lon, task.lat, land_cover=spec["land_cover"]).write(out / SERIES)
-
-
-def _features(
-    spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path
-) -> None:
-    pool = _read_pool(inputs["pool"] / "pool.parquet")
-    features = ImageFeatures(**spec["image"]).compute(pool.lon, pool.lat)
+def _features(job: _Job) -> None:
+    pool = job.pool()
+    features = ImageFeatures(**job.spec["image"]).compute(pool.lon, pool.lat)
     statistics = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    np.save(out / "statistics.npy", np.stack(statistics))
+    np.save(job.out / STATISTICS, np.stack(statistics))
     # Half precision keeps three digits of what comes from eight-bit pictures.
-    np.save(out / "features.npy", features.astype(np.float16))
+    np.save(job.out / FEATURES, features.astype(np.float16))
 
 
-def _draw(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
-    pool = _read_pool(inputs["pool"] / "pool.parquet")
-    composition = draw_composition(pool, spec["sampler"], spec["n"], spec["seed"])
-    composition.write(out / "composition.parquet")
-    write_card(composition, pool, out / "composition.parquet")
+def _draw(job: _Job) -> None:
+    pool = job.pool()
+    composition = drawn(pool, job.stage.of, job.spec["n"], job.spec["seed"])
+    composition.write(job.out / COMPOSITION)
+    write_card(composition, pool, job.out / COMPOSITION)
 
 
-def _pretrain(
-    spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, partial: Path
-) -> None:
-    from wherefrom.study import recipes
+def _pretrain(job: _Job) -> None:
+    from wherefrom.gfms import engine
 
-    composition = Composition.read(inputs["draw"] / "composition.parquet")
-    pool = _read_pool(inputs["pool"] / "pool.parquet")
-    rows = pool.take(composition.expanded_ids())
-    images = [path for role, path in inputs.items() if role.startswith("features")]
-    recipes.pretrain(spec, pool, rows, images, out, partial, tell)
+    composition = Composition.read(job.inputs["draw"] / COMPOSITION)
+    pool = job.pool()
+    images = [path for role, path in job.inputs.items() if role.startswith("features")]
+    places = PoolPlaces(pool, pool.take(composition.expanded_ids()), images)
+    engine.pretrain(job.stage.of, job.spec["seed"], places, job.out, job.partial, job.tell)
 
 
-def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tell, _: Path) -> None:
+def _fewshot(job: _Job) -> None:
     from wherefrom.train.scores import scores
 
-    data = task_data(inputs["task"], inputs.get("series"))
+    spec, data = job.spec, task_data(job.inputs["task"], job.inputs.get("series"))
     task = data.task
     regions = task.regions if spec["regions"] is None else spec["regions"]
     rows: list[dict[str, Any]] = []
     predictions: dict[str, NDArray[Any]] = {}
     problems: list[str] = []
-    jobs = []
+    every: list[Episodes] = []
     for n in spec["n"]:
-        found, failed = plan_episodes(task, regions, n, range(spec["finetune_seeds"]))
-        jobs += found
+        planned, failed = plan_episodes(task, regions, n, range(spec["finetune_seeds"]))
+        every += planned
         problems += [str(problem) for problem in failed]
-    for done, episodes in enumerate(jobs, start=1):
-        predicted = _predict(spec, inputs.get("pretrain"), data, episodes)
+    for done, episodes in enumerate(every, start=1):
+        predicted = _predict(job, data, episodes)
         for metric, values in scores(predicted, task.label[episodes.test], task.positive).items():
             rows += [
                 {
@@ -182,25 +172,24 @@ def _fewshot(spec: dict[str, Any], inputs: dict[str, Path], out: Path, tell: Tel
             ]
         predictions[f"{episodes.region}|{episodes.n}"] = predicted.astype(np.int16)
         predictions[f"{episodes.region}|test"] = episodes.test
-        tell(done / len(jobs))
-    pq.write_table(pa.Table.from_pylist(rows, SCORES), out / "scores.parquet")
-    np.savez_compressed(out / "predictions.npz", **predictions)  # type: ignore[arg-type]
-    (out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
+        job.tell(done / len(every))
+    pq.write_table(pa.Table.from_pylist(rows, SCORES), job.out / "scores.parquet")
+    np.savez_compressed(job.out / "predictions.npz", **predictions)  # type: ignore[arg-type]
+    (job.out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
 
 
-def _predict(
-    spec: dict[str, Any], run: Path | None, data: TaskData, episodes: Episodes
-) -> NDArray[np.integer[Any]]:
+def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.integer[Any]]:
     """Predict the test places of one region by a pre-trained model, or by a baseline: (S, T)."""
-    from wherefrom.study import baselines, recipes
-    from wherefrom.train.heads import head
+    from wherefrom.gfms import baselines, engine
+    from wherefrom.train.heads import head, kind_of_head
 
-    if run is not None and spec["head"] == "finetune":
-        return recipes.finetuned(run, spec["options"], data, episodes)
+    spec, of, run = job.spec, job.stage.of, job.inputs.get("pretrain")
+    if run is not None and kind_of_head(spec["head"]).tunes_encoder:
+        return engine.finetuned(of, run, spec["options"], data, episodes)
     if run is not None:
-        features = recipes.embedded(run, data)
+        features = engine.embedded(of, run, data)
     else:
-        features = baselines.features(spec["baseline"], data)
+        features = baselines.features(of.name, data)
     seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
     return head(spec["head"], **spec["options"]).fit_predict(
         features, data.task.label, episodes.train, episodes.test, seed

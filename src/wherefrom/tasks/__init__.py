@@ -1,23 +1,20 @@
 """Labelled places and the few-shot episodes drawn from them."""
 
-from wherefrom.tasks.algae import AlgaeBlooms, algae_blooms
 from wherefrom.tasks.cropharvest import country_rows, cropharvest, cropharvest_country
 from wherefrom.tasks.cropland import cropland
 from wherefrom.tasks.ecoregion import ecoregions
 from wherefrom.tasks.episode import EpisodeProblem, Episodes, episodes, plan_episodes
-from wherefrom.tasks.labelled import LabelledSeries, label_series
-from wherefrom.tasks.table import from_table
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import from_table, label_series
 from wherefrom.tasks.task import SPLITS, Task
 from wherefrom.tasks.worldcereal import worldcereal
 
 __all__ = [
     "SPLITS",
-    "AlgaeBlooms",
     "EpisodeProblem",
     "Episodes",
     "LabelledSeries",
     "Task",
-    "algae_blooms",
     "country_rows",
     "cropharvest",
     "cropharvest_country",

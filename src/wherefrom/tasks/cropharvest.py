@@ -6,21 +6,52 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool.series import NO_CLASS, PixelSeries
+from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.harvest_files import STEPS, Files, Label
-from wherefrom.tasks.labelled import LabelledSeries, label_series
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import label_series
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["COUNTRIES", "Country", "country_rows", "cropharvest", "cropharvest_country"]
+if TYPE_CHECKING:
+    from wherefrom.pool import Pool
+
+__all__ = [
+    "COUNTRIES", "Country", "CropHarvest", "country_rows", "cropharvest", "cropharvest_country",
+]  # fmt: skip
 
 #: Series end on 1 February and have 12 steps of 30 days: the first is in February.
 FEBRUARY = 1
+
+
+class CropHarvest(TaskSpec):
+    """Tell crop from non-crop on CropHarvest's labelled pixel series, by continent."""
+
+    sources: ClassVar[tuple[str, ...]] = ("cropharvest", "cropharvest-features")
+    layer_fields: ClassVar[tuple[str, ...]] = ("region_layer",)
+    own_series: ClassVar[bool] = True
+
+    region_layer: str = "continent"
+
+    @property
+    def label(self) -> str:
+        """The same for every study."""
+        return "cropharvest"
+
+    @property
+    def places(self) -> int:
+        """Rows with both label and series, as published."""
+        return 70_213
+
+    def make(self, pool: Pool | None) -> LabelledSeries:
+        """Read the published files."""
+        return cropharvest(region_layer=self.region_layer, seed=self.seed)
 
 
 @dataclass(frozen=True)

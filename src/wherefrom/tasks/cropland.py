@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
+from wherefrom.tasks.base import PlacedSpec
 from wherefrom.tasks.placing import place
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["cropland"]
+__all__ = ["Cropland", "cropland"]
+
+
+class Cropland(PlacedSpec):
+    """Tell cropland (MODIS land cover, IGBP classes 12 and 14) from other land."""
+
+    @property
+    def label(self) -> str:
+        """The same for every study."""
+        return "cropland"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Labels first."""
+        return ("cropland", self.region_layer)
+
+    def make(self, pool: Pool | None) -> Task:
+        """Draw the places."""
+        assert pool is not None
+        return cropland(pool, **self.placing())
 
 
 def cropland(

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from wherefrom.pool import Pool
+from wherefrom.tasks.base import PlacedSpec
 from wherefrom.tasks.placing import place
 from wherefrom.tasks.task import Task
 
-__all__ = ["ecoregions"]
+__all__ = ["Ecoregions", "ecoregions"]
+
+
+class Ecoregions(PlacedSpec):
+    """Tell a layer's label (biome, ecoregion, climate zone) of a place."""
+
+    layer_fields: ClassVar[tuple[str, ...]] = ("layer", "region_layer")
+
+    layer: str = "biome"
+
+    @property
+    def label(self) -> str:
+        """Names the layer, so that a stand-in is never taken for what it stands in for."""
+        return f"ecoregions-{self.layer}"
+
+    def make(self, pool: Pool | None) -> Task:
+        """Draw the places."""
+        assert pool is not None
+        return ecoregions(pool, layer=self.layer, **self.placing())
 
 
 def ecoregions(

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.keys import key_of
 from wherefrom.pool.series import PixelSeries
-from wherefrom.tasks.table import from_table
 from wherefrom.tasks.task import Task
 
-__all__ = ["EVERYWHERE", "LabelledSeries", "label_series"]
+__all__ = ["SERIES", "TASK", "LabelledSeries"]
 
-#: What to give as regions for one region that holds every place.
-EVERYWHERE = "all"
-
-_TASK, _SERIES = "task.parquet", "series.npz"
+#: Files of a task in a folder: its places, and the series of a task that brings its own.
+TASK, SERIES = "task.parquet", "series.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +38,7 @@ class LabelledSeries:
     --------
     >>> series = PixelSeries.from_bands(
     ...     {"B4": np.full((40, 12), 500.0)}, np.linspace(10, 20, 40), np.zeros(40), 0)
+    >>> from wherefrom.tasks import label_series
     >>> made = label_series("fields", series, np.arange(40) % 2 == 0, "crop", "all")
     >>> len(made), made.task.regions, made.task.counts()[0].sum(axis=0).tolist()
     (40, ('all',), [20, 12, 4, 4])
@@ -86,8 +80,8 @@ class LabelledSeries:
         """
         # The task notes its series, so that `read` detects files of two writings.
         about = dict(self.task.provenance) | {"series": self.series.key}
-        self.series.write(Path(folder) / _SERIES)
-        replace(self.task, provenance=about).write(Path(folder) / _TASK)
+        self.series.write(Path(folder) / SERIES)
+        replace(self.task, provenance=about).write(Path(folder) / TASK)
 
     @classmethod
     def read(cls, folder: Path | str) -> LabelledSeries:
@@ -101,6 +95,7 @@ class LabelledSeries:
         Examples
         --------
         >>> import tempfile
+        >>> from wherefrom.tasks import label_series
         >>> series = PixelSeries.from_bands(
         ...     {"B4": np.full((40, 12), 500.0)}, np.linspace(10, 20, 40), np.zeros(40), 0)
         >>> made = label_series("fields", series, np.arange(40) % 2 == 0, "crop", "all")
@@ -109,56 +104,10 @@ class LabelledSeries:
         >>> LabelledSeries.read(folder).key == made.key
         True
         """
-        task = Task.read(Path(folder) / _TASK)
-        series = PixelSeries.read(Path(folder) / _SERIES)
+        task = Task.read(Path(folder) / TASK)
+        series = PixelSeries.read(Path(folder) / SERIES)
         if task.provenance.get("series") != series.key:
             raise WherefromError(
-                f"{folder}: {_TASK} and {_SERIES} were not written together; make both again"
+                f"{folder}: {TASK} and {SERIES} were not written together; make both again"
             )
         return cls(task, series)
-
-
-def label_series(
-    name: str,
-    series: PixelSeries,
-    positive: NDArray[np.bool_],
-    label: str,
-    region_layer: str = "continent",
-    seed: int = 0,
-    provenance: Mapping[str, Any] | None = None,
-) -> LabelledSeries:
-    """Make a two-class task of series, split as `from_table` splits: by region and class.
-
-    Parameters
-    ----------
-    name : str
-        Name of the task.
-    series : PixelSeries
-        N series.
-    positive : (N,) bool array
-        Whether a place is of the positive class.
-    label : str
-        Name of the positive class; the other is ``"other"``.
-    region_layer : str
-        Layer whose labels are the regions, or ``"all"`` for one region of that name.
-    seed : int
-        Seed of the split.
-    provenance : mapping, optional
-        Plain values to note beside those of `from_table`.
-
-    Returns
-    -------
-    LabelledSeries
-
-    Raises
-    ------
-    WherefromError
-        If all places are of one class, or the layer is not known.
-    """
-    words = np.where(positive, label, "other").astype(object)
-    table = pa.table({"lon": series.lon, "lat": series.lat, label: pa.array(words, pa.string())})
-    if region_layer == EVERYWHERE:
-        table = table.append_column(EVERYWHERE, pa.array([EVERYWHERE] * len(series)))
-    task = from_table(table, label, region_layer=region_layer, positive=label, name=name, seed=seed)
-    about = dict(task.provenance) | dict(provenance or {})
-    return LabelledSeries(replace(task, provenance=about), series)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +12,67 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator
 from wherefrom.pool import Pool, places_of, read_places
+from wherefrom.pool.series import PixelSeries
+from wherefrom.tasks.base import TaskSpec
+from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["SHARES", "from_table"]
+__all__ = ["EVERYWHERE", "SHARES", "Table", "from_table", "label_series"]
+
+#: What to give as regions for one region that holds every place.
+EVERYWHERE = "all"
 
 #: Shares of the places of each region and class that go to train, test, tune-train, tune-test.
 SHARES = (0.5, 0.3, 0.1, 0.1)
+
+
+class Table(TaskSpec):
+    """Tell the labels of a table of the user's, as `wherefrom task from-table` writes it.
+
+    Attributes
+    ----------
+    name : str
+        Of the task in the results.
+    file : str
+        The task, from the folder where the command runs.
+    """
+
+    name: str = Field(pattern=r"^[\w.+-]+$")
+    file: str = Field(min_length=1)
+
+    @property
+    def label(self) -> str:
+        """The name."""
+        return self.name
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The task's file."""
+        return (self.file,)
+
+    @cached_property
+    def places(self) -> int:  # of a plan every stage asks for it
+        """Rows of the table.
+
+        Raises
+        ------
+        WherefromError
+            If the file is absent or not a task.
+        """
+        return len(Task.read(self.file))
+
+    def settings(self) -> dict[str, Any]:
+        """Give the name; where the table lies is no part of what the task depends on."""
+        return self.model_dump(exclude={"baselines", "file"})
+
+    def make(self, pool: Pool | None) -> Task:
+        """Read the task, under its name in the study."""
+        return replace(Task.read(self.file), name=self.name)
 
 
 def from_table(
@@ -112,6 +166,52 @@ def from_table(
             "seed": seed,
         },
     )
+
+
+def label_series(
+    name: str,
+    series: PixelSeries,
+    positive: NDArray[np.bool_],
+    label: str,
+    region_layer: str = "continent",
+    seed: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> LabelledSeries:
+    """Make a two-class task of series, split as `from_table` splits: by region and class.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task.
+    series : PixelSeries
+        N series.
+    positive : (N,) bool array
+        Whether a place is of the positive class.
+    label : str
+        Name of the positive class; the other is ``"other"``.
+    region_layer : str
+        Layer whose labels are the regions, or ``"all"`` for one region of that name.
+    seed : int
+        Seed of the split.
+    provenance : mapping, optional
+        Plain values to note beside those of `from_table`.
+
+    Returns
+    -------
+    LabelledSeries
+
+    Raises
+    ------
+    WherefromError
+        If all places are of one class, or the layer is not known.
+    """
+    words = np.where(positive, label, "other").astype(object)
+    table = pa.table({"lon": series.lon, "lat": series.lat, label: pa.array(words, pa.string())})
+    if region_layer == EVERYWHERE:
+        table = table.append_column(EVERYWHERE, pa.array([EVERYWHERE] * len(series)))
+    task = from_table(table, label, region_layer=region_layer, positive=label, name=name, seed=seed)
+    about = dict(task.provenance) | dict(provenance or {})
+    return LabelledSeries(replace(task, provenance=about), series)
 
 
 def _labels(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.pool import read_table
 from wherefrom.pool.series import PixelSeries
-from wherefrom.tasks.labelled import LabelledSeries, label_series
+from wherefrom.tasks.labelled import LabelledSeries
+from wherefrom.tasks.table import label_series
 
 __all__ = ["worldcereal"]
 

@@ -13,9 +13,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wherefrom import keys
-from wherefrom.compose import Composition, Sampler, draw, sampler
-from wherefrom.compose.base import DesignSampler, SamplerModel
-from wherefrom.compose.streamed import StreamedSampler
+from wherefrom.compose import (
+    Composition,
+    DesignSampler,
+    Inputs,
+    Sampler,
+    SamplerModel,
+    StreamedSampler,
+    drawn,
+    sampler,
+)
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, scan
 from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
@@ -40,7 +47,8 @@ def check_sampler(
     The same seed must give the same composition, after pickling and from files read in pieces as
     well; ids must be the pool's, sorted, each once; the size must be n, unless the policy for short
     strata says otherwise; every random choice must come from the Generator given; the pool must
-    stay as it is; the spec must be plain values that make the same sampler; places at the poles,
+    stay as it is; the spec must be plain values that make the same sampler; what it reads must be
+    declared, and renamed where it is asked to be; places at the poles,
     on the antimeridian, alone or all equal must give a draw or a `WherefromError`. Where inclusion
     probabilities are stated, repeated draws must agree with them: place by place, and in groups by
     probability, by position in the pool and by hemisphere; a correct sampler fails by chance in
@@ -80,7 +88,7 @@ def check_sampler(
 
 
 def _described(made: Sampler) -> None:
-    promise(isinstance(made, Sampler), f"{made!r} has no name, spec() and draw(pool, n, rng)")
+    promise(isinstance(made, Sampler), f"{made!r} has no name, spec(), inputs() and draw()")
     spec = made.spec()
     name = made.name
     promise(isinstance(name, str) and bool(name), f"{type(made).__name__} has no name")
@@ -94,13 +102,22 @@ def _described(made: Sampler) -> None:
         promise(again == made, f"spec() of {name!r} does not make the same sampler")
     copy = pickle.loads(pickle.dumps(made))
     promise(copy.spec() == spec, f"{name!r} is not the same after pickling")
+    inputs = made.inputs()
+    promise(isinstance(inputs, Inputs), f"inputs() of {name!r} is {inputs!r}, no Inputs")
+    if isinstance(made, SamplerModel):
+        swapped = {layer: f"{layer}_" for layer in inputs.layers + inputs.numbers}
+        read = made.renamed(swapped).inputs()
+        for kind in ("layers", "numbers"):
+            fixed = getattr(made.reads, kind)
+            new = {n if n in fixed else swapped[n] for n in getattr(inputs, kind)}
+            promise(new == set(getattr(read, kind)), f"renamed() of {name!r} leaves out {kind}")
 
 
 def _drawn(made: Sampler, pool: Pool, n: int, seed: int = 0) -> Composition:
     before = (pool.ids.copy(), pool.lon.copy(), pool.lat.copy())
     try:
         with own_randomness(f"sampler {made.name!r}"):
-            composition = draw(pool, made, n, seed)
+            composition = drawn(pool, made, n, seed)
     except ValueError as err:
         promise("read-only" not in str(err), f"sampler {made.name!r} changes the pool")
         raise
@@ -164,11 +181,11 @@ def _at_the_edges(made: Sampler, pool: Pool) -> None:
     for what, (lon, lat, n) in edges.items():
         columns = {name: column.slice(0, len(lon)) for name, column in rest.items()}
         odd = Pool.from_table(pa.table({"lon": lon, "lat": lat, **columns}))
-        _refuses_at_most(made, lambda odd=odd, n=n: draw(odd, made, n, 0), what)  # type: ignore[misc]
+        _refuses_at_most(made, lambda odd=odd, n=n: drawn(odd, made, n, 0), what)  # type: ignore[misc]
     if isinstance(made, DesignSampler):
         for wrong in (0, -1, None):
             try:
-                draw(pool, made, wrong, 0)
+                drawn(pool, made, wrong, 0)
             except WherefromError:
                 continue
             raise BrokenPromiseError(f"{made.name!r} draws n = {wrong} places: refuse it")
@@ -212,7 +229,7 @@ def _keeps_its_probabilities(made: DesignSampler, pool: Pool, n: int) -> None:
     groups = _groups(made.inclusion(pool, n, _generator(made, 1)), pool)
     for seed in range(1, REPEATS + 1):
         stated = made.inclusion(pool, n, _generator(made, seed))
-        composition = draw(pool, made, n, seed)
+        composition = drawn(pool, made, n, seed)
         taken = np.zeros(len(pool))
         taken[pool.take(composition.ids)] = composition.multiplicity
         surplus += taken - stated
@@ -251,10 +268,18 @@ def _groups(stated: NDArray[np.float64], pool: Pool) -> NDArray[np.float64]:
 
 
 def _streams(made: StreamedSampler, pool: Pool, n: int, first: Composition) -> None:
+    ask, inputs = made.strata(pool, n, _generator(made, 0)).groups.ask, made.inputs()
+    for asked, told in ((ask.codes, inputs.layers), (ask.values, inputs.numbers)):
+        silent = sorted(set(asked) - set(told))
+        promise(
+            not silent,
+            f"{made.name!r} reads {silent}, but inputs() does not say so: mark the type of the "
+            "field that names it",
+        )
     with tempfile.TemporaryDirectory() as folder:
         third = max(1, len(pool) // 3)
         for part, start in enumerate(range(0, len(pool), third)):
             piece = Pool.from_table(pool.table.slice(start, third))
             piece.write(Path(folder) / f"part-{part}.parquet")
-        pieces = draw(scan(folder, id="id"), made, n, 0)
+        pieces = drawn(scan(folder, id="id"), made, n, 0)
     promise(_equal(first, pieces), f"{made.name!r} draws differently from files read in pieces")

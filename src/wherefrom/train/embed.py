@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.base import Batch, GeoModel, Records
-from wherefrom.models.masked import PrestoConfig
-from wherefrom.models.presto import Presto
-from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
+from wherefrom.models.base import GeoModel, Records
 from wherefrom.train.memory import keep_freed_memory
 
-__all__ = ["embed", "embed_places", "embed_series"]
+__all__ = ["embed"]
 
 
 def embed(
@@ -47,6 +44,7 @@ def embed(
 
     Examples
     --------
+    >>> from wherefrom.models.satclip import SatCLIPConfig
     >>> model = SatCLIPConfig(degrees=10, inputs=73)
     >>> module = model.build(torch.Generator().manual_seed(0))
     >>> embed(model, module, {"lon": np.array([13.4, 2.35]), "lat": np.array([52.5, 48.9])}).shape
@@ -81,51 +79,3 @@ def embed(
     finally:
         module.train(training)
     return np.concatenate(pieces)
-
-
-class _Places(SatCLIPConfig):
-    """A location encoder alone; its harmonics are of its own precision, and used once."""
-
-    def prepare(self, records: Records, device: torch.device) -> Batch:
-        # Copies: a task's arrays are read-only, which torch does not know.
-        given = {name: np.array(records[name], dtype=np.float64) for name in ("lon", "lat")}
-        return {name: torch.from_numpy(values).to(device) for name, values in given.items()}
-
-
-def embed_places(
-    encoder: LocationEncoder,
-    lon: NDArray[np.floating[Any]],
-    lat: NDArray[np.floating[Any]],
-    batch: int = 2048,
-) -> NDArray[np.float32]:
-    """Embed places, degrees (N,), with a location encoder alone; see `embed`.
-
-    Examples
-    --------
-    >>> embed_places(LocationEncoder(10), np.array([13.4, 2.35]), np.array([52.5, 48.9])).shape
-    (2, 256)
-    """
-    model = _Places(degrees=encoder.harmonics.degrees, inputs=0)
-    return embed(model, encoder, {"lon": lon, "lat": lat}, batch)
-
-
-def embed_series(
-    presto: Presto,
-    records: Records,
-    batch: int = 64,
-    precision: Literal["float32", "bfloat16"] = "float32",
-) -> NDArray[np.float32]:
-    """Embed series, as `wherefrom.models.masked.records_of` makes them, by all that is there.
-
-    See `embed`; `precision` is that of matrix products.
-
-    Examples
-    --------
-    >>> from wherefrom.models.masked import records_of
-    >>> from wherefrom.pool.series import PixelSeries
-    >>> series = PixelSeries.from_bands({"temperature_2m": np.full((2, 12), 290.0)},
-    ...                                 lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
-    >>> embed_series(Presto(), records_of(series)).shape
-    (2, 128)
-    """
-    return embed(PrestoConfig(precision=precision), presto, records, batch)

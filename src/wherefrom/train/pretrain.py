@@ -41,7 +41,7 @@ class PretrainSettings:
         Steps of linear increase from 0.
     schedule : {"cosine", "cosine-from-zero", "constant"}
         After the warm-up: half a cosine down to 0, or no change. The warm-up's first step has the
-        rate ``lr / warmup``, or 0 ("from zero", as in Presto's official code).
+        rate ``lr / warmup``, or 0 ("from zero", as some official codes have it).
     weight_decay : float
         Of AdamW, on the parameters that the model names.
     betas : (float, float)
@@ -213,14 +213,14 @@ def pretrain_stream(
 
     Examples
     --------
-    Presto's own shards, 24 months a pixel::
+    Shards of pixel series, 24 months a pixel, and a model that reads such series::
 
         stream = ShardStream(files, batch=4096)
         pretrain_stream(
-            PrestoConfig(), lambda epoch, start: map(records_of, stream.batches(epoch, start)),
+            model, lambda epoch, start: map(records_of, stream.batches(epoch, start)),
             PretrainSettings(samples_seen=20 * 5169 * 4096, batch=4096, lr=1e-3, warmup=2 * 5169,
                              schedule="cosine-from-zero", weight_decay=0.05, betas=(0.9, 0.95)),
-            seed=42, data="dynamic-world-tiles", checkpoint="presto.pt", every=1000)
+            seed=42, data="dynamic-world-tiles", checkpoint="state.pt", every=1000)
     """
     device = torch.device(device)
     module = model.build(_torch_generator(torch.device("cpu"), seed, "init")).to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from wherefrom.auditing.space.land import Land, land, uniform_on_land
-from wherefrom.auditing.space.plain import Result
-from wherefrom.auditing.space.sample import canonical_places, counted_rows
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
+from wherefrom.auditing.lattice import Land, land_lattice, uniform_on_land
+from wherefrom.auditing.sample import canonical_places, counted_places
+from wherefrom.auditing.statistic import SPACE, Statistic
+from wherefrom.auditing.tally import Tally
 from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
 from wherefrom.pool.batches import Ask, Batch
 
@@ -24,10 +28,12 @@ Floats = NDArray[np.float64]
 CONTROL = 1 << 16
 #: Gaps named, each outside the others.
 GAPS = 5
+#: Times the uniform median distance from land beyond which there are gaps: one control is noisy.
+FARTHER = 1.1
 
 
 @dataclass(frozen=True)
-class Gap(Result):
+class Gap:
     """A place on land far from every place of the pool.
 
     Attributes
@@ -44,7 +50,7 @@ class Gap(Result):
 
 
 @dataclass(frozen=True)
-class Coverage(Result):
+class Coverage(Statistic):
     """Distances from land to the nearest place of the pool.
 
     Attributes
@@ -68,6 +74,8 @@ class Coverage(Result):
         The farthest points, each outside the circles of those before.
     """
 
+    name, section = "coverage", SPACE
+
     land_points: int
     radius_km: float
     radius_error_km: float
@@ -78,6 +86,54 @@ class Coverage(Result):
     uniform_p99_km: float
     beyond_100_km: float
     gaps: tuple[Gap, ...]
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally of the distances from land."""
+        return [CoverageTally(asked.antarctica)]
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[CoverageTally]) -> Coverage:
+        """Sum up the distances, beside those of uniform places."""
+        return counted[0].result(asked.sample.seen, asked.rng)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the largest and the median distance."""
+        return [
+            (
+                "covering radius",
+                kilometres(self.radius_km),
+                "",
+                "the farthest that land is from the nearest place",
+            ),
+            (
+                "median distance from land",
+                kilometres(self.median_km),
+                kilometres(self.uniform_median_km),
+                f"{percent(self.beyond_100_km)} of the land is farther than 100 km",
+            ),
+        ]
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find whether more of the land is far from every place than with uniform places."""
+        if not commands.by_land or self.median_km <= FARTHER * self.uniform_median_km:
+            return []
+        # Of places at random, the share of land farther than r falls as exp(-pi density r^2).
+        beyond = {self.median_km: 0.5, self.p90_km: 0.1, 100.0: self.beyond_100_km}
+        excess = max(
+            share - 0.5 ** ((km / max(self.uniform_median_km, 1e-9)) ** 2)
+            for km, share in beyond.items()
+        )
+        if excess <= LEAST:
+            return []
+        text = (
+            f"Gaps: half of the land is farther than {kilometres(self.median_km)} from every "
+            f"place, with as many uniform places {kilometres(self.uniform_median_km)}"
+        )
+        if self.gaps:
+            gap = self.gaps[0]
+            text += f"; the farthest, at {gap.lon:.1f}, {gap.lat:.1f}, {kilometres(gap.km)}"
+        return [Finding("gaps", excess, f"{text}.", commands.build())]
 
 
 def tree_of(xyz: Floats) -> cKDTree:
@@ -110,10 +166,10 @@ class CoverageTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Bring nearer the lattice points that have a nearer place in the batch."""
-        rows, _ = counted_rows(batch, weight)
-        if not len(rows):
+        lon, lat, _ = counted_places(batch, weight)
+        if not len(lon):
             return
-        lon, lat = canonical_places(batch.lon[rows], batch.lat[rows])
+        lon, lat = canonical_places(lon, lat)
         if _repeats(lon, lat):
             # Equal places make one leaf of the tree, searched from end to end: take them once.
             place = np.unique(lon + 1j * lat)
@@ -174,7 +230,7 @@ class CoverageTally:
 
 @lru_cache(maxsize=2)
 def _tiled_land(antarctica: bool) -> Land:
-    here = land(antarctica)
+    here = land_lattice(antarctica=antarctica)
     order = _by_tiles(here.lon, here.lat)
     return Land(here.lon[order], here.lat[order], here.cell_km2)
 

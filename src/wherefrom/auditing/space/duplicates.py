@@ -10,10 +10,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, percent
+from wherefrom.auditing.lattice import land_lattice
+from wherefrom.auditing.sample import canonical_places, counted_places
 from wherefrom.auditing.space.coverage import tree_of
-from wherefrom.auditing.space.land import land
-from wherefrom.auditing.space.plain import Result
-from wherefrom.auditing.space.sample import canonical_places, counted_rows
+from wherefrom.auditing.statistic import SPACE, Statistic, plain
+from wherefrom.auditing.tally import Tally
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
@@ -35,7 +38,7 @@ _M10, _KM1 = 0.01, 1.0
 
 
 @dataclass(frozen=True)
-class Repeated(Result):
+class Repeated:
     """A place that many rows have.
 
     Attributes
@@ -51,13 +54,13 @@ class Repeated(Result):
 
 
 @dataclass(frozen=True)
-class Duplicates(Result):
+class Duplicates(Statistic):
     """Rows that share a place, or nearly so. Multiplicities of a composition do not count.
 
     Attributes
     ----------
-    rows : int
-        Rows counted.
+    n_rows : int
+        Rows counted; ``rows`` in JSON.
     exact : bool
         Whether all places were compared. Else the places of a random share of 10 km cells were;
         each place's neighbours are sought in its own cell, for places at least 1 km inside it.
@@ -79,7 +82,9 @@ class Duplicates(Result):
         The places that most rows have, of those looked at; empty without repeats.
     """
 
-    rows: int
+    name, section = "duplicates", SPACE
+
+    n_rows: int
     exact: bool
     looked_at: float
     repeats: float
@@ -91,6 +96,53 @@ class Duplicates(Result):
     uniform_within_1km: float
     at_zero: int
     most: tuple[Repeated, ...]
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally of different places."""
+        return [DuplicatesTally(asked.antarctica)]
+
+    def entries(self) -> dict[str, Any]:
+        """Return the shares and the places that are given most often."""
+        numbers = plain(self)
+        return {self.name: {"rows": numbers.pop("n_rows"), **numbers}}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return repeats and near repeats."""
+        how = "all rows compared" if self.exact else f"± {percent(self.repeats_se)}, of a sample"
+        return [
+            ("same place as an earlier row", percent(self.repeats), "0 %", how),
+            (
+                "another row within 1 km",
+                percent(self.within_1km),
+                percent(self.uniform_within_1km),
+                f"{percent(self.within_10m)} within 10 m",
+            ),
+        ]
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find rows that repeat a place or stand at 0/0, whatever the reference."""
+        found = []
+        if self.at_zero:
+            share = self.at_zero / self.n_rows
+            rows = f"{self.at_zero:,} rows ({percent(share)}) are" if share < 1 else "All rows are"
+            text = f"{rows} at 0° E 0° N, at sea: what missing coordinates leave behind."
+            found.append(Finding("null-island", share, text, commands.clean()))
+        if self.repeats > LEAST:
+            text = f"{percent(self.repeats)} of the rows repeat the place of an earlier row"
+            if self.most:
+                most = self.most[0]
+                text += f" (most often {most.lon:g}, {most.lat:g}: {most.rows:,} rows)"
+            found.append(Finding("duplicates", self.repeats, f"{text}.", commands.clean()))
+        near = self.within_1km - max(self.uniform_within_1km, self.repeats)
+        if near > max(LEAST, SIGMAS * self.within_1km_se):
+            text = (
+                f"{percent(self.within_1km)} of the rows have another one within 1 km; of as many "
+                f"places uniform on land {percent(self.uniform_within_1km)} would."
+            )
+            command = commands.draw("grid:spacing_km=2", "thinned")
+            found.append(Finding("near-duplicates", near, text, command))
+        return found
 
 
 class DuplicatesTally:
@@ -124,9 +176,9 @@ class DuplicatesTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the rows of a batch."""
-        rows, _ = counted_rows(batch, weight)
-        lon, lat = canonical_places(batch.lon[rows], batch.lat[rows])
-        self._rows += len(rows)
+        lon, lat, _ = counted_places(batch, weight)
+        lon, lat = canonical_places(lon, lat)
+        self._rows += len(lon)
         self._at_zero += int(((lon == 0.0) & (lat == 0.0)).sum())
         cell = mixed(_cells().cell(lon, lat))
         kept = _below(cell, self._level)
@@ -149,7 +201,7 @@ class DuplicatesTally:
         """
         assert self._rows, "no places were counted"
         self._settle()
-        area = land(self.antarctica).area_km2
+        area = land_lattice(antarctica=self.antarctica).area_km2
         nearest = self._nearest_km()
         share = 2.0**-self._level
         count = self._count

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from wherefrom.auditing.space.land import FINE, land
-from wherefrom.auditing.space.plain import Result
-from wherefrom.auditing.space.sample import counted_rows
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.drawing import GREY, INK, OURS, Drawing, bare
+from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, chance, percent
+from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
+from wherefrom.auditing.statistic import SPACE, Statistic
+from wherefrom.auditing.tally import Tally
 from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["STEP", "Latitude", "LatitudeTally"]
@@ -22,13 +28,12 @@ Floats = NDArray[np.float64]
 STEP = 0.1
 _BINS = round(180.0 / STEP)
 _EDGES = np.linspace(-90.0, 90.0, _BINS + 1)
-_MIDDLE = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 #: Bins of the curve: one per degree.
 _PER_DEGREE = round(1.0 / STEP)
 
 
 @dataclass(frozen=True)
-class Latitude(Result):
+class Latitude(Statistic):
     """Places by latitude, against the area of land.
 
     Attributes
@@ -57,6 +62,8 @@ class Latitude(Result):
         Cumulative shares of places and of land area up to each.
     """
 
+    name, section = "latitude", SPACE
+
     ks: float
     ks_at: float
     ks_more_south: bool
@@ -70,6 +77,62 @@ class Latitude(Result):
     latitude: tuple[float, ...]
     south_of: tuple[float, ...]
     land_south_of: tuple[float, ...]
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally of bins of latitude."""
+        return [LatitudeTally(asked.antarctica)]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the test and the means."""
+        more = "south" if self.ks_more_south else "north"
+        meaning = (
+            f"too many {more} of {self.ks_at:.1f}°; mean {self.mean:.1f}°, of land "
+            f"{self.land_mean:.1f}°; p {chance(self.p)}"
+        )
+        return [("latitude (Kolmogorov-Smirnov)", f"{self.ks:.3f}", "", meaning)]
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Find whether the places lie farther south or north than the land."""
+        if not (commands.by_land and self.p < RARE and self.ks > LEAST):
+            return []
+        text = (
+            f"Latitude: {percent(self.ks)} of the places too "
+            f"{'many' if self.ks_more_south else 'few'} lie south of {_parallel(self.ks_at)}; "
+            f"their mean latitude is {_parallel(self.mean)}, that of land "
+            f"{_parallel(self.land_mean)}."
+        )
+        return [Finding("latitude", self.ks, text, commands.draw("uniform-area", "even"))]
+
+    def drawings(self) -> list[Drawing]:
+        """Return the cumulative shares of places and land from south to north."""
+        p = f"= {chance(self.p)}" if self.p >= 0.001 else chance(self.p)
+        caption = (
+            "Share of the places, and of the land's area, south of each latitude. Dashed: the "
+            f"largest difference (Kolmogorov-Smirnov), p {p}."
+        )
+        return [Drawing("latitude", "Latitude", caption, self._draw)]
+
+    def _draw(self, ax: Axes) -> None:
+        bare(ax)
+        ax.plot(self.latitude, 100 * np.array(self.land_south_of), color=GREY, lw=2.2)
+        ax.plot(self.latitude, 100 * np.array(self.south_of), color=OURS, lw=2.2)
+        at = int(np.argmin(np.abs(np.array(self.latitude) - self.ks_at)))
+        pair = [100 * self.south_of[at], 100 * self.land_south_of[at]]
+        ax.plot([self.latitude[at]] * 2, pair, color=INK, lw=1.2, ls=(0, (3, 2)))
+        ax.annotate(
+            percent(self.ks), (self.latitude[at], sum(pair) / 2), xytext=(-5, 0), ha="right",
+            textcoords="offset points", va="center", size=9,
+        )  # fmt: skip
+        ax.legend(["land", "places"], frameon=False, fontsize=9, loc="upper left")
+        ax.set_xlim(-62, 85)
+        ax.set_ylim(0, 101)
+        ax.set_xticks(range(-60, 90, 30), ["60° S", "30° S", "0°", "30° N", "60° N"])
+        ax.set_ylabel("% south of it", size=9)
+
+
+def _parallel(degrees: float) -> str:
+    return f"{abs(degrees):.1f}° {'N' if degrees >= 0 else 'S'}"
 
 
 class LatitudeTally:
@@ -99,10 +162,9 @@ class LatitudeTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
-        rows, weights = counted_rows(batch, weight)
-        lat = batch.lat[rows]
+        _, lat, weights = counted_places(batch, weight)
         self._places += np.bincount(_bin(lat), weights=weights, minlength=_BINS)
-        w = np.ones(len(rows)) if weights is None else weights
+        w = np.ones(len(lat)) if weights is None else weights
         # No dot products: their last digits depend on the threads of the machine.
         self._squares += float((w * w).sum())
         self._sums += [(w * lat).sum(), (w * np.abs(lat)).sum(), (w * lat**2).sum()]
@@ -157,6 +219,6 @@ def _bin(lat: Floats) -> NDArray[np.int64]:
 @lru_cache(maxsize=2)
 def _land_bins(antarctica: bool) -> tuple[Floats, float, float]:
     """Points of the fine lattice in each bin, their mean latitude and distance from the equator."""
-    lat = land(antarctica, FINE).lat
+    lat = land_lattice(FINE, antarctica).lat
     counts = np.bincount(_bin(lat), minlength=_BINS).astype(np.float64)
     return counts, float(lat.mean()), float(np.abs(lat).mean())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from wherefrom.auditing.space.pattern import Pattern, rank_test
-from wherefrom.auditing.space.plain import Result, number
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.findings import chance
+from wherefrom.auditing.space.pattern import Pattern, patterns, rank_test
+from wherefrom.auditing.statistic import SPACE, Statistic
 
 __all__ = ["Nearest", "nearest_index"]
 
 
 @dataclass(frozen=True)
-class Nearest(Result):
+class Nearest(Statistic):
     """Index of Clark and Evans on the sphere, against places uniform by area on land.
 
     Attributes
@@ -38,6 +41,8 @@ class Nearest(Result):
     simulations : int
     """
 
+    name, section = "nearest", SPACE
+
     places: int
     nearest_km: float
     uniform_km: float
@@ -46,6 +51,27 @@ class Nearest(Result):
     z: float | None
     p: float
     simulations: int
+    #: Places of the pool.
+    total: int = field(default=0, repr=False)
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Nearest | None:
+        """Compare the sample with simulations; None of fewer than 2 places."""
+        measured = asked.once(patterns)
+        if measured is None:
+            return None
+        index = nearest_index(*measured, len(asked.sample.lon))
+        return replace(index, total=asked.sample.seen)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the index."""
+        how = "neither" if self.p >= 0.05 else "clustered" if self.index < 1 else "regular"
+        meaning = f"below 1 clustered, above 1 regular; {how}, p {chance(self.p)}"
+        if self.places < self.total:
+            meaning += f"; of a sample of {self.places:,}"
+        return [
+            ("nearest-neighbour index", f"{self.index:.3g}", f"1 ± {self.index_se:.2g}", meaning)
+        ]
 
 
 def nearest_index(observed: Pattern, simulated: Sequence[Pattern], places: int) -> Nearest:
@@ -86,7 +112,7 @@ def nearest_index(observed: Pattern, simulated: Sequence[Pattern], places: int) 
         mean,
         observed.nearest_km / mean,
         sd / mean,
-        number(test.z[0]),
+        float(test.z[0]) if np.isfinite(test.z[0]) else None,
         test.p,
         len(simulated),
     )

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from wherefrom import parallel
-from wherefrom.auditing.space.land import uniform_on_land
-from wherefrom.auditing.space.sample import canonical_places
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.lattice import uniform_on_land
+from wherefrom.auditing.sample import canonical_places
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
-__all__ = ["NEAR", "SIMULATIONS", "Pattern", "RankTest", "pattern_of", "rank_test", "simulate"]
+__all__ = ["Pattern", "RankTest", "pattern_of", "patterns", "rank_test", "simulate"]
 
 Floats = NDArray[np.float64]
 
-#: Most places of a pattern for near neighbours, and (its first ones) for far pairs.
-NEAR, FAR = 1 << 14, 1 << 10
-#: Radii within which pairs are counted, km: those up to 200 among `NEAR` places.
+#: Places of a pattern, its first ones, among which far pairs are counted.
+FAR = 1 << 10
+#: Radii within which pairs are counted, km: those up to 200 among all places of a pattern.
 RADII = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
 _N_NEAR = 4
 SIMULATIONS = 99
@@ -96,13 +97,22 @@ def pattern_of(lon: Floats, lat: Floats) -> Pattern:
     return Pattern(nearest, within)
 
 
+def patterns(asked: Asked) -> tuple[Pattern, list[Pattern]] | None:
+    """Measure the sample of an audit and its simulations; None of fewer than 2 places."""
+    sample = asked.sample
+    if len(sample.lon) < 2:
+        return None
+    here = pattern_of(sample.lon, sample.lat)
+    return here, simulate(len(sample.lon), asked.rng, asked.antarctica)
+
+
 def simulate(places: int, rng: np.random.Generator, antarctica: bool = False) -> list[Pattern]:
     """Measure `SIMULATIONS` patterns of places uniform by area on land.
 
     Parameters
     ----------
     places : int
-        Of each pattern, 2 to `NEAR`.
+        Of each pattern, at least 2.
     rng : numpy.random.Generator
         Source of randomness.
     antarctica : bool

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
-from wherefrom.auditing.space.pattern import FAR, RADII, Pattern, rank_test
-from wherefrom.auditing.space.plain import Result
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.drawing import FAINT, GREY, OURS, Drawing, bare
+from wherefrom.auditing.findings import chance, times
+from wherefrom.auditing.lattice import land_lattice
+from wherefrom.auditing.space.pattern import FAR, RADII, Pattern, patterns, rank_test
+from wherefrom.auditing.statistic import SPACE, Statistic
 
 __all__ = ["Ripley", "ripley_l"]
 
@@ -17,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Ripley(Result):
+class Ripley(Statistic):
     """Ripley's L with an envelope of places uniform by area on land.
 
     Attributes
@@ -45,6 +52,8 @@ class Ripley(Result):
     simulations : int
     """
 
+    name, section = "ripley", SPACE
+
     places: int
     far_places: int
     radii_km: tuple[float, ...]
@@ -58,6 +67,73 @@ class Ripley(Result):
     strongest_km: float
     clustered: bool
     simulations: int
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Ripley | None:
+        """Compare the sample with simulations; None of fewer than 2 places."""
+        return asked.once(_of_sample)
+
+    @property
+    def strongest_ratio(self) -> float | None:
+        """The ratio at `strongest_km`."""
+        return self.ratio[self.radii_km.index(self.strongest_km)]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the pairs within the radius of the largest deviation."""
+        return [
+            (
+                f"Ripley's K, {self.strongest_km:g} km",
+                f"{times(self.strongest_ratio)} ×",
+                "1 ×",
+                "pairs within the radius of the largest deviation; "
+                f"p {chance(self.p)} for all radii",
+            )
+        ]
+
+    def drawings(self) -> list[Drawing]:
+        """Return Ripley's L over that of uniform places, with the envelope."""
+        p = f"= {chance(self.p)}" if self.p >= 0.001 else chance(self.p)
+        far = self.far_places < self.places
+        caption = (
+            "Ripley's L on the sphere over its mean for as many places uniform on land: above 1 "
+            "there are more pairs within that distance. Grey: what uniform places leave nowhere in "
+            f"{100 - 100 * self.level:.0f} % of cases ({self.simulations} simulations); p {p}. Of "
+            f"{self.places:,} places" + (f", beyond 200 km of {self.far_places:,}." if far else ".")
+        )
+        return [Drawing("ripley", "Clustering by distance", caption, self._draw)]
+
+    def _draw(self, ax: Axes) -> None:
+        bare(ax)
+        radii, uniform = np.array(self.radii_km), np.array(self.uniform_km)
+        known = uniform > 0
+        radii, uniform = radii[known], uniform[known]
+        low, high, ours = (
+            np.array(curve)[known] / uniform for curve in (self.low_km, self.high_km, self.l_km)
+        )
+        line = np.where(ours > 0, ours, np.nan)
+        ax.fill_between(radii, np.maximum(low, 1e-3), high, color=FAINT, label="uniform on land")
+        ax.axhline(1, color=GREY, lw=1)
+        ax.plot(radii, line, "o-", color=OURS, lw=2, ms=4, label="places")
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xticks(radii, [f"{radius:,.0f}" for radius in radii])
+        least = np.nanmin(np.append(ours[ours > 0], 1)) / 1.2
+        ax.set_ylim(min(0.5, least), max(2.0, ours.max() * 1.2))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.set_xlabel("distance, km", size=9)
+        ax.set_ylabel("L / L of uniform places", size=9)
+        ax.legend(frameon=False, fontsize=9, loc="best")
+
+
+def _of_sample(asked: Asked) -> Ripley | None:
+    measured = asked.once(patterns)
+    if measured is None:
+        return None
+    return ripley_l(
+        *measured, len(asked.sample.lon), land_lattice(antarctica=asked.antarctica).area_km2
+    )
 
 
 def ripley_l(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from wherefrom.auditing.space.land import FINE, land
-from wherefrom.auditing.space.plain import Result
-from wherefrom.auditing.space.sample import counted_rows
+from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, kilometres, percent
+from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.sample import counted_places
+from wherefrom.auditing.statistic import SPACE, Statistic
+from wherefrom.auditing.tally import Tally
 from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["STEPS", "Period", "Rounded", "Striping", "StripingTally"]
@@ -32,12 +36,14 @@ LONGEST = 5.0
 #: Frequencies around one whose median power is what to expect of it.
 WINDOW = 251
 _LON_BINS, _LAT_BINS = round(360.0 / BIN), round(180.0 / BIN)
+#: Coordinates on a lattice as coarse as this or coarser are named: 0.1 degrees is 11 km.
+COARSE = 0.1
 #: Fewest places of which a period can be told.
 FEWEST = 100
 
 
 @dataclass(frozen=True)
-class Rounded(Result):
+class Rounded:
     """Coordinates that are multiples of a step.
 
     Attributes
@@ -58,7 +64,7 @@ class Rounded(Result):
 
 
 @dataclass(frozen=True)
-class Period(Result):
+class Period:
     """The most regular stripes along one axis.
 
     Attributes
@@ -83,7 +89,7 @@ class Period(Result):
 
 
 @dataclass(frozen=True)
-class Striping(Result):
+class Striping(Statistic):
     """Regularity of coordinates that land does not have.
 
     Attributes
@@ -94,8 +100,53 @@ class Striping(Result):
         Of longitude and of latitude; empty with fewer than `FEWEST` places.
     """
 
+    name, section = "striping", SPACE
+
     rounded: tuple[Rounded, ...]
     periods: tuple[Period, ...]
+
+    @classmethod
+    def tallies(cls, asked: Asked) -> Sequence[Tally]:
+        """Return a tally of lattices and fine histograms."""
+        return [StripingTally(asked.antarctica)]
+
+    def rows(self) -> Sequence[Sequence[str]]:
+        """Return the coarsest lattice that places lie on, if any."""
+        return [
+            (
+                f"on a lattice of {rounded.step:g}°",
+                percent(rounded.both),
+                percent(rounded.chance**2),
+                "both coordinates are multiples of it",
+            )
+            for rounded in self.rounded
+            if rounded.both > 0.01
+        ][:1]
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Name the coarsest lattice that many coordinates lie on, else the strongest stripes."""
+        for rounded in self.rounded:
+            if rounded.step >= COARSE and rounded.both > 0.5:
+                text = (
+                    f"{percent(rounded.both)} of the places lie on a lattice of {rounded.step:g}° "
+                    f"({kilometres(111.2 * rounded.step)} from south to north): coordinates were "
+                    "rounded, or they are the nodes of a grid in degrees, denser towards the poles."
+                )
+                command = commands.draw("uniform-area", "even")
+                return [Finding("rounded", rounded.both, text, command)]
+        found = []
+        for period in self.periods:
+            if period.p >= RARE**2 or period.amplitude <= LEAST or period.degrees <= COARSE / 2:
+                continue
+            axis = "longitude" if period.axis == "lon" else "latitude"
+            text = (
+                f"Stripes: {axis} repeats itself every {period.degrees:.3g}°, by "
+                f"{percent(period.amplitude)} of the places."
+            )
+            spacing = max(1, round(111.2 * period.degrees))
+            command = commands.draw(f"grid:spacing_km={spacing}", "grid")
+            found.append(Finding(f"stripes-{period.axis}", period.amplitude, text, command))
+        return found
 
 
 class StripingTally:
@@ -131,9 +182,8 @@ class StripingTally:
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
-        rows, _ = counted_rows(batch, weight)
-        lon, lat = batch.lon[rows], batch.lat[rows]
-        self._rows += len(rows)
+        lon, lat, _ = counted_places(batch, weight)
+        self._rows += len(lon)
         for i, step in enumerate(STEPS):
             x, y = _on_lattice(lon, step), _on_lattice(lat, step)
             self._on[i] += [x.sum(), y.sum(), (x & y).sum()]
@@ -202,7 +252,7 @@ def _waves(counts: Ints) -> Floats:
 
 @lru_cache(maxsize=2)
 def _land_waves(antarctica: bool) -> tuple[Floats, Floats]:
-    points = land(antarctica, FINE)
+    points = land_lattice(FINE, antarctica)
     return _waves(_lon_counts(points.lon)), _waves(_lat_counts(points.lat))
 
 

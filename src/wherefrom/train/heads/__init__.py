@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from wherefrom.errors import unknown
-from wherefrom.train.heads.base import Head
-from wherefrom.train.heads.forest import Forest
-from wherefrom.train.heads.knn import KNN
-from wherefrom.train.heads.logistic import BalancedLogistic, Logistic
-from wherefrom.train.heads.majority import Majority
-from wherefrom.train.heads.mlp import MLP
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.plugins import kind
+from wherefrom.train.heads.base import Head, HeadOptions
 
-__all__ = [
-    "HEADS", "KNN", "MLP", "BalancedLogistic", "Forest", "Head", "Logistic", "Majority", "head",
-]  # fmt: skip
+__all__ = ["Head", "HeadOptions", "head", "kind_of_head"]
 
-_CLASSES: tuple[Callable[..., Head], ...] = (
-    Logistic,
-    BalancedLogistic,
-    MLP,
-    Forest,
-    KNN,
-    Majority,
-)
 
-#: Names of the heads.
-HEADS = ("logistic", "logistic-balanced", "mlp", "forest", "knn", "majority")
+def kind_of_head(name: str) -> type[HeadOptions]:
+    """Return the class of a head, which says what it needs and costs.
+
+    Raises
+    ------
+    WherefromError
+        If the name is unknown (with the nearest valid one), or no head is there.
+
+    Examples
+    --------
+    >>> kind_of_head("majority").needs_features
+    False
+    """
+    entry = kind("heads", name)
+    loaded = entry.load()
+    if isinstance(loaded, type) and issubclass(loaded, HeadOptions):
+        return loaded
+    raise WherefromError(
+        f"head {name!r} ({entry.address}) is no class derived from wherefrom.train.heads.Head: see "
+        "docs/extending.md"
+    )
 
 
 def head(name: str, **options: Any) -> Head:
@@ -36,8 +40,8 @@ def head(name: str, **options: Any) -> Head:
 
     Parameters
     ----------
-    name : {"logistic", "logistic-balanced", "mlp", "forest", "knn", "majority"}
-        Which head.
+    name : str
+        Of the table of heads (``wherefrom list heads``), or ``module:Class``.
     **options
         Its hyper-parameters; see the class.
 
@@ -53,12 +57,10 @@ def head(name: str, **options: Any) -> Head:
     >>> head("logistc")
     Traceback (most recent call last):
     ...
-    wherefrom.errors.WherefromError: unknown head 'logistc': did you mean 'logistic'? \
-Known: logistic, logistic-balanced, mlp, forest, knn, majority
+    wherefrom.errors.UnknownNameError: unknown head 'logistc': did you mean 'logistic'? \
+Known: logistic, logistic-balanced, mlp, forest, knn, majority, finetune
     """
-    if name not in HEADS:
-        raise unknown("head", name, HEADS)
-    made: Any = _CLASSES[HEADS.index(name)]
+    made: Any = kind_of_head(name)
     known = [field.name for field in fields(made)]
     for option in options:
         if option not in known:

@@ -37,6 +37,7 @@ class Forest(Head):
     """
 
     name: ClassVar[str] = "forest"
+    seconds: ClassVar[float] = 8.0
     trees: int = 100
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class Forest(Head):
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Fit and predict; see `wherefrom.train.heads.base.Head`.
+        """Fit and predict; see `Head`.
 
         Seed s grows its trees from child s of `seed`.
         """

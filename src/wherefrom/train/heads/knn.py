@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, Head, chunks
+from wherefrom.train.heads.base import Head, chunks
 
 __all__ = ["KNN"]
 
@@ -37,6 +36,7 @@ class KNN(Head):
     """
 
     name: ClassVar[str] = "knn"
+    seconds: ClassVar[float] = 0.2
     k: int = 5
 
     def __post_init__(self) -> None:
@@ -51,7 +51,11 @@ class KNN(Head):
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Predict; see `wherefrom.train.heads.base.Head`. Nothing here is random."""
+        """Predict; see `Head`. Nothing here is random."""
+        import torch
+
+        from wherefrom.train.heads.fewshot import FewShot
+
         n, dim, places = train.shape[1], features.shape[1], len(test)
         if self.k > n:
             raise WherefromError(f"knn head: k = {self.k} neighbours of n = {n} training places")

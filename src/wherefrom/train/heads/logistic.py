@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot, Head, chunks
-from wherefrom.train.heads.newton import Problem, minimise
+from wherefrom.train.heads.base import Head, chunks
 
-__all__ = ["BalancedLogistic", "Logistic", "fit"]
+__all__ = ["BalancedLogistic", "Logistic"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,10 @@ class Logistic(Head):
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Fit and predict; see `wherefrom.train.heads.base.Head`. Nothing here is random."""
+        """Fit and predict; see `Head`. Nothing here is random."""
+        from wherefrom.train.heads.fewshot import FewShot
+        from wherefrom.train.heads.newton import fit
+
         n, dim = train.shape[1], features.shape[1]
         found = []
         for part in chunks(len(train), n * (12 * dim + 40 * min(n, dim) + 800)):
@@ -69,7 +69,7 @@ class Logistic(Head):
 class BalancedLogistic(Logistic):
     """Logistic regression in which each class of a seed counts as much as any other.
 
-    As scikit-learn's ``class_weight="balanced"``, which Presto's official evaluation uses.
+    As scikit-learn's ``class_weight="balanced"``.
 
     Parameters
     ----------
@@ -79,38 +79,3 @@ class BalancedLogistic(Logistic):
 
     name: ClassVar[str] = "logistic-balanced"
     balanced: ClassVar[bool] = True
-
-
-def fit(few: FewShot, C: float, balanced: bool = False) -> tuple[Tensor, Tensor]:
-    """Minimise sum of log-losses + |W|^2 / (2 C) for each seed; biases are free of penalty.
-
-    Parameters
-    ----------
-    few : FewShot
-        Standardised training rows of S seeds.
-    C : float
-        Inverse strength of the penalty. A seed with two classes gets the optimum of one logit
-        (which halves the effective penalty of two), as scikit-learn does.
-    balanced : bool
-        Weight the log-losses by n / (classes x rows of the class).
-
-    Returns
-    -------
-    weight : (S, C, D) float64 tensor
-        Weights on standardised features.
-    bias : (S, C) float64 tensor
-        Biases; minus infinity for a class absent from the seed's training rows.
-
-    Raises
-    ------
-    WherefromError
-        If Newton's method does not converge.
-
-    Notes
-    -----
-    The weights lie in the span of the n training rows, so the problem is solved in coordinates of
-    dimension r = min(n, D) in which the Gram matrix is diagonal: exact, and small where n is 100.
-    """
-    solved = minimise(Problem.of(few, C, balanced))
-    absent = torch.where(few.present, 0.0, -torch.inf)
-    return solved[..., :-1] @ few.axes.back, solved[..., -1] + absent

@@ -27,6 +27,8 @@ class Majority(Head):
     """
 
     name: ClassVar[str] = "majority"
+    needs_features: ClassVar[bool] = False
+    seconds: ClassVar[float] = 0.01
 
     def fit_predict(
         self,
@@ -36,7 +38,7 @@ class Majority(Head):
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Predict; see `wherefrom.train.heads.base.Head`. Features are not looked at."""
+        """Predict; see `Head`. Features are not looked at."""
         taught = labels[train]
         codes = int(taught.max()) + 1
         cells = taught + np.arange(len(train))[:, None] * codes

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import FewShot
+from wherefrom.train.heads.fewshot import FewShot
 
-__all__ = ["Problem", "minimise"]
+__all__ = ["Problem", "fit", "minimise"]
 
 # Largest entry of the gradient, and Newton decrement (twice the loss that the last full step took
 # away), at which a seed is solved. Both are over max(1, C): the penalty 1 / C bounds the curvature
@@ -296,3 +296,38 @@ def minimise(problem: Problem) -> Tensor:
         f"logistic head: {int(far.sum())} of {seeds} seeds did not converge in {NEWTON_STEPS} "
         "Newton steps; choose a smaller C"
     )
+
+
+def fit(few: FewShot, C: float, balanced: bool = False) -> tuple[Tensor, Tensor]:
+    """Minimise sum of log-losses + |W|^2 / (2 C) for each seed; biases are free of penalty.
+
+    Parameters
+    ----------
+    few : FewShot
+        Standardised training rows of S seeds.
+    C : float
+        Inverse strength of the penalty. A seed with two classes gets the optimum of one logit
+        (which halves the effective penalty of two), as scikit-learn does.
+    balanced : bool
+        Weight the log-losses by n / (classes x rows of the class).
+
+    Returns
+    -------
+    weight : (S, C, D) float64 tensor
+        Weights on standardised features.
+    bias : (S, C) float64 tensor
+        Biases; minus infinity for a class absent from the seed's training rows.
+
+    Raises
+    ------
+    WherefromError
+        If Newton's method does not converge.
+
+    Notes
+    -----
+    The weights lie in the span of the n training rows, so the problem is solved in coordinates of
+    dimension r = min(n, D) in which the Gram matrix is diagonal: exact, and small where n is 100.
+    """
+    solved = minimise(Problem.of(few, C, balanced))
+    absent = torch.where(few.present, 0.0, -torch.inf)
+    return solved[..., :-1] @ few.axes.back, solved[..., -1] + absent

@@ -1,0 +1,147 @@
+"""Plots of an audit: what they have in common, and how one becomes a picture."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from wherefrom.earth.maps import project
+
+__all__ = [
+    "FAINT",
+    "GREY",
+    "INK",
+    "LABELS",
+    "OURS",
+    "REFERENCE",
+    "WHITE",
+    "WORLD",
+    "Drawing",
+    "bare",
+    "colour_bar",
+    "fill_cells",
+    "label_rows",
+    "rows_size",
+]
+
+#: Colours of the places and of what they are compared with, those of a composition's card.
+OURS, REFERENCE = "#1f5a96", "#b9bec4"
+INK, FAINT, GREY = "#222222", "#d9dde1", "#8a9096"
+#: Behind words that lines cross.
+WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+#: Labels that a plot has; of more, those that differ most are shown.
+LABELS = 18
+_LONGEST = 44
+#: Size of a world map in inches.
+WORLD = (8.2, 4.7)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A plot that is drawn when it is needed.
+
+    Parameters
+    ----------
+    name : str
+        Its anchor on the page.
+    title, caption : str
+    draw : callable
+        Draws on the axes that it is given.
+    size : tuple of float
+        Inches.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Axes], None]
+    size: tuple[float, float] = (6.1, 3.7)
+
+    def png(self, dpi: int = 150) -> bytes:
+        """Draw as PNG; the same plot gives the same bytes."""
+        stream = io.BytesIO()
+        # A label may hold dollar signs, which are no formula, and letters that the font lacks.
+        with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure = Figure(figsize=self.size, layout="constrained")
+            self.draw(figure.add_subplot())
+            figure.savefig(
+                stream, format="png", dpi=dpi, facecolor="white", metadata={"Software": None}
+            )
+        return stream.getvalue()
+
+
+def bare(ax: Axes) -> None:
+    """Leave only the axes that are read."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    ax.grid(color=FAINT, lw=0.7)
+    ax.set_axisbelow(True)
+
+
+def rows_size(rows: int) -> tuple[float, float]:
+    """Return the size of a plot with so many labelled rows, in inches."""
+    return 6.1, 0.9 + 0.27 * rows
+
+
+def label_rows(ax: Axes, labels: Sequence[str]) -> None:
+    """Name the rows of a plot from top to bottom."""
+    ax.set_yticks(range(len(labels)), [_cut(label) for label in labels], size=8)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    bare(ax)
+
+
+def colour_bar(ax: Axes, shades: ScalarMappable, label: str) -> Colorbar:
+    """Put the colours of a map under it."""
+    return ax.figure.colorbar(
+        shades, ax=ax, label=label, orientation="horizontal", fraction=0.045, pad=0.02, aspect=45
+    )
+
+
+def fill_cells(
+    ax: Axes,
+    bounds: Sequence[NDArray[np.float64]],
+    values: NDArray[np.float64],
+    colours: str,
+    norm: Normalize,
+) -> None:
+    """Fill cells between meridians and parallels of a world map.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    bounds : sequence of ndarray of float64, shape (C,)
+        West, south, east and north, degrees.
+    values : ndarray of float64, shape (C,)
+    colours : str
+        Colour map.
+    norm : matplotlib.colors.Normalize
+    """
+    west, south, east, north = bounds
+    # Meridians are curves on this map; parallels are straight.
+    lat = south[:, None] + (north - south)[:, None] * np.linspace(0, 1, 9)
+    up = project(np.broadcast_to(west[:, None], lat.shape), lat)
+    down = project(np.broadcast_to(east[:, None], lat.shape), lat[:, ::-1])
+    rings = np.stack([np.concatenate(both, axis=1) for both in zip(up, down, strict=True)], axis=2)
+    ax.add_collection(
+        PolyCollection(
+            list(rings), array=values, cmap=colours, norm=norm, edgecolor="face", linewidth=0.2,
+            zorder=3,
+        )
+    )  # fmt: skip
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3].rstrip() + "..."

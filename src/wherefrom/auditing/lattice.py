@@ -1,0 +1,204 @@
+"""Evenly spread points of the land, of equal area each, and uniform places on it at random.
+
+The points are those of a Fibonacci lattice, which has one in each of N cells of equal area of the
+sphere (A. Gonzalez 2010, *Measurement of areas on a sphere using Fibonacci and latitude-longitude
+lattices*, Mathematical Geosciences 42, 49-64).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom import earth, keys
+from wherefrom.earth.kept import keep
+from wherefrom.earth.land import LAND_SHARE, on_land
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, uniform_on_sphere, unit_vectors
+
+__all__ = ["COARSE", "FINE", "Land", "fibonacci", "land_lattice", "uniform_on_land"]
+
+Floats = NDArray[np.float64]
+
+#: Points on land for distances (22 km apart), and for shares of area (11 km apart).
+COARSE, FINE = 1 << 18, 1 << 20
+# All land of the continent Antarctica lies south of 50 degrees S.
+SOUTH = -50.0
+#: Covering radius of a Fibonacci lattice of any size in units of the root of a cell's area; it is
+#: largest at the poles (0.7696, from the vertices of its Voronoi cells).
+COVERING = 0.77
+#: Turns per point: the golden ratio's inverse spreads any number of points evenly.
+_TURN = (np.sqrt(5.0) - 1.0) / 2.0
+#: Lattices of so many points are kept in the user's cache; smaller ones are faster made than read.
+_KEPT = 1 << 18
+_VERSION = 1  # of what is kept there
+
+
+@dataclass(frozen=True, eq=False)
+class Land:
+    """Points of a Fibonacci lattice of the sphere that lie on land, of equal area each.
+
+    Attributes
+    ----------
+    lon, lat : ndarray of float64, shape (M,)
+        Degrees.
+    cell_km2 : float
+        Area that each point stands for.
+    """
+
+    lon: Floats
+    lat: Floats
+    cell_km2: float
+
+    def __len__(self) -> int:
+        return len(self.lon)
+
+    @cached_property
+    def xyz(self) -> Floats:
+        """Unit vectors, shape (M, 3)."""
+        return unit_vectors(self.lon, self.lat)
+
+    @property
+    def area_km2(self) -> float:
+        """Area of the land."""
+        return len(self) * self.cell_km2
+
+    @property
+    def covering_km(self) -> float:
+        """No place of the sphere is farther from the nearest point of the whole lattice."""
+        return COVERING * float(np.sqrt(self.cell_km2))
+
+
+def fibonacci(count: int) -> tuple[Floats, Floats]:
+    """Return the Fibonacci lattice: points spread evenly over the whole sphere.
+
+    Parameters
+    ----------
+    count : int
+        How many, at least 1.
+
+    Returns
+    -------
+    lon, lat : ndarray of float64, shape (count,)
+        Degrees, from north to south; longitude in [-180, 180).
+
+    Examples
+    --------
+    >>> lon, lat = fibonacci(1000)
+    >>> int((lat > 0).sum()), round(float(lat[0]), 2)
+    (500, 87.44)
+    """
+    if count < 1:
+        raise ValueError(f"a lattice has at least 1 point, not {count}")
+    point = np.arange(count, dtype=np.float64)
+    lon = (point * _TURN % 1.0) * 360.0 - 180.0
+    lat = np.degrees(np.arcsin((count - 1.0 - 2.0 * point) / count))
+    return lon, lat
+
+
+@lru_cache(maxsize=4)
+def land_lattice(points: int = COARSE, antarctica: bool = False) -> Land:
+    """Return evenly spread points on land, the same ones every time.
+
+    Parameters
+    ----------
+    points : int
+        About how many: those of the ``points / 0.2636`` points of a Fibonacci lattice that lie on
+        land without Antarctica. Within 1 % from 10,000 on.
+    antarctica : bool
+        Whether points of the continent Antarctica come too (9 % more).
+
+    Returns
+    -------
+    Land
+
+    Raises
+    ------
+    WherefromError
+        If the land layer cannot be had.
+
+    Examples
+    --------
+    >>> 950 < len(land_lattice(1000)) < 1050, 134e6 < land_lattice().area_km2 < 137e6
+    (True, True)
+    """
+    on_sphere = max(1, round(points / LAND_SHARE))
+    is_land, is_antarctica = _land_points(on_sphere)
+    wanted = is_land if antarctica else is_land & ~is_antarctica
+    lon, lat = fibonacci(on_sphere)
+    return Land(lon[wanted], lat[wanted], 4.0 * np.pi * EARTH_RADIUS_KM**2 / on_sphere)
+
+
+@lru_cache(maxsize=2)
+def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which points of a lattice lie on land, and which on Antarctica."""
+    key = keys.key_of([_VERSION, points, earth.layer_key("land"), earth.layer_key("continent")])
+
+    def make() -> NDArray[np.bool_]:
+        return np.stack(on_land(*fibonacci(points)))
+
+    if points < _KEPT:
+        both = make()
+    else:
+        name = f"land-lattice-{key}.npy"
+        both = keep(name, make, _save_bits, lambda path: _load_bits(path, points))
+    return both[0], both[1]
+
+
+def uniform_on_land(
+    places: int, rng: np.random.Generator, antarctica: bool = False
+) -> tuple[Floats, Floats]:
+    """Draw places uniformly by area on land: complete spatial randomness.
+
+    Parameters
+    ----------
+    places : int
+        How many, at least 1.
+    rng : numpy.random.Generator
+        Source of randomness.
+    antarctica : bool
+        Whether the continent Antarctica is land.
+
+    Returns
+    -------
+    lon, lat : ndarray of float64, shape (places,)
+        Degrees.
+
+    Examples
+    --------
+    >>> lon, lat = uniform_on_land(1000, np.random.default_rng(0))
+    >>> len(lon), bool(lat.min() > -60.0)
+    (1000, True)
+    """
+    layer, continent = _layers()
+    frozen = continent.labels.index("Antarctica")
+    kept: list[tuple[Floats, Floats]] = []
+    found = 0
+    while found < places:
+        # A little more than land's share asks for, so that one turn mostly does.
+        lon, lat = uniform_on_sphere(int((places - found) * 3.9) + 64, rng)
+        inside = layer.codes(lon, lat) >= 0
+        if not antarctica:
+            south = np.flatnonzero(inside & (lat < SOUTH))
+            inside[south] = continent.codes(lon[south], lat[south]) != frozen
+        kept.append((lon[inside], lat[inside]))
+        found += int(inside.sum())
+    lon, lat = (np.concatenate(both)[:places] for both in zip(*kept, strict=True))
+    return lon, lat
+
+
+@lru_cache(maxsize=1)
+def _layers() -> tuple[earth.Layer, earth.Layer]:
+    """Open the layers once: to look for their files takes longer than to draw 10,000 places."""
+    return earth.layer("land"), earth.layer("continent")
+
+
+def _save_bits(both: NDArray[np.bool_], path: Path) -> None:
+    np.save(path, np.packbits(both, axis=1))
+
+
+def _load_bits(path: Path, points: int) -> NDArray[np.bool_]:
+    return np.unpackbits(np.load(path), axis=1, count=points).astype(np.bool_)

@@ -1,0 +1,40 @@
+"""``wherefrom list``: which kinds of layers, samplers, GFMs, tasks and heads there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["list_"]
+
+
+def list_(
+    group: Annotated[
+        Literal["layers", "samplers", "gfms", "tasks", "heads"],
+        typer.Argument(help="What to list.", show_default=False),
+    ],
+) -> None:
+    """List the kinds that study files and commands can name, with one line each.
+
+    Besides ours, installed packages offer kinds of their own (docs/extending.md);
+    they stand in the same list. Whatever is not installed as a package is
+    named by where it lies, MODULE:NAME.
+
+    For example:
+
+        wherefrom list samplers
+
+        wherefrom list gfms
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from wherefrom.plugins import kinds
+
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in ("name", "from", "what"):
+        table.add_column(heading, no_wrap=heading == "name", overflow="fold")
+    for name, entry in kinds(group).items():
+        table.add_row(name, entry.package, entry.title())
+    Console(markup=False, highlight=False).print(table)

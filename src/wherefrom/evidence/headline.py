@@ -1,0 +1,285 @@
+"""All statistics of a results table, computed once, and the headline: what they say of one view."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypeVar
+
+import pyarrow as pa
+
+from wherefrom.evidence.differences import (
+    BEST_BASELINE,
+    MARGIN,
+    contrasts,
+    differences,
+    label,
+    leaders,
+)
+from wherefrom.evidence.records import (
+    DeviationRow,
+    DifferenceRow,
+    LeaderRow,
+    Record,
+    SensitivityRow,
+    SummaryRow,
+    VarianceRow,
+)
+from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
+from wherefrom.evidence.sensitivity import deviations, sensitivity
+from wherefrom.evidence.summary import summary
+from wherefrom.evidence.variance import variance_shares
+
+__all__ = ["Evidence", "Headline", "Row", "gather"]
+
+R = TypeVar("R", bound=Record)
+
+
+class Row(NamedTuple):
+    """A row of a table: kind "composition", "none", "baseline" or "official", name and key."""
+
+    kind: str
+    label: str
+    key: Key
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The statistics of one study.
+
+    Attributes
+    ----------
+    references : tuple of str
+        What `differences` compares with; the best baseline is the last.
+    order : tuple of str
+        Compositions in the order in which they are shown; others come after, by name.
+    """
+
+    scores: Scores
+    summary: list[SummaryRow]
+    differences: list[DifferenceRow]
+    leaders: list[LeaderRow]
+    variance: list[VarianceRow]
+    sensitivity: list[SensitivityRow]
+    deviations: list[DeviationRow]
+    references: tuple[str, ...]
+    margin: float
+    level: float
+    order: tuple[str, ...]
+
+    @cached_property
+    def headlines(self) -> dict[View, Headline]:
+        """What the evidence says of each view, sorted by view."""
+        return {view: Headline(self, view) for view in sorted(self.scores.families())}
+
+    @cached_property
+    def compositions(self) -> list[str]:
+        """All compositions, in the order in which they are shown."""
+        names = {key.composition for key in self.scores.blocks if key.composition}
+        rank = {name: i for i, name in enumerate(self.order)}
+        return sorted(names, key=lambda name: (rank.get(name, len(rank)), name != INITIAL, name))
+
+    @cached_property
+    def _rows(self) -> dict[tuple[object, ...], Record]:
+        keyed = [*self.summary, *self.differences, *self.deviations]
+        of_view: list[tuple[View, LeaderRow | SensitivityRow]] = [
+            *((row.key.view, row) for row in self.leaders),
+            *((row.view, row) for row in self.sensitivity),
+        ]
+        rows: dict[tuple[object, ...], Record] = {
+            (type(row), row.key, row.region, getattr(row, "reference", "")): row for row in keyed
+        }
+        return rows | {(type(row), view, row.region, ""): row for view, row in of_view}
+
+    def row(self, kind: type[R], about: Key | View, region: str, reference: str = "") -> R | None:
+        """Return the row of a kind about a key or a view in a region, or None."""
+        row = self._rows.get((kind, about, region, reference))
+        return row if isinstance(row, kind) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Headline:
+    """The evidence bound to one view: what one table, its figures and its verdicts are about.
+
+    Where no region is named, it is the one that sums the view up (`region`).
+
+    Examples
+    --------
+    >>> from wherefrom.evidence.scores import COLUMNS
+    >>> rows = [("m", name, d, 0, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
+    ...         for name, mean in {"uniform": 0.6, "none": 0.3}.items()
+    ...         for d in range(3) for s in range(4)]
+    >>> evidence = gather(pa.table(dict(zip(COLUMNS, map(list, zip(*rows))))))
+    >>> headline, = evidence.headlines.values()
+    >>> [row.label for row in headline.rows], headline.region
+    (['none', 'uniform'], 'Asia')
+    >>> row = headline.difference("none", "uniform")
+    >>> round(row.difference, 3), row.verdict
+    (-0.3, 'worse')
+    """
+
+    evidence: Evidence
+    view: View
+
+    @cached_property
+    def compositions(self) -> list[str]:
+        """Its compositions, in the order in which they are shown."""
+        own = {key.composition for key in self.evidence.scores.families()[self.view]}
+        return [name for name in self.evidence.compositions if name in own]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Its rows: compositions, trivial baselines, published weights."""
+        scores = self.evidence.scores
+        rows = [
+            Row(INITIAL if name == INITIAL else "composition", name, self.view.key(name))
+            for name in self.compositions
+        ]
+        beside = [
+            Row(
+                "official" if key.model in scores.official else "baseline",
+                label(key, self.view.head),
+                key,
+            )
+            for key in scores.baselines(*self.view[1:])
+        ]
+        return rows + sorted(beside, key=lambda row: row.kind)
+
+    @cached_property
+    def regions(self) -> list[str]:
+        """Its regions, the macro-average last."""
+        return self.evidence.scores.regions_of(*self.evidence.scores.families()[self.view])
+
+    @property
+    def parts(self) -> list[str]:
+        """Its regions without the macro-average."""
+        return [region for region in self.regions if region != ALL_REGIONS]
+
+    @property
+    def region(self) -> str:
+        """The region that sums it up: the macro-average, or else the first."""
+        return ALL_REGIONS if ALL_REGIONS in self.regions else self.regions[0]
+
+    @property
+    def title(self) -> str:
+        """Its model, task, head and n."""
+        return f"{self.short}, {self.view.head} head, n = {self.view.n}"
+
+    @property
+    def short(self) -> str:
+        """Its model and task."""
+        return f"{self.view.model} on {self.view.task}"
+
+    def mean(self, key: Key, region: str = "") -> SummaryRow | None:
+        """Return the summary of a row, or None if the results have none there."""
+        return self.evidence.row(SummaryRow, key, region or self.region)
+
+    def means(self, region: str = "") -> dict[str, float]:
+        """Return the mean of each composition that has scores in a region."""
+        rows = {name: self.mean(self.view.key(name), region) for name in self.compositions}
+        return {name: row.mean for name, row in rows.items() if row is not None}
+
+    def difference(
+        self, composition: str, reference: str, region: str = ""
+    ) -> DifferenceRow | None:
+        """Return the comparison of a composition with a reference, or None."""
+        key = self.view.key(composition)
+        return self.evidence.row(DifferenceRow, key, region or self.region, reference)
+
+    def differences(self, reference: str, region: str = "") -> list[DifferenceRow]:
+        """Return the comparisons of all compositions with a reference, as they are shown."""
+        rows = [self.difference(name, reference, region) for name in self.compositions]
+        return [row for row in rows if row is not None]
+
+    def contrasts(
+        self, pairs: Sequence[tuple[str, str]], regions: Sequence[str] = ()
+    ) -> list[DifferenceRow]:
+        """Compare pairs of compositions, as one family (`wherefrom.evidence.contrasts`)."""
+        evidence = self.evidence
+        given = {"margin": evidence.margin, "level": evidence.level}
+        return contrasts(evidence.scores, self.view, pairs, regions or [self.region], **given)
+
+    def leader(self, region: str = "") -> LeaderRow | None:
+        """Return the row with the highest mean, or None."""
+        return self.evidence.row(LeaderRow, self.view, region or self.region)
+
+    def spread(self, region: str = "") -> SensitivityRow | None:
+        """Return how far the scores depend on the composition, or None."""
+        return self.evidence.row(SensitivityRow, self.view, region or self.region)
+
+    def deviation(self, composition: str, region: str = "") -> DeviationRow | None:
+        """Return a composition minus the mean of all compositions of its model, or None."""
+        key = self.view.key(composition)
+        return self.evidence.row(DeviationRow, key, region or self.region)
+
+    def beside(self, *same: str) -> list[Headline]:
+        """Return the headlines with the same values of some axes, itself among them, sorted."""
+        return [
+            other
+            for view, other in self.evidence.headlines.items()
+            if all(getattr(view, axis) == getattr(self.view, axis) for axis in same)
+        ]
+
+    def sweep(self, region: str | None = None) -> tuple[str, list[Headline]]:
+        """Return a region and its headlines by growing n; none if there is one n alone.
+
+        Parameters
+        ----------
+        region : str, optional
+            By default the one with most values of n.
+        """
+        by_region: dict[str, list[Headline]] = {}
+        for other in self.beside("model", "task", "head", "metric"):
+            for name in other.parts:
+                by_region.setdefault(name, []).append(other)
+        region = region or max(by_region, key=lambda name: len(by_region[name]), default="")
+        grown = sorted(by_region.get(region, []), key=lambda other: other.view.n)
+        return region, grown if len(grown) > 1 else []
+
+
+def gather(
+    results: pa.Table,
+    references: Sequence[str] = ("uniform", "none"),
+    *,
+    margin: float = MARGIN,
+    level: float = 0.95,
+    order: Sequence[str] = (),
+    official: Collection[str] = (),
+) -> Evidence:
+    """Compute all statistics of a results table.
+
+    Parameters
+    ----------
+    results : pyarrow.Table
+        Tidy results (`wherefrom.evidence.COLUMNS`).
+    references : sequence of str
+        Compositions that the others are compared with; the best baseline is added.
+    margin : float
+        Margin of equivalence.
+    level : float
+        Level of the intervals.
+    order : sequence of str
+        Compositions in the order in which they are shown; others come after, by name.
+    official : collection of str
+        Baselines that are published weights (`wherefrom.evidence.Scores`).
+
+    Returns
+    -------
+    Evidence
+    """
+    scores = Scores(results, official)
+    names = (*references, BEST_BASELINE)
+    return Evidence(
+        scores,
+        summary(scores, level=level),
+        differences(scores, names, margin=margin, level=level),
+        leaders(scores, margin=margin, level=level),
+        variance_shares(scores),
+        sensitivity(scores, level=level),
+        deviations(scores, level=level),
+        names,
+        margin,
+        level,
+        tuple(order),
+    )

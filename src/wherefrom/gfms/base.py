@@ -1,0 +1,218 @@
+"""What a GFM of a study is: the fields of a study file, what it reads and costs, and its maths.
+
+Nothing here needs torch before something is computed, so that a study can be planned without.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from wherefrom.part import OfKind, Part
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from wherefrom.gfms.places import Places
+    from wherefrom.models.base import Batch, GeoModel, Records
+
+__all__ = ["FLOPS", "AnyGfm", "Gfm", "Modality", "PretrainSpec"]
+
+#: Single-precision operations per second that the models reach on one core of a server CPU of 2024
+#: (see benchmarks/README.md).
+FLOPS = 55e9
+
+#: What can be read of places besides where they are (`wherefrom.gfms.places.Places`).
+Modality = Literal["images", "series"]
+
+
+class PretrainSpec(Part):
+    """Budget and optimiser of one pre-training; the budget is in samples seen."""
+
+    samples_seen: int = Field(gt=0)
+    batch: int = Field(gt=1)
+    lr: float = Field(gt=0)
+    warmup: int = Field(ge=0, default=0)
+    schedule: Literal["cosine", "cosine-from-zero", "constant"] = "cosine"
+    weight_decay: float = Field(ge=0, default=0.01)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.999,
+    )
+
+    @model_validator(mode="after")
+    def _budget_is_met_exactly(self) -> Self:
+        if self.samples_seen % self.batch:
+            near = max(1, round(self.samples_seen / self.batch)) * self.batch
+            raise ValueError(
+                f"samples_seen = {self.samples_seen} is no multiple of batch = {self.batch}: "
+                f"take {near}"
+            )
+        return self
+
+
+class Gfm(Part):
+    """A kind of geospatial foundation model: one class, whose fields a study file gives.
+
+    A new kind states its fields and what it `reads`, and has `build`, `loss` and `encode`, or a
+    `model` that has them. Its own are defaults of `wherefrom.models.base.GeoModel`: records
+    become tensors as they are, a batch is gathered by rows, nothing is calibrated, and weights
+    that are matrices decay. Seeds, order of the data, budget, checkpoints, episodes, heads, full
+    fine-tuning and scores are the engine's.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in the table of GFMs.
+    tasks : tuple of str
+        Keys of the study's tasks on which it is evaluated; the first is the headline's.
+    pretrain : PretrainSpec
+    draws, pretrain_seeds : int
+        Draws of each composition, and pre-trainings on each draw.
+    gpu_hours_per_run : float, optional
+        For the plan of a scale that no laptop reaches.
+    """
+
+    #: Read of the places of a composition in pre-training, and of the labelled places of a task.
+    reads: ClassVar[frozenset[Modality]] = frozenset()
+    reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset()
+    #: Places that are embedded at a time.
+    embed_batch: ClassVar[int] = 1024
+    #: Raised by hand when the code changes what it computes: old results are then not reused.
+    version: ClassVar[int] = 1
+
+    kind: str
+    tasks: tuple[str, ...] = Field(min_length=1)
+    pretrain: PretrainSpec
+    draws: int = Field(gt=0)
+    pretrain_seeds: int = Field(gt=0)
+    gpu_hours_per_run: float | None = None
+
+    @classmethod
+    def title(cls) -> str:
+        """Return the first line of the docstring."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+    def settings(self) -> dict[str, Any]:
+        """Give what a pre-training depends on: every field but the axes of the study."""
+        return self.model_dump(exclude={"tasks", "draws", "pretrain_seeds", "gpu_hours_per_run"})
+
+    def settled(self) -> Self:
+        """Decide what depends on this machine, such as a precision; by default nothing."""
+        return self
+
+    # What it costs.
+
+    @property
+    @abstractmethod
+    def pretrain_flops(self) -> float:
+        """Operations to evaluate the pre-training loss of one sample (without gradients)."""
+
+    @property
+    def embed_flops(self) -> float:
+        """Operations to embed one labelled place; by default as many."""
+        return self.pretrain_flops
+
+    @property
+    def finetune_seconds(self) -> float:
+        """Seconds to fine-tune one seed on n = 100 and predict a region, on one core."""
+        return (20 * 100 * 3 + 2000) * self.embed_flops / FLOPS
+
+    # What it sees.
+
+    def records(self, places: Places) -> Records:
+        """Read what pre-training sees of places; by default where they are.
+
+        Parameters
+        ----------
+        places : Places
+            With what `reads` names.
+
+        Returns
+        -------
+        mapping of str to array
+            Places along each first axis.
+        """
+        return {"lon": places.lon, "lat": places.lat}
+
+    def records_of_task(self, places: Places) -> Records:
+        """Read what is embedded of labelled places; by default as `records`.
+
+        Parameters
+        ----------
+        places : Places
+            With what `reads_of_tasks` names.
+        """
+        return self.records(places)
+
+    def calibration(self, places: Places) -> Records | None:
+        """Give records that the model's inputs are scaled by, the same for all compositions."""
+        return None
+
+    # Its maths: `wherefrom.models.base.GeoModel`.
+
+    def model(self, records: Records) -> GeoModel[Any]:
+        """Make the model that trains on records like these; by default this GFM is the model."""
+        return self
+
+    def restore(self, spec: Mapping[str, Any]) -> GeoModel[Any]:
+        """Make the model that gave a ``spec()``, which lies beside its weights."""
+        return self
+
+    def embedding(self, model: GeoModel[Any]) -> GeoModel[Any]:
+        """Return a model as labelled places are embedded by it; by default as it trained."""
+        return model
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return self.kind
+
+    def spec(self) -> dict[str, Any]:
+        """Give the configuration as plain values."""
+        fields = self.settings()
+        return {name: value for name, value in fields.items() if name != "pretrain"}
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        """Make the module, its initial weights drawn from `generator` (a CPU generator)."""
+        raise NotImplementedError
+
+    def loss(self, module: Any, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Evaluate the pre-training loss of a batch; dropout and masks from `generator`."""
+        raise NotImplementedError
+
+    def encode(self, module: Any, batch: Batch) -> Tensor:
+        """Embed a batch, shape (B, D), without randomness."""
+        raise NotImplementedError
+
+    def calibrate(self, module: Any, records: Records) -> None:
+        """Set what is measured, not trained, from the records of the pool; by default nothing."""
+
+    def prepare(self, records: Records, device: torch.device) -> Batch:
+        """Move the records to the device."""
+        import torch
+
+        return {name: torch.from_numpy(np.array(v)).to(device) for name, v in records.items()}
+
+    def collate(self, prepared: Batch, rows: Tensor) -> Batch:
+        """Gather the rows of a batch."""
+        return {name: values.index_select(0, rows) for name, values in prepared.items()}
+
+    def backward(self, module: Any, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Add the gradients of `loss` to the parameters', and return the loss without one."""
+        loss = self.loss(module, batch, generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Decay matrices and tables: no bias, no norm."""
+        return parameter.ndim >= 2
+
+
+#: A GFM of a study file, of the class that its key ``kind`` names.
+AnyGfm = Annotated[Gfm, OfKind("gfms", Gfm)]

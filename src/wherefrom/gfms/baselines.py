@@ -1,0 +1,142 @@
+"""Baselines: features that nobody has to pre-train, and published weights as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.errors import unknown
+from wherefrom.gfms.base import Modality
+
+if TYPE_CHECKING:
+    from wherefrom.gfms.places import Places, TaskData
+
+__all__ = ["BASELINES", "Baseline", "baseline", "features", "is_baseline"]
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Features of labelled places without any pre-training of the study.
+
+    Attributes
+    ----------
+    name : str
+    features : callable, or None
+        `Places` to (N, D) float32; None if only heads that look at no feature go with it.
+    reads : set of str
+        Modalities of the places.
+    sources : tuple of str
+        The catalog's sources that it needs.
+    width : int
+        Numbers of a place, about: what heads cost.
+    pretrained : bool
+        Whether it is published weights: pre-trained on other data, at another size, hence neither
+        a composition nor trivial.
+    """
+
+    name: str
+    features: Callable[[Places], Features] | None
+    reads: frozenset[Modality] = frozenset()
+    sources: tuple[str, ...] = ()
+    width: int = 2
+    pretrained: bool = False
+
+
+def _coordinates(places: Places) -> Features:
+    return np.stack([places.lon, places.lat], axis=1).astype(np.float32)
+
+
+def _harmonics(places: Places, degrees: int) -> Features:
+    import torch
+
+    from wherefrom.models.harmonics import SphericalHarmonics
+
+    lon, lat = (torch.from_numpy(np.array(values)) for values in (places.lon, places.lat))
+    values: Features = SphericalHarmonics(degrees)(lon, lat, torch.float32).numpy()
+    return values
+
+
+def _of_harmonics(degrees: int) -> Baseline:
+    name, features = f"raw-harmonics-L{degrees}", partial(_harmonics, degrees=degrees)
+    return Baseline(name, features, width=degrees**2)
+
+
+def _series(places: Places) -> Features:
+    from wherefrom.pool.series.flat import raw_series
+
+    return raw_series(places.series())
+
+
+def _presto(places: Places) -> Features:
+    """Show the published weights all that is there: they have seen every band."""
+    from wherefrom.earth import path_of
+    from wherefrom.models.masked import PrestoConfig, records_of
+    from wherefrom.models.presto import Presto
+    from wherefrom.train.embed import embed
+
+    official = Presto.load_official(path_of("presto", download=False))
+    return embed(PrestoConfig(), official, records_of(places.series()), batch=64)
+
+
+_OF_SERIES: frozenset[Modality] = frozenset({"series"})
+_HARMONICS = re.compile(r"raw-harmonics-L([1-9]\d*)")
+#: By name; the harmonics of any L go by the same form of name.
+BASELINES = {
+    one.name: one
+    for one in (
+        Baseline("raw-lonlat", _coordinates),
+        _of_harmonics(10),
+        _of_harmonics(40),
+        Baseline("raw-series", _series, _OF_SERIES),
+        Baseline("presto-official", _presto, _OF_SERIES, ("presto",), 128, pretrained=True),
+        Baseline("majority", None),
+    )
+}
+
+
+def baseline(name: str) -> Baseline:
+    """Look a baseline up.
+
+    Raises
+    ------
+    WherefromError
+        If it is unknown; names the nearest one.
+
+    Examples
+    --------
+    >>> baseline("raw-harmonics-L20").width
+    400
+    """
+    if name in BASELINES:
+        return BASELINES[name]
+    if found := _HARMONICS.fullmatch(name):
+        return _of_harmonics(int(found[1]))
+    raise unknown("baseline", name, BASELINES)
+
+
+def is_baseline(name: str) -> bool:
+    """Tell whether a baseline has this name."""
+    return name in BASELINES or _HARMONICS.fullmatch(name) is not None
+
+
+@lru_cache(maxsize=1)
+def features(name: str, data: TaskData) -> Features:
+    """Return the features of a baseline for all places of a task, (N, D) float32.
+
+    A worker keeps those of its last baseline. Where heads look at no feature, coordinates serve
+    as well as any.
+
+    Raises
+    ------
+    WherefromError
+        If the baseline is unknown.
+    """
+    return (baseline(name).features or _coordinates)(data.places())

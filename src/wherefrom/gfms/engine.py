@@ -1,0 +1,170 @@
+"""Pre-training and use of any GFM of a study: seeds, files and episodes, and no model's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from wherefrom.gfms.base import Gfm
+from wherefrom.gfms.places import Places, PoolPlaces, TaskData
+from wherefrom.models.base import GeoModel, Records
+from wherefrom.tasks import SPLITS, Episodes
+from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
+from wherefrom.train.embed import embed
+from wherefrom.train.heads.finetune import FineTune
+from wherefrom.train.pretrain import PretrainSettings
+from wherefrom.train.pretrain import pretrain as train
+
+__all__ = ["WEIGHTS", "Trained", "compact", "embedded", "finetuned", "pretrain", "trained"]
+
+#: File of a pre-training stage.
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a pre-training gives, and what it saw.
+
+    Attributes
+    ----------
+    model : GeoModel
+    module : torch.nn.Module
+        In eval mode.
+    calibration : mapping of str to array, or None
+        What the model's inputs are scaled by.
+    """
+
+    model: GeoModel[Any]
+    module: nn.Module
+    calibration: Records | None
+
+
+def trained(
+    gfm: Gfm,
+    places: Places,
+    order: NDArray[np.int64],
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    tell: Callable[[float], None] | None = None,
+) -> Trained:
+    """Pre-train a GFM on places.
+
+    Parameters
+    ----------
+    gfm : Gfm
+    places : Places
+        Of the composition, each once; all that there are if the composition is empty.
+    order : (n,) int64 array
+        Positions in `places`; a place of multiplicity k occurs k times. Empty for none.
+    seed : int
+        Seed of this pre-training.
+    checkpoint : Path, optional
+        File of the state on the way.
+    tell : callable, optional
+        Called with the share that is done.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    WherefromError
+        As `wherefrom.train.pretrain.pretrain`.
+    """
+    records, calibration = gfm.records(places), gfm.calibration(places)
+    budget = PretrainSettings(**gfm.pretrain.model_dump())
+    model = gfm.model(records)
+    module = train(
+        model,
+        records,
+        order,
+        budget,
+        seed=seed,
+        calibration=calibration,
+        checkpoint=checkpoint,
+        on_step=None if tell is None else lambda step, _: tell(step / budget.steps),
+    )
+    return Trained(model, module, calibration)
+
+
+def pretrain(
+    gfm: Gfm,
+    seed: int,
+    places: PoolPlaces,
+    out: Path,
+    partial: Path,
+    tell: Callable[[float], None],
+) -> None:
+    """Pre-train as a stage does: on rows of the pool that may repeat, weights into `out`."""
+    partial.mkdir(parents=True, exist_ok=True)
+    distinct, order = np.unique(places.rows, return_inverse=True)
+    once = PoolPlaces(places.pool, distinct, places.folders)
+    made = trained(gfm, once, order, seed=seed, checkpoint=partial / "checkpoint.pt", tell=tell)
+    save_weights(made.model, made.module, out / WEIGHTS)
+
+
+def _read(gfm: Gfm, run: Path) -> tuple[GeoModel[Any], nn.Module]:
+    """Read a pre-training stage: the model as it embeds, and its module, in eval mode."""
+    model = gfm.restore(spec_of(run / WEIGHTS))
+    return gfm.embedding(model), load_weights(model, run / WEIGHTS)
+
+
+@lru_cache(maxsize=1)
+def embedded(gfm: Gfm, run: Path, data: TaskData) -> NDArray[np.float32]:
+    """Embed a task's places of the reported splits, (N, D) float32, others NaN.
+
+    A worker keeps those of its last run and task.
+    """
+    rows = np.flatnonzero(np.isin(data.task.split, [SPLITS.index("train"), SPLITS.index("test")]))
+    records = gfm.records_of_task(data.places(rows))
+    some = embed(*_read(gfm, run), records, batch=gfm.embed_batch)
+    whole = np.full((len(data.task), some.shape[1]), np.nan, np.float32)
+    whole[rows] = some
+    return whole
+
+
+def finetuned(
+    gfm: Gfm, run: Path, options: dict[str, Any], data: TaskData, episodes: Episodes
+) -> NDArray[np.int16]:
+    """Fine-tune a run's whole encoder on each episode; predicted codes (S, T)."""
+    rows, train_rows, test = compact(episodes)
+    records = gfm.records_of_task(data.places(rows))
+    labels = data.task.label[rows]
+    return FineTune(**options).fit_predict(*_read(gfm, run), records, labels, train_rows, test)
+
+
+def compact(
+    episodes: Episodes,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Give numbers to the places that episodes touch, so that nothing is made of the others.
+
+    Returns
+    -------
+    rows : (R,) int64 array
+        Rows of the task: training places, each once, then the test places.
+    train : (S, n) int64 array
+        Positions in `rows`.
+    test : (T,) int64 array
+        Positions in `rows`.
+
+    Examples
+    --------
+    >>> drawn = Episodes("Africa", 2, (0, 1), np.array([[7, 3], [3, 5]]), np.array([8, 9]),
+    ...                  np.array([0, 1]), ())
+    >>> rows, train, test = compact(drawn)
+    >>> rows.tolist(), train.tolist(), test.tolist()
+    ([3, 5, 7, 8, 9], [[2, 0], [0, 1]], [3, 4])
+    """
+    rows, train = np.unique(episodes.train, return_inverse=True)
+    first = len(rows)
+    rows = np.concatenate([rows, episodes.test])
+    return rows, train.reshape(episodes.train.shape), np.arange(first, len(rows))

@@ -1,0 +1,137 @@
+"""Presto: pixel series of climate, relief and land cover, hidden in part and reconstructed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from wherefrom.gfms.base import Gfm, Modality
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wherefrom.gfms.places import Places
+    from wherefrom.models.base import GeoModel, Records
+    from wherefrom.models.masked import PrestoConfig
+
+__all__ = ["Presto", "embed_series"]
+
+#: Channel groups of the series that a study makes of its places (`earth_series`).
+SEEN = ("ERA5", "SRTM", "dynamic_world")
+
+
+class Presto(Gfm):
+    """Presto (arXiv 2304.14065): a masked auto-encoder of pixel series, in its published size.
+
+    In a study it reads the monthly climate, the relief and, in pre-training alone, the land cover
+    of a place (`wherefrom.pool.series.earth`): of its channel groups ERA5, SRTM and Dynamic World.
+
+    Attributes
+    ----------
+    mask_ratio : float
+        Share of the tokens that are hidden.
+    precision : {"float32", "bfloat16", "fastest"}
+        Of the matrix products in pre-training; weights and optimiser stay float32. "fastest" is
+        bfloat16 on processors that multiply in it, else float32; the report says which it was.
+    """
+
+    reads: ClassVar[frozenset[Modality]] = frozenset({"series"})
+    reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset({"series"})
+    embed_batch: ClassVar[int] = 128  # what lies between layers stays in the processor's cache
+
+    mask_ratio: float = Field(gt=0, lt=1, default=0.75)
+    precision: Literal["float32", "bfloat16", "fastest"] = "float32"
+
+    def settled(self) -> Self:
+        """Choose what is fastest on this processor, where that is asked for."""
+        if self.precision != "fastest":
+            return self
+        precision = "bfloat16" if _multiplies_bfloat16() else "float32"
+        return self.model_copy(update={"precision": precision})
+
+    @property
+    def pretrain_flops(self) -> float:
+        """Visible tokens through the encoder; all tokens and the location's through the decoder."""
+        every = 12 + 1 + 12  # ERA5 and Dynamic World by month, SRTM once
+        visible = every - int(every * self.mask_ratio) + 1
+        return _transformer(visible) + _transformer(every + 1)
+
+    @property
+    def embed_flops(self) -> float:
+        """The encoder's, of a labelled place: ERA5, SRTM and the location."""
+        return _transformer(12 + 1 + 1)
+
+    def records(self, places: Places) -> Records:
+        """Read the series; the scales are the model's own."""
+        from wherefrom.models.masked import records_of
+
+        return records_of(places.series())
+
+    def model(self, records: Records) -> PrestoConfig:
+        """Make the model; each sample begins in a month of its own: a climatology has no first."""
+        from wherefrom.models.masked import PrestoConfig
+
+        assert self.precision != "fastest"  # settled
+        return PrestoConfig(
+            groups=SEEN, months="cyclic", mask_ratio=self.mask_ratio, precision=self.precision
+        )
+
+    def restore(self, spec: Mapping[str, Any]) -> PrestoConfig:
+        """Make the model that gave a spec."""
+        from wherefrom.models.masked import PrestoConfig
+
+        fields = {name: value for name, value in spec.items() if name != "model"}
+        return PrestoConfig(**fields | {"groups": tuple(fields["groups"])})
+
+    def embedding(self, model: GeoModel[Any]) -> GeoModel[Any]:
+        """Embed in single precision, whatever it was trained in."""
+        from wherefrom.models.masked import PrestoConfig
+
+        assert isinstance(model, PrestoConfig)
+        return replace(model, precision="float32")
+
+
+def embed_series(
+    module: nn.Module,
+    records: Records,
+    batch: int = 64,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> NDArray[np.float32]:
+    """Embed series, as `wherefrom.models.masked.records_of` makes them, by all that is there.
+
+    See `wherefrom.train.embed.embed`; `precision` is that of matrix products.
+
+    Examples
+    --------
+    >>> from wherefrom.models.masked import records_of
+    >>> from wherefrom.models.presto import Presto
+    >>> from wherefrom.pool.series import PixelSeries
+    >>> series = PixelSeries.from_bands({"temperature_2m": np.full((2, 12), 290.0)},
+    ...                                 lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
+    >>> embed_series(Presto(), records_of(series)).shape
+    (2, 128)
+    """
+    from wherefrom.models.masked import PrestoConfig
+    from wherefrom.train.embed import embed
+
+    return embed(PrestoConfig(precision=precision), module, records, batch)
+
+
+def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:
+    """Operations of Presto's blocks: projections and perceptron of a token, and attention."""
+    return depth * tokens * (2 * 12 * width**2 + 4 * tokens * width)
+
+
+def _multiplies_bfloat16() -> bool:
+    """Tell whether the processor has products of bfloat16, and torch to use them."""
+    try:
+        from torch import cpu
+    except ModuleNotFoundError:
+        return False  # nothing can be trained either
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(cpu, name, bool)() for name in checks)

@@ -1,0 +1,83 @@
+"""Parts of a study file: frozen, checked, and of a kind where a table has several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from wherefrom.errors import WherefromError
+from wherefrom.plugins import Group, kind, kinds
+
+__all__ = ["OfKind", "Part"]
+
+
+class Part(BaseModel):
+    """A frozen part of a study file; unknown keys and endless numbers are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True
+    )
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """Annotates a field whose class is chosen by its key ``kind``, from a table of `plugins`.
+
+    Attributes
+    ----------
+    group : {"gfms", "tasks"}
+        The table.
+    base : type
+        What every class of it derives from.
+    """
+
+    group: Group
+    base: type[Part]
+
+    def chosen(self, value: Any) -> type[Part]:
+        """Return the class that a mapping with a key ``kind`` is to be read by.
+
+        Raises
+        ------
+        WherefromError
+            If there is no such kind, or it cannot be imported.
+        PydanticCustomError
+            If the value is no mapping with a key ``kind``.
+        """
+        if not isinstance(value, dict):
+            raise PydanticCustomError("no_mapping", "must hold keys and values")
+        if "kind" not in value:
+            known = " or ".join(kinds(self.group))
+            raise PydanticCustomError("no_kind", "needs a key 'kind': {known}", {"known": known})
+        found = kind(self.group, value["kind"], "kind")
+        loaded = found.load()
+        if isinstance(loaded, type) and issubclass(loaded, self.base):
+            return loaded
+        raise WherefromError(
+            f"kind {found.name!r} ({found.address}) is no class derived from "
+            f"{self.base.__module__}.{self.base.__qualname__}: see docs/extending.md"
+        )
+
+    def read(self, value: Any) -> Part:
+        """Make the part of a mapping; one that is made already stays as it is."""
+        if isinstance(value, self.base):
+            return value
+        try:
+            chosen = self.chosen(value)
+        except WherefromError as err:
+            raise ValueError(str(err)) from err
+        return chosen.model_validate(value)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Read by the class of the kind, and write all of its fields."""
+        return core_schema.no_info_plain_validator_function(
+            self.read,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda part, info: part.model_dump(mode=info.mode), info_arg=True
+            ),
+        )

@@ -1,0 +1,140 @@
+"""What a task of a study is: the fields of a study file, where its places come from, and `make`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import Field, field_validator
+
+from wherefrom.part import OfKind, Part
+
+if TYPE_CHECKING:
+    from wherefrom.pool import Pool
+    from wherefrom.tasks.labelled import LabelledSeries
+    from wherefrom.tasks.task import Task
+
+__all__ = ["AnyTask", "PlacedSpec", "TaskSpec"]
+
+
+class TaskSpec(Part):
+    """A kind of task: one class, whose fields a study file gives.
+
+    A new kind states its fields, `label`, `places`, what it reads, and has `make`.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in the table of tasks.
+    baselines : tuple of str
+        What models are compared with on it (`wherefrom.gfms.baselines`).
+    seed : int
+    """
+
+    #: The catalog's sources that hold its labels, where these are not read off Earth layers.
+    sources: ClassVar[tuple[str, ...]] = ()
+    #: Fields that name Earth layers which labels or regions are read from.
+    layer_fields: ClassVar[tuple[str, ...]] = ()
+    #: Whether its places keep away from those of the pool, so that `make` must be given one.
+    needs_pool: ClassVar[bool] = False
+    #: Whether it brings the pixel series of its places, so that none is made of Earth layers.
+    own_series: ClassVar[bool] = False
+    #: Raised by hand when the code changes what it makes: old results are then not reused.
+    version: ClassVar[int] = 1
+
+    kind: str
+    baselines: tuple[str, ...] = ()
+    seed: int = 0
+
+    @classmethod
+    def title(cls) -> str:
+        """Return the first line of the docstring."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Name in the column ``task`` of the results."""
+
+    @property
+    @abstractmethod
+    def places(self) -> int:
+        """Labelled places that are embedded, about."""
+
+    @abstractmethod
+    def make(self, pool: Pool | None) -> Task | LabelledSeries:
+        """Make the labelled places, with their series if it has `own_series`.
+
+        Parameters
+        ----------
+        pool : Pool or None
+            Candidates of pre-training, if it `needs_pool`.
+
+        Raises
+        ------
+        WherefromError
+            If its data cannot be had, or do not allow what the fields ask for.
+        """
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Earth layers that labels and regions are read from."""
+        return tuple(getattr(self, name) for name in self.layer_fields)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files of the user's that it reads; what they hold, not where they lie, makes its key."""
+        return ()
+
+    def settings(self) -> dict[str, Any]:
+        """Give what the task depends on: every field but the baselines."""
+        return self.model_dump(exclude={"baselines"})
+
+    def renamed(self, layers: Mapping[str, str]) -> Self:
+        """Put stand-ins in the place of layers."""
+        named = {name: getattr(self, name) for name in self.layer_fields}
+        return self.model_copy(
+            update={field: layers.get(name, name) for field, name in named.items()}
+        )
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_are_told_apart(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"a value occurs twice in {list(names)}")
+        return names
+
+
+class PlacedSpec(TaskSpec):
+    """Labelled places drawn uniformly by area in each region, apart from the pool."""
+
+    layer_fields: ClassVar[tuple[str, ...]] = ("region_layer",)
+    needs_pool: ClassVar[bool] = True
+
+    region_layer: str = "continent"
+    train_per_region: int = Field(gt=0)
+    test_per_region: int = Field(gt=0)
+    tune_train_per_region: int = Field(gt=0)
+    tune_test_per_region: int = Field(gt=0)
+    min_distance_km: float = Field(ge=0)
+
+    @property
+    def places(self) -> int:
+        """Of the six continents."""
+        return 6 * (self.train_per_region + self.test_per_region)
+
+    def placing(self) -> dict[str, Any]:
+        """Give the fields as `wherefrom.tasks.ecoregions` takes them."""
+        return {
+            "region_layer": self.region_layer,
+            "train_per_region": self.train_per_region,
+            "test_per_region": self.test_per_region,
+            "tuning_per_region": (self.tune_train_per_region, self.tune_test_per_region),
+            "min_distance_km": self.min_distance_km,
+            "seed": self.seed,
+        }
+
+
+#: A task of a study file, of the class that its key ``kind`` names.
+AnyTask = Annotated[TaskSpec, OfKind("tasks", TaskSpec)]

@@ -1,0 +1,340 @@
+"""Checks of a GFM."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wherefrom import keys
+from wherefrom.errors import WherefromError
+from wherefrom.gfms.base import Gfm
+from wherefrom.gfms.places import Places, PoolPlaces
+from wherefrom.part import OfKind
+from wherefrom.pool import Pool
+from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from wherefrom.models.base import Batch, GeoModel, Records
+
+__all__ = ["check_gfm"]
+
+PLACES, BATCH, STEPS = 48, 16, 6
+#: Random losses of a batch in two orders; a correct loss that is random fails by chance if their
+#: mean difference exceeds so many standard errors: 1 of 100,000 checks.
+DRAWS, LIMIT = 24, 6.0
+#: What rounding may change, relative to the size of numbers.
+NEAR = 1e-4
+
+
+def check_gfm(
+    given: Gfm | type[Gfm] | dict[str, Any],
+    *,
+    places: Places | None = None,
+    labelled: Places | None = None,
+) -> None:
+    """Check that a GFM keeps what pre-training, embedding and fine-tuning rely on.
+
+    Settings and spec must make the same GFM and model again; every random choice must come from
+    the generator given; records must stay as they are; the loss must be finite, the same from the
+    same generator, with the gradients of `backward`, and must not depend on the order of a
+    batch's rows; an embedding must be the same in train mode, alone and in any company, and not a
+    plausible number where all that was read is NaN; weights must come back from their file, and
+    move to another device as a whole; and a pre-training that was interrupted must end as one that
+    was not, to the bit.
+
+    Parameters
+    ----------
+    given : Gfm, class or dict
+        A GFM; a class whose own fields all have defaults; or the part of a study file.
+    places : Places, optional
+        What to pre-train on, with what it `reads`; by default real places on land, where they are
+        and their series of climate and relief (images must be given).
+    labelled : Places, optional
+        What to embed, with what it `reads_of_tasks`; by default `places`.
+
+    Raises
+    ------
+    BrokenPromiseError
+        Names the first promise that is broken.
+
+    Examples
+    --------
+    >>> check_gfm({"kind": "presto"})
+    """
+    import torch
+
+    gfm = _made(given)
+    _described(gfm)
+    if places is None:
+        places = PoolPlaces(Pool.build(PLACES, seed=0), np.arange(PLACES))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # to the bit, and faster for so few places
+    try:
+        with own_randomness(f"GFM {gfm.kind!r}"):
+            _checked(gfm, places, places if labelled is None else labelled)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _checked(gfm: Gfm, places: Places, labelled: Places) -> None:
+    import torch
+
+    records, of_task = gfm.records(places), gfm.records_of_task(labelled)
+    calibration = gfm.calibration(places)
+    model = gfm.model(records)
+    _round_trips(gfm, model)
+    with _torch_left_alone(gfm.kind):
+        module = model.build(torch.Generator().manual_seed(0))
+        model.calibrate(module, records if calibration is None else calibration)
+        before = {name: np.array(values) for name, values in records.items()}
+        batch = model.collate(model.prepare(records, _CPU()), torch.arange(BATCH))
+        _loses(model, module, batch)
+        for name, values in records.items():
+            kept = np.array_equal(before[name], values, equal_nan=values.dtype.kind == "f")
+            promise(kept, f"the model changes the record {name!r}")
+        _embeds(model, module, of_task)
+    _moves(model, module, of_task)
+    _comes_back(gfm, model, module, of_task)
+    _resumes(gfm, model, records, calibration)
+
+
+def _made(given: Gfm | type[Gfm] | dict[str, Any]) -> Gfm:
+    if isinstance(given, Gfm):
+        return given
+    budget = {"samples_seen": STEPS * BATCH, "batch": BATCH, "lr": 1e-3}
+    shared = {"tasks": ("any",), "pretrain": budget, "draws": 1, "pretrain_seeds": 1}
+    if isinstance(given, type):
+        address = f"{given.__module__}:{given.__qualname__}"
+        return given.model_validate(shared | {"kind": address})
+    made = OfKind("gfms", Gfm).read(shared | given)
+    assert isinstance(made, Gfm)
+    return made
+
+
+def _CPU() -> torch.device:  # noqa: N802
+    import torch
+
+    return torch.device("cpu")
+
+
+class _torch_left_alone:  # noqa: N801
+    """Fail if the block draws from torch's global generator."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        import torch
+
+        self.state = torch.random.get_rng_state()
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        promise(
+            torch.equal(self.state, torch.random.get_rng_state()),
+            f"GFM {self.what!r} draws from torch's global generator (a layer's initial weights, or "
+            "dropout): draw from the generator that it is given",
+        )
+
+
+def _described(gfm: Gfm) -> None:
+    name = gfm.kind
+    promise(bool(type(gfm).title()), f"GFM {name!r} has no docstring: `wherefrom list` shows it")
+    again = type(gfm).model_validate(gfm.model_dump())
+    promise(again == gfm, f"the fields of {name!r} do not make the same GFM")
+    try:
+        keys.canonical(gfm.settings())
+    except (TypeError, ValueError) as err:
+        raise BrokenPromiseError(f"settings() of {name!r} holds no plain values: {err}") from err
+    for what in ("pretrain_flops", "embed_flops", "finetune_seconds"):
+        promise(getattr(gfm, what) > 0, f"{what} of {name!r} is not above 0")
+
+
+def _round_trips(gfm: Gfm, model: GeoModel[Any]) -> None:
+    spec = model.spec()
+    again = gfm.restore(spec).spec()
+    same = keys.canonical(again) == keys.canonical(spec)
+    promise(same, f"restore(spec) of {gfm.kind!r} makes another model: {again}, not {spec}")
+
+
+def _loss(model: GeoModel[Any], module: nn.Module, batch: Batch, seed: int) -> Tensor:
+    import torch
+
+    return model.loss(module, batch, torch.Generator().manual_seed(seed))
+
+
+def _loses(model: GeoModel[Any], module: nn.Module, batch: Batch) -> None:
+    """Check the loss: finite, repeatable, its gradients, and no order of rows."""
+    import torch
+
+    module.train()
+    first = _loss(model, module, batch, 1)
+    promise(first.ndim == 0, f"the loss has shape {tuple(first.shape)}, it must be one number")
+    promise(bool(first.isfinite()), f"the loss is {first.item()} on real places")
+    same = first.item() == _loss(model, module, batch, 1).item()
+    promise(same, "the loss differs from the same generator")
+    module.zero_grad()
+    first.backward()  # type: ignore[no-untyped-call]
+    wanted = _gradients(module)
+    promise(bool(wanted), "no weight of the module gets a gradient from the loss")
+    module.zero_grad()
+    model.backward(module, batch, torch.Generator().manual_seed(1))
+    got = _gradients(module)
+    promise(wanted.keys() == got.keys(), "backward() reaches other weights than loss() does")
+    for name, gradient in wanted.items():
+        scale = float(gradient.abs().max()) + 1e-12
+        off = float((gradient - got[name]).abs().max()) / scale
+        promise(off <= 1e-2, f"backward() gives {name!r} another gradient than loss() has")
+    module.zero_grad()
+    with torch.no_grad():
+        _keeps_no_order(model, module.eval(), batch)
+        one = {name: values[:1] for name, values in batch.items()}
+        try:
+            alone = _loss(model, module, one, 1)
+        except WherefromError:
+            return
+        promise(bool(alone.isfinite()), "the loss of a batch of one place is not finite")
+
+
+def _gradients(module: nn.Module) -> dict[str, Tensor]:
+    return {
+        name: weight.grad.detach().clone()
+        for name, weight in module.named_parameters()
+        if weight.grad is not None
+    }
+
+
+def _keeps_no_order(model: GeoModel[Any], module: nn.Module, batch: Batch) -> None:
+    import torch
+
+    order = torch.arange(len(next(iter(batch.values())))).flip(0)
+    turned = {name: values[order] for name, values in batch.items()}
+    there = np.array([float(_loss(model, module, batch, seed)) for seed in range(DRAWS)])
+    back = np.array([float(_loss(model, module, turned, seed)) for seed in range(DRAWS)])
+    off, error = (there - back).mean(), (there - back).std(ddof=1) / np.sqrt(DRAWS)
+    allowed = LIMIT * error + NEAR * np.abs(there).mean()
+    promise(
+        abs(off) <= allowed,
+        f"the loss depends on the order of a batch's rows: {there.mean():.6g} one way, "
+        f"{back.mean():.6g} the other",
+    )
+
+
+def _embed(model: GeoModel[Any], module: nn.Module, records: Records) -> Tensor:
+    import torch
+
+    with torch.no_grad():
+        prepared = model.prepare(records, _CPU())
+        rows = torch.arange(len(next(iter(records.values()))))
+        return model.encode(module, model.collate(prepared, rows)).float()
+
+
+def _embeds(model: GeoModel[Any], module: nn.Module, records: Records) -> None:
+    """Check embeddings: alike in train mode, alone and together, and none of nothing."""
+    places = len(next(iter(records.values())))
+    whole = _embed(model, module.eval(), records)
+    shaped = whole.ndim == 2 and len(whole) == places
+    promise(shaped, f"embeddings of {places} places have shape {tuple(whole.shape)}, not (B, D)")
+    promise(bool(whole.isfinite().all()), "an embedding of a real place is not finite")
+    size = float(whole.abs().max()) + 1e-12
+    try:
+        training = _embed(model, module.train(), records)
+    except ValueError:
+        training = whole  # refused, as a dropout that is given no generator must be
+    module.eval()
+    changed = float((training - whole).abs().max()) / size
+    promise(changed <= NEAR, "encode() gives other embeddings in train mode: no dropout there")
+    one = {name: values[:1] for name, values in records.items()}
+    off = float((_embed(model, module, one) - whole[:1]).abs().max()) / size
+    promise(off <= NEAR, "encode() gives a place alone another embedding than in a batch")
+    floats = [name for name, values in records.items() if values.dtype.kind == "f"]
+    void = {name: np.full_like(records[name], np.nan) for name in floats}
+    try:
+        nothing = _embed(model, module, {**records, **void})
+    except WherefromError:
+        return
+    promise(
+        not bool(nothing.isfinite().any(dim=1).all()) or not floats,
+        "encode() gives plausible embeddings where all numbers are NaN: let NaN through, or raise "
+        "a WherefromError",
+    )
+
+
+def _moves(model: GeoModel[Any], module: nn.Module, records: Records) -> None:
+    """Check that all of a module goes to another device."""
+    import torch
+
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            kept = [value] if not isinstance(value, list | tuple) else list(value)
+            promise(
+                not any(isinstance(one, torch.Tensor | torch.nn.Module) for one in kept),
+                f"{f'{path}.' if path else ''}{name} is a tensor or module that the module does "
+                "not know of: it stays behind when weights move to another device; use "
+                "register_buffer, nn.Parameter or nn.ModuleList",
+            )
+    if not torch.cuda.is_available():
+        return
+    device = torch.device("cuda")
+    with torch.no_grad():
+        prepared = model.prepare(records, device)
+        rows = torch.arange(len(next(iter(records.values()))), device=device)
+        moved = model.encode(module.to(device), model.collate(prepared, rows))
+    promise(moved.device.type == "cuda", "encode() answers from another device than its weights'")
+    module.to("cpu")
+
+
+def _comes_back(gfm: Gfm, model: GeoModel[Any], module: nn.Module, records: Records) -> None:
+    """Check that weights come back from their file."""
+    from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weights.safetensors"
+        save_weights(model, module, file)
+        restored = gfm.restore(spec_of(file))
+        again = load_weights(restored, file)
+    same = bool((_embed(restored, again, records) == _embed(model, module.eval(), records)).all())
+    promise(same, "weights read from their file embed otherwise: some are no part of the module")
+
+
+def _resumes(gfm: Gfm, model: GeoModel[Any], records: Records, calibration: Records | None) -> None:
+    """Check that a training that was interrupted ends as one that was not."""
+    import torch
+
+    from wherefrom.train.pretrain import PretrainSettings, pretrain
+
+    count = len(next(iter(records.values())))
+    batch = min(gfm.pretrain.batch, BATCH, count)
+    fields = gfm.pretrain.model_dump() | {"samples_seen": STEPS * batch, "batch": batch}
+    settings, rows = PretrainSettings(**fields), np.arange(count)
+
+    class _Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(step: int, _: float) -> None:
+        if step == STEPS // 2:
+            raise _Stop
+
+    def train(**more: Any) -> nn.Module:
+        made: nn.Module = pretrain(
+            model, records, rows, settings, seed=0, calibration=calibration, **more
+        )
+        return made
+
+    whole = train()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "checkpoint.pt"
+        with suppress(_Stop):
+            train(checkpoint=file, every=1, on_step=stop)
+        resumed = train(checkpoint=file)
+    for name, weight in whole.state_dict().items():
+        same = torch.equal(weight, resumed.state_dict()[name])
+        promise(same, f"a pre-training that was interrupted ends with another {name!r}")

@@ -1,0 +1,170 @@
+"""Checks of a task and of a head."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wherefrom import keys
+from wherefrom.part import OfKind
+from wherefrom.pool import Pool
+from wherefrom.tasks.base import TaskSpec
+from wherefrom.tasks.labelled import TASK, LabelledSeries
+from wherefrom.tasks.task import Task
+from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
+
+if TYPE_CHECKING:
+    from wherefrom.train.heads import Head
+
+__all__ = ["check_head", "check_task"]
+
+
+def check_task(
+    given: TaskSpec | type[TaskSpec] | dict[str, Any], *, pool: Pool | None = None
+) -> None:
+    """Check that a task keeps what episodes, few-shot stages and keys rely on.
+
+    Its fields must make it again; it must name itself and the places that it makes, about; making
+    it twice must give the same places, labels and splits, without a global random generator; at
+    least one region must have places to train on and to test on, of two classes or more; no place
+    may be trained and tested on; places that keep away from the pool must do so; what is written
+    must be read back; and stand-ins must reach every layer that it reads.
+
+    Parameters
+    ----------
+    given : TaskSpec, class or dict
+        A task; a class whose own fields all have defaults; or the part of a study file.
+    pool : Pool, optional
+        Candidates of pre-training, if it `needs_pool`; by default 2,000 places on land.
+
+    Raises
+    ------
+    BrokenPromiseError
+        Names the first promise that is broken.
+
+    Examples
+    --------
+    >>> check_task({"kind": "cropland", "train_per_region": 200, "test_per_region": 100,
+    ...             "tune_train_per_region": 50, "tune_test_per_region": 50,
+    ...             "min_distance_km": 5.0})
+    """
+    spec = _spec(given)
+    _described(spec)
+    pool = Pool.build(2000, seed=0) if pool is None and spec.needs_pool else pool
+    with own_randomness(f"task {spec.kind!r}"):
+        made = spec.make(pool)
+        again = spec.make(pool)
+    own = isinstance(made, LabelledSeries)
+    promise(own == spec.own_series, f"task {spec.kind!r} says own_series={spec.own_series}: no")
+    promise(made.key == again.key, f"task {spec.kind!r} is another one when it is made again")
+    task = made.task if isinstance(made, LabelledSeries) else made
+    promise(task.name == spec.label, f"the task is named {task.name!r}, its label {spec.label!r}")
+    _sound(spec, task, pool)
+    with tempfile.TemporaryDirectory() as folder:
+        made.write(Path(folder) / TASK if isinstance(made, Task) else Path(folder))
+        back: Any = Task.read(Path(folder) / TASK)
+    promise(back.key == task.key, f"task {spec.kind!r} is another one when it is read back")
+
+
+def _spec(given: TaskSpec | type[TaskSpec] | dict[str, Any]) -> TaskSpec:
+    if isinstance(given, TaskSpec):
+        return given
+    if isinstance(given, type):
+        return given.model_validate({"kind": f"{given.__module__}:{given.__qualname__}"})
+    made = OfKind("tasks", TaskSpec).read(given)
+    assert isinstance(made, TaskSpec)
+    return made
+
+
+def _described(spec: TaskSpec) -> None:
+    name = spec.kind
+    promise(bool(type(spec).title()), f"task {name!r} has no docstring: `wherefrom list` shows it")
+    again = type(spec).model_validate(spec.model_dump())
+    promise(again == spec, f"the fields of task {name!r} do not make the same task")
+    try:
+        keys.canonical(spec.settings())
+    except (TypeError, ValueError) as err:
+        raise BrokenPromiseError(f"settings() of {name!r} holds no plain values: {err}") from err
+    promise(spec.places > 0, f"task {name!r} says that it has {spec.places} places")
+    layers = [getattr(spec, field) for field in spec.layer_fields]
+    other = spec.renamed({layer: f"other-{layer}" for layer in layers})
+    reached = [getattr(other, field) for field in spec.layer_fields]
+    promise(
+        reached == [f"other-{layer}" for layer in layers],
+        f"renamed() of task {name!r} does not reach every field of layer_fields",
+    )
+
+
+def _sound(spec: TaskSpec, task: Task, pool: Pool | None) -> None:
+    counts = task.counts()  # regions, classes, splits
+    usable = ((counts[:, :, :2].sum(axis=1) > 0).all(axis=1)) & (
+        (counts.sum(axis=2) > 0).sum(1) > 1
+    )
+    promise(
+        bool(usable.any()),
+        f"no region of task {spec.kind!r} has places to train and to test on, of two classes",
+    )
+    place = np.stack([task.lon, task.lat], axis=1)
+    train, test = ({tuple(row) for row in place[task.split == code].tolist()} for code in (0, 1))
+    promise(not train & test, f"task {spec.kind!r} tests on places that it trains on")
+    if spec.needs_pool and pool is not None:
+        known = {tuple(row) for row in np.stack([pool.lon, pool.lat], axis=1).tolist()}
+        promise(not known & (train | test), f"task {spec.kind!r} has places of the pool: keep away")
+
+
+def check_head(given: str | type[Head]) -> None:
+    """Check that a head keeps what few-shot stages rely on.
+
+    Its options must make it again; predictions must be codes of classes that were trained on, the
+    same from the same seed and for a fine-tune seed alone as together with others; labels of test
+    places must not matter; and no global random generator may be used.
+
+    Parameters
+    ----------
+    given : str or class
+        Name of a head, or a class whose options all have defaults.
+
+    Raises
+    ------
+    BrokenPromiseError
+        Names the first promise that is broken.
+
+    Examples
+    --------
+    >>> check_head("knn")
+    """
+    from wherefrom.train.heads import kind_of_head
+
+    kind: Any = kind_of_head(given) if isinstance(given, str) else given
+    name = kind.name
+    made = kind()
+    options = {key: value for key, value in made.spec().items() if key != "name"}
+    known = {field.name for field in fields(kind)}
+    promise(options.keys() == known, f"spec() of head {name!r} has other options than the class")
+    promise(kind(**options) == made, f"spec() of head {name!r} does not make the same head")
+    if kind.tunes_encoder:
+        return  # it takes no features
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 2, 5], 40)
+    features = (rng.normal(size=(120, 6)) + label[:, None]).astype(np.float32)
+    rows = rng.permutation(120)
+    train = np.stack([rng.permutation(rows[:70])[:30] for _ in range(3)])
+    test, seed = rows[70:], np.random.SeedSequence(1)
+    with own_randomness(f"head {name!r}"):
+        first = made.fit_predict(features, label, train, test, seed)
+        again = made.fit_predict(features, label, train, test, seed)
+    shaped = first.shape == (3, 50)
+    promise(shaped, f"head {name!r} predicts shape {first.shape}, not (seeds, test places)")
+    promise(np.array_equal(first, again), f"head {name!r} predicts otherwise from the same seed")
+    promise(set(np.unique(first)) <= {0, 2, 5}, f"head {name!r} predicts no class code")
+    blind = label.copy()
+    blind[test] = 0
+    same = np.array_equal(first, made.fit_predict(features, blind, train, test, seed))
+    promise(same, f"head {name!r} looks at the labels of test places")
+    alone = made.fit_predict(features, label, train[:1], test, seed)
+    agree = float((alone == first[:1]).mean())
+    promise(agree >= 0.98, f"head {name!r}: a fine-tune seed's predictions depend on the others")

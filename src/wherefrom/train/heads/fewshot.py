@@ -1,0 +1,146 @@
+"""The standardised few-shot batch of all seeds, which most heads share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+from wherefrom.models.axes import Axes
+
+__all__ = ["FewShot", "standardise"]
+
+
+def standardise(x: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standardise each seed's rows, x (S, n, D) float32, in place.
+
+    Parameters
+    ----------
+    x : (S, n, D) float32 tensor
+        Overwritten.
+    size : (D,) tensor
+        Magnitude of each feature: a spread below a millionth of it is rounding, not a spread.
+
+    Returns
+    -------
+    mean, scale : (S, D) float64 tensor
+        What was subtracted, and what was divided by: 1 for a constant feature.
+    """
+    mean = x.mean(dim=1, dtype=torch.float64)
+    x -= mean[:, None].float()
+    scale = x.square().mean(dim=1, dtype=torch.float64).sqrt()
+    scale[scale <= 1e-6 * size] = 1.0
+    x /= scale[:, None].float()
+    return mean, scale
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """The training rows of S seeds, each standardised with its own n rows' mean and spread.
+
+    Nothing of the test places, and nothing of another seed's places, enters the statistics; a
+    feature that is constant over the n rows is only centred.
+
+    Attributes
+    ----------
+    x : (S, n, D) float32 tensor
+        Standardised training features.
+    y : (S, n) int64 tensor
+        Position of each training label in `classes`.
+    classes : (C,) int64 array
+        Codes that occur in the training rows of any seed, ascending.
+    test : (T, D) float32 tensor
+        Test features, centred on `centre`, not scaled: the scaling is folded into weights.
+    mean, scale : (S, D) float64 tensor
+        Each seed's statistics; `mean` is relative to `centre`.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    classes: NDArray[np.int64]
+    test: torch.Tensor
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        features: NDArray[np.float32],
+        labels: NDArray[np.integer[Any]],
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+    ) -> FewShot:
+        """Gather and standardise.
+
+        Raises
+        ------
+        WherefromError
+            If a feature of a row is not finite.
+        """
+        rows = np.unique(train)
+        used = torch.from_numpy(np.ascontiguousarray(features[rows], dtype=np.float32))
+        tested = torch.from_numpy(np.ascontiguousarray(features[test], dtype=np.float32))
+        for where, values in ((rows, used), (test, tested)):
+            bad = np.flatnonzero(~torch.isfinite(values).all(dim=1).numpy())
+            if bad.size:
+                raise WherefromError(
+                    f"features of row {where[bad[0]]} are not finite ({bad.size} such rows): "
+                    "the encoder that made them has diverged"
+                )
+        # One centre for all seeds first: float32 then holds features that are far from zero, too.
+        centre = used.mean(dim=0)
+        used, tested = used - centre, tested - centre
+        position = torch.from_numpy(np.searchsorted(rows, train))
+        x = used[position]
+        mean, scale = standardise(x, used.abs().amax(dim=0))
+        classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)
+        y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64))
+        return cls(x, y, classes.astype(np.int64), tested, mean, scale)
+
+    @cached_property
+    def present(self) -> torch.Tensor:
+        """Which classes occur in which seed's training rows: (S, C) bool tensor."""
+        present = torch.zeros(len(self.y), len(self.classes), dtype=torch.bool)
+        present.scatter_(1, self.y, value=True)
+        return present
+
+    @cached_property
+    def axes(self) -> Axes:
+        """The training rows in the coordinates of their own principal axes."""
+        return Axes.of(self.x.double())
+
+    def standardised_test(self, s: int) -> torch.Tensor:
+        """Return the test features as seed s standardises them: (T, D) float32 tensor."""
+        return (self.test - self.mean[s].float()) / self.scale[s].float()
+
+    def linear(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Apply S linear maps of standardised features to the test rows, by one product.
+
+        Parameters
+        ----------
+        weight : (S, H, D) tensor
+            Weights on standardised features.
+        bias : (S, H) tensor
+            Biases.
+
+        Returns
+        -------
+        (T, S, H) tensor
+            In the dtype of the weights.
+        """
+        seeds, outputs, _ = weight.shape
+        folded = weight / self.scale[:, None].to(weight.dtype)
+        offset = bias - (folded @ self.mean[:, :, None].to(weight.dtype))[..., 0]
+        flat = folded.reshape(seeds * outputs, -1)
+        product = torch.addmm(offset.reshape(-1), self.test.to(weight.dtype), flat.T)
+        return product.reshape(-1, seeds, outputs)
+
+    def codes(self, winner: torch.Tensor) -> NDArray[np.int16]:
+        """Turn positions in `classes` (S, T) into class codes (S, T)."""
+        codes: NDArray[np.int16] = self.classes.astype(np.int16)[winner.numpy()]
+        return codes

@@ -1,0 +1,1 @@
+"""A kind of each noun, as docs/extending.md shows them."""

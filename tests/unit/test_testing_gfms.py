@@ -1,0 +1,331 @@
+"""The checks of a GFM, a task and a head let ours pass and catch each broken promise."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from wherefrom.gfms import Gfm
+from wherefrom.gfms.places import FEATURES, STATISTICS, PoolPlaces
+from wherefrom.pool import Pool
+from wherefrom.tasks import Task
+from wherefrom.tasks.base import TaskSpec
+from wherefrom.testing import BrokenPromiseError, check_gfm, check_head, check_task
+from wherefrom.train.heads import Head
+from wherefrom.train.heads.majority import Majority
+
+NUMBERS = itertools.count()
+by_chance = np.random.randint
+FIELDS = {
+    "kind": "demo",
+    "tasks": ("any",),
+    "pretrain": {"samples_seen": 96, "batch": 16, "lr": 1e-3},
+    "draws": 1,
+    "pretrain_seeds": 1,
+}
+
+
+class Net(nn.Module):
+    """Two layers on a unit vector, with dropout between them in pre-training."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.first, self.last = (nn.utils.skip_init(nn.Linear, a, b) for a, b in ((3, 8), (8, 3)))
+        for layer in (self.first, self.last):
+            nn.init.normal_(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def embed(self, place: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.first(place))
+
+
+class Demo(Gfm):
+    """A GFM that keeps every promise."""
+
+    @property
+    def pretrain_flops(self) -> float:
+        return 100.0
+
+    def records(self, places: Any) -> dict[str, np.ndarray]:
+        lon, lat = np.radians(places.lon), np.radians(places.lat)
+        place = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], 1)
+        return {"place": place.astype(np.float32)}
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        return Net(generator)
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        noise = torch.rand(batch["place"].shape, generator=generator)
+        guess = module.last(module.embed(batch["place"] + 0.1 * noise))
+        return ((guess - batch["place"]) ** 2).mean()
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        embedding: torch.Tensor = module.embed(batch["place"])
+        return embedding
+
+
+class GlobalWeights(Demo):
+    """Draws weights from torch's global generator."""
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        module = Net(generator)
+        module.last = nn.Linear(8, 3)
+        return module
+
+
+class OrderedLoss(Demo):
+    """Weighs the rows of a batch by their position."""
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        guess = module.last(module.embed(batch["place"]))
+        square = ((guess - batch["place"]) ** 2).mean(dim=1)
+        return (square * torch.linspace(0, 1, len(square))).mean()
+
+
+class HalfLoss(Demo):
+    """Looks at the first half of a batch alone."""
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        half = {"place": batch["place"][: -(-len(batch["place"]) // 2)]}
+        return super().loss(module, half, generator)
+
+
+class Dropout(Demo):
+    """Drops units out of embeddings in train mode."""
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        embedding = module.embed(batch["place"])
+        if module.training:
+            keep = torch.rand(embedding.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+            return embedding * keep
+        return embedding
+
+
+class Company(Demo):
+    """Centres embeddings on the batch."""
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        embedding: torch.Tensor = module.embed(batch["place"])
+        return embedding - embedding.mean(dim=0)
+
+
+class Plausible(Demo):
+    """Takes NaN for zero."""
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        embedding: torch.Tensor = module.embed(torch.nan_to_num(batch["place"]))
+        return embedding
+
+
+class Counting(Demo):
+    """Counts its steps outside of the weights."""
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        module.calls = getattr(module, "calls", 0) + module.training
+        return super().loss(module, batch, generator) * (1 + module.calls // 4)
+
+
+class Restored(Demo):
+    """Restores another model than the one that gave the spec."""
+
+    width: int = 3
+
+    def restore(self, spec: Any) -> Any:
+        return self.model_copy(update={"width": 4})
+
+
+class LeftBehind(Demo):
+    """Keeps a tensor that the module does not know of."""
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        module: Any = Net(generator)
+        module.scale = torch.ones(3)
+        return module
+
+
+class Backwards(Demo):
+    """Has gradients of another loss."""
+
+    def backward(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        loss = 2 * self.loss(module, batch, generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach() / 2
+
+
+class Unrepeatable(Demo):
+    """Draws noise from NumPy's global generator."""
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        return super().loss(module, batch, generator) * (1 + np.random.rand())  # noqa: NPY002
+
+
+class Writing(Demo):
+    """Writes into the records."""
+
+    def prepare(self, records: Any, device: torch.device) -> Any:
+        records["place"][0] += 1
+        return super().prepare(records, device)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return Pool.build(48, seed=0)
+
+
+def places(pool: Pool) -> PoolPlaces:
+    return PoolPlaces(pool, np.arange(len(pool)))
+
+
+def test_a_sound_gfm_breaks_a_promise(pool: Pool) -> None:
+    check_gfm(Demo, places=places(pool))
+    check_gfm(FIELDS | {"kind": "presto"}, places=places(pool))
+
+
+@pytest.mark.parametrize("change", [{}, {"hidden": 4, "dropout": 0.3}, {"image": "cnn"}])
+def test_a_gfm_of_images_breaks_a_promise(
+    pool: Pool, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    features = np.random.default_rng(0).normal(size=(48, 5))
+    np.save(tmp_path / FEATURES, features)
+    np.save(tmp_path / STATISTICS, np.stack([features.mean(0), features.std(0)]))
+    seen = PoolPlaces(pool, np.arange(48), [tmp_path])
+    check_gfm({"kind": "satclip", "degrees": 6, "width": 16, "out": 8, **change}, places=seen)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (GlobalWeights, "torch's global generator"),
+        (OrderedLoss, "order of a batch's rows"),
+        (HalfLoss, "order of a batch's rows"),
+        (Dropout, "in train mode"),
+        (Company, "alone another embedding"),
+        (Plausible, "plausible embeddings"),
+        (Counting, "differs from the same generator|interrupted"),
+        (Restored, "makes another model"),
+        (LeftBehind, "scale is a tensor"),
+        (Backwards, "another gradient"),
+        (Unrepeatable, "differs from the same generator|global random generator"),
+        (Writing, "changes the record"),
+    ],
+)
+def test_a_broken_gfm_passes(kind: type[Gfm], message: str, pool: Pool) -> None:
+    with pytest.raises(BrokenPromiseError, match=message):
+        check_gfm(kind, places=places(pool))
+
+
+def made(seed: int = 0, *, same: bool = False, test: bool = True) -> Task:
+    """Make a task of 80 places in one region."""
+    rng = np.random.default_rng(seed)
+    lon, lat = rng.uniform(-10, 10, 80), rng.uniform(40, 50, 80)
+    split = np.arange(80) % (4 if test else 1)
+    if same:
+        lon[split == 1], lat[split == 1] = lon[split == 0], lat[split == 0]
+    return Task(
+        "demo", lon, lat, (np.arange(80) // 4) % 2, ("a", "b"), np.zeros(80), ("x",), split, "demo"
+    )
+
+
+class Fields(TaskSpec):
+    """A task that keeps every promise."""
+
+    layer_fields: ClassVar[tuple[str, ...]] = ("layer",)
+    layer: str = "biome"
+
+    @property
+    def label(self) -> str:
+        return "demo"
+
+    @property
+    def places(self) -> int:
+        return 80
+
+    def make(self, pool: Pool | None) -> Any:
+        return made()
+
+
+def variant(name: str, **members: Any) -> type[TaskSpec]:
+    return type(name, (Fields,), {"__doc__": "A broken task.", "__module__": __name__, **members})
+
+
+def test_a_sound_task_breaks_a_promise() -> None:
+    check_task(Fields)
+    placed = {"train_per_region": 40, "test_per_region": 20, "tune_train_per_region": 5,
+              "tune_test_per_region": 5, "min_distance_km": 5}  # fmt: skip
+    check_task({"kind": "ecoregions", "layer": "climate_zone", **placed})
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (variant("A", make=lambda self, pool: made(by_chance(9**9))), "global random"),
+        (variant("B", make=lambda self, pool: made(next(NUMBERS))), "another one when it is made"),
+        (variant("C", make=lambda self, pool: replace(made(), name="x")), "is named 'x'"),
+        (variant("D", make=lambda self, pool: made(same=True)), "tests on places"),
+        (variant("E", make=lambda self, pool: made(test=False)), "to train and to test on"),
+        (variant("F", renamed=lambda self, layers: self), "layer_fields"),
+        (
+            variant(
+                "G",
+                needs_pool=True,
+                make=lambda self, pool: replace(made(), lon=pool.lon[:80], lat=pool.lat[:80]),
+            ),
+            "places of the pool",
+        ),
+        (variant("H", own_series=True), "own_series"),
+    ],
+)  # fmt: skip
+def test_a_broken_task_passes(kind: type[TaskSpec], message: str) -> None:
+    with pytest.raises(BrokenPromiseError, match=message):
+        check_task(kind(kind="demo"))
+
+
+@pytest.mark.parametrize("name", ["logistic", "logistic-balanced", "mlp", "forest", "knn"])
+def test_a_head_of_ours_breaks_a_promise(name: str) -> None:
+    check_head(name)
+    check_head("finetune")
+
+
+Guess = Callable[..., np.ndarray]
+
+
+def broken(guess: Guess) -> type[Head]:
+    """Make a head that predicts as told."""
+
+    @dataclass(frozen=True)
+    class Broken(Majority):
+        name: ClassVar[str] = "broken"
+
+        def fit_predict(self, features: Any, labels: Any, train: Any, test: Any, seed: Any) -> Any:
+            return guess(labels, train, test)
+
+    return Broken
+
+
+@pytest.mark.parametrize(
+    ("guess", "message"),
+    [
+        (lambda labels, train, test: np.tile(labels[test], (len(train), 1)), "labels of test"),
+        (lambda labels, train, test: np.zeros((len(train), 3), np.int16), "predicts shape"),
+        (lambda labels, train, test: np.ones((len(train), len(test)), np.int16), "no class code"),
+        (
+            lambda labels, train, test: by_chance(1, (len(train), len(test))),
+            "global random generator",
+        ),
+        (
+            lambda labels, train, test: np.full((len(train), len(test)), 2 * (len(train) == 1)),
+            "depend on the others",
+        ),
+    ],
+)
+def test_a_broken_head_passes(guess: Guess, message: str) -> None:
+    with pytest.raises(BrokenPromiseError, match=message):
+        check_head(broken(guess))
