@@ -415,11 +415,12 @@ def test_value_that_is_not_finite_is_taken() -> None:
     case.records["x"][7, 2, 12] = np.nan
     with pytest.raises(WherefromError, match="x of row 7, step 2, column 12 is not finite"):
         case.predicted(steps=1)
-    case = columns(Plain)
-    row = case.train[1, 3]
-    case.records["a"][row] = np.nan
-    with pytest.raises(WherefromError, match=f"the embedding of row {row} is not finite"):
-        case.predicted(steps=1)
+    for case, name in ((columns(Plain), "a"), (satclip(4), "lon")):
+        for row in (case.test[3], case.train[1, 3], case.train[0, 0]):
+            case.records[name][row] = np.nan
+            with pytest.raises(WherefromError, match=f"the embedding of row {row} is not finite"):
+                case._replace(train=case.train[:, :4]).predicted(steps=1)
+            case.records[name][row] = 0.0
 
 
 def test_impossible_rates_are_taken() -> None:

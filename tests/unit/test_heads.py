@@ -19,6 +19,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.plugins import kinds
 from wherefrom.train.heads import base, head, kind_of_head
 from wherefrom.train.heads.fewshot import FewShot
+from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.heads.forest import Forest
 from wherefrom.train.heads.knn import KNN
 from wherefrom.train.heads.logistic import BalancedLogistic, Logistic
@@ -281,3 +282,15 @@ def test_mistyped_head_or_option_is_ignored() -> None:
     with pytest.raises(WherefromError, match="k = 7 neighbours of n = 3"):
         KNN(7).fit_predict(np.zeros((9, 1), np.float32), np.zeros(9, int),
                            np.arange(3)[None], np.arange(3, 9), SEED)  # fmt: skip
+
+
+def test_a_spec_does_not_make_the_head_or_a_head_takes_a_model_unsaid() -> None:
+    for name in HEADS:
+        spec = head(name).spec()
+        assert spec.pop("name") == name
+        assert head(name, **spec) == head(name)
+        assert not head(name).tunes_encoder
+    kind = FineTune(steps=3, C=0.5)
+    assert kind.spec() == {"name": "finetune", "steps": 3, "lr": 1e-4, "head_lr": 1e-3,
+                           "weight_decay": 0.01, "C": 0.5}  # fmt: skip
+    assert kind.tunes_encoder

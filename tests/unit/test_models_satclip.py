@@ -212,3 +212,12 @@ def test_wrong_number_of_features_surfaces_as_a_shape_error() -> None:
 def test_impossible_encoder_is_built(wrong: dict[str, float]) -> None:
     with pytest.raises(WherefromError):
         LocationEncoder(**wrong)
+
+
+def test_a_place_without_an_image_is_trained_on() -> None:
+    places = {name: records(SMALL, 4)[name] for name in ("lon", "lat")}
+    batch = SMALL.prepare(places, torch.device("cpu"))
+    module = SMALL.build(torch.Generator().manual_seed(0))
+    assert SMALL.encode(module.eval(), batch).shape == (4, SMALL.out)
+    with pytest.raises(WherefromError, match="the records have no image"):
+        SMALL.loss(module, batch, torch.Generator())

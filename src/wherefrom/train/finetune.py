@@ -27,6 +27,8 @@ __all__ = ["Start", "Tuning"]
 #: Memory of the copies that are trained together, and of one pass over their rows, bytes: what a
 #: processor's last cache holds.
 PASS_BYTES = 64 * 2**20
+#: Rows that are embedded at a time before a pass is measured.
+_ROWS = 128
 #: Of a weight: itself, its gradient and AdamW's two moments.
 _WEIGHT_BYTES = 16
 
@@ -101,6 +103,18 @@ class Start:
         prepared = model.prepare(records, cpu)
         count = len(next(iter(prepared.values())))
         _check_rows(count, labels, train, test)
+        rows, pieces = torch.from_numpy(np.unique(train)), []
+        with torch.no_grad():
+            for part in torch.split(rows, _ROWS):
+                pieces.append(model.encode(module, model.collate(prepared, part)))
+        found = torch.cat(pieces)
+        bad = rows[~torch.isfinite(found).all(dim=1)]
+        if len(bad):
+            raise WherefromError(
+                f"finetune: the embedding of row {int(bad[0])} is not finite ({len(bad)} such rows)"
+            )
+        frozen = found.new_empty(count, found.shape[1])
+        frozen[rows] = found
         if isinstance(model, Narrowing):
             narrowed = model.narrow(module, prepared)
         else:
@@ -114,18 +128,6 @@ class Start:
         tried = narrowed(first)
         names, row_bytes = _reached(model, tried, first)
         size = sum(p.numel() for name, p in tried.module.named_parameters() if name in names)
-        rows, pieces = torch.from_numpy(np.unique(train)), []
-        with torch.no_grad():
-            for part in torch.split(rows, max(1, PASS_BYTES // row_bytes)):
-                pieces.append(model.encode(module, model.collate(prepared, part)))
-        found = torch.cat(pieces)
-        bad = rows[~torch.isfinite(found).all(dim=1)]
-        if len(bad):
-            raise WherefromError(
-                f"finetune: the embedding of row {int(bad[0])} is not finite ({len(bad)} such rows)"
-            )
-        frozen = found.new_empty(count, found.shape[1])
-        frozen[rows] = found
         stacks = len(train) > 1 and _stacks(model, tried, names, first)
         cost = _WEIGHT_BYTES * size
         return cls(model, narrowed, labels, frozen, names, cost, row_bytes, stacks)
@@ -253,6 +255,12 @@ class Tuning:
                 whole = {name: values[None] for name, values in read(rows).items()}
                 features = (self.encode.stacked(one, whole)[0] - self.mean[s]) / self.scale[s]
                 logit = features @ self.head_weight[s].T + self.head_bias[s]
+                bad = rows[~torch.isfinite(logit).all(dim=1)]
+                if len(bad):
+                    raise WherefromError(
+                        f"finetune: the embedding of row {int(bad[0])} is not finite after tuning: "
+                        "drop the row, or lower the rates"
+                    )
                 found.append((logit + absent).argmax(dim=1))
             winners.append(torch.cat(found))
         return self.few.codes(torch.stack(winners))
