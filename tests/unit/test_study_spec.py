@@ -330,6 +330,20 @@ def test_a_reference_with_a_stand_in_is_lost(
     assert load(file, "debug").references == ("stratified-climate_zone", "none")
 
 
+def test_a_claim_is_left_undecided_for_want_of_what_a_stand_in_stands_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = earth.available
+    monkeypatch.setattr(earth, "available", lambda name: name != "biome" and real(name))
+    study = load(STUDY, "debug")
+    named = {
+        name for claim in study.claims for name in (*claim.compositions, *claim.than, *claim.values)
+    }
+    named |= {name for names in study.published.rows.values() for name in names}
+    assert "stratified-climate_zone" in named
+    assert named <= study.compositions.keys()
+
+
 def test_with_the_official_map_nothing_stands_in(resolve_data: Path) -> None:
     study = load(STUDY, "debug")
     assert study.stood_in == {}

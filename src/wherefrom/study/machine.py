@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wherefrom import earth
 from wherefrom.compose import spec_text
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import find
 from wherefrom.errors import WherefromError
 from wherefrom.gfms.baselines import baseline
+from wherefrom.study.published import Claim
 from wherefrom.study.spec import Study
 
 __all__ = ["adapted"]
@@ -101,11 +104,31 @@ def _put_stand_ins(study: Study) -> Study:
             )
         compositions[new] = text
         renamed[name] = new
+    published = study.published.model_copy(
+        update={"rows": {row: _put(names, renamed) for row, names in study.published.rows.items()}}
+    )
     return study.model_copy(
         update={
             "compositions": compositions,
-            "references": tuple(dict.fromkeys(renamed[name] for name in study.references)),
+            "references": _put(study.references, renamed),
+            "claims": tuple(_claimed(claim, renamed) for claim in study.claims),
+            "published": published,
             "tasks": {name: task.renamed(swapped) for name, task in study.tasks.items()},
             "stood_in": swapped,
+        }
+    )
+
+
+def _put(names: Iterable[str], renamed: dict[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(renamed.get(name, name) for name in names))
+
+
+def _claimed(claim: Claim, renamed: dict[str, str]) -> Claim:
+    """Hold a claim against the compositions that stand in for those that it is about."""
+    return claim.model_copy(
+        update={
+            "compositions": _put(claim.compositions, renamed),
+            "than": _put(claim.than, renamed),
+            "values": {renamed.get(name, name): value for name, value in claim.values.items()},
         }
     )
