@@ -132,10 +132,6 @@ def _codes(of: Layer, lon: Floats, lat: Floats) -> NDArray[np.int32]:
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
 
 
-def _write(counts: NDArray[np.int64], path: Path) -> None:
-    np.save(path, counts)
-
-
 def _read(path: Path) -> NDArray[np.int64]:
     counts: NDArray[np.int64] = np.load(path)
     return counts
