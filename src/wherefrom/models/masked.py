@@ -138,11 +138,8 @@ class PrestoConfig:
     def prepare(self, records: Records, device: torch.device) -> Batch:
         """Move the records to the device; hide what is not of `groups`.
 
-        Raises
-        ------
-        WherefromError
-            If an array is absent or of another shape, a value that is not hidden is not finite, or
-            a month, class or coordinate is out of range.
+        An array that is absent or of another shape, a value that is neither hidden nor finite, or a
+        month, class or coordinate out of range raises a `WherefromError`.
         """
         missing = [name for name in _RECORDS if name not in records]
         if missing:
@@ -263,26 +260,13 @@ _IGNORED = -100
 def masked_loss(
     module: Presto, inputs: Inputs, kind: Tensor, dtype: torch.dtype = torch.float32
 ) -> Iterator[Tensor]:
-    """Yield the parts of a batch's loss; their sum is the loss.
+    """Yield the parts of a batch's loss, scalars with a gradient; their sum is the loss.
 
     Mean squared error over all hidden values of the batch, plus the mean cross-entropy over all
-    hidden Dynamic World classes, the latter weighted by min(1, 2 x classes / values).
-
-    Parameters
-    ----------
-    module : Presto
-    inputs : Inputs
-        Of B samples.
-    kind : (B, T, 10) uint8
-        What each token is.
-    dtype : torch.dtype
-        Of matrix products.
-
-    Yields
-    ------
-    Tensor
-        Scalar with a gradient. On a CPU one for some samples each: call ``backward`` before the
-        next is taken, and only one part's intermediate values are ever in memory.
+    hidden Dynamic World classes, the latter weighted by min(1, 2 x classes / values). `kind`, (B,
+    T, 10) uint8, is what each token is, `dtype` that of matrix products. On a CPU each part is of
+    some samples: call ``backward`` before the next is taken, and only one part's intermediate
+    values are ever in memory.
     """
     visible, hidden = slots(kind)
     targets = _Targets.of(inputs, hidden)

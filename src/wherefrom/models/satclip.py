@@ -201,18 +201,8 @@ class LocationEncoder(nn.Module):
 class FeatureHead(nn.Module):
     """Trainable head on frozen image features: scaled by the pool's statistics, then projected.
 
-    It takes the part of SatCLIP's frozen, pre-trained backbone with its trainable last layer.
-
-    Parameters
-    ----------
-    features : int
-        Number F of image features.
-    hidden : int
-        Units of a hidden layer (GELU); 0 for a linear head.
-    out : int
-        Length of the embedding.
-    generator : torch.Generator
-        Source of the initial weights.
+    It takes the part of SatCLIP's frozen, pre-trained backbone with its trainable last layer;
+    `hidden` units of GELU lie between, or none: 0 for a linear head.
     """
 
     mean: Tensor
@@ -248,17 +238,8 @@ class FeatureHead(nn.Module):
 class ImageCNN(nn.Module):
     """Small convolutional network on raw image windows, trained jointly.
 
-    Three 3x3 convolutions with stride 2 (32, 64, 128 channels, GELU), the mean over the window
-    and a linear layer. It costs several times a step of `FeatureHead`.
-
-    Parameters
-    ----------
-    channels : int
-        Channels C of the windows.
-    out : int
-        Length of the embedding.
-    generator : torch.Generator
-        Source of the initial weights.
+    Three 3x3 convolutions with stride 2 (32, 64, 128 channels, GELU), the mean over the window and
+    a linear layer. It costs several times a step of `FeatureHead`.
     """
 
     def __init__(self, channels: int, out: int, generator: torch.Generator) -> None:

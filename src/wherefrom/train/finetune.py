@@ -59,20 +59,10 @@ class _Encode(nn.Module):
 class Start:
     """What all seeds begin with, and what one try told of the module.
 
-    Attributes
-    ----------
-    model : GeoModel
-    narrowed : callable
-        Makes of a seed's rows the module that it trains, and what reads its batches.
-    labels : (N,) integer array
-    frozen : (N, D) float32 tensor
-        Embeddings of the training rows, others not set.
-    names : tuple of str
-        Parameters that are tuned.
-    copy_bytes, row_bytes : int
-        What one copy takes, and what a training row leaves for the backward pass.
-    stacks : bool
-        Whether copies can be evaluated together.
+    `narrowed` makes of a seed's rows the module that it trains, and what reads its batches;
+    `frozen`, (N, D), are the embeddings of the training rows, others not set; `names` are the
+    parameters that are tuned, `copy_bytes` and `row_bytes` what one copy takes and what a training
+    row leaves for the backward pass; `stacks` says whether copies can be evaluated together.
     """
 
     model: GeoModel[Any]
@@ -160,25 +150,11 @@ class Start:
 class Tuning:
     """Copies of a module and heads for S seeds, during and after fine-tuning.
 
-    Attributes
-    ----------
-    encode : nn.Module
-        Embeds batches with weights that are handed over.
-    weights : dict of str to (S, ...) float32 tensor
-        Of the copies.
-    batch : dict of str to (S, n, ...) tensor
-        The training rows.
-    read : list of callable
-        Gathers any rows as each copy reads them.
-    few : FewShot
-        Standardised embeddings of the training rows before they are tuned, and their labels.
-    size : int
-        Rows in one pass.
-    C : float
-        Inverse penalty of the heads.
-    head_weight : (S, C, D) float32 tensor
-        On embeddings standardised by `mean` and `scale` (S, D).
-    head_bias : (S, C) float32 tensor
+    `encode` embeds batches with the copies' stacked `weights`, (S, ...); `batch` holds the training
+    rows, (S, n, ...), and `read` gathers any rows as each copy reads them; `few` are the
+    standardised embeddings before they are tuned; `size` is the rows of one pass, `C` the inverse
+    penalty of the heads. `head_weight`, (S, C, D), acts on embeddings standardised by `mean` and
+    `scale`, (S, D).
     """
 
     encode: _Encode

@@ -52,10 +52,7 @@ class Forest(Head):
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Fit and predict; see `Head`.
-
-        Seed s grows its trees from child s of `seed`.
-        """
+        """Fit and predict; see `Head`. Seed s grows its trees from child s of `seed`."""
         # Imported here: the other heads do without scikit-learn.
         from sklearn.ensemble import RandomForestClassifier
 

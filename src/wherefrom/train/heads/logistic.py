@@ -67,14 +67,9 @@ class Logistic(Head):
 
 @dataclass(frozen=True)
 class BalancedLogistic(Logistic):
-    """Logistic regression in which each class of a seed counts as much as any other.
+    """As `Logistic`, but each class of a seed counts as much as any other.
 
-    As scikit-learn's ``class_weight="balanced"``.
-
-    Parameters
-    ----------
-    C : float
-        As of `Logistic`.
+    Scikit-learn's ``class_weight="balanced"``.
     """
 
     name: ClassVar[str] = "logistic-balanced"

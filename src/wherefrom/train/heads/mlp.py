@@ -67,10 +67,7 @@ class MLP(Head):
         test: NDArray[np.int64],
         seed: np.random.SeedSequence,
     ) -> NDArray[np.int16]:
-        """Fit and predict; see `Head`.
-
-        Seed s draws its initial weights from child s of `seed`.
-        """
+        """Fit and predict; see `Head`. Seed s draws its initial weights from child s of `seed`."""
         import torch
 
         from wherefrom.train.heads.fewshot import FewShot
