@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.base import Batch, Records
+from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.models.masking import Masking
 from wherefrom.models.presto import Presto, normalise
 from wherefrom.models.tokens import (
@@ -77,7 +77,7 @@ def groups_of(records: Records) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class PrestoConfig:
+class PrestoConfig(GeoModel[Presto]):
     """Presto for the training loops (see `wherefrom.models.base.GeoModel`).
 
     Records are those of `records_of`.
@@ -172,10 +172,6 @@ class PrestoConfig:
         x.masked_fill_(hidden, 0)
         prepared = {"x": x, "hidden": hidden, "dynamic_world": world, "month": month}
         return {name: v.to(device) for name, v in (prepared | {"lonlat": lonlat}).items()}
-
-    def collate(self, prepared: Batch, rows: Tensor) -> Batch:
-        """Gather the rows of a batch."""
-        return {name: values.index_select(0, rows) for name, values in prepared.items()}
 
     def loss(self, module: Presto, batch: Batch, generator: torch.Generator) -> Tensor:
         """Evaluate the loss of a batch, its steps and masks from `generator`."""
