@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.base import Batch, GeoModel, Narrowed, Narrowing, Records
+from wherefrom.train.heads.base import Codes, Labels, Rows
 from wherefrom.train.heads.fewshot import FewShot, standardise
 from wherefrom.train.heads.newton import fit
 from wherefrom.train.memory import keep_freed_memory
@@ -67,7 +67,7 @@ class Start:
 
     model: GeoModel[Any]
     narrowed: Callable[[Tensor], Narrowed]
-    labels: NDArray[np.integer[Any]]
+    labels: Labels
     frozen: Tensor
     names: tuple[str, ...]
     copy_bytes: int
@@ -80,9 +80,9 @@ class Start:
         model: GeoModel[Any],
         module: nn.Module,
         records: Records,
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
+        labels: Labels,
+        train: Rows,
+        test: Rows,
     ) -> Start:
         """Check the rows, embed the training ones and try a pass; see `FineTune.fit_predict`."""
         cpu = torch.device("cpu")
@@ -120,13 +120,13 @@ class Start:
         cost = _WEIGHT_BYTES * size
         return cls(model, narrowed, labels, frozen, names, cost, row_bytes, stacks)
 
-    def chunks(self, train: NDArray[np.int64]) -> list[slice]:
+    def chunks(self, train: Rows) -> list[slice]:
         """Cut the seeds into parts that are trained together."""
         together = PASS_BYTES // (self.copy_bytes + train.shape[1] * self.row_bytes)
         together = max(1, together) if self.stacks else 1
         return [slice(s, s + together) for s in range(0, len(train), together)]
 
-    def tuning(self, train: NDArray[np.int64], C: float) -> Tuning:
+    def tuning(self, train: Rows, C: float) -> Tuning:
         """Copy the module for some seeds and fit their heads on the frozen embeddings."""
         where = torch.from_numpy(train)
         made = [self.narrowed(rows) for rows in where]
@@ -218,7 +218,7 @@ class Tuning:
             weight.grad = None
 
     @torch.no_grad()
-    def predict(self, test: NDArray[np.int64]) -> NDArray[np.int16]:
+    def predict(self, test: Rows) -> Codes:
         """Predict test rows: (S, T) class codes."""
         winners = []
         for s, read in enumerate(self.read):
@@ -247,7 +247,7 @@ def _check_rows(count: int, labels: Any, train: Any, test: Any) -> None:
             )
 
 
-def _few(features: Tensor, labels: NDArray[np.integer[Any]], train: NDArray[np.int64]) -> FewShot:
+def _few(features: Tensor, labels: Labels, train: Rows) -> FewShot:
     """Standardise each seed's features (S, n, D), in place."""
     mean, scale = standardise(features, features.abs().amax(dim=(0, 1)))
     classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.axes import Axes
+from wherefrom.train.heads.base import Codes, Features, Labels, Rows
 
 __all__ = ["FewShot", "standardise"]
 
@@ -57,13 +57,7 @@ class FewShot:
     scale: torch.Tensor
 
     @classmethod
-    def of(
-        cls,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-    ) -> FewShot:
+    def of(cls, features: Features, labels: Labels, train: Rows, test: Rows) -> FewShot:
         """Gather and standardise; a row whose features are not finite raises a `WherefromError`."""
         rows = np.unique(train)
         used = torch.from_numpy(np.ascontiguousarray(features[rows], dtype=np.float32))
@@ -113,7 +107,7 @@ class FewShot:
         product = torch.addmm(offset.reshape(-1), self.test.to(weight.dtype), flat.T)
         return product.reshape(-1, seeds, outputs)
 
-    def codes(self, winner: torch.Tensor) -> NDArray[np.int16]:
+    def codes(self, winner: torch.Tensor) -> Codes:
         """Turn positions in `classes` (S, T) into class codes (S, T)."""
-        codes: NDArray[np.int16] = self.classes.astype(np.int16)[winner.numpy()]
+        codes: Codes = self.classes.astype(np.int16)[winner.numpy()]
         return codes
