@@ -113,31 +113,13 @@ def allocate(
 
 
 def round_at_random(targets: Sequence[Fraction], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Round to whole numbers so that each keeps its target in expectation.
+    """Round targets, length H, to int64 (H,) so that each keeps its target in expectation.
 
-    Systematic sampling of the fractions in random order [1]_: every count is its target rounded up
-    or down, and their sum is the sum of the targets rounded up or down (so n itself if that is
-    whole). Rounding by rank instead would favour the strata that come first, and give some none at
-    all where n is smaller than the number of strata. Strata with target 0 take no part.
-
-    Parameters
-    ----------
-    targets : sequence of Fraction, length H
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of int64, shape (H,)
-
-    References
-    ----------
-    .. [1] W. G. Madow, On the theory of systematic sampling II, Ann. Math. Stat. 20 (1949).
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> int(round_at_random([Fraction(100, 3)] * 3, rng).sum())
-    100
+    Systematic sampling of the fractions in random order (Madow 1949, Ann. Math. Stat. 20): every
+    count is its target rounded up or down, and their sum is the sum of the targets rounded up or
+    down (so n itself if that is whole). Rounding by rank instead would favour the strata that come
+    first, and give some none at all where n is smaller than the number of strata. Strata with
+    target 0 take no part.
     """
     exact = Exact.of(targets)
     some = np.flatnonzero(exact.numerators > 0)
@@ -200,26 +182,11 @@ _LOWEST = -75_000
 
 
 def levels_of(weights: ArrayLike) -> NDArray[np.int64]:
-    """Return the geometric level of every weight.
+    """Return the geometric level of every weight (N,): int64, higher for higher weights.
 
-    Parameters
-    ----------
-    weights : array_like of float, shape (N,)
-        Not negative, not infinite; NaN counts as no weight.
+    Not negative, or -1 where the weight is 0 or NaN: such places are never drawn. A weight that is
+    negative or infinite raises a `WherefromError`.
 
-    Returns
-    -------
-    ndarray of int64, shape (N,)
-        Not negative, and higher for higher weights; -1 where the weight is 0 or NaN: such places
-        are never drawn.
-
-    Raises
-    ------
-    WherefromError
-        If a weight is negative or infinite.
-
-    Examples
-    --------
     >>> levels_of([1.0, 1.005, 1.02, 0.0, np.nan]).tolist()
     [75000, 75000, 75001, -1, -1]
     """
@@ -236,54 +203,17 @@ def levels_of(weights: ArrayLike) -> NDArray[np.int64]:
 
 
 def weights_of(levels: ArrayLike) -> NDArray[np.float64]:
-    """Return the weight in the middle of every level, at most 0.5 % from those of its places.
-
-    Parameters
-    ----------
-    levels : array_like of int, shape (H,)
-        Of `levels_of`, not -1.
-
-    Returns
-    -------
-    ndarray of float64, shape (H,)
-
-    Examples
-    --------
-    >>> weights_of(levels_of([0.02, 1.0, 300.0])).round(3).tolist()
-    [0.02, 1.005, 300.821]
-    """
+    """Return the weight in the middle of levels (H,), at most 0.5 % from those of their places."""
     middle = np.asarray(levels, dtype=np.float64) + (_LOWEST + 0.5)
     return np.asarray(np.exp(middle * np.log(RATIO)))
 
 
 def allocate_levels(levels: NDArray[np.int64], sizes: NDArray[np.int64], n: int) -> Allocation:
-    """Share n places among levels in proportion to size x weight, none above its size.
+    """Share n places among levels (H,) in proportion to size x weight, none above its size.
 
-    So all places of a level have the same probability, in proportion to the level's weight, and
-    at most 1; what a full level cannot take is shared among the others by their weights.
-
-    Parameters
-    ----------
-    levels : ndarray of int64, shape (H,)
-        Distinct, of `levels_of`.
-    sizes : ndarray of int64, shape (H,)
-        Places of each.
-    n : int
-
-    Returns
-    -------
-    Allocation
-
-    Raises
-    ------
-    WherefromError
-        If fewer than n places have a weight.
-
-    Examples
-    --------
-    >>> plan = allocate_levels(levels_of([1.0, 2.0]), np.array([30, 10]), 10)
-    >>> [round(float(target), 2) for target in plan.targets]
-    [6.02, 3.98]
+    So all places of a level have the same probability, in proportion to the level's weight, and at
+    most 1; what a full level cannot take is shared among the others by their weights. If fewer than
+    n places have a weight a `WherefromError` is raised.
     """
     have = int(sizes.sum())
     if have < n:
@@ -304,20 +234,9 @@ SAFE = 2**62
 
 
 class Exact(Sequence[Fraction]):
-    """A sequence of fractions with a common denominator.
+    """A sequence of fractions (H,) with a common denominator.
 
-    Parameters
-    ----------
-    numerators : ndarray of int64 or of Python's int, shape (H,)
-        Not negative. Of 64 bits only if their sum is below 2**62.
-    denominator : int
-        At least 1.
-
-    Examples
-    --------
-    >>> shares = Exact.of([Fraction(1, 2), Fraction(1, 3)])
-    >>> shares.numerators.tolist(), shares.denominator, shares[1], shares.total()
-    ([3, 2], 6, Fraction(1, 3), Fraction(5, 6))
+    Numerators are not negative, and of 64 bits only if their sum is below 2**62.
     """
 
     def __init__(self, numerators: NDArray[Any], denominator: int) -> None:
@@ -349,17 +268,7 @@ class Exact(Sequence[Fraction]):
         return Fraction(int(self.numerators.sum()), self.denominator)
 
     def over(self, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Divide by whole numbers, each result rounded once; 0 where the number is 0.
-
-        Parameters
-        ----------
-        sizes : ndarray of int64, shape (H,)
-            Not negative.
-
-        Returns
-        -------
-        ndarray of float64, shape (H,)
-        """
+        """Divide by whole numbers (H,), each result rounded once; 0 where the number is 0."""
         if not len(sizes):
             return np.zeros(0)
         largest = max(int(self.numerators.max()), int(sizes.max()) * self.denominator)
@@ -372,22 +281,7 @@ class Exact(Sequence[Fraction]):
 
 
 def whole(values: Sequence[Fraction | int] | NDArray[np.int64]) -> tuple[NDArray[Any], int]:
-    """Write numbers as whole numbers over a common denominator.
-
-    Parameters
-    ----------
-    values : sequence of Fraction or int, or ndarray of int64, length H
-
-    Returns
-    -------
-    numerators : ndarray of int64 or of Python's int, shape (H,)
-    denominator : int
-
-    Examples
-    --------
-    >>> whole([Fraction(1, 4), 2])[1]
-    4
-    """
+    """Write H numbers as whole ones, of int64 or Python's int, over a common denominator."""
     if isinstance(values, np.ndarray):
         return values, 1
     common = lcm(*{value.denominator for value in values})

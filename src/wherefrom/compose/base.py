@@ -81,14 +81,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Reads:
-    """Marks the type of a sampler's field: what its value names.
+    """Marks the type of a sampler's field: what its value names, a kind of `Inputs`.
 
-    Attributes
-    ----------
-    kind : {"layers", "numbers", "files"}
-        Of `Inputs`.
-    words, sources : tuple of str
-        Values that are no such name, but stand for sources of the catalog.
+    Values that are one of `words` are no such name, but stand for `sources` of the catalog.
     """
 
     kind: Literal["layers", "numbers", "files"]
@@ -202,10 +197,6 @@ class SamplerModel(BaseModel, ABC):
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.
 
-        Returns
-        -------
-        Inputs
-
         Examples
         --------
         >>> from wherefrom.compose import sampler
@@ -257,33 +248,17 @@ class SamplerModel(BaseModel, ABC):
                 yield name, marked
 
     def spec(self) -> dict[str, Any]:
-        """Return name and parameters, defaults included, as plain values.
-
-        Returns
-        -------
-        dict
-        """
+        """Return name and parameters, defaults included, as plain values."""
         given = self.model_dump(mode="json")
         return {"name": self.name, **{k: v for k, v in given.items() if v is not None}}
 
     def composed(
         self, pool: AnyPool, n: int | None, sample: Sample, more: dict[str, Any]
     ) -> Composition:
-        """Make the composition of drawn rows, sorted by id, with its provenance.
+        """Make the composition of drawn rows, sorted by id, with its provenance and `more`.
 
-        Parameters
-        ----------
-        pool : AnyPool
-        n : int or None
-            Places asked for.
-        sample : Sample
-            Rows drawn; with their ids, unless the pool lies in memory.
-        more : dict
-            Further provenance.
-
-        Returns
-        -------
-        Composition
+        A sample holds the ids of its rows, unless the pool lies in memory; `n` is what was asked
+        for.
         """
         ids = sample.ids
         if ids is None:
@@ -398,13 +373,7 @@ class DesignSampler(SamplerModel, ABC):
         return self.composed(pool, n, sample, told)
 
     def checked(self, n: int | None, places: int) -> int:
-        """Refuse a number of places that cannot be drawn from a pool of `places`.
-
-        Raises
-        ------
-        WherefromError
-            As in `draw`.
-        """
+        """Return n, or raise a `WherefromError` if it cannot be drawn from a pool of `places`."""
         if n is None:
             raise WherefromError("this sampler needs to know how many places to draw: give -n")
         if isinstance(n, bool) or not isinstance(n, int | np.integer):
@@ -427,19 +396,9 @@ class DesignSampler(SamplerModel, ABC):
         sizes: NDArray[np.int64],
         counts: NDArray[np.int64],
     ) -> dict[str, Any]:
-        """Write down what was planned and what was realised.
+        """Write down, as plain values, what was planned and what was realised.
 
-        Parameters
-        ----------
-        pool : AnyPool
-        plan : Plan
-        sizes, counts : ndarray of int64, shape (H,)
-            Places of each stratum, and places taken from it.
-
-        Returns
-        -------
-        dict
-            Plain values.
+        `sizes` and `counts`, int64 (H,), are the places of each stratum and those taken from it.
         """
         allocation = plan.allocation
         targets = Exact.of(allocation.targets)
@@ -565,24 +524,10 @@ class StreamedSampler(DesignSampler):
         )
 
     def draw(self, pool: AnyPool, n: int | None, rng: np.random.Generator) -> Composition:
-        """Draw n places in passes over the pool.
+        """Draw n places in passes over the pool: in memory or in files, the same places are drawn.
 
-        Parameters
-        ----------
-        pool : AnyPool
-            In memory or in files: the same places give the same draw.
-        n : int
-        rng : numpy.random.Generator
-            Of PCG64, as ``numpy.random.default_rng(seed)`` is.
-
-        Returns
-        -------
-        Composition
-
-        Raises
-        ------
-        WherefromError
-            As `DesignSampler.draw`.
+        The generator must be of PCG64, as ``numpy.random.default_rng(seed)`` is; else as
+        `DesignSampler.draw`.
         """
         n = self.checked(n, len(pool))
         strata = self.strata(pool, n, rng)
@@ -597,23 +542,7 @@ class StreamedSampler(DesignSampler):
 
 
 def in_memory(pool: AnyPool, sampler: str) -> Pool:
-    """Return a pool in memory for a sampler that cannot draw in passes.
-
-    Parameters
-    ----------
-    pool : AnyPool
-    sampler : str
-        Its name, for the message.
-
-    Returns
-    -------
-    Pool
-
-    Raises
-    ------
-    WherefromError
-        If a pool in files is too large for it; says how to thin it first.
-    """
+    """Return a pool in memory for a sampler that cannot draw in passes, or refuse."""
     if isinstance(pool, Pool):
         return pool
     assert isinstance(pool, PoolScan)

@@ -59,26 +59,11 @@ def write_card(
     pool: Pool | PoolScan,
     path: Path | str,
 ) -> list[str]:
-    """Write ``NAME.card.json`` and ``NAME.card.png`` beside a composition's file.
+    """Write ``NAME.card.json`` and ``NAME.card.png`` beside a composition's file, which is `path`.
 
-    Parameters
-    ----------
-    composition : Composition
-    pool : Pool or PoolScan
-        That it was drawn from. One in files is passed over to find the places, and once more to
-        count its continents if they are no column of it.
-    path : Path or str
-        The composition's own file.
-
-    Returns
-    -------
-    list of str
-        What the card had to leave out and why; normally empty.
-
-    Raises
-    ------
-    WherefromError
-        If the composition is of another pool, or the disk is full.
+    Returns what the card had to leave out and why; normally nothing. A pool in files is passed over
+    to find the places, and once more to count its continents if they are no column of it. If the
+    composition is of another pool, or the disk is full, a `WherefromError` is raised.
     """
     path = Path(path)
     found = _found(composition, pool)

@@ -133,33 +133,10 @@ class Composition:
 
 
 def drawn_places(composition: Composition, pool: Pool | PoolScan) -> Pool:
-    """Make a pool of the places of a composition, each once, with all columns of its pool.
+    """Make a pool of the places of a composition, each once, with all columns.
 
-    Parameters
-    ----------
-    composition : Composition
-    pool : Pool or PoolScan
-        That it was drawn from.
-
-    Returns
-    -------
-    Pool
-        With the ids of `pool`, in the order of its rows; its origin says how it was drawn.
-
-    Raises
-    ------
-    WherefromError
-        If the composition is empty.
-
-    Examples
-    --------
-    >>> import pyarrow as pa
-    >>> from wherefrom import draw
-    >>> from wherefrom.pool import Pool
-    >>> whole = Pool.from_table(pa.table({"lon": [0.0, 1, 2], "lat": [0.0] * 3, "use": [*"aba"]}))
-    >>> few = drawn_places(draw(whole, "only:layer=use,label=a", 2), whole)
-    >>> few.ids.tolist(), few.table.column_names
-    ([0, 2], ['id', 'lon', 'lat', 'use'])
+    Ids and the order of rows are those of `pool`; the origin says how they were drawn. An empty
+    composition raises a `WherefromError`.
     """
     if not len(composition.ids):
         raise WherefromError("no place was drawn: a pool needs at least one")

@@ -19,20 +19,11 @@ ROOM = 1 << 20
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows drawn from a pool, in ascending order.
+    """M distinct rows drawn from a pool, in ascending order.
 
-    Attributes
-    ----------
-    rows : ndarray of int64, shape (M,)
-        Distinct rows of the pool.
-    multiplicity : ndarray of int32, shape (M,)
-        How often each is taken, at least once.
-    inclusion_probability : ndarray of float64, shape (M,)
-        Expected multiplicity of these rows under the design.
-    counts : ndarray of int64, shape (H,)
-        Taken from each stratum, with repetition.
-    ids : ndarray of int64 or str, shape (M,), optional
-        Ids of the rows, where they were seen.
+    `multiplicity`, int32 (M,), says how often each is taken, at least once;
+    `inclusion_probability`, (M,), what was expected of it; `counts`, int64 (H,), what each stratum
+    gave, with repetition; `ids` are those of the rows, where they were seen.
     """
 
     rows: NDArray[np.int64]
@@ -120,17 +111,9 @@ class Design:
 
 
 def near(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return numbers below which each stratum almost surely has the places to be taken.
+    """Return numbers (H,) below which each stratum almost surely has the places to be taken.
 
-    Parameters
-    ----------
-    counts, sizes : ndarray of int64, shape (H,)
-        Places to take from each stratum, with repetition, and places that it has.
-
-    Returns
-    -------
-    ndarray of float64, shape (H,)
-        0 for strata that give none.
+    `counts` are to be taken of each stratum's `sizes`, int64 (H,); 0 for strata that give none.
     """
     margin = (counts + 10 * np.sqrt(counts) + 20) / np.maximum(sizes, 1)
     return np.where(counts == 0, 0.0, margin)
@@ -139,15 +122,9 @@ def near(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.floa
 class Smallest:
     """The places with the smallest numbers of each stratum, of those added so far.
 
-    Holds about twice as many places as are to be taken, however many are added.
-
-    Parameters
-    ----------
-    counts, sizes : ndarray of int64, shape (H,)
-        Places to take from each stratum, with repetition, and places that it has.
-    limit : ndarray of float64, shape (H,)
-        Numbers from here on are not looked at. It falls while places are added: a stratum that has
-        its places needs smaller numbers only.
+    Holds about twice as many places as are to be taken (`counts` of `sizes`, int64 (H,), with
+    repetition), however many are added. Numbers from `limit`, float64 (H,), on are not looked at;
+    it falls while places are added: a stratum that has its places needs smaller numbers only.
     """
 
     def __init__(
@@ -161,16 +138,7 @@ class Smallest:
         self._pending = 0
 
     def add(self, rows: NDArray[np.int64], numbers: NDArray[np.float64], *more: Any) -> None:
-        """Add places.
-
-        Parameters
-        ----------
-        rows : ndarray of int64, shape (M,)
-            Ascending, and beyond all rows added before.
-        numbers : ndarray of float64, shape (M,)
-        *more : ndarray, shape (M,)
-            Their strata, 0 to H - 1, then perhaps their ids.
-        """
+        """Add rows (M,), beyond all added before, with their numbers, strata, and perhaps ids."""
         some = numbers < self.limit[more[0]]
         columns = (rows, numbers, *more)
         self._pieces.append(tuple(column[some] for column in columns))

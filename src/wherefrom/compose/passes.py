@@ -6,10 +6,10 @@ found in their order: the same result from one thread, many threads, or many mac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from wherefrom.compose.strata import Groups, Ints
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part, over
 
-__all__ = ["Found", "count", "find", "over_parts", "rows_with", "select"]
+__all__ = ["Found", "count", "find", "rows_with", "select"]
 
-R = TypeVar("R")
 #: State of a PCG64.
 Stream = Any
 
@@ -29,30 +28,14 @@ Stream = Any
 _TABLE = 4 * BLOCK
 
 
-def over_parts(pool: AnyPool, function: Callable[[Part], R], what: str) -> Iterator[R]:
-    """Call a function on every part of a pool; see `wherefrom.pool.batches.over`."""
-    return over(pool.parts(), function, what)
-
-
 def count(pool: AnyPool, groups: Groups) -> tuple[Ints, Ints]:
-    """Count the places of each group.
-
-    Parameters
-    ----------
-    pool : AnyPool
-    groups : Groups
-
-    Returns
-    -------
-    keys, sizes : ndarray of int64, shape (H,)
-        Groups that occur, ascending, and their places.
-    """
+    """Count the places of each group: keys that occur, ascending, and sizes, int64 (H,)."""
     known = groups.counts(pool)
     if known is not None:
         return known
     _learn_labels(pool, groups.ask)
     tables: list[tuple[Ints, Ints]] = []
-    for table in over_parts(pool, partial(_count, groups=groups), "counting strata"):
+    for table in over(pool.parts(), partial(_count, groups=groups), "counting strata"):
         tables.append(table)
         if sum(len(keys) for keys, _ in tables[1:]) > _TABLE:
             tables = [_added(tables)]
@@ -72,30 +55,11 @@ def select(
 
     Every place of the pool gets one number of the generator, in the pool's order; the smallest of
     each stratum are drawn. Each part starts its numbers by itself, since the state of PCG64 can be
-    moved on by any number of steps.
+    moved on by any number of steps; the generator is left as if it had given the numbers itself.
 
-    Parameters
-    ----------
-    pool : AnyPool
-    groups : Groups
-    keys, sizes : ndarray of int64, shape (H,)
-        Of `count`.
-    counts : ndarray of int64, shape (H,)
-        Places to take from each, with repetition.
-    rates : ndarray of float64, shape (H,)
-        Expected multiplicity of each stratum's places.
-    rng : numpy.random.Generator
-        Of PCG64; left as if it had given the numbers itself.
-
-    Returns
-    -------
-    Sample
-        With the ids of its rows.
-
-    Raises
-    ------
-    WherefromError
-        If the generator is not of PCG64, or the pool is not what it was when it was counted.
+    `keys` and `sizes` are of `count`, `counts` the places to take, `rates` each stratum's expected
+    multiplicity, all of shape (H,). A generator that is not of PCG64, or a pool that is not what it
+    was when it was counted, raises a `WherefromError`.
     """
     bits = rng.bit_generator
     if not isinstance(bits, np.random.PCG64):
@@ -110,7 +74,7 @@ def select(
         wanted = (counts, sizes, limit)
         kept = Smallest(*wanted)
         take = partial(_take, groups=groups, keys=keys, wanted=wanted, stream=stream)
-        for places in over_parts(pool, take, "drawing places"):
+        for places in over(pool.parts(), take, "drawing places"):
             kept.add(*places)
         lacking = kept.lacking(np.bincount(kept.places()[2], minlength=len(keys)))
         if not lacking.any():
@@ -128,17 +92,10 @@ def select(
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Places of a pool that were looked up by id, in the order of the ids asked for.
+    """M places of a pool that were looked up by id, in the order of the ids asked for.
 
-    Attributes
-    ----------
-    ids : ndarray of int64 or str, shape (M,)
-        As the pool holds them.
-    rows : ndarray of int64, shape (M,)
-    lon, lat : ndarray of float64, shape (M,)
-        Degrees.
-    codes : dict of str to ndarray of int32, shape (M,)
-        Of the layers and columns asked for.
+    Ids are as the pool holds them, coordinates degrees, codes by name of layer or column, int32
+    (M,).
     """
 
     ids: NDArray[Any]
@@ -149,37 +106,14 @@ class Found:
 
 
 def find(pool: AnyPool, ids: NDArray[Any], codes: Sequence[str] = ()) -> Found:
-    """Find places by their ids.
+    """Find places by their ids (M,), in any order, repeated or not, with codes of some layers.
 
-    Parameters
-    ----------
-    pool : AnyPool
-    ids : ndarray of int64 or str, shape (M,)
-        In any order, repeated or not.
-    codes : sequence of str
-        Layers or columns whose codes to return.
-
-    Returns
-    -------
-    Found
-
-    Raises
-    ------
-    WherefromError
-        If an id is not in the pool; names the first ones.
-
-    Examples
-    --------
-    >>> import pyarrow as pa
-    >>> from wherefrom.pool import Pool
-    >>> table = pa.table({"id": ["b", "a"], "lon": [1.0, 2.0], "lat": [3.0, 4.0]})
-    >>> find(Pool.from_table(table), np.array(["a", "b", "a"])).lon.tolist()
-    [2.0, 1.0, 2.0]
+    If ids are not in the pool, a `WherefromError` names the first ones.
     """
     ask = Ask(codes=tuple(codes), ids=True)
     _learn_labels(pool, ask)
     look = partial(_find, wanted=np.unique(ids), ask=ask)
-    pieces = list(over_parts(pool, look, "looking up ids"))
+    pieces = list(over(pool.parts(), look, "looking up ids"))
     there, rows, lon, lat, *found = (np.concatenate(c) for c in zip(*pieces, strict=True))
     wanted = ids.astype(np.str_) if there.dtype.kind == "U" else ids
     order = np.argsort(there)
@@ -274,22 +208,9 @@ def _find(part: Part, wanted: NDArray[Any], ask: Ask) -> tuple[NDArray[Any], ...
 
 
 def rows_with(ids: NDArray[Any], wanted: NDArray[Any]) -> Ints:
-    """Return the rows of a batch whose ids are wanted.
+    """Return the rows of a batch whose ids are among `wanted`, ascending.
 
-    Parameters
-    ----------
-    ids : ndarray of int64 or str, shape (B,)
-    wanted : ndarray of int64 or str, shape (M,)
-        Ascending; whole numbers may be the pool's texts.
-
-    Returns
-    -------
-    ndarray of int64
-
-    Raises
-    ------
-    WherefromError
-        If text is looked for among whole numbers.
+    Whole numbers may be the pool's texts; text among whole numbers raises a `WherefromError`.
     """
     if ids.dtype.kind == "U" and wanted.dtype.kind != "U":
         wanted = np.sort(wanted.astype(np.str_))

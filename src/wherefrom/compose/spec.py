@@ -37,26 +37,10 @@ _COMMA = before_flag(",")
 
 
 def flags_of(flags: str, text: str) -> dict[str, str]:
-    """Read ``flag=value,flag=value``.
+    """Read ``flag=value,flag=value``, which may be empty; `text` is the whole spec, for messages.
 
-    Parameters
-    ----------
-    flags : str
-        May be empty.
-    text : str
-        The whole spec, for messages.
+    A part that is not flag=value, or a flag given twice, raises a `WherefromError`.
 
-    Returns
-    -------
-    dict of str to str
-
-    Raises
-    ------
-    WherefromError
-        If a part is not flag=value, or a flag is given twice.
-
-    Examples
-    --------
     >>> flags_of('layer=use,label="a, b=c"', "")
     {'layer': 'use', 'label': 'a, b=c'}
     """
@@ -96,20 +80,10 @@ def spec_text(spec: dict[str, Any]) -> str:
 
 
 def split_outside_quotes(text: str, separator: str) -> list[str]:
-    """Split a text at a separator that is not between quotes.
+    """Split a text at a separator, a regular expression, that is not between quotes.
 
-    Parameters
-    ----------
-    text : str
-    separator : str
-        A regular expression. Quotes begin a value: at the start, or after ``=`` or ``;``.
+    Quotes begin a value: at the start, or after ``=`` or ``;``.
 
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
     >>> split_outside_quotes('"a;b":2;c:1', ";")
     ['"a;b":2', 'c:1']
     """
@@ -122,13 +96,7 @@ def split_outside_quotes(text: str, separator: str) -> list[str]:
 
 
 def unquoted(text: str) -> str:
-    r"""Return a value without its quotes, or as it is where it has none or is no JSON text.
-
-    Examples
-    --------
-    >>> unquoted(r'"a\tb"'), unquoted('5" pipe')
-    ('a\tb', '5" pipe')
-    """
+    """Return a value without its quotes, or as it is where it has none or is no JSON text."""
     if re.fullmatch(_QUOTED, text):
         try:
             return str(json.loads(text))
@@ -138,13 +106,7 @@ def unquoted(text: str) -> str:
 
 
 def quoted(text: str, separator: str) -> str:
-    """Return a value between quotes if it would not be read back without.
-
-    Examples
-    --------
-    >>> quoted("a;b", ";"), quoted("a b", ";")
-    ('"a;b"', 'a b')
-    """
+    """Return a value between quotes if it would not be read back without."""
     plain = (
         text == text.strip()
         and not text.startswith('"')
@@ -155,13 +117,7 @@ def quoted(text: str, separator: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Write what cannot be printed, such as tabs and line ends, as escapes.
-
-    Examples
-    --------
-    >>> print(one_line("a\tb\nc"))
-    a\tb\nc
-    """
+    """Write what cannot be printed, such as tabs and line ends, as escapes."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text

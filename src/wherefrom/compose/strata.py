@@ -112,18 +112,7 @@ class Strata:
 class LabelGroups(Groups):
     """Groups made of the labels of one layer or column.
 
-    Parameters
-    ----------
-    layer : str
-    key_of : ndarray of int64, shape (L,)
-        Group of each label of the pool's ``labels(layer)``; -1 for none.
-
-    Examples
-    --------
-    >>> groups = LabelGroups("use", np.array([1, -1, 0]))
-    >>> codes = np.array([2, 0, -1, 1], dtype=np.int32)
-    >>> groups.keys(Batch(0, np.zeros(4), np.zeros(4), codes={"use": codes})).tolist()
-    [0, 1, -1, -1]
+    `key_of`, int64 (L,), is the group of each label of the pool's ``labels(layer)``; -1 for none.
     """
 
     def __init__(self, layer: str, key_of: Ints) -> None:
@@ -133,13 +122,7 @@ class LabelGroups(Groups):
 
     @classmethod
     def of(cls, pool: AnyPool, layer: str, labels: Sequence[str]) -> LabelGroups:
-        """Make a group of each of some labels, in their order.
-
-        Raises
-        ------
-        WherefromError
-            If the layer, or a label of it, is unknown.
-        """
+        """Make a group of each of some labels, in their order; refuse an unknown one."""
         known = {label: code for code, label in enumerate(pool.labels(layer))}
         key_of = np.full(len(known), -1, dtype=np.int64)
         for key, label in enumerate(labels):
@@ -168,20 +151,11 @@ class LabelGroups(Groups):
 class Crossed(Groups):
     """The combinations of the labels of several layers; a place without one is in no group.
 
-    Attributes
-    ----------
-    names : tuple of str
-        Layers or columns.
-    labels : tuple of tuple of str
-        Labels of each.
+    `names` are layers or columns, `labels` those of each.
 
-    Examples
-    --------
     >>> crossed = Crossed(("use", "belt"), (("crop", "grass"), ("dry", "wet", "cold")))
-    >>> codes = {"use": np.array([0, 1, -1], np.int32), "belt": np.array([2, 0, 0], np.int32)}
-    >>> keys = crossed.keys(Batch(0, np.zeros(3), np.zeros(3), codes=codes))
-    >>> keys.tolist(), crossed.texts(keys[:2])
-    ([2, 3, -1], ('crop / cold', 'grass / dry'))
+    >>> crossed.texts(np.array([2, 3]))
+    ('crop / cold', 'grass / dry')
     """
 
     names: tuple[str, ...]
@@ -192,13 +166,7 @@ class Crossed(Groups):
 
     @classmethod
     def of(cls, pool: AnyPool, names: tuple[str, ...]) -> Crossed:
-        """Cross layers or columns of a pool.
-
-        Raises
-        ------
-        WherefromError
-            If one is unknown or has no labels, or there are too many combinations to number.
-        """
+        """Cross layers or columns of a pool; refuse too many combinations to number."""
         labels = tuple(pool.labels(name) for name in names)
         for name, some in zip(names, labels, strict=True):
             if not some:

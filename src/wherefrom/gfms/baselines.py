@@ -103,18 +103,7 @@ BASELINES = {
 
 
 def baseline(name: str) -> Baseline:
-    """Look a baseline up.
-
-    Raises
-    ------
-    WherefromError
-        If it is unknown; names the nearest one.
-
-    Examples
-    --------
-    >>> baseline("raw-harmonics-L20").width
-    400
-    """
+    """Look a baseline up; of an unknown one the error names the nearest."""
     if name in BASELINES:
         return BASELINES[name]
     if found := _HARMONICS.fullmatch(name):
@@ -131,12 +120,7 @@ def is_baseline(name: str) -> bool:
 def features(name: str, data: TaskData) -> Features:
     """Return the features of a baseline for all places of a task, (N, D) float32.
 
-    A worker keeps those of its last baseline. Where heads look at no feature, coordinates serve
-    as well as any.
-
-    Raises
-    ------
-    WherefromError
-        If the baseline is unknown.
+    A worker keeps those of its last baseline. Where heads look at no feature, coordinates serve as
+    well as any.
     """
     return (baseline(name).features or _coordinates)(data.places())

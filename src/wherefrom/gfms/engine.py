@@ -30,16 +30,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a pre-training gives, and what it saw.
-
-    Attributes
-    ----------
-    model : GeoModel
-    module : torch.nn.Module
-        In eval mode.
-    calibration : mapping of str to array, or None
-        What the model's inputs are scaled by.
-    """
+    """What a pre-training gives, in eval mode, and what the model's inputs were scaled by."""
 
     model: GeoModel[Any]
     module: nn.Module
@@ -55,30 +46,11 @@ def trained(
     checkpoint: Path | None = None,
     tell: Callable[[float], None] | None = None,
 ) -> Trained:
-    """Pre-train a GFM on places.
+    """Pre-train a GFM on places; see `wherefrom.train.pretrain.pretrain`.
 
-    Parameters
-    ----------
-    gfm : Gfm
-    places : Places
-        Of the composition, each once; all that there are if the composition is empty.
-    order : (n,) int64 array
-        Positions in `places`; a place of multiplicity k occurs k times. Empty for none.
-    seed : int
-        Seed of this pre-training.
-    checkpoint : Path, optional
-        File of the state on the way.
-    tell : callable, optional
-        Called with the share that is done.
-
-    Returns
-    -------
-    Trained
-
-    Raises
-    ------
-    WherefromError
-        As `wherefrom.train.pretrain.pretrain`.
+    `places` are the composition's, each once; all that there are if it is empty. `order`, int64
+    (n,), holds positions in them; a place of multiplicity k occurs k times. `tell` is called with
+    the share that is done.
     """
     records, calibration = gfm.records(places), gfm.calibration(places)
     budget = PretrainSettings(**gfm.pretrain.model_dump())
@@ -147,17 +119,9 @@ def compact(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Give numbers to the places that episodes touch, so that nothing is made of the others.
 
-    Returns
-    -------
-    rows : (R,) int64 array
-        Rows of the task: training places, each once, then the test places.
-    train : (S, n) int64 array
-        Positions in `rows`.
-    test : (T,) int64 array
-        Positions in `rows`.
+    Returns rows of the task (training places, each once, then the test places), and the positions
+    in these of each seed's training places (S, n) and of the test places (T,).
 
-    Examples
-    --------
     >>> drawn = Episodes("Africa", 2, (0, 1), np.array([[7, 3], [3, 5]]), np.array([8, 9]),
     ...                  np.array([0, 1]), ())
     >>> rows, train, test = compact(drawn)

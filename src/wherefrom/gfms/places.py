@@ -49,17 +49,7 @@ class Places(Protocol):
 
 @dataclass(frozen=True)
 class PoolPlaces:
-    """Places of the pool.
-
-    Parameters
-    ----------
-    pool : Pool
-        Candidates of pre-training.
-    rows : (n,) int64 array
-        Of the pool.
-    folders : sequence of Path
-        Of the image stages.
-    """
+    """Places of the pool, candidates of pre-training; `folders` are of the image stages."""
 
     pool: Pool
     rows: NDArray[np.int64]
@@ -95,12 +85,7 @@ class PoolPlaces:
 class TaskData:
     """A task in the store, read when it is asked for; two are equal if they lie in one place.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the task's stage.
-    series_folder : Path, optional
-        Of the stage that holds the pixel series of its places.
+    `series_folder` is of the stage that holds the pixel series of its places.
     """
 
     folder: Path
@@ -131,14 +116,7 @@ def task_data(folder: Path, series_folder: Path | None) -> TaskData:
 
 @dataclass(frozen=True)
 class TaskPlaces:
-    """Labelled places of a task.
-
-    Parameters
-    ----------
-    data : TaskData
-    rows : (n,) int64 array
-        Of the task.
-    """
+    """Labelled places of a task."""
 
     data: TaskData
     rows: NDArray[np.int64]

@@ -16,20 +16,10 @@ _SAFE = 100.0
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, there: Tensor | None) -> Tensor:
-    """Mix values by softmax(q k / sqrt(d)).
+    """Mix values by softmax(q k / sqrt(d)): (B, N, H, d) queries give (B, N, H * d).
 
-    Parameters
-    ----------
-    q : (B, N, H, d) tensor
-        Queries of each token and head.
-    k, v : (B, M, H, d) tensor
-        Keys and values.
-    there : (B, M) bool tensor, optional
-        Keys that are read; by default all.
-
-    Returns
-    -------
-    (B, N, H * d) tensor
+    Keys and values are (B, M, H, d); of the keys those are read that are `there`, (B, M) bool, by
+    default all.
     """
     if q.dtype == torch.bfloat16 and q.device.type == "cpu":
         found: Tensor = _Bfloat16.apply(q, k, v, there)  # type: ignore[no-untyped-call]

@@ -13,15 +13,10 @@ __all__ = ["Axes"]
 class Axes:
     """Principal axes of each seed's n training rows: r = min(n, D) of them, nothing is lost.
 
-    Attributes
-    ----------
-    z : (S, n, r) float64 tensor
-        Coordinates of the training rows; columns are orthogonal.
-    power : (S, r) float64 tensor
-        Squared length of each column.
-    back : (S, r, D) float64 tensor
-        The axes, of length one (zero where the power is): a weight on `z` times `back` is the
-        same weight on the standardised features.
+    `z`, (S, n, r), are coordinates of the training rows, whose columns are orthogonal and of
+    squared length `power`, (S, r). `back`, (S, r, D), are the axes, of length one (zero where the
+    power is): a weight on `z` times `back` is the same weight on the standardised features. All
+    float64.
     """
 
     z: torch.Tensor

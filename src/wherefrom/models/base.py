@@ -24,7 +24,8 @@ class GeoModel(Protocol[M]):
 
     The loops own seeds, budgets, order of the data and checkpoints; a model owns what is listed
     here. Every random choice comes from the generator that is handed in, never from torch's
-    global one. Implementations are frozen dataclasses whose fields are the configuration.
+    global one. Implementations are frozen dataclasses whose fields are the configuration; one
+    that derives from this has its `collate` and `backward`.
     """
 
     @property
@@ -53,7 +54,7 @@ class GeoModel(Protocol[M]):
 
     def collate(self, prepared: Batch, rows: Tensor) -> Batch:
         """Gather a batch: the `rows` (int64, repeats allowed) of what `prepare` returned."""
-        ...
+        return {name: values.index_select(0, rows) for name, values in prepared.items()}
 
     def loss(self, module: M, batch: Batch, generator: torch.Generator) -> Tensor:
         """Evaluate the pre-training loss of a batch; dropout and masks from `generator`."""
@@ -64,7 +65,9 @@ class GeoModel(Protocol[M]):
 
         A model may go through the batch in parts, so that less is in memory.
         """
-        ...
+        loss = self.loss(module, batch, generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def encode(self, module: M, batch: Batch) -> Tensor:
         """Embed a batch, shape (B, D), without randomness; the caller sets eval mode.

@@ -13,24 +13,10 @@ __all__ = ["contrastive_loss"]
 def contrastive_loss(location: Tensor, image: Tensor, logit_scale: Tensor) -> Tensor:
     """Evaluate CLIP's symmetric loss: each place must find its image and each image its place.
 
-    Parameters
-    ----------
-    location, image : (N, D) tensors
-        Embeddings; row i of both is the same place. They are scaled to unit length here.
-    logit_scale : scalar tensor
-        Logarithm of the inverse temperature, not clamped.
-
-    Returns
-    -------
-    scalar tensor
-        Mean of the two cross-entropies over the N x N similarities (Radford et al.,
-        arXiv 2103.00020, figure 3).
-
-    Examples
-    --------
-    >>> a = torch.eye(4)
-    >>> round(contrastive_loss(a, a, torch.tensor(0.0)).item(), 4)
-    0.7437
+    Row i of both tables (N, D) is the same place; they are scaled to unit length here.
+    `logit_scale` is the logarithm of the inverse temperature, not clamped. The loss is the mean of
+    the two cross-entropies over the N x N similarities (Radford et al., arXiv 2103.00020, figure
+    3).
     """
     location = nn.functional.normalize(location, dim=1)
     image = nn.functional.normalize(image, dim=1)

@@ -23,30 +23,13 @@ _TOGETHER = 4
 def legendre(degrees: int, theta: np.ndarray) -> np.ndarray:
     """Evaluate the fully normalised associated Legendre functions by the stable recurrence.
 
-    Parameters
-    ----------
-    degrees : int
-        Number of degrees L; l runs from 0 to L - 1.
-    theta : (N,) float64 array
-        Colatitude in radians, measured from the south pole. Values outside [0, pi] continue the
-        functions along the meridian circle.
+    `theta`, (N,) float64, is the colatitude in radians, measured from the south pole; values
+    outside [0, pi] continue the functions along the meridian circle. Returns ``P[l, m]``, (L, L,
+    N), without the Condon-Shortley phase, zero for m > l, normalised so that P(l, m) times sqrt(2)
+    cos(m phi) has unit norm on the sphere.
 
-    Returns
-    -------
-    (L, L, N) float64 array
-        ``P[l, m]`` without the Condon-Shortley phase, zero for m > l, normalised so that
-        P(l, m) times sqrt(2) cos(m phi) has unit norm on the sphere.
-
-    Notes
-    -----
-    Forward column recurrence of Holmes & Featherstone (2002), J. Geodesy 76, 279-299, eq. 11:
-    no factorials, no alternating sums, error about 2e-14 at L = 40.
-
-    Examples
-    --------
-    >>> P = legendre(3, np.array([0.5]))
-    >>> bool(np.isclose(P[1, 0, 0], np.sqrt(3 / (4 * np.pi)) * np.cos(0.5)))
-    True
+    Forward column recurrence of Holmes & Featherstone (2002), J. Geodesy 76, 279-299, eq. 11: no
+    factorials, no alternating sums, error about 2e-14 at L = 40.
     """
     x, s = np.cos(theta), np.sin(theta)
     P = np.zeros((degrees, degrees, len(theta)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.base import Batch, Records
+from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.models.masking import Masking
 from wherefrom.models.presto import Presto, normalise
 from wherefrom.models.tokens import (
@@ -77,7 +77,7 @@ def groups_of(records: Records) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class PrestoConfig:
+class PrestoConfig(GeoModel[Presto]):
     """Presto for the training loops (see `wherefrom.models.base.GeoModel`).
 
     Records are those of `records_of`.
@@ -138,11 +138,8 @@ class PrestoConfig:
     def prepare(self, records: Records, device: torch.device) -> Batch:
         """Move the records to the device; hide what is not of `groups`.
 
-        Raises
-        ------
-        WherefromError
-            If an array is absent or of another shape, a value that is not hidden is not finite, or
-            a month, class or coordinate is out of range.
+        An array that is absent or of another shape, a value that is neither hidden nor finite, or a
+        month, class or coordinate out of range raises a `WherefromError`.
         """
         missing = [name for name in _RECORDS if name not in records]
         if missing:
@@ -175,10 +172,6 @@ class PrestoConfig:
         x.masked_fill_(hidden, 0)
         prepared = {"x": x, "hidden": hidden, "dynamic_world": world, "month": month}
         return {name: v.to(device) for name, v in (prepared | {"lonlat": lonlat}).items()}
-
-    def collate(self, prepared: Batch, rows: Tensor) -> Batch:
-        """Gather the rows of a batch."""
-        return {name: values.index_select(0, rows) for name, values in prepared.items()}
 
     def loss(self, module: Presto, batch: Batch, generator: torch.Generator) -> Tensor:
         """Evaluate the loss of a batch, its steps and masks from `generator`."""
@@ -263,26 +256,13 @@ _IGNORED = -100
 def masked_loss(
     module: Presto, inputs: Inputs, kind: Tensor, dtype: torch.dtype = torch.float32
 ) -> Iterator[Tensor]:
-    """Yield the parts of a batch's loss; their sum is the loss.
+    """Yield the parts of a batch's loss, scalars with a gradient; their sum is the loss.
 
     Mean squared error over all hidden values of the batch, plus the mean cross-entropy over all
-    hidden Dynamic World classes, the latter weighted by min(1, 2 x classes / values).
-
-    Parameters
-    ----------
-    module : Presto
-    inputs : Inputs
-        Of B samples.
-    kind : (B, T, 10) uint8
-        What each token is.
-    dtype : torch.dtype
-        Of matrix products.
-
-    Yields
-    ------
-    Tensor
-        Scalar with a gradient. On a CPU one for some samples each: call ``backward`` before the
-        next is taken, and only one part's intermediate values are ever in memory.
+    hidden Dynamic World classes, the latter weighted by min(1, 2 x classes / values). `kind`, (B,
+    T, 10) uint8, is what each token is, `dtype` that of matrix products. On a CPU each part is of
+    some samples: call ``backward`` before the next is taken, and only one part's intermediate
+    values are ever in memory.
     """
     visible, hidden = slots(kind)
     targets = _Targets.of(inputs, hidden)

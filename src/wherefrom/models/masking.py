@@ -26,27 +26,8 @@ STRATEGIES = ("groups", "steps", "run of steps", "tokens")
 class Masking:
     """Draws masks for series of `steps` steps of the channel groups that a data set has.
 
-    Parameters
-    ----------
-    groups : tuple of str
-        Those of `wherefrom.models.tokens.GROUPS` that are present, in any order.
-    steps : int
-        Steps T of a series.
-    ratio : float
-        Share of the tokens to hide; the number is rounded down.
-
-    Raises
-    ------
-    WherefromError
-        If a group is unknown, none is there, or nothing or everything would be hidden.
-
-    Examples
-    --------
-    >>> from wherefrom.models.tokens import HIDDEN
-    >>> masking = Masking(tuple(GROUPS), 12)
-    >>> kind = masking.draw(4, torch.Generator().manual_seed(0))
-    >>> kind.shape, (kind == HIDDEN).sum((1, 2)).tolist()
-    (torch.Size([4, 12, 10]), [81, 81, 81, 81])
+    `groups` are those of `wherefrom.models.tokens.GROUPS` that are present, in any order; `ratio`
+    is the share of the tokens to hide, whose number is rounded down.
     """
 
     groups: tuple[str, ...]
@@ -81,20 +62,9 @@ class Masking:
         return int(self.tokens * self.ratio)
 
     def draw(self, samples: int, generator: torch.Generator) -> Tensor:
-        """Draw masks.
+        """Draw masks, (B, T, 10) uint8 of `VISIBLE`, `HIDDEN` or `ABSENT`.
 
-        Parameters
-        ----------
-        samples : int
-            How many, B.
-        generator : torch.Generator
-            Of the device that the result is wanted on. The same state gives the same masks for
-            all devices of a kind.
-
-        Returns
-        -------
-        (B, T, 10) uint8 tensor
-            `VISIBLE`, `HIDDEN` or `ABSENT`.
+        On the generator's device; the same state gives the same masks for all devices of a kind.
         """
         device, steps, rows = generator.device, self.steps, list(self.varying)
         # Elevation and slope first: hidden with probability `ratio`, at the budget's cost.

@@ -18,23 +18,10 @@ __all__ = ["official_weights", "plain_weights"]
 
 
 def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
-    """Read weight and bias of each layer of the location encoder, checked.
+    """Read weight and bias of each layer of SatCLIP's location encoder, in their order.
 
-    Parameters
-    ----------
-    path : Path
-        A Lightning checkpoint.
-
-    Returns
-    -------
-    list of (weight, bias)
-        From the harmonics to the embedding.
-
-    Raises
-    ------
-    WherefromError
-        If the file is absent, is no checkpoint, holds anything but plain data, or was trained
-        with another encoding.
+    A Lightning checkpoint that is absent, is none, holds anything but plain data, or was trained
+    with another encoding raises a `WherefromError`.
     """
     want = "a SatCLIP checkpoint (*.ckpt) as released at https://huggingface.co/microsoft"
     content = _content(path, want)
@@ -76,22 +63,7 @@ def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
 def plain_weights(path: pathlib.Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Read a flat checkpoint of tensors, which must have the names and shapes of `like`.
 
-    Parameters
-    ----------
-    path : Path
-        E.g. Presto's ``default_model.pt``.
-    like : mapping of str to tensor
-        Names and shapes that the model asks for.
-
-    Returns
-    -------
-    dict of str to tensor
-        On the CPU.
-
-    Raises
-    ------
-    WherefromError
-        If the file is absent, is no checkpoint, holds anything but plain data, or does not fit.
+    One that is absent, holds anything but plain data, or does not fit raises a `WherefromError`.
     """
     want = "Presto weights (default_model.pt) as released at https://github.com/nasaharvest/presto"
     content = _content(path, want)

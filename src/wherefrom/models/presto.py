@@ -238,22 +238,11 @@ class Decoder(nn.Module):
         dtype: torch.dtype,
         every: bool,
     ) -> Tensor:
-        """Predict 17 bands and 9 class logits for the hidden tokens, or for every one.
+        """Predict 17 bands and 9 class logits for the hidden tokens, or for `every` one.
 
-        Parameters
-        ----------
-        codes : (B, 1 + K, 128)
-            Normalised codes of the place and of the visible tokens.
-        months : (B, T) int64
-        visible, hidden : Slots
-            Of K and H tokens.
-        every : bool
-            Whether the visible tokens are predicted as well. If not, the last block, which no
-            other token reads, is evaluated for the hidden ones alone; their values are the same.
-
-        Returns
-        -------
-        (B, H, 26) or (B, K + H, 26)
+        `codes`, (B, 1 + K, 128), are the normalised ones of the place and of the visible tokens. If
+        not every token is predicted, the last block, which no other token reads, is evaluated for
+        the hidden ones alone; their values are the same.
         """
         embedded = self.decoder_embed(codes)
         seen = embedded[:, 1:] + self._fixed(months, visible)
@@ -374,9 +363,7 @@ class Presto(nn.Module):
         start_month: int | Tensor,
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Predict all values of series from those that are not hidden.
-
-        Parameters are those of `embed`.
+        """Predict all values of series from those that are not hidden; see `embed`.
 
         Returns
         -------

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.axes import Axes
-from wherefrom.models.base import Batch, Narrowed, Records
+from wherefrom.models.base import Batch, GeoModel, Narrowed, Records
 from wherefrom.models.contrastive import contrastive_loss
 from wherefrom.models.harmonics import SphericalHarmonics
 from wherefrom.models.official import official_weights
@@ -201,18 +201,8 @@ class LocationEncoder(nn.Module):
 class FeatureHead(nn.Module):
     """Trainable head on frozen image features: scaled by the pool's statistics, then projected.
 
-    It takes the part of SatCLIP's frozen, pre-trained backbone with its trainable last layer.
-
-    Parameters
-    ----------
-    features : int
-        Number F of image features.
-    hidden : int
-        Units of a hidden layer (GELU); 0 for a linear head.
-    out : int
-        Length of the embedding.
-    generator : torch.Generator
-        Source of the initial weights.
+    It takes the part of SatCLIP's frozen, pre-trained backbone with its trainable last layer;
+    `hidden` units of GELU lie between, or none: 0 for a linear head.
     """
 
     mean: Tensor
@@ -248,17 +238,8 @@ class FeatureHead(nn.Module):
 class ImageCNN(nn.Module):
     """Small convolutional network on raw image windows, trained jointly.
 
-    Three 3x3 convolutions with stride 2 (32, 64, 128 channels, GELU), the mean over the window
-    and a linear layer. It costs several times a step of `FeatureHead`.
-
-    Parameters
-    ----------
-    channels : int
-        Channels C of the windows.
-    out : int
-        Length of the embedding.
-    generator : torch.Generator
-        Source of the initial weights.
+    Three 3x3 convolutions with stride 2 (32, 64, 128 channels, GELU), the mean over the window and
+    a linear layer. It costs several times a step of `FeatureHead`.
     """
 
     def __init__(self, channels: int, out: int, generator: torch.Generator) -> None:
@@ -300,7 +281,7 @@ def _location(module: SatCLIP | LocationEncoder) -> LocationEncoder:
 
 
 @dataclass(frozen=True)
-class SatCLIPConfig:
+class SatCLIPConfig(GeoModel[SatCLIP]):
     """SatCLIP for the training loops (see `wherefrom.models.base.GeoModel`).
 
     Records are ``lon``, ``lat`` (N,) in degrees and, for the loss alone, ``image``: (N, F) float32
@@ -387,22 +368,15 @@ class SatCLIPConfig:
             seen["harmonics"] = SphericalHarmonics(self.degrees)(lon, lat, torch.float32)
         return seen
 
-    def collate(self, prepared: Batch, rows: Tensor) -> Batch:
-        """Gather the rows of a batch."""
-        return {name: values.index_select(0, rows) for name, values in prepared.items()}
-
     def loss(self, module: SatCLIP, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Evaluate the contrastive loss; a place that occurs twice in a batch rivals itself."""
+        """Evaluate the contrastive loss; a place that occurs twice in a batch rivals itself.
+
+        Every place rivals all others, so that there are no parts to go through.
+        """
         if "image" not in batch:
             raise WherefromError("the records have no image, from which SatCLIP learns")
         location = self._locate(module.location, batch, generator)
         return contrastive_loss(location, module.image(batch["image"]), module.logit_scale)
-
-    def backward(self, module: SatCLIP, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Add the gradients of `loss`; every place rivals all others, so there are no parts."""
-        loss = self.loss(module, batch, generator)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
 
     def encode(self, module: SatCLIP | LocationEncoder, batch: Batch) -> Tensor:
         """Embed places."""

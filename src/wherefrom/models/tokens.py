@@ -87,17 +87,9 @@ class Slots(NamedTuple):
 
 
 def slots(kind: Tensor) -> tuple[Slots, Slots]:
-    """Sort the tokens of each sample into visible and hidden ones.
+    """Sort the tokens of each sample, `kind` (B, T, 10) uint8, into visible and hidden ones.
 
-    Parameters
-    ----------
-    kind : (B, T, 10) uint8
-        `VISIBLE`, `HIDDEN` or `ABSENT`.
-
-    Returns
-    -------
-    visible, hidden : Slots
-        As many a sample as the richest one has; places left over are marked as not there.
+    There are as many a sample as the richest one has; places left over are marked as not there.
     """
     flat = kind.flatten(1)
     order = flat.argsort(dim=1, stable=True)
@@ -118,12 +110,8 @@ def slots(kind: Tensor) -> tuple[Slots, Slots]:
 def kinds(hidden: Tensor, dynamic_world: Tensor) -> Tensor:
     """Tell the visible from the hidden tokens: (B, T, 10) uint8.
 
-    Parameters
-    ----------
-    hidden : (B, T, 17) bool
-        A group is hidden where any of its bands is.
-    dynamic_world : (B, T)
-        9 hides.
+    A group is hidden where any of its bands is, of `hidden` (B, T, 17); Dynamic World, (B, T),
+    where it is 9.
     """
     groups = [hidden[..., list(bands)].any(-1) for bands in GROUPS.values() if bands]
     kind = torch.stack([*groups, dynamic_world == CLASSES], dim=-1).to(torch.uint8)

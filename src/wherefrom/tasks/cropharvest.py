@@ -56,20 +56,11 @@ class CropHarvest(TaskSpec):
 
 @dataclass(frozen=True)
 class Country:
-    """One of the country tasks of Tseng et al. (2021).
+    """One of the country tasks of Tseng et al. (2021): the positive class is `crop`, any if empty.
 
-    Attributes
-    ----------
-    name : str
-        The published id.
-    crop : str
-        Label of the positive class; empty for any crop.
-    south, north, west, east : float
-        Box of the training places, degrees.
-    tests : tuple of str
-        Beginnings of the names of its test files.
-    sizes : tuple of int
-        Published numbers of training places; all of them is a further one.
+    Its training places lie in the box, in degrees. Of its test files `tests` are the beginnings of
+    the names; `sizes` are the published numbers of training places, and all of them is a further
+    one.
     """
 
     name: str

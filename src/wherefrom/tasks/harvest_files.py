@@ -66,17 +66,7 @@ class TestFile:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the parts lie.
-
-    Attributes
-    ----------
-    geojson : Path
-        ``labels.geojson``.
-    features : Path
-        Folder ``features`` or ``features.tar.gz``.
-    test_features : Path, optional
-        Folder ``test_features`` or ``test_features.tar.gz``.
-    """
+    """Where the parts lie: ``labels.geojson``, and folders or archives of features."""
 
     geojson: Path
     features: Path
@@ -84,13 +74,7 @@ class Files:
 
     @classmethod
     def of(cls, folder: Path | str | None, *, tests: bool = False) -> Files:
-        """Find the parts in a folder, or through the catalog if none is given.
-
-        Raises
-        ------
-        WherefromError
-            If a part is not there, or h5py is not installed.
-        """
+        """Find the parts in a folder, or through the catalog if none is given."""
         _h5py()
         if folder is None:
             last = earth.path_of(TESTS) if tests else None
@@ -105,13 +89,7 @@ class Files:
         )
 
     def labels(self) -> list[Label]:
-        """Read the places, in the order of the file.
-
-        Raises
-        ------
-        WherefromError
-            If the file is torn, no feature collection, or a place lacks what is needed.
-        """
+        """Read the places, in the order of the file, none of which may be incomplete."""
         try:
             features = json.loads(self.geojson.read_bytes())["features"]
             rows = [feature["properties"] for feature in features]
@@ -123,18 +101,7 @@ class Files:
         return [_label(row, f"{self.geojson}: row {i}") for i, row in enumerate(rows)]
 
     def arrays(self, wanted: Collection[str]) -> dict[str, Pixel]:
-        """Read the series of some places, those that are there.
-
-        Parameters
-        ----------
-        wanted : collection of str
-            Names ``{index}_{dataset}``.
-
-        Raises
-        ------
-        WherefromError
-            If a file is torn or of another shape.
-        """
+        """Read the series of some places, named ``{index}_{dataset}``: those that are there."""
         found: dict[str, Pixel] = {}
         with progress() as bar:
             task = bar.add_task("reading series", total=len(wanted))
@@ -172,13 +139,7 @@ class Files:
         return found
 
     def tests(self, beginning: str) -> list[TestFile]:
-        """Read the test files whose names begin so, in the order of the names.
-
-        Raises
-        ------
-        WherefromError
-            If there is none, or one is torn or of another shape.
-        """
+        """Read the test files whose names begin so, of which there must be one, in their order."""
         assert self.test_features is not None
         found = []
         for path, data in _members(self.test_features, ""):
@@ -217,11 +178,6 @@ def padded_classes(classes: NDArray[Any], steps: int) -> NDArray[Any]:
     """Bring Dynamic World's classes (N, any) to (N, steps) as Presto does (presto.md 1.4).
 
     Shorter ones are filled up by their first step, longer ones cut.
-
-    Examples
-    --------
-    >>> padded_classes(np.array([[3, 1]]), 4).tolist()
-    [[3, 1, 3, 3]]
     """
     at = np.arange(steps)
     return classes[:, np.where(at < classes.shape[1], at, 0)]

@@ -91,18 +91,6 @@ class LabelledSeries:
         ------
         WherefromError
             If a file is absent or torn, or the two are not of one writing.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from wherefrom.tasks import label_series
-        >>> series = PixelSeries.from_bands(
-        ...     {"B4": np.full((40, 12), 500.0)}, np.linspace(10, 20, 40), np.zeros(40), 0)
-        >>> made = label_series("fields", series, np.arange(40) % 2 == 0, "crop", "all")
-        >>> folder = tempfile.mkdtemp()
-        >>> made.write(folder)
-        >>> LabelledSeries.read(folder).key == made.key
-        True
         """
         task = Task.read(Path(folder) / TASK)
         series = PixelSeries.read(Path(folder) / SERIES)

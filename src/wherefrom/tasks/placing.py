@@ -42,48 +42,12 @@ def place(
 ) -> Task:
     """Draw labelled places uniformly by area in every region, apart from a pool.
 
-    Parameters
-    ----------
-    name : str
-        Name of the task; its errors begin with it.
-    pool : Pool
-        Candidates of pre-training. No place of the task is closer than `min_distance_km` to any of
-        them, so that no pre-training place, of whatever composition, is tested on.
-    layer, region_layer : str
-        Categorical layers that give the labels and the regions; of ``continent`` the six of the
-        study.
-    sizes : (int, int, int, int)
-        Places per region of each of `SPLITS`. The tuning places are also at least
-        `min_distance_km` from every train and test place.
-    min_distance_km : float
-        Great-circle distance to keep.
-    seed : int
-        The same seed, pool and layers give the same task.
-    positive : str, optional
-        Label of the positive class. With it, the classes are all of the layer's labels; without,
-        those that occur.
+    See `wherefrom.tasks.ecoregions`. `name` is the task's, with which its errors begin; `sizes` are
+    the places per region of each of `SPLITS`. With a `positive` label, the classes are all of the
+    layer's labels; without, those that occur.
 
-    Returns
-    -------
-    Task
-
-    Raises
-    ------
-    WherefromError
-        If a layer is unknown or cannot be had, a number is not valid, or a region has too little
-        room.
-
-    Notes
-    -----
     Rejection from uniform places on the sphere: a region gets the first of them that lie in it,
     have a label and keep the distance.
-
-    Examples
-    --------
-    >>> task = place("zones", Pool.build(2000), "climate_zone", "continent", (50, 20, 10, 10),
-    ...              min_distance_km=5.0, seed=0)
-    >>> task.name, len(task), task.regions[0]
-    ('zones', 540, 'Africa')
     """
     if min(sizes[:2]) < 1 or min(sizes) < 0 or not min_distance_km >= 0:
         raise WherefromError(

@@ -57,13 +57,7 @@ class Table(TaskSpec):
 
     @cached_property
     def places(self) -> int:  # of a plan every stage asks for it
-        """Rows of the table.
-
-        Raises
-        ------
-        WherefromError
-            If the file is absent or not a task.
-        """
+        """Rows of the table."""
         return len(Task.read(self.file))
 
     def settings(self) -> dict[str, Any]:

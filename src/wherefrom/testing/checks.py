@@ -1,14 +1,24 @@
-"""What both kinds of checks share."""
+"""What the checks share."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-__all__ = ["BrokenPromiseError", "own_randomness", "promise"]
+from wherefrom import keys
+from wherefrom.part import OfKind, Part
+
+if TYPE_CHECKING:
+    from wherefrom.gfms.base import Gfm
+    from wherefrom.tasks.base import TaskSpec
+
+__all__ = ["BrokenPromiseError", "described", "own_randomness", "part_of", "promise"]
+
+P = TypeVar("P", bound=Part)
 
 
 class BrokenPromiseError(AssertionError):
@@ -16,35 +26,14 @@ class BrokenPromiseError(AssertionError):
 
 
 def promise(kept: bool | np.bool_, broken: str) -> None:
-    """Raise `BrokenPromiseError` unless a promise is kept.
-
-    Parameters
-    ----------
-    kept : bool
-    broken : str
-        What is wrong if it is not.
-
-    Raises
-    ------
-    BrokenPromiseError
-    """
+    """Raise a `BrokenPromiseError` that says what is wrong, unless a promise is kept."""
     if not kept:
         raise BrokenPromiseError(broken)
 
 
 @contextmanager
 def own_randomness(what: str) -> Iterator[None]:
-    """Fail if the block draws from the global generators of NumPy or Python.
-
-    Parameters
-    ----------
-    what : str
-        What runs in the block, for the message.
-
-    Raises
-    ------
-    BrokenPromiseError
-    """
+    """Fail if the block, where `what` runs, draws from a global generator of NumPy or Python."""
     legacy, python = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
     yield
     after = np.random.get_state(legacy=False)  # noqa: NPY002
@@ -57,3 +46,29 @@ def own_randomness(what: str) -> Iterator[None]:
         same and python == random.getstate(),
         f"{what} draws from a global random generator: draw from the Generator that it is given",
     )
+
+
+def part_of(given: P | type[P] | dict[str, Any], table: OfKind, **shared: Any) -> P:
+    """Make a part of a study file of a class, or of a dict, that lacks the `shared` fields."""
+    if isinstance(given, dict):
+        made: Any = table.read(shared | given)
+    elif isinstance(given, type):
+        # By its fields alone: a class within a function has no address to load it from.
+        address = f"{given.__module__}:{given.__qualname__}"
+        made = given.model_validate(shared | {"kind": address})
+    else:
+        made = given
+    part: P = made
+    return part
+
+
+def described(part: Gfm | TaskSpec, noun: str) -> None:
+    """Check that a kind says what it is, and that its fields make it again and go into a key."""
+    name = f"{noun} {part.kind!r}"
+    promise(bool(type(part).title()), f"{name} has no docstring: `wherefrom list` shows it")
+    again = type(part).model_validate(part.model_dump())
+    promise(again == part, f"the fields of {name} do not make the same {noun}")
+    try:
+        keys.canonical(part.settings())
+    except (TypeError, ValueError) as err:
+        raise BrokenPromiseError(f"settings() of {name} holds no plain values: {err}") from err

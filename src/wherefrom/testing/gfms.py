@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,9 @@ from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.places import Places, PoolPlaces
 from wherefrom.part import OfKind
 from wherefrom.pool import Pool
-from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
+from wherefrom.testing.checks import described, own_randomness, part_of, promise
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from wherefrom.models.base import Batch, GeoModel, Records
@@ -70,8 +70,12 @@ def check_gfm(
     """
     import torch
 
-    gfm = _made(given)
-    _described(gfm)
+    budget = {"samples_seen": STEPS * BATCH, "batch": BATCH, "lr": 1e-3}
+    shared = {"tasks": ("any",), "pretrain": budget, "draws": 1, "pretrain_seeds": 1}
+    gfm = part_of(given, OfKind("gfms", Gfm), **shared)
+    described(gfm, "GFM")
+    for what in ("pretrain_flops", "embed_flops", "finetune_seconds"):
+        promise(getattr(gfm, what) > 0, f"{what} of {gfm.kind!r} is not above 0")
     if places is None:
         places = PoolPlaces(Pool.build(PLACES, seed=0), np.arange(PLACES))
     threads = torch.get_num_threads()
@@ -94,7 +98,7 @@ def _checked(gfm: Gfm, places: Places, labelled: Places) -> None:
         module = model.build(torch.Generator().manual_seed(0))
         model.calibrate(module, records if calibration is None else calibration)
         before = {name: np.array(values) for name, values in records.items()}
-        batch = model.collate(model.prepare(records, _CPU()), torch.arange(BATCH))
+        batch = model.collate(model.prepare(records, torch.device("cpu")), torch.arange(BATCH))
         _loses(model, module, batch)
         for name, values in records.items():
             kept = np.array_equal(before[name], values, equal_nan=values.dtype.kind == "f")
@@ -105,57 +109,18 @@ def _checked(gfm: Gfm, places: Places, labelled: Places) -> None:
     _resumes(gfm, model, records, calibration)
 
 
-def _made(given: Gfm | type[Gfm] | dict[str, Any]) -> Gfm:
-    if isinstance(given, Gfm):
-        return given
-    budget = {"samples_seen": STEPS * BATCH, "batch": BATCH, "lr": 1e-3}
-    shared = {"tasks": ("any",), "pretrain": budget, "draws": 1, "pretrain_seeds": 1}
-    if isinstance(given, type):
-        address = f"{given.__module__}:{given.__qualname__}"
-        return given.model_validate(shared | {"kind": address})
-    made = OfKind("gfms", Gfm).read(shared | given)
-    assert isinstance(made, Gfm)
-    return made
-
-
-def _CPU() -> torch.device:  # noqa: N802
+@contextmanager
+def _torch_left_alone(what: str) -> Iterator[None]:
+    """Fail if the block draws from torch's global generator."""
     import torch
 
-    return torch.device("cpu")
-
-
-class _torch_left_alone:  # noqa: N801
-    """Fail if the block draws from torch's global generator."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        import torch
-
-        self.state = torch.random.get_rng_state()
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        promise(
-            torch.equal(self.state, torch.random.get_rng_state()),
-            f"GFM {self.what!r} draws from torch's global generator (a layer's initial weights, or "
-            "dropout): draw from the generator that it is given",
-        )
-
-
-def _described(gfm: Gfm) -> None:
-    name = gfm.kind
-    promise(bool(type(gfm).title()), f"GFM {name!r} has no docstring: `wherefrom list` shows it")
-    again = type(gfm).model_validate(gfm.model_dump())
-    promise(again == gfm, f"the fields of {name!r} do not make the same GFM")
-    try:
-        keys.canonical(gfm.settings())
-    except (TypeError, ValueError) as err:
-        raise BrokenPromiseError(f"settings() of {name!r} holds no plain values: {err}") from err
-    for what in ("pretrain_flops", "embed_flops", "finetune_seconds"):
-        promise(getattr(gfm, what) > 0, f"{what} of {name!r} is not above 0")
+    state = torch.random.get_rng_state()
+    yield
+    promise(
+        torch.equal(state, torch.random.get_rng_state()),
+        f"GFM {what!r} draws from torch's global generator (a layer's initial weights, or "
+        "dropout): draw from the generator that it is given",
+    )
 
 
 def _round_trips(gfm: Gfm, model: GeoModel[Any]) -> None:
@@ -232,7 +197,7 @@ def _embed(model: GeoModel[Any], module: nn.Module, records: Records) -> Tensor:
     import torch
 
     with torch.no_grad():
-        prepared = model.prepare(records, _CPU())
+        prepared = model.prepare(records, torch.device("cpu"))
         rows = torch.arange(len(next(iter(records.values()))))
         return model.encode(module, model.collate(prepared, rows)).float()
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wherefrom import keys
 from wherefrom.part import OfKind
 from wherefrom.pool import Pool
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.labelled import TASK, LabelledSeries
 from wherefrom.tasks.task import Task
-from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
+from wherefrom.testing.checks import described, own_randomness, part_of, promise
 
 if TYPE_CHECKING:
     from wherefrom.train.heads import Head
@@ -52,8 +51,9 @@ def check_task(
     ...             "tune_train_per_region": 50, "tune_test_per_region": 50,
     ...             "min_distance_km": 5.0})
     """
-    spec = _spec(given)
-    _described(spec)
+    spec = part_of(given, OfKind("tasks", TaskSpec))
+    described(spec, "task")
+    _places_and_layers(spec)
     pool = Pool.build(2000, seed=0) if pool is None and spec.needs_pool else pool
     with own_randomness(f"task {spec.kind!r}"):
         made = spec.make(pool)
@@ -70,25 +70,8 @@ def check_task(
     promise(back.key == task.key, f"task {spec.kind!r} is another one when it is read back")
 
 
-def _spec(given: TaskSpec | type[TaskSpec] | dict[str, Any]) -> TaskSpec:
-    if isinstance(given, TaskSpec):
-        return given
-    if isinstance(given, type):
-        return given.model_validate({"kind": f"{given.__module__}:{given.__qualname__}"})
-    made = OfKind("tasks", TaskSpec).read(given)
-    assert isinstance(made, TaskSpec)
-    return made
-
-
-def _described(spec: TaskSpec) -> None:
+def _places_and_layers(spec: TaskSpec) -> None:
     name = spec.kind
-    promise(bool(type(spec).title()), f"task {name!r} has no docstring: `wherefrom list` shows it")
-    again = type(spec).model_validate(spec.model_dump())
-    promise(again == spec, f"the fields of task {name!r} do not make the same task")
-    try:
-        keys.canonical(spec.settings())
-    except (TypeError, ValueError) as err:
-        raise BrokenPromiseError(f"settings() of {name!r} holds no plain values: {err}") from err
     promise(spec.places > 0, f"task {name!r} says that it has {spec.places} places")
     layers = [getattr(spec, field) for field in spec.layer_fields]
     other = spec.renamed({layer: f"other-{layer}" for layer in layers})

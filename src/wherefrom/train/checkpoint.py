@@ -33,13 +33,7 @@ def save_state(path: Path | str, spec: dict[str, Any], state: dict[str, Any]) ->
 
 
 def load_state(path: Path | str, spec: dict[str, Any]) -> dict[str, Any]:
-    """Read the state that `save_state` wrote; tensors arrive on the CPU.
-
-    Raises
-    ------
-    WherefromError
-        If the file cannot be read or belongs to another training; the differing fields are named.
-    """
+    """Read the state that `save_state` wrote, onto the CPU; that of another training is refused."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         written, state = json.loads(content["spec"]), content["state"]
@@ -51,17 +45,7 @@ def load_state(path: Path | str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def save_weights(model: GeoModel[M], module: M, path: Path | str) -> None:
-    """Write a module's weights as safetensors, with the model's spec in the header.
-
-    Parameters
-    ----------
-    model : GeoModel
-        Configuration of the module.
-    module : torch.nn.Module
-        As built by ``model.build``.
-    path : Path or str
-        Where to; by custom ``*.safetensors``.
-    """
+    """Write a module's weights as safetensors, with the model's spec in the header."""
     # Clones: a table that two parts of the module share is written under both names.
     tensors = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
     content = save(tensors, metadata={"spec": canonical(model.spec())})
@@ -70,17 +54,9 @@ def save_weights(model: GeoModel[M], module: M, path: Path | str) -> None:
 
 
 def load_weights(model: GeoModel[M], path: Path | str) -> M:
-    """Build a module and read its weights from a file of `save_weights`.
+    """Build a module, on the CPU in eval mode, with the weights of a file of `save_weights`.
 
-    Returns
-    -------
-    torch.nn.Module
-        On the CPU, in eval mode.
-
-    Raises
-    ------
-    WherefromError
-        If the file is absent, unreadable or holds the weights of another configuration.
+    If the file is absent, unreadable or of another configuration, a `WherefromError` is raised.
     """
     written, tensors = _open(path)
     _refuse_other(path, written, json.loads(canonical(model.spec())))
@@ -90,18 +66,7 @@ def load_weights(model: GeoModel[M], path: Path | str) -> M:
 
 
 def spec_of(path: Path | str) -> dict[str, Any]:
-    """Read which model's weights a file of `save_weights` holds.
-
-    Returns
-    -------
-    dict
-        The model's ``spec()``, as JSON gives it back.
-
-    Raises
-    ------
-    WherefromError
-        If the file is absent or unreadable.
-    """
+    """Read the ``spec()`` of the model whose weights a file of `save_weights` holds."""
     return _open(path, tensors=False)[0]
 
 

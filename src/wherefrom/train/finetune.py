@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.base import Batch, GeoModel, Narrowed, Narrowing, Records
+from wherefrom.train.heads.base import Codes, Labels, Rows
 from wherefrom.train.heads.fewshot import FewShot, standardise
 from wherefrom.train.heads.newton import fit
 from wherefrom.train.memory import keep_freed_memory
@@ -61,25 +61,15 @@ class _Encode(nn.Module):
 class Start:
     """What all seeds begin with, and what one try told of the module.
 
-    Attributes
-    ----------
-    model : GeoModel
-    narrowed : callable
-        Makes of a seed's rows the module that it trains, and what reads its batches.
-    labels : (N,) integer array
-    frozen : (N, D) float32 tensor
-        Embeddings of the training rows, others not set.
-    names : tuple of str
-        Parameters that are tuned.
-    copy_bytes, row_bytes : int
-        What one copy takes, and what a training row leaves for the backward pass.
-    stacks : bool
-        Whether copies can be evaluated together.
+    `narrowed` makes of a seed's rows the module that it trains, and what reads its batches;
+    `frozen`, (N, D), are the embeddings of the training rows, others not set; `names` are the
+    parameters that are tuned, `copy_bytes` and `row_bytes` what one copy takes and what a training
+    row leaves for the backward pass; `stacks` says whether copies can be evaluated together.
     """
 
     model: GeoModel[Any]
     narrowed: Callable[[Tensor], Narrowed]
-    labels: NDArray[np.integer[Any]]
+    labels: Labels
     frozen: Tensor
     names: tuple[str, ...]
     copy_bytes: int
@@ -92,9 +82,9 @@ class Start:
         model: GeoModel[Any],
         module: nn.Module,
         records: Records,
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
+        labels: Labels,
+        train: Rows,
+        test: Rows,
     ) -> Start:
         """Check the rows, embed the training ones and try a pass; see `FineTune.fit_predict`."""
         cpu = torch.device("cpu")
@@ -132,13 +122,13 @@ class Start:
         cost = _WEIGHT_BYTES * size
         return cls(model, narrowed, labels, frozen, names, cost, row_bytes, stacks)
 
-    def chunks(self, train: NDArray[np.int64]) -> list[slice]:
+    def chunks(self, train: Rows) -> list[slice]:
         """Cut the seeds into parts that are trained together."""
         together = PASS_BYTES // (self.copy_bytes + train.shape[1] * self.row_bytes)
         together = max(1, together) if self.stacks else 1
         return [slice(s, s + together) for s in range(0, len(train), together)]
 
-    def tuning(self, train: NDArray[np.int64], C: float) -> Tuning:
+    def tuning(self, train: Rows, C: float) -> Tuning:
         """Copy the module for some seeds and fit their heads on the frozen embeddings."""
         where = torch.from_numpy(train)
         made = [self.narrowed(rows) for rows in where]
@@ -162,25 +152,11 @@ class Start:
 class Tuning:
     """Copies of a module and heads for S seeds, during and after fine-tuning.
 
-    Attributes
-    ----------
-    encode : nn.Module
-        Embeds batches with weights that are handed over.
-    weights : dict of str to (S, ...) float32 tensor
-        Of the copies.
-    batch : dict of str to (S, n, ...) tensor
-        The training rows.
-    read : list of callable
-        Gathers any rows as each copy reads them.
-    few : FewShot
-        Standardised embeddings of the training rows before they are tuned, and their labels.
-    size : int
-        Rows in one pass.
-    C : float
-        Inverse penalty of the heads.
-    head_weight : (S, C, D) float32 tensor
-        On embeddings standardised by `mean` and `scale` (S, D).
-    head_bias : (S, C) float32 tensor
+    `encode` embeds batches with the copies' stacked `weights`, (S, ...); `batch` holds the training
+    rows, (S, n, ...), and `read` gathers any rows as each copy reads them; `few` are the
+    standardised embeddings before they are tuned; `size` is the rows of one pass, `C` the inverse
+    penalty of the heads. `head_weight`, (S, C, D), acts on embeddings standardised by `mean` and
+    `scale`, (S, D).
     """
 
     encode: _Encode
@@ -244,7 +220,7 @@ class Tuning:
             weight.grad = None
 
     @torch.no_grad()
-    def predict(self, test: NDArray[np.int64]) -> NDArray[np.int16]:
+    def predict(self, test: Rows) -> Codes:
         """Predict test rows: (S, T) class codes."""
         winners = []
         for s, read in enumerate(self.read):
@@ -279,7 +255,7 @@ def _check_rows(count: int, labels: Any, train: Any, test: Any) -> None:
             )
 
 
-def _few(features: Tensor, labels: NDArray[np.integer[Any]], train: NDArray[np.int64]) -> FewShot:
+def _few(features: Tensor, labels: Labels, train: Rows) -> FewShot:
     """Standardise each seed's features (S, n, D), in place."""
     mean, scale = standardise(features, features.abs().amax(dim=(0, 1)))
     classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)

@@ -10,16 +10,8 @@ __all__ = ["keep_freed_memory"]
 def keep_freed_memory(device: torch.device) -> None:
     """Free one large piece, upon which glibc stops handing freed memory back to the system.
 
-    Otherwise a loop asks for its pages anew at each turn, a tenth to a half of its time.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the loop computes; nothing is to be done on a GPU.
-
-    Examples
-    --------
-    >>> keep_freed_memory(torch.device("cpu"))
+    Otherwise a loop asks for its pages anew at each turn, a tenth to a half of its time. Nothing is
+    to be done on a GPU.
     """
     if device.type == "cpu":
         torch.empty(31 * 2**20, dtype=torch.uint8)

@@ -15,26 +15,10 @@ R = TypeVar("R")
 
 
 def over_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Do the work on every item, several at a time, each on one thread.
+    """Do the work on every item, several at a time, each on one thread; results in their order.
 
     Small products gain little from several threads each, independent ones everything. While this
     runs, ``torch.get_num_threads()`` is 1 in the whole process; it is restored at the end.
-
-    Parameters
-    ----------
-    work : callable
-        Independent of the other items' work.
-    items : iterable
-
-    Returns
-    -------
-    list
-        In the order of the items; the same whatever the number of threads.
-
-    Examples
-    --------
-    >>> over_threads(lambda n: n * n, [1, 2, 3])
-    [1, 4, 9]
     """
     threads = torch.get_num_threads()
     if threads == 1:

@@ -12,7 +12,6 @@ from pydantic import Field
 from scipy.spatial import KDTree
 
 from wherefrom import earth
-from wherefrom.compose import passes
 from wherefrom.compose.allocate import AloneShort, allocate, allocate_levels, levels_of
 from wherefrom.compose.base import Inputs, StreamedSampler
 from wherefrom.compose.samplers.grid import EqualDistanceRows
@@ -20,7 +19,7 @@ from wherefrom.compose.strata import Groups, Ints, Plan, Strata
 from wherefrom.earth.cities import SMALLEST
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, chord, unit_vectors
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
+from wherefrom.pool.batches import AnyPool, Ask, Batch, Part, over
 
 __all__ = [
     "CLUSTERED",
@@ -62,7 +61,7 @@ class AroundCities(StreamedSampler):
     """
 
     name: ClassVar[str] = "clustered"
-    reads: ClassVar[Inputs] = Inputs(sources=("geonames-cities",))
+    reads: ClassVar[Inputs] = CITIES
     around: Literal["cities"]
     min_population: int = Field(default=100_000, ge=1)
     radius_km: float = Field(default=50.0, gt=0, le=20_000)
@@ -112,7 +111,7 @@ class AroundForest(StreamedSampler):
         """Take n from the forest places near the seeds, with a policy if they are too few."""
         pool.labels("forest")  # known before the parts set out
         parts = pool.parts()
-        counts = list(passes.over_parts(pool, _forest_count, "counting forest places"))
+        counts = list(over(parts, _forest_count, "counting forest places"))
         before = np.concatenate([[0], np.cumsum(counts)])
         forest_places = int(before[-1])
         if not forest_places:
@@ -123,7 +122,7 @@ class AroundForest(StreamedSampler):
             for part, low, high in zip(parts, before[:-1], before[1:], strict=True)
         }
         look = partial(_forest_places, chosen=here)
-        places = list(passes.over_parts(pool, look, "looking up forest seeds"))
+        places = list(over(parts, look, "looking up forest seeds"))
         seeds = unit_vectors(*np.concatenate(places, axis=1))
         near = NearSeeds(seeds, self.radius_km, "forest")
         label = f"forest within {self.radius_km:g} km of a seed"
@@ -135,16 +134,9 @@ CLUSTERED = (AroundCities, AroundForest)
 
 
 class NearSeeds(Groups):
-    """The places within a radius of some seeds as the only group.
+    """The places within a radius of some seeds, unit vectors (M, 3), as the only group.
 
-    Parameters
-    ----------
-    seeds : ndarray of float64, shape (M, 3)
-        Unit vectors.
-    radius_km : float
-        Great-circle distance.
-    layer : str, optional
-        Only places with a label of it count.
+    If a `layer` is given, only places with a label of it count.
     """
 
     def __init__(self, seeds: Floats, radius_km: float, layer: str | None = None) -> None:
@@ -232,7 +224,7 @@ class GaussianCities(StreamedSampler):
     """
 
     name: ClassVar[str] = "gaussian-cities"
-    reads: ClassVar[Inputs] = Inputs(sources=("geonames-cities",))
+    reads: ClassVar[Inputs] = CITIES
     cities: int = Field(default=10_000, ge=1)
     sigma_km: float = Field(default=50.0, ge=1, le=1000)
 
@@ -261,17 +253,8 @@ class GaussianCities(StreamedSampler):
 
 @dataclass
 class GaussianMixture:
-    """Sum of equal Gaussians of the great-circle distance to seeds.
+    """Sum of equal Gaussians of the great-circle distance to seeds (M,), in degrees.
 
-    Attributes
-    ----------
-    lon, lat : ndarray of float64, shape (M,)
-        Seeds, degrees.
-    sigma_km : float
-        Standard deviation along each axis, km.
-
-    Examples
-    --------
     >>> seeds = GaussianMixture(np.array([0.0]), np.array([90.0]), 50.0)
     >>> degree = np.degrees(50.0 / EARTH_RADIUS_KM)
     >>> seeds.height(np.zeros(3), 90 - degree * np.array([0, 1, 5.01])).round(4).tolist()
@@ -302,17 +285,7 @@ class GaussianMixture:
         return pairs["j"][order].astype(np.int64), first.astype(np.int64)
 
     def height(self, lon: Floats, lat: Floats) -> Floats:
-        """Return the sum of the Gaussians, each 1 at its seed and 0 beyond 5 deviations.
-
-        Parameters
-        ----------
-        lon, lat : ndarray of float64, shape (N,)
-            Degrees.
-
-        Returns
-        -------
-        ndarray of float64, shape (N,)
-        """
+        """Return the Gaussians' sum at places (N,), each 1 at its seed, 0 beyond 5 deviations."""
         seeds, first = self._seeds_of_cells
         cell = self._rows.cell(lon, lat)
         begin, many = first[cell], first[cell + 1] - first[cell]

@@ -12,10 +12,9 @@ from pydantic import Field
 
 from wherefrom.compose.allocate import allocate, allocate_levels, levels_of
 from wherefrom.compose.base import NumbersName, StreamedSampler
-from wherefrom.compose.passes import over_parts
 from wherefrom.compose.strata import Groups, Ints, Plan, Strata
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
+from wherefrom.pool.batches import AnyPool, Ask, Batch, Part, over
 
 __all__ = ["ENTROPY", "Entropy", "Histogram", "need_numbers"]
 
@@ -116,13 +115,7 @@ class Entropy(StreamedSampler):
 
 
 def need_numbers(pool: AnyPool, column: str) -> None:
-    """Refuse a pool without its column of entropies, and say how to get one.
-
-    Raises
-    ------
-    WherefromError
-        If `column` is `ENTROPY` and the pool has none.
-    """
+    """Refuse a pool without its column of entropies, and say how to get one."""
     if column == ENTROPY and column not in getattr(pool, "columns", (column,)):
         raise WherefromError(
             f"the pool has no column {column!r}: make it in Python of image tiles or pixel series, "
@@ -133,21 +126,9 @@ def need_numbers(pool: AnyPool, column: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Counts of a column's numbers in equal steps of its range.
+    """Counts, int64 (G, steps), of a column's numbers in equal steps of its range.
 
-    Attributes
-    ----------
-    low, high : float
-        Range of the column.
-    keys : ndarray of int64, shape (G,)
-        Groups that have numbers, ascending.
-    counts : ndarray of int64, shape (G, steps)
-
-    Examples
-    --------
-    >>> found = Histogram(0.0, 4.0, np.zeros(1, np.int64), np.array([[5, 0, 3, 2]]))
-    >>> found.step(np.array([0.0, 2.5, 4.0])).tolist(), found.at_least(0.3).tolist()
-    ([0, 2, 3], [2.0])
+    `keys`, int64 (G,), are the groups that have numbers, ascending.
     """
 
     low: float
@@ -163,27 +144,12 @@ class Histogram:
         groups: Groups | None,
         steps: int,
     ) -> Histogram:
-        """Count the numbers of a column or value layer.
+        """Count a column's or value layer's numbers by group (-1 is left out), or in group 0.
 
-        Parameters
-        ----------
-        pool : AnyPool
-        column : str
-        groups : Groups, optional
-            Which group a place is in; -1 is left out. By default all are group 0.
-        steps : int
-
-        Returns
-        -------
-        Histogram
-
-        Raises
-        ------
-        WherefromError
-            If no place of a group has a number, or one is infinite.
+        If no place of a group has a number, or one is infinite, a `WherefromError` is raised.
         """
         look = partial(_range, column=column, groups=groups)
-        ranges = list(over_parts(pool, look, f"range of {column}"))
+        ranges = list(over(pool.parts(), look, f"range of {column}"))
         low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
         if low > high:
             raise WherefromError(f"no place to draw from has a value of {column!r}")
@@ -191,7 +157,7 @@ class Histogram:
             raise WherefromError(f"column {column!r} holds an infinite value: mend it")
         tally = partial(_tally, column=column, groups=groups, low=low, high=high, steps=steps)
         total: dict[int, Ints] = {}
-        for table in over_parts(pool, tally, f"spread of {column}"):
+        for table in over(pool.parts(), tally, f"spread of {column}"):
             for key, counts in table.items():
                 total[key] = total.get(key, 0) + counts
         keys = sorted(total)

@@ -14,11 +14,10 @@ from pydantic import Field
 
 from wherefrom.compose.allocate import allocate
 from wherefrom.compose.base import StreamedSampler
-from wherefrom.compose.passes import over_parts
 from wherefrom.compose.strata import Groups, Ints, Plan, Strata
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, wrap_lon
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
+from wherefrom.pool.batches import AnyPool, Ask, Batch, Part, over
 
 __all__ = ["EqualDistanceRows", "Grid"]
 
@@ -153,7 +152,7 @@ def _next(few: _NearNodes | None, enough: _NearNodes | None, wanted: float) -> f
 def _nearest_of(pool: AnyPool, rows: EqualDistanceRows) -> Nearest:
     """Find the place nearest to each node, in one pass."""
     best: list[Nearest] = []
-    for nearest in over_parts(pool, partial(_nearest, rows=rows), "laying the grid"):
+    for nearest in over(pool.parts(), partial(_nearest, rows=rows), "laying the grid"):
         best = [_best([*best, nearest])]
     return best[0]
 
@@ -189,18 +188,9 @@ class EqualDistanceRows:
     most ``spacing_km`` wide at its middle latitude. The node of a cell is its middle. So nodes are
     about the spacing apart in both directions at all latitudes, unlike a grid in degrees. After
     Major TOM (Francis and Czerkawski 2024, arXiv 2402.12095), which starts its rows and columns at
-    one fixed place; here the start is given.
+    one fixed place; here `shift`, in [0, 1), is how much of the southernmost row lies beyond the
+    south pole, and `turn`, in [0, 1), how far the cells are turned, as a part of a full circle.
 
-    Attributes
-    ----------
-    spacing_km : float
-    shift : float
-        In [0, 1): how much of the southernmost row lies beyond the south pole.
-    turn : float
-        In [0, 1): how far the cells are turned, as a part of a full circle.
-
-    Examples
-    --------
     >>> rows = EqualDistanceRows(1000.0)
     >>> rows.count, rows.cell([0.0, 180.0], [52.0, -90.0]).tolist()
     (521, [455, 0])
@@ -237,18 +227,7 @@ class EqualDistanceRows:
         return int(self._before[-1])
 
     def cell(self, lon: ArrayLike, lat: ArrayLike) -> Ints:
-        """Find the cells of places.
-
-        Parameters
-        ----------
-        lon, lat : array_like of float, shape (N,)
-            Degrees.
-
-        Returns
-        -------
-        ndarray of int64, shape (N,)
-            In [0, count); numbered along rows eastwards, rows from the south.
-        """
+        """Find cells of places: in [0, count), along rows eastwards, rows from the south."""
         row = np.floor((np.asarray(lat) + 90.0) / self._height + self.shift).astype(np.int64)
         row = np.minimum(row, len(self._middles) - 1)
         part = np.mod((np.asarray(lon) + 180.0) / 360.0 - self.turn, 1.0)
@@ -257,17 +236,7 @@ class EqualDistanceRows:
         return self._before[row] + along
 
     def node(self, cell: ArrayLike) -> tuple[Floats, Floats]:
-        """Find the middles of cells.
-
-        Parameters
-        ----------
-        cell : array_like of int, shape (N,)
-
-        Returns
-        -------
-        lon, lat : ndarray of float64, shape (N,)
-            Degrees.
-        """
+        """Find longitudes and latitudes of the middles of cells, degrees."""
         number = np.asarray(cell, dtype=np.int64)
         row = np.searchsorted(self._before, number, side="right") - 1
         part = (number - self._before[row] + 0.5) / self._in_row[row]

@@ -23,7 +23,7 @@ from wherefrom.compose.strata import NAMED, Crossed, Ints, Plan, Strata
 from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
 from wherefrom.pool import open_pool
-from wherefrom.pool.batches import AnyPool, Ask, Part
+from wherefrom.pool.batches import AnyPool, Ask, Part, over
 
 __all__ = ["NEAR", "Match", "Raked", "Target", "rake", "target_of"]
 
@@ -179,14 +179,9 @@ def _remarks(
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Shares of the labels of some layers, each layer by itself.
+    """Shares of the labels of some layers, each layer by itself: layer -> label -> share.
 
-    Attributes
-    ----------
-    shares : dict of str to dict of str to float
-        Layer -> label -> share of what has a label; each layer's sum to 1.
-    about : dict
-        What it is, for the card.
+    Each layer's sum to 1, over what has a label; `about` says what it is, for the card.
     """
 
     shares: dict[str, dict[str, float]]
@@ -194,27 +189,11 @@ class Target:
 
 
 def target_of(target: str, names: tuple[str, ...], pool: AnyPool) -> Target:
-    """Find the shares of a target.
+    """Find the shares of a target: of `LAND`, or of a pool or composition in a file.
 
-    Parameters
-    ----------
-    target : str
-        ``land``: area of land without Antarctica, on a lattice of equal areas. Else a file or
-        folder: a pool, or a composition drawn from `pool`.
-    names : tuple of str
-        Layers or columns.
-    pool : AnyPool
-        In which to look up a composition's places.
-
-    Returns
-    -------
-    Target
-
-    Raises
-    ------
-    WherefromError
-        If the file cannot be read, a composition is of another pool, or a layer has no label in
-        the target.
+    Land is measured on a lattice of equal areas. A composition must be of `pool`, in which its
+    places are looked up. If not, or if the file cannot be read or a layer has no label in the
+    target, a `WherefromError` is raised.
     """
     if target == LAND:
         counts = {name: _of_land(name, pool) for name in names}
@@ -250,7 +229,7 @@ def _labelled(labels: tuple[str, ...], counts: Floats) -> dict[str, float]:
 def _of_pool(pool: AnyPool, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
     labels = [pool.labels(name) for name in names]
     tally = partial(_tally, names=names, sizes=tuple(len(some) for some in labels))
-    tables = passes.over_parts(pool, tally, "counting the target's labels")
+    tables = over(pool.parts(), tally, "counting the target's labels")
     sums = [sum(table) for table in zip(*tables, strict=True)]
     return {
         name: _labelled(some, np.asarray(total, dtype=np.float64))
@@ -307,16 +286,9 @@ def _land_area(name: str, key: str) -> tuple[tuple[str, float], ...]:
 
 @dataclass(frozen=True, eq=False)
 class Raked:
-    """Cells after raking.
+    """Shares (H,) of cells after raking, and the rounds over all margins that it took.
 
-    Attributes
-    ----------
-    shares : ndarray of float64, shape (H,)
-        Of each cell.
-    rounds : int
-        Passes over all margins.
-    misfit : tuple of float
-        For each margin, the largest difference of a share from its target.
+    `misfit` is each margin's largest difference of a share from its target.
     """
 
     shares: Floats
@@ -337,36 +309,16 @@ def rake(
 ) -> Raked:
     """Scale cells by one factor per label of each margin until the margins meet their targets.
 
-    Iterative proportional fitting [1]_; with `most`, truncated raking [2]_: a cell is
-    ``min(most, size x product of its factors)``, which among all cells within the bounds and with
-    these margins is nearest to the sizes in relative entropy.
+    Iterative proportional fitting (Deming and Stephan 1940, Ann. Math. Stat. 11); with `most`,
+    truncated raking (Deville and Saerndal 1992, J. Am. Stat. Assoc. 87): a cell is ``min(most, size
+    x product of its factors)``, which among all cells within the bounds and with these margins is
+    nearest to the sizes in relative entropy.
 
-    Parameters
-    ----------
-    sizes : ndarray, shape (H,)
-        Cells to start from, above 0.
-    codes : sequence of ndarray of int64, shape (H,)
-        For each margin, the label of every cell.
-    targets : sequence of ndarray of float64, shape (labels,)
-        For each margin, the share of every label; each sums to 1.
-    most : ndarray of float64, shape (H,), optional
-        No cell's share exceeds this.
+    Cells start from `sizes` (H,), above 0; for each margin, `codes` (H,) are the labels of the
+    cells and `targets` the shares of the labels, which sum to 1; no cell's share exceeds `most`
+    (H,). If the margins contradict each other, or the empty cells or the bounds, the shares are
+    those of the last round, with the misfit that is left.
 
-    Returns
-    -------
-    Raked
-        If the margins contradict each other, or the empty cells or the bounds, the shares of the
-        last round, with the misfit that is left.
-
-    References
-    ----------
-    .. [1] W. E. Deming, F. F. Stephan, On a least squares adjustment of a sampled frequency table
-       when the expected marginal totals are known, Ann. Math. Stat. 11 (1940).
-    .. [2] J.-C. Deville, C.-E. Saerndal, Calibration estimators in survey sampling, J. Am. Stat.
-       Assoc. 87 (1992).
-
-    Examples
-    --------
     >>> rows, columns = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     >>> halves = np.array([0.5, 0.5])
     >>> raked = rake(np.array([40, 30, 20, 10]), [rows, columns], [halves, halves])

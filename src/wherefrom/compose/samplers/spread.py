@@ -150,26 +150,7 @@ def _scaled(numbers: Floats) -> Floats:
 
 
 def chosen_design(places: int, rows: Ints, conditional_on: str, notes: dict[str, Any]) -> Design:
-    """Make the design that draws some rows for certain, and no others.
-
-    Parameters
-    ----------
-    places : int
-        Of the pool.
-    rows : ndarray of int64, shape (n,)
-        Distinct.
-    conditional_on, notes
-        As in `Design`.
-
-    Returns
-    -------
-    Design
-
-    Examples
-    --------
-    >>> chosen_design(4, np.array([2, 0]), "the first place", {}).inclusion().tolist()
-    [1.0, 0.0, 1.0, 0.0]
-    """
+    """Make the design that draws some distinct rows for certain, and no others."""
     codes = np.full(places, -1, dtype=np.int32)
     codes[rows] = 0
     target = (Fraction(len(rows)),)
@@ -179,36 +160,14 @@ def chosen_design(places: int, rows: Ints, conditional_on: str, notes: dict[str,
 
 
 def farthest_points(points: Floats, n: int, first: int) -> tuple[Ints, Floats]:
-    """Choose points one by one, each the farthest from all those chosen before.
+    """Choose n of N points (N, D) one by one, each the farthest from all those chosen before.
 
-    The exact greedy choice, not an approximation. Their covering radius is at most twice the best
-    that n of the points can have [1]_, and no two are nearer than it, which makes them blue noise
-    [2]_.
+    The exact greedy choice, not an approximation; of points equally far the lowest row is taken.
+    Their covering radius is at most twice the best that n of the points can have (Gonzalez 1985,
+    Theor. Comput. Sci. 38), and no two are nearer than it, which makes them blue noise (Eldar et
+    al. 1997, IEEE Trans. Image Process. 6). Returns the rows in the order of choice, from `first`
+    on, and for each k the distance of the point farthest from the first k + 1.
 
-    Parameters
-    ----------
-    points : ndarray of float64, shape (N, D)
-    n : int
-        From 1 to N.
-    first : int
-        Row of the first point. Of points equally far the lowest row is taken.
-
-    Returns
-    -------
-    rows : ndarray of int64, shape (n,)
-        In the order of choice.
-    radius : ndarray of float64, shape (n,)
-        Distance of the point farthest from the first k + 1 points chosen.
-
-    References
-    ----------
-    .. [1] T. F. Gonzalez, Clustering to minimize the maximum intercluster distance, Theor. Comput.
-       Sci. 38 (1985).
-    .. [2] Y. Eldar et al., The farthest point strategy for progressive image sampling, IEEE Trans.
-       Image Process. 6 (1997).
-
-    Examples
-    --------
     >>> line = np.array([[0.0], [1.0], [4.0], [10.0]])
     >>> rows, radius = farthest_points(line, 3, first=0)
     >>> rows.tolist(), radius.tolist()
@@ -275,31 +234,14 @@ class _Blocks:
 
 
 def kmeans(points: Floats, k: int, rng: np.random.Generator) -> Floats:
-    """Find k centroids by Lloyd's rounds [1]_.
+    """Find k centroids (k, D) of points (N, D) by Lloyd's rounds.
 
-    The first centroids are points drawn with a probability in proportion to the squared distance
-    from those drawn before, as k-means++ [2]_ does, but from the ninth on several at a time. A
-    cluster that loses all its points starts again at the point farthest from its own centroid.
+    After Lloyd 1982, IEEE Trans. Inf. Theory 28. The first centroids are points drawn with a
+    probability in proportion to the squared distance from those drawn before, as k-means++ (Arthur
+    and Vassilvitskii 2007, SODA) does, but from the ninth on several at a time. A cluster that
+    loses all its points starts again at the point farthest from its own centroid. Of more than
+    65,536 points, 64 for each centroid are drawn to fit to.
 
-    Parameters
-    ----------
-    points : ndarray of float64, shape (N, D)
-    k : int
-        From 1 to N.
-    rng : numpy.random.Generator
-        Draws the first centroids, and, of more than 65,536 points, 64 for each to fit to.
-
-    Returns
-    -------
-    ndarray of float64, shape (k, D)
-
-    References
-    ----------
-    .. [1] S. P. Lloyd, Least squares quantization in PCM, IEEE Trans. Inf. Theory 28 (1982).
-    .. [2] D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA (2007).
-
-    Examples
-    --------
     >>> points = np.array([[0.0], [1.0], [10.0], [11.0], [12.0]])
     >>> sorted(kmeans(points, 2, np.random.default_rng(0)).ravel().tolist())
     [0.5, 11.0]
@@ -341,24 +283,11 @@ def _first(points: Floats, k: int, rng: np.random.Generator) -> Floats:
 
 
 def representatives(points: Floats, centroids: Floats) -> tuple[Ints, int]:
-    """Choose one point for each centroid: of those nearest to it, the very nearest.
+    """Choose one row of points for each centroid: of those nearest to it, the very nearest.
 
-    Parameters
-    ----------
-    points : ndarray of float64, shape (N, D)
-    centroids : ndarray of float64, shape (k, D)
-        No more than points.
+    For a centroid that is no point's nearest it is the point farthest from its own centroid that is
+    not taken yet; the number of such centroids is returned too.
 
-    Returns
-    -------
-    rows : ndarray of int64, shape (k,)
-        Distinct. For a centroid that is no point's nearest, the point farthest from its own
-        centroid that is not taken yet.
-    empty : int
-        Number of such centroids.
-
-    Examples
-    --------
     >>> points = np.array([[0.0], [1.0], [10.0], [11.0], [12.0]])
     >>> rows, empty = representatives(points, np.array([[0.6], [11.0]]))
     >>> rows.tolist(), empty

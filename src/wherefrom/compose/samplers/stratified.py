@@ -208,19 +208,7 @@ class UniformArea(StreamedSampler):
 
 
 class CellGroups(Groups):
-    """Equal-area cells.
-
-    Parameters
-    ----------
-    bands : int
-        Of `EqualAreaCells`.
-
-    Examples
-    --------
-    >>> groups = CellGroups(18)
-    >>> groups.keys(Batch(0, np.array([-180.0, 13.4]), np.array([-90.0, 52.5]))).tolist()
-    [0, 375]
-    """
+    """Equal-area cells of some bands."""
 
     def __init__(self, bands: int) -> None:
         self.cells = EqualAreaCells(bands)

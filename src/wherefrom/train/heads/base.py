@@ -7,9 +7,17 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
-__all__ = ["Head", "HeadOptions", "child", "chunks"]
+__all__ = ["Codes", "Features", "Head", "HeadOptions", "Labels", "Rows", "child", "chunks"]
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.integer[Any]]
+#: Of the task: what to train or to test on.
+Rows = NDArray[np.int64]
+#: Predicted class codes.
+Codes = NDArray[np.int16]
 
 #: Memory that one chunk of seeds may take for its training rows, bytes.
 CHUNK_BYTES = 64 * 2**20
@@ -45,13 +53,8 @@ class Head(HeadOptions, ABC):
 
     @abstractmethod
     def fit_predict(
-        self,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        seed: np.random.SeedSequence,
-    ) -> NDArray[np.int16]:
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Codes:
         """Fit on each seed's training rows and predict the test rows.
 
         Parameters
@@ -74,25 +77,12 @@ class Head(HeadOptions, ABC):
         """
 
 
-def child(seed: np.random.SeedSequence, s: int) -> np.random.SeedSequence:
-    """Return child s of a seed, without counting it as `SeedSequence.spawn` would.
-
-    Examples
-    --------
-    >>> a, b = (child(np.random.SeedSequence(1), s).generate_state(1)[0] for s in (0, 0))
-    >>> bool(a == b)
-    True
-    """
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, s))
+def child(seed: SeedSequence, s: int) -> SeedSequence:
+    """Return child s of a seed, without counting it as `SeedSequence.spawn` would."""
+    return SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, s))
 
 
 def chunks(seeds: int, bytes_per_seed: int) -> list[slice]:
-    """Cut S seeds into slices whose working memory stays near `CHUNK_BYTES`.
-
-    Examples
-    --------
-    >>> chunks(5, CHUNK_BYTES // 2)
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
-    """
+    """Cut S seeds into slices whose working memory stays near `CHUNK_BYTES`."""
     step = max(1, CHUNK_BYTES // max(1, bytes_per_seed))
     return [slice(start, start + step) for start in range(0, seeds, step)]

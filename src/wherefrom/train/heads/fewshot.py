@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,24 +11,16 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.axes import Axes
+from wherefrom.train.heads.base import Codes, Features, Labels, Rows
 
 __all__ = ["FewShot", "standardise"]
 
 
 def standardise(x: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Standardise each seed's rows, x (S, n, D) float32, in place.
+    """Standardise each seed's rows, x (S, n, D) float32, in place; return mean and scale.
 
-    Parameters
-    ----------
-    x : (S, n, D) float32 tensor
-        Overwritten.
-    size : (D,) tensor
-        Magnitude of each feature: a spread below a millionth of it is rounding, not a spread.
-
-    Returns
-    -------
-    mean, scale : (S, D) float64 tensor
-        What was subtracted, and what was divided by: 1 for a constant feature.
+    `size`, (D,), is the magnitude of each feature: a spread below a millionth of it is rounding,
+    not a spread. Mean and scale are (S, D) float64; the scale of a constant feature is 1.
     """
     mean = x.mean(dim=1, dtype=torch.float64)
     x -= mean[:, None].float()
@@ -51,13 +42,11 @@ class FewShot:
     x : (S, n, D) float32 tensor
         Standardised training features.
     y : (S, n) int64 tensor
-        Position of each training label in `classes`.
-    classes : (C,) int64 array
-        Codes that occur in the training rows of any seed, ascending.
+        Position of each training label in `classes`, the codes of any seed (C,), ascending.
     test : (T, D) float32 tensor
-        Test features, centred on `centre`, not scaled: the scaling is folded into weights.
+        Test features, centred on one centre for all, not scaled: that is folded into weights.
     mean, scale : (S, D) float64 tensor
-        Each seed's statistics; `mean` is relative to `centre`.
+        Each seed's statistics; `mean` is relative to the centre.
     """
 
     x: torch.Tensor
@@ -68,20 +57,8 @@ class FewShot:
     scale: torch.Tensor
 
     @classmethod
-    def of(
-        cls,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-    ) -> FewShot:
-        """Gather and standardise.
-
-        Raises
-        ------
-        WherefromError
-            If a feature of a row is not finite.
-        """
+    def of(cls, features: Features, labels: Labels, train: Rows, test: Rows) -> FewShot:
+        """Gather and standardise; a row whose features are not finite raises a `WherefromError`."""
         rows = np.unique(train)
         used = torch.from_numpy(np.ascontiguousarray(features[rows], dtype=np.float32))
         tested = torch.from_numpy(np.ascontiguousarray(features[test], dtype=np.float32))
@@ -119,19 +96,9 @@ class FewShot:
         return (self.test - self.mean[s].float()) / self.scale[s].float()
 
     def linear(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Apply S linear maps of standardised features to the test rows, by one product.
+        """Apply S maps (S, H, D) of standardised features, and biases, to the test rows: (T, S, H).
 
-        Parameters
-        ----------
-        weight : (S, H, D) tensor
-            Weights on standardised features.
-        bias : (S, H) tensor
-            Biases.
-
-        Returns
-        -------
-        (T, S, H) tensor
-            In the dtype of the weights.
+        One product, in the dtype of the weights.
         """
         seeds, outputs, _ = weight.shape
         folded = weight / self.scale[:, None].to(weight.dtype)
@@ -140,7 +107,7 @@ class FewShot:
         product = torch.addmm(offset.reshape(-1), self.test.to(weight.dtype), flat.T)
         return product.reshape(-1, seeds, outputs)
 
-    def codes(self, winner: torch.Tensor) -> NDArray[np.int16]:
+    def codes(self, winner: torch.Tensor) -> Codes:
         """Turn positions in `classes` (S, T) into class codes (S, T)."""
-        codes: NDArray[np.int16] = self.classes.astype(np.int16)[winner.numpy()]
+        codes: Codes = self.classes.astype(np.int16)[winner.numpy()]
         return codes

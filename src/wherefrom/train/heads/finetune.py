@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import HeadOptions
+from wherefrom.train.heads.base import Codes, HeadOptions, Labels, Rows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,10 +77,10 @@ class FineTune(HeadOptions):
         model: GeoModel[Any],
         module: nn.Module,
         records: Records,
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-    ) -> NDArray[np.int16]:
+        labels: Labels,
+        train: Rows,
+        test: Rows,
+    ) -> Codes:
         """Fine-tune a copy of the module on each seed's training rows and predict the test rows.
 
         Parameters
@@ -117,7 +116,7 @@ class FineTune(HeadOptions):
         train, test = np.asarray(train), np.asarray(test)
         begun = Start.of(model, module, records, labels, train, test)
 
-        def tuned(part: slice) -> NDArray[np.int16]:
+        def tuned(part: slice) -> Codes:
             tuning = begun.tuning(train[part], self.C)
             tuning.tune(self.steps, self.lr, self.head_lr, self.weight_decay)
             return tuning.predict(test)

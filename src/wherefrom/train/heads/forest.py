@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import SeedSequence
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import Head, child
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, child
 
 __all__ = ["Forest"]
 
@@ -45,17 +45,9 @@ class Forest(Head):
             raise WherefromError(f"forest head: trees must be at least 1, not {self.trees}")
 
     def fit_predict(
-        self,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        seed: np.random.SeedSequence,
-    ) -> NDArray[np.int16]:
-        """Fit and predict; see `Head`.
-
-        Seed s grows its trees from child s of `seed`.
-        """
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Codes:
+        """Fit and predict; see `Head`. Seed s grows its trees from child s of `seed`."""
         # Imported here: the other heads do without scikit-learn.
         from sklearn.ensemble import RandomForestClassifier
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import SeedSequence
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import Head, chunks
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks
 
 __all__ = ["KNN"]
 
@@ -44,13 +44,8 @@ class KNN(Head):
             raise WherefromError(f"knn head: k must be at least 1, not {self.k}")
 
     def fit_predict(
-        self,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        seed: np.random.SeedSequence,
-    ) -> NDArray[np.int16]:
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Codes:
         """Predict; see `Head`. Nothing here is random."""
         import torch
 

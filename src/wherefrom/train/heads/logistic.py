@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import SeedSequence
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import Head, chunks
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks
 
 __all__ = ["BalancedLogistic", "Logistic"]
 
@@ -44,13 +44,8 @@ class Logistic(Head):
             raise WherefromError(f"logistic head: C must be positive, not {self.C}")
 
     def fit_predict(
-        self,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        seed: np.random.SeedSequence,
-    ) -> NDArray[np.int16]:
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Codes:
         """Fit and predict; see `Head`. Nothing here is random."""
         from wherefrom.train.heads.fewshot import FewShot
         from wherefrom.train.heads.newton import fit
@@ -67,14 +62,9 @@ class Logistic(Head):
 
 @dataclass(frozen=True)
 class BalancedLogistic(Logistic):
-    """Logistic regression in which each class of a seed counts as much as any other.
+    """As `Logistic`, but each class of a seed counts as much as any other.
 
-    As scikit-learn's ``class_weight="balanced"``.
-
-    Parameters
-    ----------
-    C : float
-        As of `Logistic`.
+    Scikit-learn's ``class_weight="balanced"``.
     """
 
     name: ClassVar[str] = "logistic-balanced"

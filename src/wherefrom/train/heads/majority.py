@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import SeedSequence
 
-from wherefrom.train.heads.base import Head
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows
 
 __all__ = ["Majority"]
 
@@ -31,13 +31,8 @@ class Majority(Head):
     seconds: ClassVar[float] = 0.01
 
     def fit_predict(
-        self,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        seed: np.random.SeedSequence,
-    ) -> NDArray[np.int16]:
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Codes:
         """Predict; see `Head`. Features are not looked at."""
         taught = labels[train]
         codes = int(taught.max()) + 1

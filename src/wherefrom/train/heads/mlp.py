@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import SeedSequence
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import Head, chunks
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks
 
 __all__ = ["MLP"]
 
@@ -60,17 +60,9 @@ class MLP(Head):
             )
 
     def fit_predict(
-        self,
-        features: NDArray[np.float32],
-        labels: NDArray[np.integer[Any]],
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        seed: np.random.SeedSequence,
-    ) -> NDArray[np.int16]:
-        """Fit and predict; see `Head`.
-
-        Seed s draws its initial weights from child s of `seed`.
-        """
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Codes:
+        """Fit and predict; see `Head`. Seed s draws its initial weights from child s of `seed`."""
         import torch
 
         from wherefrom.train.heads.fewshot import FewShot

@@ -44,20 +44,11 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 class Problem:
     """The penalised losses of S seeds; a point (S, C, r + 1) is weights, then the bias.
 
-    Attributes
-    ----------
-    z : (S, n, r + 1) float64 tensor
-        Coordinates of the rows in their principal axes, ascending, then ones.
-    power : (S, 1, r + 1) float32 tensor
-        Squared lengths of the columns.
-    truth : (S, C, n) float64 tensor
-        One for a row's own class, else zero.
-    absent : (S, C, 1) float64 tensor
-        Minus infinity for a class that the seed has not seen, else zero.
-    penalty : (S, 1, r + 1) float64 tensor
-        Of each coordinate; zero for the bias.
-    weight : (S, 1, n) float64 tensor
-        Of the rows' losses.
+    `z`, (S, n, r + 1) float64, are coordinates of the rows in their principal axes, ascending, then
+    ones, and `power`, (S, 1, r + 1) float32, the squared lengths of these columns. `truth`, (S, C,
+    n), is one for a row's own class; `absent`, (S, C, 1), minus infinity for a class that the seed
+    has not seen; both else zero. `penalty`, (S, 1, r + 1), is zero for the bias, `weight`, (S, 1,
+    n), that of the rows' losses.
     """
 
     z: Tensor
@@ -110,20 +101,11 @@ class Problem:
 
 
 class _Dense:
-    """Inverse of an approximate Hessian: dense along the leading axes, diagonal along the others.
+    """Inverse of an approximate Hessian: dense along the k leading axes, diagonal along the others.
 
-    Parameters
-    ----------
-    z : (S, n, k) float32 tensor
-        Coordinates along the leading axes, then ones.
-    chance : (S, C, n) float32 tensor
-        Probabilities at which the Hessian is taken.
-    loads : (S, 1, n) float32 tensor
-        Weights of the rows' losses.
-    diagonal : (S, C, r + 1) float32 tensor
-        The diagonal Hessian of all axes.
-    penalty : (S, 1, k) float32 tensor
-        Penalty of the leading axes.
+    Made of coordinates along the leading axes, then ones, (S, n, k); the probabilities at which it
+    is taken, (S, C, n); weights of the rows' losses, (S, 1, n); the diagonal Hessian of all axes,
+    (S, C, r + 1); and the penalty of the leading ones, (S, 1, k); all float32.
     """
 
     def __init__(
@@ -248,13 +230,7 @@ class _Steps:
 
 
 def minimise(problem: Problem) -> Tensor:
-    """Return the minima (S, C, r + 1), float64.
-
-    Raises
-    ------
-    WherefromError
-        If a seed is far from its minimum after `NEWTON_STEPS` steps.
-    """
+    """Return the minima (S, C, r + 1), float64; a seed that is far from its own is an error."""
     seeds, classes, _ = problem.truth.shape
     softness = max(1.0, 1 / float(problem.penalty.max()))
     solved = torch.zeros(seeds, classes, problem.z.shape[2], dtype=torch.float64)
@@ -301,30 +277,11 @@ def minimise(problem: Problem) -> Tensor:
 def fit(few: FewShot, C: float, balanced: bool = False) -> tuple[Tensor, Tensor]:
     """Minimise sum of log-losses + |W|^2 / (2 C) for each seed; biases are free of penalty.
 
-    Parameters
-    ----------
-    few : FewShot
-        Standardised training rows of S seeds.
-    C : float
-        Inverse strength of the penalty. A seed with two classes gets the optimum of one logit
-        (which halves the effective penalty of two), as scikit-learn does.
-    balanced : bool
-        Weight the log-losses by n / (classes x rows of the class).
+    A seed with two classes gets the optimum of one logit (which halves the effective penalty of
+    two), as scikit-learn does. If `balanced`, log-losses are weighted by n / (classes x rows of the
+    class). Returns float64 weights (S, C, D) on standardised features, and biases (S, C): minus
+    infinity for a class absent from the seed's training rows.
 
-    Returns
-    -------
-    weight : (S, C, D) float64 tensor
-        Weights on standardised features.
-    bias : (S, C) float64 tensor
-        Biases; minus infinity for a class absent from the seed's training rows.
-
-    Raises
-    ------
-    WherefromError
-        If Newton's method does not converge.
-
-    Notes
-    -----
     The weights lie in the span of the n training rows, so the problem is solved in coordinates of
     dimension r = min(n, D) in which the Gram matrix is diagonal: exact, and small where n is 100.
     """

@@ -35,25 +35,9 @@ def initial(
 ) -> Weights:
     """Draw initial weights, uniform within 1 / sqrt(inputs), as torch's ``Linear`` does.
 
-    Every class code of the task has its own row, so that a seed's weights do not depend on which
-    classes the other seeds of the batch have seen.
-
-    Parameters
-    ----------
-    seed : numpy.random.SeedSequence
-        Parent; child s serves seed s.
-    children : range
-        The seeds of this batch.
-    codes : int
-        Class codes of the task run from 0 to ``codes - 1``.
-    classes : (C,) int64 array
-        Codes that the batch uses.
-    hidden, dim : int
-        Units and inputs.
-
-    Returns
-    -------
-    Weights
+    Child s of `seed` serves seed s of `children`. Every class code of the task, from 0 to ``codes -
+    1``, has its own row, so that a seed's weights do not depend on which classes the other seeds of
+    the batch have seen; `classes` are those that the batch uses.
     """
     first = np.empty((len(children), hidden, dim + 1), dtype=np.float32)
     second = np.empty((len(children), codes, hidden + 1), dtype=np.float32)
@@ -74,23 +58,8 @@ def initial(
 
 @torch.no_grad()
 def train_all(few: FewShot, start: Weights, steps: int, lr: float, weight_decay: float) -> Weights:
-    """Train the perceptrons of all seeds; each is as if trained alone.
+    """Train the perceptrons of all seeds, each as if alone; `start` is left as it is.
 
-    Parameters
-    ----------
-    few : FewShot
-        Standardised training rows of S seeds.
-    start : Weights
-        Initial weights, float32 or float64; left as they are.
-    steps, lr, weight_decay
-        As of `MLP`.
-
-    Returns
-    -------
-    Weights
-
-    Notes
-    -----
     Gradients are written out: five batched products a step, no graph. All weights of all seeds lie
     in one tensor, so one fused AdamW serves them all; it acts on each weight alone.
     """
