@@ -65,7 +65,6 @@ class Evidence:
     deviations: list[DeviationRow]
     references: tuple[str, ...]
     margin: float
-    level: float
     order: tuple[str, ...]
 
     @cached_property
@@ -196,9 +195,9 @@ class Headline:
         self, pairs: Sequence[tuple[str, str]], regions: Sequence[str] = ()
     ) -> list[DifferenceRow]:
         """Compare pairs of compositions, as one family (`wherefrom.evidence.contrasts`)."""
-        evidence = self.evidence
-        given = {"margin": evidence.margin, "level": evidence.level}
-        return contrasts(evidence.scores, self.view, pairs, regions or [self.region], **given)
+        own = self.evidence
+        regions = regions or [self.region]
+        return contrasts(own.scores, self.view, pairs, regions, margin=own.margin)
 
     def leader(self, region: str = "") -> LeaderRow | None:
         """Return the row with the highest mean, or None."""
@@ -243,7 +242,6 @@ def gather(
     references: Sequence[str] = ("uniform", "none"),
     *,
     margin: float = MARGIN,
-    level: float = 0.95,
     order: Sequence[str] = (),
     official: Collection[str] = (),
 ) -> Evidence:
@@ -257,8 +255,6 @@ def gather(
         Compositions that the others are compared with; the best baseline is added.
     margin : float
         Margin of equivalence.
-    level : float
-        Level of the intervals.
     order : sequence of str
         Compositions in the order in which they are shown; others come after, by name.
     official : collection of str
@@ -272,14 +268,13 @@ def gather(
     names = (*references, BEST_BASELINE)
     return Evidence(
         scores,
-        summary(scores, level=level),
-        differences(scores, names, margin=margin, level=level),
-        leaders(scores, margin=margin, level=level),
+        summary(scores),
+        differences(scores, names, margin=margin),
+        leaders(scores, margin=margin),
         variance_shares(scores),
-        sensitivity(scores, level=level),
-        deviations(scores, level=level),
+        sensitivity(scores),
+        deviations(scores),
         names,
         margin,
-        level,
         tuple(order),
     )

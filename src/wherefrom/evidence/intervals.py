@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-__all__ = ["Parts", "Side", "contrast", "difference", "half_width", "two_sided_p"]
+__all__ = ["Parts", "Side", "contrast", "difference", "half_width", "limits", "two_sided_p"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -136,6 +136,15 @@ def half_width(parts: list[Parts], level: float = 0.95) -> Floats:
     unit, unit_df, episode, episode_df = _columns(parts)
     tail = np.full(len(unit), (1 - level) / 2)
     return _half(tail, unit, unit_df, episode, episode_df)
+
+
+def limits(parts: list[Parts], around: list[float]) -> list[tuple[float | None, float | None]]:
+    """Return the ends of the 95 % intervals around some values; None where there is none."""
+    halves = half_width(parts).tolist()
+    return [
+        (value - half, value + half) if np.isfinite(half) else (None, None)
+        for value, half in zip(around, halves, strict=True)
+    ]
 
 
 def two_sided_p(parts: list[Parts], distance: Floats) -> Floats:

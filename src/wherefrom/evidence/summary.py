@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from wherefrom.evidence.intervals import Parts, difference, half_width
+from wherefrom.evidence.intervals import Parts, difference, limits
 from wherefrom.evidence.records import SummaryRow
 from wherefrom.evidence.scores import Key, Scores
 
 __all__ = ["summary"]
 
 
-def summary(scores: Scores, *, level: float = 0.95) -> list[SummaryRow]:
+def summary(scores: Scores) -> list[SummaryRow]:
     """Summarise every key in every region, and over all regions.
 
     `mean` is over all runs and fine-tune seeds; `std_finetune` is the standard deviation over
@@ -24,8 +24,6 @@ def summary(scores: Scores, *, level: float = 0.95) -> list[SummaryRow]:
     Parameters
     ----------
     scores : Scores
-    level : float
-        Level of the interval of the mean.
 
     Returns
     -------
@@ -51,11 +49,8 @@ def summary(scores: Scores, *, level: float = 0.95) -> list[SummaryRow]:
                 row, part = _row(scores, key, region)
                 rows.append(row)
                 parts.append(part)
-    halves = half_width(parts, level)
-    return [
-        replace(row, low=row.mean - half, high=row.mean + half) if np.isfinite(half) else row
-        for row, half in zip(rows, halves.tolist(), strict=True)
-    ]
+    ends = limits(parts, [row.mean for row in rows])
+    return [replace(row, low=low, high=high) for row, (low, high) in zip(rows, ends, strict=True)]
 
 
 def _row(scores: Scores, key: Key, region: str) -> tuple[SummaryRow, Parts]:
