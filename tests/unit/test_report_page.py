@@ -38,7 +38,9 @@ EFFECTS = {"none": -0.1, "uniform": 0.0, "clustered-cities": -0.06, "stratified-
 HEADLINE = ("gfm", "task", "knn", "f1_macro")
 VIEW = View("gfm", "task", 100, "knn", "f1_macro")
 SEEDS = Claim(source="A paper", says="unsteady rows are undertrained", test="seeds", above=0.03)
-CONTEXT = ReportContext("simulated", "debug", [HEADLINE], notice="Simulated", compositions=EFFECTS)
+CONTEXT = ReportContext(
+    "simulated", "debug", [HEADLINE], notice="Simulated", compositions=EFFECTS, blind=["majority"]
+)
 
 
 def simulated(

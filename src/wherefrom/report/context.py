@@ -70,8 +70,9 @@ class ReportContext:
     compositions : mapping of str to str
         Sampler spec of each composition, in the order in which they are shown. Those not named
         here come after, by name.
-    official : sequence of str
-        Baselines that are published weights.
+    official, blind : sequence of str
+        Baselines that are published weights; those without features, too far below the others to
+        share an axis of a figure with them.
     references : sequence of str
         Compositions that the others are compared with; the first is that of the figures.
     margin : float
@@ -119,6 +120,7 @@ class ReportContext:
     citation: str = ""
     compositions: Mapping[str, str] = field(default_factory=dict)
     official: Sequence[str] = ()
+    blind: Sequence[str] = ()
     references: Sequence[str] = ("uniform", INITIAL)
     margin: float = MARGIN
     maps: Mapping[str, Places] = field(default_factory=dict)

@@ -323,6 +323,7 @@ def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDif
 def _plain(context: ReportContext) -> dict[str, Any]:
     # Places are in the compositions' own files; here their number is enough.
     known = asdict(context)
+    del known["blind"]  # of figures alone
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
     return known

@@ -24,7 +24,6 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import Statement
 from wherefrom.report.style import (
-    FAINT,
     INK,
     Parts,
     dot,
@@ -32,6 +31,7 @@ from wherefrom.report.style import (
     metric_title,
     number,
     panels,
+    plain,
     signed,
 )
 from wherefrom.report.tables import Cell, Grid, Line
@@ -275,9 +275,8 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
             effect = headline.deviation(name, region)
             if effect is None:
                 continue
-            if effect.low is not None and effect.high is not None:
-                ax.plot([effect.low, effect.high], [i, i], color=look[name].colour, lw=2, alpha=0.7)
-            dot(ax, effect.deviation, i, look[name], filled=effect.low is not None)
+            ends = effect.low, effect.high
+            dot(ax, effect.deviation, i, look[name], ends, filled=effect.low is not None)
         y += len(names) + 1
     ax.set_yticks(ticks, labels, fontsize=9)
     models = {headline.view.model for headline in headlines}
@@ -285,7 +284,7 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
         if text.get_text() in models:
             text.set_fontweight("bold")
     ax.set_ylim(y - 0.3, -0.7)
-    _plain(ax)
+    plain(ax)
 
 
 def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
@@ -305,7 +304,7 @@ def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.tick_right()
     ax.set_title("Spread [95 % interval]", fontsize=10, loc="left")
-    _plain(ax)
+    plain(ax)
 
 
 def _legend(headlines: list[Headline]) -> list[Artist]:
@@ -314,10 +313,3 @@ def _legend(headlines: list[Headline]) -> list[Artist]:
         Line2D([], [], marker=marker, color=colour, ls="-", label=f"{one.view.model}: spread")
         for one, (marker, colour) in signs
     ]
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(axis="x", color=FAINT, lw=0.7)
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
-    ax.spines[["top", "right", "left"]].set_visible(False)

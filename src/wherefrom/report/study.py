@@ -129,6 +129,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         citation=study.citation,
         compositions=study.compositions,
         official=[one.name for one in _baselines(study) if one.pretrained],
+        blind=[one.name for one in _baselines(study) if one.blind],
         references=study.references,
         margin=study.equivalence_margin,
         maps=dict(_maps(plan, store)) if whole else {},

@@ -12,7 +12,7 @@ from wherefrom.evidence import INITIAL, Headline
 
 __all__ = [
     "FAINT", "INK", "METRICS", "Look", "Parts", "dot", "looks", "looks_of", "metric_title",
-    "number", "panels", "rows_axis", "share_axis", "signed", "view_title",
+    "number", "panels", "plain", "rows_axis", "share_axis", "signed", "view_title",
 ]  # fmt: skip
 
 #: What each metric is called and how it is defined.
@@ -29,6 +29,10 @@ INK, FAINT = "#222222", "#d9dde1"
 # which is too faint on white, and two more of different lightness.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#6a3d9a", "#56b4e9", "#8c6d31")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
+
+
+#: Of an interval, where there is one.
+Ends = tuple[float | None, float | None]
 
 
 class Look(NamedTuple):
@@ -109,8 +113,13 @@ def view_title(headline: Headline) -> str:
     return text[0].upper() + text[1:]
 
 
-def dot(ax: Axes, x: float, y: float, look: Look, *, filled: bool) -> None:
-    """Set the marker of a row, hollow where nothing is decided or no interval is known."""
+def dot(
+    ax: Axes, x: float, y: float, look: Look, ends: Ends, *, filled: bool, alpha: float = 0.7
+) -> None:
+    """Set the marker of a row and its interval; hollow where that or a decision is missing."""
+    low, high = ends
+    if low is not None and high is not None:
+        ax.plot([low, high], [y, y], color=look.colour, lw=2, alpha=alpha)
     if look.marker in ("x", "|"):
         ax.plot([x], [y], marker=look.marker, color=look.colour, ms=7, mew=2.2 if filled else 1.0)
         return
@@ -134,6 +143,11 @@ def rows_axis(ax: Axes, title: str, labels: list[str]) -> None:
     ax.set_title(title, fontsize=10, loc="left")
     ax.set_yticks(range(len(labels)), labels, fontsize=9)
     ax.set_ylim(len(labels) - 0.4, -0.6)
+    plain(ax)
+
+
+def plain(ax: Axes) -> None:
+    """Leave a panel of rows its grid and its lower axis alone."""
     ax.grid(axis="x", color=FAINT, lw=0.7)
     ax.set_axisbelow(True)
     ax.tick_params(axis="y", length=0)

@@ -298,7 +298,7 @@ def _fewshot(
         kind = kind_of_head(head)
         if kind.tunes_encoder and run is None:
             continue
-        blind = isinstance(features, Baseline) and features.features is None
+        blind = isinstance(features, Baseline) and features.blind
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
             continue
         for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):
