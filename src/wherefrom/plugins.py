@@ -93,18 +93,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """An entry of a table.
-
-    Attributes
-    ----------
-    group : {"layers", "samplers", "gfms", "tasks", "heads"}
-    name : str
-        That users write.
-    address : str
-        ``module:name``, where it lies.
-    package : str
-        Which offers it.
-    """
+    """An entry of a table: its name, its address ``module:name``, and who offers it."""
 
     group: Group
     name: str
@@ -159,14 +148,6 @@ class Kind:
 def kinds(group: Group) -> dict[str, Kind]:
     """Return a group's table: ours in their order, then other packages' by name.
 
-    Parameters
-    ----------
-    group : {"layers", "samplers", "gfms", "tasks", "heads"}
-
-    Returns
-    -------
-    dict of str to Kind
-
     Examples
     --------
     >>> kinds("samplers")["uniform"].package
@@ -178,16 +159,7 @@ def kinds(group: Group) -> dict[str, Kind]:
 def kind(group: Group, name: object, what: str = "") -> Kind:
     """Look a name, or an address ``module:name``, up in a group's table.
 
-    Parameters
-    ----------
-    group : {"layers", "samplers", "gfms", "tasks", "heads"}
-    name : str
-    what : str, optional
-        What to call it in a message; by default the group's name in the singular.
-
-    Returns
-    -------
-    Kind
+    A message calls it `what`; by default the group's name in the singular.
 
     Raises
     ------
