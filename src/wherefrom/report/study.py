@@ -36,18 +36,8 @@ def write(
 ) -> tuple[RenderableType, Path]:
     """Write results table and report of a finished study, unless they are there already.
 
-    Parameters
-    ----------
-    plan : Plan
-        The study's stages.
-    store : Store
-        Where they are; all few-shot stages must be done.
-    out : Path
-        Folder of results and report.
-    study_path : Path
-        The study file or its folder, for the command that repeats the study.
-    again : bool
-        Write even if nothing changed: no score, nothing in the study file, no published cell.
+    The study's path is for the command that repeats it. With `again` they are written even if
+    nothing changed: no score, nothing in the study file, no published cell.
 
     Returns
     -------
@@ -188,7 +178,7 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
         sections["images"] = study.imagery.model_dump(exclude={"bytes_per_place"})
     for name, spec in study.models.items():
         axes = {
-            "tasks": ", ".join(study.task_label(task) for task in spec.tasks),
+            "tasks": ", ".join(study.tasks[task].label for task in spec.tasks),
             "draws": spec.draws,
             "pre-train seeds": spec.pretrain_seeds,
         }
@@ -206,13 +196,6 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
 
     What a thing stands for and why is the study file's to say (`Study.stands_for`); what it is
     says its own title, where the study file does not.
-
-    Examples
-    --------
-    >>> from wherefrom.study import load, plan
-    >>> [stand_in, *_] = stand_ins(plan(load("studies/purohit2025", "debug")))
-    >>> stand_in.stands_for
-    'Sentinel-2 tiles (13 bands, 2.56 km) through a pre-trained network'
     """
     study, declared = plan.study, plan.study.stands_for
     catalog = earth.sources()

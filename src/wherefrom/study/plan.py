@@ -27,11 +27,6 @@ __all__ = ["plan"]
 def plan(study: Study) -> Plan:
     """Expand a study into stages.
 
-    Parameters
-    ----------
-    study : Study
-        As `wherefrom.study.load` returns it.
-
     Returns
     -------
     Plan
@@ -282,7 +277,7 @@ def _fewshot(
     run: Stage | None,
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
-    label = study.task_label(task)
+    label = study.tasks[task].label
     inputs = {"task": data["task"]} | ({"pretrain": run} if run else {})
     if isinstance(features, Gfm):
         reads, once = features.reads_of_tasks, cost.embed(features, study.tasks[task])

@@ -71,22 +71,14 @@ class PoolSpec(Part):
 
 
 class PoolTable(Part):
-    """What is known of a table of the user's once it was read.
-
-    Attributes
-    ----------
-    places : int
-    columns : tuple of str
-        Besides id and coordinates: what compositions can name as layers.
-    origin : str
-        How its places came about, where the table says so.
-    content : str
-        Hash of its bytes.
-    """
+    """What is known of a table of the user's once it was read."""
 
     places: int
+    #: Besides id and coordinates: what compositions can name as layers.
     columns: tuple[str, ...]
+    #: How its places came about, where the table says so.
     origin: str
+    #: Hash of its bytes.
     content: str
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wherefrom.errors import WherefromError
+from wherefrom.parallel import cores
 from wherefrom.progress import console, progress
 from wherefrom.study import stages
 from wherefrom.study.stage import Plan, Stage
@@ -61,19 +62,14 @@ class _Failure(NamedTuple):
 def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     """Compute every stage of a plan that the store lacks.
 
+    A second call computes nothing; a killed call goes on.
+
     Parameters
     ----------
     plan : Plan
-        What to compute.
     store : Store
-        Where results are and go. A second call computes nothing; a killed call goes on.
     workers : int, optional
         Processes, each with one thread for matrix products; by default one per available core.
-
-    Returns
-    -------
-    Outcome
-        Counts, seconds and peak memory.
 
     Raises
     ------
@@ -88,7 +84,7 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     began = time.perf_counter()
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
     bundles = _bundles(missing)
-    used = min(workers or _cores(), len(bundles))
+    used = min(workers or cores(), len(bundles))
     if missing:
         _run(bundles, store, used, _Clock(store, plan.key))
     own, child = (
@@ -101,13 +97,6 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
         seconds=time.perf_counter() - began,
         peak_bytes=own + child * used,
     )
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Clock:

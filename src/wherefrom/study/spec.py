@@ -86,7 +86,7 @@ class Study(Part):
     Attributes
     ----------
     tasks : dict of str to wherefrom.tasks.base.TaskSpec
-        By key; `task_label` gives the name that the results use.
+        By key; the results use each one's `label`.
     models : dict of str to wherefrom.gfms.base.Gfm
         By name. Each is evaluated on the tasks that it names.
     headlines : tuple of Headline
@@ -143,25 +143,8 @@ class Study(Part):
 
     @property
     def samplers(self) -> dict[str, SamplerModel]:
-        """Sampler of each composition.
-
-        Raises
-        ------
-        WherefromError
-            If a text is no sampler's.
-        """
+        """Sampler of each composition."""
         return {name: _sampler(text) for name, text in self.compositions.items()}
-
-    def task_label(self, key: str) -> str:
-        """Return the name of a task in the column ``task`` of the results.
-
-        Examples
-        --------
-        >>> from wherefrom.study import load
-        >>> load("studies/purohit2025", "debug").task_label("cropland")
-        'cropland'
-        """
-        return self.tasks[key].label
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> Self:
