@@ -177,13 +177,7 @@ def leaders(scores: Scores, *, margin: float = MARGIN) -> list[LeaderRow]:
 
 
 def label(key: Key, head: str) -> str:
-    """Name a row of a table: its composition, or its baseline with the head if it differs.
-
-    Examples
-    --------
-    >>> label(Key("raw-lonlat", "", "t", 100, "knn", "f1_macro"), "finetune")
-    'raw-lonlat (knn)'
-    """
+    """Name a row of a table: its composition, or its baseline with the head if it differs."""
     if key.composition:
         return key.composition
     return key.model if key.head in (head, key.model) else f"{key.model} ({key.head})"

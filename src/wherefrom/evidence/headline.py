@@ -28,8 +28,7 @@ from wherefrom.evidence.records import (
 )
 from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
 from wherefrom.evidence.sensitivity import deviations, sensitivity
-from wherefrom.evidence.summary import summary
-from wherefrom.evidence.variance import variance_shares
+from wherefrom.evidence.summary import summary, variance_shares
 
 __all__ = ["Evidence", "Headline", "Row", "gather"]
 
@@ -259,10 +258,6 @@ def gather(
         Compositions in the order in which they are shown; others come after, by name.
     official : collection of str
         Baselines that are published weights (`wherefrom.evidence.Scores`).
-
-    Returns
-    -------
-    Evidence
     """
     scores = Scores(results, official)
     names = (*references, BEST_BASELINE)

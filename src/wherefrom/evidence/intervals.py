@@ -59,18 +59,9 @@ class Parts:
 def difference(a: Side, b: Side | None = None) -> Parts:
     """Estimate the mean of `a` minus the mean of `b`, or the mean of `a` alone.
 
-    Parameters
-    ----------
-    a, b : Side
-        Scores with the same fine-tune seeds in the same order. Without `b` the estimate is the
-        mean of `a` and the episodes count in full.
-
-    Returns
-    -------
-    Parts
-        `estimate`, and the variances of the estimate due to units and due to episodes. They
-        are NaN where a side has one unit only: a single draw says nothing on the spread over
-        draws, and no interval is invented.
+    Both have the same fine-tune seeds in the same order. Without `b` the episodes count in full.
+    The variances are NaN where a side has one unit only: a single draw says nothing on the spread
+    over draws, and no interval is invented.
 
     Examples
     --------
@@ -86,23 +77,8 @@ def difference(a: Side, b: Side | None = None) -> Parts:
 def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
     """Estimate a weighted sum of the means of sides that share their fine-tune seeds.
 
-    Parameters
-    ----------
-    sides : sequence of Side, length K
-        Scores with the same fine-tune seeds in the same order.
-    weights : sequence of float, length K
-        Where they add up to zero, what all sides have in common in an episode cancels.
-
-    Returns
-    -------
-    Parts
-        As of `difference`.
-
-    Examples
-    --------
-    >>> sides = [Side(np.array([[0.6, 0.7], [0.7, 0.8]]) + i / 10) for i in range(3)]
-    >>> round(contrast(sides, [0.5, 0.5, -1.0]).estimate, 3)
-    -0.15
+    As `difference`. Where the weights add up to zero, what all sides have in common in an episode
+    cancels.
     """
     series = sum(w * side.values.mean(axis=0) for side, w in zip(sides, weights, strict=True))
     assert isinstance(series, np.ndarray)
@@ -148,19 +124,11 @@ def limits(parts: list[Parts], around: list[float]) -> list[tuple[float | None, 
 
 
 def two_sided_p(parts: list[Parts], distance: Floats) -> Floats:
-    """Return the p-values at which the interval just reaches a distance from the estimate.
+    """Return the p-values at which the intervals just reach some distances from the estimates.
 
-    Parameters
-    ----------
-    parts : list of Parts, length N
-    distance : ndarray of float64, shape (N,)
-        Not negative, e.g. the absolute estimate, for the hypothesis of no difference.
-
-    Returns
-    -------
-    ndarray of float64, shape (N,)
-        The p-values, by bisection to a relative accuracy of about 1e-6; NaN where there is no
-        interval.
+    The distances, float64 of shape (len(parts),), are not negative: e.g. the absolute estimates,
+    for the hypothesis of no difference. By bisection to a relative accuracy of about 1e-6; NaN
+    where there is no interval.
 
     Examples
     --------

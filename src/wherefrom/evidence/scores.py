@@ -213,14 +213,8 @@ class Scores:
     def side(self, key: Key, region: str, like: Key | None = None) -> tuple[Side, Ints]:
         """Average the runs of each unit of replication; give the fine-tune seeds that all have.
 
-        The unit is the draw, or the run where the composition has no draw (`INITIAL`).
-
-        Returns
-        -------
-        Side
-            Shape (U, F'), of the scores of `values`.
-        ndarray of int64, shape (F',)
-            The fine-tune seeds, in ascending order.
+        The unit is the draw, or the run where the composition has no draw (`INITIAL`). The side has
+        shape (U, F'), for the F' seeds in ascending order.
         """
         block, values = self.blocks[key], self.values(key, region, like)
         runs = np.isfinite(values).any(axis=1)

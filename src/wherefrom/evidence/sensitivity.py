@@ -45,10 +45,6 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     divided by it: the scores of different tasks have no common scale, so two models on two tasks
     compare by the share alone. It is absent where the interval of the gain reaches zero.
 
-    Parameters
-    ----------
-    scores : Scores
-
     Returns
     -------
     list of SensitivityRow
@@ -86,10 +82,6 @@ def deviations(scores: Scores) -> list[DeviationRow]:
     These are the effects of which `sensitivity` estimates the spread. What all compositions have
     in common in an episode cancels in them. A composition of a single draw does not count in the
     mean of all and has no interval.
-
-    Parameters
-    ----------
-    scores : Scores
 
     Returns
     -------
