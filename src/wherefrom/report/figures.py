@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,15 +20,14 @@ from wherefrom.evidence import (
     Evidence,
     Headline,
     SummaryRow,
-    View,
 )
 from wherefrom.report.context import Places, ReportContext
 from wherefrom.report.sensitivity import sensitivity_figure
 from wherefrom.report.style import (
     FAINT,
     INK,
+    Drawing,
     Look,
-    Parts,
     dot,
     looks_of,
     metric_title,
@@ -42,58 +41,43 @@ from wherefrom.report.style import (
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
 
-__all__ = ["Drawing", "figures"]
-
-
-class Drawing(NamedTuple):
-    """A figure with its file name (no suffix), title and caption, and the headline it is about."""
-
-    name: str
-    figure: Figure
-    title: str
-    caption: str
-    view: View | None
+__all__ = ["figures"]
 
 
 def figures(evidence: Evidence, context: ReportContext) -> list[Drawing]:
     """Draw all figures that the results and the context allow.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    context : ReportContext
-
-    Returns
-    -------
-    list of Drawing
-        Those about all models (of the sensitivity, and maps), then those of each headline, whose
-        names end in its own. Without sweep no curves, without places no maps, without a second
-        run no figure of variance.
+    Those about all models come first (the sensitivity, and maps), then those of each headline,
+    whose names end in its own. Without sweep no curves, without places no maps, without a second
+    run no figure of variance.
     """
     headlines = context.shown(evidence)
     shared = [
         sensitivity_figure(headlines),
         composition_maps(context.maps, looks_of(headlines[0])),
     ]
-    drawn = [Drawing(*parts, None) for parts in shared if parts is not None]
+    drawn = [drawing for drawing in shared if drawing is not None]
     for headline in headlines:
         view = headline.view
         alone = sum(other.view.model == view.model for other in headlines) == 1
         name = view.model if alone else "-".join(map(str, (*view[:2], *view[3:])))
-        for parts in (
+        own = (
             by_region(headline, context.blind),
             differences_forest(headline),
             heatmap(headline, context.blind),
             scaling(headline, context.blind, context.sweep_region),
             variance(headline, context.claims),
             everywhere(headline),
-        ):
-            if parts is not None:
-                drawn.append(Drawing(f"{parts.kind}_{name}", *parts[1:], view))
+        )
+        drawn += [
+            drawing._replace(name=f"{drawing.name}_{name}", view=view)
+            for drawing in own
+            if drawing is not None
+        ]
     return drawn
 
 
-def by_region(headline: Headline, blind: Sequence[str]) -> Parts:
+def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
     """Dots with intervals: rows in each region."""
     # Baselines without features would stretch the axes and squeeze what is compared.
     rows = [row for row in headline.rows if row.key.model not in blind]
@@ -113,10 +97,10 @@ def by_region(headline: Headline, blind: Sequence[str]) -> Parts:
         "of the mean over draws, pre-train seeds and episodes; hollow: single draw, no interval. "
         "Baselines in grey, without the majority class."
     )
-    return Parts("by_region", figure, "Scores by region", caption)
+    return Drawing("by_region", figure, "Scores by region", caption)
 
 
-def differences_forest(headline: Headline) -> Parts | None:
+def differences_forest(headline: Headline) -> Drawing | None:
     """Forest plot of the differences to the first reference."""
     reference, margin = headline.evidence.references[0], headline.evidence.margin
     regions = headline.regions
@@ -148,10 +132,10 @@ def differences_forest(headline: Headline) -> Parts | None:
         "draws, pre-train seeds and episodes. Filled: decided after Holm's correction (better, "
         f"worse or equivalent); hollow: undecided. Grey band: margin of equivalence, ±{margin:g}."
     )
-    return Parts("differences", figure, f"Differences to {reference}", caption)
+    return Drawing("differences", figure, f"Differences to {reference}", caption)
 
 
-def heatmap(headline: Headline, blind: Sequence[str]) -> Parts:
+def heatmap(headline: Headline, blind: Sequence[str]) -> Drawing:
     """Mean of every row in every region."""
     rows, regions = headline.rows, headline.regions
     means = [[headline.mean(row.key, region) for region in regions] for row in rows]
@@ -176,10 +160,10 @@ def heatmap(headline: Headline, blind: Sequence[str]) -> Parts:
         f"{view_title(headline)}. Bold only where the data decide that a row is the best of its "
         "column."
     )
-    return Parts("heatmap", figure, "Rows and regions", caption)
+    return Drawing("heatmap", figure, "Rows and regions", caption)
 
 
-def everywhere(headline: Headline) -> Parts | None:
+def everywhere(headline: Headline) -> Drawing | None:
     """Verdicts against the first reference with every model and head."""
     view, reference = headline.view, headline.evidence.references[0]
     others = headline.beside("task", "n", "metric")
@@ -207,7 +191,7 @@ def everywhere(headline: Headline) -> Parts | None:
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
         "all after Holm's correction within a column; 1 draw: no interval."
     )
-    return Parts("models_heads", figure, "Does it hold with other models and heads?", caption)
+    return Drawing("models_heads", figure, "Does it hold with other models and heads?", caption)
 
 
 def _coloured(
@@ -228,7 +212,7 @@ def _coloured(
     return figure, ax
 
 
-def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Parts | None:
+def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Drawing | None:
     """Scores against the number of labels, a panel for each model and head of the sweep."""
     starts = headline.beside("task", "n", "metric")
     starts.sort(key=lambda h: (h != headline, h.view.model != headline.view.model, h.view))
@@ -277,10 +261,10 @@ def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Par
         "Bands: 95 % interval of the mean, where there is more than one draw. Dashed grey: "
         "baselines and published weights; the majority class is left out."
     )
-    return Parts("scaling", figure, "Scores against the number of labels", caption)
+    return Drawing("scaling", figure, "Scores against the number of labels", caption)
 
 
-def variance(headline: Headline, claims: Sequence[Claim]) -> Parts | None:
+def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
     """Spread over fine-tune seeds beside the spread over runs, and what is claimed of the first."""
     names = headline.compositions
     spreads = []
@@ -321,10 +305,10 @@ def variance(headline: Headline, claims: Sequence[Claim]) -> Parts | None:
         "fine-tune seeds is that of few-shot splits; only the spread over runs (draws and "
         "pre-train seeds) says how far another pre-training of the same kind would differ."
     )
-    return Parts("variance", figure, "Spread over fine-tune seeds and over runs", caption)
+    return Drawing("variance", figure, "Spread over fine-tune seeds and over runs", caption)
 
 
-def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Parts | None:
+def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Drawing | None:
     """Draw the places of every composition (degrees); None if there are none."""
     names = [name for name, (lon, _) in maps.items() if len(lon)]
     if not names:
@@ -346,4 +330,4 @@ def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Pa
         "Places of one draw of each composition, Equal Earth projection (areas are true). "
         "Zero pre-training (none) has no places. All models are pre-trained on the same draws."
     )
-    return Parts("maps", figure, "Where the compositions come from", caption)
+    return Drawing("maps", figure, "Where the compositions come from", caption)

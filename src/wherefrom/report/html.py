@@ -115,16 +115,8 @@ def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Pa
 def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, list[Statement]]]:
     """Return the parts of the verdict: a title and its statements, none of them empty.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    context : ReportContext
-
-    Returns
-    -------
-    list of (str, list of Statement)
-        One part for each headline, then the sensitivity of all, the published claims, and what
-        was left out. Two models are compared as a claim says, or else the first two.
+    One part for each headline, then the sensitivity of all, the published claims, and what was left
+    out. Two models are compared as a claim says, or else the first two.
     """
     headlines = context.shown(evidence)
     spreads = [spread for one in headlines if (spread := sensitivity_of(one)) is not None]
@@ -141,19 +133,10 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
 
 
 def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]) -> str:
-    """Write the page.
+    """Write the page as HTML.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    context : ReportContext
-    pictures : sequence of Picture
-
-    Returns
-    -------
-    str
-        HTML. Tables of every model, task, head and metric are in it; without scripts those of
-        the headlines are shown.
+    Tables of every model, task, head and metric are in it; without scripts those of the headlines
+    are shown.
     """
     environment = Environment(
         loader=PackageLoader("wherefrom.report"),

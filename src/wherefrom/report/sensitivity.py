@@ -25,7 +25,7 @@ from wherefrom.evidence import (
 from wherefrom.report.context import Statement
 from wherefrom.report.style import (
     INK,
-    Parts,
+    Drawing,
     dot,
     looks_of,
     metric_title,
@@ -119,13 +119,7 @@ def comparison(first: Headline, second: Headline, source: str = "") -> list[Stat
     """Say whether the first of two models is the more sensitive, on the whole and by region.
 
     The words are "holds", "does not hold" and "is undecided". In points a difference below the
-    margin of equivalence is of no matter.
-
-    Parameters
-    ----------
-    first, second : Headline
-    source : str, optional
-        Who states it.
+    margin of equivalence is of no matter. `source` states that it is.
     """
     a, b = first.spread(), second.spread()
     if a is None or b is None:
@@ -200,7 +194,7 @@ def estimate(
     return write(value, digits) + ends
 
 
-def sensitivity_figure(headlines: Sequence[Headline]) -> Parts | None:
+def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
     """Draw every composition's effect, model by model on one axis, in each region.
 
     None if no headline has a spread.
@@ -245,7 +239,7 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Parts | None:
         "standard deviation of the true effects. Last panel: that spread with its 95 % interval. "
         "The axis is in points of the score; points of different tasks have no common scale."
     )
-    return Parts("sensitivity", figure, "Sensitivity of each model to the composition", caption)
+    return Drawing("sensitivity", figure, "Sensitivity of each model to the composition", caption)
 
 
 def _spread(headline: Headline, region: str) -> SensitivityRow | None:

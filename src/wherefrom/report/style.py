@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wherefrom.evidence import INITIAL, Headline
+from wherefrom.evidence import INITIAL, Headline, View
 
 __all__ = [
-    "FAINT", "INK", "METRICS", "Look", "Parts", "dot", "looks", "looks_of", "metric_title",
+    "Drawing", "FAINT", "INK", "METRICS", "Look", "dot", "looks_of", "metric_title",
     "number", "panels", "plain", "rows_axis", "share_axis", "signed", "view_title",
 ]  # fmt: skip
 
@@ -43,14 +42,13 @@ class Look(NamedTuple):
     dash: str | tuple[float, tuple[float, ...]]
 
 
-def looks(compositions: Sequence[str], baselines: Sequence[str]) -> dict[str, Look]:
-    """Give every row its look, by its place in the order and not by its score.
+def looks_of(headline: Headline) -> dict[str, Look]:
+    """Give every row of a headline its look, by its place in the order and not by its score.
 
-    Examples
-    --------
-    >>> looks(["none", "uniform"], ["majority"])["uniform"].colour
-    '#0072b2'
+    A composition looks the same for every model.
     """
+    compositions = headline.evidence.compositions
+    baselines = sorted({key.model for _, _, key in headline.rows if not key.composition})
     styles = {}
     trained = [name for name in compositions if name != INITIAL]
     for i, name in enumerate(trained):
@@ -92,19 +90,14 @@ def signed(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
-class Parts(NamedTuple):
-    """A figure with its kind, title and caption."""
+class Drawing(NamedTuple):
+    """A figure with its file name (no suffix), title and caption, and the headline it is about."""
 
-    kind: str
+    name: str
     figure: Figure
     title: str
     caption: str
-
-
-def looks_of(headline: Headline) -> dict[str, Look]:
-    """Return the looks of a headline's rows; a composition looks the same for every model."""
-    beside = {key.model for _, _, key in headline.rows if not key.composition}
-    return looks(headline.evidence.compositions, sorted(beside))
+    view: View | None = None
 
 
 def view_title(headline: Headline) -> str:

@@ -21,18 +21,7 @@ _SIGNS = {"decided": ("●", "bold"), "undecided": ("?", "bold"), "limit": ("·"
 
 
 def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> RenderableType:
-    """Show the headlines and what the data support, for a rich console.
-
-    Parameters
-    ----------
-    results : pyarrow.Table or Evidence
-        Tidy results, or their evidence if it is at hand.
-    context : ReportContext
-
-    Returns
-    -------
-    rich renderable
-    """
+    """Show the headlines and what the data support, for a rich console."""
     evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
     headlines = context.shown(evidence)
     parts: list[RenderableType] = []
