@@ -22,25 +22,31 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-__all__ = ["Parts", "Side", "contrast", "difference", "half_width", "limits", "two_sided_p"]
+__all__ = [
+    "LEVEL",
+    "Parts",
+    "Side",
+    "contrast",
+    "difference",
+    "half_width",
+    "limits",
+    "two_sided_p",
+]
+
+#: Level of all intervals.
+LEVEL = 0.95
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison.
+    """One side of a comparison."""
 
-    Attributes
-    ----------
-    values : ndarray of float64, shape (U, F)
-        Score by unit of replication and fine-tune seed.
-    fixed : bool
-        True for a baseline: it has no draw and no pre-training, so another run would give the
-        same scores and its only spread is that over episodes.
-    """
-
+    #: Score by unit of replication and fine-tune seed, shape (U, F).
     values: Floats
+    #: True for a baseline: it has no draw and no pre-training, so another run would give the same
+    #: scores and its only spread is that over episodes.
     fixed: bool = False
 
 
@@ -107,7 +113,7 @@ def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
     return Parts(estimate, unit, df, episode, count - 1.0)
 
 
-def half_width(parts: list[Parts], level: float = 0.95) -> Floats:
+def half_width(parts: list[Parts], level: float = LEVEL) -> Floats:
     """Return the half-widths of two-sided intervals, shape (len(parts),); NaN for none."""
     unit, unit_df, episode, episode_df = _columns(parts)
     tail = np.full(len(unit), (1 - level) / 2)

@@ -73,22 +73,15 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """All scores of one key.
+    """All scores of one key."""
 
-    Attributes
-    ----------
-    draws, pretrains : ndarray of int64, shape (R,)
-        Draw seed and pre-train seed of each run.
-    seeds : ndarray of int64, shape (F,)
-        Fine-tune seeds.
-    values : ndarray of float64, shape (R, G, F)
-        Scores by run, region (order of `Scores.regions`) and fine-tune seed; NaN where the
-        results have none.
-    """
-
+    #: Draw seed and pre-train seed of each run, shape (R,).
     draws: Ints
     pretrains: Ints
+    #: Fine-tune seeds, shape (F,).
     seeds: Ints
+    #: Scores by run, region (order of `Scores.regions`) and fine-tune seed, shape (R, G, F); NaN
+    #: where the results have none.
     values: Floats
 
     @property

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chndtr, gammaincinv, ndtr
 
+from wherefrom.evidence.intervals import LEVEL
+
 __all__ = ["Estimate", "minus", "over", "spreads"]
 
 Floats = npt.NDArray[np.float64]
@@ -39,7 +41,7 @@ class Estimate(NamedTuple):
 
 
 def spreads(
-    observed: Floats, noise: Floats, df: Floats, groups: Floats, level: float = 0.95
+    observed: Floats, noise: Floats, df: Floats, groups: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Estimate the spread of true means, for many sets of means at once.
 
@@ -57,13 +59,11 @@ def spreads(
         Degrees of freedom of that estimate.
     groups : ndarray of float64, shape (N,)
         K, the number of means, at least 2.
-    level : float
-        Level of the interval.
 
     Returns
     -------
     spread, low, high, p : ndarray of float64, each of shape (N,)
-        Estimate and interval of S in units of the means, and the p-value of S = 0.
+        Estimate and 95 % interval of S in units of the means, and the p-value of S = 0.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def spreads(
             low, high = np.where(too_small, middle, low), np.where(too_small, high, middle)
         return low
 
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     # Means without noise have no distribution: their spread is what it is.
     exact = noise == 0
     low = np.where(exact, observed, limit(square, 1 - tail))

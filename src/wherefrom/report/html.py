@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.csv as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -33,11 +32,7 @@ from wherefrom.evidence import (
     table_of,
 )
 from wherefrom.files import atomic
-from wherefrom.report.context import (
-    ReportContext,
-    Statement,
-    evidence_of,
-)
+from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
 from wherefrom.report.sensitivity import (
@@ -75,13 +70,12 @@ class Picture(NamedTuple):
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
-def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Path:
+def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
     """Write ``report.html``, ``tables/`` and ``figures/`` into a folder.
 
     Parameters
     ----------
-    results : pyarrow.Table or Evidence
-        Tidy results, or their evidence if it is at hand.
+    evidence : Evidence
     context : ReportContext
     out : Path
         Folder, made if absent. Each file is whole or not there.
@@ -94,9 +88,8 @@ def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Pa
     Raises
     ------
     WherefromError
-        If the results are malformed or lack the headline, or the disk is full.
+        If the results lack the headline, or the disk is full.
     """
-    evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
     _write_tables(evidence, context, out / "tables")
     pictures = []
     for drawing in figures(evidence, context):

@@ -16,7 +16,7 @@ from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
 from wherefrom.pool import Pool
-from wherefrom.report.context import DataSource, Places, ReportContext, StandIn
+from wherefrom.report.context import DataSource, Places, ReportContext, StandIn, evidence_of
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Store, Study, collect
@@ -62,11 +62,12 @@ def write(
             "no region could be evaluated: " + "; ".join(problems(plan, store) or ["no head ran"])
         )
     context = _context(plan, store, study_path, whole=not fresh)
+    evidence = evidence_of(results, context)
     if not fresh:
-        page = write_page(results, context, out)
+        page = write_page(evidence, context, out)
         with atomic(stamp) as tmp:
             tmp.write_text(json.dumps({"key": key}), encoding="utf-8")
-    return terminal_table(results, context), page
+    return terminal_table(evidence, context), page
 
 
 def _key(plan: Plan, expected: Path | None) -> str:

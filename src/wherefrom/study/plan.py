@@ -148,17 +148,11 @@ def _reads_series(study: Study, task: str) -> bool:
 
 
 def _features(study: Study, source: str, pool: Stage) -> Stage:
-    spec = study.imagery
-    image = {
-        "source": source,
-        "window_km": spec.window_km,
-        "filters": spec.filters,
-        "seed": spec.seed,
-    }
+    image = study.imagery.model_dump(include={"window_km", "filters", "seed"})
     return Stage(
         kind="features",
         label=f"image features {source}",
-        spec={"image": image} | _digest(source),
+        spec={"image": image | {"source": source}} | _digest(source),
         inputs={"pool": pool},
         cost=cost.features(study),
         bundle=f"features {source}",

@@ -54,13 +54,7 @@ class PoolSpec(Part):
         return self
 
     def open(self) -> Pool:
-        """Read the table, or build the pool.
-
-        Raises
-        ------
-        WherefromError
-            If the table is faulty, or too large to be held in memory.
-        """
+        """Read the table, or build the pool; refuse a table that memory cannot hold."""
         from wherefrom.pool import Pool, PoolScan, open_pool
 
         if self.file is None:

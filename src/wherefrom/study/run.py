@@ -33,22 +33,15 @@ _NOTE = 10.0  # seconds between two notes of the time spent
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did.
+    """What a run did."""
 
-    Attributes
-    ----------
-    computed, cached : int
-        Numbers of stages.
-    seconds : float
-        Wall clock of this call.
-    peak_bytes : int
-        Bound on the peak of resident memory: the peak of this process, plus that of its largest
-        worker times the workers. Pages that processes share are counted in each.
-    """
-
+    #: Numbers of stages.
     computed: int
     cached: int
+    #: Wall clock of this call.
     seconds: float
+    #: Bound on the peak of resident memory: the peak of this process, plus that of its largest
+    #: worker times the workers. Pages that processes share are counted in each.
     peak_bytes: int
 
 
