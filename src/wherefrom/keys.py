@@ -47,13 +47,7 @@ def seed_of(*names: object) -> np.random.SeedSequence:
 
 
 def generator(*names: object) -> np.random.Generator:
-    """Make a NumPy Generator (PCG64) from the names of axes and their values.
-
-    Examples
-    --------
-    >>> bool(generator("x", 0).random() == generator("x", 0).random())
-    True
-    """
+    """Make a NumPy Generator (PCG64) from the names of axes and their values."""
     return np.random.Generator(np.random.PCG64(seed_of(*names)))
 
 

@@ -18,14 +18,13 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds"]
+__all__ = ["ADDRESS", "BUILT_IN", "Group", "Kind", "kind", "kinds"]
 
 Group: TypeAlias = Literal["layers", "samplers", "gfms", "tasks", "heads"]
-GROUPS: tuple[Group, ...] = get_args(Group)
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -101,13 +100,7 @@ class Kind:
     package: str
 
     def load(self) -> object:
-        """Import it.
-
-        Raises
-        ------
-        WherefromError
-            If it cannot be imported.
-        """
+        """Import it; what cannot be imported is refused with the reason."""
         module, _, attribute = self.address.partition(":")
         try:
             imported = importlib.import_module(module)

@@ -45,15 +45,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The statistics of one study.
-
-    Attributes
-    ----------
-    references : tuple of str
-        What `differences` compares with; the best baseline is the last.
-    order : tuple of str
-        Compositions in the order in which they are shown; others come after, by name.
-    """
+    """The statistics of one study."""
 
     scores: Scores
     summary: list[SummaryRow]
@@ -62,8 +54,10 @@ class Evidence:
     variance: list[VarianceRow]
     sensitivity: list[SensitivityRow]
     deviations: list[DeviationRow]
+    #: What `differences` compares with; the best baseline is the last.
     references: tuple[str, ...]
     margin: float
+    #: Compositions in the order in which they are shown; others come after, by name.
     order: tuple[str, ...]
 
     @cached_property

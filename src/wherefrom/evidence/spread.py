@@ -43,27 +43,16 @@ class Estimate(NamedTuple):
 def spreads(
     observed: Floats, noise: Floats, df: Floats, groups: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Estimate the spread of true means, for many sets of means at once.
+    """Estimate the spread of true means, for N sets of means at once; all arrays have shape (N,).
+
+    `observed` are the standard deviations of the observed means, `noise` is V, the estimated mean
+    variance of one of them, with `df` degrees of freedom, and `groups` is K, at least 2. Returns
+    the estimate of S in units of the means, the ends of its 95 % interval, and the p-value of S =
+    0.
 
     An observed spread may by chance lie below what noise alone would give, so far that no true
     spread explains it. The upper limit is then that of a spread which equals the noise: the
     interval never claims more than the noise allows.
-
-    Parameters
-    ----------
-    observed : ndarray of float64, shape (N,)
-        Standard deviations of the observed means.
-    noise : ndarray of float64, shape (N,)
-        V, the mean variance of one observed mean, estimated.
-    df : ndarray of float64, shape (N,)
-        Degrees of freedom of that estimate.
-    groups : ndarray of float64, shape (N,)
-        K, the number of means, at least 2.
-
-    Returns
-    -------
-    spread, low, high, p : ndarray of float64, each of shape (N,)
-        Estimate and 95 % interval of S in units of the means, and the p-value of S = 0.
 
     Examples
     --------

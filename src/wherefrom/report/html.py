@@ -71,14 +71,9 @@ class Picture(NamedTuple):
 
 
 def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
-    """Write ``report.html``, ``tables/`` and ``figures/`` into a folder.
+    """Write ``report.html``, ``tables/`` and ``figures/`` into a folder, made if absent.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    context : ReportContext
-    out : Path
-        Folder, made if absent. Each file is whole or not there.
+    Each file is whole or not there.
 
     Returns
     -------

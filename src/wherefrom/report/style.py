@@ -80,13 +80,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """Write a difference with its sign (a true minus), or a dash for none.
-
-    Examples
-    --------
-    >>> signed(-0.01234), signed(0.0), signed(None)
-    ('−0.012', '+0.000', '–')
-    """
+    """Write a difference with its sign (a true minus), or a dash for none."""
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 

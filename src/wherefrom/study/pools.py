@@ -22,21 +22,13 @@ _OF_FILE = ("id", "lon", "lat")
 
 
 class PoolSpec(Part):
-    """The pool of candidate places: uniform by area on land, or a table of the user's.
+    """The pool of candidate places: uniform by area on land, or a table of the user's."""
 
-    Attributes
-    ----------
-    places, seed : int
-        Of a pool that is built.
-    file : str
-        A table of places, or a folder of Parquet files, as `wherefrom.pool.open_pool` takes them;
-        from the folder where the command runs.
-    id, lon, lat : str
-        Its columns.
-    """
-
+    #: Of a pool that is built.
     places: int | None = Field(gt=0, default=None)
     seed: int = 0
+    #: A table of places, or a folder of Parquet files, as `wherefrom.pool.open_pool` takes them;
+    #: from the folder where the command runs. Then its columns.
     file: str | None = Field(min_length=1, default=None)
     id: str | None = None
     lon: str = "lon"

@@ -11,11 +11,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from wherefrom.errors import WherefromError
@@ -267,7 +267,7 @@ def _bundle(bundle: list[Stage], store: Store) -> list[_Failure]:
         if lost & {other.key for other in stage.inputs.values()}:
             lost.add(stage.key)
             continue
-        tell = _teller(stage)
+        tell = partial(_tell, stage)
         tell(0.0)
         try:
             if not store.done(stage.kind, stage.key):
@@ -292,8 +292,5 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
     return _Failure(f"{stage.label}: {err}\n{traceback.format_exc()}", True)
 
 
-def _teller(stage: Stage) -> Callable[[float], None]:
-    def tell(share: float) -> None:
-        _SENT.put((stage.label, stage.cost, share))
-
-    return tell
+def _tell(stage: Stage, share: float) -> None:
+    _SENT.put((stage.label, stage.cost, share))
