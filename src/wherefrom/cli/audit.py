@@ -103,6 +103,7 @@ def audit(
     }
     read = {"FILE": file, "--pool": pool_file, **beside}
     inputs = {name: path for name, path in read.items() if path is not None}
+    named = {name: str(path) for name, path in inputs.items()}
     _check_outputs(out, None if to_stdout else json_out, clean, inputs)
     options = _options(id_column, lon, lat)
     faults: list[Any] = []
@@ -125,12 +126,12 @@ def audit(
         antarctica=antarctica,
         seed=seed,
         named=Named(
-            file=str(file),
+            file=named["FILE"],
             options=options,
-            pool=_text(pool_file),
-            against=_text(beside["--against"]),
-            test=_text(test),
-            planned=_text(planned),
+            pool=named.get("--pool"),
+            against=named.get("--against"),
+            test=named.get("--test"),
+            planned=named.get("--planned"),
             available=available,
         ),
     )
@@ -168,10 +169,6 @@ def _check_outputs(
     for flag, path in (("--out", out), ("--json", json_out)):
         if path is not None:
             check_target(flag, path, inputs)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _options(id_column: str | None, lon: str, lat: str) -> tuple[str, ...]:

@@ -51,7 +51,6 @@ def differences(
 
     Parameters
     ----------
-    scores : Scores
     references : sequence of str
         Names of compositions, or `BEST_BASELINE`. One that the results lack is left out.
     margin : float
@@ -81,8 +80,6 @@ def contrasts(
 
     Parameters
     ----------
-    scores : Scores
-    view : View
     pairs : sequence of (str, str)
         Compositions. A pair of which the results lack a side in a region is left out there.
     regions : sequence of str

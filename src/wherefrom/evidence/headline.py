@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -74,15 +74,14 @@ class Evidence:
 
     @cached_property
     def _rows(self) -> dict[tuple[object, ...], Record]:
-        keyed = [*self.summary, *self.differences, *self.deviations]
-        of_view: list[tuple[View, LeaderRow | SensitivityRow]] = [
+        about: list[tuple[Key | View, Any]] = [
+            *((row.key, row) for row in (*self.summary, *self.differences, *self.deviations)),
             *((row.key.view, row) for row in self.leaders),
             *((row.view, row) for row in self.sensitivity),
         ]
-        rows: dict[tuple[object, ...], Record] = {
-            (type(row), row.key, row.region, getattr(row, "reference", "")): row for row in keyed
+        return {
+            (type(row), key, row.region, getattr(row, "reference", "")): row for key, row in about
         }
-        return rows | {(type(row), view, row.region, ""): row for view, row in of_view}
 
     def row(self, kind: type[R], about: Key | View, region: str, reference: str = "") -> R | None:
         """Return the row of a kind about a key or a view in a region, or None."""

@@ -229,7 +229,10 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
         Patch(color=SPREAD, label="± spread, noise taken off"),
         Patch(color=UPPER, label="to the upper end of its 95 % interval"),
     ]
-    handles += _legend(shown)
+    handles += [
+        Line2D([], [], marker=marker, color=colour, ls="-", label=f"{one.view.model}: spread")
+        for one, (marker, colour) in zip(shown, itertools.cycle(_MODELS))
+    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     caption = (
         f"{'; '.join(f'{one.short}, {one.view.head} head' for one in shown)}; "
@@ -299,11 +302,3 @@ def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
     ax.yaxis.tick_right()
     ax.set_title("Spread [95 % interval]", fontsize=10, loc="left")
     plain(ax)
-
-
-def _legend(headlines: list[Headline]) -> list[Artist]:
-    signs = zip(headlines, itertools.cycle(_MODELS))
-    return [
-        Line2D([], [], marker=marker, color=colour, ls="-", label=f"{one.view.model}: spread")
-        for one, (marker, colour) in signs
-    ]

@@ -69,13 +69,7 @@ def metric_title(metric: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a score (with a true minus), or a dash for none.
-
-    Examples
-    --------
-    >>> number(0.56789), number(None)
-    ('0.568', '–')
-    """
+    """Write a score (with a true minus), or a dash for none."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 

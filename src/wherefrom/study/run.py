@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -55,14 +56,8 @@ class _Failure(NamedTuple):
 def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     """Compute every stage of a plan that the store lacks.
 
-    A second call computes nothing; a killed call goes on.
-
-    Parameters
-    ----------
-    plan : Plan
-    store : Store
-    workers : int, optional
-        Processes, each with one thread for matrix products; by default one per available core.
+    A second call computes nothing; a killed call goes on. The workers are processes, each with one
+    thread for matrix products; by default one per available core.
 
     Raises
     ------
@@ -124,7 +119,7 @@ def _run(waiting: list[list[Stage]], store: Store, workers: int, clock: _Clock) 
     failures: list[_Failure] = []
     total = sum(stage.cost for bundle in waiting for stage in bundle)
     running: dict[Future[list[_Failure]], list[Stage]] = {}
-    with _environment(), _Display(total, sent) as display:
+    with _one_thread(), _Display(total, sent) as display:
         pool = ProcessPoolExecutor(
             workers, mp_context=context, initializer=_begin, initargs=(sent,)
         )
@@ -184,17 +179,16 @@ def _raise(failures: list[_Failure], skipped: int) -> None:
     raise WherefromError(f"{first.message}{more}{after}")
 
 
-class _environment:  # noqa: N801
+@contextmanager
+def _one_thread() -> Iterator[None]:
     """One thread for each worker's matrix products: two such workers beat two threads in one."""
-
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-    def __enter__(self) -> None:
-        self.old = {name: os.environ.get(name) for name in self.names}
-        os.environ.update(dict.fromkeys(self.names, "1"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self.old.items():
+    old = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in old.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
