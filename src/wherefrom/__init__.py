@@ -81,42 +81,33 @@ if TYPE_CHECKING:
     from wherefrom.train.heads.finetune import FineTune
     from wherefrom.train.pretrain import PretrainSettings, pretrain
 
-#: Name -> module that has it; under another name there if one follows a colon.
-_HOME = {
-    "Audit": "wherefrom.auditing.audit",
-    "Card": "wherefrom.compose.card",
-    "audit": "wherefrom.frames",
-    "Composition": "wherefrom.compose",
-    "FineTune": "wherefrom.train.heads.finetune",
-    "LocationEncoder": "wherefrom.models.satclip",
-    "PixelSeries": "wherefrom.pool.series",
-    "Pool": "wherefrom.pool",
-    "PoolScan": "wherefrom.pool",
-    "Presto": "wherefrom.models.presto",
-    "PrestoConfig": "wherefrom.models.masked",
-    "PretrainSettings": "wherefrom.train.pretrain",
-    "SatCLIPConfig": "wherefrom.models.satclip",
-    "SphericalHarmonics": "wherefrom.models.satclip",
-    "Study": "wherefrom.study",
-    "Task": "wherefrom.tasks",
-    "WherefromError": "wherefrom.errors",
-    "cities": "wherefrom.earth",
-    "cropland": "wherefrom.tasks.cropland",
-    "draw": "wherefrom.frames",
-    "earth_series": "wherefrom.pool.series.earth",
-    "ecoregions": "wherefrom.tasks",
-    "embed": "wherefrom.train.embed",
-    "embed_places": "wherefrom.gfms.satclip",
-    "embed_series": "wherefrom.gfms.presto",
-    "episodes": "wherefrom.tasks",
-    "from_table": "wherefrom.tasks",
-    "head": "wherefrom.train.heads",
-    "layer": "wherefrom.earth",
-    "load_study": "wherefrom.study:load",
-    "open_pool": "wherefrom.pool",
-    "pretrain": "wherefrom.train.pretrain",
-    "sampler": "wherefrom.compose",
+#: Module -> those of the names that it has.
+_NAMES = {
+    "wherefrom.auditing.audit": ("Audit",),
+    "wherefrom.compose": ("Composition", "sampler"),
+    "wherefrom.compose.card": ("Card",),
+    "wherefrom.earth": ("cities", "layer"),
+    "wherefrom.errors": ("WherefromError",),
+    "wherefrom.frames": ("audit", "draw"),
+    "wherefrom.gfms.presto": ("embed_series",),
+    "wherefrom.gfms.satclip": ("embed_places",),
+    "wherefrom.models.masked": ("PrestoConfig",),
+    "wherefrom.models.presto": ("Presto",),
+    "wherefrom.models.satclip": ("LocationEncoder", "SatCLIPConfig", "SphericalHarmonics"),
+    "wherefrom.pool": ("Pool", "PoolScan", "open_pool"),
+    "wherefrom.pool.series": ("PixelSeries",),
+    "wherefrom.pool.series.earth": ("earth_series",),
+    "wherefrom.study": ("Study",),
+    "wherefrom.tasks": ("Task", "ecoregions", "episodes", "from_table"),
+    "wherefrom.tasks.cropland": ("cropland",),
+    "wherefrom.train.embed": ("embed",),
+    "wherefrom.train.heads": ("head",),
+    "wherefrom.train.heads.finetune": ("FineTune",),
+    "wherefrom.train.pretrain": ("PretrainSettings", "pretrain"),
 }
+#: Name -> module that has it; under another name there if one follows a colon.
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+_HOME["load_study"] = "wherefrom.study:load"
 _TRAIN_EXTRA = ("torch", "safetensors", "sklearn")
 
 # Hidden from type checkers, which would otherwise take any misspelt name for an object.

@@ -17,14 +17,7 @@ class WherefromError(Exception):
 
 
 class UnknownNameError(WherefromError):
-    """A name that is not known.
-
-    Attributes
-    ----------
-    kind : str
-        What was asked for, e.g. ``"layer"``.
-    name : str
-    """
+    """A name that is not known, and the `kind` of thing that was asked for, e.g. ``"layer"``."""
 
     def __init__(self, message: str, kind: str = "", name: str = "") -> None:
         super().__init__(message, kind, name)
@@ -36,20 +29,6 @@ class UnknownNameError(WherefromError):
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Build the error for a name that is not known, with the nearest valid one.
-
-    Parameters
-    ----------
-    kind : str
-        What was asked for, e.g. ``"layer"``.
-    name : object
-        What the user wrote.
-    known : iterable of str
-        The valid names.
-
-    Returns
-    -------
-    UnknownNameError
-        To be raised by the caller.
 
     Examples
     --------

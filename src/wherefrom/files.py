@@ -57,20 +57,7 @@ def _is_full(err: Exception, path: Path) -> bool:
 
 
 def refuse_target(path: Path) -> None:
-    """Refuse to write where a file cannot be, or where the rename would replace a device.
-
-    Raises
-    ------
-    WherefromError
-        If `path` is a folder or a device, or a folder above it is a file.
-
-    Examples
-    --------
-    >>> refuse_target(Path("/"))
-    Traceback (most recent call last):
-    ...
-    wherefrom.errors.WherefromError: cannot write /: it is a folder; name a file in it
-    """
+    """Refuse to write where a file cannot be, or where the rename would replace a device."""
     if path.is_dir():
         raise WherefromError(f"cannot write {path}: it is a folder; name a file in it")
     if path.exists() and not path.is_file():
@@ -86,16 +73,8 @@ def refuse_target(path: Path) -> None:
 def atomic(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    Parameters
-    ----------
-    path : Path or str
-        Where the file shall be; its folder is made if absent. Of a link, the file it points to
-        is replaced and the link stays.
-
-    Yields
-    ------
-    Path
-        Write here. The old file, if any, stays whole until the rename.
+    The old file, if any, stays whole until the rename. The folder is made if absent; of a link, the
+    file it points to is replaced and the link stays.
 
     Raises
     ------
@@ -133,33 +112,10 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; rename it to `path` when the block succeeds.
+    """Give an empty folder beside `path`; rename it to `path` when the block succeeds, as `atomic`.
 
     If another process finished the same folder first, its result stays and ours is dropped:
     equal keys mean equal contents.
-
-    Parameters
-    ----------
-    path : Path or str
-        Where the folder shall be; the folders above it are made if absent.
-
-    Yields
-    ------
-    Path
-        An empty folder: write here. It goes if the block fails.
-
-    Raises
-    ------
-    WherefromError
-        If the disk is full, the place cannot be written, or `path` is a file.
-
-    Examples
-    --------
-    >>> target = Path(tempfile.mkdtemp()) / "results"
-    >>> with atomic_folder(target) as tmp:
-    ...     _ = (tmp / "a.txt").write_text("whole")
-    >>> [file.name for file in target.iterdir()]
-    ['a.txt']
     """
     path = Path(path)
     with disk_errors(path):
@@ -179,13 +135,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 def sha256_of(path: Path | str) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> sha256_of(os.devnull)[:8]
-    'e3b0c442'
-    """
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

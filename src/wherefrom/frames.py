@@ -40,30 +40,15 @@ def pool_of(
     lat: str = "lat",
     columns: Collection[str] | None = None,
 ) -> AnyPool:
-    """Make a pool of whatever holds places.
+    """Make a pool of whatever holds places (as `draw` takes it); a pool is returned as it is.
 
-    Parameters
-    ----------
-    data : Pool, PoolScan, path, pyarrow.Table, DataFrame, GeoDataFrame or dict of arrays
-        A pool is returned as it is, and the names of columns are then not used.
-    id, lon, lat : str
-        Columns or entries, as in `Pool.read`.
-    columns : collection of str, optional
-        Which others a table's pool has at least; default all of them.
-
-    Returns
-    -------
-    Pool or PoolScan
+    Names of columns are as in `Pool.read`. With `columns` the pool of a table has at least these,
+    else all.
 
     Raises
     ------
     WherefromError
         As in `Pool.read`; or if the arrays of a dictionary differ in length.
-
-    Examples
-    --------
-    >>> len(pool_of({"lon": [10.0, 20.0], "lat": [1.0, 2.0]}))
-    2
     """
     if isinstance(data, Pool | PoolScan):
         return data

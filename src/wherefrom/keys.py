@@ -16,23 +16,12 @@ _CACHED = 1 << 15
 
 
 def canonical(spec: Any) -> str:
-    """Write a spec of plain values as JSON with sorted keys and no spaces.
-
-    Parameters
-    ----------
-    spec : dict, list, str, int, float, bool or None
-        Nested plain values; tuples count as lists. NaN and other types are refused, since
-        their text is not unique.
-
-    Returns
-    -------
-    str
-        The canonical text.
+    """Write nested plain values as JSON with sorted keys and no spaces; tuples count as lists.
 
     Raises
     ------
     TypeError, ValueError
-        If a value has no canonical text.
+        If a value has no canonical text, such as NaN.
 
     Examples
     --------
@@ -43,13 +32,7 @@ def canonical(spec: Any) -> str:
 
 
 def key_of(spec: Any) -> str:
-    """Hash a spec to 16 hexadecimal digits (SHA-256 of its canonical text).
-
-    Examples
-    --------
-    >>> key_of({"b": 1, "a": 2}) == key_of({"a": 2, "b": 1})
-    True
-    """
+    """Hash a spec to 16 hexadecimal digits (SHA-256 of its canonical text)."""
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
 
 
@@ -58,49 +41,21 @@ def seed_of(*names: object) -> np.random.SeedSequence:
 
     Naming the stream, instead of counting it, means that adding a composition to a study never
     shifts the draw of another.
-
-    Examples
-    --------
-    >>> a = seed_of("draw", "uniform", 0).generate_state(1)
-    >>> b = seed_of("draw", "uniform", 1).generate_state(1)
-    >>> bool(a == b)
-    False
     """
     digest = hashlib.sha256(canonical([str(n) for n in names]).encode()).digest()
     return np.random.SeedSequence(np.frombuffer(digest, dtype="<u4").tolist())
 
 
 def generator(*names: object) -> np.random.Generator:
-    """Make a NumPy Generator (PCG64) from the names of axes and their values.
-
-    Examples
-    --------
-    >>> bool(generator("x", 0).random() == generator("x", 0).random())
-    True
-    """
+    """Make a NumPy Generator (PCG64) from the names of axes and their values."""
     return np.random.Generator(np.random.PCG64(seed_of(*names)))
 
 
 def mixed(numbers: ArrayLike) -> NDArray[np.uint64]:
     """Mix whole numbers to 64 bits that look random; different numbers stay different.
 
-    Parameters
-    ----------
-    numbers : array_like of int64 or uint64, shape (N,)
-
-    Returns
-    -------
-    ndarray of uint64, shape (N,)
-
-    Notes
-    -----
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
-    generators"), a bijection of 64-bit words.
-
-    Examples
-    --------
-    >>> len(np.unique(mixed(np.arange(1000)) >> np.uint64(32)))
-    1000
+    Shape (N,), int64 or uint64. The finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast
+    splittable pseudorandom number generators"), a bijection of 64-bit words.
     """
     mixed_bits = np.asarray(numbers).astype(np.uint64)  # a copy, mixed in place
     flat = mixed_bits.reshape(-1)

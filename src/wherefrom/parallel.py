@@ -70,13 +70,7 @@ def on(cluster: str | None) -> Iterator[None]:
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use.
-
-    Examples
-    --------
-    >>> cores() >= 1
-    True
-    """
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -91,27 +85,15 @@ def in_order(
     """Call a function on every item, several at a time, and give the results in item order.
 
     At most two items per worker are begun and not yet taken by the caller, so that memory does
-    not grow with the number of items. The results do not depend on `workers`, nor on where the
-    work is done (`on`).
+    not grow with the number of items. The results do not depend on `workers` (by default the cores
+    of this process, or of the cluster), nor on where the work is done (`on`). NumPy and Parquet
+    release the interpreter's lock, and threads share what is loaded once, such as the index of a
+    layer.
 
-    Parameters
-    ----------
-    function : callable
-        Of one item, independent of the other items. It may be called twice on an item (a Ray
-        worker can die after the work and before the answer): what it writes, it replaces whole.
-        On a cluster it, the items and the results are picklable and left unchanged.
-    items : iterable
-        Taken one by one as workers become free.
-    workers : int, optional
-        Threads here, or tasks at a time on the cluster. Default: the cores of this process, or of
-        the cluster. NumPy and Parquet release the interpreter's lock, and threads share what is
-        loaded once, such as the index of a layer.
-
-    Returns
-    -------
-    iterator
-        The results. The first error, in item order, is raised in its place, and what was not
-        begun is dropped; so it is when the iterator is closed.
+    The function may be called twice on an item (a Ray worker can die after the work and before the
+    answer): what it writes, it replaces whole. On a cluster it, the items and the results are
+    picklable and left unchanged. The first error, in item order, is raised in its place, and what
+    was not begun is dropped; so it is when the iterator is closed.
 
     Raises
     ------
@@ -132,11 +114,6 @@ def here(function: Callable[[T], R], items: Iterable[T], workers: int | None = N
     """Do as `in_order`, but always on threads of this process.
 
     For work on what lies in its memory, or whose purpose is what it leaves there.
-
-    Examples
-    --------
-    >>> list(here(len, ["a", "bb", "ccc"], workers=2))
-    [1, 2, 3]
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}: it counts threads, from 1 on")

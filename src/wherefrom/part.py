@@ -24,15 +24,7 @@ class Part(BaseModel):
 
 @dataclass(frozen=True)
 class OfKind:
-    """Annotates a field whose class is chosen by its key ``kind``, from a table of `plugins`.
-
-    Attributes
-    ----------
-    group : {"gfms", "tasks"}
-        The table.
-    base : type
-        What every class of it derives from.
-    """
+    """Annotates a field whose class, derived from `base`, its key ``kind`` chooses from a table."""
 
     group: Group
     base: type[Part]

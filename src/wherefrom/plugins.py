@@ -18,14 +18,13 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["ADDRESS", "BUILT_IN", "GROUPS", "Group", "Kind", "kind", "kinds"]
+__all__ = ["ADDRESS", "BUILT_IN", "Group", "Kind", "kind", "kinds"]
 
 Group: TypeAlias = Literal["layers", "samplers", "gfms", "tasks", "heads"]
-GROUPS: tuple[Group, ...] = get_args(Group)
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -93,18 +92,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """An entry of a table.
-
-    Attributes
-    ----------
-    group : {"layers", "samplers", "gfms", "tasks", "heads"}
-    name : str
-        That users write.
-    address : str
-        ``module:name``, where it lies.
-    package : str
-        Which offers it.
-    """
+    """An entry of a table: its name, its address ``module:name``, and who offers it."""
 
     group: Group
     name: str
@@ -112,13 +100,7 @@ class Kind:
     package: str
 
     def load(self) -> object:
-        """Import it.
-
-        Raises
-        ------
-        WherefromError
-            If it cannot be imported.
-        """
+        """Import it; what cannot be imported is refused with the reason."""
         module, _, attribute = self.address.partition(":")
         try:
             imported = importlib.import_module(module)
@@ -159,14 +141,6 @@ class Kind:
 def kinds(group: Group) -> dict[str, Kind]:
     """Return a group's table: ours in their order, then other packages' by name.
 
-    Parameters
-    ----------
-    group : {"layers", "samplers", "gfms", "tasks", "heads"}
-
-    Returns
-    -------
-    dict of str to Kind
-
     Examples
     --------
     >>> kinds("samplers")["uniform"].package
@@ -178,16 +152,7 @@ def kinds(group: Group) -> dict[str, Kind]:
 def kind(group: Group, name: object, what: str = "") -> Kind:
     """Look a name, or an address ``module:name``, up in a group's table.
 
-    Parameters
-    ----------
-    group : {"layers", "samplers", "gfms", "tasks", "heads"}
-    name : str
-    what : str, optional
-        What to call it in a message; by default the group's name in the singular.
-
-    Returns
-    -------
-    Kind
+    A message calls it `what`; by default the group's name in the singular.
 
     Raises
     ------

@@ -19,14 +19,7 @@ console = Console(stderr=True, highlight=False)
 
 
 def progress() -> Progress:
-    """Make a progress display; use it as a context manager.
-
-    Examples
-    --------
-    >>> with progress() as bar:
-    ...     for _ in bar.track(range(3), description="labelling"):
-    ...         pass
-    """
+    """Make a progress display; use it as a context manager."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -38,7 +38,9 @@ EFFECTS = {"none": -0.1, "uniform": 0.0, "clustered-cities": -0.06, "stratified-
 HEADLINE = ("gfm", "task", "knn", "f1_macro")
 VIEW = View("gfm", "task", 100, "knn", "f1_macro")
 SEEDS = Claim(source="A paper", says="unsteady rows are undertrained", test="seeds", above=0.03)
-CONTEXT = ReportContext("simulated", "debug", [HEADLINE], notice="Simulated", compositions=EFFECTS)
+CONTEXT = ReportContext(
+    "simulated", "debug", [HEADLINE], notice="Simulated", compositions=EFFECTS, blind=["majority"]
+)
 
 
 def simulated(
@@ -215,7 +217,7 @@ LACKING = {
 
 @pytest.mark.parametrize("what", LACKING)
 def test_a_report_survives(what: str, tmp_path: Path) -> None:
-    html = write(LACKING[what], CONTEXT, tmp_path).read_text()
+    html = write(evidence_of(LACKING[what], CONTEXT), CONTEXT, tmp_path).read_text()
     assert "nan" not in re.sub(r"base64,[^\"]*", "", html).lower().replace("finance", "")
     assert "Simulated" in html
     assert (tmp_path / "tables" / "report.json").stat().st_size > 0
@@ -332,6 +334,6 @@ def test_maps_show_every_composition_with_places(tmp_path: Path) -> None:
     places = (np.array([10.0, 179.9, -70.0]), np.array([50.0, -17.0, -10.0]))
     empty = (np.array([]), np.array([]))
     context = ReportContext("s", "debug", [HEADLINE], maps={"none": empty, "uniform": places})
-    html = write(simulated(), context, tmp_path).read_text()
+    html = write(evidence_of(simulated(), context), context, tmp_path).read_text()
     assert '<figure id="maps">' in html
     assert (tmp_path / "figures" / "maps.png").is_file()

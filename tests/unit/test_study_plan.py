@@ -16,7 +16,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.gfms.base import PretrainSpec
 from wherefrom.keys import key_of
 from wherefrom.plugins import kinds
-from wherefrom.study import Store, Study, changes, collect, load, plan
+from wherefrom.study import Store, Study, collect, load, plan
 from wherefrom.study.spec import METRICS
 from wherefrom.study.stage import VERSIONS, Stage
 from wherefrom.train.heads import head
@@ -104,7 +104,7 @@ def test_each_model_is_evaluated_on_the_tasks_of_another(laptop: Study) -> None:
     for stage in plan(laptop).of_kind("fewshot"):
         model = laptop.models.get(stage.axes["model"])
         if model is not None:
-            assert stage.axes["task"] in [laptop.task_label(key) for key in model.tasks]
+            assert stage.axes["task"] in [laptop.tasks[key].label for key in model.tasks]
             assert ("series" in stage.inputs) == ("series" in model.reads_of_tasks)
 
 
@@ -185,7 +185,7 @@ def test_every_head_meets_the_trivial_baselines(laptop: Study) -> None:
         "cropland": ("raw-lonlat", "raw-harmonics-L10", "raw-series"),
     }
     for key, baselines in wanted.items():
-        task = laptop.task_label(key)
+        task = laptop.tasks[key].label
         models = {name for name, spec in laptop.models.items() if key in spec.tasks}
         for name in set(laptop.heads) - {"majority", "finetune"}:
             asked = laptop.heads[name].models
@@ -209,8 +209,8 @@ def test_a_change_is_blamed_on_the_wrong_field(laptop: Study, tmp_path: Path) ->
     assert store.done(stage.kind, stage.key)
     other = plan(laptop.model_copy(update={"finetune_seeds": 7}))
     changed = next(s for s in other.of_kind("fewshot") if s.label == stage.label)
-    assert changes(store, changed) == [f"spec.finetune_seeds: {laptop.finetune_seeds} -> 7"]
-    assert changes(store, stage) == []
+    assert store.changes(changed) == [f"spec.finetune_seeds: {laptop.finetune_seeds} -> 7"]
+    assert store.changes(stage) == []
 
 
 def test_a_changed_default_is_served_from_the_cache() -> None:

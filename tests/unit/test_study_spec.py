@@ -304,9 +304,9 @@ def test_a_model_without_any_task_left_is_planned(
 
 def test_names_in_the_results_are_not_those_of_the_tasks(tmp_path: Path) -> None:
     study = load(STUDY, "debug")
-    assert study.task_label("cropland") == "cropland"
+    assert study.tasks["cropland"].label == "cropland"
     layer = "climate_zone" if study.stood_in else "biome"
-    assert study.task_label("ecoregions") == f"ecoregions-{layer}"
+    assert study.tasks["ecoregions"].label == f"ecoregions-{layer}"
 
 
 def test_a_stand_in_never_keeps_the_name_of_what_it_stands_in_for(
@@ -316,7 +316,7 @@ def test_a_stand_in_never_keeps_the_name_of_what_it_stands_in_for(
     monkeypatch.setattr(earth, "available", lambda name: name != "biome" and real(name))
     study = load(STUDY, "debug")
     assert study.stood_in == {"biome": "climate_zone"}
-    assert study.task_label("ecoregions") == "ecoregions-climate_zone"
+    assert study.tasks["ecoregions"].label == "ecoregions-climate_zone"
     assert "stratified-climate_zone" in study.compositions
     assert not any("biome" in f"{k} {v}" for k, v in study.compositions.items())
 

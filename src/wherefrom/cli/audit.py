@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wherefrom.cli.output import check_out
+from wherefrom.cli.output import check_out, check_target, note
 from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn, names_of
 from wherefrom.errors import WherefromError
-from wherefrom.files import disk_errors, refuse_target
 from wherefrom.progress import console
 
 if TYPE_CHECKING:
@@ -104,6 +103,7 @@ def audit(
     }
     read = {"FILE": file, "--pool": pool_file, **beside}
     inputs = {name: path for name, path in read.items() if path is not None}
+    named = {name: str(path) for name, path in inputs.items()}
     _check_outputs(out, None if to_stdout else json_out, clean, inputs)
     options = _options(id_column, lon, lat)
     faults: list[Any] = []
@@ -126,12 +126,12 @@ def audit(
         antarctica=antarctica,
         seed=seed,
         named=Named(
-            file=str(file),
+            file=named["FILE"],
             options=options,
-            pool=_text(pool_file),
-            against=_text(beside["--against"]),
-            test=_text(test),
-            planned=_text(planned),
+            pool=named.get("--pool"),
+            against=named.get("--against"),
+            test=named.get("--test"),
+            planned=named.get("--planned"),
             available=available,
         ),
     )
@@ -141,8 +141,8 @@ def audit(
     else:
         from wherefrom.report.audit_text import audit_text
 
-        for note in found.about["notes"]:
-            console.print(f"note: {note}", markup=False, soft_wrap=True)
+        for text in found.about["notes"]:
+            note(text)
         typer.echo(audit_text(found))
     if json_out is not None and not to_stdout:
         found.write_json(json_out)
@@ -167,17 +167,8 @@ def _check_outputs(
     if out is not None and out.suffix != ".html":
         raise WherefromError(f"--out {out}: the page is HTML; name it .html (JSON: --json FILE)")
     for flag, path in (("--out", out), ("--json", json_out)):
-        if path is None:
-            continue
-        with disk_errors(path):
-            refuse_target(path)
-        for name, given in inputs.items():
-            if path.resolve() == given.resolve():
-                raise WherefromError(f"{flag} {path} is {name} itself; name another file")
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+        if path is not None:
+            check_target(flag, path, inputs)
 
 
 def _options(id_column: str | None, lon: str, lat: str) -> tuple[str, ...]:

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wherefrom.cli.output import check_out
+from wherefrom.cli.output import check_out, note
 from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn
-from wherefrom.progress import console
 
 __all__ = ["draw"]
 
@@ -136,8 +135,8 @@ def draw(
     else:
         composition.write(out)
         notes += write_card(composition, pool, out)
-    for note in notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    for text in notes:
+        note(text)
     typer.echo(compose.spec_text(chosen.spec()))
     for line in _summary(composition.provenance):
         typer.echo(line)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from wherefrom.plugins import Group, kinds
 
 __all__ = ["list_"]
 
 
 def list_(
     group: Annotated[
-        Literal["layers", "samplers", "gfms", "tasks", "heads"],
+        Group,
         typer.Argument(help="What to list.", show_default=False),
     ],
 ) -> None:
@@ -29,8 +31,6 @@ def list_(
     """
     from rich.console import Console
     from rich.table import Table
-
-    from wherefrom.plugins import kinds
 
     table = Table(box=None, pad_edge=False, show_edge=False)
     for heading in ("name", "from", "what"):

@@ -1,4 +1,4 @@
-"""Where a command writes: judged before any work is done, so that no input is lost."""
+"""What commands have in common: where they write, judged before any work, and their notes."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from pathlib import Path
 
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
+from wherefrom.progress import console
 
-__all__ = ["check_out"]
+__all__ = ["check_out", "check_target", "note"]
+
+
+def note(text: str) -> None:
+    """Print a note beside the results."""
+    console.print(f"note: {text}", markup=False, soft_wrap=True)
 
 
 def check_out(out: Path, what: str, inputs: Mapping[str, Path] | None = None) -> None:
-    """Refuse an ``--out`` that is no Parquet file, cannot be one, or is an input of the command.
+    """Refuse an ``--out`` that is no Parquet file, cannot be one, or is one of the inputs.
 
-    Parameters
-    ----------
-    out : Path
-        What the user gave.
-    what : str
-        What is written, e.g. ``"a pool"``.
-    inputs : dict of str to Path, optional
-        What the command reads, each under its name in the message.
-
-    Raises
-    ------
-    WherefromError
-        Says which it is.
+    `what` is written, e.g. ``"a pool"``; inputs go by their names in the message.
     """
     if out.suffix != ".parquet":
         raise WherefromError(f"--out {out}: {what} is a Parquet file; name it .parquet")
-    with disk_errors(out):
-        refuse_target(out)
-    for name, path in (inputs or {}).items():
-        if out.resolve() == path.resolve():
-            raise WherefromError(f"--out {out} is {name} itself; name another file")
+    check_target("--out", out, inputs or {})
+
+
+def check_target(flag: str, path: Path, inputs: Mapping[str, Path]) -> None:
+    """Refuse a file that cannot be written or is one of the inputs."""
+    with disk_errors(path):
+        refuse_target(path)
+    for name, given in inputs.items():
+        if path.resolve() == given.resolve():
+            raise WherefromError(f"{flag} {path} is {name} itself; name another file")

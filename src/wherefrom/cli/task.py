@@ -1,35 +1,48 @@
-"""``wherefrom task``: labelled places to fine-tune on, from a layer or from one's own table."""
+"""``wherefrom task``: labelled places to fine-tune on, from a layer, a table or a collection."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wherefrom.cli.output import check_out
+from wherefrom.cli.output import check_out, note
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
-from wherefrom.cli.series import cropharvest, worldcereal
-from wherefrom.cli.shown import show_task
+from wherefrom.errors import WherefromError
+from wherefrom.files import disk_errors, refuse_target
+
+if TYPE_CHECKING:
+    from wherefrom.pool import Pool
+    from wherefrom.tasks import Task
+    from wherefrom.tasks.labelled import LabelledSeries
 
 __all__ = ["app"]
+
+#: Tables of more classes than this show each region's total alone.
+MOST_CLASSES = 40
+#: The study's episodes, for which thin regions are named.
+N = 100
 
 Out = Annotated[Path, typer.Option(help="Parquet file to write.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same task.")]
 RegionLayer = Annotated[
     str, typer.Option(help="Layer (or column) whose labels are the regions to fine-tune in.")
 ]
-
 PoolFile = Annotated[Path, typer.Option(help="Pool whose places the task keeps away from.")]
 Train = Annotated[int, typer.Option(help="Places per region to draw episodes from.")]
 Test = Annotated[int, typer.Option(help="Test places per region.")]
 TuneTrain = Annotated[int, typer.Option(help="Places per region to tune on.")]
 TuneTest = Annotated[int, typer.Option(help="Test places per region for tuning.")]
 MinDistance = Annotated[float, typer.Option(help="Distance to keep from every pool place.")]
+Folder = Annotated[Path, typer.Option(help="Folder to write task.parquet and series.npz into.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the split; the same seed, the same task.")]
+RegionOrAll = Annotated[
+    str,
+    typer.Option(help="Layer whose labels are the regions to fine-tune in; or all: one region."),
+]
 
 app = typer.Typer(no_args_is_help=True, help="Make a labelled task to fine-tune on.")
-app.command("worldcereal")(worldcereal)
-app.command("cropharvest")(cropharvest)
 
 
 @app.command()
@@ -59,11 +72,9 @@ def ecoregions(
         wherefrom task ecoregions --pool pool.parquet --layer climate_zone --out zones.parquet
     """
     from wherefrom import tasks
-    from wherefrom.pool import Pool
 
-    check_out(out, "a task", {"the input": pool})
     made = tasks.ecoregions(
-        Pool.read(pool, id_column, lon, lat),
+        _candidates(pool, out, id_column, lon, lat),
         layer,
         region_layer,
         train,
@@ -72,8 +83,7 @@ def ecoregions(
         min_distance_km,
         seed,
     )
-    made.write(out)
-    show_task(made, out)
+    _finish(made, out)
 
 
 @app.command()
@@ -101,11 +111,9 @@ def cropland(
         wherefrom task cropland --pool pool.parquet --out task.parquet
     """
     from wherefrom import tasks
-    from wherefrom.pool import Pool
 
-    check_out(out, "a task", {"the input": pool})
     made = tasks.cropland(
-        Pool.read(pool, id_column, lon, lat),
+        _candidates(pool, out, id_column, lon, lat),
         region_layer,
         train,
         test,
@@ -113,8 +121,7 @@ def cropland(
         min_distance_km,
         seed,
     )
-    made.write(out)
-    show_task(made, out)
+    _finish(made, out)
 
 
 @app.command("from-table")
@@ -149,5 +156,143 @@ def from_table(
 
     check_out(out, "a task", {"the input": file})
     made = tasks.from_table(file, label, lon, lat, region_layer, positive, name, seed)
+    _finish(made, out)
+
+
+@app.command()
+def worldcereal(
+    file: Annotated[Path, typer.Argument(help="Parquet of WorldCereal, a row a pixel.")],
+    out: Folder,
+    region_layer: RegionOrAll = "continent",
+    seed: SplitSeed = 0,
+) -> None:
+    """Make a crop or not crop task of WorldCereal's labelled pixels.
+
+    A row is a pixel with 12 steps of Sentinel-1 and -2, temperature and
+    precipitation, its terrain, and LANDCOVER_LABEL, of which 11 is crop.
+    Units are converted to those of pixel series; what is marked 65535 is
+    absent.
+
+    For example:
+
+        wherefrom task worldcereal pixels.parquet --out worldcereal
+
+        wherefrom task worldcereal pixels.parquet --region-layer all --out global
+    """
+    from wherefrom import tasks
+
+    _check_folder(out)
+    _finish_series(tasks.worldcereal(file, region_layer, seed), out)
+
+
+@app.command()
+def cropharvest(
+    out: Folder,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with labels.geojson and the features; default the catalog's."),
+    ] = None,
+    country: Annotated[
+        str | None,
+        typer.Option(help="One of the published tasks: kenya (maize), brazil (coffee), togo."),
+    ] = None,
+    region_layer: RegionOrAll = "continent",
+    seed: SplitSeed = 0,
+) -> None:
+    """Make a crop or not crop task of CropHarvest.
+
+    The folder holds labels.geojson and features.tar.gz, or that unpacked to
+    features/arrays; for a country also test_features.tar.gz, or that unpacked.
+    Without a folder they are fetched from Zenodo (large). NDVI is computed anew,
+    since the stored one is wrong. Needs h5py, of the extra "cropharvest".
+
+    For example:
+
+        wherefrom task cropharvest cropharvest-data --out cropharvest
+
+        wherefrom task cropharvest cropharvest-data --country togo --out togo
+    """
+    from wherefrom import tasks
+
+    _check_folder(out)
+    if country is None:
+        made = tasks.cropharvest(folder, region_layer, seed)
+    elif region_layer != "continent" or seed:
+        raise WherefromError(
+            f"--country {country}: its region and split are the published ones; leave out "
+            "--region-layer and --seed"
+        )
+    else:
+        made = tasks.cropharvest_country(country, folder)
+    _finish_series(made, out)
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a target before the work."""
+    with disk_errors(out):
+        refuse_target(out / "task.parquet")
+        refuse_target(out / "series.npz")
+
+
+def _finish_series(made: LabelledSeries, out: Path) -> None:
     made.write(out)
-    show_task(made, out)
+    _show(made.task, out / "task.parquet")
+    bands = ", ".join(made.series.present)
+    typer.echo(f"{out / 'series.npz'}: {made.series.steps} steps of {bands}; key {made.key}")
+
+
+def _candidates(pool: Path, out: Path, id_column: str | None, lon: str, lat: str) -> Pool:
+    """Read the pool that a task keeps away from, once its own file is sure to be another."""
+    from wherefrom.pool import Pool
+
+    check_out(out, "a task", {"the input": pool})
+    return Pool.read(pool, id_column, lon, lat)
+
+
+def _finish(made: Task, out: Path) -> None:
+    made.write(out)
+    _show(made, out)
+
+
+def _show(task: Task, out: Path) -> None:
+    """Print the task's table, and name the regions that are too thin for the study."""
+    from wherefrom.tasks import plan_episodes
+
+    typer.echo("\n".join(_table(task)))
+    outside = int((task.region < 0).sum())
+    if outside:
+        note(f"{outside:,} places lie in no region")
+    occurring = [r for r, count in zip(task.regions, task.counts(), strict=True) if count.any()]
+    for split in ("reported", "tuning"):
+        for problem in plan_episodes(task, occurring, N, [0], split)[1]:
+            note(f"no {split} episode of {N} places: {problem}")
+    classes = f"{len(task.classes)} classes"
+    if task.positive is not None:
+        classes += f", positive: {task.classes[task.positive]}"
+    typer.echo(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
+
+
+def _table(task: Task) -> list[str]:
+    """Lay out the places of every region, class and split."""
+    from wherefrom.tasks import SPLITS
+
+    rows: list[tuple[str, ...]] = [("region", task.label_layer, *SPLITS)]
+    for region, counts in zip(task.regions, task.counts(), strict=True):
+        if not counts.any():
+            continue
+        if len(task.classes) <= MOST_CLASSES:
+            rows += [
+                (region, name, *(f"{c:,}" for c in count))
+                for name, count in zip(task.classes, counts, strict=True)
+                if count.any()
+            ]
+        occurring = f"({counts.any(axis=1).sum()} classes)"
+        rows.append((region, occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

@@ -25,8 +25,7 @@ from wherefrom.evidence.sensitivity import (
     sensitivity,
     sensitivity_differences,
 )
-from wherefrom.evidence.summary import summary
-from wherefrom.evidence.variance import variance_shares
+from wherefrom.evidence.summary import summary, variance_shares
 from wherefrom.evidence.verdict import (
     BETTER,
     FAILS,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wherefrom.evidence.intervals import Parts, Side, difference, half_width, two_sided_p
+from wherefrom.evidence.intervals import Parts, Side, difference, limits, two_sided_p
 from wherefrom.evidence.records import DifferenceRow, LeaderRow
 from wherefrom.evidence.scores import Key, Scores, View
 from wherefrom.evidence.verdict import BETTER, holm, verdict
@@ -40,7 +40,6 @@ def differences(
     references: Sequence[str] = ("uniform", "none", BEST_BASELINE),
     *,
     margin: float = MARGIN,
-    level: float = 0.95,
 ) -> list[DifferenceRow]:
     """Compare every composition with each reference, in every region and over all.
 
@@ -52,13 +51,10 @@ def differences(
 
     Parameters
     ----------
-    scores : Scores
     references : sequence of str
         Names of compositions, or `BEST_BASELINE`. One that the results lack is left out.
     margin : float
         Margin of equivalence, in units of the metric.
-    level : float
-        Level of the intervals; verdicts use alpha = 1 - level.
 
     Returns
     -------
@@ -69,7 +65,7 @@ def differences(
     families: dict[object, list[int]] = {}
     for i, pair in enumerate(pairs):
         families.setdefault((pair.key.view, pair.region, pair.name), []).append(i)
-    return _judged(pairs, list(families.values()), margin, level)
+    return _judged(pairs, list(families.values()), margin)
 
 
 def contrasts(
@@ -79,18 +75,15 @@ def contrasts(
     regions: Sequence[str],
     *,
     margin: float = MARGIN,
-    level: float = 0.95,
 ) -> list[DifferenceRow]:
     """Compare pairs of compositions in one view; all pairs in all regions are one family.
 
     Parameters
     ----------
-    scores : Scores
-    view : View
     pairs : sequence of (str, str)
         Compositions. A pair of which the results lack a side in a region is left out there.
     regions : sequence of str
-    margin, level : float
+    margin : float
         As of `differences`.
 
     Returns
@@ -104,16 +97,14 @@ def contrasts(
         for a, b in ((view.key(first), view.key(second)) for first, second in pairs)
         if all(key in scores.blocks and np.isfinite(_mean(scores, key, region)) for key in (a, b))
     ]
-    return _judged(judged, [list(range(len(judged)))], margin, level)
+    return _judged(judged, [list(range(len(judged)))], margin)
 
 
-def _judged(
-    pairs: list[_Pair], families: list[list[int]], margin: float, level: float
-) -> list[DifferenceRow]:
+def _judged(pairs: list[_Pair], families: list[list[int]], margin: float) -> list[DifferenceRow]:
     """Give intervals, p-values and verdicts to pairs, of which families list the positions."""
     parts = [pair.parts for pair in pairs]
     estimate = np.array([part.estimate for part in parts], dtype=np.float64)
-    halves = half_width(parts, level)
+    ends = limits(parts, estimate.tolist())
     p = two_sided_p(parts, np.abs(estimate))
     p_same = _equivalence(parts, estimate, margin)
     p_holm, p_same_holm = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
@@ -129,21 +120,21 @@ def _judged(
             reference=pair.name,
             reference_row=label(pair.reference, pair.key.head),
             difference=pair.parts.estimate,
-            low=_finite(estimate[i] - halves[i]),
-            high=_finite(estimate[i] + halves[i]),
+            low=ends[i][0],
+            high=ends[i][1],
             p=_finite(p[i]),
             p_holm=_finite(p_holm[i]),
             p_equivalence_holm=_finite(p_same_holm[i]),
             compared=int(compared[i]),
             finetune_seeds=pair.seeds,
-            verdict=verdict(estimate[i], p_holm[i], p_same_holm[i], margin, 1 - level),
+            verdict=verdict(estimate[i], p_holm[i], p_same_holm[i], margin),
             note=pair.parts.why,
         )
         for i, pair in enumerate(pairs)
     ]
 
 
-def leaders(scores: Scores, *, margin: float = MARGIN, level: float = 0.95) -> list[LeaderRow]:
+def leaders(scores: Scores, *, margin: float = MARGIN) -> list[LeaderRow]:
     """Name the row with the highest mean, and say whether the data decide that it is best.
 
     It is decided when the verdict is "better" against every other row (compositions and
@@ -168,9 +159,7 @@ def leaders(scores: Scores, *, margin: float = MARGIN, level: float = 0.95) -> l
             ahead = np.array([part.estimate for part in parts], dtype=np.float64)
             p = holm(two_sided_p(parts, np.abs(ahead)))
             p_same = holm(_equivalence(parts, ahead, margin))
-            words = {
-                verdict(ahead[i], p[i], p_same[i], margin, 1 - level) for i in range(len(parts))
-            }
+            words = {verdict(ahead[i], p[i], p_same[i], margin) for i in range(len(parts))}
             rows.append(
                 LeaderRow(
                     **view.key(best.composition)._asdict(),
@@ -185,13 +174,7 @@ def leaders(scores: Scores, *, margin: float = MARGIN, level: float = 0.95) -> l
 
 
 def label(key: Key, head: str) -> str:
-    """Name a row of a table: its composition, or its baseline with the head if it differs.
-
-    Examples
-    --------
-    >>> label(Key("raw-lonlat", "", "t", 100, "knn", "f1_macro"), "finetune")
-    'raw-lonlat (knn)'
-    """
+    """Name a row of a table: its composition, or its baseline with the head if it differs."""
     if key.composition:
         return key.composition
     return key.model if key.head in (head, key.model) else f"{key.model} ({key.head})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -28,8 +28,7 @@ from wherefrom.evidence.records import (
 )
 from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
 from wherefrom.evidence.sensitivity import deviations, sensitivity
-from wherefrom.evidence.summary import summary
-from wherefrom.evidence.variance import variance_shares
+from wherefrom.evidence.summary import summary, variance_shares
 
 __all__ = ["Evidence", "Headline", "Row", "gather"]
 
@@ -46,15 +45,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The statistics of one study.
-
-    Attributes
-    ----------
-    references : tuple of str
-        What `differences` compares with; the best baseline is the last.
-    order : tuple of str
-        Compositions in the order in which they are shown; others come after, by name.
-    """
+    """The statistics of one study."""
 
     scores: Scores
     summary: list[SummaryRow]
@@ -63,9 +54,10 @@ class Evidence:
     variance: list[VarianceRow]
     sensitivity: list[SensitivityRow]
     deviations: list[DeviationRow]
+    #: What `differences` compares with; the best baseline is the last.
     references: tuple[str, ...]
     margin: float
-    level: float
+    #: Compositions in the order in which they are shown; others come after, by name.
     order: tuple[str, ...]
 
     @cached_property
@@ -82,15 +74,14 @@ class Evidence:
 
     @cached_property
     def _rows(self) -> dict[tuple[object, ...], Record]:
-        keyed = [*self.summary, *self.differences, *self.deviations]
-        of_view: list[tuple[View, LeaderRow | SensitivityRow]] = [
+        about: list[tuple[Key | View, Any]] = [
+            *((row.key, row) for row in (*self.summary, *self.differences, *self.deviations)),
             *((row.key.view, row) for row in self.leaders),
             *((row.view, row) for row in self.sensitivity),
         ]
-        rows: dict[tuple[object, ...], Record] = {
-            (type(row), row.key, row.region, getattr(row, "reference", "")): row for row in keyed
+        return {
+            (type(row), key, row.region, getattr(row, "reference", "")): row for key, row in about
         }
-        return rows | {(type(row), view, row.region, ""): row for view, row in of_view}
 
     def row(self, kind: type[R], about: Key | View, region: str, reference: str = "") -> R | None:
         """Return the row of a kind about a key or a view in a region, or None."""
@@ -196,9 +187,9 @@ class Headline:
         self, pairs: Sequence[tuple[str, str]], regions: Sequence[str] = ()
     ) -> list[DifferenceRow]:
         """Compare pairs of compositions, as one family (`wherefrom.evidence.contrasts`)."""
-        evidence = self.evidence
-        given = {"margin": evidence.margin, "level": evidence.level}
-        return contrasts(evidence.scores, self.view, pairs, regions or [self.region], **given)
+        own = self.evidence
+        regions = regions or [self.region]
+        return contrasts(own.scores, self.view, pairs, regions, margin=own.margin)
 
     def leader(self, region: str = "") -> LeaderRow | None:
         """Return the row with the highest mean, or None."""
@@ -243,7 +234,6 @@ def gather(
     references: Sequence[str] = ("uniform", "none"),
     *,
     margin: float = MARGIN,
-    level: float = 0.95,
     order: Sequence[str] = (),
     official: Collection[str] = (),
 ) -> Evidence:
@@ -257,29 +247,22 @@ def gather(
         Compositions that the others are compared with; the best baseline is added.
     margin : float
         Margin of equivalence.
-    level : float
-        Level of the intervals.
     order : sequence of str
         Compositions in the order in which they are shown; others come after, by name.
     official : collection of str
         Baselines that are published weights (`wherefrom.evidence.Scores`).
-
-    Returns
-    -------
-    Evidence
     """
     scores = Scores(results, official)
     names = (*references, BEST_BASELINE)
     return Evidence(
         scores,
-        summary(scores, level=level),
-        differences(scores, names, margin=margin, level=level),
-        leaders(scores, margin=margin, level=level),
+        summary(scores),
+        differences(scores, names, margin=margin),
+        leaders(scores, margin=margin),
         variance_shares(scores),
-        sensitivity(scores, level=level),
-        deviations(scores, level=level),
+        sensitivity(scores),
+        deviations(scores),
         names,
         margin,
-        level,
         tuple(order),
     )

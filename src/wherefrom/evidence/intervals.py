@@ -22,25 +22,31 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-__all__ = ["Parts", "Side", "contrast", "difference", "half_width", "two_sided_p"]
+__all__ = [
+    "LEVEL",
+    "Parts",
+    "Side",
+    "contrast",
+    "difference",
+    "half_width",
+    "limits",
+    "two_sided_p",
+]
+
+#: Level of all intervals.
+LEVEL = 0.95
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison.
+    """One side of a comparison."""
 
-    Attributes
-    ----------
-    values : ndarray of float64, shape (U, F)
-        Score by unit of replication and fine-tune seed.
-    fixed : bool
-        True for a baseline: it has no draw and no pre-training, so another run would give the
-        same scores and its only spread is that over episodes.
-    """
-
+    #: Score by unit of replication and fine-tune seed, shape (U, F).
     values: Floats
+    #: True for a baseline: it has no draw and no pre-training, so another run would give the same
+    #: scores and its only spread is that over episodes.
     fixed: bool = False
 
 
@@ -59,18 +65,9 @@ class Parts:
 def difference(a: Side, b: Side | None = None) -> Parts:
     """Estimate the mean of `a` minus the mean of `b`, or the mean of `a` alone.
 
-    Parameters
-    ----------
-    a, b : Side
-        Scores with the same fine-tune seeds in the same order. Without `b` the estimate is the
-        mean of `a` and the episodes count in full.
-
-    Returns
-    -------
-    Parts
-        `estimate`, and the variances of the estimate due to units and due to episodes. They
-        are NaN where a side has one unit only: a single draw says nothing on the spread over
-        draws, and no interval is invented.
+    Both have the same fine-tune seeds in the same order. Without `b` the episodes count in full.
+    The variances are NaN where a side has one unit only: a single draw says nothing on the spread
+    over draws, and no interval is invented.
 
     Examples
     --------
@@ -86,23 +83,8 @@ def difference(a: Side, b: Side | None = None) -> Parts:
 def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
     """Estimate a weighted sum of the means of sides that share their fine-tune seeds.
 
-    Parameters
-    ----------
-    sides : sequence of Side, length K
-        Scores with the same fine-tune seeds in the same order.
-    weights : sequence of float, length K
-        Where they add up to zero, what all sides have in common in an episode cancels.
-
-    Returns
-    -------
-    Parts
-        As of `difference`.
-
-    Examples
-    --------
-    >>> sides = [Side(np.array([[0.6, 0.7], [0.7, 0.8]]) + i / 10) for i in range(3)]
-    >>> round(contrast(sides, [0.5, 0.5, -1.0]).estimate, 3)
-    -0.15
+    As `difference`. Where the weights add up to zero, what all sides have in common in an episode
+    cancels.
     """
     series = sum(w * side.values.mean(axis=0) for side, w in zip(sides, weights, strict=True))
     assert isinstance(series, np.ndarray)
@@ -131,27 +113,28 @@ def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
     return Parts(estimate, unit, df, episode, count - 1.0)
 
 
-def half_width(parts: list[Parts], level: float = 0.95) -> Floats:
+def half_width(parts: list[Parts], level: float = LEVEL) -> Floats:
     """Return the half-widths of two-sided intervals, shape (len(parts),); NaN for none."""
     unit, unit_df, episode, episode_df = _columns(parts)
     tail = np.full(len(unit), (1 - level) / 2)
     return _half(tail, unit, unit_df, episode, episode_df)
 
 
+def limits(parts: list[Parts], around: list[float]) -> list[tuple[float | None, float | None]]:
+    """Return the ends of the 95 % intervals around some values; None where there is none."""
+    halves = half_width(parts).tolist()
+    return [
+        (value - half, value + half) if np.isfinite(half) else (None, None)
+        for value, half in zip(around, halves, strict=True)
+    ]
+
+
 def two_sided_p(parts: list[Parts], distance: Floats) -> Floats:
-    """Return the p-values at which the interval just reaches a distance from the estimate.
+    """Return the p-values at which the intervals just reach some distances from the estimates.
 
-    Parameters
-    ----------
-    parts : list of Parts, length N
-    distance : ndarray of float64, shape (N,)
-        Not negative, e.g. the absolute estimate, for the hypothesis of no difference.
-
-    Returns
-    -------
-    ndarray of float64, shape (N,)
-        The p-values, by bisection to a relative accuracy of about 1e-6; NaN where there is no
-        interval.
+    The distances, float64 of shape (len(parts),), are not negative: e.g. the absolute estimates,
+    for the hypothesis of no difference. By bisection to a relative accuracy of about 1e-6; NaN
+    where there is no interval.
 
     Examples
     --------

@@ -91,7 +91,7 @@ class LeaderRow(_OfKey):
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceRow(_OfKey):
-    """Components of variance of one score; see `wherefrom.evidence.variance`."""
+    """Components of variance of one score; see `wherefrom.evidence.variance_shares`."""
 
     finetune: float
     pretrain: float | None

@@ -73,22 +73,15 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """All scores of one key.
+    """All scores of one key."""
 
-    Attributes
-    ----------
-    draws, pretrains : ndarray of int64, shape (R,)
-        Draw seed and pre-train seed of each run.
-    seeds : ndarray of int64, shape (F,)
-        Fine-tune seeds.
-    values : ndarray of float64, shape (R, G, F)
-        Scores by run, region (order of `Scores.regions`) and fine-tune seed; NaN where the
-        results have none.
-    """
-
+    #: Draw seed and pre-train seed of each run, shape (R,).
     draws: Ints
     pretrains: Ints
+    #: Fine-tune seeds, shape (F,).
     seeds: Ints
+    #: Scores by run, region (order of `Scores.regions`) and fine-tune seed, shape (R, G, F); NaN
+    #: where the results have none.
     values: Floats
 
     @property
@@ -213,14 +206,8 @@ class Scores:
     def side(self, key: Key, region: str, like: Key | None = None) -> tuple[Side, Ints]:
         """Average the runs of each unit of replication; give the fine-tune seeds that all have.
 
-        The unit is the draw, or the run where the composition has no draw (`INITIAL`).
-
-        Returns
-        -------
-        Side
-            Shape (U, F'), of the scores of `values`.
-        ndarray of int64, shape (F',)
-            The fine-tune seeds, in ascending order.
+        The unit is the draw, or the run where the composition has no draw (`INITIAL`). The side has
+        shape (U, F'), for the F' seeds in ascending order.
         """
         block, values = self.blocks[key], self.values(key, region, like)
         runs = np.isfinite(values).any(axis=1)

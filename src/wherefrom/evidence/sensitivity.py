@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from wherefrom.evidence.intervals import Parts, Side, contrast, half_width
+from wherefrom.evidence.intervals import Parts, Side, contrast, half_width, limits
 from wherefrom.evidence.records import DeviationRow, SensitivityDifferenceRow, SensitivityRow
 from wherefrom.evidence.scores import INITIAL, Key, Scores, View
 from wherefrom.evidence.spread import Estimate, minus, over, spreads
@@ -20,9 +20,11 @@ __all__ = ["compare", "deviations", "sensitivity", "sensitivity_differences"]
 Floats = npt.NDArray[np.float64]
 #: Of each composition: its scores by unit on the common fine-tune seeds, and all its scores.
 Sides = dict[str, tuple[Side, Floats]]
+#: An estimate and the ends of its interval, as far as they are known.
+Known = tuple[float | None, float | None, float | None]
 
 
-def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
+def sensitivity(scores: Scores) -> list[SensitivityRow]:
     """Estimate the spread of the true composition effects, for every model, region and head.
 
     `spread` is the standard deviation over the compositions named in the results, zero
@@ -42,12 +44,6 @@ def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
     `gain` is the mean over those compositions minus zero pre-training, and `share` the spread
     divided by it: the scores of different tasks have no common scale, so two models on two tasks
     compare by the share alone. It is absent where the interval of the gain reaches zero.
-
-    Parameters
-    ----------
-    scores : Scores
-    level : float
-        Level of the intervals.
 
     Returns
     -------
@@ -77,21 +73,15 @@ def sensitivity(scores: Scores, *, level: float = 0.95) -> list[SensitivityRow]:
         rows.append(row)
         noises.append(noise)
         gains.append(gain)
-    return _with_intervals(rows, noises, gains, level)
+    return _with_intervals(rows, noises, gains)
 
 
-def deviations(scores: Scores, *, level: float = 0.95) -> list[DeviationRow]:
+def deviations(scores: Scores) -> list[DeviationRow]:
     """Subtract from each composition's mean the mean of all, zero pre-training left out.
 
     These are the effects of which `sensitivity` estimates the spread. What all compositions have
     in common in an episode cancels in them. A composition of a single draw does not count in the
     mean of all and has no interval.
-
-    Parameters
-    ----------
-    scores : Scores
-    level : float
-        Level of the intervals (`wherefrom.evidence.intervals`).
 
     Returns
     -------
@@ -112,13 +102,8 @@ def deviations(scores: Scores, *, level: float = 0.95) -> list[DeviationRow]:
             key = view.key(name)._asdict()
             rows.append(DeviationRow(**key, region=region, deviation=part.estimate))
             parts.append(part)
-    halves = half_width(parts, level).tolist()
-    return [
-        replace(row, low=row.deviation - half, high=row.deviation + half)
-        if np.isfinite(half)
-        else row
-        for row, half in zip(rows, halves, strict=True)
-    ]
+    ends = limits(parts, [row.deviation for row in rows])
+    return [replace(row, low=low, high=high) for row, (low, high) in zip(rows, ends, strict=True)]
 
 
 def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
@@ -132,8 +117,8 @@ def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
     SensitivityDifferenceRow
         The parts that a side lacks are None.
     """
-    plain = _minus(_spread(a), _spread(b))
-    share = _minus(_share(a), _share(b))
+    plain = _minus((a.spread, a.low, a.high), (b.spread, b.low, b.high))
+    share = _minus((a.share, a.share_low, a.share_high), (b.share, b.share_low, b.share_high))
     return SensitivityDifferenceRow(
         model=a.model,
         task=a.task,
@@ -144,12 +129,12 @@ def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
         n=a.n,
         metric=a.metric,
         region=a.region,
-        difference=plain.value if plain else None,
-        low=plain.low if plain else None,
-        high=plain.high if plain else None,
-        share_difference=share.value if share else None,
-        share_low=share.low if share else None,
-        share_high=share.high if share else None,
+        difference=plain[0],
+        low=plain[1],
+        high=plain[2],
+        share_difference=share[0],
+        share_low=share[1],
+        share_high=share[2],
     )
 
 
@@ -256,16 +241,15 @@ def _with_intervals(
     rows: list[SensitivityRow],
     noises: list[tuple[float, float]],
     gains: list[Parts | None],
-    level: float,
 ) -> list[SensitivityRow]:
-    halves = half_width([part or Parts(np.nan) for part in gains], level)
+    halves = half_width([part or Parts(np.nan) for part in gains])
     known = [i for i, row in enumerate(rows) if row.observed is not None]
     table = np.array(
         [(rows[i].observed, *noises[i], rows[i].compositions) for i in known], dtype=np.float64
     ).reshape(-1, 4)
     observed, noise, df, groups = table.T
-    limits = np.stack(spreads(observed, noise, df, groups, level), axis=1).tolist()
-    for i, (spread, low, high, p) in zip(known, limits, strict=True):
+    estimates = np.stack(spreads(observed, noise, df, groups), axis=1).tolist()
+    for i, (spread, low, high, p) in zip(known, estimates, strict=True):
         row = replace(rows[i], spread=spread, low=low, high=high, p=p)
         if row.gain is not None and np.isfinite(halves[i]):
             gain = Estimate(row.gain, row.gain - float(halves[i]), row.gain + float(halves[i]))
@@ -277,17 +261,9 @@ def _with_intervals(
     return rows
 
 
-def _spread(row: SensitivityRow) -> Estimate | None:
-    return _estimate(row.spread, row.low, row.high)
-
-
-def _share(row: SensitivityRow) -> Estimate | None:
-    return _estimate(row.share, row.share_low, row.share_high)
-
-
-def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
-    return None if value is None or low is None or high is None else Estimate(value, low, high)
-
-
-def _minus(a: Estimate | None, b: Estimate | None) -> Estimate | None:
-    return minus(a, b) if a and b else None
+def _minus(a: Known, b: Known) -> Known:
+    """Subtract estimates with their limits; None where a side lacks one."""
+    known = [part for part in (*a, *b) if part is not None]
+    if len(known) < len((*a, *b)):
+        return None, None, None
+    return minus(Estimate(*known[:3]), Estimate(*known[3:]))

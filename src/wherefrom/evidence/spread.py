@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chndtr, gammaincinv, ndtr
 
+from wherefrom.evidence.intervals import LEVEL
+
 __all__ = ["Estimate", "minus", "over", "spreads"]
 
 Floats = npt.NDArray[np.float64]
@@ -39,31 +41,18 @@ class Estimate(NamedTuple):
 
 
 def spreads(
-    observed: Floats, noise: Floats, df: Floats, groups: Floats, level: float = 0.95
+    observed: Floats, noise: Floats, df: Floats, groups: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Estimate the spread of true means, for many sets of means at once.
+    """Estimate the spread of true means, for N sets of means at once; all arrays have shape (N,).
+
+    `observed` are the standard deviations of the observed means, `noise` is V, the estimated mean
+    variance of one of them, with `df` degrees of freedom, and `groups` is K, at least 2. Returns
+    the estimate of S in units of the means, the ends of its 95 % interval, and the p-value of S =
+    0.
 
     An observed spread may by chance lie below what noise alone would give, so far that no true
     spread explains it. The upper limit is then that of a spread which equals the noise: the
     interval never claims more than the noise allows.
-
-    Parameters
-    ----------
-    observed : ndarray of float64, shape (N,)
-        Standard deviations of the observed means.
-    noise : ndarray of float64, shape (N,)
-        V, the mean variance of one observed mean, estimated.
-    df : ndarray of float64, shape (N,)
-        Degrees of freedom of that estimate.
-    groups : ndarray of float64, shape (N,)
-        K, the number of means, at least 2.
-    level : float
-        Level of the interval.
-
-    Returns
-    -------
-    spread, low, high, p : ndarray of float64, each of shape (N,)
-        Estimate and interval of S in units of the means, and the p-value of S = 0.
 
     Examples
     --------
@@ -87,7 +76,7 @@ def spreads(
             low, high = np.where(too_small, middle, low), np.where(too_small, high, middle)
         return low
 
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     # Means without noise have no distribution: their spread is what it is.
     exact = noise == 0
     low = np.where(exact, observed, limit(square, 1 - tail))
@@ -101,13 +90,6 @@ def minus(a: Estimate, b: Estimate) -> Estimate:
 
     Where one of them may be zero, its estimate is on average above the truth, and the method
     would not hold its level there. That end then takes the limits as they are.
-
-    Examples
-    --------
-    >>> [round(part, 3) for part in minus(Estimate(0.05, 0.04, 0.07), Estimate(0.02, 0.01, 0.03))]
-    [0.03, 0.016, 0.052]
-    >>> [round(part, 3) for part in minus(Estimate(0.05, 0.04, 0.07), Estimate(0.02, 0.0, 0.03))]
-    [0.03, 0.016, 0.07]
     """
     value = a.value - b.value
     low = value - float(np.hypot(a.value - a.low, b.high - b.value))
@@ -122,15 +104,7 @@ def minus(a: Estimate, b: Estimate) -> Estimate:
 def over(a: Estimate, b: Estimate) -> Estimate | None:
     """Divide two independent estimates, with the interval of Donner and Zou (2012).
 
-    Returns
-    -------
-    Estimate or None
-        None if the interval of the divisor reaches zero: the ratio may then be anything.
-
-    Examples
-    --------
-    >>> [round(part, 3) for part in over(Estimate(0.05, 0.04, 0.07), Estimate(0.2, 0.18, 0.22))]
-    [0.25, 0.196, 0.356]
+    None if the interval of the divisor reaches zero: the ratio may then be anything.
     """
     if b.low <= 0:
         return None

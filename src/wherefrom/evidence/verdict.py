@@ -23,6 +23,9 @@ HOLDS = "holds"
 FAILS = "does not hold"
 OPEN = "is undecided"
 
+#: Level of all tests.
+ALPHA = 0.05
+
 #: Arrangements drawn where there are too many to go through all.
 _ARRANGEMENTS = 40_320
 
@@ -65,9 +68,7 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def verdict(
-    difference: float, p: float, p_equivalence: float, margin: float, alpha: float = 0.05
-) -> str:
+def verdict(difference: float, p: float, p_equivalence: float, margin: float) -> str:
     """Say in words what the data decide about one pair.
 
     Equivalence comes first: a difference that is certain but certainly below the margin is
@@ -82,9 +83,9 @@ def verdict(
     >>> verdict(0.02, 0.4, 0.6, margin=0.01)
     'undecided'
     """
-    if p_equivalence <= alpha:
+    if p_equivalence <= ALPHA:
         return equivalent(margin)
-    if p <= alpha:
+    if p <= ALPHA:
         return BETTER if difference > 0 else WORSE
     return UNDECIDED
 
@@ -129,17 +130,13 @@ def above(low: float | None, high: float | None, margin: float = 0.0) -> str:
     return HOLDS if low > 0 else OPEN
 
 
-def rank_correlation(
-    values: Sequence[float], means: Sequence[float], alpha: float = 0.05
-) -> tuple[float, float, str]:
+def rank_correlation(values: Sequence[float], means: Sequence[float]) -> tuple[float, float, str]:
     """Judge the claim that what has a higher value has a higher mean, by Spearman's correlation.
 
     Parameters
     ----------
     values, means : sequence of float, length K
         Of the compositions; K at least 3.
-    alpha : float
-        Level of the test.
 
     Returns
     -------
@@ -148,7 +145,7 @@ def rank_correlation(
     p : float
         One-sided, from the arrangements of the means (all of them up to K = 8).
     word : str
-        `HOLDS` if p is at most `alpha`, `FAILS` if that of the contrary claim is, else `OPEN`.
+        `HOLDS` if p is at most 0.05, `FAILS` if that of the contrary claim is, else `OPEN`.
 
     Examples
     --------
@@ -169,7 +166,7 @@ def rank_correlation(
     correlations, own = arranged @ x / scale, float(x @ y) / scale
     p = float((correlations >= own - 1e-12).mean())
     contrary = float((correlations <= own + 1e-12).mean())
-    return own, p, HOLDS if p <= alpha else FAILS if contrary <= alpha else OPEN
+    return own, p, HOLDS if p <= ALPHA else FAILS if contrary <= ALPHA else OPEN
 
 
 def _ranks(values: Floats) -> Floats:

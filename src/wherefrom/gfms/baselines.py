@@ -30,7 +30,7 @@ class Baseline:
     ----------
     name : str
     features : callable, or None
-        `Places` to (N, D) float32; None if only heads that look at no feature go with it.
+        `Places` to (N, D) float32.
     reads : set of str
         Modalities of the places.
     sources : tuple of str
@@ -48,6 +48,11 @@ class Baseline:
     sources: tuple[str, ...] = ()
     width: int = 2
     pretrained: bool = False
+
+    @property
+    def blind(self) -> bool:
+        """Whether it has no features: only heads that look at none go with it."""
+        return self.features is None
 
 
 def _coordinates(places: Places) -> Features:

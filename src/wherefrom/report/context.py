@@ -54,56 +54,6 @@ class DataSource(NamedTuple):
 class ReportContext:
     """All that a report says and that the results table does not hold.
 
-    Attributes
-    ----------
-    study, scale : str
-        Name and scale of the study.
-    headlines : sequence of (model, task, head, metric)
-        What tables, figures and verdicts are about; the first comes first. Plain tuples do; a
-        task of None is the first one of that model in the results.
-    n : int
-        Labelled places of the headlines.
-    claims : sequence of wherefrom.study.published.Claim
-        What was published, to be held against the results.
-    title, citation : str
-        Of the study that is reproduced.
-    compositions : mapping of str to str
-        Sampler spec of each composition, in the order in which they are shown. Those not named
-        here come after, by name.
-    official : sequence of str
-        Baselines that are published weights.
-    references : sequence of str
-        Compositions that the others are compared with; the first is that of the figures.
-    margin : float
-        Margin of equivalence, in units of the metric.
-    maps : mapping of str to (lon, lat)
-        Places of each composition, float64 degrees, arrays of shape (N,).
-    stand_ins, sources : sequence of StandIn, of DataSource
-    settings : mapping of str to mapping
-        Sections of hyper-parameters and sizes, e.g. ``{"pre-training": {"batch": 512}}``.
-    provenance, versions : mapping of str to str
-        Keys of what was computed; versions of the software.
-    seconds : float or None
-        Wall-clock time of the study.
-    command : str
-        Reproduces the study.
-    problems : sequence of str
-        What could not be evaluated, and why.
-    left_out : mapping of str to str
-        What was not run for want of data, and why.
-    sweep_region : str or None
-        Region of the scaling curves; None takes the one with most values of n.
-    expected : Path or None
-        CSV of the published cells (table, row, column, metric, value, std, source).
-    rows : mapping of str to sequence of str
-        Which compositions here a published row name stands for, e.g.
-        ``{"Cities": ["clustered-cities"]}``.
-    tables, nearest : mapping of str to str
-        Which task of the results a published table is about, and which is the nearest to it
-        where that one was not run; it is called another task beside the numbers.
-    notice : str
-        Shown on top of everything, e.g. that the scale is too small to mean anything.
-
     Examples
     --------
     >>> ReportContext("mine", "laptop", [("gfm", "biomes", "logistic", "f1_macro")]).n
@@ -112,30 +62,54 @@ class ReportContext:
 
     study: str
     scale: str
+    #: Model, task, head and metric of what tables, figures and verdicts are about; the first comes
+    #: first. A task of None is the first one of that model in the results.
     headlines: Sequence[tuple[str, str | None, str, str]]
+    #: Labelled places of the headlines.
     n: int = 100
+    #: What was published, to be held against the results.
     claims: Sequence[Claim] = ()
+    #: Title and citation of the study that is reproduced.
     title: str = ""
     citation: str = ""
+    #: Sampler spec of each composition, in the order in which they are shown; others come after, by
+    #: name.
     compositions: Mapping[str, str] = field(default_factory=dict)
+    #: Baselines that are published weights.
     official: Sequence[str] = ()
+    #: Baselines without features, too far below the others to share an axis of a figure with them.
+    blind: Sequence[str] = ()
+    #: Compositions that the others are compared with; the first is that of the figures.
     references: Sequence[str] = ("uniform", INITIAL)
+    #: Margin of equivalence, in units of the metric.
     margin: float = MARGIN
+    #: Longitude and latitude of the places of each composition, float64 degrees of shape (N,).
     maps: Mapping[str, Places] = field(default_factory=dict)
     stand_ins: Sequence[StandIn] = ()
     sources: Sequence[DataSource] = ()
+    #: Sections of hyper-parameters and sizes, e.g. ``{"pre-training": {"batch": 512}}``.
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    #: Keys of what was computed; versions of the software.
     provenance: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    #: Wall-clock time of the study.
     seconds: float | None = None
+    #: Reproduces the study.
     command: str = ""
+    #: What could not be evaluated, and why; what was not run for want of data, and why.
     problems: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    #: Region of the scaling curves; None takes the one with most values of n.
     sweep_region: str | None = None
+    #: CSV of the published cells (table, row, column, metric, value, std, source).
     expected: Path | None = None
+    #: Which compositions here a published row name stands for, e.g. ``{"Cities": ["clustered"]}``.
     rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Which task of the results a published table is about, and which is the nearest to it where
+    #: that one was not run; it is called another task beside the numbers.
     tables: Mapping[str, str] = field(default_factory=dict)
     nearest: Mapping[str, str] = field(default_factory=dict)
+    #: Shown on top of everything, e.g. that the scale is too small to mean anything.
     notice: str = ""
 
     def shown(self, evidence: Evidence) -> list[Headline]:

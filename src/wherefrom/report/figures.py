@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from wherefrom.earth.maps import draw_places, world_axes
 from wherefrom.evidence import (
@@ -18,15 +20,14 @@ from wherefrom.evidence import (
     Evidence,
     Headline,
     SummaryRow,
-    View,
 )
 from wherefrom.report.context import Places, ReportContext
 from wherefrom.report.sensitivity import sensitivity_figure
 from wherefrom.report.style import (
     FAINT,
     INK,
+    Drawing,
     Look,
-    Parts,
     dot,
     looks_of,
     metric_title,
@@ -40,61 +41,46 @@ from wherefrom.report.style import (
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
 
-__all__ = ["Drawing", "figures"]
-
-
-class Drawing(NamedTuple):
-    """A figure with its file name (no suffix), title and caption, and the headline it is about."""
-
-    name: str
-    figure: Figure
-    title: str
-    caption: str
-    view: View | None
+__all__ = ["figures"]
 
 
 def figures(evidence: Evidence, context: ReportContext) -> list[Drawing]:
     """Draw all figures that the results and the context allow.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    context : ReportContext
-
-    Returns
-    -------
-    list of Drawing
-        Those about all models (of the sensitivity, and maps), then those of each headline, whose
-        names end in its own. Without sweep no curves, without places no maps, without a second
-        run no figure of variance.
+    Those about all models come first (the sensitivity, and maps), then those of each headline,
+    whose names end in its own. Without sweep no curves, without places no maps, without a second
+    run no figure of variance.
     """
     headlines = context.shown(evidence)
     shared = [
         sensitivity_figure(headlines),
         composition_maps(context.maps, looks_of(headlines[0])),
     ]
-    drawn = [Drawing(*parts, None) for parts in shared if parts is not None]
+    drawn = [drawing for drawing in shared if drawing is not None]
     for headline in headlines:
         view = headline.view
         alone = sum(other.view.model == view.model for other in headlines) == 1
         name = view.model if alone else "-".join(map(str, (*view[:2], *view[3:])))
-        for parts in (
-            by_region(headline),
+        own = (
+            by_region(headline, context.blind),
             differences_forest(headline),
-            heatmap(headline),
-            scaling(headline, context.sweep_region),
+            heatmap(headline, context.blind),
+            scaling(headline, context.blind, context.sweep_region),
             variance(headline, context.claims),
             everywhere(headline),
-        ):
-            if parts is not None:
-                drawn.append(Drawing(f"{parts.kind}_{name}", *parts[1:], view))
+        )
+        drawn += [
+            drawing._replace(name=f"{drawing.name}_{name}", view=view)
+            for drawing in own
+            if drawing is not None
+        ]
     return drawn
 
 
-def by_region(headline: Headline) -> Parts:
+def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
     """Dots with intervals: rows in each region."""
-    # The majority class would stretch the axes and squeeze what is compared.
-    rows = [row for row in headline.rows if row.key.model != "majority"]
+    # Baselines without features would stretch the axes and squeeze what is compared.
+    rows = [row for row in headline.rows if row.key.model not in blind]
     look = looks_of(headline)
     figure, axes = panels(len(headline.regions), len(rows))
     for ax, region in zip(axes, headline.regions, strict=False):
@@ -102,10 +88,8 @@ def by_region(headline: Headline) -> Parts:
             row = headline.mean(key, region)
             if row is None:
                 continue
-            style = look[key.composition or key.model]
-            if row.low is not None and row.high is not None:
-                ax.plot([row.low, row.high], [y, y], color=style.colour, lw=2, alpha=0.55)
-            dot(ax, row.mean, y, style, filled=row.low is not None)
+            style, ends = look[key.composition or key.model], (row.low, row.high)
+            dot(ax, row.mean, y, style, ends, filled=row.low is not None, alpha=0.55)
         rows_axis(ax, region, [row.label for row in rows])
     share_axis(axes, len(headline.regions), metric_title(headline.view.metric))
     caption = (
@@ -113,10 +97,10 @@ def by_region(headline: Headline) -> Parts:
         "of the mean over draws, pre-train seeds and episodes; hollow: single draw, no interval. "
         "Baselines in grey, without the majority class."
     )
-    return Parts("by_region", figure, "Scores by region", caption)
+    return Drawing("by_region", figure, "Scores by region", caption)
 
 
-def differences_forest(headline: Headline) -> Parts | None:
+def differences_forest(headline: Headline) -> Drawing | None:
     """Forest plot of the differences to the first reference."""
     reference, margin = headline.evidence.references[0], headline.evidence.margin
     regions = headline.regions
@@ -136,9 +120,8 @@ def differences_forest(headline: Headline) -> Parts | None:
             row = headline.difference(name, reference, region)
             if row is None:
                 continue
-            if row.low is not None and row.high is not None:
-                ax.plot([row.low, row.high], [y, y], color=look[name].colour, lw=2, alpha=0.7)
-            dot(ax, row.difference, y, look[name], filled=row.verdict != UNDECIDED)
+            ends = row.low, row.high
+            dot(ax, row.difference, y, look[name], ends, filled=row.verdict != UNDECIDED)
         rows_axis(ax, region, names)
         ax.xaxis.set_major_locator(MaxNLocator(4))
     share_axis(
@@ -149,22 +132,19 @@ def differences_forest(headline: Headline) -> Parts | None:
         "draws, pre-train seeds and episodes. Filled: decided after Holm's correction (better, "
         f"worse or equivalent); hollow: undecided. Grey band: margin of equivalence, ±{margin:g}."
     )
-    return Parts("differences", figure, f"Differences to {reference}", caption)
+    return Drawing("differences", figure, f"Differences to {reference}", caption)
 
 
-def heatmap(headline: Headline) -> Parts:
+def heatmap(headline: Headline, blind: Sequence[str]) -> Drawing:
     """Mean of every row in every region."""
     rows, regions = headline.rows, headline.regions
     means = [[headline.mean(row.key, region) for region in regions] for row in rows]
     values = np.array([[np.nan if one is None else one.mean for one in line] for line in means])
-    figure = Figure(
-        figsize=(2.2 + 1.05 * len(regions), 1.3 + 0.42 * len(rows)), layout="constrained"
-    )
-    ax = figure.add_subplot()
-    # The majority class is far below; it must not take the colours from what is compared.
-    scored = values[[row.key.model != "majority" for row in rows]]
+    # Baselines without features are far below; they must not take the colours from the others.
+    scored = values[[row.key.model not in blind for row in rows]]
     low, high = float(np.nanmin(scored)), float(np.nanmax(scored))
-    image = ax.imshow(values, cmap="cividis", aspect="auto", vmin=low, vmax=high)
+    size = (2.2 + 1.05 * len(regions), 1.3 + 0.42 * len(rows))
+    figure, ax = _coloured(values, size, metric_title(headline.view.metric), "cividis", (low, high))
     middle = (low + high) / 2
     for i, j in np.argwhere(np.isfinite(values)):
         leader = headline.leader(regions[j])
@@ -176,18 +156,14 @@ def heatmap(headline: Headline) -> Parts:
         range(len(regions)), [region.replace(" ", "\n") for region in regions], fontsize=9
     )
     ax.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=9)
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    figure.colorbar(image, ax=ax, label=metric_title(headline.view.metric), fraction=0.03, pad=0.02)
     caption = (
         f"{view_title(headline)}. Bold only where the data decide that a row is the best of its "
         "column."
     )
-    return Parts("heatmap", figure, "Rows and regions", caption)
+    return Drawing("heatmap", figure, "Rows and regions", caption)
 
 
-def everywhere(headline: Headline) -> Parts | None:
+def everywhere(headline: Headline) -> Drawing | None:
     """Verdicts against the first reference with every model and head."""
     view, reference = headline.view, headline.evidence.references[0]
     others = headline.beside("task", "n", "metric")
@@ -198,9 +174,7 @@ def everywhere(headline: Headline) -> Parts | None:
     values = np.array([[np.nan if p is None else p.difference for p in row] for row in pairs])
     limit = float(np.nanmax(np.abs(values))) or 1.0
     size = (2.4 + 1.0 * len(others), 1.6 + 0.45 * len(names))
-    figure = Figure(figsize=size, layout="constrained")
-    ax = figure.add_subplot()
-    image = ax.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
+    figure, ax = _coloured(values, size, f"minus {reference}", "PuOr_r", (-limit, limit))
     signs = {BETTER: "▲", WORSE: "▼", UNDECIDED: "?"}
     for i, row in enumerate(pairs):
         for j, pair in enumerate(row):
@@ -212,19 +186,33 @@ def everywhere(headline: Headline) -> Parts | None:
     titles = [f"{other.view.model}\n{other.view.head}" for other in others]
     ax.set_xticks(range(len(others)), titles, fontsize=8)
     ax.set_yticks(range(len(names)), names, fontsize=9)
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    figure.colorbar(image, ax=ax, label=f"minus {reference}", fraction=0.03, pad=0.02)
     caption = (
         f"Difference to {reference} in {metric_title(view.metric)}, over all regions, "
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
         "all after Holm's correction within a column; 1 draw: no interval."
     )
-    return Parts("models_heads", figure, "Does it hold with other models and heads?", caption)
+    return Drawing("models_heads", figure, "Does it hold with other models and heads?", caption)
 
 
-def scaling(headline: Headline, region: str | None) -> Parts | None:
+def _coloured(
+    values: NDArray[np.float64],
+    size: tuple[float, float],
+    label: str,
+    colours: str,
+    ends: tuple[float, float],
+) -> tuple[Figure, Axes]:
+    """Colour the cells of a table, with its columns named on top."""
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.add_subplot()
+    image = ax.imshow(values, cmap=colours, aspect="auto", vmin=ends[0], vmax=ends[1])
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    figure.colorbar(image, ax=ax, label=label, fraction=0.03, pad=0.02)
+    return figure, ax
+
+
+def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Drawing | None:
     """Scores against the number of labels, a panel for each model and head of the sweep."""
     starts = headline.beside("task", "n", "metric")
     starts.sort(key=lambda h: (h != headline, h.view.model != headline.view.model, h.view))
@@ -243,7 +231,7 @@ def scaling(headline: Headline, region: str | None) -> Parts | None:
         for one in grown:
             for _, _, key in one.rows:
                 row = one.mean(key, where)
-                if row is not None and key.model != "majority":
+                if row is not None and key.model not in blind:
                     lines.setdefault(key.composition or key.model, []).append(row)
         for name, rows in lines.items():
             style = look.get(name, Look("#777777", "|", ":"))
@@ -273,10 +261,10 @@ def scaling(headline: Headline, region: str | None) -> Parts | None:
         "Bands: 95 % interval of the mean, where there is more than one draw. Dashed grey: "
         "baselines and published weights; the majority class is left out."
     )
-    return Parts("scaling", figure, "Scores against the number of labels", caption)
+    return Drawing("scaling", figure, "Scores against the number of labels", caption)
 
 
-def variance(headline: Headline, claims: Sequence[Claim]) -> Parts | None:
+def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
     """Spread over fine-tune seeds beside the spread over runs, and what is claimed of the first."""
     names = headline.compositions
     spreads = []
@@ -317,10 +305,10 @@ def variance(headline: Headline, claims: Sequence[Claim]) -> Parts | None:
         "fine-tune seeds is that of few-shot splits; only the spread over runs (draws and "
         "pre-train seeds) says how far another pre-training of the same kind would differ."
     )
-    return Parts("variance", figure, "Spread over fine-tune seeds and over runs", caption)
+    return Drawing("variance", figure, "Spread over fine-tune seeds and over runs", caption)
 
 
-def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Parts | None:
+def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Drawing | None:
     """Draw the places of every composition (degrees); None if there are none."""
     names = [name for name, (lon, _) in maps.items() if len(lon)]
     if not names:
@@ -342,4 +330,4 @@ def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Pa
         "Places of one draw of each composition, Equal Earth projection (areas are true). "
         "Zero pre-training (none) has no places. All models are pre-trained on the same draws."
     )
-    return Parts("maps", figure, "Where the compositions come from", caption)
+    return Drawing("maps", figure, "Where the compositions come from", caption)

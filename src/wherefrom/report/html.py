@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.csv as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -33,11 +32,7 @@ from wherefrom.evidence import (
     table_of,
 )
 from wherefrom.files import atomic
-from wherefrom.report.context import (
-    ReportContext,
-    Statement,
-    evidence_of,
-)
+from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
 from wherefrom.report.sensitivity import (
@@ -75,16 +70,10 @@ class Picture(NamedTuple):
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
-def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Path:
-    """Write ``report.html``, ``tables/`` and ``figures/`` into a folder.
+def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
+    """Write ``report.html``, ``tables/`` and ``figures/`` into a folder, made if absent.
 
-    Parameters
-    ----------
-    results : pyarrow.Table or Evidence
-        Tidy results, or their evidence if it is at hand.
-    context : ReportContext
-    out : Path
-        Folder, made if absent. Each file is whole or not there.
+    Each file is whole or not there.
 
     Returns
     -------
@@ -94,9 +83,8 @@ def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Pa
     Raises
     ------
     WherefromError
-        If the results are malformed or lack the headline, or the disk is full.
+        If the results lack the headline, or the disk is full.
     """
-    evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
     _write_tables(evidence, context, out / "tables")
     pictures = []
     for drawing in figures(evidence, context):
@@ -115,16 +103,8 @@ def write(results: pa.Table | Evidence, context: ReportContext, out: Path) -> Pa
 def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, list[Statement]]]:
     """Return the parts of the verdict: a title and its statements, none of them empty.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    context : ReportContext
-
-    Returns
-    -------
-    list of (str, list of Statement)
-        One part for each headline, then the sensitivity of all, the published claims, and what
-        was left out. Two models are compared as a claim says, or else the first two.
+    One part for each headline, then the sensitivity of all, the published claims, and what was left
+    out. Two models are compared as a claim says, or else the first two.
     """
     headlines = context.shown(evidence)
     spreads = [spread for one in headlines if (spread := sensitivity_of(one)) is not None]
@@ -141,19 +121,10 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
 
 
 def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]) -> str:
-    """Write the page.
+    """Write the page as HTML.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    context : ReportContext
-    pictures : sequence of Picture
-
-    Returns
-    -------
-    str
-        HTML. Tables of every model, task, head and metric are in it; without scripts those of
-        the headlines are shown.
+    Tables of every model, task, head and metric are in it; without scripts those of the headlines
+    are shown.
     """
     environment = Environment(
         loader=PackageLoader("wherefrom.report"),
@@ -323,6 +294,7 @@ def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDif
 def _plain(context: ReportContext) -> dict[str, Any]:
     # Places are in the compositions' own files; here their number is enough.
     known = asdict(context)
+    del known["blind"]  # of figures alone
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
     return known

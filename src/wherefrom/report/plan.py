@@ -6,45 +6,28 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wherefrom.study import Plan, Stage, Store, changes
+from wherefrom.study import Plan, Stage, Store
 from wherefrom.study.stage import VERSIONS
 
 __all__ = ["render"]
 
 
 def render(plan: Plan, store: Store) -> RenderableType:
-    """Describe a plan.
-
-    Parameters
-    ----------
-    plan : Plan
-        The study's stages.
-    store : Store
-        Tells which of them are done.
-
-    Returns
-    -------
-    rich renderable
-        A table by kind of stage, then what changed since earlier runs, then bytes and GPU hours.
-    """
+    """Describe a plan: its stages by kind, what changed since earlier runs, bytes and GPU hours."""
     study = plan.study
     table = Table(title=f"{study.name}, scale {study.scale}", title_justify="left")
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
-    for kind in VERSIONS:
-        every, left = plan.of_kind(kind), [stage for stage in missing if stage.kind == kind]
-        done = len(every) - len(left)
-        table.add_row(kind, str(len(every)), str(done), str(len(left)), _minutes(left))
-    table.add_section()
-    every_done = len(plan.stages) - len(missing)
-    table.add_row(
-        "together",
-        str(len(plan.stages)),
-        str(every_done),
-        str(len(missing)),
-        _minutes(missing),
-    )
+    for kind in (*VERSIONS, "together"):
+        if kind == "together":
+            table.add_section()
+            every, left = len(plan.stages), missing
+        else:
+            every = len(plan.of_kind(kind))
+            left = [stage for stage in missing if stage.kind == kind]
+        counts = (every, every - len(left), len(left))
+        table.add_row(kind, *map(str, counts), _minutes(left))
     parts: list[RenderableType] = [table, *_sizes(plan)]
     parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.left_out.items()]
@@ -92,7 +75,7 @@ def _why(missing: list[Stage], store: Store) -> list[Text]:
     """Say, for missing stages that once were there, which field changed: each change once."""
     first: dict[str, str] = {}
     for stage in missing:
-        own = [line for line in changes(store, stage) if not line.startswith("inputs.")]
+        own = [line for line in store.changes(stage) if not line.startswith("inputs.")]
         for line in own:
             first.setdefault(f"{stage.kind}: {line}", stage.label)
     return [Text(f"changed {line} (first at {label!r})") for line, label in first.items()]

@@ -44,27 +44,14 @@ class Published(NamedTuple):
     source: str
 
 
-class _Judged(NamedTuple):
-    """A claim put to one headline: the word, if there is a test, and what it rests on."""
-
-    word: str
-    numbers: str
+#: A claim put to one headline: the word, if there is a test, and what it rests on.
+Judged = tuple[str, str]
 
 
 def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext) -> list[Statement]:
-    """Say of a claim whether it holds, headline by headline.
+    """Say of a claim whether it holds, headline by headline; of two models also by region.
 
-    Parameters
-    ----------
-    claim : wherefrom.study.published.Claim
-    headlines : sequence of Headline
-        Of those that the claim is about, the task, head and n are as it says.
-    context : ReportContext
-
-    Returns
-    -------
-    list of Statement
-        One of each headline; of two models that it compares, on the whole and by region.
+    Of those headlines that the claim is about, the task, head and n are as it says.
     """
     said = f"{claim.source}: {claim.says}."
     if claim.test == "sensitivity":
@@ -109,7 +96,7 @@ def _lacking(claim: Claim, headline: Headline) -> str:
 
 def _pairs(
     claim: Claim, headline: Headline, pairs: list[tuple[str, str]], judge: Callable[..., str]
-) -> _Judged | None:
+) -> Judged | None:
     regions = headline.parts if claim.every_region else [headline.region]
     rows = headline.contrasts(pairs, regions)
     if not rows:
@@ -125,19 +112,19 @@ def _pairs(
         ),
     )
     word = judge(row.verdict for row in rows)
-    return _Judged(word, f"{metric_title(headline.view.metric)}{where}; {text}")
+    return word, f"{metric_title(headline.view.metric)}{where}; {text}"
 
 
-def _better(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+def _better(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     pairs = list(itertools.product(claim.compositions, claim.than))
     return _pairs(claim, headline, pairs, all_better)
 
 
-def _equal(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+def _equal(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     return _pairs(claim, headline, list(itertools.combinations(claim.compositions, 2)), all_equal)
 
 
-def _convergence(_: Claim, headline: Headline, context: ReportContext) -> _Judged | None:
+def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged | None:
     region, grown = headline.sweep(context.sweep_region)
     spreads = [one.spread(region) for one in (grown[0], grown[-1])] if grown else []
     few, many = spreads or (None, None)
@@ -153,10 +140,10 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> _Judge
     else:
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
-    return _Judged(above(row.low, row.high, headline.evidence.margin), text)
+    return above(row.low, row.high, headline.evidence.margin), text
 
 
-def _rank(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     means = headline.means()
     names = [name for name in claim.values if name in means]
     if len(names) < 3:
@@ -165,10 +152,10 @@ def _rank(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
         [claim.values[name] for name in names], [means[name] for name in names]
     )
     text = f"Spearman's correlation {correlation:.2f} over {len(names)} compositions"
-    return _Judged(word, f"{text}, one-sided p = {p:.2g}")
+    return word, f"{text}, one-sided p = {p:.2g}"
 
 
-def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None:
+def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     assert claim.above is not None
     rows = []
     for kind, label, key in headline.rows:
@@ -182,7 +169,7 @@ def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> _Judged | None
         text += (
             "; it occurs in rows without any pre-training too, so here it is no sign of that alone"
         )
-    return _Judged("", text)
+    return "", text
 
 
 _TESTS = {

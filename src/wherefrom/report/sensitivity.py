@@ -24,14 +24,14 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import Statement
 from wherefrom.report.style import (
-    FAINT,
     INK,
-    Parts,
+    Drawing,
     dot,
     looks_of,
     metric_title,
     number,
     panels,
+    plain,
     signed,
 )
 from wherefrom.report.tables import Cell, Grid, Line
@@ -119,13 +119,7 @@ def comparison(first: Headline, second: Headline, source: str = "") -> list[Stat
     """Say whether the first of two models is the more sensitive, on the whole and by region.
 
     The words are "holds", "does not hold" and "is undecided". In points a difference below the
-    margin of equivalence is of no matter.
-
-    Parameters
-    ----------
-    first, second : Headline
-    source : str, optional
-        Who states it.
+    margin of equivalence is of no matter. `source` states that it is.
     """
     a, b = first.spread(), second.spread()
     if a is None or b is None:
@@ -200,7 +194,7 @@ def estimate(
     return write(value, digits) + ends
 
 
-def sensitivity_figure(headlines: Sequence[Headline]) -> Parts | None:
+def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
     """Draw every composition's effect, model by model on one axis, in each region.
 
     None if no headline has a spread.
@@ -235,7 +229,10 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Parts | None:
         Patch(color=SPREAD, label="± spread, noise taken off"),
         Patch(color=UPPER, label="to the upper end of its 95 % interval"),
     ]
-    handles += _legend(shown)
+    handles += [
+        Line2D([], [], marker=marker, color=colour, ls="-", label=f"{one.view.model}: spread")
+        for one, (marker, colour) in zip(shown, itertools.cycle(_MODELS))
+    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     caption = (
         f"{'; '.join(f'{one.short}, {one.view.head} head' for one in shown)}; "
@@ -245,7 +242,7 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Parts | None:
         "standard deviation of the true effects. Last panel: that spread with its 95 % interval. "
         "The axis is in points of the score; points of different tasks have no common scale."
     )
-    return Parts("sensitivity", figure, "Sensitivity of each model to the composition", caption)
+    return Drawing("sensitivity", figure, "Sensitivity of each model to the composition", caption)
 
 
 def _spread(headline: Headline, region: str) -> SensitivityRow | None:
@@ -275,9 +272,8 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
             effect = headline.deviation(name, region)
             if effect is None:
                 continue
-            if effect.low is not None and effect.high is not None:
-                ax.plot([effect.low, effect.high], [i, i], color=look[name].colour, lw=2, alpha=0.7)
-            dot(ax, effect.deviation, i, look[name], filled=effect.low is not None)
+            ends = effect.low, effect.high
+            dot(ax, effect.deviation, i, look[name], ends, filled=effect.low is not None)
         y += len(names) + 1
     ax.set_yticks(ticks, labels, fontsize=9)
     models = {headline.view.model for headline in headlines}
@@ -285,7 +281,7 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
         if text.get_text() in models:
             text.set_fontweight("bold")
     ax.set_ylim(y - 0.3, -0.7)
-    _plain(ax)
+    plain(ax)
 
 
 def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
@@ -305,19 +301,4 @@ def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.tick_right()
     ax.set_title("Spread [95 % interval]", fontsize=10, loc="left")
-    _plain(ax)
-
-
-def _legend(headlines: list[Headline]) -> list[Artist]:
-    signs = zip(headlines, itertools.cycle(_MODELS))
-    return [
-        Line2D([], [], marker=marker, color=colour, ls="-", label=f"{one.view.model}: spread")
-        for one, (marker, colour) in signs
-    ]
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(axis="x", color=FAINT, lw=0.7)
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
-    ax.spines[["top", "right", "left"]].set_visible(False)
+    plain(ax)

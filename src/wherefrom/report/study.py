@@ -16,7 +16,7 @@ from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
 from wherefrom.pool import Pool
-from wherefrom.report.context import DataSource, Places, ReportContext, StandIn
+from wherefrom.report.context import DataSource, Places, ReportContext, StandIn, evidence_of
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Store, Study, collect
@@ -36,18 +36,8 @@ def write(
 ) -> tuple[RenderableType, Path]:
     """Write results table and report of a finished study, unless they are there already.
 
-    Parameters
-    ----------
-    plan : Plan
-        The study's stages.
-    store : Store
-        Where they are; all few-shot stages must be done.
-    out : Path
-        Folder of results and report.
-    study_path : Path
-        The study file or its folder, for the command that repeats the study.
-    again : bool
-        Write even if nothing changed: no score, nothing in the study file, no published cell.
+    The study's path is for the command that repeats it. With `again` they are written even if
+    nothing changed: no score, nothing in the study file, no published cell.
 
     Returns
     -------
@@ -72,11 +62,12 @@ def write(
             "no region could be evaluated: " + "; ".join(problems(plan, store) or ["no head ran"])
         )
     context = _context(plan, store, study_path, whole=not fresh)
+    evidence = evidence_of(results, context)
     if not fresh:
-        page = write_page(results, context, out)
+        page = write_page(evidence, context, out)
         with atomic(stamp) as tmp:
             tmp.write_text(json.dumps({"key": key}), encoding="utf-8")
-    return terminal_table(results, context), page
+    return terminal_table(evidence, context), page
 
 
 def _key(plan: Plan, expected: Path | None) -> str:
@@ -129,6 +120,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         citation=study.citation,
         compositions=study.compositions,
         official=[one.name for one in _baselines(study) if one.pretrained],
+        blind=[one.name for one in _baselines(study) if one.blind],
         references=study.references,
         margin=study.equivalence_margin,
         maps=dict(_maps(plan, store)) if whole else {},
@@ -187,7 +179,7 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
         sections["images"] = study.imagery.model_dump(exclude={"bytes_per_place"})
     for name, spec in study.models.items():
         axes = {
-            "tasks": ", ".join(study.task_label(task) for task in spec.tasks),
+            "tasks": ", ".join(study.tasks[task].label for task in spec.tasks),
             "draws": spec.draws,
             "pre-train seeds": spec.pretrain_seeds,
         }
@@ -205,13 +197,6 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
 
     What a thing stands for and why is the study file's to say (`Study.stands_for`); what it is
     says its own title, where the study file does not.
-
-    Examples
-    --------
-    >>> from wherefrom.study import load, plan
-    >>> [stand_in, *_] = stand_ins(plan(load("studies/purohit2025", "debug")))
-    >>> stand_in.stands_for
-    'Sentinel-2 tiles (13 bands, 2.56 km) through a pre-trained network'
     """
     study, declared = plan.study, plan.study.stands_for
     catalog = earth.sources()

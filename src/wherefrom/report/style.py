@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wherefrom.evidence import INITIAL, Headline
+from wherefrom.evidence import INITIAL, Headline, View
 
 __all__ = [
-    "FAINT", "INK", "METRICS", "Look", "Parts", "dot", "looks", "looks_of", "metric_title",
-    "number", "panels", "rows_axis", "share_axis", "signed", "view_title",
+    "Drawing", "FAINT", "INK", "METRICS", "Look", "dot", "looks_of", "metric_title",
+    "number", "panels", "plain", "rows_axis", "share_axis", "signed", "view_title",
 ]  # fmt: skip
 
 #: What each metric is called and how it is defined.
@@ -31,6 +30,10 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#6a3d9a", "#
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
 
 
+#: Of an interval, where there is one.
+Ends = tuple[float | None, float | None]
+
+
 class Look(NamedTuple):
     """Colour and marker of a row; colour is never the only sign."""
 
@@ -39,14 +42,13 @@ class Look(NamedTuple):
     dash: str | tuple[float, tuple[float, ...]]
 
 
-def looks(compositions: Sequence[str], baselines: Sequence[str]) -> dict[str, Look]:
-    """Give every row its look, by its place in the order and not by its score.
+def looks_of(headline: Headline) -> dict[str, Look]:
+    """Give every row of a headline its look, by its place in the order and not by its score.
 
-    Examples
-    --------
-    >>> looks(["none", "uniform"], ["majority"])["uniform"].colour
-    '#0072b2'
+    A composition looks the same for every model.
     """
+    compositions = headline.evidence.compositions
+    baselines = sorted({key.model for _, _, key in headline.rows if not key.composition})
     styles = {}
     trained = [name for name in compositions if name != INITIAL]
     for i, name in enumerate(trained):
@@ -67,40 +69,23 @@ def metric_title(metric: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a score (with a true minus), or a dash for none.
-
-    Examples
-    --------
-    >>> number(0.56789), number(None)
-    ('0.568', '–')
-    """
+    """Write a score (with a true minus), or a dash for none."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """Write a difference with its sign (a true minus), or a dash for none.
-
-    Examples
-    --------
-    >>> signed(-0.01234), signed(0.0), signed(None)
-    ('−0.012', '+0.000', '–')
-    """
+    """Write a difference with its sign (a true minus), or a dash for none."""
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
-class Parts(NamedTuple):
-    """A figure with its kind, title and caption."""
+class Drawing(NamedTuple):
+    """A figure with its file name (no suffix), title and caption, and the headline it is about."""
 
-    kind: str
+    name: str
     figure: Figure
     title: str
     caption: str
-
-
-def looks_of(headline: Headline) -> dict[str, Look]:
-    """Return the looks of a headline's rows; a composition looks the same for every model."""
-    beside = {key.model for _, _, key in headline.rows if not key.composition}
-    return looks(headline.evidence.compositions, sorted(beside))
+    view: View | None = None
 
 
 def view_title(headline: Headline) -> str:
@@ -109,8 +94,13 @@ def view_title(headline: Headline) -> str:
     return text[0].upper() + text[1:]
 
 
-def dot(ax: Axes, x: float, y: float, look: Look, *, filled: bool) -> None:
-    """Set the marker of a row, hollow where nothing is decided or no interval is known."""
+def dot(
+    ax: Axes, x: float, y: float, look: Look, ends: Ends, *, filled: bool, alpha: float = 0.7
+) -> None:
+    """Set the marker of a row and its interval; hollow where that or a decision is missing."""
+    low, high = ends
+    if low is not None and high is not None:
+        ax.plot([low, high], [y, y], color=look.colour, lw=2, alpha=alpha)
     if look.marker in ("x", "|"):
         ax.plot([x], [y], marker=look.marker, color=look.colour, ms=7, mew=2.2 if filled else 1.0)
         return
@@ -134,6 +124,11 @@ def rows_axis(ax: Axes, title: str, labels: list[str]) -> None:
     ax.set_title(title, fontsize=10, loc="left")
     ax.set_yticks(range(len(labels)), labels, fontsize=9)
     ax.set_ylim(len(labels) - 0.4, -0.6)
+    plain(ax)
+
+
+def plain(ax: Axes) -> None:
+    """Leave a panel of rows its grid and its lower axis alone."""
     ax.grid(axis="x", color=FAINT, lw=0.7)
     ax.set_axisbelow(True)
     ax.tick_params(axis="y", length=0)

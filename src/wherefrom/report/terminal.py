@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from wherefrom.evidence import Evidence
-from wherefrom.report.context import ReportContext, Statement, evidence_of
+from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.published import claimed
 from wherefrom.report.sensitivity import comparison, sensitivity_of, two_models
 from wherefrom.report.tables import RUNS, rich_table, score_grid
@@ -20,20 +19,8 @@ SHOWN = 2
 _SIGNS = {"decided": ("●", "bold"), "undecided": ("?", "bold"), "limit": ("·", "dim")}
 
 
-def terminal_table(results: pa.Table | Evidence, context: ReportContext) -> RenderableType:
-    """Show the headlines and what the data support, for a rich console.
-
-    Parameters
-    ----------
-    results : pyarrow.Table or Evidence
-        Tidy results, or their evidence if it is at hand.
-    context : ReportContext
-
-    Returns
-    -------
-    rich renderable
-    """
-    evidence = results if isinstance(results, Evidence) else evidence_of(results, context)
+def terminal_table(evidence: Evidence, context: ReportContext) -> RenderableType:
+    """Show the headlines and what the data support, for a rich console."""
     headlines = context.shown(evidence)
     parts: list[RenderableType] = []
     if context.notice:

@@ -25,17 +25,9 @@ __all__ = ["change", "gaps", "grouped", "statements"]
 def statements(headline: Headline, sweep_region: str | None = None) -> list[Statement]:
     """Say what a headline shows, then how far it holds, then its limits.
 
-    Parameters
-    ----------
-    headline : Headline
-    sweep_region : str, optional
-        Region of the scaling curves; by default the one with most values of n.
-
-    Returns
-    -------
-    list of Statement
-        The first, where there is one, names the row with the highest mean; then come the
-        comparisons with the references and with the best trivial baseline.
+    The first statement, where there is one, names the row with the highest mean; then come the
+    comparisons with the references and with the best trivial baseline. The scaling curves are those
+    of `sweep_region`, by default of the one with most values of n.
     """
     *references, _ = headline.evidence.references
     made = [

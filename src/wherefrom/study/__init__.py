@@ -1,6 +1,5 @@
 """A study: a grid of stages that is planned, run in local processes, and resumed."""
 
-from wherefrom.study.changes import changes
 from wherefrom.study.plan import plan
 from wherefrom.study.reading import load
 from wherefrom.study.results import collect
@@ -15,7 +14,6 @@ __all__ = [
     "Stage",
     "Store",
     "Study",
-    "changes",
     "collect",
     "load",
     "plan",

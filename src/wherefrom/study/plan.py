@@ -27,11 +27,6 @@ __all__ = ["plan"]
 def plan(study: Study) -> Plan:
     """Expand a study into stages.
 
-    Parameters
-    ----------
-    study : Study
-        As `wherefrom.study.load` returns it.
-
     Returns
     -------
     Plan
@@ -153,17 +148,11 @@ def _reads_series(study: Study, task: str) -> bool:
 
 
 def _features(study: Study, source: str, pool: Stage) -> Stage:
-    spec = study.imagery
-    image = {
-        "source": source,
-        "window_km": spec.window_km,
-        "filters": spec.filters,
-        "seed": spec.seed,
-    }
+    image = study.imagery.model_dump(include={"window_km", "filters", "seed"})
     return Stage(
         kind="features",
         label=f"image features {source}",
-        spec={"image": image} | _digest(source),
+        spec={"image": image | {"source": source}} | _digest(source),
         inputs={"pool": pool},
         cost=cost.features(study),
         bundle=f"features {source}",
@@ -282,7 +271,7 @@ def _fewshot(
     run: Stage | None,
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
-    label = study.task_label(task)
+    label = study.tasks[task].label
     inputs = {"task": data["task"]} | ({"pretrain": run} if run else {})
     if isinstance(features, Gfm):
         reads, once = features.reads_of_tasks, cost.embed(features, study.tasks[task])
@@ -298,7 +287,7 @@ def _fewshot(
         kind = kind_of_head(head)
         if kind.tunes_encoder and run is None:
             continue
-        blind = isinstance(features, Baseline) and features.features is None
+        blind = isinstance(features, Baseline) and features.blind
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
             continue
         for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):

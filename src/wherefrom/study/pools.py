@@ -22,21 +22,13 @@ _OF_FILE = ("id", "lon", "lat")
 
 
 class PoolSpec(Part):
-    """The pool of candidate places: uniform by area on land, or a table of the user's.
+    """The pool of candidate places: uniform by area on land, or a table of the user's."""
 
-    Attributes
-    ----------
-    places, seed : int
-        Of a pool that is built.
-    file : str
-        A table of places, or a folder of Parquet files, as `wherefrom.pool.open_pool` takes them;
-        from the folder where the command runs.
-    id, lon, lat : str
-        Its columns.
-    """
-
+    #: Of a pool that is built.
     places: int | None = Field(gt=0, default=None)
     seed: int = 0
+    #: A table of places, or a folder of Parquet files, as `wherefrom.pool.open_pool` takes them;
+    #: from the folder where the command runs. Then its columns.
     file: str | None = Field(min_length=1, default=None)
     id: str | None = None
     lon: str = "lon"
@@ -54,13 +46,7 @@ class PoolSpec(Part):
         return self
 
     def open(self) -> Pool:
-        """Read the table, or build the pool.
-
-        Raises
-        ------
-        WherefromError
-            If the table is faulty, or too large to be held in memory.
-        """
+        """Read the table, or build the pool; refuse a table that memory cannot hold."""
         from wherefrom.pool import Pool, PoolScan, open_pool
 
         if self.file is None:
@@ -71,22 +57,14 @@ class PoolSpec(Part):
 
 
 class PoolTable(Part):
-    """What is known of a table of the user's once it was read.
-
-    Attributes
-    ----------
-    places : int
-    columns : tuple of str
-        Besides id and coordinates: what compositions can name as layers.
-    origin : str
-        How its places came about, where the table says so.
-    content : str
-        Hash of its bytes.
-    """
+    """What is known of a table of the user's once it was read."""
 
     places: int
+    #: Besides id and coordinates: what compositions can name as layers.
     columns: tuple[str, ...]
+    #: How its places came about, where the table says so.
     origin: str
+    #: Hash of its bytes.
     content: str
 
 

@@ -84,21 +84,15 @@ class Published(Part):
     """The names and sizes of the study that is repeated.
 
     Its cells are in ``expected.csv`` beside the study file.
-
-    Attributes
-    ----------
-    rows : dict of str to tuple of str
-        Which compositions here a row of its tables stands for.
-    tables, nearest : dict of str to str
-        Which task here a table is about, and which is the nearest where that one was not run; it
-        is called another task then.
-    composition_size, samples_seen : dict of str to int
-        By kind of model.
     """
 
+    #: Which compositions here a row of its tables stands for.
     rows: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    #: Which task here a table is about, and which is the nearest where that one was not run; it is
+    #: called another task then.
     tables: dict[str, str] = Field(default_factory=dict)
     nearest: dict[str, str] = Field(default_factory=dict)
+    #: By kind of model.
     composition_size: dict[str, int] = Field(default_factory=dict)
     samples_seen: dict[str, int] = Field(default_factory=dict)
 
@@ -112,19 +106,12 @@ class StandIn(Part):
 
 
 class StandsFor(Part):
-    """What stands for something else on every machine, by what is used.
+    """What stands for something else on every machine, by what is used."""
 
-    Attributes
-    ----------
-    data : dict of str to StandIn
-        By the name of an image source, of a layer that compositions are drawn by, or of what the
-        catalog calls the source of such a layer.
-    series : StandIn or None
-        The series of the drawn places.
-    tasks : dict of str to StandIn
-        By the key of a task.
-    """
-
+    #: By the name of an image source, of a layer that compositions are drawn by, or of what the
+    #: catalog calls the source of such a layer.
     data: dict[str, StandIn] = Field(default_factory=dict)
+    #: The series of the drawn places.
     series: StandIn | None = None
+    #: By the key of a task.
     tasks: dict[str, StandIn] = Field(default_factory=dict)

@@ -33,16 +33,7 @@ SCHEMA = pa.schema(
 
 
 def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
-    """Join the scores of all few-shot stages and write ``results.parquet``.
-
-    Parameters
-    ----------
-    plan : Plan
-        The study's stages.
-    store : Store
-        Where they are.
-    out : Path
-        Folder of the study's results.
+    """Join the scores of all few-shot stages and write ``results.parquet`` into a folder.
 
     Returns
     -------

@@ -11,14 +11,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from wherefrom.errors import WherefromError
+from wherefrom.parallel import cores
 from wherefrom.progress import console, progress
 from wherefrom.study import stages
 from wherefrom.study.stage import Plan, Stage
@@ -32,22 +34,15 @@ _NOTE = 10.0  # seconds between two notes of the time spent
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did.
+    """What a run did."""
 
-    Attributes
-    ----------
-    computed, cached : int
-        Numbers of stages.
-    seconds : float
-        Wall clock of this call.
-    peak_bytes : int
-        Bound on the peak of resident memory: the peak of this process, plus that of its largest
-        worker times the workers. Pages that processes share are counted in each.
-    """
-
+    #: Numbers of stages.
     computed: int
     cached: int
+    #: Wall clock of this call.
     seconds: float
+    #: Bound on the peak of resident memory: the peak of this process, plus that of its largest
+    #: worker times the workers. Pages that processes share are counted in each.
     peak_bytes: int
 
 
@@ -61,19 +56,8 @@ class _Failure(NamedTuple):
 def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     """Compute every stage of a plan that the store lacks.
 
-    Parameters
-    ----------
-    plan : Plan
-        What to compute.
-    store : Store
-        Where results are and go. A second call computes nothing; a killed call goes on.
-    workers : int, optional
-        Processes, each with one thread for matrix products; by default one per available core.
-
-    Returns
-    -------
-    Outcome
-        Counts, seconds and peak memory.
+    A second call computes nothing; a killed call goes on. The workers are processes, each with one
+    thread for matrix products; by default one per available core.
 
     Raises
     ------
@@ -88,7 +72,7 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     began = time.perf_counter()
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
     bundles = _bundles(missing)
-    used = min(workers or _cores(), len(bundles))
+    used = min(workers or cores(), len(bundles))
     if missing:
         _run(bundles, store, used, _Clock(store, plan.key))
     own, child = (
@@ -101,13 +85,6 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
         seconds=time.perf_counter() - began,
         peak_bytes=own + child * used,
     )
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Clock:
@@ -142,7 +119,7 @@ def _run(waiting: list[list[Stage]], store: Store, workers: int, clock: _Clock) 
     failures: list[_Failure] = []
     total = sum(stage.cost for bundle in waiting for stage in bundle)
     running: dict[Future[list[_Failure]], list[Stage]] = {}
-    with _environment(), _Display(total, sent) as display:
+    with _one_thread(), _Display(total, sent) as display:
         pool = ProcessPoolExecutor(
             workers, mp_context=context, initializer=_begin, initargs=(sent,)
         )
@@ -202,17 +179,16 @@ def _raise(failures: list[_Failure], skipped: int) -> None:
     raise WherefromError(f"{first.message}{more}{after}")
 
 
-class _environment:  # noqa: N801
+@contextmanager
+def _one_thread() -> Iterator[None]:
     """One thread for each worker's matrix products: two such workers beat two threads in one."""
-
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-    def __enter__(self) -> None:
-        self.old = {name: os.environ.get(name) for name in self.names}
-        os.environ.update(dict.fromkeys(self.names, "1"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self.old.items():
+    old = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in old.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
@@ -285,7 +261,7 @@ def _bundle(bundle: list[Stage], store: Store) -> list[_Failure]:
         if lost & {other.key for other in stage.inputs.values()}:
             lost.add(stage.key)
             continue
-        tell = _teller(stage)
+        tell = partial(_tell, stage)
         tell(0.0)
         try:
             if not store.done(stage.kind, stage.key):
@@ -310,8 +286,5 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
     return _Failure(f"{stage.label}: {err}\n{traceback.format_exc()}", True)
 
 
-def _teller(stage: Stage) -> Callable[[float], None]:
-    def tell(share: float) -> None:
-        _SENT.put((stage.label, stage.cost, share))
-
-    return tell
+def _tell(stage: Stage, share: float) -> None:
+    _SENT.put((stage.label, stage.cost, share))

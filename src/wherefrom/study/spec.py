@@ -83,26 +83,6 @@ class Headline(Part):
 class Study(Part):
     """A resolved study: one scale, every number known.
 
-    Attributes
-    ----------
-    tasks : dict of str to wherefrom.tasks.base.TaskSpec
-        By key; `task_label` gives the name that the results use.
-    models : dict of str to wherefrom.gfms.base.Gfm
-        By name. Each is evaluated on the tasks that it names.
-    headlines : tuple of Headline
-        The first is about the top table.
-    published, claims, stands_for : Published, tuple of Claim, StandsFor
-        The paper that is repeated: its names and sizes, what it states, and what is used here in
-        the place of what it used.
-    notice : str
-        Stands on top of the report.
-    stood_in : dict of str to str
-        Layers that this machine lacks, and those that take their place.
-    left_out : dict of str to str
-        What this machine lacks the data for (e.g. ``tasks.cropharvest``), and why.
-    table : PoolTable or None
-        What the table of the user's holds that is the pool.
-
     Raises
     ------
     pydantic.ValidationError
@@ -116,23 +96,32 @@ class Study(Part):
     pool: PoolSpec
     composition_size: int = Field(gt=0)
     compositions: dict[str, str]
+    #: By key; the results use each one's `label`.
     tasks: dict[str, AnyTask] = Field(min_length=1)
     imagery: ImagerySpec = ImagerySpec()
+    #: By name. Each is evaluated on the tasks that it names.
     models: dict[str, AnyGfm] = Field(min_length=1)
     n: int = Field(gt=1)
     finetune_seeds: int = Field(gt=0)
     heads: dict[str, HeadUse]
     sweep: SweepSpec | None = None
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
+    #: The first is about the top table.
     headlines: tuple[Headline, ...] = Field(min_length=1)
+    #: The paper that is repeated: its names and sizes, what it states, and what is used here in the
+    #: place of what it used.
     published: Published = Published()
     claims: tuple[Claim, ...] = ()
     stands_for: StandsFor = StandsFor()
+    #: Stands on top of the report.
     notice: str = ""
     equivalence_margin: float = Field(gt=0, default=0.01)
     stand_ins: dict[str, str] = Field(default_factory=dict)
+    #: Layers that this machine lacks, and those that take their place.
     stood_in: dict[str, str] = Field(default_factory=dict)
+    #: What this machine lacks the data for (e.g. ``tasks.cropharvest``), and why.
     left_out: dict[str, str] = Field(default_factory=dict)
+    #: What the table of the user's holds that is the pool.
     table: PoolTable | None = None
     missing: tuple[str, ...] = ()
 
@@ -143,25 +132,8 @@ class Study(Part):
 
     @property
     def samplers(self) -> dict[str, SamplerModel]:
-        """Sampler of each composition.
-
-        Raises
-        ------
-        WherefromError
-            If a text is no sampler's.
-        """
+        """Sampler of each composition."""
         return {name: _sampler(text) for name, text in self.compositions.items()}
-
-    def task_label(self, key: str) -> str:
-        """Return the name of a task in the column ``task`` of the results.
-
-        Examples
-        --------
-        >>> from wherefrom.study import load
-        >>> load("studies/purohit2025", "debug").task_label("cropland")
-        'cropland'
-        """
-        return self.tasks[key].label
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> Self:

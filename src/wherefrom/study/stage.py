@@ -26,39 +26,26 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One unit of work, named by the hash of its spec and of the stages that it is made from.
+    """One unit of work, named by the hash of its spec and of the stages that it is made from."""
 
-    Attributes
-    ----------
-    kind : str
-        The folder of the store: one of `VERSIONS`.
-    label : str
-        Its place on the study's axes, for people.
-    spec : dict
-        Every number that its result depends on.
-    inputs : dict of str to Stage
-        The stages whose results it reads, by role.
-    cost : float
-        Expected seconds on one core.
-    of : object
-        What it is about: the sampler of a draw, the task, the GFM. All that matters of it is in the
-        spec.
-    files : dict of str to str
-        Files of the user's that it reads, with the hash of what they held when it was planned.
-    axes : dict
-        Of a draw the composition and the seed; of a few-shot stage columns of the results table.
-    bundle : str
-        Stages of one bundle run in the same process, one after the other.
-    """
-
+    #: The folder of the store: one of `VERSIONS`.
     kind: str
+    #: Its place on the study's axes, for people.
     label: str
+    #: Every number that its result depends on.
     spec: dict[str, Any]
+    #: The stages whose results it reads, by role.
     inputs: dict[str, Stage]
+    #: Expected seconds on one core.
     cost: float
+    #: Stages of one bundle run in the same process, one after the other.
     bundle: str
+    #: What it is about: the sampler of a draw, the task, the GFM. All that matters of it is in the
+    #: spec.
     of: Any = None
+    #: Files of the user's that it reads, with the hash of what they held when it was planned.
     files: dict[str, str] = field(default_factory=dict)
+    #: Of a draw the composition and the seed; of a few-shot stage columns of the results table.
     axes: dict[str, Any] = field(default_factory=dict)
 
     @cached_property

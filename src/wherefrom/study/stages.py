@@ -47,14 +47,7 @@ SCORES = pa.schema(
 def compute(stage: Stage, store: Store, tell: Tell) -> None:
     """Compute one stage whose inputs are in the store, and put its result there.
 
-    Parameters
-    ----------
-    stage : Stage
-        What to compute.
-    store : Store
-        Where its inputs are and its result goes.
-    tell : callable
-        Called with the share that is done, 0 to 1.
+    `tell` is called with the share that is done, 0 to 1.
 
     Raises
     ------

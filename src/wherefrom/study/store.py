@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wherefrom.files import atomic, atomic_folder
+from wherefrom.study.stage import Stage
 
 __all__ = ["Store", "versions"]
 
@@ -102,13 +103,40 @@ class Store:
         files = sorted((self.root / "clock" / plan).glob("[!.]*"))
         return sum(float(file.read_text(encoding="utf-8")) for file in files)
 
-    def relatives(self, kind: str, label: str, key: str) -> list[dict[str, Any]]:
-        """Return the specs of finished stages with the same label but another key."""
-        folder = self.root / kind
+    def changes(self, stage: Stage) -> list[str]:
+        """Say in which fields a missing stage differs from a finished one of the same label.
+
+        Returns
+        -------
+        list of str
+            ``field: old -> new``, against the one that differs in the fewest fields; empty if
+            there is none.
+        """
+        folder = self.root / stage.kind
         if not folder.is_dir():
             return []
-        every = _specs(folder, folder.stat().st_mtime_ns)
-        return [spec for own, spec in every if own != key and spec["label"] == label]
+        new = _flat(stage.document)
+        different = []
+        for key, spec in _specs(folder, folder.stat().st_mtime_ns):
+            if key != stage.key and spec["label"] == stage.label:
+                old = _flat(spec["document"])
+                different.append(
+                    [
+                        f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
+                        for name in sorted(old.keys() | new.keys())
+                        if old.get(name) != new.get(name)
+                    ]
+                )
+        return min(different, key=len, default=[])
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
+    return flat
 
 
 @lru_cache(maxsize=8)
