@@ -220,16 +220,6 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
 def measured(asked: Asked, statistics: Sequence[type[Statistic]]) -> Results:
     """Count what statistics need in one pass over the places, and sum it up.
 
-    Parameters
-    ----------
-    asked : Asked
-        Gets its sample of the places.
-    statistics : sequence of type
-
-    Returns
-    -------
-    dict of type to Statistic or None
-
     Raises
     ------
     WherefromError

@@ -39,15 +39,7 @@ _VERSION = 1  # of what is kept there
 
 @dataclass(frozen=True, eq=False)
 class Land:
-    """Points of a Fibonacci lattice of the sphere that lie on land, of equal area each.
-
-    Attributes
-    ----------
-    lon, lat : ndarray of float64, shape (M,)
-        Degrees.
-    cell_km2 : float
-        Area that each point stands for.
-    """
+    """Points of a Fibonacci lattice of the sphere that lie on land, degrees, of equal area each."""
 
     lon: Floats
     lat: Floats
@@ -73,23 +65,9 @@ class Land:
 
 
 def fibonacci(count: int) -> tuple[Floats, Floats]:
-    """Return the Fibonacci lattice: points spread evenly over the whole sphere.
+    """Return the Fibonacci lattice: points (count,) spread evenly over the sphere, degrees.
 
-    Parameters
-    ----------
-    count : int
-        How many, at least 1.
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (count,)
-        Degrees, from north to south; longitude in [-180, 180).
-
-    Examples
-    --------
-    >>> lon, lat = fibonacci(1000)
-    >>> int((lat > 0).sum()), round(float(lat[0]), 2)
-    (500, 87.44)
+    From north to south; longitude in [-180, 180).
     """
     if count < 1:
         raise ValueError(f"a lattice has at least 1 point, not {count}")
@@ -101,27 +79,10 @@ def fibonacci(count: int) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=4)
 def land_lattice(points: int = COARSE, antarctica: bool = False) -> Land:
-    """Return evenly spread points on land, the same ones every time.
+    """Return evenly spread points on land, the same ones every time, with or without Antarctica.
 
-    Parameters
-    ----------
-    points : int
-        About how many: those of the ``points / 0.2636`` points of a Fibonacci lattice that lie on
-        land without Antarctica. Within 1 % from 10,000 on.
-    antarctica : bool
-        Whether points of the continent Antarctica come too (9 % more).
+    There are about so many without Antarctica (within 1 % from 10,000 on), 9 % more with it.
 
-    Returns
-    -------
-    Land
-
-    Raises
-    ------
-    WherefromError
-        If the land layer cannot be had.
-
-    Examples
-    --------
     >>> 950 < len(land_lattice(1000)) < 1050, 134e6 < land_lattice().area_km2 < 137e6
     (True, True)
     """
@@ -151,28 +112,7 @@ def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def uniform_on_land(
     places: int, rng: np.random.Generator, antarctica: bool = False
 ) -> tuple[Floats, Floats]:
-    """Draw places uniformly by area on land: complete spatial randomness.
-
-    Parameters
-    ----------
-    places : int
-        How many, at least 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    antarctica : bool
-        Whether the continent Antarctica is land.
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (places,)
-        Degrees.
-
-    Examples
-    --------
-    >>> lon, lat = uniform_on_land(1000, np.random.default_rng(0))
-    >>> len(lon), bool(lat.min() > -60.0)
-    (1000, True)
-    """
+    """Draw places uniformly by area on land, in degrees: complete spatial randomness."""
     layer, continent = _layers()
     frozen = continent.labels.index("Antarctica")
     kept: list[tuple[Floats, Floats]] = []

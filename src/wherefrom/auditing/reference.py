@@ -30,7 +30,6 @@ class Reference:
 
     Attributes
     ----------
-    layer : str
     name : str
         What it is, in words: "land without Antarctica", or that of a pool.
     labels : tuple of str
@@ -66,31 +65,18 @@ class Reference:
 
 
 def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:
-    """Return the shares of land area of a layer's labels.
+    """Return the shares of land area of a categorical layer's labels.
 
-    Parameters
-    ----------
-    layer : str or Layer
-        Categorical.
-    antarctica : bool
-        Whether the continent Antarctica is part of the land.
-
-    Returns
-    -------
-    Reference
-
-    Raises
-    ------
-    WherefromError
-        If there is no such layer, it holds values, or its data or the land's cannot be had.
-
-    Notes
-    -----
     Counted on the land of 4.2 million cells of equal area, once per layer, and kept in the user's
     cache. The error of a share p is at most that of as many random points, a standard deviation of
     sqrt(p (1 - p) / 1.11e6): 0.0004 for a quarter of the land. Continents are within 0.0001 of the
     areas of their polygons (tested). A label smaller than the 121.3 km2 of a cell may be missed:
     see ``unresolved``.
+
+    Raises
+    ------
+    WherefromError
+        If there is no such layer, it holds values, or its data or the land's cannot be had.
 
     Examples
     --------
@@ -130,22 +116,9 @@ def of(
     weights: Weights | None = None,
     name: str = "",
 ) -> dict[str, Reference]:
-    """Return the shares of another pool, to hold a pool against, in one pass over it.
+    """Return the shares of another pool by layer, to hold a pool against, in one pass over it.
 
-    Parameters
-    ----------
-    pool : AnyPool
-    layers : sequence of str
-        Categorical layers or label columns.
-    weights : ndarray of float64, shape (N,), optional
-        How often each place counts; default once.
-    name : str
-        What the pool is called in words; default its origin.
-
-    Returns
-    -------
-    dict of str to Reference
-        By layer, in the order given.
+    `name` is what the pool is called in words; default its origin.
 
     Raises
     ------
