@@ -48,8 +48,6 @@ class Reading:
     ----------
     id : str or None
         Column of ids; None for row numbers.
-    text_ids : bool
-        Whether they are text.
     place : tuple of str
         The two columns of coordinates, or the one of point geometry.
     lon, lat : str
@@ -68,22 +66,10 @@ class Reading:
     def blocks(
         self, pieces: Iterable[Piece], columns: Sequence[str], ids: bool, coded: Sequence[str] = ()
     ) -> Iterator[list[Places]]:
-        """Give pieces in order, cut and put together to `BLOCK` rows.
+        """Give pieces in order, cut and put together to `BLOCK` rows, and fewer only at the end.
 
-        Parameters
-        ----------
-        pieces : iterable of Piece
-        columns : sequence of str
-            Those of `rest` that are wanted.
-        ids : bool
-            Whether ids are wanted; otherwise they are row numbers of the files.
-        coded : sequence of str
-            Those of `columns` to read as dictionaries.
-
-        Yields
-        ------
-        list of Places
-            Together `BLOCK` rows, and fewer only at the end.
+        `columns` are those of `rest` that are wanted, `coded` those of them to read as
+        dictionaries; without `ids` they are row numbers of the files.
 
         Raises
         ------
@@ -157,17 +143,11 @@ def joined(arrays: list[Any]) -> Any:
 
 
 def cut_parts(files: Sequence[FileRows]) -> list[tuple[int, int, tuple[Piece, ...]]]:
-    """Cut files into parts.
+    """Cut files into parts: start, count and pieces of each.
 
-    Returns
-    -------
-    list of (start, count, pieces)
-        A part has `PART` places, but is not cut within a row group that has more: what lies
-        before the cut would be decoded again, once for every part. All cuts are at multiples
-        of `BLOCK`.
+    A part has `PART` places, but is not cut within a row group that has more: what lies before the
+    cut would be decoded again, once for every part. All cuts are at multiples of `BLOCK`.
 
-    Examples
-    --------
     >>> [(start, count) for start, count, _ in cut_parts([FileRows("a", (PART, 5))])]
     [(0, 8388608), (8388608, 5)]
     """

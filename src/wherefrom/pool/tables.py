@@ -34,7 +34,7 @@ class Places:
     Attributes
     ----------
     ids : ndarray of int64 or str, shape (N,)
-        The ids; the row numbers if the table has none.
+        The row numbers if the table has none.
     lon, lat : ndarray of float64, shape (N,)
         Degrees; NaN where the table has none.
     rest : pyarrow.Table
