@@ -25,8 +25,6 @@ Floats = NDArray[np.float64]
 
 #: Points on land for distances (22 km apart), and for shares of area (11 km apart).
 COARSE, FINE = 1 << 18, 1 << 20
-# All land of the continent Antarctica lies south of 50 degrees S.
-SOUTH = -50.0
 #: Covering radius of a Fibonacci lattice of any size in units of the root of a cell's area; it is
 #: largest at the poles (0.7696, from the vertices of its Voronoi cells).
 COVERING = 0.77
@@ -113,17 +111,14 @@ def uniform_on_land(
     places: int, rng: np.random.Generator, antarctica: bool = False
 ) -> tuple[Floats, Floats]:
     """Draw places uniformly by area on land, in degrees: complete spatial randomness."""
-    layer, continent = _layers()
-    frozen = continent.labels.index("Antarctica")
     kept: list[tuple[Floats, Floats]] = []
     found = 0
     while found < places:
         # A little more than land's share asks for, so that one turn mostly does.
         lon, lat = uniform_on_sphere(int((places - found) * 3.9) + 64, rng)
-        inside = layer.codes(lon, lat) >= 0
+        inside, frozen = on_land(lon, lat, _layers())
         if not antarctica:
-            south = np.flatnonzero(inside & (lat < SOUTH))
-            inside[south] = continent.codes(lon[south], lat[south]) != frozen
+            inside &= ~frozen
         kept.append((lon[inside], lat[inside]))
         found += int(inside.sum())
     lon, lat = (np.concatenate(both)[:places] for both in zip(*kept, strict=True))

@@ -36,8 +36,12 @@ _CHUNK = 1 << 18
 _VERSION = 2  # of what is kept in the cache
 
 
-def on_land(lon: Floats, lat: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def on_land(
+    lon: Floats, lat: Floats, layers: tuple[Layer, Layer] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Tell which places (degrees, shape (N,)) lie on land, and which of these on Antarctica.
+
+    `layers` are land and continent, where they are open already.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def on_land(lon: Floats, lat: Floats) -> tuple[NDArray[np.bool_], NDArray[np.boo
     >>> on_land(np.array([13.4, -150.0, 0.0]), np.array([52.5, 0.0, -85.0]))
     (array([ True, False,  True]), array([False, False,  True]))
     """
-    land, continent = layer("land"), layer("continent")
+    land, continent = layers or (layer("land"), layer("continent"))
     inside = _codes(land, lon, lat) >= 0
     south = np.flatnonzero(inside & (lat < _SOUTH))
     frozen = np.zeros(len(lon), dtype=np.bool_)
