@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing.tally import LayerTally, Weights, run
+from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
@@ -109,13 +109,7 @@ def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:
     )
 
 
-def of(
-    pool: AnyPool,
-    layers: Sequence[str],
-    *,
-    weights: Weights | None = None,
-    name: str = "",
-) -> dict[str, Reference]:
+def of(pool: AnyPool, layers: Sequence[str], *, name: str = "") -> dict[str, Reference]:
     """Return the shares of another pool by layer, to hold a pool against, in one pass over it.
 
     `name` is what the pool is called in words; default its origin.
@@ -134,7 +128,7 @@ def of(
     [2.0, 1.0]
     """
     tallies = [LayerTally(layer, pool.labels(layer)) for layer in layers]
-    counted = run(pool, tallies, weights=weights, label="places to compare with")
+    counted = run(pool, tallies, label="places to compare with")
     called = name or pool.origin or "the other pool"
     return {
         tally.name: Reference(
