@@ -109,11 +109,8 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     if any(finding.name == "duplicate-id" for finding in errors):
         ids = np.arange(total, dtype=np.int64)
     rows = np.flatnonzero(sound)
-    rest = places.rest.take(rows)
-    left = Places(
-        ids[rows], places.lon[rows], places.lat[rows], rest,
-        places.lon_name, places.lat_name, places.source,
-    )  # fmt: skip
+    lon, lat, rest = places.lon[rows], places.lat[rows], places.rest.take(rows)
+    left = replace(places, ids=ids[rows], lon=lon, lat=lat, rest=rest)
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
     return Pool.of_places(left, notes), faults

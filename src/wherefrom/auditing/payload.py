@@ -34,6 +34,7 @@ from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
+from wherefrom.pool.tables import first_line
 from wherefrom.progress import progress
 
 __all__ = ["COLUMN", "FILE_COLUMNS", "SampleEntropy", "entropy_of_series", "entropy_of_tiles"]
@@ -491,6 +492,11 @@ class _Fault:
     reason: str
 
 
+def _fault(err: Exception) -> _Fault:
+    """Name the innermost reason: rasterio's own error only says that a read failed."""
+    return _Fault(first_line(err.__cause__ or err))
+
+
 def _each(
     tiles: Tiles,
     work: Callable[[Path], Any],
@@ -536,7 +542,7 @@ def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | 
             assert counts is not None
             return TileCounts(spread_of(counts), blank / (tile.height * tile.width), *_centre(tile))
     except (RasterioError, OSError) as err:
-        return _Fault(_first_line(err))
+        return _fault(err)
 
 
 def _range_of(path: Path, absent: float | None) -> NDArray[np.float64] | _Fault:
@@ -548,7 +554,7 @@ def _range_of(path: Path, absent: float | None) -> NDArray[np.float64] | _Fault:
             gone = tile.nodata if absent is None else absent
             return robust_range(values.reshape(tile.count, -1), absent=gone)
     except (RasterioError, OSError) as err:
-        return _Fault(_first_line(err))
+        return _fault(err)
 
 
 def _strips(tile: Any) -> Iterator[Window]:
@@ -597,12 +603,6 @@ def _located(
             f"{absent[0]}, {names[absent[0]]!r}): fetch them or drop their rows"
         )
     return tuple(paths)
-
-
-def _first_line(err: Exception) -> str:
-    """Return the innermost reason: rasterio's own error only says that a read failed."""
-    inner = err.__cause__ or err
-    return (str(inner).splitlines() or [type(err).__name__])[0][:200].rstrip(". ")
 
 
 @contextmanager

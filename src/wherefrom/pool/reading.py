@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART
-from wherefrom.pool.tables import Places, places_of
+from wherefrom.pool.tables import Places, first_line, places_of
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
@@ -126,14 +126,12 @@ def _rows_of(places: Places, first: int, count: int) -> Places:
     if first == 0 and count == len(places.lon):
         return places
     rows = slice(first, first + count)
-    return Places(
-        places.ids[rows],
-        places.lon[rows],
-        places.lat[rows],
-        places.rest.slice(first, count),
-        places.lon_name,
-        places.lat_name,
-        places.source,
+    return replace(
+        places,
+        ids=places.ids[rows],
+        lon=places.lon[rows],
+        lat=places.lat[rows],
+        rest=places.rest.slice(first, count),
     )
 
 
@@ -192,9 +190,8 @@ def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError as err:
         raise WherefromError(f"{path}: no such file") from err
     except (pa.ArrowException, OSError) as err:
-        said = (str(err).splitlines() or [type(err).__name__])[0][:200].rstrip(". ")
         raise WherefromError(
-            f"{path} is a torn Parquet file ({said}): copy or write it again"
+            f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
         ) from err
 
 
