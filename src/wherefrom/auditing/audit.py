@@ -162,18 +162,10 @@ class Audit:
 
 
 def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
-    """Audit a pool; :func:`wherefrom.audit` takes whatever holds places.
+    """Audit a pool in one pass over it; :func:`wherefrom.audit` takes whatever holds places.
 
-    Parameters
-    ----------
-    asked : Asked
-        Its places are passed over once.
-    faults : sequence of Finding
-        Of rows that were left out before, see :func:`wherefrom.auditing.faults.without_faults`.
-
-    Returns
-    -------
-    Audit
+    `faults` are of rows that were left out before, see
+    :func:`wherefrom.auditing.faults.without_faults`.
 
     Raises
     ------

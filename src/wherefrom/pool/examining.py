@@ -40,7 +40,7 @@ AT_A_TIME = 1 << 26
 
 @dataclass(frozen=True)
 class Examined:
-    """What a look at every place shows: findings, the pool's key, least and largest degrees."""
+    """What a look at every place shows: findings, the key, and the range of the coordinates."""
 
     findings: list[Finding]
     key: str

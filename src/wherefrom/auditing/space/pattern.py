@@ -38,11 +38,11 @@ class Pattern:
 
 @dataclass(frozen=True, eq=False)
 class RankTest:
-    """A curve against S simulated ones, all its R points at once; p is at least 1 / (S + 1).
+    """A curve of R points against S simulated ones, all points at once; p is at least 1 / (S + 1).
 
-    The others have shape (R,): the mean of the simulations, half the height of the global envelope,
-    which holds a curve of the same kind entirely in 95 % of cases, and the deviation of the
-    observed curve from the mean in standard deviations of one curve.
+    `mean` and `half` are of the simulations: their mean, and half the height of the global
+    envelope, which holds a curve of the same kind entirely in 95 % of cases. `z` is the deviation
+    of the observed curve from the mean, in standard deviations of one curve. Each has shape (R,).
     """
 
     p: float
