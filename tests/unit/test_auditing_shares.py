@@ -215,9 +215,10 @@ def test_another_pool_as_reference_loses_places_or_labels() -> None:
         1.0,
     )
     assert (found.name, found.size, found.unresolved) == ("last year's list", 3.0, ())
-    weighted = of(pool, ["use"], weights=np.array([0.0, 1.0, 3.0, 1.0]))["use"]
-    assert (weighted.counts.tolist(), weighted.size) == ([0.0, 4.0], 1.6)
-    assert weighted.name == "the other pool"
+    assert of(pool, ["use"])["use"].name == "the other pool"
+    weights = np.array([0.0, 1.0, 3.0, 1.0])
+    (weighted,) = run(pool, [LayerTally("use", pool.labels("use"))], weights=weights)
+    assert (weighted.places.tolist(), weighted.effective_size) == ([0.0, 4.0], 1.6)
     result = beside(["crop", "forest", "forest"], found)
     assert (result.kl, result.tv, result.reference_none) == (0.0, 0.0, 0.25)
 

@@ -36,22 +36,10 @@ DEFAULT_LAYERS = (
 
 
 def default_layers() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the layers an audit looks at here, and what it leaves out and why.
+    """Return those of `DEFAULT_LAYERS` an audit looks at here, and what it leaves out and why.
 
     Biomes and ecoregions take a download of 150 MB, which an audit does not start by itself;
     climate zones are the nearest to biomes that there is without it.
-
-    Returns
-    -------
-    layers : tuple of str
-        Those of `DEFAULT_LAYERS` whose data are on this machine or small.
-    notes : tuple of str
-
-    Examples
-    --------
-    >>> layers, notes = default_layers()
-    >>> "climate_zone" in layers, ("biome" in layers) != bool(notes)
-    (True, True)
     """
     absent = [name for name in ("biome", "ecoregion") if not earth.available(name)]
     if not absent:

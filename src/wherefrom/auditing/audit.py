@@ -162,18 +162,10 @@ class Audit:
 
 
 def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
-    """Audit a pool; :func:`wherefrom.audit` takes whatever holds places.
+    """Audit a pool in one pass over it; :func:`wherefrom.audit` takes whatever holds places.
 
-    Parameters
-    ----------
-    asked : Asked
-        Its places are passed over once.
-    faults : sequence of Finding
-        Of rows that were left out before, see :func:`wherefrom.auditing.faults.without_faults`.
-
-    Returns
-    -------
-    Audit
+    `faults` are of rows that were left out before, see
+    :func:`wherefrom.auditing.faults.without_faults`.
 
     Raises
     ------
@@ -219,16 +211,6 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
 
 def measured(asked: Asked, statistics: Sequence[type[Statistic]]) -> Results:
     """Count what statistics need in one pass over the places, and sum it up.
-
-    Parameters
-    ----------
-    asked : Asked
-        Gets its sample of the places.
-    statistics : sequence of type
-
-    Returns
-    -------
-    dict of type to Statistic or None
 
     Raises
     ------

@@ -22,22 +22,12 @@ _FEWEST = 5.0
 
 
 def shannon(shares: ArrayLike) -> float:
-    """Shannon entropy of shares, ``-sum p ln p``.
+    """Shannon entropy of shares (K,) that sum to 1, ``-sum p ln p``, in nats: 0 to ln K.
 
-    Parameters
-    ----------
-    shares : array_like of float, shape (K,)
-        Not negative; they sum to 1. Zeros add nothing.
+    It is the diversity of Kaur et al. 2026 (arXiv 2604.21104), where six equal continents have
+    ln 6 = 1.79. Of the n places of a sample it is low by about ``(K - 1) / 2n`` (Miller 1955),
+    which is not mended here.
 
-    Returns
-    -------
-    float
-        In nats, in [0, ln K]: the diversity of Kaur et al. 2026 (arXiv 2604.21104), where six
-        equal continents have ln 6 = 1.79. Of the n places of a sample it is low by about
-        ``(K - 1) / 2n`` (Miller 1955), which is not mended here.
-
-    Examples
-    --------
     >>> round(shannon([1 / 6] * 6), 4), shannon([1.0, 0.0])
     (1.7918, 0.0)
     """
@@ -48,8 +38,6 @@ def shannon(shares: ArrayLike) -> float:
 def effective(shares: ArrayLike) -> float:
     """Effective number of labels: how many equal ones have the same entropy (Hill 1973).
 
-    Examples
-    --------
     >>> round(effective([0.25] * 4), 6), round(effective([0.5, 0.5, 0.0, 0.0]), 6)
     (4.0, 2.0)
     """
@@ -57,20 +45,10 @@ def effective(shares: ArrayLike) -> float:
 
 
 def kullback_leibler(shares: ArrayLike, reference: ArrayLike) -> float:
-    """Kullback-Leibler divergence of shares from a reference, ``sum p ln(p / q)``.
+    """Kullback-Leibler divergence of shares from a reference, ``sum p ln(p / q)``, in nats.
 
-    Parameters
-    ----------
-    shares, reference : array_like of float, shape (K,)
-        Each sums to 1.
+    At least 0; ``inf`` where there is a share that the reference has not at all.
 
-    Returns
-    -------
-    float
-        In nats, at least 0; ``inf`` where there is a share that the reference has not at all.
-
-    Examples
-    --------
     >>> round(kullback_leibler([0.5, 0.5], [0.25, 0.75]), 4)
     0.1438
     >>> kullback_leibler([0.5, 0.5], [1.0, 0.0])
@@ -81,15 +59,10 @@ def kullback_leibler(shares: ArrayLike, reference: ArrayLike) -> float:
 
 
 def jensen_shannon(shares: ArrayLike, reference: ArrayLike) -> float:
-    """Jensen-Shannon divergence: mean divergence of both from their mean (Lin 1991).
+    """Jensen-Shannon divergence: mean divergence of both from their mean (Lin 1991), in nats.
 
-    Returns
-    -------
-    float
-        In nats, in [0, ln 2]; symmetric, and finite whatever has no share.
+    In [0, ln 2]; symmetric, and finite whatever has no share.
 
-    Examples
-    --------
     >>> round(jensen_shannon([1.0, 0.0], [0.0, 1.0]), 4), jensen_shannon([0.5, 0.5], [0.5, 0.5])
     (0.6931, 0.0)
     """
@@ -101,13 +74,6 @@ def jensen_shannon(shares: ArrayLike, reference: ArrayLike) -> float:
 def total_variation(shares: ArrayLike, reference: ArrayLike) -> float:
     """Total variation: the share of places that would have to move to reach the reference.
 
-    Returns
-    -------
-    float
-        Half the sum of absolute differences, in [0, 1].
-
-    Examples
-    --------
     >>> total_variation([0.5, 0.5], [0.25, 0.75])
     0.25
     """
@@ -116,23 +82,11 @@ def total_variation(shares: ArrayLike, reference: ArrayLike) -> float:
 
 
 def homogeneity(shares: ArrayLike, n: float, reference: ArrayLike, m: float) -> float | None:
-    """Probability that two samples of one population differ by so much: chi-square test.
+    """Probability that samples of n and m of one population differ by so much: chi-square test.
 
-    Parameters
-    ----------
-    shares, reference : array_like of float, shape (K,)
-        Of two independent samples.
-    n, m : float
-        Their sizes.
+    None where nothing can be tested: a size is 0, or fewer than two labels are expected 5 times in
+    both samples once the rare ones are put together.
 
-    Returns
-    -------
-    float or None
-        None where nothing can be tested: a size is 0, or fewer than two labels are expected
-        5 times in both samples once the rare ones are put together.
-
-    Examples
-    --------
     >>> round(homogeneity([0.6, 0.4], 100, [0.5, 0.5], 100), 4)
     0.1552
     """

@@ -50,17 +50,9 @@ WORLD = (8.2, 4.7)
 
 @dataclass(frozen=True)
 class Drawing:
-    """A plot that is drawn when it is needed.
+    """A plot that is drawn, on the axes given to `draw`, when it is needed.
 
-    Parameters
-    ----------
-    name : str
-        Its anchor on the page.
-    title, caption : str
-    draw : callable
-        Draws on the axes that it is given.
-    size : tuple of float
-        Inches.
+    `name` is its anchor on the page; `size` is in inches.
     """
 
     name: str
@@ -117,17 +109,9 @@ def fill_cells(
     colours: str,
     norm: Normalize,
 ) -> None:
-    """Fill cells between meridians and parallels of a world map.
+    """Fill cells of a world map by their values, shape (C,).
 
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-    bounds : sequence of ndarray of float64, shape (C,)
-        West, south, east and north, degrees.
-    values : ndarray of float64, shape (C,)
-    colours : str
-        Colour map.
-    norm : matplotlib.colors.Normalize
+    `bounds` are west, south, east and north, degrees, each of shape (C,).
     """
     west, south, east, north = bounds
     # Meridians are curves on this map; parallels are straight.

@@ -46,16 +46,9 @@ _ENDS = 5
 
 @dataclass(frozen=True)
 class LabelEntropy:
-    """Entropy of the samples with one label of a layer.
+    """Entropy of the samples with one label of a layer, nats.
 
-    Attributes
-    ----------
-    label : str
-    samples : int
-    mean : float
-        Nats.
-    se : float or None
-        Standard error of the mean; None of a single sample.
+    `se` is the standard error of the mean; None of a single sample.
     """
 
     label: str
@@ -66,16 +59,7 @@ class LabelEntropy:
 
 @dataclass(frozen=True)
 class CellEntropy:
-    """Entropy of the samples in one cell of the map.
-
-    Attributes
-    ----------
-    west, south, east, north : float
-        Edges in degrees; all cells have equal area.
-    samples : int
-    mean : float
-        Nats.
-    """
+    """Mean entropy, nats, of the samples in one equal-area cell of the map; edges in degrees."""
 
     west: float
     south: float
@@ -100,8 +84,6 @@ class Entropy(Statistic):
         Least, lower quartile, median, upper quartile, greatest.
     most : float
         The greatest that the bins allow, ``ln(count)``.
-    bins : BinSpec
-    bands : tuple of str
     dropped : float
         Share of the values beyond the bins, which are not counted.
     layers : dict of str to tuple of LabelEntropy
@@ -111,10 +93,9 @@ class Entropy(Statistic):
         number (epsilon squared, Kelley 1935, doi:10.1073/pnas.21.9.554): what a selection by
         entropy selects by place. None where there are too few samples or no variance.
     cells : tuple of CellEntropy
-        The map: cells of equal area that hold samples.
+        The map: those that hold samples.
     lowest, highest : tuple of (id, lon, lat, entropy)
         The samples at either end.
-    source : str
     remarks : tuple of str
         What is odd about the samples; ``notes`` in JSON.
     """
@@ -207,34 +188,12 @@ def _draw_labels(ax: Axes, rows: Sequence[LabelEntropy]) -> None:
 def entropy_of(
     samples: SampleEntropy, layers: Sequence[str] = ("continent",), n_bands: int = 18
 ) -> Entropy:
-    """Sum up the samples.
-
-    Parameters
-    ----------
-    samples : SampleEntropy
-    layers : sequence of str
-        Categorical layers of the Earth by which the entropies are averaged.
-    n_bands : int, default 18
-        Bands of the map's cells from pole to pole.
-
-    Returns
-    -------
-    Entropy
+    """Average the samples by layers of labels, and by cells of `n_bands` bands from pole to pole.
 
     Raises
     ------
     WherefromError
         If there is no such layer, or its data cannot be had.
-
-    Examples
-    --------
-    >>> from wherefrom.auditing.payload import SampleEntropy
-    >>> from wherefrom.auditing.spectral import BinSpec
-    >>> two = SampleEntropy(np.arange(2), np.array([13.4, 36.8]), np.array([52.5, -1.3]),
-    ...     np.array([2.0, 1.0]), np.zeros(2), BinSpec((0.0,), (1.0,)), ("red",), "a test")
-    >>> found = entropy_of(two)
-    >>> found.mean, [(row.label, row.mean) for row in found.layers["continent"]]
-    (1.5, [('Europe', 2.0), ('Africa', 1.0)])
     """
     there = np.flatnonzero(~np.isnan(samples.values))
     values = samples.values[there]

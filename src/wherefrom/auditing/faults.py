@@ -46,19 +46,8 @@ def open_table(
 ) -> tuple[AnyPool, list[Finding]]:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
-    Parameters
-    ----------
-    path : Path or str
-        A Parquet, GeoParquet or CSV file, or a folder of Parquet files.
-    id, lon, lat : str
-        Columns, as in `open_pool`.
-    options : tuple of str
-        Flags that name its columns, for the commands of the findings.
-
-    Returns
-    -------
-    pool : AnyPool
-    faults : list of Finding
+    The arguments are those of `open_pool`; `options` are the flags that name its columns, for the
+    commands of the findings.
 
     Raises
     ------
@@ -80,21 +69,10 @@ def _rows_of_parquet(path: Path) -> int:
 
 
 def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool, list[Finding]]:
-    """Make a pool of the sound rows, and findings of the others.
+    """Make a pool of a table's sound rows, and findings of the others.
 
-    Parameters
-    ----------
-    places : Places
-        A table as it was read.
-    options : tuple of str
-        Flags that name its columns, for the commands of the findings.
-
-    Returns
-    -------
-    pool : Pool
-        Ids are row numbers if the table's own repeat.
-    faults : list of Finding
-        Rows without coordinates, out of range, with exchanged axes; ids that repeat.
+    A row is at fault without coordinates, out of range or with exchanged axes. Where ids repeat,
+    row numbers take their place. `options` are as in `open_table`.
 
     Raises
     ------
@@ -131,11 +109,8 @@ def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool,
     if any(finding.name == "duplicate-id" for finding in errors):
         ids = np.arange(total, dtype=np.int64)
     rows = np.flatnonzero(sound)
-    rest = places.rest.take(rows)
-    left = Places(
-        ids[rows], places.lon[rows], places.lat[rows], rest,
-        places.lon_name, places.lat_name, places.source,
-    )  # fmt: skip
+    lon, lat, rest = places.lon[rows], places.lat[rows], places.rest.take(rows)
+    left = replace(places, ids=ids[rows], lon=lon, lat=lat, rest=rest)
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
     return Pool.of_places(left, notes), faults
@@ -208,10 +183,7 @@ class AxesTally:
 class Axes(Statistic):
     """Whether longitude and latitude look exchanged: a finding alone, without numbers in JSON.
 
-    Attributes
-    ----------
-    as_they_are, swapped : float
-        Share of the places on land; 1 and 0 where axes cannot be exchanged.
+    Shares of the places on land as they are and swapped; 1 and 0 where axes cannot be exchanged.
     """
 
     name, section = "axes", SPACE
@@ -243,19 +215,8 @@ class Axes(Statistic):
 def cleaned(pool: AnyPool, test: AnyPool | None = None) -> tuple[Pool, dict[str, int]]:
     """Leave out rows at 0/0, rows that repeat an earlier place, and places near test places.
 
-    Parameters
-    ----------
-    pool : AnyPool
-        In memory.
-    test : AnyPool, optional
-        Test places, from which the others keep 10 km.
-
-    Returns
-    -------
-    pool : Pool
-        The rows that are left, with their ids and columns.
-    removed : dict of str to int
-        Reason -> rows; a row counts once, under the first reason.
+    Returns the rows that are left, with their ids and columns, and how many were removed by reason;
+    a row counts once, under the first reason.
 
     Raises
     ------

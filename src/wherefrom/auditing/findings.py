@@ -58,11 +58,6 @@ class Finding:
         One or two sentences.
     command : str
         Runs as it is, in a shell, and remedies it.
-
-    Examples
-    --------
-    >>> Finding("duplicates", 0.25, "25 % of the places repeat another one.", "true").size
-    0.25
     """
 
     name: str
@@ -175,37 +170,18 @@ class Commands:
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sort findings, the largest first; equal ones by name.
-
-    Examples
-    --------
-    >>> small, large = Finding("b", 0.1, "", ""), Finding("a", 0.9, "", "")
-    >>> [finding.name for finding in ranked([small, large])]
-    ['a', 'b']
-    """
+    """Sort findings, the largest first; equal ones by name."""
     return tuple(sorted(findings, key=lambda finding: (-finding.size, finding.name)))
 
 
 def chance_tv(shares: ArrayLike, n: int) -> tuple[float, float]:
-    """Total variation that chance alone gives between a sample and the shares it is drawn by.
+    """Total variation that chance alone gives between n independent places and their true shares.
 
-    Parameters
-    ----------
-    shares : array_like of float, shape (K,)
-        True shares, summing to 1.
-    n : int
-        Independent places, at least 1.
+    Returns its mean and standard deviation. The mean is exact: de Moivre's mean absolute deviation
+    of each binomial count (P. Diaconis, S. Zabell, Closed form summation for classical
+    distributions, Stat. Sci. 6 (1991) 284-302). The standard deviation takes counts for
+    independent, which bounds it from above but for a few labels.
 
-    Returns
-    -------
-    mean, sd : float
-        Of the total variation distance. The mean is exact: de Moivre's mean absolute deviation of
-        each binomial count (P. Diaconis, S. Zabell, Closed form summation for classical
-        distributions, Stat. Sci. 6 (1991) 284-302). The standard deviation takes counts for
-        independent, which bounds it from above but for a few labels.
-
-    Examples
-    --------
     >>> mean, sd = chance_tv([0.5, 0.5], 1)  # one place: always half away
     >>> mean, round(chance_tv(np.full(100, 0.01), 10_000)[0], 3)
     (0.5, 0.04)
@@ -222,8 +198,6 @@ def chance_tv(shares: ArrayLike, n: int) -> tuple[float, float]:
 def percent(share: float) -> str:
     """Write a share in per cent with two digits that matter.
 
-    Examples
-    --------
     >>> percent(0.3821), percent(0.0153), percent(0.0), percent(0.00004), percent(1.0)
     ('38 %', '1.5 %', '0 %', '< 0.01 %', '100 %')
     """
@@ -238,8 +212,6 @@ def percent(share: float) -> str:
 def times(ratio: float | None) -> str:
     """Write how many times a share is that of the reference; a dash where that has none.
 
-    Examples
-    --------
     >>> times(5.23), times(0.068), times(12.6), times(0.0), times(None)
     ('5.2', '0.068', '13', '0', '–')
     """
@@ -251,8 +223,6 @@ def times(ratio: float | None) -> str:
 def kilometres(km: float) -> str:
     """Write a distance.
 
-    Examples
-    --------
     >>> kilometres(1234.5), kilometres(12.34), kilometres(0.012), kilometres(0.0)
     ('1,234 km', '12 km', '12 m', '0 km')
     """
@@ -262,13 +232,7 @@ def kilometres(km: float) -> str:
 
 
 def title(layer: str) -> str:
-    """Name a layer or column for people.
-
-    Examples
-    --------
-    >>> title("climate_zone")
-    'climate zone'
-    """
+    """Name a layer or column for people: "climate_zone" is "climate zone"."""
     return layer.replace("_", " ")
 
 
@@ -280,8 +244,6 @@ def decimals(value: float | None, digits: int) -> str:
 def chance(p: float | None) -> str:
     """Write a probability of a test; a dash for none.
 
-    Examples
-    --------
     >>> chance(0.1234), chance(1e-9), chance(None)
     ('0.12', '< 0.001', '–')
     """

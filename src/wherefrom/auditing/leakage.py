@@ -43,17 +43,10 @@ _WORTH = 1 << 16
 
 @dataclass(frozen=True)
 class Within:
-    """Test places that have a training place within a distance.
+    """Test places that have a training place within so many km, in number and as share of them.
 
-    Attributes
-    ----------
-    km : float
-    places : int
-    share : float
-        Of the test places.
-    by_chance : float
-        Share to be expected of as many training places, uniform over the land without
-        Antarctica and independent of the test places; coasts are ignored.
+    `by_chance` is the share to be expected of as many training places, uniform over the land
+    without Antarctica and independent of the test places; coasts are ignored.
     """
 
     km: float
@@ -64,19 +57,7 @@ class Within:
 
 @dataclass(frozen=True)
 class NearestPair:
-    """A test place and the training place nearest to it.
-
-    Attributes
-    ----------
-    row : int
-        Of the test place in its table, from 0.
-    lon, lat : float
-        Degrees, of the test place.
-    km : float
-        Great-circle distance.
-    train_lon, train_lat : float
-        Degrees, of the training place.
-    """
+    """A test place, by its row in its table, and the training place nearest to it; degrees."""
 
     row: int
     lon: float
@@ -96,7 +77,6 @@ class Leakage(Statistic):
         Places; of a composition the distinct ones.
     quantiles : dict of float to float
         Share of the test places -> km that they have at most.
-    within : tuple of Within
     nearest : tuple of NearestPair
         The test places with the smallest distances, at most 20.
     km : ndarray of float64, shape (n_test,)
@@ -126,17 +106,7 @@ class Leakage(Statistic):
         return {self.name: plain(self) | {"quantiles": quantiles}}
 
     def findings(self, commands: Commands) -> list[Finding]:
-        """Find whether test places are training places, to within 1 km; one finding or none.
-
-        Examples
-        --------
-        >>> from wherefrom.auditing.findings import Named
-        >>> tally = LeakageTally(np.array([10.0, 60.0]), np.array([50.0, 50.0]))
-        >>> tally.update(Batch(0, np.array([10.0]), np.array([50.001])))
-        >>> found = tally.result().findings(Commands(Named("places.csv"), 1, 1))
-        >>> found[0].name, found[0].size
-        ('leakage', 0.5)
-        """
+        """Find whether test places are training places, to within 1 km; one finding or none."""
         near = [row for row in self.within if row.km <= SAME_PLACE]
         if not near or near[-1].share <= LEAST:
             return []
@@ -200,30 +170,14 @@ class Leakage(Statistic):
 
 
 class LeakageTally:
-    """For each test place the nearest of the places that stream by.
+    """For each test place (lon, lat, degrees, shape (M,)) the nearest of the places that stream by.
 
     A k-d tree is made of the places of a batch and asked for every test place. Once a first batch
     has bounded the distances, only places in the neighbourhood of a test place can be nearer: a
     map of 0.1 degrees tells which, so most of a large pool is left out before any tree is made.
 
-    Parameters
-    ----------
-    lon, lat : ndarray of float64, shape (M,)
-        Test places, degrees.
-
-    Attributes
-    ----------
-    train_lon, train_lat : ndarray of float64, shape (M,)
-        The nearest place so far; NaN before the first.
-    train : int
-        Places seen that count.
-
-    Examples
-    --------
-    >>> tally = LeakageTally(np.array([10.0]), np.array([50.0]))
-    >>> tally.update(Batch(0, np.array([11.0, 20.0]), np.array([50.0, 50.0])))
-    >>> tally.train_lon.tolist(), tally.train
-    ([11.0], 2)
+    `train` counts the places seen; `train_lon` and `train_lat`, shape (M,), are the nearest so far,
+    NaN before the first.
     """
 
     def __init__(self, lon: Floats, lat: Floats) -> None:
@@ -285,7 +239,7 @@ class LeakageTally:
         self.train += other.train
 
     def result(self, km: Sequence[float] = KM) -> Leakage:
-        """Return the distances.
+        """Return the distances, and the shares within some km.
 
         Raises
         ------
@@ -333,30 +287,11 @@ class LeakageTally:
 
 
 def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> LeakageTally:
-    """Return a tally for test places, to be run over the training places.
+    """Return a tally for test places, to be run over the training places, which may be 10**9.
 
-    Parameters
-    ----------
-    train : AnyPool
-        It streams by, once: it may have 10**9 places.
-    test : AnyPool
-        Kept in memory, 100 bytes a place and thread.
-    weights : ndarray of float64, shape (N,), optional
-        Of the training places; those of weight 0 are left out. A composition's multiplicities.
-
-    Returns
-    -------
-    LeakageTally
-
-    Raises
-    ------
-    WherefromError
-        If a file cannot be read.
-
-    Notes
-    -----
-    Great-circle distances between points on the sphere (`distance_km`): an image has an extent,
-    and a tile of 2.56 km leaks into test places within 1.8 km of its centre.
+    The test places are kept in memory, 100 bytes a place and thread. Great-circle distances are
+    between points on the sphere (`distance_km`): an image has an extent, and a tile of 2.56 km
+    leaks into test places within 1.8 km of its centre.
 
     Examples
     --------

@@ -45,19 +45,8 @@ DUE = 5.0
 
 
 def bands_for(places: int) -> int:
-    """Choose the number of bands of the cells, by the number of places.
+    """Choose the bands of the cells: as fine as 25 places a cell of land allow, 330 to 2,200 km.
 
-    Parameters
-    ----------
-    places : int
-
-    Returns
-    -------
-    int
-        From 9 (cells of 2,200 km) to 60 (330 km): as fine as 25 places a cell of land allow.
-
-    Examples
-    --------
     >>> bands_for(100), bands_for(10_000), bands_for(10**9)
     (9, 34, 60)
     """
@@ -74,15 +63,12 @@ class PlacesMap(Statistic):
         All places, degrees, if they are few enough to be dots.
     squares : ndarray of float64, shape (273, 560)
         Places in each square of the world map (`wherefrom.earth.maps.density`).
-    cells : EqualAreaCells
     count : ndarray of float64, shape (cells,)
         Places in each cell, with repetition.
     reference : ndarray of float64, shape (cells,)
         Share of the reference in each cell.
     effective : float
         Places that count as independent, (sum w)**2 / sum w**2.
-    against : str
-        The reference in words.
     """
 
     name = "map"
@@ -202,20 +188,7 @@ class PlacesMap(Statistic):
 
 @dataclass(eq=False)
 class MapTally:
-    """Gather what a map of the places needs; parts add up.
-
-    Parameters
-    ----------
-    n_bands : int
-        Bands of the equal-area cells, see `bands_for`.
-
-    Examples
-    --------
-    >>> tally = MapTally(9)
-    >>> tally.update(Batch(0, np.array([10.0, 20.0]), np.array([50.0, 0.0])))
-    >>> tally.result(np.full(tally.cells.count, 1 / tally.cells.count)).share.max()
-    np.float64(0.5)
-    """
+    """Gather what a map of the places needs, in equal-area cells of so many bands; parts add up."""
 
     ask: ClassVar[Ask] = Ask()
 

@@ -34,16 +34,10 @@ _GAIN = 0.01
 
 @dataclass(frozen=True)
 class Match:
-    """A way to tell that two places are the same.
+    """A way to tell that two places are the same, such as by "id" or "coordinates to 5 decimals".
 
-    Attributes
-    ----------
-    name : str
-        In words, such as "id" or "coordinates to 5 decimals".
-    keys : callable
-        Of a batch: equal places have equal keys, uint64 of shape (B,).
-    ask : Ask
-        What the keys need.
+    `keys` are those of a batch, uint64 of shape (B,): equal places have equal ones. `ask` is what
+    they need.
     """
 
     name: str
@@ -122,17 +116,8 @@ def matching(
 
     Ids count where they are text, or name the same place to 1 km. Otherwise coordinates do, in
     double or single precision or to as many decimals as the download has kept. The finest way wins
-    unless a coarser one finds over 1 % more of the first 4,096 places.
-
-    Parameters
-    ----------
-    planned, realised : AnyPool
-    weights : ndarray of float64, shape (N,), optional
-        Of the realised places; those of weight 0 are not there.
-
-    Returns
-    -------
-    Match
+    unless a coarser one finds over 1 % more of the first 4,096 places. Realised places of weight 0
+    are not there.
 
     Raises
     ------

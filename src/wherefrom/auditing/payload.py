@@ -34,6 +34,7 @@ from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
+from wherefrom.pool.tables import first_line
 from wherefrom.progress import progress
 
 __all__ = ["COLUMN", "FILE_COLUMNS", "SampleEntropy", "entropy_of_series", "entropy_of_tiles"]
@@ -81,12 +82,8 @@ class SampleEntropy:
         Spectral entropy in nats; NaN where a sample has none.
     dropped : ndarray of float64, shape (N,)
         Share of the sample's values beyond the bins.
-    bins : BinSpec
-    bands : tuple of str
-    source : str
-        Where the samples come from.
     notes : tuple of str
-        What is odd about them.
+        What is odd about the samples.
     """
 
     ids: NDArray[Any]
@@ -103,12 +100,7 @@ class SampleEntropy:
         return len(self.values)
 
     def pool(self) -> Pool:
-        """Return the samples as a pool with the column ``spectral_entropy``.
-
-        Returns
-        -------
-        Pool
-            Null where a sample has no entropy.
+        """Return the samples as a pool with the column ``spectral_entropy``, null where NaN.
 
         Raises
         ------
@@ -120,17 +112,9 @@ class SampleEntropy:
         return replace(made, origin=f"samples of {self.source}")
 
     def join(self, pool: Pool) -> Pool:
-        """Return a pool with the column ``spectral_entropy``, matched by id.
+        """Return a pool's places with the column ``spectral_entropy``, matched by id.
 
-        Parameters
-        ----------
-        pool : Pool
-            Places, some or all of which the samples belong to.
-
-        Returns
-        -------
-        Pool
-            The same places; null where there is no sample. A column of that name is replaced.
+        It is null where there is no sample. A column of that name is replaced.
 
         Raises
         ------
@@ -415,17 +399,7 @@ def _displaced(tiles: Tiles, found: list[TileCounts]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """Tiles in the order of their index, or of their names.
-
-    Attributes
-    ----------
-    ids : ndarray of int64 or str, shape (N,)
-    lon, lat : ndarray of float64, shape (N,), or None
-        As the index has them; None without an index.
-    paths : tuple of Path
-    source : str
-        What to call them in a message.
-    """
+    """Tiles in the order of their index, with its places in degrees, or else of their names."""
 
     ids: NDArray[Any]
     lon: NDArray[np.float64] | None
@@ -436,18 +410,10 @@ class Tiles:
 
 @dataclass(frozen=True, eq=False)
 class TileCounts:
-    """What one tile holds.
+    """What one tile holds, and where its own georeference puts it.
 
-    Attributes
-    ----------
-    spread : Spread
-        Of its bands.
-    blank : float
-        Share of the pixels that are 0 in all bands though the file declares no absent value.
-    lon, lat : float
-        Centre by the file's own georeference; NaN if it has none.
-    reach_km : float
-        From the centre to a corner.
+    `blank` is the share of the pixels that are 0 in all bands though the file declares no absent
+    value; `lon`, `lat` the centre, NaN without a georeference; `reach_km` goes on to a corner.
     """
 
     spread: Spread
@@ -458,36 +424,17 @@ class TileCounts:
 
 
 def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
-    r"""Find the tiles of a folder.
+    """Find the tiles of a folder, at any depth.
 
-    Parameters
-    ----------
-    folder : Path or str
-        With GeoTIFFs, at any depth.
-    index : Path or str, optional
-        Table (CSV or Parquet) with ``lon``, ``lat``, a column of file names (see `FILE_COLUMNS`)
-        and, if it likes, ``id``. Default: the only ``.csv`` or ``.parquet`` in the folder; if
-        there is none, all tiles in the order of their names, which then are their ids.
-
-    Returns
-    -------
-    Tiles
+    The index is a table (CSV or Parquet) with ``lon``, ``lat``, a column of file names (see
+    `FILE_COLUMNS`) and, if it likes, ``id``. Default: the only ``.csv`` or ``.parquet`` in the
+    folder; if there is none, all tiles in the order of their names, which then are their ids.
 
     Raises
     ------
     WherefromError
         If the folder has no tiles, or the index is ambiguous, lacks a column, names a file that
         is not there, or holds coordinates that are no places.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("b.tif", "a.tif"):
-    ...     (folder / name).touch()
-    >>> _ = (folder / "index.csv").write_text("lon,lat,fn\n13.4,52.5,b.tif\n2.3,48.9,a.tif\n")
-    >>> [path.name for path in find_tiles(folder).paths]
-    ['b.tif', 'a.tif']
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -517,43 +464,16 @@ def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
 
 
 def tile_ranges(tiles: Tiles, *, absent: float | None = None) -> NDArray[np.float64]:
-    """Find the range of each band of each tile without the outermost 1 % at either end.
+    """Find each tile's range of each band, as `robust_range`, shape (N, bands, 2).
 
     Tiles of more than 2**20 pixels are thinned evenly to about so many.
-
-    Parameters
-    ----------
-    tiles : Tiles
-    absent : float, optional
-        Value that marks absence; default: what each file declares.
-
-    Returns
-    -------
-    (N, bands, 2) float64 array
-
-    Raises
-    ------
-    WherefromError
-        As `count_tiles`.
     """
     work = partial(_range_of, absent=absent)
     return np.stack(_each(tiles, work, "ranges of tiles", lambda found: len(found)))
 
 
 def count_tiles(tiles: Tiles, bins: BinSpec, *, absent: float | None = None) -> list[TileCounts]:
-    """Count the values of each tile in bins.
-
-    Parameters
-    ----------
-    tiles : Tiles
-    bins : BinSpec
-    absent : float, optional
-        Value that marks absence; default: what each file declares.
-
-    Returns
-    -------
-    list of TileCounts
-        One for each tile; a large tile is read in strips.
+    """Count the values of each tile in bins; a large tile is read in strips.
 
     Raises
     ------
@@ -570,6 +490,11 @@ class _Fault:
     """Why a tile could not be read; gathered, so that all are known after one run."""
 
     reason: str
+
+
+def _fault(err: Exception) -> _Fault:
+    """Name the innermost reason: rasterio's own error only says that a read failed."""
+    return _Fault(first_line(err.__cause__ or err))
 
 
 def _each(
@@ -617,7 +542,7 @@ def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | 
             assert counts is not None
             return TileCounts(spread_of(counts), blank / (tile.height * tile.width), *_centre(tile))
     except (RasterioError, OSError) as err:
-        return _Fault(_first_line(err))
+        return _fault(err)
 
 
 def _range_of(path: Path, absent: float | None) -> NDArray[np.float64] | _Fault:
@@ -629,7 +554,7 @@ def _range_of(path: Path, absent: float | None) -> NDArray[np.float64] | _Fault:
             gone = tile.nodata if absent is None else absent
             return robust_range(values.reshape(tile.count, -1), absent=gone)
     except (RasterioError, OSError) as err:
-        return _Fault(_first_line(err))
+        return _fault(err)
 
 
 def _strips(tile: Any) -> Iterator[Window]:
@@ -678,12 +603,6 @@ def _located(
             f"{absent[0]}, {names[absent[0]]!r}): fetch them or drop their rows"
         )
     return tuple(paths)
-
-
-def _first_line(err: Exception) -> str:
-    """Return the innermost reason: rasterio's own error only says that a read failed."""
-    inner = err.__cause__ or err
-    return (str(inner).splitlines() or [type(err).__name__])[0][:200].rstrip(". ")
 
 
 @contextmanager

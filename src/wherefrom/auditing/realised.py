@@ -38,7 +38,6 @@ class LabelLoss:
 
     Attributes
     ----------
-    layer, label : str
     planned, lost : float
         Places. Of several planned at one place that were realised in part, each is lost in part.
     share : float
@@ -64,17 +63,10 @@ class LabelLoss:
 
 @dataclass(frozen=True)
 class LayerLoss:
-    """Losses by the labels of one layer.
+    """Losses by the labels of one layer that were planned, the largest excess first.
 
-    Attributes
-    ----------
-    layer : str
-    rows : tuple of LabelLoss
-        Of the labels that were planned, the largest excess first.
-    none_planned, none_lost : float
-        Places without a label.
-    p : float or None
-        Of a chi-square test that losses do not depend on the label; None where it cannot be made.
+    `none_planned` and `none_lost` are places without a label. `p` is that of a chi-square test that
+    losses do not depend on the label; None where it cannot be made.
     """
 
     layer: str
@@ -92,20 +84,12 @@ class Realised(Statistic):
     ----------
     matched_by : str
         "id", or "coordinates" with their precision.
-    planned, realised : int
-        Places.
     lost : float
         Planned places that are not there.
     share : float
         Of the planned ones.
     unplanned : float
         Places that are there and were not planned.
-    layers : dict of str to LayerLoss
-
-    Examples
-    --------
-    >>> Realised("id", 10, 8, 3.0, 0.3, 1.0, {}).lines()
-    ['planned 10, there 8, lost 3 (30 %), matched by id']
     """
 
     name = "realised"
@@ -221,31 +205,14 @@ def compare(
 ) -> Realised:
     """Find the planned places that are not there, and which labels they have.
 
-    Parameters
-    ----------
-    planned : AnyPool
-        Places that were asked for.
-    realised : AnyPool
-        Places that came. They are found again by id, or by coordinates as far as both lists have
-        them: see :func:`wherefrom.auditing.matching.matching`.
-    layers : sequence of str
-        Categorical layers, or label columns of `planned`.
-    weights : ndarray of float64, shape (N,), optional
-        Of the realised places; those of weight 0 are not there. A composition's multiplicities.
-
-    Returns
-    -------
-    Realised
+    Realised places are found again by id, or by coordinates as far as both lists have them (see
+    `matching`); those of weight 0 are not there. Both lists stream by. Eight bytes are held for
+    each realised place, up to 2**25 of them at a time.
 
     Raises
     ------
     WherefromError
         If no place is found again, a layer is not known or cannot be had, or a file cannot be read.
-
-    Notes
-    -----
-    Both lists stream by. Eight bytes are held for each realised place, up to 2**25 of them at a
-    time.
 
     Examples
     --------

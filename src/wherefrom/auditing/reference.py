@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing.tally import LayerTally, Weights, run
+from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
@@ -30,7 +30,6 @@ class Reference:
 
     Attributes
     ----------
-    layer : str
     name : str
         What it is, in words: "land without Antarctica", or that of a pool.
     labels : tuple of str
@@ -66,31 +65,18 @@ class Reference:
 
 
 def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:
-    """Return the shares of land area of a layer's labels.
+    """Return the shares of land area of a categorical layer's labels.
 
-    Parameters
-    ----------
-    layer : str or Layer
-        Categorical.
-    antarctica : bool
-        Whether the continent Antarctica is part of the land.
-
-    Returns
-    -------
-    Reference
-
-    Raises
-    ------
-    WherefromError
-        If there is no such layer, it holds values, or its data or the land's cannot be had.
-
-    Notes
-    -----
     Counted on the land of 4.2 million cells of equal area, once per layer, and kept in the user's
     cache. The error of a share p is at most that of as many random points, a standard deviation of
     sqrt(p (1 - p) / 1.11e6): 0.0004 for a quarter of the land. Continents are within 0.0001 of the
     areas of their polygons (tested). A label smaller than the 121.3 km2 of a cell may be missed:
     see ``unresolved``.
+
+    Raises
+    ------
+    WherefromError
+        If there is no such layer, it holds values, or its data or the land's cannot be had.
 
     Examples
     --------
@@ -123,29 +109,10 @@ def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:
     )
 
 
-def of(
-    pool: AnyPool,
-    layers: Sequence[str],
-    *,
-    weights: Weights | None = None,
-    name: str = "",
-) -> dict[str, Reference]:
-    """Return the shares of another pool, to hold a pool against, in one pass over it.
+def of(pool: AnyPool, layers: Sequence[str], *, name: str = "") -> dict[str, Reference]:
+    """Return the shares of another pool by layer, to hold a pool against, in one pass over it.
 
-    Parameters
-    ----------
-    pool : AnyPool
-    layers : sequence of str
-        Categorical layers or label columns.
-    weights : ndarray of float64, shape (N,), optional
-        How often each place counts; default once.
-    name : str
-        What the pool is called in words; default its origin.
-
-    Returns
-    -------
-    dict of str to Reference
-        By layer, in the order given.
+    `name` is what the pool is called in words; default its origin.
 
     Raises
     ------
@@ -161,7 +128,7 @@ def of(
     [2.0, 1.0]
     """
     tallies = [LayerTally(layer, pool.labels(layer)) for layer in layers]
-    counted = run(pool, tallies, weights=weights, label="places to compare with")
+    counted = run(pool, tallies, label="places to compare with")
     called = name or pool.origin or "the other pool"
     return {
         tally.name: Reference(

@@ -22,17 +22,6 @@ ROWS = 1 << 14
 def canonical_places(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
     """Give one place one pair of numbers: 180 E is 180 W, a pole has longitude 0, -0 is 0.
 
-    Parameters
-    ----------
-    lon, lat : array_like of float, shape (N,)
-        Degrees, within [-180, 180] and [-90, 90].
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (N,)
-
-    Examples
-    --------
     >>> canonical_places([180.0, 7.0], [-0.0, 90.0])
     (array([-180.,    0.]), array([ 0., 90.]))
     """
@@ -42,15 +31,7 @@ def canonical_places(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def counted_places(batch: Batch, weight: Floats | None) -> tuple[Floats, Floats, Floats | None]:
-    """Return the places of a batch that count at all, and their weights.
-
-    Returns
-    -------
-    lon, lat : ndarray of float64
-        Degrees, of the rows with a weight above 0; not to be written to.
-    weight : ndarray of float64 or None
-        Of those rows.
-    """
+    """Return the places of a batch that count at all, not to be written to, and their weights."""
     if weight is None:
         return batch.lon, batch.lat, None
     rows = weight > 0.0
@@ -63,21 +44,9 @@ class RowSample:
     A row is kept if the hash of its number is among the smallest: so the sample is the same
     whatever the parts, their order and the machine, and any first rows of it are a sample too.
 
-    Parameters
-    ----------
-    size : int
-        Rows to keep; a pool with no more is kept whole.
+    `seen` is the number of rows that count; `lon`, `lat` (degrees) and `weight`, shape (S,), are
+    the sample in random order.
 
-    Attributes
-    ----------
-    seen : int
-        Rows that count.
-    weight_sum, weight_squares : float
-    lon, lat, weight : ndarray of float64, shape (S,)
-        The sample in random order, degrees.
-
-    Examples
-    --------
     >>> sample = RowSample(3)
     >>> sample.update(Batch(0, np.arange(10.0), np.zeros(10)))
     >>> len(sample.lon), sample.seen

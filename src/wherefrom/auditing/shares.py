@@ -81,7 +81,6 @@ class LayerShares:
 
     Attributes
     ----------
-    layer : str
     rows : tuple of LabelShare
         Every label that the pool or the reference has, in the layer's order.
     places, none : float
@@ -101,20 +100,11 @@ class LayerShares:
         nats, and total variation. `kl` is None where it is infinite: the pool has a label
         that the reference has not. A label too small for the lattice of land counts half a point
         of it.
-    reference_shannon, reference_effective : float or None
     p : float or None
         Of a chi-square test that both are samples of one population. A lattice has less error
         than the random sample it is taken for here, so the test is on the safe side.
     notes : tuple of str
         What a reader must know to read the figures.
-
-    Examples
-    --------
-    >>> tally = LayerTally("use", ("crop", "forest"))
-    >>> tally.places[:] = 3, 1
-    >>> shares = shares_of(tally)
-    >>> shares.rows[0].share, round(shares.shannon, 4)
-    (0.75, 0.5623)
     """
 
     layer: str
@@ -139,14 +129,8 @@ class LayerShares:
 class Layers(Statistic, dict[str, LayerShares]):
     """Shares of the labels of each layer, by layer.
 
-    Parameters
-    ----------
-    shares : mapping of str to LayerShares
-    sizes : mapping of str to float
-        Of each layer that the reference has, its places or lattice points that count as
-        independent.
-    against : str
-        The reference in words.
+    `sizes` are, of each layer that the reference has, its places or lattice points that count as
+    independent.
     """
 
     name = "layers"
@@ -315,18 +299,7 @@ def _references(asked: Asked) -> dict[str, Reference | None]:
 
 
 def shares_of(tally: LayerTally, reference: Reference | None = None) -> LayerShares:
-    """Hold the shares of a layer's labels against a reference.
-
-    Parameters
-    ----------
-    tally : LayerTally
-    reference : Reference, optional
-        Of the same layer; default none, for shares and diversity alone.
-
-    Returns
-    -------
-    LayerShares
-    """
+    """Hold the shares of a layer's labels against a reference of the same layer; without, alone."""
     # The labels of both, in the pool's order: a column of the pool may lack some of the
     # reference's, or have others.
     labels = list(tally.labels)

@@ -95,13 +95,7 @@ class BinSpec:
         return log(self.count)
 
     def each_band(self, bands: int) -> list[BinSpec]:
-        """Split the bins into those of each of so many bands.
-
-        Raises
-        ------
-        WherefromError
-            If the bins are of another number of bands.
-        """
+        """Split the bins into those of each band; they must be of so many, or of one for all."""
         if len(self.low) == 1:
             return [self] * bands
         if len(self.low) != bands:
@@ -126,21 +120,10 @@ def named_bins(name: str, ranges: Callable[[], Floats]) -> BinSpec:
 def robust_range(values: ArrayLike, *, absent: float | None = None) -> Floats:
     """Find the range of each band of each sample without the outermost 1 % at either end.
 
-    Parameters
-    ----------
-    values : (..., bands, pixels) array_like
-        NaN where a value is absent.
-    absent : float, optional
-        A further value that marks absence.
+    Of values (..., bands, pixels), NaN or `absent` where there is none, the ends (..., bands, 2):
+    values that occur, the least with at least 1 % of the values at or below it, and the greatest
+    with at least 1 % at or above it; NaN where a band has no value.
 
-    Returns
-    -------
-    (..., bands, 2) float64 array
-        Values that occur: the least with at least 1 % of the values at or below it, and the
-        greatest with at least 1 % at or above it; NaN where a band has no value.
-
-    Examples
-    --------
     >>> robust_range([np.arange(200)]).tolist()
     [[1.0, 198.0]]
     """
@@ -163,18 +146,9 @@ def robust_range(values: ArrayLike, *, absent: float | None = None) -> Floats:
 def scale_free(ranges: ArrayLike, count: int = 100) -> BinSpec:
     """Make bins over each band's own range in a set of samples, whatever its unit.
 
-    Parameters
-    ----------
-    ranges : (N, bands, 2) array_like
-        Of each sample, as `robust_range` returns them.
-    count : int, default 100
-        Bins.
-
-    Returns
-    -------
-    BinSpec
-        From the value that 99 % of the samples' low ends reach to that which 99 % of their high
-        ends do not exceed; values beyond count in the outermost bins.
+    Of `ranges` (N, bands, 2), as `robust_range` returns them, they go from the value that 99 % of
+    the samples' low ends reach to that which 99 % of their high ends do not exceed; values beyond
+    count in the outermost bins.
 
     Raises
     ------
@@ -210,25 +184,11 @@ def scale_free(ranges: ArrayLike, count: int = 100) -> BinSpec:
 def bins_of_values(
     values: NDArray[Any], band: int, bins: BinSpec, absent: float | None = None
 ) -> NDArray[Any]:
-    """Find the bin of each value of one band.
+    """Find the bin of each value of one band: ``bins.count`` for dropped, one more for absent ones.
 
-    Parameters
-    ----------
-    values : array of numbers
-        NaN where a value is absent.
-    band : int
-        Its position among the bins' ranges, if each band has its own.
-    bins : BinSpec
-    absent : float, optional
-        A further value that marks absence.
+    `band` is its position among the bins' ranges, if each band has its own. The array, of the shape
+    of `values`, is not to be written to.
 
-    Returns
-    -------
-    array of int32 or int64, of the shape of `values`
-        ``bins.count`` for dropped values, ``bins.count + 1`` for absent ones. Not to be written to.
-
-    Examples
-    --------
     >>> bins_of_values(np.array([0, 250, 9_999, 10_000, 10_001], np.uint16), 0, OLMOEARTH).tolist()
     [0, 2, 99, 99, 100]
     """
@@ -355,27 +315,8 @@ def spectral_entropy(
 
 
 def spread(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> Spread:
-    """Sum up the histograms of samples without keeping them.
+    """Sum up the histograms of samples without keeping them; values as in `spectral_entropy`.
 
-    Parameters
-    ----------
-    values : (..., bands, pixels) array_like
-        NaN where a value is absent.
-    bins : BinSpec
-    absent : float, optional
-        A further value that marks absence.
-
-    Returns
-    -------
-    Spread
-
-    Raises
-    ------
-    WherefromError
-        If the bins are of another number of bands.
-
-    Examples
-    --------
     >>> found = spread([[100.0, 100.0, 5_000.0, 11_000.0]], OLMOEARTH)
     >>> found.entropy.round(3).tolist(), found.inside.tolist(), found.dropped.tolist()
     ([0.637], [3], [1])
@@ -399,26 +340,9 @@ def spread(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> 
 def histogram(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> Ints:
     """Count the values of samples in bins; counts of parts of a sample add up.
 
-    Parameters
-    ----------
-    values : (..., bands, pixels) array_like
-        NaN where a value is absent.
-    bins : BinSpec
-    absent : float, optional
-        A further value that marks absence.
+    Values are as in `spectral_entropy`. The counts, (..., bands, bins.count + 2) int64, are of each
+    bin, then of those that were dropped, then of those that are absent.
 
-    Returns
-    -------
-    (..., bands, bins.count + 2) int64 array
-        Values in each bin, then those that were dropped, then those that are absent.
-
-    Raises
-    ------
-    WherefromError
-        If the bins are of another number of bands.
-
-    Examples
-    --------
     >>> two = BinSpec((0.0,), (2.0,), count=2)
     >>> histogram([[0.0, 0.5, 2.0, 7.0, np.nan, -1.0]], two, absent=-1.0).tolist()
     [[2, 1, 1, 2]]
@@ -449,20 +373,10 @@ def _counted(at: NDArray[Any], count: int) -> Ints:
 
 
 def band_entropy(counts: ArrayLike) -> Floats:
-    """Compute the entropy of histograms.
+    """Compute the entropy of histograms (..., K + 2), nats; NaN where no value is in any bin.
 
-    Parameters
-    ----------
-    counts : (..., K + 2) array_like of int
-        As `histogram` returns them; the last two are not looked at.
+    The last two counts, of dropped and absent values, are not looked at.
 
-    Returns
-    -------
-    (...) float64 array
-        Nats; NaN where there is no value in any bin.
-
-    Examples
-    --------
     >>> band_entropy([[3, 3, 9, 9], [0, 0, 1, 1]]).round(3).tolist()
     [0.693, nan]
     """
@@ -472,22 +386,7 @@ def band_entropy(counts: ArrayLike) -> Floats:
 
 
 def spread_of(counts: Ints) -> Spread:
-    """Sum up histograms.
-
-    Parameters
-    ----------
-    counts : (..., K + 2) int64 array
-        As `histogram` returns them.
-
-    Returns
-    -------
-    Spread
-
-    Examples
-    --------
-    >>> spread_of(np.array([0, 3, 3, 0, 2, 1])).top.tolist()
-    2
-    """
+    """Sum up histograms, as `histogram` returns them."""
     inside = counts[..., :-2]
     held = inside > 0
     top = inside.shape[-1] - 1 - np.argmax(held[..., ::-1], axis=-1)

@@ -34,18 +34,9 @@ class Table(NamedTuple):
 class Section:
     """A part of the page and of the text, which several statistics may share.
 
-    Parameters
-    ----------
-    id : str
-        Its anchor on the page.
-    nav, title : str
-        What links and the heading say; ``{against}`` stands for what the places are held against.
-    head : tuple of str
-        Of the table to which each of its statistics gives rows.
-    legend : str
-        Under that table.
-    group : str
-        Where the numbers of its statistics are together in JSON; default each for itself.
+    `id` is its anchor, `nav` what links to it say, ``{against}`` what the places are held against,
+    `head` that of the table to which each statistic gives rows, `legend` what is under that table.
+    The numbers of its statistics are together in JSON under `group`, or each for itself.
     """
 
     id: str
@@ -182,11 +173,6 @@ def plain(value: Any) -> Any:
     """Turn dataclasses, tuples and mappings into dicts and lists, ready for JSON.
 
     Fields of ``repr=False`` are left out.
-
-    Examples
-    --------
-    >>> plain({"a": Table("t", ("x",), ())})
-    {'a': ['t', ['x'], [], '', False]}
     """
     if dataclasses.is_dataclass(value):
         shown = (field.name for field in dataclasses.fields(value) if field.repr)

@@ -39,15 +39,7 @@ class Tally(Protocol):
         ...
 
     def update(self, batch: Batch, weight: Weights | None = None) -> None:
-        """Count a batch.
-
-        Parameters
-        ----------
-        batch : Batch
-            Consecutive places of the pool; a tally sees its batches in order.
-        weight : ndarray of float64, shape (B,), optional
-            How often each place counts, at least 0; default once.
-        """
+        """Count a batch, each place by its weight (default 1); batches come in the pool's order."""
         ...
 
     def merge(self, other: Self) -> None:
@@ -56,29 +48,9 @@ class Tally(Protocol):
 
 
 class LayerTally:
-    """Places of each label of one layer.
+    """Weight of the places of each label of one layer, and of those without a label.
 
-    Parameters
-    ----------
-    name : str
-        Categorical layer or label column.
-    labels : tuple of str
-        The pool's ``labels(name)``.
-
-    Attributes
-    ----------
-    places : ndarray of float64, shape (K,)
-        Weight of the places of each label.
-    none : float
-        Weight of the places without a label.
-
-    Examples
-    --------
-    >>> tally = LayerTally("use", ("crop", "forest"))
-    >>> codes = np.array([0, 0, 1, -1], np.int32)
-    >>> tally.update(Batch(0, np.zeros(4), np.zeros(4), codes={"use": codes}))
-    >>> tally.places.tolist(), tally.none
-    ([2.0, 1.0], 1.0)
+    `labels` are the pool's ``labels(name)``; `places` has shape (K,).
     """
 
     def __init__(self, name: str, labels: tuple[str, ...]) -> None:
@@ -122,22 +94,7 @@ def run(
     weights: Weights | None = None,
     label: str = "places",
 ) -> list[AnyTally]:
-    """Count all places of a pool in one pass, with all tallies at once.
-
-    Parameters
-    ----------
-    pool : AnyPool
-    tallies : sequence of Tally
-        Empty; they are left so.
-    weights : ndarray of float64, shape (N,), optional
-        How often each place of the pool counts, at least 0; default once.
-    label : str
-        For the progress bar.
-
-    Returns
-    -------
-    list of Tally
-        The tallies of the whole pool, in the order given.
+    """Count all places of a pool in one pass, with all tallies at once, which are left empty.
 
     Raises
     ------
@@ -170,13 +127,7 @@ def run(
 
 
 def pieces_of(pool: AnyPool, weights: Weights | None) -> list[Piece]:
-    """Pair each part of a pool with its weights.
-
-    Raises
-    ------
-    WherefromError
-        If `weights` are not one for each place, finite and at least 0.
-    """
+    """Pair each part of a pool with its weights: one for each place, finite and at least 0."""
     if weights is not None:
         if weights.shape != (len(pool),):
             raise WherefromError(

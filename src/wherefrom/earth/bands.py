@@ -47,15 +47,9 @@ _making = Lock()
 class Bands:
     """Codes of the classes that a value falls into; a value on an edge belongs above it.
 
-    Attributes
-    ----------
-    value : callable
-        ``(lon, lat)``, float64 arrays of shape (N,), to float32 of shape (N,), NaN for none.
-    edges : tuple of int
-        Ascending; K of them make K + 1 classes.
+    `value` takes ``(lon, lat)`` to float32 of shape (N,), NaN for none; K ascending `edges` make
+    K + 1 classes.
 
-    Examples
-    --------
     >>> bands = Bands(lambda lon, lat: lon.astype(np.float32), (10, 20))
     >>> bands(np.array([9.0, 10.0, 25.0, np.nan]), np.zeros(4)).tolist()
     [0, 1, 2, -1]
@@ -75,13 +69,7 @@ class Bands:
         return np.searchsorted(edges, value, side="right").astype(np.int64)
 
     def labels(self, unit: str) -> tuple[str, ...]:
-        """Name the classes.
-
-        Examples
-        --------
-        >>> Bands(lambda lon, lat: lon, (10, 20)).labels("km")
-        ('under 10 km', '10-20 km', '20 km and more')
-        """
+        """Name the classes, such as 'under 10 km', '10-20 km', '20 km and more'."""
         inner = zip(self.edges, self.edges[1:], strict=False)
         between = [f"{low}-{high} {unit}" for low, high in inner]
         return f"under {self.edges[0]} {unit}", *between, f"{self.edges[-1]} {unit} and more"

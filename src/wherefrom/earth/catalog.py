@@ -18,14 +18,8 @@ __all__ = ["DataFile", "Source", "source", "sources"]
 class DataFile(BaseModel):
     """One file of a source.
 
-    Attributes
-    ----------
-    member : str
-        Path inside the wheel or zip, or the plain name.
-    bytes : int
-        Size; 0 if not known.
-    sha256 : str
-        Checksum; empty if the publisher states none.
+    `member` is its path inside the wheel or zip, or the plain name; `bytes` is 0 if not known,
+    `sha256` empty if the publisher states none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,17 +104,7 @@ class Source(BaseModel):
 
 @cache
 def sources() -> dict[str, Source]:
-    """Return all sources of the catalog by name.
-
-    Returns
-    -------
-    dict of str to Source
-
-    Examples
-    --------
-    >>> sources()["resolve-ecoregions"].licence
-    'CC BY 4.0'
-    """
+    """Return all sources of the catalog by name."""
     text = resources("wherefrom.earth").joinpath("catalog.toml").read_text("utf-8")
     return {name: Source(name=name, **entry) for name, entry in tomllib.loads(text).items()}
 

@@ -68,17 +68,9 @@ class EqualAreaCells:
         return 4.0 * np.pi * EARTH_RADIUS_KM**2 / self._count
 
     def cell(self, lon: ArrayLike, lat: ArrayLike) -> Ints:
-        """Find the cells that hold places.
+        """Find the cells that hold places, int64 of shape (N,).
 
-        Parameters
-        ----------
-        lon, lat : array_like of float, shape (N,)
-            Degrees. Longitudes are wrapped.
-
-        Returns
-        -------
-        ndarray of int64, shape (N,)
-            In [0, count).
+        Longitudes are wrapped.
 
         Raises
         ------
@@ -95,17 +87,7 @@ class EqualAreaCells:
         return np.asarray(self._before[band] + np.minimum(along, in_band - 1))
 
     def centre(self, cell: ArrayLike) -> tuple[Floats, Floats]:
-        """Find centres of cells: the middle longitude, the latitude that halves the area.
-
-        Parameters
-        ----------
-        cell : array_like of int, shape (N,)
-            In [0, count).
-
-        Returns
-        -------
-        lon, lat : ndarray of float64, shape (N,)
-            Degrees.
+        """Find centres of cells, degrees: the middle longitude, the latitude that halves the area.
 
         Raises
         ------
@@ -118,17 +100,7 @@ class EqualAreaCells:
         return along * 360.0 - 180.0, self._latitude(middle)
 
     def bounds(self, cell: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
-        """Find the edges of cells.
-
-        Parameters
-        ----------
-        cell : array_like of int, shape (N,)
-            In [0, count).
-
-        Returns
-        -------
-        west, south, east, north : ndarray of float64, shape (N,)
-            Degrees; no cell straddles the antimeridian.
+        """Find west, south, east and north of cells, degrees; none straddles the antimeridian.
 
         Raises
         ------

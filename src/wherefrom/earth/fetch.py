@@ -88,11 +88,6 @@ def find(name: str) -> Path | None:
     ------
     WherefromError
         If the name is unknown or a file in ``WHEREFROM_DATA`` is not what the catalog states.
-
-    Examples
-    --------
-    >>> find("cropharvest") is None
-    True
     """
     return _look(source(name))[0]
 
@@ -115,15 +110,7 @@ def digest_of(name: str) -> str:
 def fetch(names: Iterable[str]) -> dict[str, str]:
     """Fetch sources that are not on this machine yet, showing progress and remaining time.
 
-    Parameters
-    ----------
-    names : iterable of str
-        Names of the catalog.
-
-    Returns
-    -------
-    dict of str to str
-        For each source that could not be had: why, and what to place where.
+    Returns, for each source that could not be had, why, and what to place where.
 
     Raises
     ------

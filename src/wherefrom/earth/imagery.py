@@ -34,39 +34,19 @@ _LOOKUP = 8192  # places looked up together
 
 
 def available(source: str) -> bool:
-    """Tell whether an image can be had without a network.
-
-    Examples
-    --------
-    >>> available("blue-marble")
-    True
-    """
+    """Tell whether an image can be had without a network."""
     if source not in IMAGES:
         raise unknown("image", source, IMAGES)
     return fetch.find(source) is not None
 
 
 def windows(lon: np.ndarray, lat: np.ndarray, size: int, source: str = "blue-marble") -> np.ndarray:
-    """Cut a square window of the image around each place.
+    """Cut a square window of the image around each place, (N, C, size, size) uint8.
 
-    Parameters
-    ----------
-    lon, lat : (N,) arrays
-        Degrees.
-    size : int
-        Side in pixels. A pixel is as large on the ground in both directions: the image's own
-        step of latitude (7.4 km for ``"blue-marble"``, 19.5 km for the months).
-    source : {"blue-marble", "blue-marble-monthly"}
-        The image.
+    Nearest pixels; C = 3, or 36 for twelve months. Row 0 is the northernmost. Beyond a pole the
+    outermost row repeats. A pixel is as large on the ground in both directions: the image's own
+    step of latitude (7.4 km for ``"blue-marble"``, 19.5 km for the months).
 
-    Returns
-    -------
-    (N, C, size, size) uint8 array
-        Nearest pixels; C = 3, or 36 for twelve months. Row 0 is the northernmost. Beyond a pole
-        the outermost row repeats.
-
-    Examples
-    --------
     >>> windows(np.array([13.4]), np.array([52.5]), 8).shape
     (1, 3, 8, 8)
     """
@@ -268,12 +248,9 @@ def _filters(image: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.n
 def _running_sums(
     image: np.ndarray, first: int, last: int, weights: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:
-    """Sum pixels, their squares and filter responses along some rows.
+    """Sum pixels, their squares and filter responses along some rows, (W + 1, rows, 2 C + K).
 
-    Returns
-    -------
-    (W + 1, rows, 2 C + K) float64 array
-        Entry [j, i] sums the first j pixels of row i.
+    Entry [j, i] sums the first j pixels of row i.
     """
     channels, _, width = image.shape
     patches = _patches(image, first, last)

@@ -35,17 +35,8 @@ def keep(
 ) -> Made:
     """Read what was derived before; else derive it and keep it for the next time.
 
-    Parameters
-    ----------
-    name : str
-        Of the file in the cache; it tells the contents of the source and the maker's version.
-    make, write, read : callable
-        Derive it; write it to a path; read it back.
-
-    Returns
-    -------
-    Made
-        A torn file is derived again; where the cache cannot be written, nothing is kept.
+    `name` is that of the file in the cache: it tells the contents of the source and the maker's
+    version. A torn file is derived again; where the cache cannot be written, nothing is kept.
     """
     path = cache_folder() / "derived" / name
     if path.is_file():
@@ -67,23 +58,7 @@ def keep(
 def polygon_index(name: str, shapes: Sequence[Any], digest: str) -> PolygonIndex:
     """Build the index of polygons, or read it back if it was slow to build.
 
-    Parameters
-    ----------
-    name : str
-        For the message and the file's name.
-    shapes : sequence of shapely polygons
-    digest : str
-        Checksum of the file the polygons were read from.
-
-    Returns
-    -------
-    PolygonIndex
-
-    Examples
-    --------
-    >>> import shapely
-    >>> polygon_index("squares", [shapely.box(0, 0, 1, 1)], "0").query([0.5, 2.0], [0.5, 0.5])
-    array([ 0, -1], dtype=int32)
+    `name` is for the message and the file; `digest` that of the file the polygons were read from.
     """
     vertices = int(shapely.get_num_coordinates(shapes).sum())
     if vertices < MANY_VERTICES:

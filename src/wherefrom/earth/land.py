@@ -36,18 +36,12 @@ _CHUNK = 1 << 18
 _VERSION = 2  # of what is kept in the cache
 
 
-def on_land(lon: Floats, lat: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell which places lie on land, and which on the continent Antarctica.
+def on_land(
+    lon: Floats, lat: Floats, layers: tuple[Layer, Layer] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which places (degrees, shape (N,)) lie on land, and which of these on Antarctica.
 
-    Parameters
-    ----------
-    lon, lat : ndarray of float64, shape (N,)
-        Degrees.
-
-    Returns
-    -------
-    land, antarctica : ndarray of bool, shape (N,)
-        The second within the first.
+    `layers` are land and continent, where they are open already.
 
     Raises
     ------
@@ -59,7 +53,7 @@ def on_land(lon: Floats, lat: Floats) -> tuple[NDArray[np.bool_], NDArray[np.boo
     >>> on_land(np.array([13.4, -150.0, 0.0]), np.array([52.5, 0.0, -85.0]))
     (array([ True, False,  True]), array([False, False,  True]))
     """
-    land, continent = layer("land"), layer("continent")
+    land, continent = layers or (layer("land"), layer("continent"))
     inside = _codes(land, lon, lat) >= 0
     south = np.flatnonzero(inside & (lat < _SOUTH))
     frozen = np.zeros(len(lon), dtype=np.bool_)
@@ -71,29 +65,15 @@ def on_land(lon: Floats, lat: Floats) -> tuple[NDArray[np.bool_], NDArray[np.boo
 def label_counts(of: Layer, bands: int) -> NDArray[np.int64]:
     """Count the cells on land that each label of a layer has; once, then kept in the cache.
 
-    Parameters
-    ----------
-    of : Layer
-    bands : int
-        Of `EqualAreaCells`: how fine the cells are.
-
-    Returns
-    -------
-    ndarray of int64, shape (2, labels + 1)
-        Row 0 without Antarctica, row 1 on it; the last entry is of cells without a label. Of n
-        cells on land the error of a share p is at most that of as many random places, a standard
-        deviation of sqrt(p (1 - p) / n).
+    `bands` is of `EqualAreaCells`: how fine the cells are. The counts have shape (2, labels + 1):
+    row 0 without Antarctica, row 1 on it; the last entry is of cells without a label. Of n cells on
+    land the error of a share p is at most that of as many random places, a standard deviation of
+    sqrt(p (1 - p) / n).
 
     Raises
     ------
     WherefromError
         If the data of the layer or of the land cannot be had.
-
-    Examples
-    --------
-    >>> counts = label_counts(layer("continent"), bands=300)[0]
-    >>> round(float(counts[layer("continent").labels.index("Africa")] / counts.sum()), 3)
-    0.223
     """
     # A layer of one's own may keep its key and change its labels.
     key = key_of([_VERSION, bands, of.key, of.labels, *_land_keys()])

@@ -34,20 +34,8 @@ ROWS = round(COLUMNS * HALF_HEIGHT / HALF_WIDTH)
 
 
 def project(lon: ArrayLike, lat: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Project places to the Equal Earth map.
+    """Project places, degrees, to the Equal Earth map, in units of the Earth's radius.
 
-    Parameters
-    ----------
-    lon, lat : array_like of float, shape (...)
-        Degrees, longitude in [-180, 180].
-
-    Returns
-    -------
-    x, y : ndarray of float64, shape (...)
-        In units of the Earth's radius; areas are kept.
-
-    Examples
-    --------
     >>> x, y = project([0.0, 180.0], [90.0, 0.0])
     >>> x.round(3).tolist(), y.round(3).tolist()
     ([0.0, 2.707], [1.317, 0.0])
@@ -65,27 +53,13 @@ def project(lon: ArrayLike, lat: ArrayLike) -> tuple[NDArray[np.float64], NDArra
 def world_axes(ax: Axes, *, land: bool = True) -> Axes:
     """Turn axes into an empty world map: sea, land, outline, and lines every 30 degrees.
 
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Of any figure; no pyplot state is touched.
-    land : bool
-        Whether to draw Natural Earth's land, which may need a download.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The same axes, to be drawn on with coordinates of `project`.
+    It is drawn on with coordinates of `project`; no pyplot state is touched. `land` is Natural
+    Earth's, which may need a download.
 
     Raises
     ------
     WherefromError
         If the land polygons cannot be had.
-
-    Examples
-    --------
-    >>> from matplotlib.figure import Figure
-    >>> ax = world_axes(Figure().add_subplot())
     """
     ring = np.linspace(-90, 90, 181)
     x, y = project(np.r_[np.full(181, -180.0), np.full(181, 180.0)], np.r_[ring, ring[::-1]])
@@ -111,28 +85,9 @@ def world_axes(ax: Axes, *, land: bool = True) -> Axes:
 def draw_places(
     ax: Axes, lon: ArrayLike, lat: ArrayLike, *, color: str = "#1f5a96", size: float = 2.0
 ) -> Any:
-    """Draw places on a world map: as dots, or as a density where there are many.
+    """Draw places, degrees, on a world map: as dots, or as a density where there are over `DOTS`.
 
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Made by `world_axes`.
-    lon, lat : array_like of float, shape (N,)
-        Degrees. Up to 25,000 places are dots; more are counted in equal-area squares and shaded
-        on a logarithmic scale.
-    color : str
-        Of the dots, or of the densest square.
-    size : float
-        Area of a dot, points squared.
-
-    Returns
-    -------
-    matplotlib artist
-
-    Examples
-    --------
-    >>> from matplotlib.figure import Figure
-    >>> dots = draw_places(world_axes(Figure().add_subplot()), [10.0, 20.0], [0.0, 50.0])
+    `color` is that of the dots, or of the densest square; `size` the area of a dot, points squared.
     """
     x, y = project(lon, lat)
     if x.size <= DOTS:
@@ -143,23 +98,8 @@ def draw_places(
 def density(lon: ArrayLike, lat: ArrayLike, weight: ArrayLike | None = None) -> NDArray[np.float64]:
     """Count places in the squares of a world map; counts of parts of a pool add up.
 
-    Parameters
-    ----------
-    lon, lat : array_like of float, shape (N,)
-        Degrees.
-    weight : array_like of float, shape (N,), optional
-        What each place counts; default 1.
-
-    Returns
-    -------
-    ndarray of float64, shape (273, 560)
-        Of equal-area squares, from south to north and west to east.
-
-    Examples
-    --------
-    >>> counts = density([10.0, 10.0, -60.0], [0.0, 0.0, -10.0])
-    >>> counts.sum(), counts.max()
-    (np.float64(3.0), np.float64(2.0))
+    The counts, of shape (273, 560), are of equal-area squares, from south to north and west to
+    east; each place counts `weight`, by default 1.
     """
     x, y = project(lon, lat)
     row = ((y / HALF_HEIGHT + 1) * (ROWS / 2)).astype(np.int64)
@@ -169,25 +109,10 @@ def density(lon: ArrayLike, lat: ArrayLike, weight: ArrayLike | None = None) -> 
 
 
 def draw_density(ax: Axes, counts: NDArray[np.float64], *, color: str = "#1f5a96") -> Any:
-    """Shade the squares of `density` on a logarithmic scale.
+    """Shade the squares of `density` on a logarithmic scale, the densest in this colour.
 
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Made by `world_axes`.
-    counts : ndarray of float64, shape (273, 560)
-    color : str
-        Of the densest square.
-
-    Returns
-    -------
-    matplotlib artist
-
-    Examples
-    --------
     >>> from matplotlib.figure import Figure
-    >>> ax = world_axes(Figure().add_subplot())
-    >>> image = draw_density(ax, density([10.0, 20.0], [0.0, 50.0]))
+    >>> image = draw_density(Figure().add_subplot(), density([10.0, 20.0], [0.0, 50.0]))
     """
     shades = LinearSegmentedColormap.from_list("places", ((0.0, _pale(color)), (1.0, color)))
     return ax.imshow(

@@ -13,19 +13,10 @@ __all__ = ["checked_places"]
 def checked_places(
     lon: ArrayLike, lat: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return longitudes and latitudes as arrays, or say which row is wrong.
+    """Return longitudes and latitudes as float64 of shape (N,), or say which row is wrong.
 
-    Parameters
-    ----------
-    lon : array-like of shape (N,) or a number
-        Degrees in [-180, 180]; other periods are refused, never wrapped in silence.
-    lat : array-like of the same shape
-        Degrees in [-90, 90].
-
-    Returns
-    -------
-    lon, lat : array of shape (N,), float64
-        180 E comes back as 180 W: the same place gets the same answer.
+    Longitudes beyond [-180, 180] are refused, never wrapped in silence. 180 E comes back as 180 W:
+    the same place gets the same answer.
 
     Raises
     ------

@@ -20,19 +20,11 @@ __all__ = ["Classes", "Grid", "classes", "read_grid"]
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Pixels that cover the whole Earth in plain lon/lat.
+    """Pixels that cover the whole Earth in plain lon/lat, (rows, columns) or (rows, columns, k).
 
-    Attributes
-    ----------
-    values : array of shape (rows, columns) or (rows, columns, k)
-        Row 0 is the northernmost.
-    west, north : float
-        Outer edges of pixel (0, 0) in degrees.
-    step : float
-        Width and height of a pixel in degrees; ``columns * step`` is 360.
+    Row 0 is the northernmost; `west` and `north` are the outer edges of pixel (0, 0), `step` the
+    width and height of a pixel, all in degrees; ``columns * step`` is 360.
 
-    Examples
-    --------
     >>> grid = Grid(np.arange(8).reshape(2, 4), west=-180.0, north=90.0, step=90.0)
     >>> grid.at(np.array([-180.0, 10.0, 180.0]), np.array([90.0, 1.0, -90.0])).tolist()
     [0, 2, 4]
@@ -44,17 +36,9 @@ class Grid:
     step: float
 
     def at(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[Any]:
-        """Return the values of the pixels in which the places lie.
+        """Return the values of the pixels in which the places lie, (N,) or (N, k).
 
-        Parameters
-        ----------
-        lon, lat : array of shape (N,), float64
-            Degrees; `lon` may have any period, `lat` must be within [-90, 90].
-
-        Returns
-        -------
-        array of shape (N,) or (N, k)
-            On an edge between pixels the one to the east or south counts.
+        `lon` may have any period. On an edge between pixels the one to the east or south counts.
         """
         rows, columns = self.values.shape[:2]
         row, column = self.pixel(lon, lat)
@@ -100,18 +84,8 @@ def classes(source: str, code_of: Mapping[int, int]) -> Classes:
 def read_grid(path: Path, variable: str = "") -> Grid:
     """Read a raster that covers the Earth; the same file is read once.
 
-    Parameters
-    ----------
-    path : Path
-        GeoTIFF, PNG, HDF5 or netCDF. Files without a transform are taken to reach from 180 W,
-        90 N with square pixels.
-    variable : str
-        Variable of a netCDF file.
-
-    Returns
-    -------
-    Grid
-        Several bands (months) become the last axis.
+    It is a GeoTIFF, PNG, HDF5, or a variable of a netCDF. Files without a transform are taken to
+    reach from 180 W, 90 N with square pixels. Several bands (months) become the last axis.
 
     Raises
     ------

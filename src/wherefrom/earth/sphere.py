@@ -25,23 +25,9 @@ Floats = NDArray[np.float64]
 
 
 def unit_vectors(lon: ArrayLike, lat: ArrayLike) -> Floats:
-    """Turn longitudes and latitudes into unit vectors.
+    """Turn longitudes and latitudes, degrees that broadcast, into unit vectors, shape (N, 3).
 
-    Parameters
-    ----------
-    lon, lat : array_like of float, shape (N,)
-        Degrees. Any shapes that broadcast.
-
-    Returns
-    -------
-    ndarray of float64, shape (N, 3)
-        x towards (0° E, 0° N), y towards (90° E, 0° N), z towards the north pole.
-
-    Examples
-    --------
-    >>> unit_vectors([0.0, 90.0], [0.0, 0.0]).round(12)
-    array([[1., 0., 0.],
-           [0., 1., 0.]])
+    x points towards (0° E, 0° N), y towards (90° E, 0° N), z towards the north pole.
     """
     lam, phi = np.broadcast_arrays(_radians(lon), _radians(lat))
     cos_phi = np.cos(phi)
@@ -49,25 +35,12 @@ def unit_vectors(lon: ArrayLike, lat: ArrayLike) -> Floats:
 
 
 def distance_km(lon1: ArrayLike, lat1: ArrayLike, lon2: ArrayLike, lat2: ArrayLike) -> Floats:
-    """Great-circle distance between places.
+    """Great-circle distance between places given in degrees, on a sphere of `EARTH_RADIUS_KM`.
 
-    Parameters
-    ----------
-    lon1, lat1, lon2, lat2 : array_like of float
-        Degrees; shapes broadcast, so that ``lon1[:, None]`` gives a matrix.
+    Shapes broadcast, so that ``lon1[:, None]`` gives a matrix. The arctangent form (Vincenty's
+    formula on a sphere) is accurate for near, far and antipodal places alike; haversine loses half
+    the digits near antipodes, arccosine near zero.
 
-    Returns
-    -------
-    ndarray of float64
-        Kilometres on a sphere of radius `EARTH_RADIUS_KM`; in [0, pi * radius].
-
-    Notes
-    -----
-    The arctangent form (Vincenty's formula on a sphere) is accurate for near, far and antipodal
-    places alike; haversine loses half the digits near antipodes, arccosine near zero.
-
-    Examples
-    --------
     >>> distance_km(0.0, 0.0, 90.0, 0.0).round(3)
     np.float64(10007.557)
     """
@@ -86,28 +59,13 @@ def chord(km: float) -> float:
     """Length of the straight chord, on the unit sphere, under a great-circle distance.
 
     Two places are nearer than `km` exactly if their unit vectors are nearer than ``chord(km)``:
-    the radius for a k-d tree over `unit_vectors`.
-
-    Parameters
-    ----------
-    km : float
-        Great-circle distance in kilometres, not negative. Beyond half the circumference there
-        are no places, so the chord stays 2.
-
-    Returns
-    -------
-    float
-        In [0, 2].
+    the radius for a k-d tree over `unit_vectors`. Beyond half the circumference there are no
+    places, so the chord stays 2.
 
     Raises
     ------
     ValueError
         If `km` is negative or not a number.
-
-    Examples
-    --------
-    >>> round(chord(EARTH_RADIUS_KM * math.pi / 3), 12)
-    1.0
     """
     if not km >= 0.0:
         raise ValueError(f"km must be a distance of at least 0, not {km}")
@@ -117,46 +75,16 @@ def chord(km: float) -> float:
 def arc_km(chord: ArrayLike) -> Floats:
     """Great-circle distances over straight chords of the unit sphere, the inverse of `chord`.
 
-    Parameters
-    ----------
-    chord : array_like of float
-        Not negative; more than 2, by rounding, counts as 2.
-
-    Returns
-    -------
-    ndarray of float64
-        Kilometres, same shape.
-
-    Examples
-    --------
-    >>> arc_km([0.0, 2.0]).round(1)
-    array([    0. , 20015.1])
+    A chord of more than 2, by rounding, counts as 2.
     """
     half = np.asarray(chord, dtype=np.float64) / 2.0
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(half, 1.0)))
 
 
 def uniform_on_sphere(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Draw places uniformly by area.
+    """Draw n places uniformly by area, degrees; longitude in [-180, 180).
 
-    Parameters
-    ----------
-    n : int
-        Number of places.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (n,)
-        Degrees; longitude in [-180, 180). By Archimedes' theorem the sine of the latitude is
-        uniform in [-1, 1].
-
-    Examples
-    --------
-    >>> lon, lat = uniform_on_sphere(3, np.random.default_rng(0))
-    >>> lon.shape, bool((abs(lat) <= 90).all())
-    ((3,), True)
+    By Archimedes' theorem the sine of the latitude is uniform in [-1, 1].
     """
     lon = rng.uniform(-180.0, 180.0, n)
     lat = np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, n)))
@@ -166,18 +94,6 @@ def uniform_on_sphere(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]
 def wrap_lon(lon: ArrayLike) -> Floats:
     """Bring longitudes into [-180, 180); those already there stay as they are, to the bit.
 
-    Parameters
-    ----------
-    lon : array_like of float
-        Degrees.
-
-    Returns
-    -------
-    ndarray of float64
-        Degrees, same shape.
-
-    Examples
-    --------
     >>> wrap_lon([180.0, 190.0, -181.0, 12.5])
     array([-180. , -170. ,  179. ,   12.5])
     """
@@ -191,24 +107,10 @@ def wrap_lon(lon: ArrayLike) -> Floats:
 def offset(
     lon: ArrayLike, lat: ArrayLike, bearing_deg: ArrayLike, km: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Place reached from another along a great circle.
+    """Place reached from another along a great circle, degrees; longitude in [-180, 180).
 
-    Parameters
-    ----------
-    lon, lat : array_like of float
-        Start, degrees. At a pole the bearing counts from the meridian of `lon`.
-    bearing_deg : array_like of float
-        Initial bearing, degrees clockwise from north.
-    km : array_like of float
-        Distance to go in kilometres.
+    The bearing counts clockwise from north, at a pole from the meridian of `lon`. Shapes broadcast.
 
-    Returns
-    -------
-    lon, lat : ndarray of float64
-        Degrees, longitude in [-180, 180); the broadcast shape of the four arguments.
-
-    Examples
-    --------
     >>> lon, lat = offset(0.0, 0.0, 90.0, EARTH_RADIUS_KM * math.pi / 2)
     >>> round(float(lon), 9), round(float(lat), 9) + 0.0
     (90.0, 0.0)

@@ -23,13 +23,8 @@ Rows = NDArray[np.int64]
 class Altitude:
     """Metres of a raster of uint8 altitudes in steps of 28 m, from -450 m.
 
-    Attributes
-    ----------
-    grid : Grid
-        Pixel values; 255 for none (open sea, and everything beyond 85 degrees).
+    255 is none: open sea, and everything beyond 85 degrees.
 
-    Examples
-    --------
     >>> grid = Grid(np.array([[16, 18, 255, 30]] * 2, np.uint8), west=-180.0, north=90.0, step=90.0)
     >>> Altitude(grid)(np.array([-170.0, -80.0, 10.0]), np.zeros(3)).tolist()
     [-2.0, 54.0, nan]

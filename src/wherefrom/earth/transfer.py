@@ -44,19 +44,7 @@ class UnreachableError(Exception):
 def transfer(source: Source, folder: Path, meter: Meter) -> dict[str, str]:
     """Put the files of a source into an empty folder, each under its plain name, and check them.
 
-    Parameters
-    ----------
-    source : Source
-        A wheel or an official file.
-    folder : Path
-        Existing and empty.
-    meter : Meter
-        Told of bytes as they arrive; of wheels in one piece.
-
-    Returns
-    -------
-    dict of str to str
-        Plain name to sha256.
+    The meter is told of bytes as they arrive; of wheels in one piece. Returns plain name -> sha256.
 
     Raises
     ------

@@ -42,12 +42,6 @@ class Batch:
         ``labels(name)``, -1 for none.
     values : dict of str to ndarray of float64, shape (B,)
         Of each numeric column or value layer asked for; NaN for none.
-
-    Examples
-    --------
-    >>> batch = Batch(5, np.array([10.0, 20.0]), np.array([1.0, 2.0]))
-    >>> len(batch), batch.start
-    (2, 5)
     """
 
     start: int
@@ -65,16 +59,8 @@ class Batch:
 class Ask:
     """What a pass over a pool needs to see besides coordinates.
 
-    Attributes
-    ----------
-    codes : tuple of str
-        Label columns or categorical layers.
-    values : tuple of str
-        Numeric columns or value layers.
-    ids : bool
+    `codes` are label columns or categorical layers, `values` numeric columns or value layers.
 
-    Examples
-    --------
     >>> Ask(codes=("continent",)) | Ask(codes=("biome", "continent"), ids=True)
     Ask(codes=('continent', 'biome'), values=(), ids=True)
     """
@@ -118,18 +104,7 @@ R = TypeVar("R")
 def over(parts: Sequence[P], function: Callable[[P], R], what: str) -> Iterator[R]:
     """Call a function on every part, several at a time, and give the results in their order.
 
-    Parameters
-    ----------
-    parts : sequence of Part
-    function : callable
-        Of one part; can be pickled where there is a cluster.
-    what : str
-        For the progress bar, which counts places.
-
-    Yields
-    ------
-    object
-        What the function gives.
+    It can be pickled where there is a cluster. `what` is for the progress bar, which counts places.
     """
     with progress() as bar:
         task = bar.add_task(what, total=sum(len(part) for part in parts))

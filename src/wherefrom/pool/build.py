@@ -31,17 +31,10 @@ SHARE = {True: 0.288, False: 0.262}
 
 @dataclass(frozen=True, eq=False)
 class LandPlaces:
-    """Consecutive places on land, from the chunks of random numbers that begin at `chunk`.
+    """M consecutive places on land, from the chunks of random numbers that begin at `chunk`.
 
-    Attributes
-    ----------
-    chunk : int
-    counts : ndarray of int64, shape (K,)
-        Places of each of the K chunks.
-    lon, lat : ndarray of float64, shape (M,)
-        Degrees.
-    codes : tuple of ndarray of int32, shape (M,)
-        Of each layer asked for.
+    `counts` are the places of each chunk; `lon`, `lat` are in degrees; `codes`, shape (M,), are
+    those of each layer asked for.
     """
 
     chunk: int
@@ -54,32 +47,14 @@ class LandPlaces:
 def land_places(
     places: int, seed: int = 0, antarctica: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw places uniformly by area on land, by rejection from uniform places on the sphere.
+    """Draw places uniformly by area on land, degrees, by rejection from uniform ones on the sphere.
 
-    Parameters
-    ----------
-    places : int
-        How many.
-    seed : int
-        The same seed gives the same places, and a longer list starts with the shorter.
-    antarctica : bool
-        Whether places of the continent Antarctica count.
-
-    Returns
-    -------
-    lon, lat : ndarray of float64, shape (places,)
-        Degrees.
+    The same seed gives the same places, and a longer list starts with the shorter.
 
     Raises
     ------
     WherefromError
         If `places` is not positive, or the land layer cannot be had.
-
-    Examples
-    --------
-    >>> lon, lat = land_places(1000, seed=0)
-    >>> len(lon), bool(lat.min() > -60)
-    (1000, True)
     """
     places = checked_count(places)
     lon, lat = np.empty(places), np.empty(places)
@@ -98,26 +73,11 @@ def land_places(
 def land_stream(
     places: int, seed: int, antarctica: bool, layers: Sequence[earth.Layer] = (), chunk: int = 0
 ) -> Iterator[LandPlaces]:
-    """Draw places uniformly by area on land, piece by piece, with their labels.
+    """Draw places uniformly by area on land, in pieces from a chunk on, with the labels of layers.
 
     The generator is PCG64, whose state can be moved on by any number of steps: each piece draws
-    its own numbers, several pieces at a time, and the places are those of one generator.
-
-    Parameters
-    ----------
-    places : int
-        How many are needed; the last piece may hold more.
-    seed : int
-    antarctica : bool
-    layers : sequence of Layer
-        Layers to look up too.
-    chunk : int
-        Where in the random numbers to begin.
-
-    Yields
-    ------
-    LandPlaces
-        In order.
+    its own numbers, several pieces at a time, and the places are those of one generator. The last
+    piece may hold more places than are needed.
     """
     for name in ("land", "continent"):
         earth.layer(name)  # threads that want it at once would each read it
@@ -136,13 +96,7 @@ def land_stream(
 
 
 def checked_count(places: int) -> int:
-    """Return the number of places, or say what is wrong with it.
-
-    Raises
-    ------
-    WherefromError
-        If it is no whole number from 1 on.
-    """
+    """Return the number of places, or say why it is no whole number from 1 on."""
     if isinstance(places, bool) or not isinstance(places, int | np.integer):
         raise WherefromError(f"places must be a whole number, not {places!r}")
     if places < 1:
@@ -151,13 +105,7 @@ def checked_count(places: int) -> int:
 
 
 def land_origin(seed: int, antarctica: bool) -> str:
-    """Say in words how the places came about.
-
-    Examples
-    --------
-    >>> land_origin(3, False)
-    'uniform by area on land without Antarctica, seed 3'
-    """
+    """Say in words how the places came about."""
     return f"uniform by area on land {'with' if antarctica else 'without'} Antarctica, seed {seed}"
 
 

@@ -154,18 +154,7 @@ class _Fault:
 
 @dataclass
 class Faults:
-    """Faulty coordinates of a table that is seen piece by piece, in order.
-
-    Examples
-    --------
-    >>> faults = Faults()
-    >>> faults.update(0, np.array([10.0, 200.0]), np.array([1.0, 2.0]))
-    >>> later = Faults()
-    >>> later.update(2, np.array([np.nan]), np.array([2.0]))
-    >>> faults.merge(later)
-    >>> [(found.name, found.rows) for found in faults.findings("lon", "lat")]
-    [('missing', (2,)), ('out-of-range', (1,))]
-    """
+    """Faulty coordinates of a table that is seen piece by piece, in order."""
 
     rows: int = 0
     lon_range: tuple[float, float] = (math.inf, -math.inf)
@@ -274,13 +263,7 @@ def repeated_places(
 
 
 def refuse_errors(findings: Iterable[Finding], source: str) -> None:
-    """Raise one error that names every finding of the kind that spoils a pool.
-
-    Raises
-    ------
-    WherefromError
-        If any finding is an error.
-    """
+    """Raise one error that names every finding of the kind that spoils a pool, if any."""
     errors = [finding.message for finding in findings if finding.error]
     if errors:
         raise WherefromError(f"{source}: " + "; also: ".join(errors))
@@ -303,15 +286,7 @@ def _duplicate_ids(ids: NDArray[np.generic]) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Rows that repeat an earlier row.
-
-    Attributes
-    ----------
-    count : int
-        How many.
-    rows, firsts : tuple of int
-        The first of them, and the row that each repeats.
-    """
+    """How many rows repeat an earlier one; the first of them, and the row that each repeats."""
 
     count: int
     rows: tuple[int, ...]
@@ -335,8 +310,6 @@ def id_hashes(ids: NDArray[Any]) -> Hashes:
 def place_hashes(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Hashes:
     """Hash places to uint64, shape (N,); coordinates that differ in the last bit differ.
 
-    Examples
-    --------
     >>> one, two, three = place_hashes(np.array([0.0, -0.0, 1e-300]), np.zeros(3))
     >>> bool(one == two), bool(one == three)
     (True, False)
@@ -360,23 +333,10 @@ def repeated(pieces: Iterable[Hashes]) -> Hashes:
 
 
 def first_repeats(pieces: Iterable[tuple[Rows, Hashes]], again: Hashes, shown: int) -> Repeats:
-    """Find the rows of repeated hashes.
+    """Find the rows of hashes that `repeated` found, and name the first ones of them.
 
-    Parameters
-    ----------
-    pieces : iterable of (ndarray of int64, ndarray of uint64)
-        Rows and their hashes, in order of the rows.
-    again : ndarray of uint64
-        The sorted hashes that `repeated` found.
-    shown : int
-        How many rows to name.
+    The pieces are rows and their hashes, in order of the rows.
 
-    Returns
-    -------
-    Repeats
-
-    Examples
-    --------
     >>> hashes = place_hashes(np.array([5.0, 1.0, 5.0, 5.0]), np.zeros(4))
     >>> first_repeats([(np.arange(4), hashes)], repeated([hashes]), 1)
     Repeats(count=2, rows=(2,), firsts=(0,))

@@ -63,18 +63,8 @@ def encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
 def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
     """Return the values of a label column that occur, unsorted, each once.
 
-    Parameters
-    ----------
-    column : pyarrow.ChunkedArray
-        Text, whole numbers, booleans, or a dictionary of these; null and ``""`` are no label.
-    name : str
-        What to call it in a message.
-
-    Returns
-    -------
-    pyarrow.Array
-        Of large_string, an integer type or bool; a dictionary's values that no row has are not
-        in it.
+    The column is of text, whole numbers, booleans, or a dictionary of these; null and ``""`` are no
+    label. Text becomes large_string. `name` is what to call the column in a message.
 
     Raises
     ------
@@ -88,15 +78,7 @@ def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
 
 
 def column_labels(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
-    """Sort the values of a label column, and name them.
-
-    Returns
-    -------
-    values : pyarrow.Array
-        Numbers by size, text by code points.
-    labels : tuple of str
-        The same as text.
-    """
+    """Sort the values of a label column, numbers by size, text by code points, and name them."""
     ordered = sorted(values.to_pylist())
     return pa.array(ordered, values.type), tuple(str(value) for value in ordered)
 
@@ -104,21 +86,8 @@ def column_labels(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
 def column_codes(column: pa.ChunkedArray, values: pa.Array, name: str) -> NDArray[np.int32]:
     """Return each row's position in `values`, -1 for null, ``""`` and values not in it.
 
-    Parameters
-    ----------
-    column : pyarrow.ChunkedArray
-        A label column, N rows, as in `present_values`.
-    values : pyarrow.Array
-        The labels, of the type that `present_values` gives.
-    name : str
-        What to call it in a message.
+    The column is as in `present_values`, which gives the type of `values`.
 
-    Returns
-    -------
-    ndarray of int32, shape (N,)
-
-    Examples
-    --------
     >>> column = pa.chunked_array([["b", None, "a", ""]])
     >>> values, labels = column_labels(present_values(column, "use"))
     >>> column_codes(column, values, "use").tolist(), labels

@@ -15,18 +15,9 @@ __all__ = ["key_of_blocks", "labels_digest", "places_digest"]
 
 
 def places_digest(ids: NDArray[Any], lon: NDArray[np.float64], lat: NDArray[np.float64]) -> bytes:
-    """Hash a block's ids and coordinates.
+    """Hash a block's ids and coordinates by SHA-256.
 
-    Parameters
-    ----------
-    ids : ndarray of int64 or str, shape (B,)
-    lon, lat : ndarray of float64, shape (B,)
-        Degrees.
-
-    Returns
-    -------
-    bytes
-        32 of them, SHA-256. Text counts at its own width, whatever that of the array.
+    Text counts at its own width, whatever that of the array.
     """
     digest = hashlib.sha256()
     text = ids.dtype.kind == "U"
@@ -37,22 +28,8 @@ def places_digest(ids: NDArray[Any], lon: NDArray[np.float64], lat: NDArray[np.f
 
 
 def labels_digest(codes: NDArray[np.int32], labels: Sequence[str]) -> bytes:
-    """Hash a block's labels; which other labels there are does not count.
+    """Hash a block's labels (B,) by SHA-256, whatever other labels there are.
 
-    Parameters
-    ----------
-    codes : ndarray of int32, shape (B,)
-        Position in `labels`, -1 for none.
-    labels : sequence of str
-        In any order.
-
-    Returns
-    -------
-    bytes
-        32 of them, SHA-256.
-
-    Examples
-    --------
     >>> one = labels_digest(np.array([1, -1, 0], np.int32), ("b", "a"))
     >>> one == labels_digest(np.array([0, -1, 2], np.int32), ("a", "aa", "b"))
     True
@@ -70,15 +47,8 @@ def labels_digest(codes: NDArray[np.int32], labels: Sequence[str]) -> bytes:
 def key_of_blocks(head: str, digests: Iterable[bytes]) -> str:
     """Hash the hashes of all blocks, in order, to 16 hexadecimal digits.
 
-    Parameters
-    ----------
-    head : str
-        What else tells one thing from another, e.g. the number of places.
-    digests : iterable of bytes
-        Of `places_digest` or `labels_digest`.
+    `head` is what else tells one thing from another, such as the number of places.
 
-    Examples
-    --------
     >>> key_of_blocks("0:i", [])
     'a21f53eae73b62cf'
     """

@@ -40,18 +40,7 @@ AT_A_TIME = 1 << 26
 
 @dataclass(frozen=True)
 class Examined:
-    """What a look at every place shows.
-
-    Attributes
-    ----------
-    findings : list of Finding
-        As of `examine`.
-    key : str
-        The pool's.
-    text_ids : bool
-    lon, lat : tuple of float
-        The least and the largest.
-    """
+    """What a look at every place shows: findings, the key, and the range of the coordinates."""
 
     findings: list[Finding]
     key: str
@@ -62,14 +51,6 @@ class Examined:
 
 def examine_scan(pool: PoolScan) -> Examined:
     """Look at every place of a pool of files, in one pass unless something repeats.
-
-    Parameters
-    ----------
-    pool : PoolScan
-
-    Returns
-    -------
-    Examined
 
     Raises
     ------

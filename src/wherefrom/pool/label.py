@@ -42,14 +42,8 @@ Codes = Mapping[str, NDArray[np.int32]]
 class PartFile:
     """A part of a pool as it is written: a Parquet file that notes what is in it.
 
-    Parameters
-    ----------
-    path : Path
-        Its final name; nothing is there before `close`.
-    job : str
-        Key of the job that writes it.
-    layers : sequence of Layer
-        Those whose labels become columns.
+    Nothing is at `path` before it is closed; `job` is the key of the job that writes it; the labels
+    of `layers` become columns.
     """
 
     def __init__(self, path: Path, job: str, layers: Sequence[earth.Layer]) -> None:

@@ -122,15 +122,8 @@ def scan(
 class Inspected:
     """What `inspect` sees in a table of places.
 
-    Attributes
-    ----------
-    rows : int
-    text_ids : bool
-    columns : tuple of str
-        The others than ids and coordinates.
-    lon, lat : tuple of float
-        The least and the largest; NaN where rows are faulty.
-    findings : list of Finding
+    `columns` are the others than ids and coordinates; `lon`, `lat` the least and the largest, NaN
+    where rows are faulty.
     """
 
     rows: int
@@ -149,14 +142,8 @@ def inspect(
 ) -> Inspected:
     """Look at every row of a table of places, and tell faults instead of refusing them.
 
-    Parameters
-    ----------
-    path, id, lon, lat
-        As in `open_pool`. What is noted beside the files of a folder is compared, not believed.
-
-    Returns
-    -------
-    Inspected
+    The arguments are as in `open_pool`. What is noted beside the files of a folder is compared, not
+    believed.
 
     Raises
     ------

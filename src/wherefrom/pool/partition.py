@@ -61,17 +61,7 @@ class FileMark:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is noted beside the files, so that nobody has to read them for it.
-
-    Attributes
-    ----------
-    origin, key, notes
-        As in `Pool`.
-    places : int
-    labels : dict of str to LabelColumn
-    files : tuple of FileMark
-        In the pool's order.
-    """
+    """What is noted beside the files, named in the pool's order: nobody has to read them for it."""
 
     origin: str
     key: str
@@ -82,13 +72,7 @@ class Manifest:
 
 
 def part_name(number: int) -> str:
-    """Return a part's file name, such that names sort as numbers do.
-
-    Examples
-    --------
-    >>> part_name(7)
-    'part-00007.parquet'
-    """
+    """Return a part's file name, such that names sort as numbers do."""
     return f"part-{number:05d}.parquet"
 
 
@@ -165,12 +149,6 @@ def read_part(path: Path, job: str) -> dict[str, Any] | None:
 
 def begin(folder: Path, job: str) -> None:
     """Make a folder for the parts of a job, or find the one that was begun before.
-
-    Parameters
-    ----------
-    folder : Path
-    job : str
-        Key of what is written there.
 
     Raises
     ------

@@ -156,18 +156,9 @@ class Pool:
 
     @classmethod
     def of_places(cls, places: Places, notes: tuple[str, ...] | None = None) -> Pool:
-        """Make a pool of a table's places, refusing faulty ones.
+        """Make a pool of a table's places, refusing faulty ones as `read` does.
 
-        Parameters
-        ----------
-        places : Places
-        notes : tuple of str, optional
-            What is odd about them, if that is known.
-
-        Raises
-        ------
-        WherefromError
-            As in `read`.
+        `notes` are what is odd about them, if that is known.
         """
         if not len(places.ids):
             raise WherefromError(f"{places.source} has no rows")
@@ -405,13 +396,7 @@ class Pool:
 class PoolPart:
     """Rows of a pool; pickled, it takes only these along.
 
-    Attributes
-    ----------
-    pool : Pool
-    first, count : int
-        Its first row in `pool`, and how many they are.
-    start : int
-        Its first row in the whole pool, a multiple of `BLOCK`.
+    `first` counts in `pool`, `start` in the whole pool, and is a multiple of `BLOCK`.
     """
 
     pool: Pool
@@ -427,13 +412,7 @@ class PoolPart:
         return PoolPart, (piece, 0, self.count, self.start)
 
     def batches(self, ask: Ask) -> Iterator[Batch]:
-        """Give its places in order, `BLOCK` at a time.
-
-        Raises
-        ------
-        WherefromError
-            If there is no such layer or column, or it is not of the kind asked for.
-        """
+        """Give its places in order, `BLOCK` at a time, as `Pool.batches` does."""
         pool, columns = self.pool, self.pool.columns
         kept = {name: pool.codes(name)[0] for name in ask.codes if pool.holds(name)}
         looked_up = {name: label_layer(name, columns) for name in ask.codes if name not in kept}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART
-from wherefrom.pool.tables import Places, places_of
+from wherefrom.pool.tables import Places, first_line, places_of
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
@@ -48,8 +48,6 @@ class Reading:
     ----------
     id : str or None
         Column of ids; None for row numbers.
-    text_ids : bool
-        Whether they are text.
     place : tuple of str
         The two columns of coordinates, or the one of point geometry.
     lon, lat : str
@@ -68,22 +66,10 @@ class Reading:
     def blocks(
         self, pieces: Iterable[Piece], columns: Sequence[str], ids: bool, coded: Sequence[str] = ()
     ) -> Iterator[list[Places]]:
-        """Give pieces in order, cut and put together to `BLOCK` rows.
+        """Give pieces in order, cut and put together to `BLOCK` rows, and fewer only at the end.
 
-        Parameters
-        ----------
-        pieces : iterable of Piece
-        columns : sequence of str
-            Those of `rest` that are wanted.
-        ids : bool
-            Whether ids are wanted; otherwise they are row numbers of the files.
-        coded : sequence of str
-            Those of `columns` to read as dictionaries.
-
-        Yields
-        ------
-        list of Places
-            Together `BLOCK` rows, and fewer only at the end.
+        `columns` are those of `rest` that are wanted, `coded` those of them to read as
+        dictionaries; without `ids` they are row numbers of the files.
 
         Raises
         ------
@@ -140,14 +126,12 @@ def _rows_of(places: Places, first: int, count: int) -> Places:
     if first == 0 and count == len(places.lon):
         return places
     rows = slice(first, first + count)
-    return Places(
-        places.ids[rows],
-        places.lon[rows],
-        places.lat[rows],
-        places.rest.slice(first, count),
-        places.lon_name,
-        places.lat_name,
-        places.source,
+    return replace(
+        places,
+        ids=places.ids[rows],
+        lon=places.lon[rows],
+        lat=places.lat[rows],
+        rest=places.rest.slice(first, count),
     )
 
 
@@ -157,17 +141,11 @@ def joined(arrays: list[Any]) -> Any:
 
 
 def cut_parts(files: Sequence[FileRows]) -> list[tuple[int, int, tuple[Piece, ...]]]:
-    """Cut files into parts.
+    """Cut files into parts: start, count and pieces of each.
 
-    Returns
-    -------
-    list of (start, count, pieces)
-        A part has `PART` places, but is not cut within a row group that has more: what lies
-        before the cut would be decoded again, once for every part. All cuts are at multiples
-        of `BLOCK`.
+    A part has `PART` places, but is not cut within a row group that has more: what lies before the
+    cut would be decoded again, once for every part. All cuts are at multiples of `BLOCK`.
 
-    Examples
-    --------
     >>> [(start, count) for start, count, _ in cut_parts([FileRows("a", (PART, 5))])]
     [(0, 8388608), (8388608, 5)]
     """
@@ -212,9 +190,8 @@ def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError as err:
         raise WherefromError(f"{path}: no such file") from err
     except (pa.ArrowException, OSError) as err:
-        said = (str(err).splitlines() or [type(err).__name__])[0][:200].rstrip(". ")
         raise WherefromError(
-            f"{path} is a torn Parquet file ({said}): copy or write it again"
+            f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
         ) from err
 
 

@@ -243,13 +243,7 @@ class ScanPart:
         return self.count
 
     def batches(self, ask: Ask) -> Iterator[Batch]:
-        """Give its places in order, `BLOCK` at a time.
-
-        Raises
-        ------
-        WherefromError
-            As in `PoolScan.batches`.
-        """
+        """Give its places in order, `BLOCK` at a time, as `PoolScan.batches` does."""
         pool, columns = self.pool, self.pool.columns
         coded = {name: pool.column(name).values for name in ask.codes if name in columns}
         layers = {name: label_layer(name, columns) for name in ask.codes if name not in columns}

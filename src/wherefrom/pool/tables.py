@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["Places", "ids_of", "places_of", "read_places", "read_table"]
+__all__ = ["Places", "first_line", "ids_of", "places_of", "read_places", "read_table"]
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
@@ -34,7 +34,7 @@ class Places:
     Attributes
     ----------
     ids : ndarray of int64 or str, shape (N,)
-        The ids; the row numbers if the table has none.
+        The row numbers if the table has none.
     lon, lat : ndarray of float64, shape (N,)
         Degrees; NaN where the table has none.
     rest : pyarrow.Table
@@ -183,7 +183,7 @@ def _read_parquet(path: Path) -> pa.Table:
         return pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as err:
         raise WherefromError(
-            f"{path} is a torn Parquet file ({_first_line(err)}): copy or write it again"
+            f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
         ) from err
 
 
@@ -194,11 +194,11 @@ def _read_text(path: Path) -> pa.Table:
         delimiter = max(",;\t", key=head.count)
         return pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter))
     except (pa.ArrowException, OSError) as err:
-        raise WherefromError(f"{path} is not a table of text: {_first_line(err)}") from err
+        raise WherefromError(f"{path} is not a table of text: {first_line(err)}") from err
 
 
-def _first_line(err: Exception) -> str:
-    """Return the first line, without the control characters of a file that is no text."""
+def first_line(err: BaseException) -> str:
+    """Return an error's first line, without the control characters of a file that is no text."""
     if not str(err):
         return type(err).__name__
     text = str(err).splitlines()[0][:200].rstrip(". ")
@@ -264,7 +264,7 @@ def _of_pandas(values: Any, source: str) -> Any:
         return pa.array(values, from_pandas=True)
     except pa.ArrowException as err:
         raise WherefromError(
-            f"{source}: column {values.name!r} is of no one type ({_first_line(err)}): mend or "
+            f"{source}: column {values.name!r} is of no one type ({first_line(err)}): mend or "
             "drop it"
         ) from err
 
@@ -291,7 +291,7 @@ def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDA
         points: NDArray[Any] = shapely.from_wkb(column.to_numpy())
     except (shapely.errors.GEOSException, TypeError) as err:
         raise WherefromError(
-            f"{source}: the geometry is not well-known binary ({_first_line(err)}): write the file "
+            f"{source}: the geometry is not well-known binary ({first_line(err)}): write the file "
             "again with GeoDataFrame.to_parquet"
         ) from err
     return points

@@ -18,14 +18,7 @@ __all__ = ["audit_page", "write_audit_page"]
 
 
 def write_audit_page(audit: Audit, path: Path | str, command: str = "") -> None:
-    """Write the page of an audit to a file.
-
-    Parameters
-    ----------
-    audit : Audit
-    path : Path or str
-    command : str
-        That made the audit.
+    """Write the page of an audit, made by a command, to a file.
 
     Raises
     ------
@@ -38,26 +31,7 @@ def write_audit_page(audit: Audit, path: Path | str, command: str = "") -> None:
 
 
 def audit_page(audit: Audit, command: str = "") -> str:
-    """Write an audit as one HTML page with maps, plots and all tables; it needs no network.
-
-    Parameters
-    ----------
-    audit : Audit
-    command : str
-        That made the audit.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> import wherefrom
-    >>> from wherefrom.pool import Pool
-    >>> page = audit_page(wherefrom.audit(Pool.build(500, seed=0), layers=["continent"]))
-    >>> page[:15], "Nothing amiss" in page
-    ('<!doctype html>', True)
-    """
+    """Write an audit as one HTML page with maps, plots and all tables; it needs no network."""
     environment = Environment(
         loader=PackageLoader("wherefrom.report"),
         autoescape=True,

@@ -13,24 +13,7 @@ WIDTH = 100
 
 
 def audit_text(audit: Audit) -> str:
-    """Write the findings with their commands, then the table and the lines of each section.
-
-    Parameters
-    ----------
-    audit : Audit
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> import wherefrom
-    >>> from wherefrom.pool import Pool
-    >>> found = wherefrom.audit(Pool.build(500, seed=0), layers=["continent"])
-    >>> print(audit_text(found).splitlines()[2])
-    nothing amiss against land
-    """
+    """Write the findings with their commands, then the table and the lines of each section."""
     about = audit.about
     rows = "" if about["rows"] == about["places"] else f" ({about['rows']:,} distinct)"
     lines = [

@@ -14,18 +14,10 @@ __all__ = ["Counts"]
 
 @dataclass(frozen=True)
 class Counts(Statistic):
-    """What the spatial statistics are of.
+    """What the spatial statistics are of: rows with a weight above 0, and the sum of their weights.
 
-    Attributes
-    ----------
-    places : int
-        Places counted: rows with a weight above 0.
-    weight : float
-        Sum of their weights.
-    sampled : int
-        Places of the random sample behind some statistics; equal to `places` if these are exact.
-    antarctica : bool
-        Whether Antarctica counts as land.
+    `sampled` are the places of the random sample behind some statistics; equal to `places` if these
+    are exact.
     """
 
     name, section = "counts", SPACE

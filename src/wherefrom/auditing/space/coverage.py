@@ -34,15 +34,7 @@ FARTHER = 1.1
 
 @dataclass(frozen=True)
 class Gap:
-    """A place on land far from every place of the pool.
-
-    Attributes
-    ----------
-    lon, lat : float
-        Degrees.
-    km : float
-        Distance to the nearest place.
-    """
+    """A place on land, degrees, and how far it is from the nearest place of the pool."""
 
     lon: float
     lat: float
@@ -142,21 +134,7 @@ def tree_of(xyz: Floats) -> cKDTree:
 
 
 class CoverageTally:
-    """Tally of the distance from every lattice point of land to the nearest place.
-
-    Parameters
-    ----------
-    antarctica : bool
-        Whether Antarctica counts as land to be covered.
-
-    Examples
-    --------
-    >>> tally = CoverageTally()
-    >>> tally.update(Batch(0, np.array([10.0]), np.array([50.0])))
-    >>> coverage = tally.result(1, np.random.default_rng(0))
-    >>> 18_000 < coverage.radius_km < 20_015, coverage.beyond_100_km > 0.99
-    (True, True)
-    """
+    """Tally of the distance from every lattice point of land to the nearest place."""
 
     ask = Ask()
 
@@ -186,19 +164,7 @@ class CoverageTally:
             self._nearer(other._chord)
 
     def result(self, places: float, rng: np.random.Generator) -> Coverage:
-        """Sum up the distances.
-
-        Parameters
-        ----------
-        places : float
-            Number of places counted, for the uniform control.
-        rng : numpy.random.Generator
-            For the control.
-
-        Returns
-        -------
-        Coverage
-        """
+        """Sum up the distances, beside those of a uniform control for so many places."""
         assert self._chord is not None, "no places were counted"
         here = self._land
         km = arc_km(self._chord)

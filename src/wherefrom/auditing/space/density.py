@@ -32,18 +32,9 @@ FEW_PLACES, FEW_POINTS = 5.0, 10.0
 
 @dataclass(frozen=True)
 class Cells:
-    """Places and land in each cell; cells with neither are left out.
+    """Places (their weights) and share of the land in each cell of ``EqualAreaCells(bands)``.
 
-    Attributes
-    ----------
-    bands : int
-        The cells are those of ``EqualAreaCells(bands)``.
-    cell : tuple of int
-        Number of the cell, ascending.
-    places : tuple of float
-        Places in it (their weights).
-    land : tuple of float
-        Share of the land's area in it.
+    Cells with neither are left out; their numbers ascend.
     """
 
     bands: int
@@ -96,14 +87,7 @@ class Density:
 
 @dataclass(frozen=True)
 class Densities(Statistic):
-    """Density in cells of three sizes, large to small, and the places in each of the small ones.
-
-    Attributes
-    ----------
-    sizes : tuple of Density
-    cells : Cells
-        For a map.
-    """
+    """Density in cells of three sizes, large to small, and the places in each of the small ones."""
 
     name, section = "density", SPACE
 
@@ -140,24 +124,7 @@ class Densities(Statistic):
 
 
 class CellsTally:
-    """Tally of places in cells of equal area, at one size of cells.
-
-    Parameters
-    ----------
-    bands : int
-        Bands of cells from pole to pole.
-    antarctica : bool
-        Whether Antarctica counts as land.
-
-    Examples
-    --------
-    >>> from wherefrom.auditing.lattice import uniform_on_land
-    >>> tally = CellsTally(18)
-    >>> tally.update(Batch(0, *uniform_on_land(10_000, np.random.default_rng(0))))
-    >>> density = tally.result()
-    >>> density.p > 0.01, density.variation < 0.1
-    (True, True)
-    """
+    """Tally of places in cells of equal area, of so many bands from pole to pole."""
 
     ask = Ask()
 
@@ -192,10 +159,6 @@ class CellsTally:
 
     def result(self) -> Density:
         """Test the counts against the land.
-
-        Returns
-        -------
-        Density
 
         Notes
         -----

@@ -39,14 +39,7 @@ _M10, _KM1 = 0.01, 1.0
 
 @dataclass(frozen=True)
 class Repeated:
-    """A place that many rows have.
-
-    Attributes
-    ----------
-    lon, lat : float
-        Degrees.
-    rows : int
-    """
+    """A place, degrees, that many rows have."""
 
     lon: float
     lat: float
@@ -148,20 +141,7 @@ class Duplicates(Statistic):
 class DuplicatesTally:
     """Tally of different places, of all or of a random share of cells.
 
-    Parameters
-    ----------
-    antarctica : bool
-        Whether Antarctica counts as land, for what uniform places would give.
-    capacity : int
-        Different places to keep at most; half as many are kept at least if there are more.
-
-    Examples
-    --------
-    >>> tally = DuplicatesTally()
-    >>> tally.update(Batch(0, np.array([7.0, 8.0, 7.0, 7.0]), np.array([1.0, 1.0, 1.0, 1.005])))
-    >>> found = tally.result()
-    >>> found.repeats, found.within_10m, found.within_1km, found.most[0].rows
-    (0.25, 0.5, 0.75, 2)
+    At most `capacity` of them are kept; half as many at least if there are more.
     """
 
     ask = Ask()
@@ -193,12 +173,7 @@ class DuplicatesTally:
             self._wait(*kept)
 
     def result(self) -> Duplicates:
-        """Sum up.
-
-        Returns
-        -------
-        Duplicates
-        """
+        """Sum up."""
         assert self._rows, "no places were counted"
         self._settle()
         area = land_lattice(antarctica=self.antarctica).area_km2

@@ -66,15 +66,7 @@ class EffectiveSize:
 
 @dataclass(frozen=True)
 class Effective(Statistic):
-    """Effective sample sizes, and whether the places are clustered.
-
-    Attributes
-    ----------
-    sizes : tuple of EffectiveSize
-        For three ranges of the correlation; weighted.
-    ripley : Ripley or None
-        What clusters are told from.
-    """
+    """Effective sample sizes for three ranges of the correlation; `ripley` tells of clusters."""
 
     name, section = "effective", SPACE
 
@@ -127,18 +119,8 @@ def effective_size(
 ) -> tuple[EffectiveSize, ...]:
     """Effective sample size for correlations that fade over 10, 100 and 1000 km.
 
-    Parameters
-    ----------
-    sample : RowSample
-        Of at least one place; its weights count.
-    rng : numpy.random.Generator
-        For the uniform places compared with.
-    antarctica : bool
-        Whether the continent Antarctica is land.
-
-    Returns
-    -------
-    tuple of EffectiveSize
+    `sample` is of at least one place, and its weights count; the uniform places that it is compared
+    with are drawn by `rng`.
 
     Notes
     -----
@@ -149,14 +131,6 @@ def effective_size(
     "Effective sample size of spatial process models", Spatial Statistics 9, 66-92), but is not
     what training on all places weighs. exp(-d / L) is a valid correlation on the sphere (Gneiting
     2013, Bernoulli 19, 1327-1349). Of a sample, the mean correlation of pairs is estimated.
-
-    Examples
-    --------
-    >>> from wherefrom.pool.batches import Batch
-    >>> sample = RowSample(10)
-    >>> sample.update(Batch(0, np.array([0.0, 90.0]), np.zeros(2)))
-    >>> [round(size.effective, 3) for size in effective_size(sample, np.random.default_rng(0))]
-    [2.0, 2.0, 2.0]
     """
     total, squares = sample.weight_sum, sample.weight_squares
     lon, lat = uniform_on_land(SIZES[-1], rng, antarctica)

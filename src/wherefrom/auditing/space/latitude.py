@@ -136,21 +136,7 @@ def _parallel(degrees: float) -> str:
 
 
 class LatitudeTally:
-    """Tally of places in bins of latitude.
-
-    Parameters
-    ----------
-    antarctica : bool
-        Whether Antarctica counts as land.
-
-    Examples
-    --------
-    >>> tally = LatitudeTally()
-    >>> tally.update(Batch(0, np.zeros(30), np.linspace(50.0, 52.0, 30)))
-    >>> found = tally.result()
-    >>> round(found.mean), 16 < found.land_mean < 28, found.p < 0.05
-    (51, True, True)
-    """
+    """Tally of places in bins of latitude."""
 
     ask = Ask()
 
@@ -176,12 +162,7 @@ class LatitudeTally:
         self._sums += other._sums
 
     def result(self) -> Latitude:
-        """Compare with the land.
-
-        Returns
-        -------
-        Latitude
-        """
+        """Compare with the land."""
         from scipy.stats import kstwo  # slow to import
 
         total = float(self._places.sum())

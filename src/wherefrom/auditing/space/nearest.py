@@ -75,33 +75,13 @@ class Nearest(Statistic):
 
 
 def nearest_index(observed: Pattern, simulated: Sequence[Pattern], places: int) -> Nearest:
-    """Compare the mean distance to the nearest neighbour with simulations.
-
-    Parameters
-    ----------
-    observed : Pattern
-    simulated : sequence of Pattern
-        Of as many places uniform by area on land.
-    places : int
-        Of each pattern.
-
-    Returns
-    -------
-    Nearest
+    """Compare the mean distance to the nearest neighbour of so many places with simulations.
 
     Notes
     -----
     Clark and Evans 1954, "Distance to nearest neighbor as a measure of spatial relationships in
     populations", Ecology 35, 445-453. The expectation comes from simulations instead of
     1 / (2 sqrt(density)), since coasts and islands lengthen distances.
-
-    Examples
-    --------
-    >>> zero = np.zeros(9)
-    >>> null = [Pattern(10.0 + 0.1 * i, zero) for i in range(-9, 10)]
-    >>> found = nearest_index(Pattern(5.0, zero), null, 100)
-    >>> round(found.index, 3), found.p
-    (0.5, 0.05)
     """
     test = rank_test(np.array([observed.nearest_km]), [np.array([s.nearest_km]) for s in simulated])
     mean = float(test.mean[0])

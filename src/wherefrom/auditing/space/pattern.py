@@ -30,15 +30,7 @@ SIMULATIONS = 99
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """Distances within a set of places.
-
-    Attributes
-    ----------
-    nearest_km : float
-        Mean distance to the nearest other place.
-    within : ndarray of float64, shape (9,)
-        Share of the pairs within each of `RADII`.
-    """
+    """Mean distance to the nearest other place, and share of the pairs within each of `RADII`."""
 
     nearest_km: float
     within: Floats
@@ -46,17 +38,11 @@ class Pattern:
 
 @dataclass(frozen=True, eq=False)
 class RankTest:
-    """A curve against simulated ones, all their points at once.
+    """A curve of R points against S simulated ones, all points at once; p is at least 1 / (S + 1).
 
-    Attributes
-    ----------
-    p : float
-        1 / (S + 1) at least, for S simulations.
-    mean, half : ndarray of float64, shape (R,)
-        Of the simulations: their mean, and half the height of the global envelope, which holds a
-        curve of the same kind entirely in 95 % of cases.
-    z : ndarray of float64, shape (R,)
-        Deviation of the observed curve from the mean, in standard deviations of one curve.
+    `mean` and `half` are of the simulations: their mean, and half the height of the global
+    envelope, which holds a curve of the same kind entirely in 95 % of cases. `z` is the deviation
+    of the observed curve from the mean, in standard deviations of one curve. Each has shape (R,).
     """
 
     p: float
@@ -66,22 +52,9 @@ class RankTest:
 
 
 def pattern_of(lon: Floats, lat: Floats) -> Pattern:
-    """Measure distances among at least 2 places.
+    """Measure distances among at least 2 places, degrees, shape (N,).
 
-    Parameters
-    ----------
-    lon, lat : ndarray of float64, shape (N,)
-        Degrees, in random order: far pairs are counted among the first `FAR`.
-
-    Returns
-    -------
-    Pattern
-
-    Examples
-    --------
-    >>> found = pattern_of(np.array([0.0, 1.0, 1.0]), np.zeros(3))
-    >>> round(found.nearest_km, 2), found.within[:4].round(3).tolist()
-    (37.07, [0.333, 0.333, 0.333, 1.0])
+    They are in random order: far pairs are counted among the first `FAR`.
     """
     lon, lat = canonical_places(lon, lat)
     xyz = unit_vectors(lon, lat)
@@ -107,39 +80,16 @@ def patterns(asked: Asked) -> tuple[Pattern, list[Pattern]] | None:
 
 
 def simulate(places: int, rng: np.random.Generator, antarctica: bool = False) -> list[Pattern]:
-    """Measure `SIMULATIONS` patterns of places uniform by area on land.
-
-    Parameters
-    ----------
-    places : int
-        Of each pattern, at least 2.
-    rng : numpy.random.Generator
-        Source of randomness.
-    antarctica : bool
-        Whether the continent Antarctica is land.
-
-    Returns
-    -------
-    list of Pattern
-    """
+    """Measure `SIMULATIONS` patterns of at least 2 places uniform by area on land."""
     one = partial(_simulated, places=places, antarctica=antarctica)
     return list(parallel.here(one, rng.spawn(SIMULATIONS)))
 
 
 def rank_test(observed: Floats, simulated: Sequence[Floats], level: float = 0.05) -> RankTest:
-    """Test a curve against simulated ones by its largest deviation anywhere.
+    """Test a curve (R,) against simulated ones by its largest deviation anywhere.
 
-    Parameters
-    ----------
-    observed : ndarray of float64, shape (R,)
-    simulated : sequence of ndarray of float64, shape (R,)
-        S curves of the null hypothesis, each independent of the others.
-    level : float
-        Of the envelope; ``level * (S + 1)`` a whole number makes it exact.
-
-    Returns
-    -------
-    RankTest
+    The simulated curves are independent of each other; the envelope of `level` is exact if
+    ``level * (S + 1)`` is a whole number.
 
     Notes
     -----
@@ -148,13 +98,6 @@ def rank_test(observed: Floats, simulated: Sequence[Floats], level: float = 0.05
     Soc. B 79, 381-404): every curve is reduced to its largest deviation from the mean of the
     simulations, in their standard deviations, and the observed one is ranked among them. Each
     simulated curve is held against the others only, so that all are treated nearly alike.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> test = rank_test(np.array([0.0, 9.0]), list(rng.normal(size=(99, 2))))
-    >>> test.p, bool(test.z[1] > 8)
-    (0.01, True)
     """
     x = np.stack(list(simulated))
     count = len(x)

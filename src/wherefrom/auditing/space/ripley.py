@@ -139,21 +139,7 @@ def _of_sample(asked: Asked) -> Ripley | None:
 def ripley_l(
     observed: Pattern, simulated: Sequence[Pattern], places: int, area_km2: float
 ) -> Ripley:
-    """Compare Ripley's L with simulations.
-
-    Parameters
-    ----------
-    observed : Pattern
-    simulated : sequence of Pattern
-        Of as many places uniform by area on land.
-    places : int
-        Of each pattern.
-    area_km2 : float
-        Area of the land.
-
-    Returns
-    -------
-    Ripley
+    """Compare Ripley's L of so many places with simulations, on land of this area.
 
     Notes
     -----
@@ -161,13 +147,6 @@ def ripley_l(
     Robeson, Li and Huang 2014, "Point-pattern analysis on the sphere", Spatial Statistics 10,
     76-86: a cap of radius r has area pi * chord(r)^2, which makes the plane's formula exact with
     chords. Not corrected for coasts: the simulations have the same coasts.
-
-    Examples
-    --------
-    >>> null = [Pattern(1.0, np.linspace(0.1, 0.9, 9) + 0.001 * i) for i in range(-9, 10)]
-    >>> found = ripley_l(Pattern(1.0, np.linspace(0.2, 0.9, 9)), null, 100, 1e6)
-    >>> found.strongest_km, found.clustered, round(found.ratio[0], 3)
-    (25.0, True, 2.0)
     """
     level = 0.05
     here = _l_km(observed.within, area_km2)

@@ -44,16 +44,9 @@ FEWEST = 100
 
 @dataclass(frozen=True)
 class Rounded:
-    """Coordinates that are multiples of a step.
+    """Coordinates that are multiples of a step in degrees: shares by longitude, latitude and both.
 
-    Attributes
-    ----------
-    step : float
-        Degrees.
-    lon, lat, both : float
-        Share of the places whose longitude, latitude, or both are.
-    chance : float
-        What each of `lon` and `lat` would be by chance; `both` its square.
+    `chance` is what each of `lon` and `lat` would be by chance; `both` its square.
     """
 
     step: float
@@ -153,22 +146,6 @@ class StripingTally:
     """Tally of coordinates on lattices, and fine histograms of longitude and latitude.
 
     Each place counts once, whatever its weight.
-
-    Parameters
-    ----------
-    antarctica : bool
-        Whether Antarctica counts as land.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> tally = StripingTally()
-    >>> tally.update(Batch(0, rng.uniform(0, 90, 1000).round(1), rng.uniform(0, 60, 1000)))
-    >>> found = tally.result()
-    >>> [(round(r.step, 3), r.lon) for r in found.rounded if r.lon > 0.99]
-    [(0.1, 1.0), (0.017, 1.0), (0.01, 1.0)]
-    >>> [(p.axis, round(p.degrees, 3), round(p.amplitude, 3)) for p in found.periods if p.p < 1e-6]
-    [('lon', 0.1, 1.0)]
     """
 
     ask = Ask()
@@ -199,10 +176,6 @@ class StripingTally:
 
     def result(self) -> Striping:
         """Tell rounding and the strongest stripes.
-
-        Returns
-        -------
-        Striping
 
         Notes
         -----

@@ -17,19 +17,11 @@ _UNREAD = ("B9",)
 
 
 def raw_series(series: PixelSeries) -> NDArray[np.float32]:
-    """Flatten the bands that are present into one row of features a place.
+    """Flatten the bands that are present into one row of features a place, (N, D) float32.
 
-    Parameters
-    ----------
-    series : PixelSeries
-        N series of T steps.
-
-    Returns
-    -------
-    (N, D) float32 array
-        Bands in the order of `BANDS`, each with its T steps; elevation and slope once. Bands that
-        have no value anywhere are left out, and so is B9, which Presto does not read. Land cover,
-        place and month never enter.
+    Bands are in the order of `BANDS`, each with its T steps; elevation and slope once. Bands that
+    have no value anywhere are left out, and so is B9, which Presto does not read. Land cover, place
+    and month never enter.
 
     Raises
     ------

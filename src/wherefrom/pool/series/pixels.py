@@ -265,17 +265,7 @@ class PixelSeries:
         return cls(mine, classes, np.asarray(lon), np.asarray(lat), months)
 
     def take(self, rows: ArrayLike) -> PixelSeries:
-        """Return some rows, in the order given (repeats allowed).
-
-        Parameters
-        ----------
-        rows : array_like of int or bool
-            As numpy indexes an array of N.
-
-        Returns
-        -------
-        PixelSeries
-        """
+        """Return some rows, by number or mask, in the order given (repeats allowed)."""
         at = np.asarray(rows)
         return PixelSeries(*(getattr(self, name)[at] for name in _FIELDS))
 
