@@ -21,6 +21,11 @@ class Part(BaseModel):
         extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True
     )
 
+    @classmethod
+    def first_line(cls) -> str:
+        """Return the first line of the docstring."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
 
 @dataclass(frozen=True)
 class OfKind:

@@ -93,11 +93,6 @@ class Gfm(Part):
     pretrain_seeds: int = Field(gt=0)
     gpu_hours_per_run: float | None = None
 
-    @classmethod
-    def title(cls) -> str:
-        """Return the first line of the docstring."""
-        return (cls.__doc__ or "").strip().split("\n")[0]
-
     def settings(self) -> dict[str, Any]:
         """Give what a pre-training depends on: every field but the axes of the study."""
         return self.model_dump(exclude={"tasks", "draws", "pretrain_seeds", "gpu_hours_per_run"})

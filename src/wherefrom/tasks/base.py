@@ -47,11 +47,6 @@ class TaskSpec(Part):
     baselines: tuple[str, ...] = ()
     seed: int = 0
 
-    @classmethod
-    def title(cls) -> str:
-        """Return the first line of the docstring."""
-        return (cls.__doc__ or "").strip().split("\n")[0]
-
     @property
     @abstractmethod
     def label(self) -> str:

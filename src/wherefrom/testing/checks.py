@@ -65,7 +65,7 @@ def part_of(given: P | type[P] | dict[str, Any], table: OfKind, **shared: Any) -
 def described(part: Gfm | TaskSpec, noun: str) -> None:
     """Check that a kind says what it is, and that its fields make it again and go into a key."""
     name = f"{noun} {part.kind!r}"
-    promise(bool(type(part).title()), f"{name} has no docstring: `wherefrom list` shows it")
+    promise(bool(type(part).first_line()), f"{name} has no docstring: `wherefrom list` shows it")
     again = type(part).model_validate(part.model_dump())
     promise(again == part, f"the fields of {name} do not make the same {noun}")
     try:
