@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from wherefrom.errors import WherefromError
+from wherefrom.keys import canonical
 from wherefrom.plugins import Group, kind, kinds
 
 __all__ = ["OfKind", "Part"]
@@ -66,7 +67,18 @@ class OfKind:
             chosen = self.chosen(value)
         except WherefromError as err:
             raise ValueError(str(err)) from err
-        return chosen.model_validate(value)
+        try:
+            part = chosen.model_validate(value)
+        except TypeError as err:  # a class that lacks a method
+            raise ValueError(f"kind {value['kind']!r}: {err}") from err
+        try:
+            canonical(part.model_dump())
+        except (TypeError, ValueError) as err:
+            raise ValueError(
+                f"kind {value['kind']!r} has a field that is no plain value ({err}): use numbers, "
+                "text, lists and mappings of text"
+            ) from err
+        return part
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

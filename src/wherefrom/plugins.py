@@ -13,6 +13,7 @@ Nothing is imported before it is asked for.
 from __future__ import annotations
 
 import importlib
+import operator
 import re
 import sys
 from dataclasses import dataclass
@@ -104,10 +105,10 @@ class Kind:
         module, _, attribute = self.address.partition(":")
         try:
             imported = importlib.import_module(module)
-        except Exception as err:
+        except (Exception, SystemExit) as err:  # a module may end the process as it is imported
             if self.package == "wherefrom":
                 raise
-            said = f"({type(err).__name__}: {err})"
+            said = f"({type(err).__name__}: {' '.join(str(err).split())})"
             if not self.package:
                 raise WherefromError(
                     f"{self.address}: module {module!r} cannot be imported {said}; is its folder "
@@ -118,7 +119,7 @@ class Kind:
                 f"{said}: mend or remove the package"
             ) from err
         try:
-            loaded: object = getattr(imported, attribute)
+            loaded: object = operator.attrgetter(attribute)(imported)
         except AttributeError:
             raise WherefromError(
                 f"{self.address}: module {module!r} has no {attribute!r}"
@@ -193,7 +194,12 @@ def _others(group: Group, path: tuple[str, ...]) -> dict[str, tuple[Kind, ...]]:
     """Read what installed packages offer; anew where Python looks for packages elsewhere."""
     # A package found twice on the path, as in an editable installation, is one.
     found = {
-        Kind(group, point.name, point.value, point.dist.name if point.dist else "unknown")
+        Kind(
+            group,
+            point.name,
+            f"{point.module}:{point.attr}",
+            point.dist.name if point.dist else "unknown",
+        )
         for point in entry_points(group=f"wherefrom.{group}")
     }
     names = sorted({offer.name for offer in found})

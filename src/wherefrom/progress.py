@@ -15,7 +15,7 @@ from rich.progress import (
 __all__ = ["console", "progress"]
 
 #: Messages and bars go to stderr, so that stdout carries results alone.
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 
 
 def progress() -> Progress:

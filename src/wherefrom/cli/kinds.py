@@ -37,4 +37,4 @@ def list_(
         table.add_column(heading, no_wrap=heading == "name", overflow="fold")
     for name, entry in kinds(group).items():
         table.add_row(name, entry.package, entry.title())
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)

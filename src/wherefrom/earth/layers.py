@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from wherefrom.earth.base import Layer, UnopenedLayer, ValueLayer
 from wherefrom.errors import WherefromError
-from wherefrom.plugins import BUILT_IN, kind
+from wherefrom.plugins import BUILT_IN, kind, kinds
 
 __all__ = ["CATEGORICAL", "VALUES", "available", "layer", "layer_key"]
 
@@ -49,7 +49,8 @@ def _declared(name: str) -> Layer | ValueLayer | UnopenedLayer:
 
 
 def _ours(numbers: bool) -> tuple[str, ...]:
-    declared = {name: _declared(name) for name in BUILT_IN["layers"]}
+    # Of our own table: a package that offers one of these names spoils that name alone.
+    declared = {name: kinds("layers")[name].load() for name in BUILT_IN["layers"]}
     return tuple(
         name
         for name, one in declared.items()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from wherefrom.errors import unknown
 from wherefrom.part import OfKind, Part
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class Gfm(Part):
     #: Read of the places of a composition in pre-training, and of the labelled places of a task.
     reads: ClassVar[frozenset[Modality]] = frozenset()
     reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset()
+    #: Earth layers, and sources of the catalog, that `records` looks up itself.
+    layers: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ()
     #: Places that are embedded at a time.
     embed_batch: ClassVar[int] = 1024
     #: Raised by hand when the code changes what it computes: old results are then not reused.
@@ -100,6 +104,20 @@ class Gfm(Part):
     def settled(self) -> Self:
         """Decide what depends on this machine, such as a precision; by default nothing."""
         return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files of the user's that it reads; what they hold is in its key."""
+        return ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **more: Any) -> None:
+        """Refuse a modality that nobody provides, where the class is made."""
+        super().__pydantic_init_subclass__(**more)
+        known = get_args(Modality)
+        for name in (*cls.reads, *cls.reads_of_tasks):
+            if name not in known:
+                raise unknown(f"modality that {cls.__name__} reads", name, known)
 
     # What it costs.
 

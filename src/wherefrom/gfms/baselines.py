@@ -128,4 +128,6 @@ def features(name: str, data: TaskData) -> Features:
     A worker keeps those of its last baseline. Where heads look at no feature, coordinates serve as
     well as any.
     """
-    return (baseline(name).features or _coordinates)(data.places())
+    values = (baseline(name).features or _coordinates)(data.places())
+    values.flags.writeable = False  # many heads look at it
+    return values

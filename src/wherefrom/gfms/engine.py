@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from wherefrom.models.base import GeoModel, Records
 from wherefrom.tasks import SPLITS, Episodes
 from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
 from wherefrom.train.embed import embed
-from wherefrom.train.heads.finetune import FineTune
+from wherefrom.train.heads import HeadOptions
 from wherefrom.train.pretrain import PretrainSettings
 from wherefrom.train.pretrain import pretrain as train
 
@@ -26,6 +25,8 @@ __all__ = ["WEIGHTS", "Trained", "compact", "embedded", "finetuned", "pretrain",
 
 #: File of a pre-training stage.
 WEIGHTS = "weights.safetensors"
+#: Embeddings of the last run and task; the run's key tells the GFM.
+_KEPT: dict[tuple[Path, TaskData], NDArray[np.float32]] = {}
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def pretrain(
     """Pre-train as a stage does: on rows of the pool that may repeat, weights into `out`."""
     partial.mkdir(parents=True, exist_ok=True)
     distinct, order = np.unique(places.rows, return_inverse=True)
-    once = PoolPlaces(places.pool, distinct, places.folders)
+    once = PoolPlaces(places.pool, distinct, places.folders, gfm.reads)
     made = trained(gfm, once, order, seed=seed, checkpoint=partial / "checkpoint.pt", tell=tell)
     save_weights(made.model, made.module, out / WEIGHTS)
 
@@ -90,28 +91,35 @@ def _read(gfm: Gfm, run: Path) -> tuple[GeoModel[Any], nn.Module]:
     return gfm.embedding(model), load_weights(model, run / WEIGHTS)
 
 
-@lru_cache(maxsize=1)
 def embedded(gfm: Gfm, run: Path, data: TaskData) -> NDArray[np.float32]:
-    """Embed a task's places of the reported splits, (N, D) float32, others NaN.
+    """Embed a task's places of the reported splits, (N, D) float32, others NaN; read-only.
 
     A worker keeps those of its last run and task.
     """
-    rows = np.flatnonzero(np.isin(data.task.split, [SPLITS.index("train"), SPLITS.index("test")]))
-    records = gfm.records_of_task(data.places(rows))
-    some = embed(*_read(gfm, run), records, batch=gfm.embed_batch)
-    whole = np.full((len(data.task), some.shape[1]), np.nan, np.float32)
-    whole[rows] = some
-    return whole
+    if (run, data) not in _KEPT:
+        reported = [SPLITS.index("train"), SPLITS.index("test")]
+        rows = np.flatnonzero(np.isin(data.task.split, reported))
+        records = gfm.records_of_task(data.places(rows))
+        some = embed(*_read(gfm, run), records, batch=gfm.embed_batch)
+        whole = np.full((len(data.task), some.shape[1]), np.nan, np.float32)
+        whole[rows] = some
+        whole.flags.writeable = False  # many heads look at it
+        _KEPT.clear()
+        _KEPT[run, data] = whole
+    return _KEPT[run, data]
 
 
 def finetuned(
-    gfm: Gfm, run: Path, options: dict[str, Any], data: TaskData, episodes: Episodes
+    gfm: Gfm, run: Path, tuner: HeadOptions, data: TaskData, episodes: Episodes
 ) -> NDArray[np.int16]:
-    """Fine-tune a run's whole encoder on each episode; predicted codes (S, T)."""
+    """Let a head tune a run's whole encoder on each episode; predicted codes (S, T)."""
     rows, train_rows, test = compact(episodes)
     records = gfm.records_of_task(data.places(rows))
     labels = data.task.label[rows]
-    return FineTune(**options).fit_predict(*_read(gfm, run), records, labels, train_rows, test)
+    predicted: NDArray[np.int16] = cast("Any", tuner).fit_predict(
+        *_read(gfm, run), records, labels, train_rows, test
+    )
+    return predicted
 
 
 def compact(

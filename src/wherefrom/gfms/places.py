@@ -26,6 +26,15 @@ Floats = NDArray[np.float64]
 FEATURES, STATISTICS = "features.npy", "statistics.npy"
 
 
+def _allow(reads: frozenset[str] | None, modality: str) -> None:
+    """Refuse to read what is not declared, since no key would tell of it."""
+    if reads is not None and modality not in reads:
+        raise WherefromError(
+            f"{modality} are read, but not declared: name them in `reads`, or in `reads_of_tasks` "
+            "for labelled places"
+        )
+
+
 class Places(Protocol):
     """N places, and what there is to read of them."""
 
@@ -49,11 +58,15 @@ class Places(Protocol):
 
 @dataclass(frozen=True)
 class PoolPlaces:
-    """Places of the pool, candidates of pre-training; `folders` are of the image stages."""
+    """Places of the pool, candidates of pre-training; `folders` are of the image stages.
+
+    With `reads`, what it does not name is refused.
+    """
 
     pool: Pool
     rows: NDArray[np.int64]
     folders: Sequence[Path] = ()
+    reads: frozenset[str] | None = None
 
     @property
     def lon(self) -> Floats:
@@ -67,15 +80,18 @@ class PoolPlaces:
 
     def series(self) -> PixelSeries:
         """Make the series of climate and relief, land cover included."""
+        _allow(self.reads, "series")
         return earth_series(self.lon, self.lat)
 
     def images(self) -> NDArray[np.float32]:
         """Read the image features."""
+        _allow(self.reads, "images")
         some = [np.load(f / FEATURES, mmap_mode="r")[self.rows] for f in self.folders]
         return np.concatenate(some, axis=1).astype(np.float32)
 
     def image_scales(self) -> Floats:
         """Read mean minus spread, and mean plus spread, of the pool's features."""
+        _allow(self.reads, "images")
         both = [np.load(folder / STATISTICS) for folder in self.folders]
         scales = [np.stack([mean - std, mean + std]) for mean, std in both]
         return np.concatenate(scales, axis=1)

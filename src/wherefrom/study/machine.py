@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from wherefrom import earth
-from wherefrom.compose import spec_text
+from wherefrom.compose import SamplerModel, spec_text
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import find
 from wherefrom.errors import WherefromError
@@ -23,7 +23,8 @@ def adapted(study: Study) -> Study:
     """
     study = _put_stand_ins(_drop_months(_leave_out(study)))
     settled = {name: gfm.settled() for name, gfm in study.models.items()}
-    return study.model_copy(update={"models": settled})
+    # Checked anew: with a stand-in two tasks may have become one.
+    return Study.model_validate({**dict(study), "models": settled})
 
 
 def _leave_out(study: Study) -> Study:
@@ -81,12 +82,13 @@ def _drop_months(study: Study) -> Study:
 
 def _put_stand_ins(study: Study) -> Study:
     """Replace layers that this machine lacks by the study's named stand-ins, everywhere."""
-    swapped = {a: b for a, b in study.stand_ins.items() if not earth.available(a)}
+    swapped = {a: _there(a, study.stand_ins) for a in study.stand_ins if not earth.available(a)}
     if not swapped:
         return study
     own = study.table.columns if study.table else ()
     layers = {a: b for a, b in swapped.items() if a not in own}
     compositions: dict[str, str] = {}
+    made: dict[str, SamplerModel] = {}
     renamed: dict[str, str] = {}
     for name, text in study.compositions.items():
         chosen = study.samplers[name]
@@ -97,12 +99,12 @@ def _put_stand_ins(study: Study) -> Study:
             text = spec_text({"name": other.name, **fields})
             for layer, stand_in in layers.items():
                 new = new.replace(layer, stand_in)
-        if compositions.get(new, text) != text:
+        if new in compositions and other != made[new]:
             raise WherefromError(
                 f"{', '.join(swapped)} cannot be had, and with the stand-in two compositions are "
                 f"named {new!r}: rename one"
             )
-        compositions[new] = text
+        compositions[new], made[new] = text, other
         renamed[name] = new
     published = study.published.model_copy(
         update={"rows": {row: _put(names, renamed) for row, names in study.published.rows.items()}}
@@ -119,16 +121,24 @@ def _put_stand_ins(study: Study) -> Study:
     )
 
 
+def _there(layer: str, stand_ins: dict[str, str]) -> str:
+    """Follow stand-ins to the first layer that can be had, or to the last that is named."""
+    seen = [layer]
+    while not earth.available(seen[-1]) and stand_ins.get(seen[-1], layer) not in seen:
+        seen.append(stand_ins[seen[-1]])
+    return seen[-1]
+
+
 def _put(names: Iterable[str], renamed: dict[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(renamed.get(name, name) for name in names))
 
 
 def _claimed(claim: Claim, renamed: dict[str, str]) -> Claim:
     """Hold a claim against the compositions that stand in for those that it is about."""
-    return claim.model_copy(
-        update={
-            "compositions": _put(claim.compositions, renamed),
-            "than": _put(claim.than, renamed),
-            "values": {renamed.get(name, name): value for name, value in claim.values.items()},
-        }
-    )
+    named = {
+        "compositions": _put(claim.compositions, renamed),
+        "than": _put(claim.than, renamed),
+        "values": {renamed.get(name, name): value for name, value in claim.values.items()},
+    }
+    # What a claim does not say, it must not have.
+    return claim.model_copy(update={k: v for k, v in named.items() if k in claim.model_fields_set})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from wherefrom import earth
@@ -106,7 +106,7 @@ def _pool(study: Study) -> Stage:
 
 def _task(spec: TaskSpec, pool: Stage) -> Stage:
     """Labelled places of the task; those drawn here keep their distance to the pool."""
-    files = {file: content_of(file) for file in spec.files}
+    files = _contents(spec.files, f"task {spec.label!r}")
     made = {
         "version": spec.version,
         "layers": {name: earth.layer_key(name) for name in spec.layers},
@@ -170,11 +170,18 @@ def _digest(source: str) -> dict[str, str]:
 def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
     """Draw each composition as often as a model asks for it."""
     first: dict[str, str] = {}
+    fixed: dict[str, str] = {}
     for name, chosen in study.samplers.items():
         # Draws follow the spec; under a second name it gets streams of its own, so that the two
         # are as independent as any others.
         alone = first.setdefault(canonical(chosen.spec()), name) == name
         spec, files = _draw_spec(study, name, chosen)
+        if not chosen.varies and not chosen.empty:
+            other = fixed.setdefault(canonical([chosen.name, spec["content"]]), name)
+            if other != name:
+                raise WherefromError(
+                    f"compositions {other!r} and {name!r} are one: they list the same places"
+                )
         for seed in range(max(gfm.draws for gfm in study.models.values()) if chosen.varies else 1):
             state = seed_of("composition", name, seed).generate_state(1)
             yield Stage(
@@ -196,13 +203,7 @@ def _draw_spec(
     """Give all that a composition's draws depend on, and the files among that."""
     own = study.table.columns if study.table else ()
     inputs = chosen.inputs()
-    try:
-        files = {file: content_of(file) for file in inputs.files}
-    except OSError as err:
-        raise WherefromError(
-            f"{err.filename}: cannot be read ({err.strerror}), but composition {name!r} "
-            f"({study.compositions[name]!r}) names it"
-        ) from None
+    files = _contents(inputs.files, f"composition {name!r} ({study.compositions[name]!r})")
     for source in inputs.sources:
         earth.path_of(source)
     spec = {
@@ -218,6 +219,16 @@ def _draw_spec(
         "content": list(files.values()),
     }
     return spec, files
+
+
+def _contents(files: Iterable[str], who: str) -> dict[str, str]:
+    """Hash files of the user's by what they hold."""
+    try:
+        return {file: content_of(file) for file in files}
+    except OSError as err:
+        raise WherefromError(
+            f"{err.filename}: cannot be read ({err.strerror}), but {who} names it"
+        ) from None
 
 
 def _layer_key(name: str, own: Sequence[str]) -> str:
@@ -248,8 +259,15 @@ def _pretrain(
         "name": model,
         "seed": seed,
     }
-    if "series" in gfm.reads:
-        made["layers"] = {name: earth.layer_key(name) for name in SERIES_LAYERS}
+    files = _contents(gfm.files, f"model {model!r}")
+    layers = (*(SERIES_LAYERS if "series" in gfm.reads else ()), *gfm.layers)
+    for part, read in (
+        ("layers", {name: earth.layer_key(name) for name in layers}),
+        ("sources", {name: digest_of(name) for name in gfm.sources}),
+        ("content", list(files.values())),
+    ):
+        if read:
+            made[part] = read
     return Stage(
         kind="pretrain",
         label=f"pretrain {model} {composition} draw {draw} seed {seed}",
@@ -258,6 +276,7 @@ def _pretrain(
         cost=cost.START if chosen.empty else cost.pretrain(gfm),
         bundle=f"{model} {composition} {draw} {seed}",
         of=gfm,
+        files=files,
         axes=axes,
     )
 

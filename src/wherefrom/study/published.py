@@ -48,8 +48,8 @@ class Claim(Part):
         Ask for it in each region, not in their average.
     """
 
-    source: str
-    says: str
+    source: str = Field(min_length=1)
+    says: str = Field(min_length=1)
     test: Test
     compositions: tuple[str, ...] = ()
     than: tuple[str, ...] = ()
@@ -71,6 +71,10 @@ class Claim(Part):
             raise ValueError(f"a claim tested by {self.test!r} has no {name!r}")
         if both := set(self.compositions) & set(self.than):
             raise ValueError(f"a claim sets {min(both)!r} against itself")
+        for name in ("compositions", "than", "models"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} of a claim: a value occurs twice in {list(values)}")
         if self.test == "equal" and len(self.compositions) < 2:
             raise ValueError("a claim tested by 'equal' needs two compositions")
         if self.test == "sensitivity" and len(self.models) != 2:

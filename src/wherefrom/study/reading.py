@@ -84,11 +84,11 @@ def load(path: Path | str, scale: str) -> Study:
             raise WherefromError(f"{file}: {key!r} is not for the study file to say: remove it")
     try:
         study = Study.model_validate({**merged, "scale": scale})
+        for task in study.tasks.values():
+            _ = task.places  # a table of the user's is refused before anything is planned
+        return adapted(study.model_copy(update={"table": table_of(study.pool)}))
     except ValidationError as err:
         raise WherefromError(f"{file} (scale {scale}): {_first(err, merged)}") from None
-    for task in study.tasks.values():
-        _ = task.places  # a table of the user's is read, and refused, before anything is planned
-    return adapted(study.model_copy(update={"table": table_of(study.pool)}))
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

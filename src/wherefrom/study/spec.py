@@ -11,15 +11,16 @@ from pydantic import Field, model_validator
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, sampler
-from wherefrom.errors import unknown
+from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import AnyGfm
 from wherefrom.gfms.baselines import BASELINES, is_baseline
 from wherefrom.keys import canonical
 from wherefrom.part import Part
-from wherefrom.plugins import kinds
+from wherefrom.plugins import kind
 from wherefrom.study.pools import PoolSpec, PoolTable
 from wherefrom.study.published import Claim, Published, StandsFor
 from wherefrom.tasks.base import AnyTask
+from wherefrom.train.heads import head
 
 #: Scores that a study of places reports; a task of two classes has f1_positive beside them.
 METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
@@ -137,9 +138,9 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> Self:
-        for kind, name, known in self._references():
+        for what, name, known in self._references():
             if name not in known:
-                raise ValueError(str(unknown(kind, name, known)))
+                raise ValueError(str(unknown(what, name, known)))
         return self
 
     def _references(self) -> Iterator[tuple[str, str, Any]]:
@@ -148,16 +149,12 @@ class Study(Part):
             for name in task.baselines:
                 if not is_baseline(name):
                     yield "baseline", name, BASELINES
-        for name in self.heads:
-            yield "head", name, kinds("heads")
         for headline in self.headlines:
             yield "model", headline.model, self.models
             yield "head", headline.head, self.heads
             yield "metric", headline.metric, METRICS
         for name in self.references:
             yield "composition", name, self.compositions
-        for name in (*self.published.composition_size, *self.published.samples_seen):
-            yield "kind of model", name, kinds("gfms")
         for model in self.models.values():
             for name in model.tasks:
                 yield "task", name, self.tasks
@@ -171,6 +168,22 @@ class Study(Part):
                 yield "head", name, self.heads
             if all("continent" in task.layers for task in self.tasks.values()):
                 yield "region", self.sweep.region, earth.CONTINENTS
+
+    @model_validator(mode="after")
+    def _kinds_are_there(self) -> Self:
+        where = ""
+        try:
+            for name, use in self.heads.items():
+                where = f"heads.{name}: "
+                head(name, **use.options)
+            where = "published: "
+            for name in (*self.published.composition_size, *self.published.samples_seen):
+                kind("gfms", name, "kind of model")
+        except WherefromError as err:
+            raise ValueError(f"{where}{err}") from err
+        except TypeError as err:
+            raise ValueError(f"{where}an option is of the wrong type ({err})") from err
+        return self
 
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:

@@ -55,8 +55,10 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
         If the study asks for what its data do not allow, or the disk is full.
     """
     for file, content in stage.files.items():
-        if content_of(file) != content:
-            raise WherefromError(f"{file} has changed since the study began: run it again")
+        if not Path(file).exists() or content_of(file) != content:
+            raise WherefromError(
+                f"{file} has changed since the study began, or is gone: run it again"
+            )
     inputs = {role: store.folder(s.kind, s.key) for role, s in stage.inputs.items()}
     work = {
         "pool": _pool,
@@ -174,16 +176,15 @@ def _fewshot(job: _Job) -> None:
 def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.integer[Any]]:
     """Predict the test places of one region by a pre-trained model, or by a baseline: (S, T)."""
     from wherefrom.gfms import baselines, engine
-    from wherefrom.train.heads import head, kind_of_head
+    from wherefrom.train.heads import head
 
     spec, of, run = job.spec, job.stage.of, job.inputs.get("pretrain")
-    if run is not None and kind_of_head(spec["head"]).tunes_encoder:
-        return engine.finetuned(of, run, spec["options"], data, episodes)
+    fitted = head(spec["head"], **spec["options"])
+    if run is not None and fitted.tunes_encoder:
+        return engine.finetuned(of, run, fitted, data, episodes)
     if run is not None:
         features = engine.embedded(of, run, data)
     else:
         features = baselines.features(of.name, data)
     seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
-    return head(spec["head"], **spec["options"]).fit_predict(
-        features, data.task.label, episodes.train, episodes.test, seed
-    )
+    return fitted.fit_predict(features, data.task.label, episodes.train, episodes.test, seed)
