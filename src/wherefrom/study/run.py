@@ -25,6 +25,7 @@ from wherefrom.progress import console, progress
 from wherefrom.study import stages
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
+from wherefrom.train.heads import kind_of_head
 
 __all__ = ["Outcome", "run"]
 
@@ -283,7 +284,26 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
         return _Failure(f"{stage.label}: {err}", False)
     if isinstance(err, MemoryError):
         return _Failure(f"{stage.label}: not enough memory: run with --workers 1", False)
+    if foreign := _foreign(stage, err):
+        said = " ".join(str(err).split())
+        return _Failure(
+            f"{stage.label}: {foreign} fails with {type(err).__name__}: {said}; mend it, and try "
+            "wherefrom.testing on it",
+            False,
+        )
     return _Failure(f"{stage.label}: {err}\n{traceback.format_exc()}", True)
+
+
+def _foreign(stage: Stage, err: Exception) -> str:
+    """Name the code of other people that a stage was in when it failed, if it was in any."""
+    kinds = [type(stage.of).__module__]
+    if "head" in stage.spec:
+        kinds.append(kind_of_head(stage.spec["head"]).__module__)
+    there = {name.partition(".")[0] for name in kinds} - {"wherefrom", "builtins"}
+    frames = [
+        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(err.__traceback__)
+    ]
+    return next((name for name in reversed(frames) if name.partition(".")[0] in there), "")
 
 
 def _tell(stage: Stage, share: float) -> None:
