@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 
 from wherefrom.compose import Allocation, Composition, Design, DesignSampler
-from wherefrom.compose.base import LayerName, SamplerModel
+from wherefrom.compose.base import LayerName, NumbersName, SamplerModel
 from wherefrom.compose.samplers.plain import Uniform
 from wherefrom.compose.samplers.stratified import Stratified
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
+from wherefrom.pool.batches import Ask
 from wherefrom.testing import BrokenPromiseError, check_sampler
 
 
@@ -177,6 +178,98 @@ class Silent(Stratified):
     layer: str = "use"  # type: ignore[assignment]
 
 
+class Reading(Sound):
+    """Reads a column's codes that it does not declare."""
+
+    def read(self, pool: Any) -> Any:
+        return pool.codes("use")[0]
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        return _design(np.where(self.read(pool) > 5, -1, 0), n)
+
+
+class ReadingLabels(Reading):
+    """Reads a column's labels alone."""
+
+    def read(self, pool: Any) -> Any:
+        return np.full(len(pool), len(pool.labels("use")))
+
+
+class ReadingCounts(Reading):
+    """Reads how many places have a label."""
+
+    def read(self, pool: Any) -> Any:
+        return np.minimum(0, pool.counts("use").sum() + np.zeros(len(pool)))
+
+
+class ReadingKey(Reading):
+    """Reads the hash of the labels."""
+
+    def read(self, pool: Any) -> Any:
+        return np.zeros(len(pool)) + (pool.labels_key("use") == "")
+
+
+class ReadingBatches(Reading):
+    """Passes over values."""
+
+    def read(self, pool: Any) -> Any:
+        asked = pool.batches(Ask(values=("spectral_entropy",)))
+        return np.concatenate([batch.values["spectral_entropy"] for batch in asked])
+
+
+class ReadingParts(Reading):
+    """Passes over the parts of an undeclared layer of the Earth."""
+
+    def read(self, pool: Any) -> Any:
+        batches = [batch for part in pool.parts() for batch in part.batches(Ask(codes=("land",)))]
+        return np.concatenate([batch.codes["land"] for batch in batches])
+
+
+class ReadingTable(Reading):
+    """Reads the table itself."""
+
+    def read(self, pool: Any) -> Any:
+        return pool.table.column("spectral_entropy").to_numpy()
+
+
+class ReadingIfThere(Reading):
+    """Reads a column where there is one."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        if "use" not in pool.columns:
+            return super(Reading, self).design(pool, n, rng)
+        column = pool.table.column("use").to_pandas()
+        return _design(np.where(column == "crop", 0, -1), min(n, int((column == "crop").sum())))
+
+
+class Declaring(Reading):
+    """Declares what it reads."""
+
+    layer: LayerName = "use"
+
+
+class Numbering(ReadingTable):
+    """Declares the numbers that it reads in the table."""
+
+    column: NumbersName = "spectral_entropy"
+
+
+class Posing(Sound):
+    """Bears the name of one of ours."""
+
+    name: ClassVar[str] = "uniform"
+
+
+class Unversioned(Sound):
+    """Has a version that is no number."""
+
+    version: ClassVar[Any] = "1"
+
+
+class Half(DesignSampler):
+    """Has neither name nor design."""
+
+
 class Stubborn(Stratified):
     """Keeps its layer, whatever is put in its place."""
 
@@ -190,6 +283,16 @@ class Stubborn(Stratified):
 BROKEN = [
     ("reads .'use'., but inputs", Silent),
     ("leaves out layers", Stubborn),
+    ("reads .'use'., but inputs", Reading),
+    ("reads .'use'., but inputs", ReadingLabels),
+    ("reads .'use'., but inputs", ReadingCounts),
+    ("reads .'use'., but inputs", ReadingKey),
+    ("reads .'spectral_entropy'., but inputs", ReadingBatches),
+    ("reads .'land'., but inputs", ReadingParts),
+    ("fails without the columns that inputs.. does not name", ReadingTable),
+    ("draws differently without the columns that inputs.. does not name", ReadingIfThere),
+    ("bears the name of a sampler of wherefrom", Posing),
+    ("version of 'sound' is '1'", Unversioned),
     ("differently from the same seed", Unseeded),
     ("global random generator", Global),
     ("changes the pool", Mutating),
@@ -221,6 +324,22 @@ def test_no_sampler_that_moves_a_writeable_pool_passes(pool: Pool) -> None:
 def test_a_sound_sampler_is_not_refused(pool: Pool) -> None:
     check_sampler(Sound, pool=pool)
     check_sampler(Uniform, pool=pool)
+    check_sampler(Declaring, pool=pool)
+    check_sampler(Numbering, pool=pool)
+
+
+@pytest.mark.parametrize("version", [0, True, None])
+def test_a_version_that_tells_nothing_passes(
+    version: Any, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sound, "version", version)
+    with pytest.raises(BrokenPromiseError, match="version of 'sound'"):
+        check_sampler(Sound, pool=pool)
+
+
+def test_a_class_that_lacks_something_ends_in_a_traceback(pool: Pool) -> None:
+    with pytest.raises(WherefromError, match=r":Half lacks name: ClassVar\[str\], design\(\)"):
+        check_sampler(Half, pool=pool)
 
 
 def test_a_spec_that_is_none_is_refused_as_elsewhere() -> None:

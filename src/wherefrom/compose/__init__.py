@@ -14,7 +14,7 @@ from wherefrom.compose.base import (
 )
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
-from wherefrom.compose.registry import drawn, sampler
+from wherefrom.compose.registry import drawn, sampler, text_of
 from wherefrom.compose.spec import spec_text
 from wherefrom.compose.strata import Groups, Plan, Strata
 
@@ -38,4 +38,5 @@ __all__ = [
     "drawn",
     "sampler",
     "spec_text",
+    "text_of",
 ]

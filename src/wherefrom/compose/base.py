@@ -35,7 +35,10 @@ __all__ = [
     "Sampler",
     "SamplerModel",
     "StreamedSampler",
+    "address",
+    "complete",
     "in_memory",
+    "outside",
 ]
 
 _MADE_BY = f"wherefrom {version('wherefrom')}"
@@ -156,6 +159,8 @@ class SamplerModel(BaseModel, ABC):
     ----------
     name : str
         The word before the colon of its spec.
+    version : int
+        Raised by hand when the code changes what it draws: old draws are then not reused.
     reads : Inputs
         What it reads whatever its parameters are.
     needs_n : bool
@@ -170,6 +175,7 @@ class SamplerModel(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str]
+    version: ClassVar[int] = 1
     reads: ClassVar[Inputs] = Inputs()
     needs_n: ClassVar[bool] = True
     varies: ClassVar[bool] = True
@@ -187,8 +193,10 @@ class SamplerModel(BaseModel, ABC):
         Raises
         ------
         WherefromError
-            If a parameter is not known (with the nearest valid one), missing or not valid.
+            If a parameter is not known (with the nearest valid one), missing or not valid, or the
+            class lacks something.
         """
+        complete(cls)
         try:
             return cls.model_validate(given)
         except ValidationError as err:
@@ -252,6 +260,22 @@ class SamplerModel(BaseModel, ABC):
         given = self.model_dump(mode="json")
         return {"name": self.name, **{k: v for k, v in given.items() if v is not None}}
 
+    def identity(self) -> dict[str, Any]:
+        """Return, as plain values, what tells its draws from any other sampler's: a study's key.
+
+        That is its spec, its version and, for a class from elsewhere, where that lies: its name
+        may be another's, too.
+
+        Examples
+        --------
+        >>> from wherefrom.compose import sampler
+        >>> sampler("uniform").identity()
+        {'spec': {'name': 'uniform'}, 'version': 1}
+        """
+        told = {"spec": self.spec(), "version": self.version}
+        elsewhere = outside(type(self))
+        return told | ({"class": elsewhere} if elsewhere else {})
+
     def composed(
         self, pool: AnyPool, n: int | None, sample: Sample, more: dict[str, Any]
     ) -> Composition:
@@ -275,10 +299,10 @@ class SamplerModel(BaseModel, ABC):
             "made_by": _MADE_BY,
             **more,
         }
-        kind = type(self)
-        if not kind.__module__.startswith("wherefrom."):
+        elsewhere = outside(type(self))
+        if elsewhere:
             # The name of a sampler from elsewhere need not be known where the draw is repeated.
-            provenance["class"] = f"{kind.__module__}:{kind.__qualname__}"
+            provenance["class"] = elsewhere
         return Composition(
             ids[order],
             sample.multiplicity[order],
@@ -429,6 +453,27 @@ class DesignSampler(SamplerModel, ABC):
         }
 
 
+def outside(sampler: type) -> str:
+    """Return where a sampler's class lies, ``module:Class``; empty for one of ours."""
+    return "" if sampler.__module__.startswith("wherefrom.") else address(sampler)
+
+
+def complete(sampler: type) -> None:
+    """Raise a `WherefromError` if a sampler's class has no name, or lacks a method."""
+    named = isinstance(getattr(sampler, "name", None), str)
+    methods = sorted(getattr(sampler, "__abstractmethods__", ()))
+    lacking = [*(() if named else ("name: ClassVar[str]",)), *(f"{m}()" for m in methods)]
+    if lacking:
+        raise WherefromError(
+            f"sampler class {address(sampler)} lacks {', '.join(lacking)}: see docs/extending.md"
+        )
+
+
+def address(sampler: type) -> str:
+    """Return where a class lies, ``module:Class``."""
+    return f"{sampler.__module__}:{sampler.__qualname__}"
+
+
 def _marker(annotation: Any, metadata: Iterable[Any]) -> Reads | None:
     """Find what a field's type is marked with: the outermost mark counts."""
     marks = [one for one in metadata if isinstance(one, Reads)]
@@ -454,20 +499,20 @@ def _mapped(value: object, layers: Mapping[str, str]) -> object:
     return value and tuple(layers.get(name, name) for name in _names(value))
 
 
-def _translated(kind: type[SamplerModel], err: ValidationError) -> WherefromError:
-    name = kind.name
+def _translated(sampler: type[SamplerModel], err: ValidationError) -> WherefromError:
+    name = sampler.name
     # A misspelt flag is the cause, the flag that is missing then only its consequence.
     first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
     flag = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        fields = list(kind.model_fields)
+        fields = list(sampler.model_fields)
         if not fields:
             return WherefromError(f"sampler {name!r} takes no flags, but {flag!r} is given")
         return unknown(f"flag of sampler {name!r}:", flag, fields)
     if first["type"] == "missing":
         return WherefromError(f"sampler {name!r} needs {flag}=")
     if first["type"] == "literal_error":
-        known = get_args(kind.model_fields[flag].annotation)
+        known = get_args(sampler.model_fields[flag].annotation)
         return unknown(f"value of {flag!r} in sampler {name!r}:", first["input"], known)
     reason = first["msg"].removeprefix("Value error, ")
     where = f"{flag}={first['input']}: " if flag else ""

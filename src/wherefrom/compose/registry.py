@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any, get_args, overload
 
 from wherefrom import keys
-from wherefrom.compose.base import Sampler, SamplerModel, in_memory
+from wherefrom.compose.base import Sampler, SamplerModel, address, in_memory
 from wherefrom.compose.composition import Composition
-from wherefrom.compose.spec import flags_of
+from wherefrom.compose.spec import flags_of, spec_text
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.plugins import ADDRESS, kind, kinds
 from wherefrom.pool.batches import AnyPool
 
-__all__ = ["drawn", "sampler"]
+__all__ = ["called", "drawn", "sampler", "text_of"]
 
 
 @overload
@@ -64,6 +64,52 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     if name is None:
         raise WherefromError(f"a sampler needs a name: {', '.join(kinds('samplers'))}")
     return _class(name, given).from_flags(given)
+
+
+def called(chosen: SamplerModel) -> str:
+    """Return what leads to a sampler's class again in a spec: its name, else ``module:Class``.
+
+    Raises
+    ------
+    WherefromError
+        If neither does.
+    """
+    own = type(chosen)
+    for name in (own.name, address(own)):
+        try:
+            loaded = kind("samplers", name).load()
+        except WherefromError:
+            continue
+        if own in (loaded if isinstance(loaded, tuple) else (loaded,)):
+            return name
+    raise WherefromError(
+        f"sampler {own.name!r} cannot be named in a text: neither its name nor {address(own)} "
+        "leads to its class; move the class to the top of a module"
+    )
+
+
+def text_of(chosen: SamplerModel) -> str:
+    """Write the text that makes the same sampler again, as one writes it: without defaults.
+
+    Raises
+    ------
+    WherefromError
+        If there is none: nothing leads to its class, or a value cannot be written.
+
+    Examples
+    --------
+    >>> text_of(sampler("stratified:layer=biome,short=error"))
+    'stratified:layer=biome'
+    """
+    fields = chosen.model_dump(mode="json", exclude_defaults=True)
+    text = spec_text({"name": called(chosen), **fields})
+    try:
+        same = sampler(text) == chosen
+    except WherefromError:
+        same = False
+    if not same:
+        raise WherefromError(f"sampler {text!r} is not read back as it was: give it as a dict")
+    return text
 
 
 def drawn(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +24,12 @@ from wherefrom.compose import (
     drawn,
     sampler,
 )
+from wherefrom.compose.base import complete, outside
 from wherefrom.errors import WherefromError
+from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool, scan
+from wherefrom.pool.batches import Ask, Batch
+from wherefrom.pool.places import Codes, PoolPart
 from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
 
 __all__ = ["check_sampler"]
@@ -48,11 +53,11 @@ def check_sampler(
     well; ids must be the pool's, sorted, each once; the size must be n, unless the policy for short
     strata says otherwise; every random choice must come from the Generator given; the pool must
     stay as it is; the spec must be plain values that make the same sampler; what it reads must be
-    declared, and renamed where it is asked to be; places at the poles,
-    on the antimeridian, alone or all equal must give a draw or a `WherefromError`. Where inclusion
-    probabilities are stated, repeated draws must agree with them: place by place, and in groups by
-    probability, by position in the pool and by hemisphere; a correct sampler fails by chance in
-    fewer than 1 of 100,000 calls.
+    declared, and renamed where it is asked to be; its name must be none of ours; places at the
+    poles, on the antimeridian, alone or all equal must give a draw or a `WherefromError`. Where
+    inclusion probabilities are stated, repeated draws must agree with them: place by place, and in
+    groups by probability, by position in the pool and by hemisphere; a correct sampler fails by
+    chance in fewer than 1 of 100,000 calls.
 
     Parameters
     ----------
@@ -68,17 +73,23 @@ def check_sampler(
     ------
     BrokenPromiseError
         Names the first promise that is broken.
+    WherefromError
+        If a class has no name, or lacks a method.
 
     Examples
     --------
     >>> check_sampler("uniform")
     """
-    made = sampler(cast("Sampler", given()) if isinstance(given, type) else given)
+    if isinstance(given, type):
+        complete(given)
+        given = cast("Sampler", given())
+    made = sampler(given)
     pool = Pool.build(PLACES, seed=0) if pool is None else pool
     _described(made)
     composition = _drawn(made, pool, n)
     _sound(made, composition, pool, n)
     _deterministic(made, pool, n, composition)
+    _declared(made, pool, n, composition)
     _at_the_edges(made, pool)
     if isinstance(made, DesignSampler):
         _accounts(made, composition, pool, n)
@@ -87,17 +98,81 @@ def check_sampler(
         _streams(made, pool, n, composition)
 
 
+@dataclass(frozen=True, eq=False)
+class _Watched(Pool):
+    """A pool that writes down which labels (`layers`) and values (`numbers`) are read of it."""
+
+    seen: dict[str, set[str]] = field(default_factory=lambda: {"layers": set(), "numbers": set()})
+
+    def codes(self, name: str) -> Codes:
+        self.seen["layers"].add(name)
+        return super().codes(name)
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        self.seen["layers"].add(name)
+        return super().labels(name)
+
+    def labels_key(self, name: str) -> str:
+        self.seen["layers"].add(name)
+        return super().labels_key(name)
+
+    def counts(self, name: str) -> NDArray[np.int64] | None:
+        self.seen["layers"].add(name)
+        return super().counts(name)
+
+    def parts(self) -> list[PoolPart]:
+        return [_WatchedPart(self, one.first, one.count, one.start) for one in super().parts()]
+
+
+class _WatchedPart(PoolPart):
+    def batches(self, ask: Ask) -> Iterator[Batch]:
+        assert isinstance(self.pool, _Watched)
+        self.pool.seen["layers"].update(ask.codes)
+        self.pool.seen["numbers"].update(ask.values)
+        return super().batches(ask)
+
+
+def _declared(made: Sampler, pool: Pool, n: int, first: Composition) -> None:
+    """Draw from a pool that holds only the columns that the sampler says it reads."""
+    name, inputs = made.name, made.inputs()
+    told = {"id", "lon", "lat", *inputs.layers, *inputs.numbers}
+    table = pool.table.select([column for column in pool.table.column_names if column in told])
+    watched = _Watched(pool.ids, pool.lon, pool.lat, table, pool.origin)
+    failed: Exception | None = None
+    try:
+        same = _equal(first, drawn(watched, made, n, 0))
+    except Exception as err:  # whatever a sampler makes of a column that is not there
+        failed = err
+    for kind, names in watched.seen.items():
+        silent = sorted(names - set(getattr(inputs, kind)))
+        promise(
+            not silent,
+            f"{name!r} reads {silent}, but inputs() does not say so among its {kind}: mark the "
+            "type of the field that names it",
+        )
+    without = "without the columns that inputs() does not name"
+    if failed:
+        said = f"{type(failed).__name__}: {failed}"
+        raise BrokenPromiseError(f"{name!r} fails {without}, with {said}") from failed
+    promise(same, f"{name!r} draws differently {without}")
+
+
 def _described(made: Sampler) -> None:
     promise(isinstance(made, Sampler), f"{made!r} has no name, spec(), inputs() and draw()")
     spec = made.spec()
     name = made.name
     promise(isinstance(name, str) and bool(name), f"{type(made).__name__} has no name")
     promise(spec.get("name") == name, f"spec() of {name!r} does not hold its name")
+    posing = outside(type(made)) and name in BUILT_IN["samplers"]
+    promise(not posing, f"{outside(type(made))} bears the name of a sampler of wherefrom, {name!r}")
     try:
         keys.canonical(spec)
     except (TypeError, ValueError) as err:
         raise BrokenPromiseError(f"spec() of {name!r} holds more than plain values: {err}") from err
     if isinstance(made, SamplerModel):
+        number: Any = made.version
+        counted = isinstance(number, int) and not isinstance(number, bool) and number >= 1
+        promise(counted, f"version of {name!r} is {number!r}, no whole number from 1 on")
         again = type(made).model_validate({k: v for k, v in spec.items() if k != "name"})
         promise(again == made, f"spec() of {name!r} does not make the same sampler")
     copy = pickle.loads(pickle.dumps(made))
@@ -268,14 +343,6 @@ def _groups(stated: NDArray[np.float64], pool: Pool) -> NDArray[np.float64]:
 
 
 def _streams(made: StreamedSampler, pool: Pool, n: int, first: Composition) -> None:
-    ask, inputs = made.strata(pool, n, _generator(made, 0)).groups.ask, made.inputs()
-    for asked, told in ((ask.codes, inputs.layers), (ask.values, inputs.numbers)):
-        silent = sorted(set(asked) - set(told))
-        promise(
-            not silent,
-            f"{made.name!r} reads {silent}, but inputs() does not say so: mark the type of the "
-            "field that names it",
-        )
     with tempfile.TemporaryDirectory() as folder:
         third = max(1, len(pool) // 3)
         for part, start in enumerate(range(0, len(pool), third)):

@@ -18,7 +18,7 @@ from wherefrom.compose import passes
 from wherefrom.compose.allocate import Allocation, Exact
 from wherefrom.compose.base import DesignSampler, Inputs, StreamedSampler, in_memory
 from wherefrom.compose.design import Design
-from wherefrom.compose.registry import sampler
+from wherefrom.compose.registry import called, sampler
 from wherefrom.compose.spec import before_flag, spec_text, split_outside_quotes
 from wherefrom.compose.strata import NAMED, Groups, Ints, Plan, Strata
 from wherefrom.errors import WherefromError
@@ -67,21 +67,26 @@ def _text(parts: list[tuple[float, DesignSampler]]) -> str:
     for weight, made in parts:
         short = f"{weight:g}"
         number = short if float(short) == weight else repr(weight)
-        spec = ";".join(split_outside_quotes(spec_text(made.spec()), _COMMA))
-        written.append(f"{number}*{spec}")
+        try:
+            spec = {**made.spec(), "name": called(made)}
+        except WherefromError as err:
+            raise ValueError(str(err)) from err
+        flags = ";".join(split_outside_quotes(spec_text(spec), _COMMA))
+        written.append(f"{number}*{flags}")
     return "+".join(written)
 
 
 def _canonical(value: object) -> object:
     if isinstance(value, str):
-        return _text(_read(value))
-    if not isinstance(value, list | tuple) or not value:
+        parts = _read(value)
+    elif not isinstance(value, list | tuple) or not value:
         raise ValueError("give WEIGHT*SAMPLER joined by +, or pairs (weight, sampler)")
-    parts = []
-    for pair in value:
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise ValueError(f"{pair!r} is not a pair (weight, sampler)")
-        parts.append(_part(*pair))
+    else:
+        parts = []
+        for pair in value:
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise ValueError(f"{pair!r} is not a pair (weight, sampler)")
+            parts.append(_part(*pair))
     text = _text(parts)
     try:
         same = _read(text) == parts
@@ -215,16 +220,27 @@ class Mixture(StreamedSampler):
 
     def inputs(self) -> Inputs:
         """Join what the parts read."""
-        return reduce(or_, (part.inputs() for _, part in _read(self.parts)))
+        return reduce(or_, (part.inputs() for _, part in self._read()))
+
+    def identity(self) -> dict[str, Any]:
+        """Add what the parts are."""
+        parts = [part.identity() for _, part in self._read()]
+        return super().identity() | {"parts": parts}
+
+    def _read(self) -> list[tuple[float, DesignSampler]]:
+        try:
+            return _read(self.parts)
+        except ValueError as err:  # in another process, where a part's class cannot be found
+            raise WherefromError(f"sampler 'mixture': {err}") from err
 
     def renamed(self, layers: Mapping[str, str]) -> Self:
         """Rename layers within the parts."""
-        parts = [(weight, part.renamed(layers)) for weight, part in _read(self.parts)]
+        parts = [(weight, part.renamed(layers)) for weight, part in self._read()]
         return self.from_flags({"parts": parts})
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Plan each part, cross their strata, and add up their rates."""
-        parts = _read(self.parts)
+        parts = self._read()
         # By way of the decimal text: 0.1 means one tenth.
         weights = [Fraction(repr(weight)) for weight, _ in parts]
         shares = []
