@@ -428,3 +428,96 @@ def test_impossible_rates_are_taken() -> None:
         FineTune(steps=0)
     with pytest.raises(WherefromError, match="rates and C positive"):
         FineTune(lr=-1.0)
+
+
+class Hemispheres(Plain):
+    """Has a weight for the north and one for the south, which only their rows reach."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.north, self.south = (nn.Parameter(torch.full((2,), 1.5)) for _ in "ns")
+
+    def forward(self, x: Tensor) -> Tensor:
+        north = x[:, 1:] > 0
+        if north.any():
+            x = torch.where(north, x * self.north, x)
+        if not north.all():
+            x = torch.where(north, x, x * self.south)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_weight_that_the_first_rows_do_not_reach_is_left_or_crashes(alone: bool) -> None:
+    case = columns(Hemispheres)
+    north = case.records["b"] > 0
+    for first in (north, ~north):
+        train = np.stack([row[np.argsort(~first[row], kind="stable")] for row in case.train])
+        turned = case._replace(train=train[:1] if alone else train)
+        assert {"north", "south"} <= set(turned.start().names)
+        guess = turned.predicted(steps=3)
+        assert guess.shape == (len(turned.train), TEST)
+
+
+class Only(nn.Module):
+    """Has no weight but for the north."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.north = nn.Parameter(torch.full((2,), 1.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        north = x[:, 1:] > 0
+        return torch.where(north, x * self.north, x) if north.any() else x
+
+
+def test_rows_that_reach_no_weight_crash() -> None:
+    case = columns(Only)
+    north = case.records["b"] > 0
+    case.train[0] = case.train[0][np.argsort(north[case.train[0]], kind="stable")]
+    case.train[1] = np.flatnonzero(~north)[:N]
+    assert case.start().names == ("north",)
+    assert case.predicted(steps=2).shape == (3, TEST)
+
+
+SHAPES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "one row for all": (lambda x: x[:1], r"shape \(1, 8\) for a batch of"),
+    "a row too few": (lambda x: x[1:], r"shape \(\d+, 8\) for a batch of"),
+    "one axis": (lambda x: x[:, 0], r"shape \(\d+,\) for a batch of"),
+    "three axes": (lambda x: x[:, None], r"shape \(\d+, 1, 8\) for a batch of"),
+    "no number": (lambda x: x[:, :0], r"shape \(\d+, 0\) for a batch of"),
+    "a tuple": (lambda x: (x, x), "a tuple for a batch of"),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_embeddings_of_another_shape_are_broadcast(name: str) -> None:
+    change, message = SHAPES[name]
+
+    class Shaped(Columns):
+        def encode(self, module: nn.Module, batch: Any) -> Tensor:
+            changed: Tensor = change(super().encode(module, batch))
+            return changed
+
+    case = columns(Plain)._replace(model=Shaped())
+    with pytest.raises(WherefromError, match=rf"encode\(\) of columns gives {message}"):
+        case.predicted(steps=1)
+    with pytest.raises(WherefromError, match=rf"encode\(\) of columns gives {message}"):
+        embed(case.model, case.module, case.records)
+
+
+def test_embeddings_of_double_precision_crash() -> None:
+    class Double(Columns):
+        def encode(self, module: nn.Module, batch: Any) -> Tensor:
+            return super().encode(module, batch).double()
+
+    case = columns(Plain)
+    double = case._replace(model=Double())
+    assert double.start().stacks
+    assert (double.predicted(steps=2) == case.predicted(steps=2)).all()
+    assert embed(double.model, double.module, double.records).dtype == np.float32
+
+
+@pytest.mark.parametrize("label", [np.full(ROWS, 40_000), np.full(ROWS, -1), np.full(ROWS, 0.5)])
+def test_labels_that_no_code_holds_wrap_around(label: Any) -> None:
+    with pytest.raises(WherefromError, match="whole numbers from 0 to 32767"):
+        columns(Plain)._replace(label=label).predicted(steps=1)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from wherefrom.errors import WherefromError
 from wherefrom.plugins import kinds
-from wherefrom.train.heads import base, head, kind_of_head
+from wherefrom.train.heads import base, checked, head, kind_of_head
 from wherefrom.train.heads.fewshot import FewShot
 from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.heads.forest import Forest
@@ -294,3 +294,25 @@ def test_a_spec_does_not_make_the_head_or_a_head_takes_a_model_unsaid() -> None:
     assert kind.spec() == {"name": "finetune", "steps": 3, "lr": 1e-4, "head_lr": 1e-3,
                            "weight_decay": 0.01, "C": 0.5}  # fmt: skip
     assert kind.tunes_encoder
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"),
+    [
+        ([1, 3, 1], r"shape \(3,\), not \(2, 3\)"),
+        ([[1, 3, 1]], r"shape \(1, 3\), not \(2, 3\)"),
+        ([[1, 3], [1, 3], [1, 3]], r"shape \(3, 2\), not \(2, 3\)"),
+        ([[1, 3, 1.5], [1, 1, 1]], "not all whole numbers"),
+        ([[1, 3, np.nan], [1, 1, 1]], "not all whole numbers"),
+        ([["1", "3", "1"], ["1", "3", "1"]], "not all whole numbers"),
+        ([[1, 3, 0], [1, 1, 1]], "0, no class of its training rows: 1, 3"),
+    ],
+)
+def test_predictions_that_are_no_class_codes_are_scored(predicted: Any, message: str) -> None:
+    with pytest.raises(WherefromError, match=f"head 'mine' predicts.*{message}"):
+        checked("mine", predicted, 2, 3, np.array([[3, 1], [1, 1]]))
+    whole = checked("mine", [[1.0, 3.0, 1.0], [1.0, 1.0, 1.0]], 2, 3, [1, 3])
+    assert whole.dtype == np.int16
+    assert whole.tolist() == [[1, 3, 1], [1, 1, 1]]
+    with pytest.raises(WherefromError, match="class code 40000 is above 32767"):
+        checked("mine", [[1]], 1, 1, [1, 40_000])

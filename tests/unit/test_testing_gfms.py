@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 from torch import nn
 
 from wherefrom.gfms import Gfm
@@ -175,6 +176,159 @@ class Writing(Demo):
         return super().prepare(records, device)
 
 
+class Recurrent(Demo):
+    """Holds a GRU, whose flat weights are a plain list of its parameters."""
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        module: Any = Net(generator)
+        with torch.random.fork_rng():
+            module.gru = nn.GRU(8, 8, batch_first=True)
+        for parameter in module.gru.parameters():
+            nn.init.normal_(parameter, std=0.3, generator=generator)
+        module.all = [module.first, module.last]
+        module.by_name = {"first": module.first.weight}
+        return module
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        states: torch.Tensor = module.gru(module.embed(batch["place"])[:, None])[0][:, 0]
+        return states
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        return ((module.last(self.encode(module, batch)) - batch["place"]) ** 2).mean()
+
+
+class Caching(Demo):
+    """Keeps activations of the last pass."""
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        module.last_seen = module.embed(batch["place"])
+        embedding: torch.Tensor = module.last_seen
+        return embedding
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        return ((module.last(self.encode(module, batch)) - batch["place"]) ** 2).mean()
+
+
+class Cells(Demo):
+    """Embeds the cell of a place, a whole number; the loss alone reads a float."""
+
+    def records(self, places: Any) -> dict[str, np.ndarray]:
+        cell = np.floor((places.lat + 90) / 30).astype(np.int64)
+        return {"cell": cell, **super().records(places)}
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        module: Any = Net(generator)
+        module.cells = nn.utils.skip_init(nn.Embedding, 7, 8)
+        nn.init.normal_(module.cells.weight, generator=generator)
+        return module
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        embedding: torch.Tensor = module.cells(batch["cell"])
+        return embedding
+
+    def loss(self, module: Any, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        return ((module.last(self.encode(module, batch)) - batch["place"]) ** 2).mean()
+
+
+class Declaring(Demo):
+    """Reads series, in pre-training alone, and says so."""
+
+    reads: ClassVar[frozenset[Any]] = frozenset({"series"})
+
+    def records(self, places: Any) -> dict[str, np.ndarray]:
+        places.series()
+        return super().records(places)
+
+    def records_of_task(self, places: Any) -> dict[str, np.ndarray]:
+        return super().records(places)
+
+
+class Undeclared(Demo):
+    """Reads series unsaid."""
+
+    def records(self, places: Any) -> dict[str, np.ndarray]:
+        places.series()
+        return super().records(places)
+
+
+class UndeclaredOfTasks(Undeclared):
+    """Reads series, and says so for pre-training alone."""
+
+    reads: ClassVar[frozenset[Any]] = frozenset({"series"})
+
+
+class Imaging(Demo):
+    """Reads images, which the places of the check lack."""
+
+    reads: ClassVar[frozenset[Any]] = frozenset({"images"})
+
+    def records(self, places: Any) -> dict[str, np.ndarray]:
+        return {"image": places.images()}
+
+
+class OfThePool(Demo):
+    """Reads what only places of the pool have."""
+
+    def records(self, places: Any) -> dict[str, np.ndarray]:
+        return {"place": np.zeros((len(places.pool), 3), np.float32)}
+
+
+class Weightless(Demo):
+    """Has no parameter."""
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        return nn.Identity()
+
+
+class Unbuilt(Gfm):
+    """Has no build, loss or encode."""
+
+    pretrain_flops: ClassVar[float] = 1.0  # type: ignore[misc]
+
+
+class LeftInADict(Demo):
+    """Keeps tensors in a dict that the module does not know of."""
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        module: Any = Net(generator)
+        module.scales = {"place": [torch.ones(3)]}
+        return module
+
+
+class Listed(Demo):
+    """Has a field that cannot be hashed."""
+
+    widths: list[int] = Field([3, 4])
+
+
+class Mapped(Demo):
+    """Has another."""
+
+    widths: dict[str, int] = Field({"a": 3})
+
+
+class Set(Demo):
+    """Has a field that is no JSON."""
+
+    widths: frozenset[int] = frozenset({3, 4})
+
+
+class Unseeded(Demo):
+    """Draws records from a generator without a seed."""
+
+    def records(self, places: Any) -> dict[str, np.ndarray]:
+        noise = np.random.default_rng().normal(size=(len(places.lon), 3))
+        return {"place": noise.astype(np.float32)}
+
+
+class Flat(Demo):
+    """Embeds a place by one number."""
+
+    def encode(self, module: Any, batch: Any) -> torch.Tensor:
+        embedding: torch.Tensor = module.embed(batch["place"])[:, 0]
+        return embedding
+
+
 @pytest.fixture(scope="module")
 def pool() -> Pool:
     return Pool.build(48, seed=0)
@@ -187,6 +341,11 @@ def places(pool: Pool) -> PoolPlaces:
 def test_a_sound_gfm_breaks_a_promise(pool: Pool) -> None:
     check_gfm(Demo, places=places(pool))
     check_gfm(FIELDS | {"kind": "presto"}, places=places(pool))
+
+
+@pytest.mark.parametrize("kind", [Recurrent, Caching, Cells, Declaring])
+def test_a_sound_gfm_of_another_make_breaks_a_promise(kind: type[Gfm], pool: Pool) -> None:
+    check_gfm(kind, places=places(pool))
 
 
 @pytest.mark.parametrize("change", [{}, {"hidden": 4, "dropout": 0.3}, {"image": "cnn"}])
@@ -215,6 +374,18 @@ def test_a_gfm_of_images_breaks_a_promise(
         (Backwards, "another gradient"),
         (Unrepeatable, "differs from the same generator|global random generator"),
         (Writing, "changes the record"),
+        (Undeclared, "reads series of places, and its 'reads' does not"),
+        (UndeclaredOfTasks, "reads series of places, and its 'reads_of_tasks' does not"),
+        (Imaging, "reads images, and the places that it is checked on have none"),
+        (OfThePool, "reads 'pool' of places"),
+        (Weightless, "has no parameter"),
+        (Unbuilt, r"has no build\(\)"),
+        (LeftInADict, "scales is a tensor"),
+        (Listed, "'widths' .* holds a list, which cannot be hashed"),
+        (Mapped, "'widths' .* holds a dict, which cannot be hashed"),
+        (Set, "no plain values"),
+        (Unseeded, "another 'place' when it is asked again"),
+        (Flat, r"gives shape \(48,\) for a batch of 48"),
     ],
 )
 def test_a_broken_gfm_passes(kind: type[Gfm], message: str, pool: Pool) -> None:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from wherefrom.gfms.base import Gfm
     from wherefrom.tasks.base import TaskSpec
 
-__all__ = ["BrokenPromiseError", "described", "own_randomness", "part_of", "promise"]
+__all__ = [
+    "BrokenPromiseError",
+    "described",
+    "own_randomness",
+    "part_of",
+    "promise",
+    "torch_left_alone",
+]
 
 P = TypeVar("P", bound=Part)
 
@@ -45,6 +52,20 @@ def own_randomness(what: str) -> Iterator[None]:
     promise(
         same and python == random.getstate(),
         f"{what} draws from a global random generator: draw from the Generator that it is given",
+    )
+
+
+@contextmanager
+def torch_left_alone(what: str) -> Iterator[None]:
+    """Fail if the block, where `what` runs, draws from torch's global generator."""
+    import torch
+
+    state = torch.random.get_rng_state()
+    yield
+    promise(
+        torch.equal(state, torch.random.get_rng_state()),
+        f"{what} draws from torch's global generator (a layer's initial weights, or dropout): draw "
+        "from the generator or seed that it is given",
     )
 
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wherefrom import keys
 from wherefrom.errors import WherefromError
-from wherefrom.gfms.base import Gfm
+from wherefrom.gfms.base import Gfm, Modality
 from wherefrom.gfms.places import Places, PoolPlaces
 from wherefrom.part import OfKind
 from wherefrom.pool import Pool
-from wherefrom.testing.checks import described, own_randomness, part_of, promise
+from wherefrom.pool.series import PixelSeries
+from wherefrom.testing.checks import (
+    BrokenPromiseError,
+    described,
+    own_randomness,
+    part_of,
+    promise,
+    torch_left_alone,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +34,8 @@ if TYPE_CHECKING:
     from wherefrom.models.base import Batch, GeoModel, Records
 
 __all__ = ["check_gfm"]
+
+R = TypeVar("R")
 
 PLACES, BATCH, STEPS = 48, 16, 6
 #: Random losses of a batch in two orders; a correct loss that is random fails by chance if their
@@ -41,8 +53,10 @@ def check_gfm(
 ) -> None:
     """Check that a GFM keeps what pre-training, embedding and fine-tuning rely on.
 
-    Settings and spec must make the same GFM and model again; every random choice must come from
-    the generator given; records must stay as they are; the loss must be finite, the same from the
+    Settings and spec must make the same GFM and model again, of plain values that can be hashed;
+    nothing may be read of places that is not declared, and records must be the same when they are
+    read again; every random choice must come from the generator given; records must stay as they
+    are; the loss must be finite, the same from the
     same generator, with the gradients of `backward`, and must not depend on the order of a
     batch's rows; an embedding must be the same in train mode, alone and in any company, and not a
     plausible number where all that was read is NaN; weights must come back from their file, and
@@ -74,6 +88,8 @@ def check_gfm(
     shared = {"tasks": ("any",), "pretrain": budget, "draws": 1, "pretrain_seeds": 1}
     gfm = part_of(given, OfKind("gfms", Gfm), **shared)
     described(gfm, "GFM")
+    for name in type(gfm).model_fields:
+        _hashable(gfm.kind, name, getattr(gfm, name))
     for what in ("pretrain_flops", "embed_flops", "finetune_seconds"):
         promise(getattr(gfm, what) > 0, f"{what} of {gfm.kind!r} is not above 0")
     if places is None:
@@ -87,15 +103,36 @@ def check_gfm(
         torch.set_num_threads(threads)
 
 
+def _hashable(kind: str, name: str, value: object) -> None:
+    """Check that a field can be part of a GFM by which what was read is kept."""
+    try:
+        hash(value)
+    except TypeError as err:
+        raise BrokenPromiseError(
+            f"field {name!r} of GFM {kind!r} holds a {type(value).__name__}, which cannot be "
+            "hashed, and workers keep what they read by the GFM: use a tuple"
+        ) from err
+
+
 def _checked(gfm: Gfm, places: Places, labelled: Places) -> None:
     import torch
 
-    records, of_task = gfm.records(places), gfm.records_of_task(labelled)
-    calibration = gfm.calibration(places)
+    what = f"GFM {gfm.kind!r}"
+    given = _Declared(places, what, "reads", gfm.reads)
+    of_labelled = _Declared(labelled, what, "reads_of_tasks", gfm.reads_of_tasks)
+    records = _records(f"records() of {what}", gfm.records, given)
+    of_task = _records(f"records_of_task() of {what}", gfm.records_of_task, of_labelled)
+    calibration = _records(f"calibration() of {what}", gfm.calibration, given)
     model = gfm.model(records)
     _round_trips(gfm, model)
-    with _torch_left_alone(gfm.kind):
+    for name in ("build", "loss", "encode"):
+        there = getattr(type(model), name, None) not in (None, getattr(Gfm, name))
+        promise(there, f"{what} has no {name}()")
+    with torch_left_alone(what):
         module = model.build(torch.Generator().manual_seed(0))
+        weights = any(weight.requires_grad for weight in module.parameters())
+        promise(weights, f"the module of {what} has no parameter: there is nothing to train")
+        _holds_all(module)
         model.calibrate(module, records if calibration is None else calibration)
         before = {name: np.array(values) for name, values in records.items()}
         batch = model.collate(model.prepare(records, torch.device("cpu")), torch.arange(BATCH))
@@ -109,18 +146,67 @@ def _checked(gfm: Gfm, places: Places, labelled: Places) -> None:
     _resumes(gfm, model, records, calibration)
 
 
-@contextmanager
-def _torch_left_alone(what: str) -> Iterator[None]:
-    """Fail if the block draws from torch's global generator."""
-    import torch
+@dataclass(frozen=True)
+class _Declared:
+    """Places that refuse what a GFM reads of them without declaring it."""
 
-    state = torch.random.get_rng_state()
-    yield
-    promise(
-        torch.equal(state, torch.random.get_rng_state()),
-        f"GFM {what!r} draws from torch's global generator (a layer's initial weights, or "
-        "dropout): draw from the generator that it is given",
-    )
+    places: Places
+    what: str
+    reads: str
+    declared: frozenset[Modality]
+
+    @property
+    def lon(self) -> NDArray[np.float64]:
+        return self.places.lon
+
+    @property
+    def lat(self) -> NDArray[np.float64]:
+        return self.places.lat
+
+    def series(self) -> PixelSeries:
+        return self._read("series", self.places.series)
+
+    def images(self) -> NDArray[np.float32]:
+        return self._read("images", self.places.images)
+
+    def image_scales(self) -> NDArray[np.float64]:
+        return self._read("images", self.places.image_scales)
+
+    def _read(self, modality: Modality, read: Callable[[], R]) -> R:
+        promise(
+            modality in self.declared,
+            f"{self.what} reads {modality} of places, and its {self.reads!r} does not name them",
+        )
+        try:
+            return read()
+        except (WherefromError, ValueError, OSError) as err:
+            raise BrokenPromiseError(
+                f"{self.what} reads {modality}, and the places that it is checked on have none "
+                f"({err}): hand check_gfm `places` and `labelled` that have"
+            ) from err
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise BrokenPromiseError(
+            f"{self.what} reads {name!r} of places: there are lon, lat, series(), images() and "
+            "image_scales()"
+        )
+
+
+def _records(what: str, read: Callable[[Any], R], places: _Declared) -> R:
+    """Read records twice: the same, places along their first axes."""
+    once, again = read(places), read(places)
+    if isinstance(once, Mapping) and isinstance(again, Mapping):
+        promise(once.keys() == again.keys(), f"{what} gives other records when it is asked again")
+        for name, values in once.items():
+            same = np.array_equal(values, again[name], equal_nan=values.dtype.kind == "f")
+            promise(
+                same,
+                f"{what} gives another {name!r} when it is asked again: draw from a generator with "
+                "a seed",
+            )
+    return once
 
 
 def _round_trips(gfm: Gfm, model: GeoModel[Any]) -> None:
@@ -142,8 +228,10 @@ def _loses(model: GeoModel[Any], module: nn.Module, batch: Batch) -> None:
 
     module.train()
     first = _loss(model, module, batch, 1)
+    promise(isinstance(first, torch.Tensor), f"the loss is a {type(first).__name__}, no tensor")
     promise(first.ndim == 0, f"the loss has shape {tuple(first.shape)}, it must be one number")
     promise(bool(first.isfinite()), f"the loss is {first.item()} on real places")
+    promise(first.requires_grad, "no weight of the module gets a gradient from the loss")
     same = first.item() == _loss(model, module, batch, 1).item()
     promise(same, "the loss differs from the same generator")
     module.zero_grad()
@@ -196,18 +284,20 @@ def _keeps_no_order(model: GeoModel[Any], module: nn.Module, batch: Batch) -> No
 def _embed(model: GeoModel[Any], module: nn.Module, records: Records) -> Tensor:
     import torch
 
+    from wherefrom.train.embed import encoded
+
     with torch.no_grad():
         prepared = model.prepare(records, torch.device("cpu"))
         rows = torch.arange(len(next(iter(records.values()))))
-        return model.encode(module, model.collate(prepared, rows)).float()
+        return encoded(model, module, model.collate(prepared, rows), len(rows))
 
 
 def _embeds(model: GeoModel[Any], module: nn.Module, records: Records) -> None:
     """Check embeddings: alike in train mode, alone and together, and none of nothing."""
-    places = len(next(iter(records.values())))
-    whole = _embed(model, module.eval(), records)
-    shaped = whole.ndim == 2 and len(whole) == places
-    promise(shaped, f"embeddings of {places} places have shape {tuple(whole.shape)}, not (B, D)")
+    try:
+        whole = _embed(model, module.eval(), records)
+    except WherefromError as err:
+        raise BrokenPromiseError(str(err)) from err
     promise(bool(whole.isfinite().all()), "an embedding of a real place is not finite")
     size = float(whole.abs().max()) + 1e-12
     try:
@@ -220,32 +310,77 @@ def _embeds(model: GeoModel[Any], module: nn.Module, records: Records) -> None:
     one = {name: values[:1] for name, values in records.items()}
     off = float((_embed(model, module, one) - whole[:1]).abs().max()) / size
     promise(off <= NEAR, "encode() gives a place alone another embedding than in a batch")
-    floats = [name for name, values in records.items() if values.dtype.kind == "f"]
-    void = {name: np.full_like(records[name], np.nan) for name in floats}
+    _lets_nothing_through(model, module, records, whole)
+
+
+def _lets_nothing_through(
+    model: GeoModel[Any], module: nn.Module, records: Records, whole: Tensor
+) -> None:
+    """Check that no plausible embedding is made where all numbers that `encode` reads are NaN."""
+    import torch
+
+    void = {
+        name: np.full_like(values, np.nan)
+        for name, values in records.items()
+        if values.dtype.kind == "f"
+    }
     try:
-        nothing = _embed(model, module, {**records, **void})
+        read = {
+            name: values
+            for name, values in void.items()
+            # What changes nothing is read by the loss alone.
+            if not torch.equal(_embed(model, module, {**records, name: values}), whole)
+        }
+        nothing = _embed(model, module, {**records, **read})
     except WherefromError:
         return
     promise(
-        not bool(nothing.isfinite().any(dim=1).all()) or not floats,
+        not bool(nothing.isfinite().any(dim=1).all()) or not read,
         "encode() gives plausible embeddings where all numbers are NaN: let NaN through, or raise "
         "a WherefromError",
     )
 
 
-def _moves(model: GeoModel[Any], module: nn.Module, records: Records) -> None:
-    """Check that all of a module goes to another device."""
+def _holds_all(module: nn.Module) -> None:
+    """Check that no tensor or module that was built stays behind when the module moves.
+
+    A list of registered parameters or modules moves with them; one of buffers does not, as torch
+    puts new tensors in their place.
+    """
     import torch
 
+    known = {id(one) for one in (*module.parameters(), *module.modules())}
     for path, part in module.named_modules():
         for name, value in vars(part).items():
-            kept = [value] if not isinstance(value, list | tuple) else list(value)
+            if name in ("_parameters", "_buffers", "_modules"):
+                continue
             promise(
-                not any(isinstance(one, torch.Tensor | torch.nn.Module) for one in kept),
+                all(
+                    id(one) in known
+                    for one in _flat(value)
+                    if isinstance(one, torch.Tensor | torch.nn.Module)
+                ),
                 f"{f'{path}.' if path else ''}{name} is a tensor or module that the module does "
                 "not know of: it stays behind when weights move to another device; use "
                 "register_buffer, nn.Parameter or nn.ModuleList",
             )
+
+
+def _flat(value: object) -> Iterator[object]:
+    """Give what a value holds, through lists, tuples, sets and mappings."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from _flat(one)
+    else:
+        yield value
+
+
+def _moves(model: GeoModel[Any], module: nn.Module, records: Records) -> None:
+    """Check that embeddings are made on the device where the weights are."""
+    import torch
+
     if not torch.cuda.is_available():
         return
     device = torch.device("cuda")

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.base import GeoModel, Records
+from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.train.memory import keep_freed_memory
 
-__all__ = ["embed"]
+__all__ = ["embed", "encoded"]
+
+
+def encoded(model: GeoModel[Any], module: nn.Module, batch: Batch, rows: int) -> Tensor:
+    """Embed a batch of so many rows, (B, D), as float32, with or without gradients.
+
+    Raises
+    ------
+    WherefromError
+        If `encode` gives another shape: what broadcasts would be scored.
+    """
+    embedding = model.encode(module, batch)
+    shape = tuple(embedding.shape) if isinstance(embedding, Tensor) else None
+    if shape is None or len(shape) != 2 or shape[0] != rows or not shape[1]:
+        given = f"a {type(embedding).__name__}" if shape is None else f"shape {shape}"
+        raise WherefromError(
+            f"encode() of {model.name} gives {given} for a batch of {rows} places: due are "
+            f"({rows}, D), one row of D numbers a place"
+        )
+    return embedding.float()
 
 
 def embed(
@@ -40,7 +60,7 @@ def embed(
     Raises
     ------
     WherefromError
-        If an embedding is not finite, or the model refuses the records.
+        If an embedding is not finite or no row a place, or the model refuses the records.
 
     Examples
     --------
@@ -51,7 +71,8 @@ def embed(
     (2, 256)
     """
     count = len(next(iter(records.values())))
-    device = next(module.parameters()).device
+    weights = chain(module.parameters(), module.buffers())
+    device = next((weight.device for weight in weights), torch.device("cpu"))
     keep_freed_memory(device)
     pieces = []
     training = module.training
@@ -68,7 +89,8 @@ def embed(
                         raise
                     raise WherefromError(f"of the records from row {start} on: {err}") from err
                 rows = torch.arange(min(batch, count - start), device=device)
-                piece = model.encode(module, model.collate(prepared, rows)).float().cpu().numpy()
+                embedding = encoded(model, module, model.collate(prepared, rows), len(rows))
+                piece = embedding.cpu().numpy()
                 bad = np.flatnonzero(~np.isfinite(piece).all(axis=1))
                 if len(bad):
                     raise WherefromError(

@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.base import Batch, GeoModel, Narrowed, Narrowing, Records
+from wherefrom.train.embed import encoded
 from wherefrom.train.heads.base import Codes, Labels, Rows
 from wherefrom.train.heads.fewshot import FewShot, standardise
 from wherefrom.train.heads.newton import fit
@@ -41,7 +42,7 @@ class _Encode(nn.Module):
         self.model, self.module = model, module
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.model.encode(self.module, batch)
+        return encoded(self.model, self.module, batch, len(next(iter(batch.values()))))
 
     def stacked(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Embed (S, m, ...) inputs, each S of them with its own of (S, ...) weights: (S, m, D)."""
@@ -96,7 +97,7 @@ class Start:
         rows, pieces = torch.from_numpy(np.unique(train)), []
         with torch.no_grad():
             for part in torch.split(rows, _ROWS):
-                pieces.append(model.encode(module, model.collate(prepared, part)))
+                pieces.append(encoded(model, module, model.collate(prepared, part), len(part)))
         found = torch.cat(pieces)
         bad = rows[~torch.isfinite(found).all(dim=1)]
         if len(bad):
@@ -116,7 +117,7 @@ class Start:
 
         first = torch.from_numpy(train[0])
         tried = narrowed(first)
-        names, row_bytes = _reached(model, tried, first)
+        row_bytes, names = _row_bytes(model, tried, first), _reached(model, tried, rows)
         size = sum(p.numel() for name, p in tried.module.named_parameters() if name in names)
         stacks = len(train) > 1 and _stacks(model, tried, names, first)
         cost = _WEIGHT_BYTES * size
@@ -253,6 +254,12 @@ def _check_rows(count: int, labels: Any, train: Any, test: Any) -> None:
                 f"finetune: {name} of shape {rows.shape} must be row numbers of the {count} "
                 f"records, on {axes} axes and not empty"
             )
+    label = np.asarray(labels)[train]
+    if label.dtype.kind not in "iub" or label.min() < 0 or label.max() > np.iinfo(np.int16).max:
+        raise WherefromError(
+            "finetune: labels must be class codes, whole numbers from 0 to 32767, not "
+            f"{label.dtype} from {label.min()} to {label.max()}"
+        )
 
 
 def _few(features: Tensor, labels: Labels, train: Rows) -> FewShot:
@@ -263,10 +270,33 @@ def _few(features: Tensor, labels: Labels, train: Rows) -> FewShot:
     return FewShot(features, y, classes.astype(np.int64), torch.empty(0), mean, scale)
 
 
-def _reached(model: GeoModel[Any], tried: Narrowed, rows: Tensor) -> tuple[tuple[str, ...], int]:
-    """Name the parameters that an embedding depends on, and measure what a row leaves behind."""
-    module = tried.module
-    given = {name: p for name, p in module.named_parameters() if p.requires_grad}
+def _reached(model: GeoModel[Any], tried: Narrowed, rows: Tensor) -> tuple[str, ...]:
+    """Name the parameters that the embedding of any of the rows depends on.
+
+    All rows, not some: a module may treat places differently, such as the north and the south.
+    """
+    given = {name: p for name, p in tried.module.named_parameters() if p.requires_grad}
+    missing = dict(given)
+    for part in torch.split(rows, _ROWS):
+        if not missing:
+            break
+        total = encoded(model, tried.module, tried.read(part), len(part)).sum()
+        if total.requires_grad:
+            grads = torch.autograd.grad(total, list(missing.values()), allow_unused=True)
+            missing = {
+                name: p for (name, p), g in zip(missing.items(), grads, strict=True) if g is None
+            }
+    names = tuple(name for name in given if name not in missing)
+    if not names:
+        raise WherefromError(
+            f"finetune: {model.name} embeds by no parameter that requires a gradient, so that "
+            "there is nothing to tune"
+        )
+    return names
+
+
+def _row_bytes(model: GeoModel[Any], tried: Narrowed, rows: Tensor) -> int:
+    """Measure what a training row leaves behind for the backward pass."""
     held: list[int] = []
     for count in (2, 4):
         kept: dict[int, int] = {}
@@ -277,18 +307,9 @@ def _reached(model: GeoModel[Any], tried: Narrowed, rows: Tensor) -> tuple[tuple
 
         batch = tried.read(rows.repeat(count)[:count])
         with saved_tensors_hooks(keep, lambda saved: saved):
-            features = model.encode(module, batch)
+            encoded(model, tried.module, batch, count)
         held.append(sum(kept.values()))
-    reached: tuple[Tensor | None, ...] = (None,)
-    if given and features.requires_grad:
-        reached = torch.autograd.grad(features.sum(), list(given.values()), allow_unused=True)
-    names = tuple(name for name, grad in zip(given, reached, strict=False) if grad is not None)
-    if not names:
-        raise WherefromError(
-            f"finetune: {model.name} embeds by no parameter that requires a gradient, so that "
-            "there is nothing to tune"
-        )
-    return names, max(1, (held[1] - held[0]) // 2)
+    return max(1, (held[1] - held[0]) // 2)
 
 
 def _stacks(model: GeoModel[Any], tried: Narrowed, names: tuple[str, ...], rows: Tensor) -> bool:
@@ -308,16 +329,25 @@ def _stacks(model: GeoModel[Any], tried: Narrowed, names: tuple[str, ...], rows:
         for s in (0, 1)
     ]
     whole = torch.cat(alone)
-    due = [whole, *torch.autograd.grad(whole.square().sum(), list(weights.values()))]
+    if not whole.requires_grad:  # these rows reach no weight, others do
+        return False
+    due = [whole, *_gradients(whole, weights)]
     with warnings.catch_warnings():
         # An operation that `vmap` only knows to repeat copy by copy is slower than the loop.
         warnings.filterwarnings("error", message=".*performance drop.*")
         try:
             whole = encode.stacked(weights, both)
-            found = [whole, *torch.autograd.grad(whole.square().sum(), list(weights.values()))]
+            stacked = [whole, *_gradients(whole, weights)]
         except Exception:  # whatever a module does that `vmap` cannot follow
             return False
     return all(
         bool(((a - b).abs().max() <= 1e-3 * b.abs().max()).item())
-        for a, b in zip(found, due, strict=True)
+        for a, b in zip(stacked, due, strict=True)
+    )
+
+
+def _gradients(embeddings: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """Give gradients of some loss of the weights, zero where none depends on one."""
+    return torch.autograd.grad(
+        embeddings.square().sum(), list(weights.values()), allow_unused=True, materialize_grads=True
     )

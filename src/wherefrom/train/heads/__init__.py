@@ -7,9 +7,9 @@ from typing import Any
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.plugins import kind
-from wherefrom.train.heads.base import Head, HeadOptions
+from wherefrom.train.heads.base import Head, HeadOptions, checked
 
-__all__ = ["Head", "HeadOptions", "head", "kind_of_head"]
+__all__ = ["Head", "HeadOptions", "checked", "head", "kind_of_head"]
 
 
 def kind_of_head(name: str) -> type[HeadOptions]:

@@ -8,9 +8,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import SeedSequence
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Codes", "Features", "Head", "HeadOptions", "Labels", "Rows", "child", "chunks"]
+from wherefrom.errors import WherefromError
+
+__all__ = [
+    "Codes",
+    "Features",
+    "Head",
+    "HeadOptions",
+    "Labels",
+    "Rows",
+    "checked",
+    "child",
+    "chunks",
+]
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
@@ -75,6 +87,65 @@ class Head(HeadOptions, ABC):
         (S, T) int16 array
             Predicted class codes.
         """
+
+
+def checked(name: str, predicted: ArrayLike, seeds: int, tests: int, classes: ArrayLike) -> Codes:
+    """Return a head's predictions as class codes, once they are what they must be.
+
+    Parameters
+    ----------
+    name : str
+        Of the head.
+    predicted : (S, T) array
+        What it predicts.
+    seeds, tests : int
+        Fine-tune seeds S and test rows T.
+    classes : array of int
+        Labels of the training rows, of all seeds, in any shape and order.
+
+    Returns
+    -------
+    (S, T) int16 array
+
+    Raises
+    ------
+    WherefromError
+        For another shape (which would broadcast), no whole numbers, or codes that no training row
+        has, or none of 16 bits.
+
+    Examples
+    --------
+    >>> checked("mine", [[2, 5, 2]], 1, 3, [2, 5]).tolist()
+    [[2, 5, 2]]
+    >>> checked("mine", [[0, 1, 0]], 1, 3, [2, 5])
+    Traceback (most recent call last):
+    ...
+    wherefrom.errors.WherefromError: head 'mine' predicts 0, no class of its training rows: 2, 5
+    """
+    codes = np.asarray(predicted)
+    if codes.shape != (seeds, tests):
+        raise WherefromError(
+            f"head {name!r} predicts shape {codes.shape}, not ({seeds}, {tests}): (seeds, test "
+            "places)"
+        )
+    whole = codes.dtype.kind in "iu" or (
+        codes.dtype.kind == "f" and bool((np.isfinite(codes) & (codes == np.rint(codes))).all())
+    )
+    if not whole:
+        raise WherefromError(
+            f"head {name!r} predicts {codes.dtype} values that are not all whole numbers, as class "
+            "codes are"
+        )
+    known = np.unique(classes)
+    if known[-1] > np.iinfo(np.int16).max:
+        raise WherefromError(f"class code {known[-1]} is above 32767: head {name!r} cannot say it")
+    strange = np.setdiff1d(codes, known)
+    if strange.size:
+        some = ", ".join(str(code) for code in known[:8]) + (", ..." if len(known) > 8 else "")
+        raise WherefromError(
+            f"head {name!r} predicts {strange[0]:.0f}, no class of its training rows: {some}"
+        )
+    return codes.astype(np.int16)
 
 
 def child(seed: SeedSequence, s: int) -> SeedSequence:

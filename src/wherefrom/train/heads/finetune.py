@@ -88,12 +88,12 @@ class FineTune(HeadOptions):
         model : GeoModel
         module : torch.nn.Module
             Of `model`, pre-trained; left as it is. Whatever its device and precision, the work is
-            done on the CPU in float32. Tuned are the parameters that `model.encode` reaches and
-            that require a gradient.
+            done on the CPU in float32. Tuned are the parameters that require a gradient and that
+            `model.encode` reaches from any training row.
         records : mapping of str to (N, ...) array
             As the model reads them; what only its loss reads may be absent.
         labels : (N,) integer array
-            Class codes of the rows.
+            Class codes of the rows, 0 to 32767.
         train : (S, n) int64 array
             Training rows of each seed.
         test : (T,) int64 array
@@ -107,8 +107,8 @@ class FineTune(HeadOptions):
         Raises
         ------
         WherefromError
-            If the model refuses the records, an embedding is not finite, labels are not one a
-            record, or a row is not in the records.
+            If the model refuses the records, an embedding is not finite or no row a place, labels
+            are not one code a record, or a row is not in the records.
         """
         from wherefrom.train.finetune import Start
         from wherefrom.train.threads import over_threads
