@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from wherefrom import earth
-from wherefrom.compose import SamplerModel, spec_text
+from wherefrom.compose import SamplerModel, text_of
 from wherefrom.earth import imagery
 from wherefrom.earth.fetch import find
 from wherefrom.errors import WherefromError
@@ -94,9 +94,7 @@ def _put_stand_ins(study: Study) -> Study:
         chosen = study.samplers[name]
         other, new = chosen.renamed(layers), name
         if other != chosen:
-            # As one writes it: defaults are left out.
-            fields = other.model_dump(mode="json", exclude_defaults=True)
-            text = spec_text({"name": other.name, **fields})
+            text = text_of(other)
             for layer, stand_in in layers.items():
                 new = new.replace(layer, stand_in)
         if new in compositions and other != made[new]:

@@ -174,10 +174,11 @@ def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
     for name, chosen in study.samplers.items():
         # Draws follow the spec; under a second name it gets streams of its own, so that the two
         # are as independent as any others.
-        alone = first.setdefault(canonical(chosen.spec()), name) == name
+        alone = first.setdefault(canonical(chosen.identity()), name) == name
         spec, files = _draw_spec(study, name, chosen)
-        if not chosen.varies and not chosen.empty:
-            other = fixed.setdefault(canonical([chosen.name, spec["content"]]), name)
+        if files and not chosen.varies:
+            rest = {k: v for k, v in chosen.spec().items() if v not in list(files)}
+            other = fixed.setdefault(canonical([rest, spec["content"]]), name)
             if other != name:
                 raise WherefromError(
                     f"compositions {other!r} and {name!r} are one: they list the same places"
@@ -207,7 +208,7 @@ def _draw_spec(
     for source in inputs.sources:
         earth.path_of(source)
     spec = {
-        "sampler": chosen.spec(),
+        "sampler": chosen.identity(),
         "n": study.composition_size if chosen.needs_n else None,
         # The pool's own columns are in its key.
         "layers": {

@@ -202,7 +202,7 @@ class Study(Part):
                     f"composition {name!r} ({spec!r}): zero pre-training, and it alone, is named "
                     "'none'"
                 )
-            other = None if chosen.varies else fixed.setdefault(canonical(chosen.spec()), name)
+            other = None if chosen.varies else fixed.setdefault(canonical(chosen.identity()), name)
             if other not in (None, name):
                 raise ValueError(
                     f"compositions {other!r} and {name!r} are one: {spec!r} gives the same places "

@@ -165,7 +165,7 @@ def _fewshot(job: _Job) -> None:
                 }
                 for i, value in enumerate(values)
             ]
-        predictions[f"{episodes.region}|{episodes.n}"] = predicted.astype(np.int16)
+        predictions[f"{episodes.region}|{episodes.n}"] = predicted
         predictions[f"{episodes.region}|test"] = episodes.test
         job.tell(done / len(every))
     pq.write_table(pa.Table.from_pylist(rows, SCORES), job.out / "scores.parquet")
@@ -173,18 +173,22 @@ def _fewshot(job: _Job) -> None:
     (job.out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
 
 
-def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.integer[Any]]:
+def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.int16]:
     """Predict the test places of one region by a pre-trained model, or by a baseline: (S, T)."""
     from wherefrom.gfms import baselines, engine
-    from wherefrom.train.heads import head
+    from wherefrom.train.heads import checked, head
 
     spec, of, run = job.spec, job.stage.of, job.inputs.get("pretrain")
-    fitted = head(spec["head"], **spec["options"])
+    name, labels = spec["head"], data.task.label
+    fitted = head(name, **spec["options"])
     if run is not None and fitted.tunes_encoder:
-        return engine.finetuned(of, run, fitted, data, episodes)
-    if run is not None:
-        features = engine.embedded(of, run, data)
+        predicted = engine.finetuned(of, run, fitted, data, episodes)
     else:
-        features = baselines.features(of.name, data)
-    seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
-    return fitted.fit_predict(features, data.task.label, episodes.train, episodes.test, seed)
+        if run is not None:
+            features = engine.embedded(of, run, data)
+        else:
+            features = baselines.features(of.name, data)
+        seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
+        predicted = fitted.fit_predict(features, labels, episodes.train, episodes.test, seed)
+    seeds, tests = len(episodes.train), len(episodes.test)
+    return checked(name, predicted, seeds, tests, labels[episodes.train])
