@@ -137,7 +137,7 @@ def draw(
         notes += write_card(composition, pool, out)
     for text in notes:
         note(text)
-    typer.echo(compose.spec_text(chosen.spec()))
+    typer.echo(compose.spec_text(chosen.spec() | {"name": compose.called(chosen)}))
     for line in _summary(composition.provenance):
         typer.echo(line)
     typer.echo(f"{out}: {made}")

@@ -14,11 +14,12 @@ from wherefrom.compose.base import (
 )
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design
-from wherefrom.compose.registry import drawn, sampler, text_of
+from wherefrom.compose.registry import called, drawn, sampler, text_of
 from wherefrom.compose.spec import spec_text
 from wherefrom.compose.strata import Groups, Plan, Strata
 
 __all__ = [
+    "called",
     "Allocation",
     "Composition",
     "Design",
