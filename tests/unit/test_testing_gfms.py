@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from wherefrom import earth
+from wherefrom.earth import Layer, layer
 from wherefrom.gfms import Gfm
 from wherefrom.gfms.places import FEATURES, STATISTICS, PoolPlaces
 from wherefrom.pool import Pool
@@ -21,6 +24,7 @@ from wherefrom.tasks import Task
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.testing import BrokenPromiseError, check_gfm, check_head, check_task
 from wherefrom.train.heads import Head
+from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.heads.majority import Majority
 
 NUMBERS = itertools.count()
@@ -40,9 +44,9 @@ class Net(nn.Module):
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
         self.first, self.last = (nn.utils.skip_init(nn.Linear, a, b) for a, b in ((3, 8), (8, 3)))
-        for layer in (self.first, self.last):
-            nn.init.normal_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
+        for linear in (self.first, self.last):
+            nn.init.normal_(linear.weight, generator=generator)
+            nn.init.zeros_(linear.bias)
 
     def embed(self, place: torch.Tensor) -> torch.Tensor:
         return torch.tanh(self.first(place))
@@ -427,8 +431,23 @@ def variant(name: str, **members: Any) -> type[TaskSpec]:
     return type(name, (Fields,), {"__doc__": "A broken task.", "__module__": __name__, **members})
 
 
+def opens_another(lon: Any, lat: Any) -> Any:
+    return layer("forest").codes(lon, lat)
+
+
+nested = Layer("nested", ("forest",), source=(), key="nested-1", lookup=opens_another)
+
+
 def test_a_sound_task_breaks_a_promise() -> None:
     check_task(Fields)
+    other = variant("Declared", make=lambda self, pool: made() if layer(self.layer) else None)
+    check_task(other(kind="demo", layer="climate_zone"))
+
+    def of_a_layer(self: Any, pool: Any) -> Any:
+        layer(self.layer)([10.0], [50.0])
+        return made()
+
+    check_task(variant("Nested", make=of_a_layer)(kind="demo", layer=f"{__name__}:nested"))
     placed = {"train_per_region": 40, "test_per_region": 20, "tune_train_per_region": 5,
               "tune_test_per_region": 5, "min_distance_km": 5}  # fmt: skip
     check_task({"kind": "ecoregions", "layer": "climate_zone", **placed})
@@ -452,6 +471,10 @@ def test_a_sound_task_breaks_a_promise() -> None:
             "places of the pool",
         ),
         (variant("H", own_series=True), "own_series"),
+        (variant("I", places=property(lambda self: 500)), "says that it has 500 places"),
+        (variant("J", places=property(lambda self: 10)), "says that it has 10 places"),
+        (variant("K", make=lambda self, pool: made() if layer("forest") else None), "'forest'"),
+        (variant("L", make=lambda self, pool: made() if earth.layer("land") else None), "'land'"),
     ],
 )  # fmt: skip
 def test_a_broken_task_passes(kind: type[TaskSpec], message: str) -> None:
@@ -486,9 +509,18 @@ def broken(guess: Guess) -> type[Head]:
     [
         (lambda labels, train, test: np.tile(labels[test], (len(train), 1)), "labels of test"),
         (lambda labels, train, test: np.zeros((len(train), 3), np.int16), "predicts shape"),
-        (lambda labels, train, test: np.ones((len(train), len(test)), np.int16), "no class code"),
         (
-            lambda labels, train, test: by_chance(1, (len(train), len(test))),
+            lambda labels, train, test: np.ones((len(train), len(test)), np.int16),
+            "predicts 1, no class of",
+        ),
+        (lambda labels, train, test: np.zeros(len(test), np.int16), "predicts shape"),
+        (lambda labels, train, test: np.full((len(train), len(test)), 0.5), "whole numbers"),
+        (
+            lambda labels, train, test: torch.zeros(len(train), len(test)).uniform_(0, 0).numpy(),
+            "torch's global generator",
+        ),
+        (
+            lambda labels, train, test: 2 * by_chance(0, 2, (len(train), len(test))),
             "global random generator",
         ),
         (
@@ -500,3 +532,39 @@ def broken(guess: Guess) -> type[Head]:
 def test_a_broken_head_passes(guess: Guess, message: str) -> None:
     with pytest.raises(BrokenPromiseError, match=message):
         check_head(broken(guess))
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_a_head_that_changes_its_features_passes(around: bool) -> None:
+    @dataclass(frozen=True)
+    class Scaling(Majority):
+        name: ClassVar[str] = "scaling"
+
+        def fit_predict(self, features: Any, *rest: Any) -> Any:
+            if around:
+                features.flags.writeable = True
+            features /= 2
+            return super().fit_predict(features, *rest)
+
+    with pytest.raises(BrokenPromiseError, match="'scaling' changes what it is given"):
+        check_head(Scaling)
+
+
+def test_a_head_that_tunes_in_its_own_way_passes_unsaid() -> None:
+    @dataclass(frozen=True)
+    class Longer(FineTune):
+        name: ClassVar[str] = "longer"
+        steps: int = 40
+
+    @dataclass(frozen=True)
+    class Own(FineTune):
+        name: ClassVar[str] = "own"
+
+        def fit_predict(self, *given: Any) -> Any:
+            return super().fit_predict(*given)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_head(Longer)
+    with pytest.warns(UserWarning, match="checks the options of 'own' alone"):
+        check_head(Own)

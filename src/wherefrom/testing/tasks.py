@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
+from wherefrom.earth import layer
+from wherefrom.earth import layers as earth_layers
+from wherefrom.errors import WherefromError
 from wherefrom.part import OfKind
 from wherefrom.pool import Pool
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.labelled import TASK, LabelledSeries
-from wherefrom.tasks.task import Task
-from wherefrom.testing.checks import described, own_randomness, part_of, promise
+from wherefrom.tasks.task import SPLITS, Task
+from wherefrom.testing.checks import (
+    BrokenPromiseError,
+    described,
+    own_randomness,
+    part_of,
+    promise,
+    torch_left_alone,
+)
 
 if TYPE_CHECKING:
     from wherefrom.train.heads import Head
@@ -27,11 +44,12 @@ def check_task(
 ) -> None:
     """Check that a task keeps what episodes, few-shot stages and keys rely on.
 
-    Its fields must make it again; it must name itself and the places that it makes, about; making
-    it twice must give the same places, labels and splits, without a global random generator; at
-    least one region must have places to train on and to test on, of two classes or more; no place
-    may be trained and tested on; places that keep away from the pool must do so; what is written
-    must be read back; and stand-ins must reach every layer that it reads.
+    Its fields must make it again; it must name itself and, within a factor of 3, the number of
+    places that it makes; making it twice must give the same places, labels and splits, without a
+    global random generator; at least one region must have places to train on and to test on, of two
+    classes or more; no place may be trained and tested on; places that keep away from the pool must
+    do so; what is written must be read back; every layer that it opens by name must be declared;
+    and stand-ins must reach what `layer_fields` names.
 
     Parameters
     ----------
@@ -55,9 +73,15 @@ def check_task(
     described(spec, "task")
     _places_and_layers(spec)
     pool = Pool.build(2000, seed=0) if pool is None and spec.needs_pool else pool
-    with own_randomness(f"task {spec.kind!r}"):
+    with own_randomness(f"task {spec.kind!r}"), _layers_read() as read:
         made = spec.make(pool)
         again = spec.make(pool)
+    unsaid = read - set(spec.layers)
+    promise(
+        not unsaid,
+        f"task {spec.kind!r} reads the layers {sorted(unsaid)}, and `layers` (or `layer_fields`) "
+        "does not name them: neither keys nor stand-ins know of them",
+    )
     own = isinstance(made, LabelledSeries)
     promise(own == spec.own_series, f"task {spec.kind!r} says own_series={spec.own_series}: no")
     promise(made.key == again.key, f"task {spec.kind!r} is another one when it is made again")
@@ -82,7 +106,38 @@ def _places_and_layers(spec: TaskSpec) -> None:
     )
 
 
+@contextmanager
+def _layers_read() -> Iterator[set[str]]:
+    """Note the names of layers that the block opens; not those that layers open for themselves."""
+    opened: Any = earth_layers._declared
+    names: set[str] = set()
+
+    def noted(name: str) -> Any:
+        frame: FrameType | None = sys._getframe(1)
+        assert frame is not None
+        if frame.f_code is layer.__code__ and not any(_within_earth(frame.f_back)):
+            names.add(name)
+        return opened(name)
+
+    with patch.object(earth_layers, "_declared", noted):
+        yield names
+
+
+def _within_earth(frame: FrameType | None) -> Iterator[bool]:
+    while frame is not None:
+        yield str(frame.f_globals.get("__name__")).startswith("wherefrom.earth.")
+        frame = frame.f_back
+
+
 def _sound(spec: TaskSpec, task: Task, pool: Pool | None) -> None:
+    embedded = int(np.isin(task.split, [SPLITS.index("train"), SPLITS.index("test")]).sum())
+    promise(
+        any(
+            count <= 3 * spec.places and spec.places <= 3 * count for count in (embedded, len(task))
+        ),
+        f"task {spec.kind!r} says that it has {spec.places} places, and makes {embedded} to train "
+        "and to test on: costs are estimated by them",
+    )
     counts = task.counts()  # regions, classes, splits
     usable = ((counts[:, :, :2].sum(axis=1) > 0).all(axis=1)) & (
         (counts.sum(axis=2) > 0).sum(1) > 1
@@ -104,7 +159,9 @@ def check_head(given: str | type[Head]) -> None:
 
     Its options must make it again; predictions must be codes of classes that were trained on, the
     same from the same seed and for a fine-tune seed alone as together with others; labels of test
-    places must not matter; and no global random generator may be used.
+    places must not matter; what it is given must stay as it is; and no global random generator may
+    be used, torch's included. Of a head that tunes the encoder, only the options are checked; if it
+    has a `fit_predict` of its own, a UserWarning says so.
 
     Parameters
     ----------
@@ -120,7 +177,8 @@ def check_head(given: str | type[Head]) -> None:
     --------
     >>> check_head("knn")
     """
-    from wherefrom.train.heads import kind_of_head
+    from wherefrom.train.heads import checked, kind_of_head
+    from wherefrom.train.heads.finetune import FineTune
 
     kind: Any = kind_of_head(given) if isinstance(given, str) else given
     name = kind.name
@@ -130,24 +188,43 @@ def check_head(given: str | type[Head]) -> None:
     promise(options.keys() == known, f"spec() of head {name!r} has other options than the class")
     promise(kind(**options) == made, f"spec() of head {name!r} does not make the same head")
     if kind.tunes_encoder:
-        return  # it takes no features
+        if getattr(kind, "fit_predict", None) is not FineTune.fit_predict:
+            warnings.warn(
+                f"check_head checks the options of {name!r} alone: it tunes the encoder, and what "
+                "its own fit_predict() does is not checked",
+                stacklevel=2,
+            )
+        return
     rng = np.random.default_rng(0)
     label = np.repeat([0, 2, 5], 40)
     features = (rng.normal(size=(120, 6)) + label[:, None]).astype(np.float32)
     rows = rng.permutation(120)
     train = np.stack([rng.permutation(rows[:70])[:30] for _ in range(3)])
     test, seed = rows[70:], np.random.SeedSequence(1)
-    with own_randomness(f"head {name!r}"):
-        first = made.fit_predict(features, label, train, test, seed)
-        again = made.fit_predict(features, label, train, test, seed)
-    shaped = first.shape == (3, 50)
-    promise(shaped, f"head {name!r} predicts shape {first.shape}, not (seeds, test places)")
+    arrays: tuple[NDArray[Any], ...] = (features, label, train, test)
+    before = [values.copy() for values in arrays]
+    for values in arrays:
+        values.flags.writeable = False
+
+    def predict(label: NDArray[Any], train: NDArray[np.int64]) -> NDArray[np.int16]:
+        try:
+            predicted = made.fit_predict(features, label, train, test, seed)
+            return checked(name, predicted, len(train), len(test), label[train])
+        except WherefromError as err:
+            raise BrokenPromiseError(str(err)) from err
+        except ValueError as err:
+            promise("read-only" not in str(err), f"head {name!r} changes what it is given: {err}")
+            raise
+
+    with own_randomness(f"head {name!r}"), torch_left_alone(f"head {name!r}"):
+        first, again = predict(label, train), predict(label, train)
+    for values, kept in zip(arrays, before, strict=True):
+        promise(np.array_equal(values, kept), f"head {name!r} changes what it is given")
     promise(np.array_equal(first, again), f"head {name!r} predicts otherwise from the same seed")
-    promise(set(np.unique(first)) <= {0, 2, 5}, f"head {name!r} predicts no class code")
     blind = label.copy()
     blind[test] = 0
-    same = np.array_equal(first, made.fit_predict(features, blind, train, test, seed))
+    same = np.array_equal(first, predict(blind, train))
     promise(same, f"head {name!r} looks at the labels of test places")
-    alone = made.fit_predict(features, label, train[:1], test, seed)
+    alone = predict(label, train[:1])
     agree = float((alone == first[:1]).mean())
     promise(agree >= 0.98, f"head {name!r}: a fine-tune seed's predictions depend on the others")
