@@ -21,6 +21,8 @@ from wherefrom import compose, draw, earth
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 
+pytestmark = pytest.mark.slow
+
 BUILD = ("pool", "build", "--places", 10)
 DRAW = ("draw", "pool.parquet", "--sampler", "uniform", "-n", 2)
 TASK = ("task", "from-table", "pool.parquet", "--label", "use")

@@ -20,6 +20,8 @@ from wherefrom.compose import Composition
 from wherefrom.earth import available
 from wherefrom.pool import Pool
 
+pytestmark = pytest.mark.slow
+
 LAYERS = ("--layers", "continent")
 
 

@@ -15,6 +15,8 @@ from wherefrom.compose import Composition, spec_text
 from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from running import Run
 
 from wherefrom.study import Store, load, plan
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "studies" / "purohit2025"
 #: Kinds of stages that need no draw.

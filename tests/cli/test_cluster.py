@@ -22,6 +22,8 @@ import pytest
 from wherefrom.errors import WherefromError
 from wherefrom.parallel import in_order, on
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'wherefrom[cluster]'")
 
 #: Python runs a module of this name when it starts: here it makes the pieces of a pool small.

@@ -35,6 +35,8 @@ from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool
 from wherefrom.study import load
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "README.md",

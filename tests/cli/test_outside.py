@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from running import Done
 
+pytestmark = pytest.mark.slow
+
 OUTSIDE = Path(__file__).resolve().parents[1] / "outside"
 KINDS = {
     "layers": "belt",

@@ -14,6 +14,8 @@ from wherefrom.auditing.shares import Layers, shares_of
 from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.pool import Pool
 
+pytestmark = pytest.mark.slow
+
 LAYERS = ("continent", "country", "climate_zone", "land_cover", "elevation_band")
 COMMANDS = Commands(Named("t.csv"), 1000, 1000)
 

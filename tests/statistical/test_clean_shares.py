@@ -13,6 +13,8 @@ from wherefrom.auditing.shares import shares_of
 from wherefrom.auditing.tally import LayerTally, run
 from wherefrom.pool import Pool
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_pool_uniform_on_land_is_called_uneven() -> None:
     # The built-in pool against land: a seed is fixed; over all seeds each p-value is below 1e-3

@@ -24,6 +24,8 @@ from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 
+pytestmark = pytest.mark.slow
+
 ALPHA = 1e-4
 Floats = NDArray[np.float64]
 

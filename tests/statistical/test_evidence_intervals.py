@@ -13,6 +13,8 @@ from scipy import stats
 from wherefrom.evidence import Scores, differences, leaders
 from wherefrom.evidence.intervals import Side, difference, half_width
 
+pytestmark = pytest.mark.slow
+
 Floats = npt.NDArray[np.float64]
 STUDIES = 2000
 # Three standard errors of a proportion of 0.95 in 2000 studies: a right interval fails a test

@@ -11,6 +11,8 @@ import pytest
 
 from wherefrom.evidence import ALL_REGIONS, Scores, SensitivityRow, compare, sensitivity
 
+pytestmark = pytest.mark.slow
+
 Floats = npt.NDArray[np.float64]
 STUDIES = 400
 SEEDS = 12

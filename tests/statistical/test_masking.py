@@ -19,6 +19,8 @@ from wherefrom.errors import WherefromError
 from wherefrom.models.masking import Masking
 from wherefrom.models.tokens import ABSENT, GROUPS, HIDDEN, SRTM, VISIBLE
 
+pytestmark = pytest.mark.slow
+
 LEVEL = 1e-4
 SAMPLES = 20_000
 VARYING = [i for i in range(10) if i != SRTM]

@@ -43,6 +43,8 @@ from wherefrom.earth.sphere import (
 )
 from wherefrom.pool.batches import Batch
 
+pytestmark = pytest.mark.slow
+
 ALPHA = 1e-4
 Floats = NDArray[np.float64]
 Places = tuple[Floats, Floats]

@@ -95,12 +95,14 @@ def test_a_clean_pool_has_findings(clean: Audit) -> None:
     assert "nothing amiss" in clean._repr_html_().lower()
 
 
+@pytest.mark.slow
 def test_the_same_audit_differs_from_run_to_run(land: Pool, clean: Audit) -> None:
     again = audit(land, layers=["continent", "climate_zone", "land_cover"])
     assert again.to_json() == clean.to_json()
     assert pickle.loads(pickle.dumps(again)).to_json() == clean.to_json()
 
 
+@pytest.mark.slow
 def test_a_pool_differs_from_itself(land: Pool) -> None:
     found = audit(land, against=land, layers=["continent"], named=Named(against="land.parquet"))
     assert found.findings == ()

@@ -50,6 +50,7 @@ def _small_batches_use_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaks, "_WORTH", 1)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -83,6 +84,7 @@ def test_a_large_pool_gives_other_distances_than_a_plain_search() -> None:
     np.testing.assert_allclose(tally.result().km, true, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("km", [0.001, 30.0, 800.0])
 @pytest.mark.parametrize(
     ("lon", "lat"), [(0.0, 0.0), (179.99, 10.0), (-180.0, -45.0), (10.0, 89.99), (5.0, -89.2)]

@@ -99,6 +99,7 @@ def pool() -> Pool:
     return Pool.from_table(table())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", SPECS)
 @given(st.lists(st.integers(1, PLACES - 1), max_size=6), st.integers(200, 3000))
 @settings(max_examples=12, deadline=None)

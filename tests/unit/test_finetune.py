@@ -263,6 +263,7 @@ def test_gradients_differ_from_those_of_the_module_alone(case: Case) -> None:
         assert not ours[s][~seen].any()
 
 
+@pytest.mark.slow
 def test_trained_copies_differ_from_a_loop_of_optimizers(case: Case) -> None:
     kind = FineTune(steps=10, lr=3e-4)
     begun, guess = case.start(), case.predicted(steps=10, lr=3e-4)
@@ -301,6 +302,7 @@ def test_start_is_not_the_linear_probe(case: Case) -> None:
     assert (still == probe).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_fine_tuning_changes_the_given_module_or_leaves_the_loss(case: Case) -> None:
     before = copy.deepcopy(case.module.state_dict())
     mode = case.module.training
@@ -317,6 +319,7 @@ def test_fine_tuning_changes_the_given_module_or_leaves_the_loss(case: Case) -> 
     assert not (guess[2] == 9).any()
 
 
+@pytest.mark.slow
 def test_cut_of_seeds_and_passes_changes_the_result(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +332,7 @@ def test_cut_of_seeds_and_passes_changes_the_result(
         assert (one[0] == whole[s]).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_threads_change_the_result_or_stay_set(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "PASS_BYTES", 6 * case.start().row_bytes)
     assert len(case.start().chunks(case.train)) == 3  # a seed at a time

@@ -139,6 +139,7 @@ def test_arrays_of_unequal_length_are_said(wrong: dict[str, Any]) -> None:
         pool_of(wrong)
 
 
+@pytest.mark.slow
 def test_the_audit_of_a_table_is_that_of_its_pool(table: pa.Table) -> None:
     pool = Pool.from_table(table, **FLAGS)
     of_pool = audit(pool, layers=["continent", "use"]).to_dict()

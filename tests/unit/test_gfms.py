@@ -117,6 +117,7 @@ def stage(kind: str, pool: Pool, features: Path, out: Path, places: int = 200, s
     return load_file(out / engine.WEIGHTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_the_study_does_not_train_or_not_twice_alike(
     kind: str, pool: Pool, features: Path, tmp_path: Path
@@ -132,6 +133,7 @@ def test_a_kind_of_the_study_does_not_train_or_not_twice_alike(
     assert all(value.isfinite().all() for value in first.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["satclip", "presto", "presto-bfloat16"])
 def test_a_stopped_pre_training_that_goes_on_ends_elsewhere(
     kind: str, pool: Pool, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +168,7 @@ def test_a_run_is_read_back_as_another_model(
     assert direct.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_presto_learns_nothing_from_the_series_of_a_pool(pool: Pool) -> None:
     rows, held = np.arange(200), np.arange(200, 400)
     longer = PRESTO | {"pretrain": PRETRAIN | {"samples_seen": 1280, "batch": 32}}
@@ -181,6 +184,7 @@ def test_presto_learns_nothing_from_the_series_of_a_pool(pool: Pool) -> None:
     assert losses[1] < 0.6 * losses[0], losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["satclip", "presto"])
 def test_fine_tuning_of_a_run_predicts_no_better_than_the_majority(
     kind: str, pool: Pool, features: Path, data: TaskData, tmp_path: Path
@@ -226,6 +230,7 @@ def own_series(data: TaskData, folder: Path) -> TaskData:
     return TaskData(data.folder, folder)
 
 
+@pytest.mark.slow
 def test_bands_that_pre_training_never_saw_reach_the_embedding(
     data: TaskData, tmp_path: Path
 ) -> None:
@@ -253,6 +258,7 @@ def test_a_baseline_has_other_features_than_its_name_says(data: TaskData, tmp_pa
     assert more.shape[1] > series.shape[1]
 
 
+@pytest.mark.slow
 def test_official_weights_are_others_or_see_less_than_there_is(
     reference_data: Path, data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,6 +228,7 @@ def test_forest_head_differs_from_scikit_learn() -> None:
         assert (model.predict(x[test]) == ours[s]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_cutting_the_seeds_into_chunks_changes_predictions(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -153,6 +153,7 @@ def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return name
 
 
+@pytest.mark.slow
 def test_real_image_lies_mirrored_or_shifted(source: str) -> None:
     # Tibesti, Rub al Khali, Great Victoria Desert; central Congo, Borneo, Amazon; three oceans.
     lon = np.array([17.0, 50.0, 127.0, 23.0, 114.5, -65.0, -150.0, -35.0, 80.0])
@@ -163,6 +164,7 @@ def test_real_image_lies_mirrored_or_shifted(source: str) -> None:
     assert (red[:6] > blue[:6]).all()
 
 
+@pytest.mark.slow
 def test_features_carry_nothing_about_the_place(source: str) -> None:
     rng = np.random.default_rng(3)
     lon, lat = rng.uniform(-120, 140, 4000), rng.uniform(22, 38, 4000)

@@ -69,6 +69,7 @@ def gradients(module: Presto) -> list[Tensor]:
     return [p.grad.clone() for p in module.parameters() if p.grad is not None]
 
 
+@pytest.mark.slow
 def test_loss_differs_from_its_definition() -> None:
     """The loss by parts against section 3.2 written out on the whole reconstruction."""
     whole, module = inputs(), Presto()
@@ -151,6 +152,7 @@ def test_months_do_not_go_with_the_values(months: Any, steps: int, firsts: int) 
     assert torch.equal(taken["month"], (due % 12).long())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_weights_depend_on_an_interruption(tmp_path: Path, threads: int) -> None:
     """A training that is killed and resumed ends at the same bits, with any number of threads."""
@@ -226,6 +228,7 @@ def test_huge_scores_overflow_in_bfloat16() -> None:
     assert bool(torch.isfinite(q.grad).all())
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_less() -> None:
     """The loss on held-out places after a short training is that of float32 within 2 %."""
     records, held = records_of(climate(256)), records_of(climate(256, seed=1))

@@ -94,6 +94,7 @@ def assert_same(one: Any, two: Any, ask: Ask) -> None:
             assert a.values[name].dtype == b.values[name].dtype == np.float64
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     rows=st.integers(1, 300),

@@ -64,6 +64,7 @@ class StopError(Exception):
     """Stands for whatever ends a process between two steps."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 5, 6, 10, 22])
 def test_interrupted_training_ends_elsewhere(stop: int, tmp_path: Path) -> None:
     whole = pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1)
@@ -92,6 +93,7 @@ def test_interrupted_training_ends_elsewhere(stop: int, tmp_path: Path) -> None:
     assert same(whole, finished)
 
 
+@pytest.mark.slow
 def test_killed_process_leaves_a_broken_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     code = f"""

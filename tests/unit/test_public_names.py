@@ -60,6 +60,7 @@ def test_a_misspelt_name_is_an_attribute_error() -> None:
     assert not hasattr(wherefrom, "lair")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lacking", ["torch", "safetensors"])
 def test_without_the_train_extra_the_error_says_what_to_install(lacking: str) -> None:
     code = f"""

@@ -155,11 +155,12 @@ def test_the_shipped_study_claims_what_its_compositions_lack() -> None:
         "better", "equal", "sensitivity", "convergence", "seeds"
     ]  # fmt: skip
     file = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["compositions"]
+    known = {*file, *study.compositions}  # as here, where a stand-in may have renamed some
     for claim in study.claims:
-        assert {*claim.compositions, *claim.than} <= set(file)
+        assert {*claim.compositions, *claim.than} <= known
         assert set(claim.models) <= set(study.models)
     for names in study.published.rows.values():
-        assert set(names) <= set(file)
+        assert set(names) <= known
 
 
 def test_a_misspelt_stand_in_goes_unsaid(tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ LACKING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", LACKING)
 def test_a_report_survives(what: str, tmp_path: Path) -> None:
     html = write(evidence_of(LACKING[what], CONTEXT), CONTEXT, tmp_path).read_text()

@@ -72,6 +72,7 @@ def state(tally: Any) -> dict[str, Any]:
     return vars(tally)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 @given(cuts=st.lists(st.integers(0, 3000), max_size=5), split=st.integers(0, 6))
 @settings(max_examples=5, deadline=None)
@@ -91,12 +92,14 @@ def test_result_depends_on_how_the_pool_is_cut(name: str, cuts: list[int], split
             assert merged[field] == pytest.approx(value), field
 
 
+@pytest.mark.slow
 def test_two_passes_with_equal_seeds_differ() -> None:
     one, two = audit_of(LON[:300], LAT[:300]), audit_of(LON[:300], LAT[:300])
     assert one.results == two.results
     assert one.to_dict() == two.to_dict()
 
 
+@pytest.mark.slow
 def test_a_number_of_the_result_is_no_json() -> None:
     for lon, lat in (([7.0], [90.0]), ([7.0, 8.0], [1.0, 1.0]), ([0.0] * 120, [0.0] * 120)):
         plain = audit_of(lon, lat).to_dict()
@@ -116,6 +119,7 @@ def test_one_place_is_compared_with_its_neighbours() -> None:
     assert found.striping.periods == ()
 
 
+@pytest.mark.slow
 def test_all_rows_equal_count_as_many_places() -> None:
     found = space_of(np.full(1500, 7.0), np.full(1500, 1.0))
     assert found.nearest is not None
@@ -126,6 +130,7 @@ def test_all_rows_equal_count_as_many_places() -> None:
     assert found.coverage.radius_km > 18_000.0
 
 
+@pytest.mark.slow
 def test_millions_of_repeats_fill_the_memory() -> None:
     tally = DuplicatesTally()
     for i in range(10):
@@ -148,6 +153,7 @@ def test_more_places_than_capacity_are_kept() -> None:
     assert len(tally._lon) == pytest.approx(40_000 * found.looked_at, rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_row_without_weight_counts() -> None:
     weight = np.where(np.arange(300) % 3 == 0, 0.0, 1.0)
     used = np.flatnonzero(weight)

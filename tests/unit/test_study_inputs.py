@@ -140,6 +140,7 @@ def drawn(steps: Plan, folder: Path, name: str) -> list[Composition]:
     return found
 
 
+@pytest.mark.slow
 def test_one_spec_under_two_names_is_one_draw_counted_twice(debug: Study, tmp_path: Path) -> None:
     again = with_compositions(debug, again="uniform")
     assert draw_keys(again, "uniform") == draw_keys(debug, "uniform")  # the first name's stay

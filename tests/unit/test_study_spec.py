@@ -190,6 +190,7 @@ def test_a_model_with_the_name_of_a_baseline_is_taken_for_it(tmp_path: Path) -> 
         load(changed(tmp_path, models=models), "laptop")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "name", "change", "message"),
     [

@@ -92,6 +92,7 @@ def run(steps: Plan, out: Path, kinds: set[str] | None = None) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_a_study_of_ones_own_pool_and_labels_gives_no_scores(tables: Path, tmp_path: Path) -> None:
     steps = plan(load(study(tmp_path, tables), "debug"))
     assert steps.study.pool_places == 600

@@ -342,6 +342,7 @@ def places(pool: Pool) -> PoolPlaces:
     return PoolPlaces(pool, np.arange(len(pool)))
 
 
+@pytest.mark.slow
 def test_a_sound_gfm_breaks_a_promise(pool: Pool) -> None:
     check_gfm(Demo, places=places(pool))
     check_gfm(FIELDS | {"kind": "presto"}, places=places(pool))
@@ -482,6 +483,7 @@ def test_a_broken_task_passes(kind: type[TaskSpec], message: str) -> None:
         check_task(kind(kind="demo"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic", "logistic-balanced", "mlp", "forest", "knn"])
 def test_a_head_of_ours_breaks_a_promise(name: str) -> None:
     check_head(name)

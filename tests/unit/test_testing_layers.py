@@ -88,6 +88,7 @@ def test_no_layer_of_ours_breaks_a_promise(name: str) -> None:
     check_layer(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["biome", "ecoregion"])
 def test_no_layer_of_the_ecoregions_breaks_a_promise(name: str, resolve_data: object) -> None:
     check_layer(name)
