@@ -25,6 +25,7 @@ from wherefrom.pool.series.flat import raw_series
 from wherefrom.tasks import Task, plan_episodes
 from wherefrom.tasks.labelled import SERIES, TASK
 from wherefrom.train.embed import embed
+from wherefrom.train.heads import head
 from wherefrom.train.pretrain import held_out_loss
 
 PRETRAIN = {"samples_seen": 256, "batch": 64, "lr": 1e-3, "warmup": 1}
@@ -191,7 +192,7 @@ def test_fine_tuning_of_a_run_predicts_no_better_than_the_majority(
 ) -> None:
     stage(kind, pool, features, tmp_path)
     (episodes,), _ = plan_episodes(data.task, ["Earth"], 60, range(2))
-    found = engine.finetuned(GFMS[kind], tmp_path, {"steps": 3}, data, episodes)
+    found = engine.finetuned(GFMS[kind], tmp_path, head("finetune", steps=3), data, episodes)
     truth = data.task.label[episodes.test]
     assert found.shape == (2, len(episodes.test))
     majority = max(np.mean(truth), 1 - np.mean(truth))

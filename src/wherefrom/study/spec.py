@@ -137,6 +137,22 @@ class Study(Part):
         return {name: _sampler(text) for name, text in self.compositions.items()}
 
     @model_validator(mode="after")
+    def _kinds_are_there(self) -> Self:
+        where = ""
+        try:
+            for name, use in self.heads.items():
+                where = f"heads.{name}: "
+                head(name, **use.options)
+            where = "published: "
+            for name in (*self.published.composition_size, *self.published.samples_seen):
+                kind("gfms", name, "kind of model")
+        except WherefromError as err:
+            raise ValueError(f"{where}{err}") from err
+        except TypeError as err:
+            raise ValueError(f"{where}an option is of the wrong type ({err})") from err
+        return self
+
+    @model_validator(mode="after")
     def _names_refer_to_something(self) -> Self:
         for what, name, known in self._references():
             if name not in known:
@@ -168,22 +184,6 @@ class Study(Part):
                 yield "head", name, self.heads
             if all("continent" in task.layers for task in self.tasks.values()):
                 yield "region", self.sweep.region, earth.CONTINENTS
-
-    @model_validator(mode="after")
-    def _kinds_are_there(self) -> Self:
-        where = ""
-        try:
-            for name, use in self.heads.items():
-                where = f"heads.{name}: "
-                head(name, **use.options)
-            where = "published: "
-            for name in (*self.published.composition_size, *self.published.samples_seen):
-                kind("gfms", name, "kind of model")
-        except WherefromError as err:
-            raise ValueError(f"{where}{err}") from err
-        except TypeError as err:
-            raise ValueError(f"{where}an option is of the wrong type ({err})") from err
-        return self
 
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:
