@@ -109,6 +109,7 @@ def test_a_pool_differs_from_itself(land: Pool) -> None:
     assert found.layers["continent"].tv == 0
 
 
+@pytest.mark.slow
 def test_places_of_one_continent_pass_as_even(land: Pool) -> None:
     codes, labels = land.codes("continent")
     europe = np.flatnonzero(codes == labels.index("Europe"))
@@ -125,6 +126,7 @@ def test_places_of_one_continent_pass_as_even(land: Pool) -> None:
     assert worst.command.startswith("wherefrom pool build")
 
 
+@pytest.mark.slow
 def test_a_difference_to_another_pool_is_called_one_to_land(land: Pool) -> None:
     north = Pool.from_table(land.table.take(np.flatnonzero(land.lat > 20)))
     named = Named("north.parquet", against="all.parquet")
@@ -134,6 +136,7 @@ def test_a_difference_to_another_pool_is_called_one_to_land(land: Pool) -> None:
     assert "target=all.parquet" in found.findings[0].command
 
 
+@pytest.mark.slow
 def test_weights_faults_or_entropy_are_lost_on_the_way(land: Pool) -> None:
     use = pa.array(["crop", 'none\t"x"'] * 500)
     pool = Pool.from_table(land.table.append_column("use", use))
@@ -250,6 +253,7 @@ def test_null_islands_and_repeats_are_not_told_apart(land: Pool) -> None:
     assert sizes["duplicates"] == 89 / len(land)
 
 
+@pytest.mark.slow
 def test_ten_million_duplicates_take_memory_or_minutes() -> None:
     tally = DuplicatesTally()
     lon, lat = np.full(1 << 20, 10.0), np.full(1 << 20, 50.0)
@@ -266,6 +270,7 @@ def test_a_single_place_ends_in_a_traceback() -> None:
         audit(Pool.from_table(table([1.0], [2.0])), named=Named("one.csv"))
 
 
+@pytest.mark.slow
 def test_rows_that_are_all_equal_crash_the_statistics() -> None:
     found = audit(Pool.from_table(table([10.0] * 300, [50.0] * 300)), layers=["continent"])
     duplicates = next(f for f in found.findings if f.name == "duplicates")

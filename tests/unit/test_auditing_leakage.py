@@ -71,6 +71,7 @@ def test_a_training_place_that_is_nearest_is_left_out(
     np.testing.assert_allclose(found.km, true, rtol=1e-9, atol=3e-4)
 
 
+@pytest.mark.slow
 def test_a_large_pool_gives_other_distances_than_a_plain_search() -> None:
     rng = np.random.default_rng(1)
     train, test = uniform_on_sphere(30_000, rng), uniform_on_sphere(150, rng)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from wherefrom import audit
 from wherefrom.auditing.faults import AxesTally
@@ -15,6 +16,7 @@ from wherefrom.pool import Pool, scan
 from wherefrom.pool.batches import Batch
 
 
+@pytest.mark.slow
 def test_an_audit_depends_on_how_the_pool_is_stored(tmp_path: Path) -> None:
     pool = Pool.build(900, seed=1).with_layers(["continent"])
     folder = tmp_path / "pool"

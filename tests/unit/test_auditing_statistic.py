@@ -85,6 +85,7 @@ def pool() -> Pool:
     return Pool.build(400, seed=2)
 
 
+@pytest.mark.slow
 def test_a_statistic_of_one_class_is_lost_on_the_way(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

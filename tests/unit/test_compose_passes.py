@@ -215,6 +215,7 @@ class Endless:
             yield Batch(at, lon, lon / 2, rows if ask.ids else None, codes)
 
 
+@pytest.mark.slow
 def test_memory_of_a_draw_grows_with_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "cores", lambda: 2)
 
@@ -275,6 +276,7 @@ def test_ids_are_found_elsewhere_or_not_at_all(pool: Pool) -> None:
     assert passes.find(named, np.array([9])).rows.tolist() == [9]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [*SPECS, "none"])
 def test_files_give_another_draw_than_memory(tmp_path: Path, pool: Pool, spec: str) -> None:
     for name, start in (("a", 0), ("b", 700), ("c", 1300)):
@@ -351,6 +353,7 @@ def test_arrays_of_whole_numbers_are_not_exact(
     assert exact.over(sizes).tolist() == rates
 
 
+@pytest.mark.slow
 @given(FRACTIONS.filter(any), st.integers(1, 400), st.integers(0, 90), st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
 def test_rounding_in_whole_numbers_differs_from_fractions(

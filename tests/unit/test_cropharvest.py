@@ -272,6 +272,7 @@ def test_columns_in_another_order_are_refused(folder: Path) -> None:
         cropharvest(folder)
 
 
+@pytest.mark.slow
 def test_an_archive_torn_anywhere_is_one_clear_error(folder: Path) -> None:
     path = packed(folder) / "features.tar.gz"
     whole = path.read_bytes()

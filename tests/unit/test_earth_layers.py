@@ -75,6 +75,7 @@ def test_no_layer_is_shifted_flipped_or_mislabelled(name: str) -> None:
     assert layer(name)(*of(PLACES)).tolist() == KNOWN[name]
 
 
+@pytest.mark.slow
 def test_biomes_follow_their_names_not_the_tundra_number_of_bare_ice(resolve_data: Path) -> None:
     biome = layer("biome")
     assert biome(*of(PLACES)).tolist() == KNOWN["biome"]
@@ -196,6 +197,7 @@ def test_no_overseas_part_or_open_ocean_island_is_on_the_wrong_continent(
     assert layer("continent")(lon, lat).tolist() == [expected]
 
 
+@pytest.mark.slow
 def test_russia_is_europe_unless_it_is_split_at_the_urals() -> None:
     west = {
         "Moscow": (37.6, 55.75), "Kazan": (49.1, 55.8), "Ufa": (56.0, 54.7), "Perm": (56.3, 58.0),
@@ -235,6 +237,7 @@ def test_countries_have_their_unbroken_english_names() -> None:
     assert {"South Korea", "Democratic Republic of the Congo", "Curaçao"} <= set(country.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "variable", "opened"),
     [("modis-land-cover", "", "land_cover"), ("era5-climatology", "t2m", "temperature")],
@@ -340,6 +343,7 @@ def test_a_users_own_layer_goes_wherever_a_name_goes() -> None:
         layer(north, size=3)
 
 
+@pytest.mark.slow
 def test_keys_tell_layers_options_and_contents_apart(
     resolve_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

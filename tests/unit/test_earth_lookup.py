@@ -134,6 +134,7 @@ def test_any_polygons_valid_or_not_are_answered_as_shapely_does(
     check(moved, np.append(points[:, 0], lon), np.append(points[:, 1], lat))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -220,6 +221,7 @@ def planet() -> list[Any]:
     return [*[s for i, s in enumerate(shapes) if i % 3], shapely.union_all(islands), *shapes[:20]]
 
 
+@pytest.mark.slow
 def test_a_whole_map_with_shared_borders_has_no_mismatch(planet: list[Any]) -> None:
     rng = np.random.default_rng(5)
     for lon, lat in (
@@ -302,6 +304,7 @@ def test_islands_far_smaller_than_a_cell_are_found() -> None:
     assert index.query([-170.0, 0.1, 170.0], [10.0] * 3).tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_crowded_cells_are_worked_off_in_bounded_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     # All 3,000 edges of a star lie in few cells, for a far polygon stretches the grid.
     angle = np.linspace(0, 2 * np.pi, 3_000, endpoint=False)

@@ -211,6 +211,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     return (STACKED | LOOPED)[request.param]()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STACKED | LOOPED)
 def test_a_module_that_vmap_cannot_follow_is_stacked_or_another_looped(name: str) -> None:
     begun = (STACKED | LOOPED)[name]().start()
@@ -293,6 +294,7 @@ def test_trained_copies_differ_from_a_loop_of_optimizers(case: Case) -> None:
         assert (tuned.head_weight[0] - head.weight).abs().max() < kind.head_lr / 2
 
 
+@pytest.mark.slow
 def test_start_is_not_the_linear_probe(case: Case) -> None:
     features = embed(case.model, case.module, case.records)
     probe = Logistic().fit_predict(
@@ -375,6 +377,7 @@ def test_the_narrowed_satclip_is_another_model(degrees: int) -> None:
     assert (first - weight.grad @ axes).abs().max() < 1e-4 * first.abs().max()
 
 
+@pytest.mark.slow
 def test_seed_with_one_class_fails_or_guesses_another(case: Case) -> None:
     case.train[1] = np.resize(np.flatnonzero(case.label[: ROWS - TEST] == 3), N)
     guess = case.predicted(steps=5)
@@ -382,6 +385,7 @@ def test_seed_with_one_class_fails_or_guesses_another(case: Case) -> None:
     assert len(np.unique(guess[0])) > 1
 
 
+@pytest.mark.slow
 def test_what_is_hidden_has_an_influence() -> None:
     case = presto(RAGGED, ragged=True)
     noise = np.where(case.records["hidden"], np.float32(np.nan), case.records["x"])
@@ -389,6 +393,7 @@ def test_what_is_hidden_has_an_influence() -> None:
     assert (case.predicted(steps=2) == again.predicted(steps=2)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -149,6 +149,7 @@ def test_the_audit_of_a_table_is_that_of_its_pool(table: pa.Table) -> None:
     assert of_table["space"] == of_pool["space"]
 
 
+@pytest.mark.slow
 def test_faulty_rows_of_a_table_are_findings_not_the_end(table: pa.Table) -> None:
     lat = table["y"].to_numpy().copy()
     lat[7] = np.nan
@@ -160,6 +161,7 @@ def test_faulty_rows_of_a_table_are_findings_not_the_end(table: pa.Table) -> Non
         audit(torn, layers=["continent"], weights=np.ones(N), **FLAGS)
 
 
+@pytest.mark.slow
 def test_other_tables_are_read_like_the_first(table: pa.Table) -> None:
     half = table.slice(0, N // 2)
     found = audit(half, against=table, test=table.slice(N // 2), planned=table,
@@ -169,6 +171,7 @@ def test_other_tables_are_read_like_the_first(table: pa.Table) -> None:
     assert "Antarctica" not in found.layers["continent"].empty
 
 
+@pytest.mark.slow
 def test_an_audit_is_shown_inline() -> None:
     places = {"lon": np.linspace(-10, 20, 50), "lat": np.linspace(40, 60, 50)}
     page = wherefrom.audit(places, layers=["continent"])._repr_html_()
@@ -188,6 +191,7 @@ def test_a_composition_and_its_card_are_shown_inline(table: pa.Table) -> None:
     assert "0 places" in draw(pool, "none")._repr_html_()
 
 
+@pytest.mark.slow
 def test_a_column_of_the_realised_table_alone_does_not_end_the_audit(table: pa.Table) -> None:
     bare = table.drop_columns(["use"])
     found = audit(table.slice(0, N // 2), planned=bare, layers=["continent", "use"], **FLAGS)
@@ -195,6 +199,7 @@ def test_a_column_of_the_realised_table_alone_does_not_end_the_audit(table: pa.T
     assert list(found.realised.layers) == ["continent"]
 
 
+@pytest.mark.slow
 def test_a_place_of_weight_zero_did_not_come(table: pa.Table) -> None:
     weights = np.r_[np.zeros(N // 2), np.ones(N // 2)]
     found = audit(table, planned=table, weights=weights, layers=["continent"], **FLAGS)

@@ -150,6 +150,7 @@ def test_a_stopped_pre_training_that_goes_on_ends_elsewhere(
     assert all(whole[name].equal(resumed[name]) for name in whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["satclip", "presto"])
 def test_a_run_is_read_back_as_another_model(
     kind: str, pool: Pool, features: Path, data: TaskData, tmp_path: Path

@@ -62,6 +62,7 @@ def probabilities(data: Data, C: float, balanced: bool) -> tuple[FewShot, torch.
     return few, few.linear(*fit(few, C, balanced)).softmax(dim=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "dim", "C", "classes"),
     [(60, 100, 1.0, 5), (60, 100, 1.0, 2), (120, 20, 0.01, 5), (50, 2, 30.0, 3), (50, 50, 30.0, 2)],
@@ -99,6 +100,7 @@ def smooth(n: int, dim: int, seed: int = 0) -> Data:
     return x.astype(np.float32), label, np.arange(n)[None], np.arange(n, n + 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "dim", "C"), [(1500, 64, 1.0), (400, 100, 100.0), (1500, 2, 100.0)])
 def test_logistic_head_stalls_on_smooth_features_and_rare_classes(
     n: int, dim: int, C: float
@@ -114,6 +116,7 @@ def test_logistic_head_stalls_on_smooth_features_and_rare_classes(
     assert np.abs(ours[:, 0].numpy() - theirs).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("C", [0.001, 1.0, 100.0])
 @pytest.mark.parametrize(("n", "dim"), [(10, 2), (10, 300), (300, 2), (300, 300), (2000, 40)])
 def test_logistic_head_fails_or_is_not_at_the_minimum(n: int, dim: int, C: float) -> None:
@@ -165,6 +168,7 @@ def plain_loop(few: FewShot, start: Any, steps: int, lr: float, decay: float) ->
     return modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "dim"), [(60, 100), (120, 20)])
 def test_mlp_head_differs_from_a_loop_of_modules_and_optimizers(n: int, dim: int) -> None:
     data = make(n, dim)
@@ -186,6 +190,7 @@ def test_mlp_head_differs_from_a_loop_of_modules_and_optimizers(n: int, dim: int
         assert sure.float().mean() > 0.95
 
 
+@pytest.mark.slow
 def test_mlp_differs_from_the_loop_by_more_than_rounding() -> None:
     data = make()
     few = FewShot.of(*data)
@@ -244,6 +249,7 @@ def test_cutting_the_seeds_into_chunks_changes_predictions(
     assert (whole == cut).mean() > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_test_places_leak_into_the_fit(name: str) -> None:
     x, label, train, test = make()

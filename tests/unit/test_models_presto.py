@@ -117,6 +117,7 @@ def test_absent_groups_take_part() -> None:
     assert torch.equal(*losses)
 
 
+@pytest.mark.slow
 def test_backward_gives_other_gradients_than_the_loss() -> None:
     model = PrestoConfig(groups=("ERA5", "SRTM", "dynamic_world"), months="cyclic")
     module = Presto()

@@ -205,6 +205,7 @@ def test_a_folder_without_tiles_or_places_is_refused(tmp_path: Path) -> None:
         entropy_of_tiles(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_official_tiles_lie_where_they_should_and_differ(reference_data: Path) -> None:
     found = entropy_of_tiles(reference_data / "satclip" / "ssl4eo_example")
     assert len(found) == 20

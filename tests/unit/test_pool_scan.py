@@ -301,6 +301,7 @@ def test_an_id_that_repeats_far_away_passes_unseen(
         assert f"ids repeat in 1 of 200 rows: {shown}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_repeated_places_are_noted_otherwise_than_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_killed_process_leaves_a_broken_checkpoint(tmp_path: Path) -> None:
     assert same(resumed, pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1))
 
 
+@pytest.mark.slow
 def test_global_random_state_or_threads_change() -> None:
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     first = pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1)
@@ -126,11 +127,13 @@ def test_global_random_state_or_threads_change() -> None:
     assert same(first, pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1))
 
 
+@pytest.mark.slow
 def test_other_seed_gives_the_same_weights() -> None:
     one, two = (pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=s) for s in (1, 2))
     assert not torch.equal(one.location.layers[0].weight, two.location.layers[0].weight)
 
 
+@pytest.mark.slow
 def test_no_pretraining_starts_elsewhere_than_pretraining() -> None:
     nothing = pretrain(MODEL, RECORDS, np.empty(0, np.int64), SETTINGS, seed=3)
     frozen = replace(SETTINGS, lr=0.0, weight_decay=0.0)
@@ -140,6 +143,7 @@ def test_no_pretraining_starts_elsewhere_than_pretraining() -> None:
     assert not nothing.training
 
 
+@pytest.mark.slow
 def test_training_does_not_learn() -> None:
     held = np.random.default_rng(0).permutation(np.setdiff1d(np.arange(300), ROWS))
     losses: list[float] = []

@@ -76,6 +76,7 @@ def train(files: list[Path], checkpoint: Path | None = None, stop: int | None = 
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 4, 6])
 def test_interrupted_stream_ends_elsewhere(stop: int, shards: list[Path], tmp_path: Path) -> None:
     due = train(shards)

@@ -140,6 +140,7 @@ def test_every_headline_has_its_table_figures_and_words_without_scripts(report: 
     assert '<figure id="sensitivity">' in html
 
 
+@pytest.mark.slow
 def test_every_view_is_in_one_part_of_the_page_alone() -> None:
     rows = table(
         rows_of_model("wide", "biomes", "knn", 0.04),
@@ -179,6 +180,7 @@ def test_a_planted_difference_of_sensitivity_is_said_to_hold(evidence: Evidence)
     assert "no common scale" in text
 
 
+@pytest.mark.slow
 def test_the_reverse_is_said_not_to_hold_and_noise_to_leave_it_undecided() -> None:
     assert "Here this does not hold in points" in claim(two(0.01, 0.04))
     assert "Here this is undecided in points" in claim(two(0.03, 0.02, noise=0.03))
@@ -257,6 +259,7 @@ def test_published_weights_are_neither_composition_nor_trivial_baseline(
     assert not any("trivial baseline published" in text for text in texts)
 
 
+@pytest.mark.slow
 def test_a_published_cell_of_another_task_is_marked_as_that(tmp_path: Path) -> None:
     file = tmp_path / "expected.csv"
     file.write_text(

@@ -232,6 +232,7 @@ def test_a_binary_task_shows_the_positive_class(tmp_path: Path) -> None:
     assert '<option value="f1_positive">positive-class F1</option>' in html
 
 
+@pytest.mark.slow
 def test_reporting_needs_no_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['sklearn'] = None\n"
@@ -329,6 +330,7 @@ def test_a_broken_file_of_published_cells_is_named(evidence: Evidence, tmp_path:
         published(evidence, context)
 
 
+@pytest.mark.slow
 def test_maps_show_every_composition_with_places(tmp_path: Path) -> None:
     if not earth.available("land"):
         pytest.skip("no land polygons: wherefrom data fetch")

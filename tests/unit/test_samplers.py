@@ -111,6 +111,7 @@ def test_no_sampler_of_ours_breaks_a_promise(
     check_sampler(chosen, pool=pool, n=60)
 
 
+@pytest.mark.slow
 def test_a_draw_has_n_places_and_probabilities_that_sum_to_n(
     chosen: SamplerModel, pool: Pool
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_draw_has_n_places_and_probabilities_that_sum_to_n(
     assert chosen.varies == (other.expanded_ids().tolist() != composition.expanded_ids().tolist())
 
 
+@pytest.mark.slow
 def test_parts_of_a_pool_give_the_draw_of_the_whole(
     chosen: SamplerModel, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.train.scores import scores
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 9), places=st.integers(1, 60))
 def test_scores_differ_from_scikit_learn(seed: int, classes: int, places: int) -> None:
     rng = np.random.default_rng(seed)

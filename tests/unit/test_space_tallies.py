@@ -111,6 +111,7 @@ def test_no_places_give_a_traceback() -> None:
         space_of([1.0, 2.0], [3.0, 4.0], np.zeros(2))
 
 
+@pytest.mark.slow
 def test_one_place_is_compared_with_its_neighbours() -> None:
     found = space_of([10.0], [50.0])
     assert (found.counts.places, found.nearest, found.ripley) == (1, None, None)
@@ -167,6 +168,7 @@ def test_a_row_without_weight_counts() -> None:
     assert some.coverage == alone.coverage
 
 
+@pytest.mark.slow
 def test_multiplicity_is_not_the_weight_of_a_place() -> None:
     weight = np.array([1.0, 3.0])
     found = space_of([0.0, 40.0], [10.0, 50.0], weight)
@@ -223,6 +225,7 @@ def test_hash_maps_two_rows_to_one() -> None:
     assert len(np.unique(mixed(rows))) == len(rows)
 
 
+@pytest.mark.slow
 def test_antarctica_is_covered_without_being_asked_for() -> None:
     assert land_lattice().lat.min() > -60.0
     assert land_lattice(antarctica=True).lat.min() < -85.0
@@ -233,6 +236,7 @@ def test_antarctica_is_covered_without_being_asked_for() -> None:
         assert tally.result().off_land == (0.0 if antarctica else 1.0)
 
 
+@pytest.mark.slow
 def test_gaps_name_one_desert_five_times() -> None:
     tally = CoverageTally()
     tally.update(Batch(0, LON, LAT))

@@ -129,6 +129,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "message"), BAD)
 def test_a_faulty_table_is_named_with_its_row(
     columns: dict[str, Any], message: str, tmp_path: Path

@@ -353,6 +353,7 @@ def test_a_sound_gfm_of_another_make_breaks_a_promise(kind: type[Gfm], pool: Poo
     check_gfm(kind, places=places(pool))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{}, {"hidden": 4, "dropout": 0.3}, {"image": "cnn"}])
 def test_a_gfm_of_images_breaks_a_promise(
     pool: Pool, tmp_path: Path, change: dict[str, Any]
@@ -439,6 +440,7 @@ def opens_another(lon: Any, lat: Any) -> Any:
 nested = Layer("nested", ("forest",), source=(), key="nested-1", lookup=opens_another)
 
 
+@pytest.mark.slow
 def test_a_sound_task_breaks_a_promise() -> None:
     check_task(Fields)
     other = variant("Declared", make=lambda self, pool: made() if layer(self.layer) else None)

@@ -73,6 +73,7 @@ def test_random_weights_pass_for_pre_trained(
     assert abs(means[0] - means[1]) < 0.1
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_of_other_episodes_or_of_none(
     run: SimpleNamespace, labelled: LabelledSeries
 ) -> None:
