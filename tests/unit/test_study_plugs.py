@@ -26,10 +26,22 @@ CODE = '''
 from dataclasses import dataclass
 from typing import ClassVar
 import numpy as np
+from wherefrom.compose import SamplerModel
 from wherefrom.gfms.presto import Presto
 from wherefrom.train.heads import Head
 from wherefrom.train.heads.finetune import FineTune
 from wherefrom.gfms import Gfm
+
+
+class First(SamplerModel):
+    """The first places."""
+    name: ClassVar[str] = "first"
+    needs_n: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
+    k: int
+
+    def draw(self, pool, n, rng):
+        raise NotImplementedError
 
 
 class Reader(Presto):
@@ -182,6 +194,13 @@ def test_one_list_in_two_files_is_counted_as_two_compositions(tmp_path: Path) ->
     lists = {name: f"ids:file={tmp_path / name}.csv" for name in ("a", "b")}
     with pytest.raises(WherefromError, match="compositions 'a' and 'b' are one"):
         plan(load(study(tmp_path, compositions=lists), "debug"))
+
+
+def test_fixed_compositions_without_a_file_are_taken_for_one(tmp_path: Path) -> None:
+    fixed = {f"first{k}": f"plugs:First:k={k}" for k in (1, 2)}
+    made = plan(load(study(tmp_path, compositions=fixed), "debug"))
+    keys = {s.key for s in made.of_kind("draw") if s.axes["composition"] in fixed}
+    assert len(keys) == 2
 
 
 def test_two_tasks_that_a_stand_in_makes_one_are_computed_twice(
