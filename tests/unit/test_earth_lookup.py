@@ -56,6 +56,10 @@ def border_points(polygons: Sequence[Any], rng: np.random.Generator, n: int) -> 
         around.append(np.stack([np.nextafter(some[:, 0], toward), some[:, 1]], axis=1))
         around.append(np.stack([some[:, 0], np.nextafter(some[:, 1], toward)], axis=1))
     points = np.concatenate(around)
+    # Of numbers too small for a product of theirs to be told from 0, GEOS itself says one thing
+    # of a prepared polygon and another of the polygon as it is.
+    tiny = (points != 0) & (np.abs(points) < 1e-300)
+    points[tiny] = np.copysign(1e-300, points[tiny])
     return points[:, 0].copy(), points[:, 1].copy()
 
 
