@@ -120,15 +120,15 @@ NOT_RUN: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
-def run_line(line: str, folder: Path, *, shell: bool = False) -> None:
-    """Run a line of bash; without need or wish for a shell, from a process that saves imports."""
+def run_line(line: str, folder: Path) -> None:
+    """Run a line of bash; without need of a shell, from a process that saves imports."""
     for start, (_, check) in NOT_RUN.items():
         if line.startswith(start):
             check(line)
             return
     program, *words = shlex.split(line)
     done: subprocess.CompletedProcess[str] | Done
-    if program == "wherefrom" and not shell and PLAIN.fullmatch(QUOTED.sub("", line)):
+    if program == "wherefrom" and PLAIN.fullmatch(QUOTED.sub("", line)):
         done = run_apart(words, folder, dict(os.environ))
     else:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -230,7 +230,7 @@ def test_no_command_in_the_prose_has_rotted(page: Path, folder: Path) -> None:
             run_python(block, space, where)
         elif language == "bash":
             for line in lines_of(block):
-                run_line(line, folder, shell=page.name == "README.md")
+                run_line(line, folder)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
