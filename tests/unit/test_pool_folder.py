@@ -19,8 +19,7 @@ from wherefrom import earth, parallel
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, batches, folder, places, reading, scan
 from wherefrom.pool.batches import Ask
-from wherefrom.pool.folder import build_folder
-from wherefrom.pool.label import label
+from wherefrom.pool.folder import build_folder, label
 from wherefrom.pool.partition import MANIFEST
 
 BLOCK, PART = 1000, 4000

@@ -1,8 +1,7 @@
 """Pools of candidate places: built by area on land, or read from the user's own table."""
 
 from wherefrom.pool.check import Finding, examine
-from wherefrom.pool.folder import build_folder
-from wherefrom.pool.label import label
+from wherefrom.pool.folder import build_folder, label
 from wherefrom.pool.opening import open_pool, scan
 from wherefrom.pool.places import Pool
 from wherefrom.pool.scan import PoolScan
