@@ -15,11 +15,38 @@ from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import atomic
-from wherefrom.pool.series.bands import BANDS, DW_CLASSES, NO_CLASS, check_units, codes, reals
 
-__all__ = ["BANDS", "DW_CLASSES", "NO_CLASS", "PixelSeries"]
+__all__ = ["BANDS", "DW_CLASSES", "FIELDS", "NO_CLASS", "PixelSeries"]
 
-_FIELDS = ("raw", "dynamic_world", "lon", "lat", "month")
+#: Bands in CropHarvest's order (Tseng et al. 2021): Sentinel-1, Sentinel-2, ERA5, SRTM, NDVI.
+BANDS = (
+    "VV", "VH", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12",
+    "temperature_2m", "total_precipitation", "elevation", "slope", "NDVI",
+)  # fmt: skip
+
+#: Dynamic World's classes (Brown et al. 2022); the code of a class is its position.
+DW_CLASSES = (
+    "water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare",
+    "snow_and_ice",
+)  # fmt: skip
+
+#: Code of a step without a Dynamic World class.
+NO_CLASS = 9
+
+#: Where a band's median lies on land and sea, and its unit. Median, since single values may be odd.
+_USUAL: dict[str, tuple[float, float, str]] = {
+    **dict.fromkeys(BANDS[0:2], (-60.0, 20.0, "dB")),
+    **dict.fromkeys(BANDS[2:13], (2.0, 20_000.0, "reflectance x 10,000")),
+    "temperature_2m": (180.0, 340.0, "K"),
+    "total_precipitation": (0.0, 0.03, "m of water a day"),
+    "elevation": (-500.0, 9_000.0, "m"),
+    "slope": (0.0, 90.0, "degrees"),
+}
+#: Rows looked at, evenly spaced, when units are checked.
+_SAMPLE = 2_000
+
+#: Names of the arrays.
+FIELDS = ("raw", "dynamic_world", "lon", "lat", "month")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +101,7 @@ class PixelSeries:
     month: NDArray[np.int8]
 
     def __post_init__(self) -> None:
-        raw = reals("raw", self.raw, np.float32)
+        raw = _reals("raw", self.raw, np.float32)
         if raw.ndim != 3 or raw.shape[2] != len(BANDS):
             raise WherefromError(
                 f"pixel series: raw has shape {raw.shape}, not (pixels, steps, {len(BANDS)}); "
@@ -84,10 +111,10 @@ class PixelSeries:
             raise WherefromError("pixel series: raw has no steps")
         checked: dict[str, NDArray[Any]] = {
             "raw": raw,
-            "dynamic_world": codes("dynamic_world", self.dynamic_world, NO_CLASS, np.uint8),
-            "lon": reals("lon", self.lon, np.float64),
-            "lat": reals("lat", self.lat, np.float64),
-            "month": codes("month", self.month, 11, np.int8),
+            "dynamic_world": _codes("dynamic_world", self.dynamic_world, NO_CLASS, np.uint8),
+            "lon": _reals("lon", self.lon, np.float64),
+            "lat": _reals("lat", self.lat, np.float64),
+            "month": _codes("month", self.month, 11, np.int8),
         }
         for name, values in checked.items():
             due = raw.shape if name == "raw" else raw.shape[: 1 if name in ("lon", "lat") else 2]
@@ -138,7 +165,7 @@ class PixelSeries:
     def key(self) -> str:
         """Hash of the whole content: 16 hexadecimal digits."""
         digest = hashlib.sha256()
-        for name in _FIELDS:
+        for name in FIELDS:
             values = np.ascontiguousarray(getattr(self, name))
             if name == "raw":  # one NaN: their bits depend on how they came about
                 values = np.where(np.isnan(values), np.float32(np.nan), values)
@@ -190,7 +217,7 @@ class PixelSeries:
                 raise unknown("band", name, BANDS[:-1])
             if name == "NDVI":
                 raise WherefromError("band NDVI is computed of B8 and B4: leave it out")
-            bands[name] = reals(name, given, np.float32)
+            bands[name] = _reals(name, given, np.float32)
         size = len(np.atleast_1d(np.asarray(lon)))
         wide = [*bands.values(), *(np.asarray(x) for x in (month, dynamic_world) if x is not None)]
         steps = max((x.shape[1] for x in wide if x.ndim == 2), default=1)
@@ -241,24 +268,22 @@ class PixelSeries:
         ...
         wherefrom.errors.WherefromError: band temperature_2m: the median is 17, not within 180 to...
         """
-        mine = np.array(reals("raw", raw, np.float32))
+        mine = np.array(_reals("raw", raw, np.float32))
         if mine.ndim != 3 or mine.shape[2] != len(BANDS):
             raise WherefromError(
                 f"pixel series: the array has shape {mine.shape}, not (pixels, steps, "
                 f"{len(BANDS)} bands: {', '.join(BANDS)})"
             )
-        check_units(mine)
+        _check_units(mine)
         b8, b4 = mine[:, :, BANDS.index("B8")], mine[:, :, BANDS.index("B4")]
         total = b8 + b4
         # presto.md 1.2: zero where the sum is not positive; NaN where either band is absent.
         ratio = np.divide(b8 - b4, total, out=np.zeros_like(total), where=total > 0)
         mine[:, :, BANDS.index("NDVI")] = np.where(np.isnan(total), np.nan, ratio)
         shape = mine.shape[:2]
-        if dynamic_world is None:
-            classes: NDArray[Any] = np.full(shape, NO_CLASS, dtype=np.uint8)
-        else:
-            classes = codes("dynamic_world", dynamic_world, NO_CLASS, np.uint8)
-        months = codes("month", month, 11, np.int8)
+        given = np.full(shape, NO_CLASS) if dynamic_world is None else dynamic_world
+        classes = _codes("dynamic_world", given, NO_CLASS, np.uint8)
+        months = _codes("month", month, 11, np.int8)
         if months.ndim < 2:
             first = np.broadcast_to(months, shape[:1]) if months.ndim == 0 else months
             months = ((first[:, None] + np.arange(shape[1])) % 12).astype(np.int8)
@@ -267,7 +292,7 @@ class PixelSeries:
     def take(self, rows: ArrayLike) -> PixelSeries:
         """Return some rows, by number or mask, in the order given (repeats allowed)."""
         at = np.asarray(rows)
-        return PixelSeries(*(getattr(self, name)[at] for name in _FIELDS))
+        return PixelSeries(*(getattr(self, name)[at] for name in FIELDS))
 
     @classmethod
     def concatenate(cls, parts: Sequence[PixelSeries]) -> PixelSeries:
@@ -287,7 +312,7 @@ class PixelSeries:
         steps = sorted({part.steps for part in parts})
         if len(steps) != 1:
             raise WherefromError(f"series to join must have equal steps, not {steps}")
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in FIELDS))
 
     def write(self, path: Path | str) -> None:
         """Write the series as one ``.npz`` file, whose arrays are named as the fields.
@@ -298,7 +323,7 @@ class PixelSeries:
             If the disk is full or the folder cannot be written.
         """
         with atomic(path) as tmp, tmp.open("wb") as stream:
-            np.savez(stream, **{name: getattr(self, name) for name in _FIELDS})
+            np.savez(stream, **{name: getattr(self, name) for name in FIELDS})
 
     @classmethod
     def read(cls, path: Path | str) -> PixelSeries:
@@ -322,12 +347,12 @@ class PixelSeries:
             with zipfile.ZipFile(path):  # numpy reads other things too, such as a single array
                 pass
             with np.load(path, allow_pickle=False) as stored:
-                lacking = [name for name in _FIELDS if name not in stored.files]
+                lacking = [name for name in FIELDS if name not in stored.files]
                 if lacking:
                     raise WherefromError(
                         f"{path} holds no pixel series: it lacks the array {lacking[0]!r}"
                     )
-                arrays = [stored[name] for name in _FIELDS]
+                arrays = [stored[name] for name in FIELDS]
         except FileNotFoundError as err:
             raise WherefromError(f"no such file: {path}") from err
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
@@ -338,3 +363,43 @@ class PixelSeries:
             return cls(*arrays)
         except WherefromError as err:
             raise WherefromError(f"{path}: {err}") from err
+
+
+def _reals(name: str, given: ArrayLike, dtype: Any) -> NDArray[Any]:
+    """Return numbers as an array of `dtype`, or say that they are none."""
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: refused later
+            return np.asarray(given).astype(dtype, copy=False)
+    except (ValueError, TypeError) as err:
+        raise WherefromError(f"pixel series: {name} is not an array of numbers: {err}") from err
+
+
+def _codes(name: str, given: ArrayLike, highest: int, dtype: type) -> NDArray[Any]:
+    """Return codes 0..highest as `dtype`, after they were checked: a cast alone would wrap."""
+    values = _reals(name, given, np.asarray(given).dtype)
+    if values.dtype.kind not in "iuf":
+        raise WherefromError(f"pixel series: {name} is of type {values.dtype}, not whole numbers")
+    wrong = ~((values >= 0) & (values <= highest) & (values == np.floor(values)))
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = f" of row {at[0]}" if at else ""
+        where += f", step {at[1]}" if len(at) > 1 else ""
+        hint = "; January is 0" if name == "month" else f"; {NO_CLASS} says that there is none"
+        raise WherefromError(
+            f"pixel series: {name}{where} is {values[at]}, not a code of 0 to {highest}{hint}"
+        )
+    return values.astype(dtype, copy=False)
+
+
+def _check_units(raw: NDArray[np.float32]) -> None:
+    """Refuse bands whose median no place on Earth has: wrong unit, or wrong order of bands."""
+    some = raw[:: max(1, len(raw) // _SAMPLE)]
+    for name, (low, high, unit) in _USUAL.items():
+        values = some[:, :, BANDS.index(name)]
+        values = values[~np.isnan(values)]
+        median = float(np.median(values)) if values.size else low
+        if not low <= median <= high:
+            raise WherefromError(
+                f"band {name}: the median is {median:g}, not within {low:g} to {high:g} {unit}; "
+                "is the unit or the order of the bands another?"
+            )

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.keys import generator
-from wherefrom.pool.series.bands import BANDS, NO_CLASS
-from wherefrom.pool.series.pixels import PixelSeries
+from wherefrom.pool.series.pixels import BANDS, FIELDS, NO_CLASS, PixelSeries
 
 __all__ = ["MEMBERS", "ShardStream", "Skipped"]
 
@@ -23,7 +22,6 @@ __all__ = ["MEMBERS", "ShardStream", "Skipped"]
 MEMBERS = ("s1_s2_era5_srtm_2020_2021.npy", "dynamicworld2020_2021.npy", "latlon.npy")
 
 STEPS = 12
-_ARRAYS = ("raw", "dynamic_world", "lon", "lat", "month")
 
 
 @dataclass(frozen=True)
@@ -131,14 +129,14 @@ class ShardStream:
             waiting.append(part)
             count += len(part["lon"])
             if count >= self.batch:
-                joined = {name: np.concatenate([p[name] for p in waiting]) for name in _ARRAYS}
+                joined = {name: np.concatenate([p[name] for p in waiting]) for name in FIELDS}
                 whole = count - count % self.batch
                 for at in range(0, whole, self.batch):
                     yield {name: a[at : at + self.batch] for name, a in joined.items()}
                 waiting = [{name: a[whole:] for name, a in joined.items()}]
                 count -= whole
         if count:
-            yield {name: np.concatenate([p[name] for p in waiting]) for name in _ARRAYS}
+            yield {name: np.concatenate([p[name] for p in waiting]) for name in FIELDS}
 
     def _mixed(self, rng: np.random.Generator) -> Iterator[dict[str, NDArray[Any]]]:
         """Pass pixels through the buffer: those that arrive push out as many random ones."""
@@ -296,4 +294,4 @@ def _cut(
     tile = PixelSeries.from_array(
         values[full], latlon[full, 1], latlon[full, 0], starts[full], chosen[full]
     )
-    return {name: getattr(tile, name) for name in _ARRAYS}, int((~full).sum())
+    return {name: getattr(tile, name) for name in FIELDS}, int((~full).sum())
