@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from wherefrom.compose.design import Sample, Smallest, near
 from wherefrom.compose.strata import Groups, Ints
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Batch, Part, over
+from wherefrom.pool.batches import BLOCK, AnyPool, Ask, Part, over
+from wherefrom.pool.tables import rows_of
 
 __all__ = ["Found", "count", "find", "rows_with", "select"]
 
@@ -115,17 +116,7 @@ def find(pool: AnyPool, ids: NDArray[Any], codes: Sequence[str] = ()) -> Found:
     look = partial(_find, wanted=np.unique(ids), ask=ask)
     pieces = list(over(pool.parts(), look, "looking up ids"))
     there, rows, lon, lat, *found = (np.concatenate(c) for c in zip(*pieces, strict=True))
-    wanted = ids.astype(np.str_) if there.dtype.kind == "U" else ids
-    order = np.argsort(there)
-    at = np.searchsorted(there, wanted, sorter=order)
-    at = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros_like(at)
-    absent = there[at] != wanted if len(order) else np.ones(len(wanted), dtype=bool)
-    if absent.any():
-        first = ", ".join(str(name) for name in wanted[absent][:5])
-        more = ", ..." if absent.sum() > 5 else ""
-        raise WherefromError(
-            f"{absent.sum():,} of {len(wanted):,} ids are not in the pool: {first}{more}"
-        )
+    at = rows_of(there, ids, np.argsort(there))
     by_name = {name: code[at] for name, code in zip(codes, found, strict=True)}
     return Found(there[at], rows[at], lon[at], lat[at], by_name)
 
@@ -171,7 +162,7 @@ def _take(
         small = np.flatnonzero(numbers < kept.limit.max())
         stratum = position(groups.keys(batch)[small])
         small, stratum = small[stratum >= 0], stratum[stratum >= 0]
-        kept.add(small + batch.start, numbers[small], stratum, _ids(batch)[small])
+        kept.add(small + batch.start, numbers[small], stratum, batch.asked_ids()[small])
     return kept.places()
 
 
@@ -200,7 +191,7 @@ def _positions(keys: Ints) -> Callable[[Ints], Ints]:
 def _find(part: Part, wanted: NDArray[Any], ask: Ask) -> tuple[NDArray[Any], ...]:
     pieces = []
     for batch in part.batches(ask):
-        ids = _ids(batch)
+        ids = batch.asked_ids()
         at = rows_with(ids, wanted)
         codes = [batch.codes[name][at] for name in ask.codes]
         pieces.append((ids[at], at + batch.start, batch.lon[at], batch.lat[at], *codes))
@@ -227,8 +218,3 @@ def rows_with(ids: NDArray[Any], wanted: NDArray[Any]) -> Ints:
         return np.asarray(at[ids[at] == few])
     at = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
     return np.flatnonzero(wanted[at] == ids)
-
-
-def _ids(batch: Batch) -> NDArray[Any]:
-    assert batch.ids is not None  # they are asked for
-    return batch.ids

@@ -54,6 +54,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.lon)
 
+    def asked_ids(self) -> NDArray[Any]:
+        """Return the ids, for a pass that asked for them."""
+        assert self.ids is not None
+        return self.ids
+
 
 @dataclass(frozen=True)
 class Ask:

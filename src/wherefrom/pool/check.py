@@ -321,8 +321,7 @@ def place_hashes(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Hashes:
 
 def sampled(hashes: Hashes, one_in: int) -> NDArray[np.bool_]:
     """Say which hashes belong to a sample of one in so many: all copies of a place, or none."""
-    chosen: NDArray[np.bool_] = (hashes >> np.uint64(32)) * np.uint64(one_in) < (1 << 32)
-    return chosen
+    return np.asarray((hashes >> np.uint64(32)) * np.uint64(one_in) < (1 << 32))
 
 
 def repeated(pieces: Iterable[Hashes]) -> Hashes:

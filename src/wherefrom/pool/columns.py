@@ -72,9 +72,12 @@ def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
         If the column is of another type.
     """
     whole = encoded(column, name)
-    used = np.flatnonzero(_uses(whole))
-    values = _plain(whole.dictionary).take(pa.array(used))
-    return values.filter(_is_label(values)).unique()
+    indices = whole.indices.drop_null().to_numpy(zero_copy_only=False)
+    used = np.flatnonzero(np.bincount(indices, minlength=len(whole.dictionary)))
+    values = _plain(whole.dictionary).take(pa.array(used)).drop_null()
+    if pa.types.is_large_string(values.type):
+        values = values.filter(pc.not_equal(values, ""))
+    return values.unique()
 
 
 def column_labels(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
@@ -98,13 +101,11 @@ def column_codes(column: pa.ChunkedArray, values: pa.Array, name: str) -> NDArra
         return np.full(len(column), -1, dtype=np.int32)
     at = pc.index_in(_plain(whole.dictionary), value_set=values).fill_null(-1)
     # A null row picks the last entry.
-    code_of = np.append(np.asarray(at.to_numpy(zero_copy_only=False), dtype=np.int32), -1)
-    code_of = code_of.astype(np.int32)
+    code_of = np.append(at.to_numpy(zero_copy_only=False), np.int32(-1))
     indices = whole.indices
     if indices.null_count:
         indices = indices.cast(pa.int64()).fill_null(len(code_of) - 1)
-    codes: NDArray[np.int32] = code_of[indices.to_numpy(zero_copy_only=False)]
-    return codes
+    return np.asarray(code_of[indices.to_numpy(zero_copy_only=False)])
 
 
 def column_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
@@ -120,8 +121,7 @@ def column_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
         return np.full(len(column), np.nan)
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise WherefromError(f"column {name!r} is {kind}, not numbers: name a numeric column")
-    numbers = column.cast(pa.float64(), safe=False).to_numpy()
-    return np.asarray(numbers, dtype=np.float64)
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
 
 
 def label_column(codes: NDArray[np.int32], labels: Iterable[str]) -> pa.DictionaryArray:
@@ -183,15 +183,3 @@ def _plain(values: pa.Array) -> pa.Array:
     """Bring the kinds of text to one, which any number of labels fits."""
     integer = pa.types.is_integer(values.type) or pa.types.is_boolean(values.type)
     return values if integer else values.cast(pa.large_string())
-
-
-def _is_label(values: pa.Array) -> pa.Array:
-    there = values.is_valid()
-    if pa.types.is_large_string(values.type):
-        there = pc.and_(there, pc.fill_null(pc.not_equal(values, ""), False))
-    return there
-
-
-def _uses(whole: pa.DictionaryArray) -> NDArray[np.int64]:
-    indices = whole.indices.drop_null().to_numpy(zero_copy_only=False)
-    return np.bincount(indices, minlength=len(whole.dictionary)).astype(np.int64)

@@ -103,8 +103,7 @@ class _Checked:
 def _check(part: ScanPart, one_in: int) -> _Checked:
     checked = _Checked()
     for batch in part.batches(Ask(ids=True)):
-        ids = batch.ids
-        assert ids is not None  # they are asked for
+        ids = batch.asked_ids()
         faults = Faults()
         faults.update(batch.start, batch.lon, batch.lat)
         ascending = bool((ids[1:] > ids[:-1]).all())
@@ -144,11 +143,9 @@ def _ids_repeated(pool: PoolScan, where: Callable[[int], str]) -> list[Finding]:
 def _id_hashes(part: ScanPart, turn: int, rounds: int) -> NDArray[np.uint64]:
     pieces = []
     for batch in part.batches(Ask(ids=True)):
-        assert batch.ids is not None
-        hashes = id_hashes(batch.ids)
-        pieces.append(
-            hashes[((hashes >> np.uint64(32)) * np.uint64(rounds)) >> np.uint64(32) == turn]
-        )
+        hashes = id_hashes(batch.asked_ids())
+        here = ((hashes >> np.uint64(32)) * np.uint64(rounds)) >> np.uint64(32)
+        pieces.append(hashes[here == turn])
     return np.concatenate(pieces)
 
 
@@ -160,8 +157,7 @@ def _rows_with(
     for batch in part.batches(Ask(ids=of_ids)):
         rows = np.arange(batch.start, batch.start + len(batch))
         if of_ids:
-            assert batch.ids is not None
-            hashes = id_hashes(batch.ids)
+            hashes = id_hashes(batch.asked_ids())
         else:
             rows = rows[np.isfinite(batch.lon) & np.isfinite(batch.lat)]
             hashes = _hashes_of_places(batch.lon, batch.lat)
@@ -180,11 +176,8 @@ def _flat(
 
 def _id_at(pool: PoolScan, row: int) -> Any:
     part = next(p for p in pool.parts() if p.start <= row < p.start + len(p))
-    for batch in part.batches(Ask(ids=True)):
-        if row < batch.start + len(batch):
-            assert batch.ids is not None
-            return batch.ids[row - batch.start]
-    raise AssertionError(f"row {row} is in the part")
+    batches = part.batches(Ask(ids=True))
+    return next(b.asked_ids()[row - b.start] for b in batches if row < b.start + len(b))
 
 
 def _rows_of(pool: PoolScan) -> Callable[[int], str]:

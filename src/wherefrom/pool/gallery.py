@@ -50,25 +50,21 @@ def known_pool(name: str) -> Pool:
     return replace(KNOWN[name](), origin=f"{source.title}; {source.where_from}")
 
 
-def _geoclip() -> Pool:
-    return Pool.read(earth.path_of("geoclip-gallery"), lon="LON", lat="LAT")
-
-
 def _cities() -> Pool:
     found = earth.cities(SMALLEST)
-    return Pool.from_table(
-        pa.table(
-            {
-                "lon": found.lon,
-                "lat": found.lat,
-                "city": found.name,
-                # Not "country": a column of that name would be taken for the layer's labels.
-                "country_code": found.country,
-                "population": found.population,
-            }
-        )
-    )
+    columns = {
+        "lon": found.lon,
+        "lat": found.lat,
+        "city": found.name,
+        # Not "country": a column of that name would be taken for the layer's labels.
+        "country_code": found.country,
+        "population": found.population,
+    }
+    return Pool.from_table(pa.table(columns))
 
 
 #: Name in the catalog of data -> its reader.
-KNOWN: dict[str, Callable[[], Pool]] = {"geoclip-gallery": _geoclip, "geonames-cities": _cities}
+KNOWN: dict[str, Callable[[], Pool]] = {
+    "geoclip-gallery": lambda: Pool.read(earth.path_of("geoclip-gallery"), lon="LON", lat="LAT"),
+    "geonames-cities": _cities,
+}

@@ -13,7 +13,7 @@ from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.tables import TEXT_SUFFIXES, read_places
+from wherefrom.pool.tables import TEXT_SUFFIXES, is_parquet, read_places
 
 __all__ = ["Inspected", "inspect", "open_pool", "scan"]
 
@@ -171,7 +171,7 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
     """Open the files of a pool, and what is noted of the columns that are asked for."""
     if not path.exists():
         raise WherefromError(f"{path}: no such file or folder")
-    if not path.is_dir() and not _is_parquet(path):
+    if not path.is_dir() and not is_parquet(path):
         raise WherefromError(f"{path} is not a Parquet file: only Parquet files are scanned")
     noted = read_manifest(path) if path.is_dir() else None
     paths = files_in(path) if path.is_dir() else [path]
@@ -189,16 +189,8 @@ def _large(path: Path) -> bool:
     if os.path.isdir(path):  # noqa: PTH112
         return True
     there = os.path.isfile(path)  # noqa: PTH113
-    if path.name.lower().endswith(TEXT_SUFFIXES) or not (there and _is_parquet(path)):
+    # Of what is no Parquet file `Pool.read` says what it is.
+    if path.name.lower().endswith(TEXT_SUFFIXES) or not (there and is_parquet(path)):
         return False
     with opened(path) as file:
         return bool(file.metadata.num_rows > IN_MEMORY)
-
-
-def _is_parquet(path: Path) -> bool:
-    """Say whether a file starts as Parquet does; of others `Pool.read` says what they are."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) == b"PAR1"
-    except OSError:
-        return False

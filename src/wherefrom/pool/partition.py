@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from wherefrom import files
 from wherefrom.errors import WherefromError
@@ -194,7 +195,10 @@ def read_manifest(folder: Path) -> Manifest | None:
             f"{folder} is half written: run the command that writes it again, it goes on where it "
             "was stopped"
         )
-    manifest = _manifest(folder, about)
+    try:
+        manifest = TypeAdapter(Manifest).validate_python(about)
+    except ValidationError as err:
+        raise _unreadable(folder) from err
     names = {path.name for path in _parquet_in(folder)}
     for mark in manifest.files:
         if mark.name not in names:
@@ -225,23 +229,6 @@ def _written(folder: Path) -> dict[str, Any]:
     if not isinstance(about, dict):
         raise _unreadable(folder)
     return about
-
-
-def _manifest(folder: Path, about: Mapping[str, Any]) -> Manifest:
-    try:
-        return Manifest(
-            str(about["origin"]),
-            str(about["key"]),
-            int(about["places"]),
-            tuple(about["notes"]),
-            {
-                name: LabelColumn(tuple(c["labels"]), tuple(c["counts"]), c["key"])
-                for name, c in about["labels"].items()
-            },
-            tuple(FileMark(**mark) for mark in about["files"]),
-        )
-    except (KeyError, TypeError, ValueError) as err:
-        raise _unreadable(folder) from err
 
 
 def _unreadable(folder: Path) -> WherefromError:

@@ -31,7 +31,7 @@ from wherefrom.pool.columns import (
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
 from wherefrom.pool.partition import open_writer
-from wherefrom.pool.tables import Places, places_of, read_places
+from wherefrom.pool.tables import Places, places_of, read_places, rows_of
 
 __all__ = ["Pool", "PoolPart", "origin_of"]
 
@@ -348,26 +348,11 @@ class Pool:
         [1, 0, 1]
         """
         wanted = np.asarray(ids)
-        if not wanted.size:
-            return np.zeros(0, dtype=np.int64)
-        if wanted.dtype.kind == "U" and self.ids.dtype.kind == "i":
+        if wanted.dtype.kind == "U" and self.ids.dtype.kind == "i" and wanted.size:
             raise WherefromError(
                 f"ids are text (first: {str(wanted[0])!r}), but the pool's ids are whole numbers"
             )
-        if wanted.dtype.kind in "iu" and self.ids.dtype.kind == "U":
-            wanted = wanted.astype(np.str_)
-        order = self._order
-        at = np.searchsorted(self.ids, wanted, sorter=order)
-        rows = np.minimum(at, len(self) - 1)
-        rows = rows if order is None else order[rows]
-        absent = np.flatnonzero(self.ids[rows] != wanted)
-        if len(absent):
-            first = ", ".join(str(wanted[i]) for i in absent[:5])
-            more = ", ..." if len(absent) > 5 else ""
-            raise WherefromError(
-                f"{len(absent):,} of {len(wanted):,} ids are not in the pool: {first}{more}"
-            )
-        return rows
+        return rows_of(self.ids, wanted, self._order)
 
     def write(self, path: Path | str) -> None:
         """Write the pool as Parquet; the same pool gives the same bytes.
@@ -427,7 +412,7 @@ class PoolPart:
             values = {
                 name: valued[name](lon, lat).astype("f8")
                 if name in valued
-                else column_numbers(self._cut(name, rows), name)
+                else column_numbers(pool.table.column(name)[rows], name)
                 for name in ask.values
             }
             ids = pool.ids[rows] if ask.ids else None
@@ -438,9 +423,6 @@ class PoolPart:
         for at in range(self.first, self.first + self.count, BLOCK):
             count = min(BLOCK, self.first + self.count - at)
             yield self.start + at - self.first, self.pool.table.slice(at, count)
-
-    def _cut(self, name: str, rows: slice) -> pa.ChunkedArray:
-        return self.pool.table.column(name).slice(rows.start, rows.stop - rows.start)
 
 
 def origin_of(written: bytes | None) -> str:

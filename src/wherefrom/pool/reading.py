@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART
-from wherefrom.pool.tables import Places, first_line, places_of
+from wherefrom.pool.tables import Places, first_line, is_parquet, places_of
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
@@ -212,9 +212,7 @@ def reading_of(
     first: Reading | None = None
     files = []
     for path in paths:
-        with path.open("rb") as stream:
-            head = stream.read(4)
-        if head != b"PAR1":
+        if not is_parquet(path):
             raise WherefromError(f"{path} is not a Parquet file: take it out of the folder")
         with opened(path) as file:
             footer = file.metadata
@@ -234,15 +232,12 @@ def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str
     # An empty table is refused for what a full one is: columns, types and the CRS.
     places = places_of(schema.empty_table(), id_, lon, lat, source=source)
     names = schema.names
-    own = (lon, lat) if {lon, lat} <= set(names) else (_geometry(schema),)
+    own: tuple[str, ...] = lon, lat
+    if not {lon, lat} <= set(names):  # the geometry that `places_of` takes the places from
+        own = (json.loads(schema.metadata[b"geo"])["primary_column"],)
     id_name = id_ or ("id" if "id" in names else None)
     text = places.ids.dtype.kind == "U"
     return Reading(id_name, text, own, lon, lat, places.rest.schema.remove_metadata())
-
-
-def _geometry(schema: pa.Schema) -> str:
-    """Return the name of the geometry column that `places_of` takes the places from."""
-    return str(json.loads(schema.metadata[b"geo"])["primary_column"])
 
 
 def _refuse_other(reading: Reading, first: Reading, path: str, model: str) -> None:

@@ -299,8 +299,7 @@ class ScanPart:
     def _ids(self, start: int, block: list[Places]) -> NDArray[Any]:
         if self.pool.reading.id is None:
             return np.arange(start, start + sum(len(p.lon) for p in block), dtype=np.int64)
-        ids: NDArray[Any] = joined([p.ids for p in block])
-        return ids
+        return np.asarray(joined([p.ids for p in block]))
 
     def _blocks(
         self, columns: list[str], ids: bool, coded: list[str]

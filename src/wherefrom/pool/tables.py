@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
 
-__all__ = ["Places", "first_line", "ids_of", "places_of", "read_places", "read_table"]
+__all__ = [
+    "Places",
+    "first_line",
+    "ids_of",
+    "is_parquet",
+    "places_of",
+    "read_places",
+    "read_table",
+    "rows_of",
+]
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
@@ -172,10 +181,17 @@ def places_of(
     return Places(ids, x, y, rest, lon, lat, source)
 
 
+def is_parquet(path: Path) -> bool:
+    """Say whether a file starts as Parquet does."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PAR1"
+    except OSError:
+        return False
+
+
 def _read_parquet(path: Path) -> pa.Table:
-    with path.open("rb") as stream:
-        head = stream.read(4)
-    if head != b"PAR1":
+    if not is_parquet(path):
         raise WherefromError(
             f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt"
         )
@@ -427,3 +443,23 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
         f"{source}: id column {name!r} is {kind}; ids are whole numbers or text: name another "
         "column"
     )
+
+
+def rows_of(
+    ids: NDArray[Any], wanted: NDArray[Any], order: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """Find the rows in which ids hold those wanted (M,); `order` sorts them, None if they ascend.
+
+    Whole numbers may be ids of text. If some are absent a `WherefromError` names the first ones.
+    """
+    if ids.dtype.kind == "U" and wanted.dtype.kind in "iu":
+        wanted = wanted.astype(np.str_)
+    rows, absent = np.zeros(wanted.shape, dtype=np.int64), wanted
+    if len(ids) and wanted.size:
+        at = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
+        rows = at if order is None else order[at]
+        absent = wanted[ids[rows] != wanted]
+    if absent.size:
+        first = ", ".join(map(str, absent[:5])) + (", ..." if len(absent) > 5 else "")
+        raise WherefromError(f"{len(absent):,} of {len(wanted):,} ids are not in the pool: {first}")
+    return rows

@@ -38,8 +38,7 @@ class NoPretraining(SamplerModel):
         """Return the empty composition."""
         rows = np.zeros(0, dtype=np.int64)
         # Ids of the pool's own type, though there is none.
-        ids = next(iter(pool.batches(Ask(ids=True)))).ids
-        assert ids is not None
+        ids = next(iter(pool.batches(Ask(ids=True)))).asked_ids()
         sample = Sample(rows, rows.astype(np.int32), rows.astype(np.float64), rows, ids[:0])
         design = "The empty composition: zero pre-training, random weights."
         return self.composed(pool, 0, sample, {"design": design})

@@ -281,7 +281,7 @@ class PixelSeries:
         ratio = np.divide(b8 - b4, total, out=np.zeros_like(total), where=total > 0)
         mine[:, :, BANDS.index("NDVI")] = np.where(np.isnan(total), np.nan, ratio)
         shape = mine.shape[:2]
-        given = np.full(shape, NO_CLASS) if dynamic_world is None else dynamic_world
+        given = np.full(shape, NO_CLASS, np.uint8) if dynamic_world is None else dynamic_world
         classes = _codes("dynamic_world", given, NO_CLASS, np.uint8)
         months = _codes("month", month, 11, np.int8)
         if months.ndim < 2:
