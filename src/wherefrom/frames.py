@@ -35,7 +35,7 @@ Table = TypeVar("Table")
 
 def pool_of(
     data: Any,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
     columns: Collection[str] | None = None,
@@ -97,7 +97,7 @@ def draw(
     n: int | None = None,
     seed: int = 0,
     *,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
 ) -> Any:
@@ -162,7 +162,7 @@ def audit(
     planned: Any = None,
     entropy: SampleEntropy | None = None,
     antarctica: bool = False,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
     seed: int = 0,

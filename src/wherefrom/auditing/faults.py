@@ -38,7 +38,7 @@ CLEAR_KM = 10.0
 
 def open_table(
     path: Path | str,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
     *,

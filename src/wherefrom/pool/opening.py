@@ -19,10 +19,7 @@ __all__ = ["Inspected", "inspect", "open_pool", "scan"]
 
 
 def open_pool(
-    path: Path | str,
-    id: str | None = None,  # noqa: A002
-    lon: str = "lon",
-    lat: str = "lat",
+    path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat"
 ) -> Pool | PoolScan:
     """Open a pool: a file of up to 2^24 places is read, a larger one or a folder is scanned.
 
@@ -60,12 +57,7 @@ def open_pool(
     return Pool.read(path, id, lon, lat)
 
 
-def scan(
-    path: Path | str,
-    id: str | None = None,  # noqa: A002
-    lon: str = "lon",
-    lat: str = "lat",
-) -> PoolScan:
+def scan(path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat") -> PoolScan:
     """Open a pool that stays in its files, whatever its size.
 
     A folder that wherefrom wrote is taken by what is noted beside its files, once these are seen
@@ -135,10 +127,7 @@ class Inspected:
 
 
 def inspect(
-    path: Path | str,
-    id: str | None = None,  # noqa: A002
-    lon: str = "lon",
-    lat: str = "lat",
+    path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat"
 ) -> Inspected:
     """Look at every row of a table of places, and tell faults instead of refusing them.
 

@@ -104,11 +104,7 @@ class Pool:
 
     @classmethod
     def read(
-        cls,
-        path: Path | str,
-        id: str | None = None,  # noqa: A002
-        lon: str = "lon",
-        lat: str = "lat",
+        cls, path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat"
     ) -> Pool:
         """Read a pool from Parquet, GeoParquet (points, longitude/latitude) or CSV.
 
@@ -135,11 +131,7 @@ class Pool:
 
     @classmethod
     def from_table(
-        cls,
-        table: Any,
-        id: str | None = None,  # noqa: A002
-        lon: str = "lon",
-        lat: str = "lat",
+        cls, table: Any, id: str | None = None, lon: str = "lon", lat: str = "lat"
     ) -> Pool:
         """Make a pool from a pyarrow.Table, a pandas.DataFrame or a GeoDataFrame.
 

@@ -196,10 +196,7 @@ def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
 
 
 def reading_of(
-    paths: Sequence[Path],
-    id: str | None,  # noqa: A002
-    lon: str,
-    lat: str,
+    paths: Sequence[Path], id: str | None, lon: str, lat: str
 ) -> tuple[Reading, tuple[FileRows, ...]]:
     """Read the footers of files that make one pool, and see that they have the same columns.
 

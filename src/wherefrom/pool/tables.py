@@ -104,7 +104,7 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
 
 def read_places(
     path: Path | str,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
     *,
@@ -116,7 +116,7 @@ def read_places(
 
 def places_of(
     table: Any,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
     *,
