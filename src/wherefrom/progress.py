@@ -12,10 +12,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["console", "progress"]
+__all__ = ["console", "progress", "say"]
 
 #: Messages and bars go to stderr, so that stdout carries results alone.
 console = Console(stderr=True, highlight=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """Write a line on stderr as it stands: brackets are no markup, and a path is not broken."""
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def progress() -> Progress:

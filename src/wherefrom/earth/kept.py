@@ -17,7 +17,7 @@ from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
-from wherefrom.progress import console
+from wherefrom.progress import say
 
 __all__ = ["MANY_VERTICES", "keep", "polygon_index"]
 
@@ -43,15 +43,13 @@ def keep(
         try:
             return read(path)
         except Exception as err:  # a torn pickle raises nearly anything
-            text = f"{path} is torn ({type(err).__name__}); making it again"
-            console.print(text, markup=False, soft_wrap=True)
+            say(f"{path} is torn ({type(err).__name__}); making it again")
     made = make()
     try:
         with atomic(path) as tmp:
             write(made, tmp)
     except WherefromError as err:
-        text = f"note: {err}. It is not needed now, only made again the next time"
-        console.print(text, markup=False, soft_wrap=True)
+        say(f"note: {err}. It is not needed now, only made again the next time")
     return made
 
 
@@ -65,8 +63,7 @@ def polygon_index(name: str, shapes: Sequence[Any], digest: str) -> PolygonIndex
         return PolygonIndex(shapes)
 
     def make() -> PolygonIndex:
-        text = f"indexing {name}: {vertices / 1e6:.1f} million vertices, once"
-        console.print(text, markup=False, soft_wrap=True)
+        say(f"indexing {name}: {vertices / 1e6:.1f} million vertices, once")
         return PolygonIndex(shapes)
 
     file = f"{name}-{key_of([digest, *_makers()])}.pickle"

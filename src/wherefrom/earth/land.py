@@ -8,7 +8,6 @@ another.
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from wherefrom.earth.kept import keep
 from wherefrom.earth.layers import layer, layer_key
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.keys import key_of
-from wherefrom.progress import console
+from wherefrom.progress import say
 
 __all__ = ["LAND_KM2", "LAND_SHARE", "label_counts", "on_land"]
 
@@ -79,17 +78,15 @@ def label_counts(of: Layer, bands: int) -> NDArray[np.int64]:
     key = key_of([_VERSION, bands, of.key, of.labels, *_land_keys()])
 
     def make() -> NDArray[np.int64]:
-        text = f"measuring the land area of each {of.name.replace('_', ' ')}, once"
-        console.print(text, markup=False, soft_wrap=True)
+        say(f"measuring the land area of each {of.name.replace('_', ' ')}, once")
         lon, lat, frozen = _cells_on_land(bands, *_land_keys())
         size = len(of.labels)
         codes = _codes(of, lon, lat)
         places = [np.where(codes < 0, size, codes)[frozen == side] for side in (False, True)]
         return np.stack([np.bincount(codes, minlength=size + 1) for codes in places])
 
-    return keep(
-        f"land-{of.name}-{key}.npy", make, lambda values, path: np.save(path, values), _read
-    )
+    name = f"land-{of.name}-{key}.npy"
+    return keep(name, make, lambda values, path: np.save(path, values), np.load)
 
 
 def _land_keys() -> tuple[str, str]:
@@ -110,8 +107,3 @@ def _codes(of: Layer, lon: Floats, lat: Floats) -> NDArray[np.int32]:
     pieces = [slice(start, start + _CHUNK) for start in range(0, len(lon), _CHUNK)]
     found = list(parallel.here(lambda piece: of.codes(lon[piece], lat[piece]), pieces))
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
-
-
-def _read(path: Path) -> NDArray[np.int64]:
-    counts: NDArray[np.int64] = np.load(path)
-    return counts
