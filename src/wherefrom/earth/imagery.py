@@ -8,17 +8,15 @@ approach to machine learning with global satellite imagery* (MOSAIKS), Nature Co
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.lib.stride_tricks import sliding_window_view
-from rasterio.errors import NotGeoreferencedWarning
 
 from wherefrom.earth import catalog, fetch
+from wherefrom.earth.rasters import pixels_of
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator, key_of
@@ -178,14 +176,8 @@ def _read(source: str) -> np.ndarray:
     if source not in IMAGES:
         raise unknown("image", source, IMAGES)
     first = fetch.path_of(source)
-    bands = []
-    for file in catalog.source(source).files:
-        with warnings.catch_warnings():
-            # The files are plain pictures; their place on Earth is known.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(first.parent / file.name) as picture:
-                bands.append(picture.read())
-    image: np.ndarray = np.concatenate(bands)
+    files = catalog.source(source).files
+    image = np.concatenate([pixels_of(first.parent / file.name)[0] for file in files])
     if image.shape[2] != 2 * image.shape[1]:
         raise WherefromError(f"{first} is {image.shape[2]} x {image.shape[1]} pixels, not 2 to 1")
     return image
@@ -215,8 +207,7 @@ def _patches(image: np.ndarray, first: int, last: int) -> np.ndarray:
     pixels = image[:, rows].transpose(2, 1, 0)[columns].astype(np.float32)
     pixels /= 255
     view = sliding_window_view(pixels, (_PATCH, _PATCH), axis=(0, 1))
-    flat: np.ndarray = view.reshape(*view.shape[:2], -1)
-    return flat
+    return view.reshape(*view.shape[:2], -1)
 
 
 def _filters(image: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

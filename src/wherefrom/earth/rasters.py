@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wherefrom.earth.fetch import path_of
 from wherefrom.errors import WherefromError
 
-__all__ = ["Classes", "Grid", "classes", "read_grid"]
+__all__ = ["Classes", "Grid", "classes", "pixels_of", "read_grid"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,8 @@ class Grid:
         """
         rows, columns = self.values.shape[:2]
         row, column = self.pixel(lon, lat)
-        flat: NDArray[Any] = self.values.reshape(rows * columns, *self.values.shape[2:])
-        found: NDArray[Any] = flat.take(row * columns + column, axis=0)
-        return found
+        flat = self.values.reshape(rows * columns, *self.values.shape[2:])
+        return np.asarray(flat.take(row * columns + column, axis=0))
 
     def pixel(
         self, lon: NDArray[np.float64], lat: NDArray[np.float64]
@@ -69,8 +68,7 @@ class Classes:
 
     def __call__(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return the code of every place, (N,) int32; -1 for none."""
-        codes: NDArray[np.int32] = self.code_of[self.grid.at(lon, lat)]
-        return codes
+        return np.asarray(self.code_of[self.grid.at(lon, lat)])
 
 
 def classes(source: str, code_of: Mapping[int, int]) -> Classes:
@@ -95,8 +93,11 @@ def read_grid(path: Path, variable: str = "") -> Grid:
     return _read(path, variable, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=8)
-def _read(path: Path, variable: str, mtime_ns: int) -> Grid:
+def pixels_of(path: Path, variable: str = "") -> tuple[NDArray[Any], Any]:
+    """Read all bands, rows and columns of a raster, and its transform.
+
+    A plain picture will do: its place on Earth is known.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -105,9 +106,14 @@ def _read(path: Path, variable: str, mtime_ns: int) -> Grid:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(address) as opened:
-                values, transform = opened.read(), opened.transform
+                return opened.read(), opened.transform
     except RasterioError as err:
         raise WherefromError(f"{path} cannot be read as a raster: {err}") from err
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, variable: str, mtime_ns: int) -> Grid:
+    values, transform = pixels_of(path, variable)
     rows, columns = values.shape[1:]
     step = 360.0 / columns
     plain = transform.is_identity
