@@ -26,7 +26,7 @@ from wherefrom.earth import (
     layer,
     path_of,
 )
-from wherefrom.earth.polygons import _read
+from wherefrom.earth.polygons import read_shapes
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import UnknownNameError, WherefromError
 
@@ -90,7 +90,7 @@ def test_biomes_follow_their_names_not_the_tundra_number_of_bare_ice(resolve_dat
 
 
 def test_ecoregions_are_those_of_the_published_polygons(resolve_data: Path) -> None:
-    shapes, columns = _read(resolve_data / "Ecoregions2017.shp", ("ECO_NAME",))
+    shapes, columns = read_shapes(resolve_data / "Ecoregions2017.shp", ("ECO_NAME",))
     lon, lat = uniform_on_sphere(4000, np.random.default_rng(5))
     points, positions = shapely.STRtree(shapes).query(
         shapely.points(lon, lat), predicate="intersects"

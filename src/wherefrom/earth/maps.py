@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.earth.fetch import path_of
+from wherefrom.earth.polygons import read_shapes
 
 __all__ = ["DOTS", "density", "draw_density", "draw_places", "project", "world_axes"]
 
@@ -134,10 +135,7 @@ def _pale(color: str) -> tuple[float, float, float]:
 @lru_cache(maxsize=1)
 def _land_rings(path: Path) -> tuple[NDArray[np.float64], ...]:
     """Read the outlines of all land, simplified to what a page shows, and project them."""
-    import pyogrio  # slow to import: brings pandas where that is installed
-
-    address = f"/vsizip/{path}" if path.suffix == ".zip" else str(path)
-    shapes = shapely.from_wkb(pyogrio.raw.read(address, columns=[])[2])
+    shapes, _ = read_shapes(path, ())
     parts = shapely.get_parts(shapely.simplify(shapes, 0.08, preserve_topology=False))
     # Below some 10 km across an island would be less than a pixel.
     rings = shapely.get_exterior_ring(parts[shapely.area(parts) > 0.01])

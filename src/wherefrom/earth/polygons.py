@@ -32,7 +32,16 @@ from wherefrom.earth.kept import polygon_index
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.errors import WherefromError
 
-__all__ = ["BIOME", "CONTINENT", "CONTINENTS", "COUNTRY", "ECOREGION", "LAND", "URALS"]
+__all__ = [
+    "BIOME",
+    "CONTINENT",
+    "CONTINENTS",
+    "COUNTRY",
+    "ECOREGION",
+    "LAND",
+    "URALS",
+    "read_shapes",
+]
 
 _COUNTRIES, _ECOREGIONS = "natural-earth-countries", "resolve-ecoregions"
 
@@ -103,8 +112,7 @@ class _Regions:
                 np.clip(lon[gap], -rim_lon, rim_lon), np.maximum(lat[gap], rim_lat)
             )
         # Position -1 picks the last entry.
-        codes: NDArray[np.int32] = self.code_of[position]
-        return codes
+        return np.asarray(self.code_of[position])
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,34 +125,28 @@ class _Pieces:
 
 
 def _countries(name: Literal["land", "country"]) -> tuple[tuple[str, ...], _Regions]:
-    pieces, index = _indexed_pieces(*_countries_file(), False)
-    if name == "land":
-        return ("land",), _Regions(
-            index, _codes(["land"] * len(pieces.shape), ("land",)), _NATURAL_EARTH_RIM
-        )
-    labels = tuple(sorted(set(pieces.country)))
-    return labels, _Regions(index, _codes(pieces.country, labels), _NATURAL_EARTH_RIM)
+    pieces, index = _indexed_pieces(path_of(_COUNTRIES), digest_of(_COUNTRIES), False)
+    named = pieces.country if name == "country" else ("land",) * len(pieces.country)
+    return _labelled(index, named, tuple(sorted(set(named))), _NATURAL_EARTH_RIM)
 
 
 def _continents(split_russia: bool) -> tuple[tuple[str, ...], _Regions]:
     if not isinstance(split_russia, bool):
         raise WherefromError(f"split_russia must be True or False, not {split_russia!r}")
-    pieces, index = _indexed_pieces(*_countries_file(), split_russia)
-    codes = _codes(pieces.continent, _CONTINENT_LABELS)
-    return _CONTINENT_LABELS, _Regions(index, codes, _NATURAL_EARTH_RIM)
+    pieces, index = _indexed_pieces(path_of(_COUNTRIES), digest_of(_COUNTRIES), split_russia)
+    return _labelled(index, pieces.continent, _CONTINENT_LABELS, _NATURAL_EARTH_RIM)
 
 
 def _regions(name: Literal["biome", "ecoregion"]) -> tuple[tuple[str, ...], _Regions]:
     index, columns = _ecoregions(path_of(_ECOREGIONS), digest_of(_ECOREGIONS))
     regions = [str(value) for value in columns["ECO_NAME"]]
     if name == "ecoregion":
-        labels = tuple(sorted(set(regions)))
-        return labels, _Regions(index, _codes(regions, labels), _RESOLVE_RIM)
+        return _labelled(index, regions, tuple(sorted(set(regions))), _RESOLVE_RIM)
     # "Rock and Ice" carries the number of tundra, so the name decides, not the number.
     biomes = ["" if value in ("N/A", None) else str(value) for value in columns["BIOME_NAME"]]
     numbers = {b: int(n) for b, n in zip(biomes, columns["BIOME_NUM"], strict=True) if b}
     labels = tuple(sorted(numbers, key=numbers.__getitem__))
-    return labels, _Regions(index, _codes(biomes, labels), _RESOLVE_RIM)
+    return _labelled(index, biomes, labels, _RESOLVE_RIM)
 
 
 LAND = UnopenedLayer(
@@ -177,13 +179,13 @@ ECOREGION = UnopenedLayer(
 )
 
 
-def _codes(label_of: Sequence[str], labels: tuple[str, ...]) -> NDArray[np.int32]:
+def _labelled(
+    index: PolygonIndex, label_of: Sequence[str], labels: tuple[str, ...], rim: tuple[float, float]
+) -> tuple[tuple[str, ...], _Regions]:
+    """Return the labels, and what gives places the codes of their polygons' labels."""
     code = {label: i for i, label in enumerate(labels)}
-    return np.array([*(code.get(label, -1) for label in label_of), -1], dtype=np.int32)
-
-
-def _countries_file() -> tuple[Path, str]:
-    return path_of(_COUNTRIES), digest_of(_COUNTRIES)
+    codes = np.array([*(code.get(label, -1) for label in label_of), -1], dtype=np.int32)
+    return labels, _Regions(index, codes, rim)
 
 
 @lru_cache(maxsize=2)
@@ -197,12 +199,12 @@ def _indexed_pieces(path: Path, digest: str, split: bool) -> tuple[_Pieces, Poly
 
 @lru_cache(maxsize=1)
 def _ecoregions(path: Path, digest: str) -> tuple[PolygonIndex, dict[str, Any]]:
-    shapes, columns = _read(path, ("ECO_NAME", "BIOME_NUM", "BIOME_NAME"))
+    shapes, columns = read_shapes(path, ("ECO_NAME", "BIOME_NUM", "BIOME_NAME"))
     return polygon_index("ecoregions", list(shapes), digest), columns
 
 
 def _pieces(path: Path) -> _Pieces:
-    shapes, columns = _read(path, ("ADMIN", "CONTINENT", "REGION_UN"), encoding="UTF-8")
+    shapes, columns = read_shapes(path, ("ADMIN", "CONTINENT", "REGION_UN"), encoding="UTF-8")
     found: list[tuple[Any, str, str]] = []
     for shape, country, named, region in zip(
         shapes, columns["ADMIN"], columns["CONTINENT"], columns["REGION_UN"], strict=True
@@ -237,7 +239,7 @@ def _with_split_russia(pieces: _Pieces) -> _Pieces:
     )
 
 
-def _read(
+def read_shapes(
     path: Path, columns: tuple[str, ...], encoding: str | None = None
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Read polygons and columns of a shapefile, zipped or not."""
