@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import earth
-from wherefrom.earth.places import checked_places
+from wherefrom.earth.base import checked_places
 from wherefrom.pool.series.pixels import DW_CLASSES, PixelSeries
 
 __all__ = ["DYNAMIC_WORLD_OF", "SERIES_LAYERS", "earth_series"]
