@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -142,11 +141,8 @@ def _sure(min_population: int, digest: str) -> NDArray[np.int8]:
             row, column = np.nonzero(codes < 0)
             lon = np.asarray((column + 0.5) * step - 180.0, dtype=np.float64)
             lat = np.asarray((row + 0.5) * step - 90.0, dtype=np.float64)
-            east, north = lon + step / 2, lat + step / 2
-            corners = [
-                distance_km(lon, lat, east, north),
-                distance_km(lon, lat, east, north - step),
-            ]
+            ends = (lat + step / 2, lat - step / 2)
+            corners = [distance_km(lon, lat, lon + step / 2, end) for end in ends]
             reach = np.maximum(*corners) + _MARGIN
             middle = bands.value(lon, lat).astype(np.float64)
             low, high = (bands.code(middle + sign * reach) for sign in (-1, 1))
@@ -154,14 +150,9 @@ def _sure(min_population: int, digest: str) -> NDArray[np.int8]:
         return codes.ravel()
 
     key = key_of([1, _STEPS, CITY_DISTANCE_EDGES, min_population, digest])
-    return keep(f"city-bands-{key}.npz", make, _save, _load)
-
-
-def _save(codes: NDArray[np.int8], path: Path) -> None:
-    np.savez_compressed(path, codes=codes)
-
-
-def _load(path: Path) -> NDArray[np.int8]:
-    with np.load(path) as stored:
-        codes: NDArray[np.int8] = stored["codes"]
-    return codes
+    return keep(
+        f"city-bands-{key}.npz",
+        make,
+        lambda codes, path: np.savez_compressed(path, codes=codes),
+        lambda path: np.load(path)["codes"],
+    )

@@ -90,13 +90,7 @@ def cities(min_population: int) -> Cities:
             f"min_population {min_population:,}: the largest city has "
             f"{everything.population[0]:,} inhabitants; ask for fewer"
         )
-    return Cities(
-        everything.lon[:count],
-        everything.lat[:count],
-        everything.population[:count],
-        everything.name[:count],
-        everything.country[:count],
-    )
+    return Cities(**{name: column[:count] for name, column in vars(everything).items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +98,7 @@ class _NearestCity:
     tree: cKDTree
 
     def __call__(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float32]:
-        chords = self.tree.query(unit_vectors(lon, lat))[0]
-        rounded: NDArray[np.float32] = arc_km(chords).astype(np.float32)
-        return rounded
+        return arc_km(self.tree.query(unit_vectors(lon, lat))[0]).astype(np.float32)
 
 
 def nearest_city_km(min_population: int) -> _NearestCity:

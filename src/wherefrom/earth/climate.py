@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
-from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wherefrom.earth.base import Degrees, UnopenedLayer
+from wherefrom.earth.base import UnopenedLayer
 from wherefrom.earth.fetch import path_of
 from wherefrom.earth.rasters import Classes, classes, read_grid
 
@@ -25,10 +20,6 @@ def _climate_zone() -> tuple[tuple[str, ...], Classes]:
     return labels, classes("koeppen-geiger", {zones[z]: i for i, z in enumerate(labels)})
 
 
-def _months(variable: str) -> Callable[[Degrees, Degrees], NDArray[np.float32]]:
-    return read_grid(path_of("era5-climatology"), variable).at
-
-
 CLIMATE_ZONE = UnopenedLayer(
     "climate_zone",
     "koeppen-geiger",
@@ -39,14 +30,14 @@ CLIMATE_ZONE = UnopenedLayer(
 TEMPERATURE = UnopenedLayer(
     "temperature",
     "era5-climatology",
-    partial(_months, "t2m"),
+    lambda: read_grid(path_of("era5-climatology"), "t2m").at,
     "monthly mean at 2 m, degC, ERA5 2000-2025, nearest node of 0.25 degrees",
     units="degC",
 )
 PRECIPITATION = UnopenedLayer(
     "precipitation",
     "era5-climatology",
-    partial(_months, "tp"),
+    lambda: read_grid(path_of("era5-climatology"), "tp").at,
     "monthly sum, mm, ERA5 2000-2025, nearest node of 0.25 degrees",
     units="mm/month",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wherefrom.earth.base import UnopenedLayer
-from wherefrom.earth.rasters import Classes, classes
+from wherefrom.earth.rasters import classes
 
 __all__ = ["CROPLAND", "FOREST", "IGBP", "LAND_COVER"]
 
@@ -26,35 +26,25 @@ IGBP = (
     "Permanent Snow and Ice",
     "Barren",
 )
-_WATER, _FOREST, _CROPLAND = 0, range(1, 6), (12, 14)
-
-
-def _land_cover() -> tuple[tuple[str, ...], Classes]:
-    return IGBP, classes("modis-land-cover", {i: i for i in range(len(IGBP))})
-
-
-def _forest() -> tuple[tuple[str, ...], Classes]:
-    return ("forest",), classes("modis-land-cover", dict.fromkeys(_FOREST, 0))
-
-
-def _cropland() -> tuple[tuple[str, ...], Classes]:
-    codes = {i: int(i in _CROPLAND) for i in range(len(IGBP)) if i != _WATER}
-    return ("other", "cropland"), classes("modis-land-cover", codes)
-
+_FOREST = dict.fromkeys(range(1, 6), 0)
+_CROPLAND = {i: int(i in (12, 14)) for i in range(1, len(IGBP))}  # all but water
 
 LAND_COVER = UnopenedLayer(
     "land_cover",
     "modis-land-cover",
-    _land_cover,
+    lambda: (IGBP, classes("modis-land-cover", {i: i for i in range(len(IGBP))})),
     'MODIS IGBP class 2019; "Water Bodies" is a label; south of 89 S the source has water where '
     "there is ice",
 )
 FOREST = UnopenedLayer(
-    "forest", "modis-land-cover", _forest, "IGBP classes 1 to 5, plantations included"
+    "forest",
+    "modis-land-cover",
+    lambda: (("forest",), classes("modis-land-cover", _FOREST)),
+    "IGBP classes 1 to 5, plantations included",
 )
 CROPLAND = UnopenedLayer(
     "cropland",
     "modis-land-cover",
-    _cropland,
+    lambda: (("other", "cropland"), classes("modis-land-cover", _CROPLAND)),
     '"cropland" (IGBP 12 and 14, mosaics with natural vegetation) or "other"; water has no label',
 )
