@@ -35,15 +35,21 @@ STEPS = 4096
 MOST_COUNTS = 1 << 24
 
 
-class _Within(Groups):
-    """The groups of some groups, for the places of one side."""
+class _Sides(Groups):
+    """Cells of two sides, which are groups 0 and 1, apart: even keys of the one, odd of the other.
 
-    def __init__(self, sides: LabelGroups, side: int, inner: Groups) -> None:
-        self.sides, self.side, self.inner = sides, side, inner
-        self.ask = sides.ask | inner.ask
+    With `one` only those of side 0, under their own keys.
+    """
+
+    def __init__(self, sides: Groups, cells: Groups, one: bool = False) -> None:
+        self.sides, self.cells, self.one = sides, cells, one
+        self.ask = sides.ask | cells.ask
 
     def keys(self, batch: Batch) -> Ints:
-        return np.where(self.sides.keys(batch) == self.side, self.inner.keys(batch), -1)
+        sides, cells = self.sides.keys(batch), self.cells.keys(batch)
+        if self.one:
+            return np.where(sides == 0, cells, -1)
+        return np.where((sides >= 0) & (cells >= 0), 2 * cells + sides, -1)
 
 
 class _Bins(Groups):
@@ -59,8 +65,8 @@ class _Bins(Groups):
         return np.where(np.isnan(values), -1, bins)
 
 
-class _Half(Groups):
-    """The combination of labels, for the places on one side of its median."""
+class _Halves(Groups):
+    """Group 0 on one side of the median of a place's combination of labels, 1 on the other."""
 
     def __init__(self, crossed: Crossed, column: str, keys: Ints, edges: Floats, high: bool):
         self.crossed, self.column, self.high = crossed, column, high
@@ -71,19 +77,7 @@ class _Half(Groups):
         values, keys = batch.values[self.column], self.crossed.keys(batch)
         at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
         there = (self.known[at] == keys) & ~np.isnan(values)
-        return np.where(there & ((values >= self.edges[at]) == self.high), keys, -1)
-
-
-class _Sides(Groups):
-    """Groups of two sides, apart from each other: even keys of the one, odd ones of the other."""
-
-    def __init__(self, one: Groups, other: Groups) -> None:
-        self.one, self.other = one, other
-        self.ask = one.ask | other.ask
-
-    def keys(self, batch: Batch) -> Ints:
-        one, other = self.one.keys(batch), self.other.keys(batch)
-        return np.where(one >= 0, 2 * one, np.where(other >= 0, 2 * other + 1, -1))
+        return np.where(there, (values >= self.edges[at]) != self.high, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +90,13 @@ class _Matched:
     others: Ints
 
     @classmethod
-    def of(cls, pool: AnyPool, one: Groups, other: Groups) -> _Matched:
-        """Count both sides."""
-        keys, sizes = passes.count(pool, _Sides(one, other))
-        cells = np.unique(keys // 2)
-        both = np.zeros((2, len(cells)), dtype=np.int64)
-        both[keys % 2, np.searchsorted(cells, keys // 2)] = sizes
-        return cls(one, cells, both[0], both[1])
+    def of(cls, pool: AnyPool, sides: Groups, cells: Groups) -> _Matched:
+        """Count the cells of both sides, groups 0 and 1, of which the first is drawn from."""
+        keys, sizes = passes.count(pool, _Sides(sides, cells))
+        found = np.unique(keys // 2)
+        both = np.zeros((2, len(found)), dtype=np.int64)
+        both[keys % 2, np.searchsorted(found, keys // 2)] = sizes
+        return cls(_Sides(sides, cells, one=True), found, both[0], both[1])
 
     def shared(self, by: Literal["share", "number"]) -> list[Fraction]:
         """Return what both sides have in common of each cell: the smaller share, or number."""
@@ -160,7 +154,7 @@ def _matched_regions(
     pool: AnyPool, sides: LabelGroups, cells: Groups, label: str, other: str
 ) -> _Matched:
     """Count the cells of two regions."""
-    matched = _Matched.of(pool, *(_Within(sides, side, cells) for side in (0, 1)))
+    matched = _Matched.of(pool, sides, cells)
     if not any(matched.shared("share")):
         raise WherefromError(
             f"{label!r} and {other!r} have nothing in common: no stratum has places of both; use "
@@ -311,11 +305,8 @@ class GeographyMatchedHalves(StreamedSampler):
         steps = max(64, min(STEPS, MOST_COUNTS // possible))
         histogram = Histogram.of(pool, self.column, crossed, steps)
         edges = histogram.at_least(0.5)
-        one, other = (
-            _Half(crossed, self.column, histogram.keys, edges, high)
-            for high in (self.half == "high", self.half != "high")
-        )
-        matched = _Matched.of(pool, one, other)
+        halves = _Halves(crossed, self.column, histogram.keys, edges, self.half == "high")
+        matched = _Matched.of(pool, halves, crossed)
         if not any(matched.shared("number")):
             raise WherefromError(
                 f"no combination of {', '.join(self.over)} has places of high and of low "
