@@ -198,12 +198,7 @@ class Crossed(Groups):
 
     def codes(self, keys: Ints) -> tuple[Ints, ...]:
         """Return the code of each layer, one array of shape (H,) per layer, of combinations."""
-        codes = []
-        rest = keys
-        for labels in reversed(self.labels):
-            rest, code = np.divmod(rest, len(labels))
-            codes.append(code)
-        return tuple(reversed(codes))
+        return np.unravel_index(keys, [len(labels) for labels in self.labels])
 
     def texts(self, keys: Ints) -> tuple[str, ...]:
         """Name combinations, such as ``Africa / Mangroves``; shape (H,)."""

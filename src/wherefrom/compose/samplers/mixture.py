@@ -171,13 +171,9 @@ class _Together(Groups):
             key = key * (len(share.keys) + 1) + share.position(batch)
         return np.where(key > 0, key, -1)
 
-    def positions(self, keys: Ints) -> list[Ints]:
+    def positions(self, keys: Ints) -> tuple[Ints, ...]:
         """Return for each part what `_Share.position` gave, shape (H,)."""
-        positions = []
-        for share in reversed(self.shares):
-            keys, at = np.divmod(keys, len(share.keys) + 1)
-            positions.append(at)
-        return positions[::-1]
+        return np.unravel_index(keys, [len(share.keys) + 1 for share in self.shares])
 
 
 class Mixture(StreamedSampler):
@@ -276,7 +272,7 @@ class Mixture(StreamedSampler):
         return Strata(together, plan)
 
 
-def _labels(shares: list[_Share], at: list[Ints]) -> tuple[str, ...]:
+def _labels(shares: list[_Share], at: tuple[Ints, ...]) -> tuple[str, ...]:
     """Name the combinations, such as ``pool + Europe``, unless they are many or have no names."""
     if len(at[0]) > NAMED or not all(share.labels for share in shares):
         return ()
