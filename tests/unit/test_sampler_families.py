@@ -19,6 +19,7 @@ from wherefrom.compose import Composition, DesignSampler, sampler, spec_text
 from wherefrom.compose.samplers.cities import GaussianMixture
 from wherefrom.compose.samplers.entropy import Histogram
 from wherefrom.compose.samplers.match import target_of
+from wherefrom.compose.samplers.plain import Everywhere
 from wherefrom.compose.samplers.spread import kmeans, representatives
 from wherefrom.earth.sphere import distance_km, uniform_on_sphere, unit_vectors
 from wherefrom.errors import WherefromError
@@ -518,7 +519,7 @@ def test_steps_and_edges_of_a_histogram_agree(
     pool = Pool.from_table(
         pa.table({"lon": np.zeros(len(values)), "lat": np.zeros(len(values)), "v": values})
     )
-    found = Histogram.of(pool, "v", None, steps)
+    found = Histogram.of(pool, "v", Everywhere(), steps)
     assert found.counts.sum() == len(values)
     step = found.step(values)
     np.testing.assert_array_equal(np.bincount(step, minlength=steps), found.counts[0])

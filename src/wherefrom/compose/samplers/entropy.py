@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from wherefrom.compose.allocate import allocate, allocate_levels, levels_of
 from wherefrom.compose.base import NumbersName, StreamedSampler
+from wherefrom.compose.samplers.plain import Everywhere
 from wherefrom.compose.strata import Groups, Ints, Plan, Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part, over
@@ -103,7 +105,7 @@ class Entropy(StreamedSampler):
 
         if self.top is None:
             return Strata(_ByValue(self.column), by_value)
-        histogram = Histogram.of(pool, self.column, None, STEPS)
+        histogram = Histogram.of(pool, self.column, Everywhere(), STEPS)
         least = float(histogram.at_least(self.top)[0])
 
         def top(keys: Ints, sizes: Ints) -> Plan:
@@ -141,10 +143,10 @@ class Histogram:
         cls,
         pool: AnyPool,
         column: str,
-        groups: Groups | None,
+        groups: Groups,
         steps: int,
     ) -> Histogram:
-        """Count a column's or value layer's numbers by group (-1 is left out), or in group 0.
+        """Count a column's or value layer's numbers by group; -1 is left out.
 
         If no place of a group has a number, or one is infinite, a `WherefromError` is raised.
         """
@@ -194,32 +196,27 @@ def _step(values: Floats, low: float, high: float, steps: int) -> Ints:
     return np.where(there, np.maximum(step, 0), -1)
 
 
-def _chosen(batch: Batch, column: str, groups: Groups | None) -> tuple[Floats, Ints]:
-    values = batch.values[column]
-    keys = np.zeros(len(batch), np.int64) if groups is None else groups.keys(batch)
-    there = ~np.isnan(values) & (keys >= 0)
-    return values[there], keys[there]
+def _chosen(part: Part, column: str, groups: Groups) -> Iterator[tuple[Floats, Ints]]:
+    """Give the numbers of a part that are in a group, and their groups, batch by batch."""
+    for batch in part.batches(Ask(values=(column,)) | groups.ask):
+        values, keys = batch.values[column], groups.keys(batch)
+        there = ~np.isnan(values) & (keys >= 0)
+        yield values[there], keys[there]
 
 
-def _ask(column: str, groups: Groups | None) -> Ask:
-    return Ask(values=(column,)) | (Ask() if groups is None else groups.ask)
-
-
-def _range(part: Part, column: str, groups: Groups | None) -> tuple[float, float]:
+def _range(part: Part, column: str, groups: Groups) -> tuple[float, float]:
     low, high = np.inf, -np.inf
-    for batch in part.batches(_ask(column, groups)):
-        values, _ = _chosen(batch, column, groups)
+    for values, _ in _chosen(part, column, groups):
         if len(values):
             low, high = min(low, float(values.min())), max(high, float(values.max()))
     return low, high
 
 
 def _tally(
-    part: Part, column: str, groups: Groups | None, low: float, high: float, steps: int
+    part: Part, column: str, groups: Groups, low: float, high: float, steps: int
 ) -> dict[int, Ints]:
     total: dict[int, Ints] = {}
-    for batch in part.batches(_ask(column, groups)):
-        values, keys = _chosen(batch, column, groups)
+    for values, keys in _chosen(part, column, groups):
         found, group = np.unique(keys, return_inverse=True)
         cells = group * steps + _step(values, low, high, steps)
         counts = np.bincount(cells, minlength=len(found) * steps).reshape(len(found), steps)
