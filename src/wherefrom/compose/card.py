@@ -51,7 +51,7 @@ def card(composition: Composition, pool: Pool | PoolScan) -> dict[str, Any]:
     WherefromError
         If the composition is of another pool.
     """
-    return _described(composition, pool, _found(composition, pool))
+    return _described(composition, pool)[0]
 
 
 def write_card(
@@ -66,14 +66,13 @@ def write_card(
     composition is of another pool, or the disk is full, a `WherefromError` is raised.
     """
     path = Path(path)
-    found = _found(composition, pool)
-    described = _described(composition, pool, found)
+    described, found = _described(composition, pool)
     with files.atomic(path.with_suffix(".card.json")) as tmp:
         text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
         tmp.write_text(text, encoding="utf-8")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        figure = _figure(composition, len(pool), described, found)
+        figure = _figure(described, found)
         with files.atomic(path.with_suffix(".card.png")) as tmp:
             figure.savefig(tmp, dpi=150)
     notes = []
@@ -113,9 +112,7 @@ class Card:
 
     def figure(self) -> Figure:
         """Draw the map above the shares."""
-        found = _found(self.composition, self.pool)
-        described = _described(self.composition, self.pool, found)
-        return _figure(self.composition, len(self.pool), described, found)
+        return _figure(*_described(self.composition, self.pool))
 
     def _repr_html_(self) -> str:
         out = io.BytesIO()
@@ -125,7 +122,15 @@ class Card:
         return f"<img alt='{name}' width='820' src='data:image/png;base64,{picture}'>"
 
 
-def _described(composition: Composition, pool: Pool | PoolScan, found: Found) -> dict[str, Any]:
+def _described(composition: Composition, pool: Pool | PoolScan) -> tuple[dict[str, Any], Found]:
+    """Describe a composition, and find its places, with their continents if the pool holds them."""
+    key = composition.provenance["pool"]["key"]
+    if key != pool.key:
+        raise WherefromError(
+            f"the composition was drawn from pool {key}, not from pool {pool.key}: name the pool "
+            "that it was drawn from"
+        )
+    found = find(pool, composition.ids, ["continent"] if "continent" in pool.columns else [])
     described: dict[str, Any] = {
         "key": composition.key,
         "spec": spec_text(composition.provenance["sampler"]),
@@ -139,7 +144,7 @@ def _described(composition: Composition, pool: Pool | PoolScan, found: Found) ->
             codes = label_layer("continent", ()).codes(found.lon, found.lat)
         keys, sizes = count(pool, LabelGroups("continent", np.arange(len(labels))))
     except WherefromError as err:
-        return {**described, "continents": [], "continents_missing": str(err)}
+        return {**described, "continents": [], "continents_missing": str(err)}, found
     here = np.zeros(len(labels) + 1, dtype=np.int64)
     here[keys + 1] = sizes
     here[0] = len(pool) - sizes.sum()
@@ -156,26 +161,12 @@ def _described(composition: Composition, pool: Pool | PoolScan, found: Found) ->
         for i, label in enumerate((without, *labels))
         if here[i]
     ]
-    return described
-
-
-def _found(composition: Composition, pool: Pool | PoolScan) -> Found:
-    """Find the places of a composition in its pool, with their continents if it holds them."""
-    key = composition.provenance["pool"]["key"]
-    if key != pool.key:
-        raise WherefromError(
-            f"the composition was drawn from pool {key}, not from pool {pool.key}: name the pool "
-            "that it was drawn from"
-        )
-    codes = ["continent"] if "continent" in pool.columns else []
-    return find(pool, composition.ids, codes)
+    return described, found
 
 
 # A label may hold dollar signs, which are no formula.
 @matplotlib.rc_context({"text.parse_math": False})
-def _figure(
-    composition: Composition, places: int, described: dict[str, Any], found: Found
-) -> Figure:
+def _figure(described: dict[str, Any], found: Found) -> Figure:
     strata = described.get("strata") or []
     named = len(strata) > 1
     bars = max(len(described["continents"]), min(len(strata), STRATA_SHOWN) if named else 0, 4)
@@ -189,10 +180,9 @@ def _figure(
         draw_places(world, found.lon, found.lat, color=OURS)
     else:
         world.text(0, 0, "no places: zero pre-training", ha="center", size=13, color=OURS)
-    above.suptitle(_title(described), x=0.02, ha="left", size=13, weight="bold")
+    above.suptitle(_cut(described["spec"], 90), x=0.02, ha="left", size=13, weight="bold")
     above.supxlabel(_subtitle(described), x=0.02, ha="left", size=9, color="#444444")
     axes = below.subplots(1, 2 if named else 1, squeeze=False, width_ratios=[2, 3][: 1 + named])[0]
-    size = max(composition.size, 1)
     if described["continents"]:
         names = [_cut(c["label"]) for c in described["continents"]]
         shares = [(c["drawn_share"], c["pool_share"]) for c in described["continents"]]
@@ -201,6 +191,7 @@ def _figure(
     else:
         axes[0].set_axis_off()
     if named:
+        size, places = max(described["size"], 1), described["pool"]["places"]
         by_size = sorted(strata, key=lambda s: -s["pool"])[:STRATA_SHOWN]
         names = [_cut(s["label"]) for s in by_size]
         shares = [(s["drawn"] / size, s["pool"] / places) for s in by_size]
@@ -247,10 +238,6 @@ def _bars(
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_title(title, loc="left", size=9, weight="bold")
-
-
-def _title(described: dict[str, Any]) -> str:
-    return _cut(described["spec"], 90)
 
 
 def _subtitle(described: dict[str, Any]) -> str:
