@@ -79,7 +79,17 @@ class Composition:
         return np.repeat(self.ids, self.multiplicity)
 
     def _repr_html_(self) -> str:
-        return _summary_html(self)
+        """Write the counts as a compact piece of HTML."""
+        told = self.provenance
+        spec = escape(spec_text(told["sampler"])) if "sampler" in told else "composition"
+        seed = "" if told.get("seed") is None else f", seed {told['seed']}"
+        of = told.get("pool") or {}
+        pool = f" of {of['places']:,}" if "places" in of else ""
+        strata = told.get("strata") or []
+        table = _table(strata, self.size) if len(strata) > 1 else ""
+        counted = f"{self.size:,} places{pool}{seed}, key {self.key}"
+        style = "font:13px/1.45 system-ui,sans-serif"
+        return f"<div style='{style}'><b>{spec}</b>: {counted}{table}</div>"
 
     def write(self, path: Path | str) -> None:
         """Write the composition as Parquet; the same composition gives the same bytes.
@@ -161,20 +171,6 @@ def _rows(part: ScanPart, wanted: NDArray[Any]) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def _summary_html(composition: Composition) -> str:
-    """Write a composition's counts as a compact piece of HTML."""
-    told = composition.provenance
-    spec = escape(spec_text(told["sampler"])) if "sampler" in told else "composition"
-    seed = "" if told.get("seed") is None else f", seed {told['seed']}"
-    of = told.get("pool") or {}
-    pool = f" of {of['places']:,}" if "places" in of else ""
-    strata = told.get("strata") or []
-    table = _table(strata, composition.size) if len(strata) > 1 else ""
-    counted = f"{composition.size:,} places{pool}{seed}, key {composition.key}"
-    style = "font:13px/1.45 system-ui,sans-serif"
-    return f"<div style='{style}'><b>{spec}</b>: {counted}{table}</div>"
-
-
 def _table(strata: list[dict[str, Any]], size: int) -> str:
     shown = sorted(strata, key=lambda s: -s["drawn"])[:_STRATA_SHOWN]
     most = max(1, *(s["drawn"] for s in shown))
@@ -190,11 +186,8 @@ def _table(strata: list[dict[str, Any]], size: int) -> str:
         f"<th style='{_CELL};text-align:{'right' if at else 'left'}'>{text}</th>"
         for at, text in enumerate(("stratum", "in pool", "drawn", "share"))
     )
-    more = (
-        f"<div>and {len(strata) - len(shown)} strata more</div>"
-        if len(strata) > _STRATA_SHOWN
-        else ""
-    )
+    left_out = len(strata) - len(shown)
+    more = f"<div>and {left_out} strata more</div>" if left_out else ""
     return (
         f"<table style='border-collapse:collapse;font:inherit'><tr>{head}</tr>{rows}</table>{more}"
     )

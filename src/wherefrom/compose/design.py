@@ -77,8 +77,7 @@ class Design:
         ndarray of float64, shape (N,)
             Sums to the expected size of the composition.
         """
-        rates: NDArray[np.float64] = np.append(self._rates(), 0.0)[self.codes]
-        return rates
+        return np.asarray(np.append(self._rates(), 0.0)[self.codes])
 
     def sample(self, rng: np.random.Generator) -> Sample:
         """Draw once.

@@ -134,8 +134,8 @@ class Ids(SamplerModel):
         names = table.column_names
         if "id" not in names and len(names) > 1:
             raise WherefromError(f"{self.file} has no column 'id'; columns: {', '.join(names)}")
-        column = table.column("id" if "id" in names else names[0])
-        ids = ids_of(column, "id" if "id" in names else names[0], self.file)
+        name = "id" if "id" in names else names[0]
+        ids = ids_of(table.column(name), name, self.file)
         listed = np.ones(len(ids), dtype=np.int64)
         if "multiplicity" in names:
             listed = _multiplicities(table.column("multiplicity"), self.file)
