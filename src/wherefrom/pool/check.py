@@ -135,14 +135,9 @@ class _Fault:
         at = np.flatnonzero(bad)
         if not len(at):
             return
-        new = _Fault(
-            len(at),
-            (start + at[:SHOWN]).tolist(),
-            values[at[:SHOWN]].tolist(),
-            float(np.abs(values[at]).max()),
-            float(values[at].min()),
-        )
-        self.merge(new)
+        found, rows = values[at], (start + at[:SHOWN]).tolist()
+        largest, least = float(np.abs(found).max()), float(found.min())
+        self.merge(_Fault(len(at), rows, found[:SHOWN].tolist(), largest, least))
 
     def merge(self, later: _Fault) -> None:
         self.count += later.count
@@ -198,42 +193,31 @@ class Faults:
         self, lon_name: str, lat_name: str, where: Callable[[int], str] = str
     ) -> list[Finding]:
         """Say what was found, with the columns' names and what `where` calls a row."""
-        findings = []
-        if self.missing.count:
-            what = f"{lon_name} or {lat_name} is missing or not finite in"
-            remedy = "; remove or mend these rows"
-            findings.append(self._finding("missing", self.missing, what, remedy, where))
-        if self.swapped.count:
-            what = f"{lon_name} and {lat_name} look swapped in"
-            remedy = f"; give --lon {lat_name} --lat {lon_name}"
-            findings.append(self._finding("swapped", self.swapped, what, remedy, where, lat_name))
+        both = f"{lon_name} and {lat_name} look swapped in"
+        either = f"{lon_name} or {lat_name} is missing or not finite in"
+        swap = f"; give --lon {lat_name} --lat {lon_name}"
+        # Name, rows, what they hold, the remedy, and the column whose values are shown.
+        told = [
+            ("missing", self.missing, either, "; remove or mend these rows", ""),
+            ("swapped", self.swapped, both, swap, lat_name),
+        ]
         for name, fault, limit in ((lat_name, self.lat, 90), (lon_name, self.lon, 180)):
-            if not fault.count:
-                continue
             remedy = f"; the range is -{limit} to {limit} degrees"
             if fault.largest > 1000:
                 remedy += ", these look like projected metres: convert them to degrees"
             elif limit == 180 and fault.least > 0:
                 remedy += ": subtract 360 from these"
-            what = f"{name} is out of range in"
-            findings.append(self._finding("out-of-range", fault, what, remedy, where, name))
+            told.append(("out-of-range", fault, f"{name} is out of range in", remedy, name))
+        findings = []
+        for name, fault, what, remedy, column in told:
+            if fault.count:
+                shown = [
+                    f"{where(row)} ({column} {number:g})" if column else where(row)
+                    for row, number in zip(fault.rows, fault.values, strict=True)
+                ]
+                message = _message(what, fault.count, self.rows, shown, remedy)
+                findings.append(Finding(name, True, fault.count, tuple(fault.rows), message))
         return findings
-
-    def _finding(
-        self,
-        name: str,
-        fault: _Fault,
-        what: str,
-        remedy: str,
-        where: Callable[[int], str],
-        value: str = "",
-    ) -> Finding:
-        shown = [
-            f"{where(row)} ({value} {number:g})" if value else where(row)
-            for row, number in zip(fault.rows, fault.values, strict=True)
-        ]
-        message = _message(what, fault.count, self.rows, shown, remedy)
-        return Finding(name, True, fault.count, tuple(fault.rows), message)
 
 
 def repeated_ids(

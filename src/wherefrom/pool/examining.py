@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def examine_scan(pool: PoolScan) -> Examined:
     if len(again):
         find = partial(_rows_with, again=again, of_ids=False)
         rows = over(pool.parts(), find, "repeated places")
-        found = first_repeats(_flat(rows), again, SHOWN)
+        found = first_repeats(chain.from_iterable(rows), again, SHOWN)
         findings.append(repeated_places(found, len(pool), where, one_in))
     key = key_of_blocks(f"{len(pool)}:{checked.kind}", checked.digests)
     return Examined(findings, key, checked.kind == "U", faults.lon_range, faults.lat_range)
@@ -131,7 +131,8 @@ def _ids_repeated(pool: PoolScan, where: Callable[[int], str]) -> list[Finding]:
     if not len(found):
         return []
     look_again = partial(_rows_with, again=found, of_ids=True)
-    repeats = first_repeats(_flat(over(pool.parts(), look_again, "repeated ids")), found, SHOWN)
+    rows = chain.from_iterable(over(pool.parts(), look_again, "repeated ids"))
+    repeats = first_repeats(rows, found, SHOWN)
     ids = {row: _id_at(pool, row) for row in (*repeats.rows, *repeats.firsts)}
     true = [r for r in zip(repeats.rows, repeats.firsts, strict=True) if ids[r[0]] == ids[r[1]]]
     if not true:  # texts of one hash, fewer than are shown
@@ -165,13 +166,6 @@ def _rows_with(
         there = again[at] == hashes
         found.append((rows[there], hashes[there]))
     return found
-
-
-def _flat(
-    parts: Iterator[list[tuple[NDArray[np.int64], NDArray[np.uint64]]]],
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint64]]]:
-    for part in parts:
-        yield from part
 
 
 def _id_at(pool: PoolScan, row: int) -> Any:
