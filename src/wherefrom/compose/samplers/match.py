@@ -28,6 +28,8 @@ from wherefrom.pool.batches import AnyPool, Ask, Part, over
 __all__ = ["NEAR", "Match", "Raked", "Target", "rake", "target_of"]
 
 Floats = NDArray[np.float64]
+#: Labels, and how much each has of something.
+Counted = tuple[tuple[str, ...], NDArray[Any]]
 
 #: The target that is no file, and the source that it is measured with.
 LAND, BORDERS = "land", "natural-earth-countries"
@@ -196,7 +198,7 @@ def target_of(target: str, names: tuple[str, ...], pool: AnyPool) -> Target:
     target, a `WherefromError` is raised.
     """
     if target == LAND:
-        counts = {name: _of_land(name, pool) for name in names}
+        counts = [_of_land(name) for name in names]
         about: dict[str, Any] = {"target": "area of land without Antarctica"}
     elif _is_composition(Path(target)):
         composition = Composition.read(target)
@@ -207,11 +209,12 @@ def target_of(target: str, names: tuple[str, ...], pool: AnyPool) -> Target:
         counts = _of_pool(other, names)
         about = {"target": f"pool {other.key}", "target_places": len(other)}
     shares = {}
-    for name, some in counts.items():
-        total = sum(some.values())
+    for name, (labels, some) in zip(names, counts, strict=True):
+        total = float(some.sum())
         if not total:
             raise WherefromError(f"target={target}: no place has a label of layer {name!r}")
-        shares[name] = {label: count / total for label, count in some.items() if count}
+        pairs = zip(labels, some.tolist(), strict=True)
+        shares[name] = {label: count / total for label, count in pairs if count}
     return Target(shares, about)
 
 
@@ -222,19 +225,12 @@ def _is_composition(path: Path) -> bool:
         return False  # the pool's reader says what is wrong with the file
 
 
-def _labelled(labels: tuple[str, ...], counts: Floats) -> dict[str, float]:
-    return dict(zip(labels, counts.tolist(), strict=True))
-
-
-def _of_pool(pool: AnyPool, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def _of_pool(pool: AnyPool, names: tuple[str, ...]) -> list[Counted]:
     labels = [pool.labels(name) for name in names]
     tally = partial(_tally, names=names, sizes=tuple(len(some) for some in labels))
     tables = over(pool.parts(), tally, "counting the target's labels")
-    sums = [sum(table) for table in zip(*tables, strict=True)]
-    return {
-        name: _labelled(some, np.asarray(total, dtype=np.float64))
-        for name, some, total in zip(names, labels, sums, strict=True)
-    }
+    sums = [np.asarray(sum(table)) for table in zip(*tables, strict=True)]
+    return list(zip(labels, sums, strict=True))
 
 
 def _tally(part: Part, names: tuple[str, ...], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
@@ -248,7 +244,7 @@ def _tally(part: Part, names: tuple[str, ...], sizes: tuple[int, ...]) -> list[N
 
 def _of_composition(
     composition: Composition, names: tuple[str, ...], pool: AnyPool
-) -> dict[str, dict[str, float]]:
+) -> list[Counted]:
     drawn_from = composition.provenance["pool"]["key"]
     if drawn_from != pool.key:
         raise WherefromError(
@@ -256,32 +252,29 @@ def _of_composition(
             "name one of this pool, or a pool"
         )
     found = passes.find(pool, composition.ids, names)
-    counts = {}
+    counts = []
     for name in names:
         codes, labels = found.codes[name], pool.labels(name)
         some = codes >= 0
         weights = composition.multiplicity[some].astype(np.float64)
-        counts[name] = _labelled(
-            labels, np.bincount(codes[some], weights, len(labels)).astype(np.float64)
-        )
+        counts.append((labels, np.bincount(codes[some], weights, len(labels))))
     return counts
 
 
-def _of_land(name: str, pool: AnyPool) -> dict[str, float]:
+def _of_land(name: str) -> Counted:
     try:
         key = earth.layer_key(name)
     except WherefromError as err:
         raise WherefromError(f"target=land knows layers of the Earth only: {err}") from err
-    return dict(_land_area(name, key))
+    return _land_area(name, key)
 
 
 @lru_cache(maxsize=32)
-def _land_area(name: str, key: str) -> tuple[tuple[str, float], ...]:
+def _land_area(name: str, key: str) -> Counted:
     layer = earth.layer(name)
     if not isinstance(layer, earth.Layer):
         raise WherefromError(f"layer {name!r} holds values, not labels: name a layer of labels")
-    cells = label_counts(layer, BANDS)[0, :-1].astype(np.float64)
-    return tuple(_labelled(layer.labels, cells).items())
+    return layer.labels, label_counts(layer, BANDS)[0, :-1]
 
 
 @dataclass(frozen=True, eq=False)
