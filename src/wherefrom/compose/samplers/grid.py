@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -85,7 +85,8 @@ class Grid(StreamedSampler):
 
         def laid(spacing: float) -> _NearNodes:
             rows = EqualDistanceRows(spacing, shift, turn)
-            return _NearNodes(rows, _nearest_of(pool, rows))
+            nearest = over(pool.parts(), partial(_nearest, rows=rows), "laying the grid")
+            return _NearNodes(rows, reduce(_best, nearest))
 
         spacing = self.spacing_km
         grid = _fitted(laid, n, self.short) if spacing is None else laid(spacing)
@@ -149,15 +150,8 @@ def _next(few: _NearNodes | None, enough: _NearNodes | None, wanted: float) -> f
     return math.exp(low + min(max(at, 0.02), 0.98) * (high - low))
 
 
-def _nearest_of(pool: AnyPool, rows: EqualDistanceRows) -> Nearest:
-    """Find the place nearest to each node, in one pass."""
-    best: list[Nearest] = []
-    for nearest in over(pool.parts(), partial(_nearest, rows=rows), "laying the grid"):
-        best = [_best([*best, nearest])]
-    return best[0]
-
-
 def _nearest(part: Part, rows: EqualDistanceRows) -> Nearest:
+    """Find the place of a part that is nearest to each node."""
     best: list[Nearest] = []
     for batch in part.batches(Ask()):
         cell = rows.cell(batch.lon, batch.lat)
@@ -168,11 +162,11 @@ def _nearest(part: Part, rows: EqualDistanceRows) -> Nearest:
             np.sin((lat - node_lat) / 2) ** 2
             + np.cos(lat) * np.cos(node_lat) * np.sin((lon - node_lon) / 2) ** 2
         )
-        best = [_best([*best, (cell, far, batch.lon, batch.lat)])]
+        best = [_best(*best, (cell, far, batch.lon, batch.lat))]
     return best[0]
 
 
-def _best(tables: list[Nearest]) -> Nearest:
+def _best(*tables: Nearest) -> Nearest:
     """Keep the nearest place of each cell; of equally near ones that of lowest lon, then lat."""
     cell, far, lon, lat = (np.concatenate(column) for column in zip(*tables, strict=True))
     order = np.lexsort((lat, lon, far, cell))
