@@ -215,11 +215,11 @@ def test_a_failed_head_sinks_the_others_of_its_run(
 
 
 def test_a_study_in_which_no_region_can_be_evaluated_ends_in_a_traceback(
-    finished: tuple[Path, Path, str], tmp_path: Path
+    finished: tuple[Path, Path, str], run: Run, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(finished[1], out)
-    done = wherefrom("study", "run", small(tmp_path, n=301), "--scale", "debug", "--out", out)
+    done = run("study", "run", small(tmp_path, n=301), "--scale", "debug", "--out", out)
     assert done.returncode == 2
     assert "no region could be evaluated" in done.stderr
     assert "Africa: 300 labelled places" in done.stderr
@@ -227,7 +227,7 @@ def test_a_study_in_which_no_region_can_be_evaluated_ends_in_a_traceback(
 
 
 def test_a_changed_title_or_name_leaves_the_old_report(
-    finished: tuple[Path, Path, str], tmp_path: Path
+    finished: tuple[Path, Path, str], run: Run, tmp_path: Path
 ) -> None:
     _, out, _ = finished
     copy = tmp_path / "out"
@@ -238,7 +238,7 @@ def test_a_changed_title_or_name_leaves_the_old_report(
         compositions={"none": "none", "evenly": "uniform"},
         references=["evenly", "none"],
     )
-    done = wherefrom("study", "run", renamed, "--scale", "debug", "--out", copy)
+    done = run("study", "run", renamed, "--scale", "debug", "--out", copy)
     assert done.returncode == 0, done.stderr
     assert "stages in" not in done.stderr, "nothing was to be computed"
     assert "evenly" in done.stdout
