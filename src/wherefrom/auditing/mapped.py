@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,11 +28,11 @@ from wherefrom.auditing.findings import (
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.auditing.tally import Tally, run
+from wherefrom.auditing.tally import Sums, Tally, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.maps import DOTS, density, draw_density, draw_places, world_axes
-from wherefrom.pool.batches import Ask, Batch
+from wherefrom.pool.batches import Batch
 
 __all__ = ["MapTally", "PlacesMap", "bands_for"]
 
@@ -186,24 +186,18 @@ class PlacesMap(Statistic):
         bar.ax.set_xticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"])
 
 
-@dataclass(eq=False)
-class MapTally:
-    """Gather what a map of the places needs, in equal-area cells of so many bands; parts add up."""
+class MapTally(Sums):
+    """Gather what a map of the places needs, in equal-area cells of so many bands."""
 
-    ask: ClassVar[Ask] = Ask()
+    sums = ("count", "squares", "weights_squared")
 
-    n_bands: int
-    count: NDArray[np.float64] = field(init=False)
-    squares: NDArray[np.float64] = field(init=False)
-    weights_squared: float = 0.0
-    #: Places as (lon, lat) while they are few; None once they are not.
-    few: list[NDArray[np.float64]] | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.cells = EqualAreaCells(self.n_bands)
+    def __init__(self, n_bands: int) -> None:
+        self.n_bands, self.cells = n_bands, EqualAreaCells(n_bands)
         self.count = np.zeros(self.cells.count)
         self.squares = density([], [])
-        self.few = []
+        self.weights_squared = 0.0
+        #: Places as (lon, lat) while they are few; None once they are not.
+        self.few: list[NDArray[np.float64]] | None = []
 
     def update(self, batch: Batch, weight: NDArray[np.float64] | None = None) -> None:
         """Add a batch; `weight` is how often each place counts."""
@@ -213,11 +207,9 @@ class MapTally:
         self.weights_squared += len(lon) if weight is None else float(weight @ weight)
         self._keep([np.stack([lon, lat])])
 
-    def merge(self, other: MapTally) -> None:
+    def merge(self, other: Self) -> None:
         """Add what another tally gathered from later places."""
-        self.count += other.count
-        self.squares += other.squares
-        self.weights_squared += other.weights_squared
+        super().merge(other)
         self._keep(other.few)
 
     def result(self, reference: NDArray[np.float64], against: str = "land") -> PlacesMap:

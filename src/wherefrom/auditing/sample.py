@@ -7,8 +7,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wherefrom.auditing.tally import Sums
 from wherefrom.keys import mixed
-from wherefrom.pool.batches import Ask, Batch
+from wherefrom.pool.batches import Batch
 
 __all__ = ["ROWS", "RowSample", "canonical_places", "counted_places"]
 
@@ -38,7 +39,7 @@ def counted_places(batch: Batch, weight: Floats | None) -> tuple[Floats, Floats,
     return batch.lon[rows], batch.lat[rows], weight[rows]
 
 
-class RowSample:
+class RowSample(Sums):
     """Tally that keeps `size` rows at random, without replacement, each with the same chance.
 
     A row is kept if the hash of its number is among the smallest: so the sample is the same
@@ -53,7 +54,7 @@ class RowSample:
     (3, 10)
     """
 
-    ask = Ask()
+    sums = ("seen", "weight_sum", "weight_squares")
 
     def __init__(self, size: int = ROWS) -> None:
         self.size = size
@@ -86,9 +87,7 @@ class RowSample:
 
     def merge(self, other: Self) -> None:
         """Take in the sample of another part."""
-        self.seen += other.seen
-        self.weight_sum += other.weight_sum
-        self.weight_squares += other.weight_squares
+        super().merge(other)
         self._take(other._hash, other.lon, other.lat, other.weight)
 
     def _take(self, hashes: Hashes, lon: Floats, lat: Floats, weight: Floats) -> None:

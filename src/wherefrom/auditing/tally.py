@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 from wherefrom.progress import progress
 
-__all__ = ["LayerTally", "Piece", "Tally", "Weights", "pieces_of", "run"]
+__all__ = ["LayerTally", "Piece", "Sums", "Tally", "Weights", "pieces_of", "run"]
 
 #: How often each place counts, float64 of shape (B,): multiplicities of a composition, and 0 for
 #: a place that is not in it. None: each place once.
@@ -47,23 +47,33 @@ class Tally(Protocol):
         ...
 
 
-class LayerTally:
+class Sums:
+    """Base of tallies whose parts add up: of the numbers and arrays that `sums` names."""
+
+    ask: Ask = Ask()
+    sums: ClassVar[tuple[str, ...]]
+
+    def merge(self, other: Self) -> None:
+        """Add what another tally of the same kind counted; see `Tally.merge`."""
+        for name in self.sums:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class LayerTally(Sums):
     """Weight of the places of each label of one layer, and of those without a label.
 
     `labels` are the pool's ``labels(name)``; `places` has shape (K,).
     """
 
+    sums = ("places", "none", "_squares")
+
     def __init__(self, name: str, labels: tuple[str, ...]) -> None:
         self.name = name
+        self.ask = Ask(codes=(name,))
         self.labels = labels
         self.places: NDArray[np.float64] = np.zeros(len(labels))
         self.none = 0.0
         self._squares = 0.0
-
-    @property
-    def ask(self) -> Ask:
-        """The layer's codes."""
-        return Ask(codes=(self.name,))
 
     @property
     def effective_size(self) -> float:
@@ -79,12 +89,6 @@ class LayerTally:
         self.places += found[1:]
         labelled = codes >= 0
         self._squares += float(labelled.sum() if weight is None else (weight[labelled] ** 2).sum())
-
-    def merge(self, other: LayerTally) -> None:
-        """Add what another tally of the same layer counted."""
-        self.places += other.places
-        self.none += other.none
-        self._squares += other._squares
 
 
 def run(

@@ -16,9 +16,9 @@ from wherefrom.auditing.findings import chance, decimals, kilometres
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
-from wherefrom.auditing.tally import Tally
+from wherefrom.auditing.tally import Sums, Tally
 from wherefrom.earth.cells import EqualAreaCells
-from wherefrom.pool.batches import Ask, Batch
+from wherefrom.pool.batches import Batch
 
 __all__ = ["BANDS", "Cells", "CellsTally", "Densities", "Density"]
 
@@ -123,10 +123,10 @@ class Densities(Statistic):
         ]
 
 
-class CellsTally:
+class CellsTally(Sums):
     """Tally of places in cells of equal area, of so many bands from pole to pole."""
 
-    ask = Ask()
+    sums = ("places", "_squares")
 
     def __init__(self, bands: int, antarctica: bool = False) -> None:
         self.bands, self.antarctica = bands, antarctica
@@ -139,11 +139,6 @@ class CellsTally:
         cell = cells_of(self.bands).cell(lon, lat)
         self.places += np.bincount(cell, weights=weights, minlength=len(self.places))
         self._squares += float(len(lon) if weights is None else (weights**2).sum())
-
-    def merge(self, other: Self) -> None:
-        """Add the counts of another part."""
-        self.places += other.places
-        self._squares += other._squares
 
     def table(self) -> Cells:
         """Return places and share of land per cell, for a map."""

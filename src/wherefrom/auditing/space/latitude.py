@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +16,8 @@ from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, chance, 
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Tally
-from wherefrom.pool.batches import Ask, Batch
+from wherefrom.auditing.tally import Sums, Tally
+from wherefrom.pool.batches import Batch
 
 __all__ = ["STEP", "Latitude", "LatitudeTally"]
 
@@ -135,10 +134,10 @@ def _parallel(degrees: float) -> str:
     return f"{abs(degrees):.1f}° {'N' if degrees >= 0 else 'S'}"
 
 
-class LatitudeTally:
+class LatitudeTally(Sums):
     """Tally of places in bins of latitude."""
 
-    ask = Ask()
+    sums = ("_places", "_squares", "_sums")
 
     def __init__(self, antarctica: bool = False) -> None:
         self.antarctica = antarctica
@@ -154,12 +153,6 @@ class LatitudeTally:
         # No dot products: their last digits depend on the threads of the machine.
         self._squares += float((w * w).sum())
         self._sums += [(w * lat).sum(), (w * np.abs(lat)).sum(), (w * lat**2).sum()]
-
-    def merge(self, other: Self) -> None:
-        """Add the counts of another part."""
-        self._places += other._places
-        self._squares += other._squares
-        self._sums += other._sums
 
     def result(self) -> Latitude:
         """Compare with the land."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,8 @@ from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, kilometr
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Tally
-from wherefrom.pool.batches import Ask, Batch
+from wherefrom.auditing.tally import Sums, Tally
+from wherefrom.pool.batches import Batch
 
 __all__ = ["STEPS", "Period", "Rounded", "Striping", "StripingTally"]
 
@@ -142,13 +141,13 @@ class Striping(Statistic):
         return found
 
 
-class StripingTally:
+class StripingTally(Sums):
     """Tally of coordinates on lattices, and fine histograms of longitude and latitude.
 
     Each place counts once, whatever its weight.
     """
 
-    ask = Ask()
+    sums = ("_rows", "_on", "_lon", "_lat")
 
     def __init__(self, antarctica: bool = False) -> None:
         self.antarctica = antarctica
@@ -166,13 +165,6 @@ class StripingTally:
             self._on[i] += [x.sum(), y.sum(), (x & y).sum()]
         self._lon += _lon_counts(lon)
         self._lat += _lat_counts(lat)
-
-    def merge(self, other: Self) -> None:
-        """Add the counts of another part."""
-        self._rows += other._rows
-        self._on += other._on
-        self._lon += other._lon
-        self._lat += other._lat
 
     def result(self) -> Striping:
         """Tell rounding and the strongest stripes.
