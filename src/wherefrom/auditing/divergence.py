@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import chdtrc, rel_entr, xlogy
 
 __all__ = [
@@ -14,8 +14,6 @@ __all__ = [
     "shannon",
     "total_variation",
 ]
-
-Floats = NDArray[np.float64]
 
 #: Labels expected less often than this are one label to the chi-square test (Cochran 1954).
 _FEWEST = 5.0

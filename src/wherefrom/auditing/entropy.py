@@ -27,7 +27,7 @@ from wherefrom.auditing.drawing import (
     rows_size,
 )
 from wherefrom.auditing.findings import percent, title
-from wherefrom.auditing.spectral import BinSpec
+from wherefrom.auditing.spectral import BinSpec, Floats, Ints
 from wherefrom.auditing.statistic import Section, Statistic, plain
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.maps import world_axes
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CellEntropy", "Entropy", "LabelEntropy", "entropy_of"]
 
-Floats = NDArray[np.float64]
 
 #: Samples named at either end.
 _ENDS = 5
@@ -230,9 +229,7 @@ def entropy_of(
     )
 
 
-def _named(
-    samples: SampleEntropy, rows: NDArray[np.int64]
-) -> tuple[tuple[int | str, float, float, float], ...]:
+def _named(samples: SampleEntropy, rows: Ints) -> tuple[tuple[int | str, float, float, float], ...]:
     columns = (samples.ids, samples.lon, samples.lat, samples.values)
     return tuple(zip(*(column[rows].tolist() for column in columns), strict=True))
 

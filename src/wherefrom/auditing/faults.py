@@ -16,7 +16,7 @@ from wherefrom import earth
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import Commands, Finding, Named, percent
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Tally, Weights
+from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
 from wherefrom.earth.sphere import chord, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Finding as Fault
@@ -141,8 +141,8 @@ class AxesTally:
     #: Places are tried whose row is a multiple of this power of 2, which grows with the pool: files
     #: are often sorted by place, and the same rows are tried however the pool is cut.
     stride: int = 1
-    _rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    _tried: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
+    _rows: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _tried: Floats = field(default_factory=lambda: np.zeros((2, 0)))
 
     def update(self, batch: Batch, weight: Weights | None = None) -> None:
         """Count the places of a batch that count at all."""
@@ -160,7 +160,7 @@ class AxesTally:
         self.stride = max(self.stride, other.stride)
         self._try(other._rows, other._tried)
 
-    def _try(self, rows: NDArray[np.int64], both: NDArray[np.float64]) -> None:
+    def _try(self, rows: Ints, both: Floats) -> None:
         """Add places to be tried, and thin them until they are few."""
         self._rows = np.append(self._rows, rows)
         self._tried = np.concatenate([self._tried, both], axis=1)
@@ -254,7 +254,7 @@ def cleaned(pool: AnyPool, test: AnyPool | None = None) -> tuple[Pool, dict[str,
     return replace(left, origin=f"{pool.origin or 'a table'}, cleaned"), removed
 
 
-def _repeated(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _repeated(lon: Floats, lat: Floats) -> NDArray[np.bool_]:
     order = np.lexsort((np.arange(len(lon)), lat, lon))
     again = np.zeros(len(lon), dtype=bool)
     again[order[1:]] = (np.diff(lon[order]) == 0) & (np.diff(lat[order]) == 0)

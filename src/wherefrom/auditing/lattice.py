@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import earth, keys
+from wherefrom.auditing.tally import Floats
 from wherefrom.earth.kept import keep
 from wherefrom.earth.land import LAND_SHARE, on_land
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, uniform_on_sphere, unit_vectors
 
 __all__ = ["COARSE", "FINE", "Land", "fibonacci", "land_lattice", "uniform_on_land"]
 
-Floats = NDArray[np.float64]
 
 #: Points on land for distances (22 km apart), and for shares of area (11 km apart).
 COARSE, FINE = 1 << 18, 1 << 20

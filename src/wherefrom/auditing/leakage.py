@@ -15,7 +15,7 @@ from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, OURS, WHITE, Drawing, bare
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
 from wherefrom.auditing.statistic import Section, Statistic, Table, plain
-from wherefrom.auditing.tally import Tally, Weights
+from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
 from wherefrom.earth.land import LAND_KM2
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
 from wherefrom.errors import WherefromError
@@ -23,7 +23,6 @@ from wherefrom.pool.batches import AnyPool, Ask, Batch
 
 __all__ = ["Leakage", "LeakageTally", "NearestPair", "Within", "tally_for"]
 
-Floats = NDArray[np.float64]
 
 #: Thresholds in km.
 KM = (1.0, 10.0, 100.0)
@@ -264,7 +263,7 @@ class LeakageTally:
             far,
         )
 
-    def _take(self, rows: NDArray[np.int64], chord: Floats, lon: Floats, lat: Floats) -> None:
+    def _take(self, rows: Ints, chord: Floats, lon: Floats, lat: Floats) -> None:
         self._chord[rows] = chord
         self.train_lon[rows], self.train_lat[rows] = lon, lat
 

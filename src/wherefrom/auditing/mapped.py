@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import OURS, WORLD, Drawing, colour_bar, fill_cells
@@ -28,7 +27,7 @@ from wherefrom.auditing.findings import (
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.auditing.tally import Sums, Tally, run
+from wherefrom.auditing.tally import Floats, Sums, Tally, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.maps import DOTS, density, draw_density, draw_places, world_axes
@@ -74,12 +73,12 @@ class PlacesMap(Statistic):
     name = "map"
     section = Section("maps", "Maps", "Maps")
 
-    lon: NDArray[np.float64] | None
-    lat: NDArray[np.float64] | None
-    squares: NDArray[np.float64]
+    lon: Floats | None
+    lat: Floats | None
+    squares: Floats
     cells: EqualAreaCells
-    count: NDArray[np.float64]
-    reference: NDArray[np.float64]
+    count: Floats
+    reference: Floats
     effective: float
     against: str = "land"
 
@@ -102,9 +101,9 @@ class PlacesMap(Statistic):
         return mapped.result(there / there.sum(), asked.beside)
 
     @property
-    def share(self) -> NDArray[np.float64]:
+    def share(self) -> Floats:
         """Share of the places in each cell, shape (cells,)."""
-        shares: NDArray[np.float64] = self.count / max(float(self.count.sum()), 1.0)
+        shares: Floats = self.count / max(float(self.count.sum()), 1.0)
         return shares
 
     def entries(self) -> dict[str, Any]:
@@ -197,9 +196,9 @@ class MapTally(Sums):
         self.squares = density([], [])
         self.weights_squared = 0.0
         #: Places as (lon, lat) while they are few; None once they are not.
-        self.few: list[NDArray[np.float64]] | None = []
+        self.few: list[Floats] | None = []
 
-    def update(self, batch: Batch, weight: NDArray[np.float64] | None = None) -> None:
+    def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Add a batch; `weight` is how often each place counts."""
         lon, lat, weight = counted_places(batch, weight)
         self.count += np.bincount(self.cells.cell(lon, lat), weight, minlength=self.cells.count)
@@ -212,7 +211,7 @@ class MapTally(Sums):
         super().merge(other)
         self._keep(other.few)
 
-    def result(self, reference: NDArray[np.float64], against: str = "land") -> PlacesMap:
+    def result(self, reference: Floats, against: str = "land") -> PlacesMap:
         """Return the map beside the reference's share of each cell, shape (cells,)."""
         lon, lat = (None, None) if self.few is None else np.concatenate(self.few, axis=1)
         effective = float(self.count.sum()) ** 2 / max(self.weights_squared, 1e-300)
@@ -220,7 +219,7 @@ class MapTally(Sums):
             lon, lat, self.squares, self.cells, self.count, reference, effective, against
         )
 
-    def _keep(self, places: list[NDArray[np.float64]] | None) -> None:
+    def _keep(self, places: list[Floats] | None) -> None:
         if self.few is None or places is None:
             self.few = None
             return

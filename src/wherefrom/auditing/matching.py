@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import parallel
+from wherefrom.auditing.tally import Floats
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError
 from wherefrom.keys import mixed
@@ -65,22 +66,22 @@ def _by_id(batch: Batch) -> Keys:
     return mixed(total)
 
 
-def _by_place(batch: Batch, rounded: Callable[[NDArray[np.float64]], NDArray[Any]]) -> Keys:
+def _by_place(batch: Batch, rounded: Callable[[Floats], NDArray[Any]]) -> Keys:
     """Make keys of coordinates after rounding."""
     lon, lat = (rounded(degrees) for degrees in (batch.lon, batch.lat))
     lon = np.where(lon == 180.0, -180.0, lon)  # 180 E is 180 W
     return place_hashes(lon.astype(np.float64), lat.astype(np.float64))
 
 
-def _exact(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+def _exact(degrees: Floats) -> Floats:
     return degrees
 
 
-def _single(degrees: NDArray[np.float64]) -> NDArray[np.float32]:
+def _single(degrees: Floats) -> NDArray[np.float32]:
     return degrees.astype(np.float32)
 
 
-def _decimals(degrees: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
+def _decimals(degrees: Floats, decimals: int) -> Floats:
     return np.round(degrees, decimals)
 
 
@@ -110,7 +111,7 @@ def matching(
     planned: AnyPool,
     realised: AnyPool,
     *,
-    weights: NDArray[np.float64] | None = None,
+    weights: Floats | None = None,
 ) -> Match:
     """Find out how places of `realised` are found again in `planned`.
 
@@ -149,7 +150,7 @@ def matching(
     return _WAYS[best]
 
 
-def _first(realised: AnyPool, weights: NDArray[np.float64] | None) -> Batch:
+def _first(realised: AnyPool, weights: Floats | None) -> Batch:
     """Return the first places that are there."""
     for batch in realised.batches(Ask(ids=True)):
         assert batch.ids is not None

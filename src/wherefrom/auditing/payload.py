@@ -23,6 +23,8 @@ from wherefrom import parallel
 from wherefrom.auditing.spectral import (
     OLMOEARTH,
     BinSpec,
+    Floats,
+    Ints,
     Spread,
     histogram,
     named_bins,
@@ -39,7 +41,6 @@ from wherefrom.progress import progress
 
 __all__ = ["COLUMN", "FILE_COLUMNS", "SampleEntropy", "entropy_of_series", "entropy_of_tiles"]
 
-Floats = NDArray[np.float64]
 
 #: Name of the column that holds the entropies in a pool.
 COLUMN = "spectral_entropy"
@@ -275,7 +276,7 @@ def _together(join: Callable[..., Any], parts: Sequence[Spread], axis: int) -> S
 
 
 def _made(
-    ids: NDArray[np.int64],
+    ids: Ints,
     lon: Floats,
     lat: Floats,
     counted: Spread,
@@ -402,8 +403,8 @@ class Tiles:
     """Tiles in the order of their index, with its places in degrees, or else of their names."""
 
     ids: NDArray[Any]
-    lon: NDArray[np.float64] | None
-    lat: NDArray[np.float64] | None
+    lon: Floats | None
+    lat: Floats | None
     paths: tuple[Path, ...]
     source: str
 
@@ -463,7 +464,7 @@ def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
     return Tiles(pool.ids, pool.lon, pool.lat, paths, str(folder))
 
 
-def tile_ranges(tiles: Tiles, *, absent: float | None = None) -> NDArray[np.float64]:
+def tile_ranges(tiles: Tiles, *, absent: float | None = None) -> Floats:
     """Find each tile's range of each band, as `robust_range`, shape (N, bands, 2).
 
     Tiles of more than 2**20 pixels are thinned evenly to about so many.
@@ -531,7 +532,7 @@ def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | 
     try:
         with rasterio.open(path) as tile:
             gone = tile.nodata if absent is None else absent
-            counts: NDArray[np.int64] | None = None
+            counts: Ints | None = None
             blank = 0
             for window in _strips(tile):
                 values = tile.read(window=window)
@@ -545,7 +546,7 @@ def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | 
         return _fault(err)
 
 
-def _range_of(path: Path, absent: float | None) -> NDArray[np.float64] | _Fault:
+def _range_of(path: Path, absent: float | None) -> Floats | _Fault:
     try:
         with rasterio.open(path) as tile:
             thin = max(1, int(np.ceil(np.sqrt(tile.height * tile.width / _THIN))))

@@ -18,13 +18,12 @@ from wherefrom.auditing.drawing import INK, LABELS, OURS, WHITE, Drawing, label_
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, percent, title
 from wherefrom.auditing.matching import Keys, Match, matching
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.auditing.tally import Piece, Weights, pieces_of
+from wherefrom.auditing.tally import Floats, Ints, Piece, Weights, pieces_of
 from wherefrom.pool.batches import AnyPool, Ask, Part
 from wherefrom.progress import progress
 
 __all__ = ["LabelLoss", "LayerLoss", "Realised", "compare"]
 
-Floats = NDArray[np.float64]
 
 #: Places whose keys are held at once; longer lists are compared in several passes.
 _HELD = 1 << 25
@@ -272,7 +271,7 @@ class _Held:
     keys: Keys
     kept: Floats
 
-    def of(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
+    def of(self, keys: Keys) -> tuple[NDArray[np.bool_], Ints, NDArray[np.bool_]]:
         """Tell of planned keys which are of this turn, where they are held and whether they are."""
         turn, rounds = self.turn
         due = keys % np.uint64(rounds) == np.uint64(turn)
@@ -320,7 +319,7 @@ def _shared_out(planned: AnyPool, held: _Held) -> _Held:
     return replace(held, kept=np.minimum(held.kept / np.maximum(wanted, 1.0), 1.0))
 
 
-def _spots(part: Part, held: _Held) -> NDArray[np.int64]:
+def _spots(part: Part, held: _Held) -> Ints:
     spots = []
     for batch in part.batches(held.match.ask):
         _, at, hit = held.of(held.match.keys(batch))

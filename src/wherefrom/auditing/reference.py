@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing.tally import LayerTally, run
+from wherefrom.auditing.tally import Floats, LayerTally, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
@@ -17,7 +16,6 @@ from wherefrom.pool.batches import AnyPool
 
 __all__ = ["LATTICE", "Reference", "land", "of"]
 
-Floats = NDArray[np.float64]
 
 #: Bands of cells for the shares of land area, and cells on the sphere: each stands for 121.3 km2.
 BANDS = 1817

@@ -7,13 +7,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wherefrom.auditing.tally import Sums
+from wherefrom.auditing.tally import Floats, Sums
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Batch
 
 __all__ = ["ROWS", "RowSample", "canonical_places", "counted_places"]
 
-Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
 
 #: Rows that an audit samples.

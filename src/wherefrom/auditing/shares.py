@@ -36,11 +36,10 @@ from wherefrom.auditing.findings import (
 )
 from wherefrom.auditing.reference import Reference, land, of
 from wherefrom.auditing.statistic import Section, Statistic, Table
-from wherefrom.auditing.tally import LayerTally, Tally
+from wherefrom.auditing.tally import Floats, LayerTally, Tally
 
 __all__ = ["LabelShare", "LayerShares", "Layers", "shares_of"]
 
-Floats = NDArray[np.float64]
 
 #: Labels that a finding names on each side, and that a card shows.
 NAMED, SHOWN = 2, 7

@@ -17,9 +17,11 @@ from wherefrom.progress import progress
 
 __all__ = ["LayerTally", "Piece", "Sums", "Tally", "Weights", "pieces_of", "run"]
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 #: How often each place counts, float64 of shape (B,): multiplicities of a composition, and 0 for
 #: a place that is not in it. None: each place once.
-Weights = NDArray[np.float64]
+Weights = Floats
 
 AnyTally = TypeVar("AnyTally", bound="Tally")
 Piece = tuple[Part, Weights | None]
@@ -71,7 +73,7 @@ class LayerTally(Sums):
         self.name = name
         self.ask = Ask(codes=(name,))
         self.labels = labels
-        self.places: NDArray[np.float64] = np.zeros(len(labels))
+        self.places: Floats = np.zeros(len(labels))
         self.none = 0.0
         self._squares = 0.0
 

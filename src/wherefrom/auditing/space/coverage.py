@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
@@ -16,13 +15,12 @@ from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, pe
 from wherefrom.auditing.lattice import Land, land_lattice, uniform_on_land
 from wherefrom.auditing.sample import canonical_places, counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Tally
+from wherefrom.auditing.tally import Floats, Ints, Tally
 from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
 from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["Coverage", "CoverageTally", "Gap", "tree_of"]
 
-Floats = NDArray[np.float64]
 
 #: Places of the uniform control; a larger pool is compared with it scaled by 1 / sqrt(places).
 CONTROL = 1 << 16
@@ -201,7 +199,7 @@ def _tiled_land(antarctica: bool) -> Land:
     return Land(here.lon[order], here.lat[order], here.cell_km2)
 
 
-def _by_tiles(lon: Floats, lat: Floats) -> NDArray[np.int64]:
+def _by_tiles(lon: Floats, lat: Floats) -> Ints:
     """Return an order in which neighbours are near each other, by tiles of 0.7 by 1.4 degrees.
 
     Built and searched in such an order, a tree takes three quarters of the time: what one point

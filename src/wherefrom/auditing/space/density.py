@@ -16,13 +16,12 @@ from wherefrom.auditing.findings import chance, decimals, kilometres
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
-from wherefrom.auditing.tally import Sums, Tally
+from wherefrom.auditing.tally import Floats, Sums, Tally
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.pool.batches import Batch
 
 __all__ = ["BANDS", "Cells", "CellsTally", "Densities", "Density"]
 
-Floats = NDArray[np.float64]
 
 #: Bands of cells from pole to pole: cells of about 3,300, 1,100 and 280 km.
 BANDS = (6, 18, 72)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, percent
 from wherefrom.auditing.lattice import land_lattice
-from wherefrom.auditing.sample import canonical_places, counted_places
+from wherefrom.auditing.sample import Hashes, canonical_places, counted_places
 from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
-from wherefrom.auditing.tally import Tally
+from wherefrom.auditing.tally import Floats, Ints, Tally
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
@@ -24,9 +24,6 @@ from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["CAPACITY", "Duplicates", "DuplicatesTally", "Repeated"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 
 #: Different places kept; with more, whole cells are left out at random.
 CAPACITY = 1 << 20

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
@@ -16,11 +15,11 @@ from wherefrom.auditing.lattice import uniform_on_land
 from wherefrom.auditing.sample import ROWS, RowSample
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
+from wherefrom.auditing.tally import Floats
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
 __all__ = ["Effective", "EffectiveSize", "effective_size"]
 
-Floats = NDArray[np.float64]
 
 #: Places among which pairs are looked at: more, if fewer do not tell to `ENOUGH`.
 SIZES = (1 << 12, ROWS)

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, INK, OURS, Drawing, bare
@@ -16,12 +15,11 @@ from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, chance, 
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Sums, Tally
+from wherefrom.auditing.tally import Floats, Ints, Sums, Tally
 from wherefrom.pool.batches import Batch
 
 __all__ = ["STEP", "Latitude", "LatitudeTally"]
 
-Floats = NDArray[np.float64]
 
 #: Height of a bin in degrees.
 STEP = 0.1
@@ -186,7 +184,7 @@ class LatitudeTally(Sums):
         )
 
 
-def _bin(lat: Floats) -> NDArray[np.int64]:
+def _bin(lat: Floats) -> Ints:
     return np.minimum((lat + 90.0) / STEP, _BINS - 1).astype(np.int64)
 
 

@@ -14,11 +14,11 @@ from wherefrom import parallel
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.lattice import uniform_on_land
 from wherefrom.auditing.sample import canonical_places
+from wherefrom.auditing.tally import Floats, Ints
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
 __all__ = ["Pattern", "RankTest", "pattern_of", "patterns", "rank_test", "simulate"]
 
-Floats = NDArray[np.float64]
 
 #: Places of a pattern, its first ones, among which far pairs are counted.
 FAR = 1 << 10
@@ -120,7 +120,7 @@ def _simulated(rng: np.random.Generator, places: int, antarctica: bool) -> Patte
     return pattern_of(*uniform_on_land(places, rng, antarctica))
 
 
-def _nearest_alone(place: NDArray[np.complex128], count: NDArray[np.int64]) -> float:
+def _nearest_alone(place: NDArray[np.complex128], count: Ints) -> float:
     """Mean distance to the nearest other place, where some are given twice: theirs is 0.
 
     Asked of the tree, equal places would all be looked at for each of them.

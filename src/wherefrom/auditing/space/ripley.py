@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
-from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import FAINT, GREY, OURS, Drawing, bare
@@ -17,10 +16,9 @@ from wherefrom.auditing.findings import chance, times
 from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.space.pattern import FAR, RADII, Pattern, patterns, rank_test
 from wherefrom.auditing.statistic import SPACE, Statistic
+from wherefrom.auditing.tally import Floats
 
 __all__ = ["Ripley", "ripley_l"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

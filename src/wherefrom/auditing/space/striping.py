@@ -15,13 +15,11 @@ from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, kilometr
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Sums, Tally
+from wherefrom.auditing.tally import Floats, Ints, Sums, Tally
 from wherefrom.pool.batches import Batch
 
 __all__ = ["STEPS", "Period", "Rounded", "Striping", "StripingTally"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Steps of the lattices looked for, degrees; 1 / 60 is a minute of arc.
 STEPS = (1.0, 0.5, 0.25, 0.1, 1.0 / 60.0, 0.01)
