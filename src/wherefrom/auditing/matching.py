@@ -14,9 +14,8 @@ from wherefrom import parallel
 from wherefrom.auditing.tally import Floats
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError
-from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
-from wherefrom.pool.check import place_hashes
+from wherefrom.pool.check import id_hashes, place_hashes
 
 __all__ = ["Match", "matching"]
 
@@ -54,65 +53,32 @@ class Match:
 def _by_id(batch: Batch) -> Keys:
     """Make keys of ids: whole numbers as they are, text hashed to 64 bits."""
     assert batch.ids is not None
-    if batch.ids.dtype.kind != "U":
-        return batch.ids.astype(np.int64).view(np.uint64)
-    # One row of code points per id. Zeros pad them to the width of the batch's longest and add
-    # nothing, so the key does not depend on the batch.
-    width = batch.ids.dtype.itemsize // 4
-    points = np.ascontiguousarray(batch.ids).view(np.uint32).reshape(len(batch.ids), width)
-    total = np.zeros(len(batch.ids), dtype=np.uint64)
-    for column, factor in enumerate(_factors(width)):
-        total += points[:, column].astype(np.uint64) * factor
-    return mixed(total)
+    if batch.ids.dtype.kind == "U":
+        return id_hashes(batch.ids)
+    return batch.ids.astype(np.int64).view(np.uint64)
 
 
-def _by_place(batch: Batch, rounded: Callable[[Floats], NDArray[Any]]) -> Keys:
+def _by_place(batch: Batch, rounded: Callable[..., Any]) -> Keys:
     """Make keys of coordinates after rounding."""
     lon, lat = (rounded(degrees) for degrees in (batch.lon, batch.lat))
     lon = np.where(lon == 180.0, -180.0, lon)  # 180 E is 180 W
     return place_hashes(lon.astype(np.float64), lat.astype(np.float64))
 
 
-def _exact(degrees: Floats) -> Floats:
-    return degrees
-
-
-def _single(degrees: Floats) -> NDArray[np.float32]:
-    return degrees.astype(np.float32)
-
-
-def _decimals(degrees: Floats, decimals: int) -> Floats:
-    return np.round(degrees, decimals)
-
-
 #: From exact to coarse: a list that was rounded matches after the other is rounded the same way.
 #: 3 decimals are 100 m, where different places of a pool begin to coincide.
+_ROUNDED: dict[str, Callable[..., Any]] = {
+    "coordinates": np.asarray,
+    "coordinates in single precision": partial(np.asarray, dtype=np.float32),
+    **{f"coordinates to {n} decimals": partial(np.round, decimals=n) for n in (7, 6, 5, 4, 3)},
+}
 _WAYS = (
     Match("id", _by_id, Ask(ids=True)),
-    Match("coordinates", partial(_by_place, rounded=_exact), Ask()),
-    Match("coordinates in single precision", partial(_by_place, rounded=_single), Ask()),
-    *(
-        Match(
-            f"coordinates to {decimals} decimals",
-            partial(_by_place, rounded=partial(_decimals, decimals=decimals)),
-            Ask(),
-        )
-        for decimals in (7, 6, 5, 4, 3)
-    ),
+    *(Match(name, partial(_by_place, rounded=to), Ask()) for name, to in _ROUNDED.items()),
 )
 
 
-def _known(batch: Batch, way: Match, textual: bool) -> bool:
-    """Tell whether a batch can have keys of this way that equal those of the other list."""
-    return not way.unique or (batch.ids is not None and (batch.ids.dtype.kind == "U") == textual)
-
-
-def matching(
-    planned: AnyPool,
-    realised: AnyPool,
-    *,
-    weights: Floats | None = None,
-) -> Match:
+def matching(planned: AnyPool, realised: AnyPool, *, weights: Floats | None = None) -> Match:
     """Find out how places of `realised` are found again in `planned`.
 
     Ids count where they are text, or name the same place to 1 km. Otherwise coordinates do, in
@@ -178,8 +144,9 @@ def _hits(part: Part, sample: Batch) -> NDArray[np.bool_]:
         marks[row, keys & _BITS] = True
     for batch in part.batches(Ask(ids=True)):
         for row, way in enumerate(_WAYS):
-            if not _known(batch, way, textual):
-                continue
+            assert batch.ids is not None
+            if way.unique and (batch.ids.dtype.kind == "U") != textual:
+                continue  # a text is never the same as a number
             theirs, order = way.keys(batch), orders[row]
             hits = np.flatnonzero(marks[row].take(theirs & _BITS))
             at = np.searchsorted(mine[row], theirs[hits], sorter=order)
@@ -193,8 +160,3 @@ def _hits(part: Part, sample: Batch) -> NDArray[np.bool_]:
             # A place may be in the sample more than once.
             found[row] |= np.isin(mine[row], theirs[hits])
     return found
-
-
-def _factors(count: int) -> Keys:
-    """Return pseudo-random odd factors, always the same."""
-    return mixed(np.arange(1, count + 1, dtype=np.uint64)) | np.uint64(1)

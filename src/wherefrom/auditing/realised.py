@@ -18,9 +18,8 @@ from wherefrom.auditing.drawing import INK, LABELS, OURS, WHITE, Drawing, label_
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, percent, title
 from wherefrom.auditing.matching import Keys, Match, matching
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.auditing.tally import Floats, Ints, Piece, Weights, pieces_of
-from wherefrom.pool.batches import AnyPool, Ask, Part
-from wherefrom.progress import progress
+from wherefrom.auditing.tally import Floats, Ints, Piece, Weights, pieces_of, weighted
+from wherefrom.pool.batches import AnyPool, Ask, Part, over
 
 __all__ = ["LabelLoss", "LayerLoss", "Realised", "compare"]
 
@@ -228,23 +227,18 @@ def compare(
     there = len(realised) if weights is None else int(np.count_nonzero(weights))
     labels = {layer: planned.labels(layer) for layer in layers}
     # Of each layer: places planned and lost, by code + 1, so that 0 is none.
-    sums = [np.zeros((2, len(names) + 1)) for names in labels.values()]
+    sizes = {layer: len(names) + 1 for layer, names in labels.items()}
+    sums = [np.zeros((2, size)) for size in sizes.values()]
     lost = 0.0
     rounds = max(1, -(-there // _HELD))
-    parts = planned.parts()
-    with progress() as bar:
-        task = bar.add_task("planned places", total=len(planned) * rounds)
-        for turn in range(rounds):
-            held = _held(realised, weights, match, (turn, rounds))
-            if not match.unique:
-                held = _shared_out(planned, held)
-            sizes = {layer: len(names) + 1 for layer, names in labels.items()}
-            work = partial(_losses, held=held, sizes=sizes)
-            found = parallel.in_order(work, parts)
-            for part, (more, counts) in zip(parts, found, strict=True):
-                lost += more
-                sums = [one + other for one, other in zip(sums, counts, strict=True)]
-                bar.advance(task, len(part))
+    for turn in range(rounds):
+        held = _held(realised, weights, match, (turn, rounds))
+        if not match.unique:
+            held = _shared_out(planned, held)
+        work = partial(_losses, held=held, sizes=sizes)
+        for more, counts in over(planned.parts(), work, "planned places"):
+            lost += more
+            sums = [one + other for one, other in zip(sums, counts, strict=True)]
     # Losses in part are fractions such as 2/3, whose sum is a whole number but for rounding.
     lost = round(lost, 6)
     kept = len(planned) - lost
@@ -284,12 +278,7 @@ class _Held:
         return due, at, due & (self.keys[at] == keys)
 
 
-def _held(
-    realised: AnyPool,
-    weights: Weights | None,
-    match: Match,
-    turn: tuple[int, int],
-) -> _Held:
+def _held(realised: AnyPool, weights: Weights | None, match: Match, turn: tuple[int, int]) -> _Held:
     """Gather the keys of realised places whose turn it is."""
     work = partial(_keys, match=match, turn=turn)
     pieces = pieces_of(realised, weights)
@@ -299,14 +288,12 @@ def _held(
 
 
 def _keys(piece: Piece, match: Match, turn: tuple[int, int]) -> Keys:
-    part, weights = piece
     found = []
-    for batch in part.batches(match.ask):
+    for batch, weight in weighted(piece, match.ask):
         keys = match.keys(batch)
         due = keys % np.uint64(turn[1]) == np.uint64(turn[0])
-        if weights is not None:
-            first = batch.start - part.start
-            due &= weights[first : first + len(batch)] > 0.0
+        if weight is not None:
+            due &= weight > 0.0
         found.append(keys[due])
     return np.concatenate(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar, Protocol, Self, TypeVar
 
@@ -15,7 +15,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 from wherefrom.progress import progress
 
-__all__ = ["LayerTally", "Piece", "Sums", "Tally", "Weights", "pieces_of", "run"]
+__all__ = ["LayerTally", "Piece", "Sums", "Tally", "Weights", "pieces_of", "run", "weighted"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -119,13 +119,12 @@ def run(
     asked = Ask()
     for tally in tallies:
         asked = asked | tally.ask
-    parts = pool.parts()
     pieces = pieces_of(pool, weights)
     whole = [copy.deepcopy(tally) for tally in tallies]
     with progress() as bar:
         task = bar.add_task(label, total=len(pool))
         counted = parallel.in_order(partial(_count, tallies=tuple(tallies), ask=asked), pieces)
-        for part, found in zip(parts, counted, strict=True):
+        for (part, _), found in zip(pieces, counted, strict=True):
             for mine, other in zip(whole, found, strict=True):
                 mine.merge(other)
             bar.advance(task, len(part))
@@ -147,13 +146,18 @@ def pieces_of(pool: AnyPool, weights: Weights | None) -> list[Piece]:
     ]
 
 
-def _count(piece: Piece, tallies: tuple[AnyTally, ...], ask: Ask) -> list[AnyTally]:
-    """Count one part with empty copies of the tallies."""
+def weighted(piece: Piece, ask: Ask) -> Iterator[tuple[Batch, Weights | None]]:
+    """Give the batches of a piece, each with the weights of its places."""
     part, weights = piece
-    mine = [copy.deepcopy(tally) for tally in tallies]
     for batch in part.batches(ask):
         first = batch.start - part.start
-        weight = None if weights is None else weights[first : first + len(batch)]
+        yield batch, None if weights is None else weights[first : first + len(batch)]
+
+
+def _count(piece: Piece, tallies: tuple[AnyTally, ...], ask: Ask) -> list[AnyTally]:
+    """Count one part with empty copies of the tallies."""
+    mine = [copy.deepcopy(tally) for tally in tallies]
+    for batch, weight in weighted(piece, ask):
         for tally in mine:
             tally.update(batch, weight)
     return mine
