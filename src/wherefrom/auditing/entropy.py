@@ -206,15 +206,14 @@ def entropy_of(
         by[name], explained[name] = _by_label(values, codes, layer.labels)
     order = there[np.lexsort((there, values))]
     sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    known = values if len(values) else np.array([np.nan])
     return Entropy(
         samples=len(samples),
         without=len(samples) - len(there),
-        mean=float(values.mean()) if len(values) else float("nan"),
-        se=sd / sqrt(len(values)) if len(values) else float("nan"),
+        mean=float(known.mean()),
+        se=sd / sqrt(len(known)),
         sd=sd,
-        quantiles=tuple(np.quantile(values, (0, 0.25, 0.5, 0.75, 1)).tolist())
-        if len(values)
-        else (float("nan"),) * 5,
+        quantiles=tuple(np.quantile(known, (0, 0.25, 0.5, 0.75, 1)).tolist()),
         most=samples.bins.most,
         bins=samples.bins,
         bands=samples.bands,
@@ -257,18 +256,11 @@ def _by_label(
 
 
 def _cells(lon: Floats, lat: Floats, values: Floats, n_bands: int) -> tuple[CellEntropy, ...]:
-    if not len(values):
-        return ()
     grid = EqualAreaCells(n_bands)
     held, at, counts = np.unique(grid.cell(lon, lat), return_inverse=True, return_counts=True)
-    means = np.bincount(at, values) / counts
-    edges = np.stack(grid.bounds(held), axis=1)
-    return tuple(
-        CellEntropy(west, south, east, north, int(count), float(mean))
-        for (west, south, east, north), count, mean in zip(
-            edges.tolist(), counts, means, strict=True
-        )
-    )
+    columns = (*grid.bounds(held), counts, np.bincount(at, values) / counts)
+    cells = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(CellEntropy(*cell) for cell in cells)
 
 
 def _or_none(value: float) -> float | None:

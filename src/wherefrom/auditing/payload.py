@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -54,8 +53,8 @@ _STRIP = 1 << 24
 _THIN = 1 << 20
 #: Sentinel-2, whose reflectance x 10,000 OlmoEarth's bins are made for.
 _REFLECTANCE = tuple(band for band in BANDS if band.startswith("B"))
-#: Bands that do not change with time, or are computed of others.
-_NO_SPECTRUM = ("elevation", "slope", "NDVI")
+#: All but the bands that do not change with time, or are computed of others.
+_SPECTRAL = tuple(band for band in BANDS if band not in ("elevation", "slope", "NDVI"))
 #: Pixels of 0 in all bands from which a tile counts as one with undeclared gaps.
 _BLANK = 0.05
 #: A tile may lie so far beyond its index's place: rounding of coordinates.
@@ -206,13 +205,10 @@ def entropy_of_tiles(
         bins = named_bins(bins, lambda: tile_ranges(tiles, absent=absent))
     found = count_tiles(tiles, bins, absent=absent)
     lon, lat = _places(tiles, found)
-    counted = _together(np.stack, [tile.spread for tile in found], axis=0)
+    spreads = zip(*(tile.spread for tile in found), strict=True)
+    counted = Spread._make(np.stack(each) for each in spreads)
     bands = tuple(f"band {number}" for number in range(1, counted.entropy.shape[1] + 1))
-    notes = (
-        *_notes(counted, bins),
-        *_gaps(np.array([tile.blank for tile in found])),
-        *_displaced(tiles, found),
-    )
+    notes = (*_gaps(np.array([tile.blank for tile in found])), *_displaced(tiles, found))
     return _made(tiles.ids, lon, lat, counted, bins, bands, tiles.source, notes)
 
 
@@ -263,16 +259,9 @@ def entropy_of_series(
         bins = named_bins(bins, lambda: np.concatenate([robust_range(v) for v in each], axis=1))
     specs = bins.each_band(len(columns))
     parts = [spread(v, spec) for v, spec in zip(each, specs, strict=True)]
-    counted = _together(np.concatenate, parts, axis=1)
+    counted = Spread._make(np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
     ids = np.arange(len(series), dtype=np.int64)
-    notes = _notes(counted, bins)
-    return _made(ids, series.lon, series.lat, counted, bins, wanted, source, notes)
-
-
-def _together(join: Callable[..., Any], parts: Sequence[Spread], axis: int) -> Spread:
-    """Join the arrays of several spreads."""
-    names = ("entropy", "inside", "dropped", "top")
-    return Spread(*(join([getattr(part, name) for part in parts], axis=axis) for name in names))
+    return _made(ids, series.lon, series.lat, counted, bins, wanted, source)
 
 
 def _made(
@@ -283,19 +272,12 @@ def _made(
     bins: BinSpec,
     bands: tuple[str, ...],
     source: str,
-    notes: tuple[str, ...],
+    notes: tuple[str, ...] = (),
 ) -> SampleEntropy:
-    entropy = counted.entropy.mean(axis=1)
     beyond = counted.dropped.sum(axis=1)
     with np.errstate(invalid="ignore"):
         dropped = beyond / (counted.inside.sum(axis=1) + beyond)
-    without = np.flatnonzero(np.isnan(entropy))
-    if len(without):
-        notes = (
-            f"{len(without):,} of {len(entropy):,} samples have a band without a value in the "
-            f"bins, so no entropy (first: row {without[0]})",
-            *notes,
-        )
+    entropy, notes = counted.entropy.mean(axis=1), (*_notes(counted, bins), *notes)
     return SampleEntropy(ids, lon, lat, entropy, dropped, bins, bands, source, notes)
 
 
@@ -313,25 +295,28 @@ def _bands(
         if not bands:
             raise WherefromError("bands: name at least one, or leave it out")
         return tuple(bands)
-    if bins == "olmoearth":
-        found = tuple(name for name in series.present if name in _REFLECTANCE)
-        if not found:
-            raise WherefromError(
-                "OlmoEarth's bins are for the reflectance of Sentinel-2, of which these series "
-                f"have no band (only {', '.join(series.present)}): use bins 'scale-free'"
-            )
+    usable = _REFLECTANCE if bins == "olmoearth" else _SPECTRAL
+    found = tuple(name for name in series.present if name in usable)
+    if found:
         return found
-    found = tuple(name for name in series.present if name not in _NO_SPECTRUM)
-    if not found:
+    only = ", ".join(series.present)
+    if bins == "olmoearth":
         raise WherefromError(
-            f"these series have only {', '.join(series.present)}: name the bands to use"
+            "OlmoEarth's bins are for the reflectance of Sentinel-2, of which these series "
+            f"have no band (only {only}): use bins 'scale-free'"
         )
-    return found
+    raise WherefromError(f"these series have only {only}: name the bands to use")
 
 
 def _notes(counted: Spread, bins: BinSpec) -> tuple[str, ...]:
     """Say what makes the entropies of a set doubtful."""
     notes = []
+    without = np.flatnonzero(np.isnan(counted.entropy).any(axis=1))
+    if len(without):
+        notes.append(
+            f"{len(without):,} of {len(counted.entropy):,} samples have a band without a value in "
+            f"the bins, so no entropy (first: row {without[0]})"
+        )
     inside, dropped = int(counted.inside.sum()), int(counted.dropped.sum())
     share = dropped / max(1, inside + dropped)
     if share > _BEYOND:
@@ -423,6 +408,10 @@ class TileCounts:
     lat: float
     reach_km: float
 
+    def __len__(self) -> int:
+        """Return the number of bands."""
+        return len(self.spread.top)
+
 
 def find_tiles(folder: Path | str, index: Path | str | None = None) -> Tiles:
     """Find the tiles of a folder, at any depth.
@@ -469,8 +458,7 @@ def tile_ranges(tiles: Tiles, *, absent: float | None = None) -> Floats:
 
     Tiles of more than 2**20 pixels are thinned evenly to about so many.
     """
-    work = partial(_range_of, absent=absent)
-    return np.stack(_each(tiles, work, "ranges of tiles", lambda found: len(found)))
+    return np.stack(_each(tiles, partial(_range_of, absent=absent), "ranges of tiles"))
 
 
 def count_tiles(tiles: Tiles, bins: BinSpec, *, absent: float | None = None) -> list[TileCounts]:
@@ -482,71 +470,57 @@ def count_tiles(tiles: Tiles, bins: BinSpec, *, absent: float | None = None) -> 
         If tiles cannot be read (their number, the first row and file), or have other numbers of
         bands than the first, or the bins do not fit them.
     """
-    work = partial(_counts_of, bins=bins, absent=absent)
-    return _each(tiles, work, "tiles", lambda found: len(found.spread.top))
+    return _each(tiles, partial(_counts_of, bins=bins, absent=absent), "tiles")
 
 
-@dataclass(frozen=True)
-class _Fault:
-    """Why a tile could not be read; gathered, so that all are known after one run."""
-
-    reason: str
-
-
-def _fault(err: Exception) -> _Fault:
-    """Name the innermost reason: rasterio's own error only says that a read failed."""
-    return _Fault(first_line(err.__cause__ or err))
-
-
-def _each(
-    tiles: Tiles,
-    work: Callable[[Path], Any],
-    label: str,
-    bands_of: Callable[[Any], int],
-) -> list[Any]:
-    results: list[Any] = []
-    faults: list[int] = []
-    with progress() as bar, _quiet():
+def _each(tiles: Tiles, work: Callable[[Path], Any], label: str) -> list[Any]:
+    """Gather what work finds in the tiles, as long as their bands, and all that cannot be read."""
+    # The index has the places of tiles without georeference.
+    quiet = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
+    with progress() as bar, quiet:
         done = parallel.in_order(work, tiles.paths)
-        for row, found in enumerate(bar.track(done, len(tiles.paths), description=label)):
-            results.append(found)
-            if isinstance(found, _Fault):
-                faults.append(row)
+        results = list(bar.track(done, len(tiles.paths), description=label))
+    faults = [row for row, found in enumerate(results) if isinstance(found, str)]
     if faults:
         first = faults[0]
         raise WherefromError(
             f"{len(faults):,} of {len(results):,} tiles cannot be read (first: row {first}, "
-            f"{tiles.paths[first]}: {results[first].reason}): copy them again or drop their rows"
+            f"{tiles.paths[first]}: {results[first]}): copy them again or drop their rows"
         )
-    due = bands_of(results[0])
+    due = len(results[0])
     for row, found in enumerate(results):
-        if bands_of(found) != due:
+        if len(found) != due:
             raise WherefromError(
-                f"row {row}, {tiles.paths[row]} has {bands_of(found)} bands, the first tile {due}: "
+                f"row {row}, {tiles.paths[row]} has {len(found)} bands, the first tile {due}: "
                 "give tiles of equal bands"
             )
     return results
 
 
-def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | _Fault:
+def _reason(err: Exception) -> str:
+    """Name the innermost reason: rasterio's own error only says that a read failed."""
+    return first_line(err.__cause__ or err)
+
+
+def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | str:
+    """Count the values of a tile, or say why it cannot be read."""
     try:
         with rasterio.open(path) as tile:
             gone = tile.nodata if absent is None else absent
-            counts: Ints | None = None
+            counts = np.zeros((tile.count, bins.count + 2), dtype=np.int64)
             blank = 0
             for window in _strips(tile):
                 values = tile.read(window=window)
                 # 0 is what mosaics and warps fill with, often without saying so.
                 blank += 0 if gone is not None else int((~values.any(axis=0)).sum())
-                part = histogram(values.reshape(len(values), -1), bins, absent=gone)
-                counts = part if counts is None else counts + part
-            assert counts is not None
+                counts += histogram(values.reshape(len(values), -1), bins, absent=gone)
             return TileCounts(spread_of(counts), blank / (tile.height * tile.width), *_centre(tile))
     except (RasterioError, OSError) as err:
-        return _fault(err)
+        return _reason(err)
 
 
-def _range_of(path: Path, absent: float | None) -> Floats | _Fault:
+def _range_of(path: Path, absent: float | None) -> Floats | str:
+    """Find the range of each band of a tile, or say why it cannot be read."""
     try:
         with rasterio.open(path) as tile:
             thin = max(1, int(np.ceil(np.sqrt(tile.height * tile.width / _THIN))))
@@ -555,7 +529,7 @@ def _range_of(path: Path, absent: float | None) -> Floats | _Fault:
             gone = tile.nodata if absent is None else absent
             return robust_range(values.reshape(tile.count, -1), absent=gone)
     except (RasterioError, OSError) as err:
-        return _fault(err)
+        return _reason(err)
 
 
 def _strips(tile: Any) -> Iterator[Window]:
@@ -604,11 +578,3 @@ def _located(
             f"{absent[0]}, {names[absent[0]]!r}): fetch them or drop their rows"
         )
     return tuple(paths)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what rasterio says of tiles without georeference: the index has their places."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -195,7 +195,9 @@ def bins_of_values(
     at = min(band, len(bins.low) - 1)
     low, high = bins.low[at], bins.high[at]
     if values.dtype.kind in "iu" and 8 * values.dtype.itemsize <= _TABLE_BITS:
-        return _look_up(_table(values.dtype.name, low, high, bins, absent), values)
+        native = values.astype(values.dtype.newbyteorder("="), copy=False)
+        pattern = np.ascontiguousarray(native).view(f"u{values.dtype.itemsize}")
+        return np.take(_table(values.dtype.name, low, high, bins, absent), pattern)
     return _bin_of(values, low, high, bins, absent)
 
 
@@ -220,12 +222,6 @@ def _table(
     return _bin_of(every, low, high, bins, absent).astype(np.int32)
 
 
-def _look_up(table: NDArray[np.int32], values: NDArray[Any]) -> NDArray[Any]:
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    pattern = np.ascontiguousarray(native).view(f"u{values.dtype.itemsize}")
-    return np.take(table, pattern)
-
-
 def _bin_of(
     values: NDArray[Any], low: float, high: float, bins: BinSpec, absent: float | None
 ) -> Ints:
@@ -245,8 +241,7 @@ def _bin_of(
     return at
 
 
-@dataclass(frozen=True, eq=False)
-class Spread:
+class Spread(NamedTuple):
     """What the histograms of samples amount to, band by band.
 
     Attributes
@@ -332,9 +327,9 @@ def spread(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> 
         for band in range(shape[1]):
             at = bins_of_values(flat[rows, band], band, bins, absent)
             part = _of_pairs(at, bins.count) if few else spread_of(_counted(at, bins.count))
-            for name, values_of in vars(found).items():
-                values_of[rows, band] = getattr(part, name)
-    return Spread(*(each.reshape(given.shape[:-1]) for each in vars(found).values()))
+            for whole, here in zip(found, part, strict=True):
+                whole[rows, band] = here
+    return Spread._make(each.reshape(given.shape[:-1]) for each in found)
 
 
 def histogram(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> Ints:
