@@ -13,6 +13,7 @@ __all__ = [
     "kullback_leibler",
     "shannon",
     "total_variation",
+    "z_scores",
 ]
 
 #: Labels expected less often than this are one label to the chi-square test (Cochran 1954).
@@ -77,6 +78,12 @@ def total_variation(shares: ArrayLike, reference: ArrayLike) -> float:
     """
     p, q = np.asarray(shares, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     return float(np.abs(p - q).sum() / 2.0)
+
+
+def z_scores(differences: ArrayLike, deviations: ArrayLike) -> list[float | None]:
+    """Differences (K,) in their standard deviations; None where nothing can vary."""
+    pairs = zip(np.asarray(differences).tolist(), np.asarray(deviations).tolist(), strict=True)
+    return [difference / sd if sd > 0.0 else None for difference, sd in pairs]
 
 
 def homogeneity(shares: ArrayLike, n: float, reference: ArrayLike, m: float) -> float | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wherefrom import parallel
 from wherefrom.auditing.asked import Asked, has_column
-from wherefrom.auditing.divergence import homogeneity
+from wherefrom.auditing.divergence import homogeneity, z_scores
 from wherefrom.auditing.drawing import INK, LABELS, OURS, WHITE, Drawing, label_rows, rows_size
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, percent, title
 from wherefrom.auditing.matching import Keys, Match, matching
@@ -337,8 +337,7 @@ def _layer(layer: str, names: tuple[str, ...], table: Floats, n: int, lost: floa
     expected = planned * (lost / n)
     # Of n places, `lost` were lost: how many of a label's places were among them? (Fisher 1935)
     spread = np.sqrt(expected * (1.0 - lost / n) * (n - planned) / max(n - 1, 1))
-    z = np.full(len(names), np.nan)
-    np.divide(missing - expected, spread, out=z, where=spread > 0.0)
+    z = z_scores(missing - expected, spread)
     chance = hypergeom(n, round(lost), planned)
     taken = np.round(missing)
     p = np.minimum(1.0, 2.0 * np.minimum(chance.cdf(taken), chance.sf(taken - 1.0)))
@@ -350,17 +349,14 @@ def _layer(layer: str, names: tuple[str, ...], table: Floats, n: int, lost: floa
             float(missing[i]),
             float(missing[i] / planned[i]),
             float(missing[i] - expected[i]),
-            None if np.isnan(z[i]) else float(z[i]),
-            None if np.isnan(z[i]) else float(p[i]),
+            z[i],
+            None if z[i] is None else float(p[i]),
         )
         for i, name in enumerate(names)
         if planned[i]
     ]
     rows.sort(key=lambda row: (-row.excess, row.label))
-    gone, there = missing.sum(), (planned - missing).sum()
-    test = (
-        homogeneity(missing / gone, gone, (planned - missing) / there, there)
-        if gone and there
-        else None
-    )
+    kept = planned - missing
+    gone, there = missing.sum(), kept.sum()
+    test = homogeneity(missing / gone, gone, kept / there, there) if gone and there else None
     return LayerLoss(layer, tuple(rows), float(table[0, 0]), float(table[1, 0]), test)

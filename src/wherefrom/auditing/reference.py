@@ -85,11 +85,10 @@ def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:
     """
     opened = earth.layer(layer)
     if not isinstance(opened, earth.Layer):
+        band = f"{opened.name}_band"
+        hint = f"; {band} cuts it into classes" if band in earth.CATEGORICAL else ""
         raise WherefromError(
-            f"layer {opened.name!r} holds values, not labels: shares are of labels; "
-            f"{opened.name}_band cuts it into classes"
-            if f"{opened.name}_band" in earth.CATEGORICAL
-            else f"layer {opened.name!r} holds values, not labels: shares are of labels"
+            f"layer {opened.name!r} holds values, not labels: shares are of labels{hint}"
         )
     counts = label_counts(opened, BANDS)
     kept = counts[0] + counts[1] if antarctica else counts[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, Self
 
@@ -307,39 +307,23 @@ def shares_of(tally: LayerTally, reference: Reference | None = None) -> LayerSha
     places = np.concatenate([tally.places, np.zeros(len(labels) - len(tally.places))])
     total = float(places.sum())
     shares = places / total if total else places
-    shannon = divergence.shannon(shares) if total else None
-    alone: dict[str, Any] = {
-        "layer": tally.name,
-        "places": total,
-        "effective_places": tally.effective_size,
-        "none": tally.none,
-        "shannon": shannon,
-        "effective": float(np.exp(shannon)) if shannon is not None else None,
-    }
-    if reference is None:
-        rows = [
-            LabelShare(label, float(count), float(share))
-            for label, count, share in zip(labels, places, shares, strict=True)
-            if count
-        ]
-        return LayerShares(rows=tuple(rows), **alone)
-    return _beside(reference, labels, places, shares, alone)
+    even = (divergence.shannon(shares), divergence.effective(shares)) if total else (None, None)
+    alone = LayerShares(tally.name, (), total, tally.none, tally.effective_size, *even)
+    if reference is not None:
+        return _beside(alone, reference, labels, places, shares)
+    rows = zip(labels, places.tolist(), shares.tolist(), strict=True)
+    return replace(alone, rows=tuple(LabelShare(*row) for row in rows if row[1]))
 
 
 def _beside(
-    reference: Reference,
-    labels: list[str],
-    places: Floats,
-    shares: Floats,
-    alone: dict[str, Any],
+    alone: LayerShares, reference: Reference, labels: list[str], places: Floats, shares: Floats
 ) -> LayerShares:
     """Put shares of these labels beside those of the reference."""
-    where = {label: i for i, label in enumerate(reference.labels)}
-    at = np.array([where.get(label, -1) for label in labels], dtype=np.int64)
-    other = np.append(reference.shares, 0.0)[at]
+    due = dict(zip(reference.labels, reference.shares.tolist(), strict=True))
+    other = np.array([due.get(label, 0.0) for label in labels])
     unresolved = set(reference.unresolved)
     small = np.array([label in unresolved for label in labels], dtype=np.bool_)
-    n, m = alone["effective_places"], reference.size
+    n, m = alone.effective_places, reference.size
     notes = _notes(reference, labels, places, other, small)
     found: dict[str, Any] = {"reference": reference.name, "notes": notes}
     everything = reference.counts.sum() + reference.none
@@ -363,25 +347,32 @@ def _beside(
             float(shares[i]),
             float(other[i]),
             float(shares[i] / other[i]) if other[i] and places.any() else None,
-            None if np.isnan(z[i]) else float(z[i]),
+            z[i],
         )
         for i, label in enumerate(labels)
         if places[i] or other[i]
     )
-    missing = np.flatnonzero((places == 0.0) & (other > 0.0))
-    missing = missing[np.argsort(-other[missing], kind="stable")]
-    return LayerShares(rows=rows, empty=tuple(labels[i] for i in missing), **alone, **found)
+    empty = _descending(other, labels, where=places == 0.0)
+    return replace(alone, rows=rows, empty=tuple(empty), **found)
 
 
-def _z(shares: Floats, n: float, other: Floats, m: float) -> Floats:
-    """Differences in standard deviations; NaN where there is nothing to tell."""
+def _z(shares: Floats, n: float, other: Floats, m: float) -> list[float | None]:
+    """Differences in standard deviations of both samples; None where there is nothing to tell."""
     if not (n > 0 and m > 0):
-        return np.full(len(shares), np.nan)
+        return [None] * len(shares)
     pooled = (n * shares + m * other) / (n + m)
     deviation = np.sqrt(pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m))
-    z = np.full(len(shares), np.nan)
-    np.divide(shares - other, deviation, out=z, where=deviation > 0.0)
-    return z
+    return divergence.z_scores(shares - other, deviation)
+
+
+def _descending(sizes: Floats, labels: Sequence[str], where: NDArray[np.bool_]) -> list[str]:
+    """Return those of the labels that have a size, the largest first."""
+    return [labels[i] for i in np.argsort(-sizes, kind="stable") if sizes[i] > 0.0 and where[i]]
+
+
+def _some(labels: Sequence[str], most: int = 3) -> str:
+    """Name the first labels."""
+    return ", ".join(labels[:most]) + (", ..." if len(labels) > most else "")
 
 
 def _notes(
@@ -396,17 +387,15 @@ def _notes(
         notes.append("no place has a label of this layer")
     if not reference.counts.any():
         notes.append(f"{reference.name} has no label of this layer")
-    lost = np.flatnonzero((places > 0.0) & (other == 0.0) & ~small)
-    if len(lost) and reference.counts.any():
-        lost = lost[np.argsort(-places[lost], kind="stable")]
-        named = ", ".join(labels[i] for i in lost[:3]) + (", ..." if len(lost) > 3 else "")
+    lost = _descending(places, labels, where=(other == 0.0) & ~small)
+    if lost and reference.counts.any():
         notes.append(
-            f"{reference.name} has none of {named}: the Kullback-Leibler divergence is infinite"
+            f"{reference.name} has none of {_some(lost)}: the Kullback-Leibler divergence is "
+            "infinite"
         )
-    tiny = np.flatnonzero((places > 0.0) & small)
-    if len(tiny):
-        named = ", ".join(labels[i] for i in tiny[:3]) + (", ..." if len(tiny) > 3 else "")
-        notes.append(f"too small for the lattice that measures land: {named}")
+    tiny = [labels[i] for i in np.flatnonzero((places > 0.0) & small)]
+    if tiny:
+        notes.append(f"too small for the lattice that measures land: {_some(tiny)}")
     return tuple(notes)
 
 
@@ -422,9 +411,9 @@ def _differences(layer: LayerShares, against: str) -> str:
     ]
     text = f"{title(layer.layer).capitalize()}: " + "; ".join(dict.fromkeys(said))
     if layer.empty:
-        names = ", ".join(layer.empty[:NAMED]) + (", ..." if len(layer.empty) > NAMED else "")
         labels = f"{len(layer.empty):,} labels have" if len(layer.empty) > 1 else "1 label has"
-        text += f". {labels} no place ({names}), with {percent(_lacking(layer))} of {against}"
+        named, share = _some(layer.empty, NAMED), percent(_lacking(layer))
+        text += f". {labels} no place ({named}), with {share} of {against}"
     return f"{text}."
 
 
@@ -435,8 +424,7 @@ def _gap(row: LabelShare) -> float:
 
 def _lacking(layer: LayerShares) -> float:
     """Share of the reference with labels of no place."""
-    empty = set(layer.empty)
-    return sum(row.reference_share or 0.0 for row in layer.rows if row.label in empty)
+    return sum(row.reference_share or 0.0 for row in layer.rows if not row.places)
 
 
 def _match(layer: LayerShares, commands: Commands) -> str:
@@ -452,7 +440,7 @@ def _largest(rows: Sequence[LabelShare]) -> list[LabelShare]:
 
 def _shown(layer: LayerShares) -> list[LabelShare]:
     """Return the labels that bars show, those that differ most; none without places."""
-    rows = [row for row in layer.rows if row.share or row.reference_share] if layer.places else []
+    rows: Sequence[LabelShare] = layer.rows if layer.places else ()
     if len(rows) > LABELS:
         rows = sorted(rows, key=lambda row: -abs(_gap(row)))[:LABELS]
     return _largest(rows)
@@ -483,7 +471,7 @@ def _bars(layer: LayerShares, against: str) -> Drawing:
         if compared:
             ax.legend(frameon=False, fontsize=8, loc="lower right")
 
-    total = sum(1 for row in layer.rows if row.share or row.reference_share)
+    total = len(layer.rows)
     caption = f"The {len(rows)} of {total:,} labels that differ most. " if total > len(rows) else ""
     if layer.tv is not None:
         caption += f"Total variation {percent(layer.tv)}. "
