@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import OURS, WORLD, Drawing, colour_bar, fill_cells
@@ -24,8 +23,8 @@ from wherefrom.auditing.findings import (
     kilometres,
     percent,
 )
-from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.sample import counted_places
+from wherefrom.auditing.space.density import land_points
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Floats, Sums, Tally, run
 from wherefrom.earth.cells import EqualAreaCells
@@ -92,9 +91,7 @@ class PlacesMap(Statistic):
         """Put the places beside the reference in each cell."""
         (mapped,) = counted
         if isinstance(asked.against, str):
-            land = land_lattice(FINE, asked.antarctica)
-            cell = mapped.cells.cell(land.lon, land.lat)
-            there = np.bincount(cell, minlength=mapped.cells.count).astype(np.float64)
+            there = land_points(mapped.n_bands, asked.antarctica)
         else:
             (other,) = run(asked.against, [MapTally(mapped.n_bands)])
             there = other.count
@@ -169,7 +166,7 @@ class PlacesMap(Statistic):
         shades = draw_density(ax, self.squares, color=OURS)
         if bar:
             under = colour_bar(ax, shades, "places in a square")
-            under.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            under.ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
     def _draw_ratio(self, ax: Axes) -> None:
         world_axes(ax)
@@ -180,9 +177,9 @@ class PlacesMap(Statistic):
         norm = LogNorm(1 / MOST, MOST)
         fill_cells(ax, self.cells.bounds(told), ratio, "PuOr_r", norm)
         bar = colour_bar(ax, ScalarMappable(norm, "PuOr_r"), f"times the share of {self.against}")
-        bar.ax.xaxis.set_major_locator(FixedLocator([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]))
-        bar.ax.xaxis.set_minor_locator(NullLocator())
-        bar.ax.set_xticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"])
+        labels = ["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"]
+        bar.set_ticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], labels=labels)
+        bar.minorticks_off()
 
 
 class MapTally(Sums):
@@ -220,9 +217,6 @@ class MapTally(Sums):
         )
 
     def _keep(self, places: list[Floats] | None) -> None:
-        if self.few is None or places is None:
-            self.few = None
-            return
-        self.few += places
-        if sum(part.shape[1] for part in self.few) > DOTS:
-            self.few = None
+        every = None if self.few is None or places is None else self.few + places
+        many = every is None or sum(part.shape[1] for part in every) > DOTS
+        self.few = None if many else every

@@ -141,7 +141,7 @@ class CellsTally(Sums):
 
     def table(self) -> Cells:
         """Return places and share of land per cell, for a map."""
-        on_land = _land_points(self.bands, self.antarctica)
+        on_land = land_points(self.bands, self.antarctica)
         shown = np.flatnonzero((self.places > 0.0) | (on_land > 0.0))
         share = on_land / on_land.sum()
         return Cells(
@@ -162,20 +162,22 @@ class CellsTally(Sums):
         against a lattice 17 times as fine): for 280 km cells 1 %.
         """
         assert self._squares, "no places were counted"
-        on_land = _land_points(self.bands, self.antarctica)
+        on_land = land_points(self.bands, self.antarctica)
         total, points = float(self.places.sum()), float(on_land.sum())
         effective = total**2 / self._squares
         observed = self.places * (effective / total)
         expected = on_land * (effective / points)
         used = (observed > 0.0) | (on_land > 0.0)
-        variance = np.where(used, expected + _area_variance(on_land) * (effective / points) ** 2, 0)
+        # Variance of the lattice's points in a cell: far less than of points at random.
+        of_area = (1.0 + np.sqrt(on_land)) / 2.0 + on_land / 200.0
+        variance = np.where(used, expected + of_area * (effective / points) ** 2, 0)
         few = (expected < FEW_PLACES) | (on_land < FEW_POINTS)
-        away = _pooled(observed, few) - _pooled(expected, few)
+        there = _pooled(expected, few)
+        away = _pooled(observed, few) - there
         spread = _pooled(variance, few)
         classes = spread > 0.0
         statistic = float((away[classes] ** 2 / spread[classes]).sum())
         freedom = int(classes.sum()) - 1
-        there = _pooled(expected, few)
         # What is left of the squared deviations without chance and the error of the areas.
         rest = (away[classes] ** 2 - spread[classes]) / there[classes].clip(FEW_PLACES)
         return Density(
@@ -198,15 +200,10 @@ def cells_of(bands: int) -> EqualAreaCells:
 
 
 @lru_cache(maxsize=8)
-def _land_points(bands: int, antarctica: bool) -> Floats:
-    """Points of the fine lattice of land in each cell."""
+def land_points(bands: int, antarctica: bool) -> Floats:
+    """Count the points of the fine lattice of land in each cell; not to be written to."""
     points, cells = land_lattice(FINE, antarctica), cells_of(bands)
     return np.bincount(cells.cell(points.lon, points.lat), minlength=cells.count).astype(np.float64)
-
-
-def _area_variance(points: Floats) -> Floats:
-    """Variance of the lattice's points in a cell: far less than of points at random."""
-    return np.asarray((1.0 + np.sqrt(points)) / 2.0 + points / 200.0)
 
 
 def _pooled(counts: Floats, few: NDArray[np.bool_]) -> Floats:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -15,9 +14,9 @@ from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, percen
 from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.sample import Hashes, canonical_places, counted_places
 from wherefrom.auditing.space.coverage import tree_of
+from wherefrom.auditing.space.density import cells_of
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import Floats, Ints, Tally
-from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
@@ -157,7 +156,7 @@ class DuplicatesTally:
         lon, lat = canonical_places(lon, lat)
         self._rows += len(lon)
         self._at_zero += int(((lon == 0.0) & (lat == 0.0)).sum())
-        cell = mixed(_cells().cell(lon, lat))
+        cell = mixed(cells_of(BANDS).cell(lon, lat))
         kept = _below(cell, self._level)
         self._wait(cell[kept], lon[kept], lat[kept], np.ones(int(kept.sum()), dtype=np.int64))
 
@@ -179,9 +178,6 @@ class DuplicatesTally:
         count = self._count
         again = count > 1
         inside = np.ones(len(count), dtype=bool) if share == 1.0 else self._inside()
-        repeats, repeats_se = self._share(count - 1, np.ones_like(inside))
-        m10, m10_se = self._share(np.where(again | (nearest <= _M10), count, 0), inside)
-        km1, km1_se = self._share(np.where(again | (nearest <= _KM1), count, 0), inside)
         cap = 2.0 * np.pi * EARTH_RADIUS_KM**2 * (1.0 - np.cos(_KM1 / EARTH_RADIUS_KM))
         most = np.flatnonzero(again)
         most = most[np.lexsort((self._lat[most], self._lon[most], -count[most]))][:NAMED]
@@ -189,12 +185,9 @@ class DuplicatesTally:
             self._rows,
             share == 1.0,
             share,
-            repeats,
-            repeats_se,
-            m10,
-            m10_se,
-            km1,
-            km1_se,
+            *self._share(count - 1, np.ones_like(inside)),
+            *self._share(np.where(again | (nearest <= _M10), count, 0), inside),
+            *self._share(np.where(again | (nearest <= _KM1), count, 0), inside),
             1.0 - float(np.exp((1 - self._rows) * cap / area)),
             self._at_zero,
             tuple(Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i])) for i in most),
@@ -237,8 +230,6 @@ class DuplicatesTally:
 
     def _nearest_km(self) -> Floats:
         """Distance of every place kept to the nearest other one, if within 1 km, else infinite."""
-        if len(self._lon) < 2:
-            return np.full(len(self._lon), np.inf)
         xyz = unit_vectors(self._lon, self._lat)
         # Both nearest are asked for since the first is the place itself.
         near, _ = tree_of(xyz).query(xyz, k=2, distance_upper_bound=chord(1.001 * _KM1))
@@ -246,7 +237,8 @@ class DuplicatesTally:
 
     def _inside(self) -> NDArray[np.bool_]:
         """Tell which places are at least 1 km from the edges of their cell."""
-        west, south, east, north = _cells().bounds(_cells().cell(self._lon, self._lat))
+        cells = cells_of(BANDS)
+        west, south, east, north = cells.bounds(cells.cell(self._lon, self._lat))
         per_degree = np.pi / 180.0 * EARTH_RADIUS_KM
         margin = 1.001 * _KM1 / per_degree
         # Parallels bend: a meridian is left behind soonest towards the pole.
@@ -271,11 +263,6 @@ class DuplicatesTally:
         cells = len(per_cell)
         squares = float((per_cell**2).sum()) * cells / max(cells - 1, 1)
         return ratio, float(np.sqrt(squares * (1.0 - 2.0**-self._level))) / rows
-
-
-@lru_cache(maxsize=1)
-def _cells() -> EqualAreaCells:
-    return EqualAreaCells(BANDS)
 
 
 def _below(cell: Hashes, level: int) -> NDArray[np.bool_]:
