@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, OURS, WHITE, Drawing, bare
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
+from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import Section, Statistic, Table, plain
 from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
 from wherefrom.earth.land import LAND_KM2
@@ -162,7 +162,7 @@ class Leakage(Statistic):
                 bbox=WHITE,
             )  # fmt: skip
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_ylim(0, 101)
         ax.set_xlabel("km to the nearest training place (0.01 or less at the left end)", size=9)
         ax.set_ylabel("% of the test places", size=9)
@@ -178,6 +178,8 @@ class LeakageTally:
     `train` counts the places seen; `train_lon` and `train_lat`, shape (M,), are the nearest so far,
     NaN before the first.
     """
+
+    ask = Ask()
 
     def __init__(self, lon: Floats, lat: Floats) -> None:
         self.lon, self.lat = lon, lat
@@ -202,24 +204,16 @@ class LeakageTally:
         """Leave out the map, which is made again where it is needed."""
         return self.__dict__ | {"_near": None, "_mapped": np.inf}
 
-    @property
-    def ask(self) -> Ask:
-        """Coordinates alone."""
-        return Ask()
-
     def update(self, batch: Batch, weight: Weights | None = None) -> None:
         """Look at a batch; see `Tally.update`. Places of weight 0 are left out."""
         from scipy.spatial import cKDTree  # slow to import
 
-        counted = None if weight is None else weight > 0.0
-        self.train += len(batch) if counted is None else int(counted.sum())
+        lon, lat, _ = counted_places(batch, weight)
+        self.train += len(lon)
         bound = float(self._chord.max(initial=0.0))
         if np.isfinite(bound) and len(batch) >= _WORTH:
-            near = self._near_test(batch.lon, batch.lat)
-            counted = near if counted is None else near & counted
-        lon, lat = batch.lon, batch.lat
-        if counted is not None:
-            lon, lat = lon[counted], lat[counted]
+            near = self._near_test(lon, lat)
+            lon, lat = lon[near], lat[near]
         if not len(lon) or not len(self.lon):
             return
         # Equal places would share a leaf of the tree, to be searched one by one.
@@ -249,7 +243,6 @@ class LeakageTally:
             what = "test" if self.train else "training"
             raise WherefromError(f"there are no {what} places: distances need both")
         far = distance_km(self.lon, self.lat, self.train_lon, self.train_lat)
-        far = np.atleast_1d(far)
         first = np.argsort(far, kind="stable")[:LISTED]
         columns = (self.lon, self.lat, far, self.train_lon, self.train_lat)
         return Leakage(
@@ -257,9 +250,7 @@ class LeakageTally:
             self.train,
             dict(zip(QUANTILES, np.quantile(far, QUANTILES).tolist(), strict=True)),
             tuple(self._within(far, limit) for limit in km),
-            tuple(
-                NearestPair(int(row), *(float(column[row]) for column in columns)) for row in first
-            ),
+            tuple(NearestPair(int(row), *(float(each[row]) for each in columns)) for row in first),
             far,
         )
 
@@ -304,10 +295,8 @@ def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> 
     >>> found.km.round(2).tolist(), [row.places for row in found.within]
     ([0.0, 55.6], [1, 1, 2])
     """
-    places = [(batch.lon, batch.lat) for batch in test.batches(Ask())]
-    lon = np.concatenate([one for one, _ in places]) if places else np.zeros(0)
-    lat = np.concatenate([one for _, one in places]) if places else np.zeros(0)
-    tally = LeakageTally(lon, lat)
+    places = [np.stack([batch.lon, batch.lat]) for batch in test.batches(Ask())]
+    tally = LeakageTally(*np.concatenate([np.zeros((2, 0)), *places], axis=1))
     # The first places bound the distances for every part, which shortens the work of each.
     first = next(iter(train.batches(Ask())), None)
     if first is not None:
