@@ -255,9 +255,8 @@ def cleaned(pool: AnyPool, test: AnyPool | None = None) -> tuple[Pool, dict[str,
 
 
 def _repeated(lon: Floats, lat: Floats) -> NDArray[np.bool_]:
-    order = np.lexsort((np.arange(len(lon)), lat, lon))
-    again = np.zeros(len(lon), dtype=bool)
-    again[order[1:]] = (np.diff(lon[order]) == 0) & (np.diff(lat[order]) == 0)
+    again = np.ones(len(lon), dtype=bool)
+    again[np.unique(lon + 1j * lat, return_index=True)[1]] = False
     return again
 
 

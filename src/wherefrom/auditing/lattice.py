@@ -99,11 +99,11 @@ def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     def make() -> NDArray[np.bool_]:
         return np.stack(on_land(*fibonacci(points)))
 
-    if points < _KEPT:
-        both = make()
-    else:
-        name = f"land-lattice-{key}.npy"
-        both = keep(name, make, _save_bits, lambda path: _load_bits(path, points))
+    def load(path: Path) -> NDArray[np.bool_]:
+        return np.unpackbits(np.load(path), axis=1, count=points).astype(np.bool_)
+
+    name = f"land-lattice-{key}.npy"
+    both = make() if points < _KEPT else keep(name, make, _save_bits, load)
     return both[0], both[1]
 
 
@@ -133,7 +133,3 @@ def _layers() -> tuple[earth.Layer, earth.Layer]:
 
 def _save_bits(both: NDArray[np.bool_], path: Path) -> None:
     np.save(path, np.packbits(both, axis=1))
-
-
-def _load_bits(path: Path, points: int) -> NDArray[np.bool_]:
-    return np.unpackbits(np.load(path), axis=1, count=points).astype(np.bool_)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +80,10 @@ def patterns(asked: Asked) -> tuple[Pattern, list[Pattern]] | None:
 
 def simulate(places: int, rng: np.random.Generator, antarctica: bool = False) -> list[Pattern]:
     """Measure `SIMULATIONS` patterns of at least 2 places uniform by area on land."""
-    one = partial(_simulated, places=places, antarctica=antarctica)
+
+    def one(own: np.random.Generator) -> Pattern:
+        return pattern_of(*uniform_on_land(places, own, antarctica))
+
     return list(parallel.here(one, rng.spawn(SIMULATIONS)))
 
 
@@ -114,10 +116,6 @@ def rank_test(observed: Floats, simulated: Sequence[Floats], level: float = 0.05
     rank = max(int(np.floor(level * (count + 1))), 1)
     half = largest[rank - 1] * np.where(np.isfinite(sd), sd, 0.0)
     return RankTest((1 + above) / (count + 1), mean, half, z)
-
-
-def _simulated(rng: np.random.Generator, places: int, antarctica: bool) -> Pattern:
-    return pattern_of(*uniform_on_land(places, rng, antarctica))
 
 
 def _nearest_alone(place: NDArray[np.complex128], count: Ints) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import FAINT, GREY, OURS, Drawing, bare
@@ -69,7 +69,11 @@ class Ripley(Statistic):
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[Any]) -> Ripley | None:
         """Compare the sample with simulations; None of fewer than 2 places."""
-        return asked.once(_of_sample)
+        measured = asked.once(patterns)
+        if measured is None:
+            return None
+        area_km2 = land_lattice(antarctica=asked.antarctica).area_km2
+        return ripley_l(*measured, len(asked.sample.lon), area_km2)
 
     @property
     def strongest_ratio(self) -> float | None:
@@ -119,19 +123,10 @@ class Ripley(Statistic):
         ax.set_ylim(min(0.5, least), max(2.0, ours.max() * 1.2))
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_minor_formatter(NullFormatter())
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_xlabel("distance, km", size=9)
         ax.set_ylabel("L / L of uniform places", size=9)
         ax.legend(frameon=False, fontsize=9, loc="best")
-
-
-def _of_sample(asked: Asked) -> Ripley | None:
-    measured = asked.once(patterns)
-    if measured is None:
-        return None
-    return ripley_l(
-        *measured, len(asked.sample.lon), land_lattice(antarctica=asked.antarctica).area_km2
-    )
 
 
 def ripley_l(

@@ -32,7 +32,8 @@ BIN = 0.002
 LONGEST = 5.0
 #: Frequencies around one whose median power is what to expect of it.
 WINDOW = 251
-_LON_BINS, _LAT_BINS = round(360.0 / BIN), round(180.0 / BIN)
+#: What longitudes and latitudes span, degrees.
+_LON, _LAT = 360.0, 180.0
 #: Coordinates on a lattice as coarse as this or coarser are named: 0.1 degrees is 11 km.
 COARSE = 0.1
 #: Fewest places of which a period can be told.
@@ -151,8 +152,7 @@ class StripingTally(Sums):
         self.antarctica = antarctica
         self._rows = 0
         self._on = np.zeros((len(STEPS), 3), dtype=np.int64)
-        self._lon: Ints = np.zeros(_LON_BINS, dtype=np.int64)
-        self._lat: Ints = np.zeros(_LAT_BINS, dtype=np.int64)
+        self._lon, self._lat = _counts(np.zeros(0), _LON), _counts(np.zeros(0), _LAT)
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
@@ -161,8 +161,8 @@ class StripingTally(Sums):
         for i, step in enumerate(STEPS):
             x, y = _on_lattice(lon, step), _on_lattice(lat, step)
             self._on[i] += [x.sum(), y.sum(), (x & y).sum()]
-        self._lon += _lon_counts(lon)
-        self._lat += _lat_counts(lat)
+        self._lon += _counts(lon, _LON)
+        self._lat += _counts(lat, _LAT)
 
     def result(self) -> Striping:
         """Tell rounding and the strongest stripes.
@@ -184,7 +184,7 @@ class StripingTally(Sums):
         lon, lat = _land_waves(self.antarctica)
         return Striping(
             rounded,
-            (_period("lon", self._lon, 360.0, lon), _period("lat", self._lat, 180.0, lat)),
+            (_period("lon", self._lon, _LON, lon), _period("lat", self._lat, _LAT, lat)),
         )
 
 
@@ -193,16 +193,12 @@ def _on_lattice(x: Floats, step: float) -> NDArray[np.bool_]:
     return np.asarray(np.abs(turns - np.rint(turns)) <= NEAR / step)
 
 
-# Bins are centred on multiples of their width, where rounded coordinates lie.
-def _lon_counts(lon: Floats) -> Ints:
-    bins = np.rint((lon + 180.0) / BIN).astype(np.int64) % _LON_BINS
-    return np.bincount(bins, minlength=_LON_BINS)
-
-
-def _lat_counts(lat: Floats) -> Ints:
-    """Count latitudes; the north pole shares a bin with the south pole, as on a ring."""
-    bins = np.rint((lat + 90.0) / BIN).astype(np.int64) % _LAT_BINS
-    return np.bincount(bins, minlength=_LAT_BINS)
+def _counts(degrees: Floats, span: float) -> Ints:
+    """Count coordinates on a ring of bins: the north pole shares one with the south pole."""
+    bins = round(span / BIN)
+    # Centred on multiples of their width, where rounded coordinates lie.
+    at = np.rint((degrees + span / 2.0) / BIN).astype(np.int64) % bins
+    return np.bincount(at, minlength=bins)
 
 
 def _waves(counts: Ints) -> Floats:
@@ -216,7 +212,7 @@ def _waves(counts: Ints) -> Floats:
 @lru_cache(maxsize=2)
 def _land_waves(antarctica: bool) -> tuple[Floats, Floats]:
     points = land_lattice(FINE, antarctica)
-    return _waves(_lon_counts(points.lon)), _waves(_lat_counts(points.lat))
+    return _waves(_counts(points.lon, _LON)), _waves(_counts(points.lat, _LAT))
 
 
 def _period(axis: str, counts: Ints, span: float, of_land: Floats) -> Period:
