@@ -21,7 +21,6 @@ from wherefrom.auditing.lattice import (
     land_lattice,
     uniform_on_land,
 )
-from wherefrom.auditing.sample import RowSample
 from wherefrom.auditing.space.coverage import CoverageTally
 from wherefrom.auditing.space.density import BANDS, CellsTally, Density
 from wherefrom.auditing.space.duplicates import DuplicatesTally
@@ -31,6 +30,7 @@ from wherefrom.auditing.space.nearest import Nearest, nearest_index
 from wherefrom.auditing.space.pattern import RADII, pattern_of, rank_test, simulate
 from wherefrom.auditing.space.ripley import Ripley, ripley_l
 from wherefrom.auditing.space.striping import Period, Striping, StripingTally
+from wherefrom.auditing.tally import RowSample
 from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.sphere import (
     EARTH_RADIUS_KM,

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import STATISTICS, Audit, measured
 from wherefrom.auditing.lattice import land_lattice, uniform_on_land
-from wherefrom.auditing.sample import RowSample, canonical_places, mixed
 from wherefrom.auditing.space.coverage import CoverageTally
 from wherefrom.auditing.space.density import CellsTally
 from wherefrom.auditing.space.duplicates import Duplicates, DuplicatesTally
@@ -25,8 +24,10 @@ from wherefrom.auditing.space.latitude import LatitudeTally
 from wherefrom.auditing.space.pattern import pattern_of
 from wherefrom.auditing.space.striping import StripingTally
 from wherefrom.auditing.statistic import SPACE
+from wherefrom.auditing.tally import RowSample, canonical_places
 from wherefrom.earth.sphere import wrap_lon
 from wherefrom.errors import WherefromError
+from wherefrom.keys import mixed
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import Batch
 

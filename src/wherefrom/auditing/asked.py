@@ -10,8 +10,7 @@ import numpy as np
 
 from wherefrom import earth, keys
 from wherefrom.auditing.findings import Named
-from wherefrom.auditing.sample import RowSample
-from wherefrom.auditing.tally import Weights
+from wherefrom.auditing.tally import RowSample, Weights
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.batches import AnyPool
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, OURS, WHITE, Drawing, bare
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
-from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import Section, Statistic, Table, plain
-from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
+from wherefrom.auditing.tally import Floats, Ints, Tally, Weights, counted_places
 from wherefrom.earth.land import LAND_KM2
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
 from wherefrom.errors import WherefromError

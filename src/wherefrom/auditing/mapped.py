@@ -23,10 +23,9 @@ from wherefrom.auditing.findings import (
     kilometres,
     percent,
 )
-from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.space.density import land_points
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.auditing.tally import Floats, Sums, Tally, run
+from wherefrom.auditing.tally import Floats, Sums, Tally, counted_places, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import LAND_SHARE
 from wherefrom.earth.maps import DOTS, density, draw_density, draw_places, world_axes

@@ -13,9 +13,8 @@ from scipy.spatial import cKDTree
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
 from wherefrom.auditing.lattice import Land, land_lattice, uniform_on_land
-from wherefrom.auditing.sample import canonical_places, counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Floats, Ints, Tally
+from wherefrom.auditing.tally import Floats, Ints, Tally, canonical_places, counted_places
 from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
 from wherefrom.pool.batches import Ask, Batch
 

@@ -14,9 +14,8 @@ from scipy.special import chdtrc
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import chance, decimals, kilometres
 from wherefrom.auditing.lattice import FINE, land_lattice
-from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
-from wherefrom.auditing.tally import Floats, Sums, Tally
+from wherefrom.auditing.tally import Floats, Sums, Tally, counted_places
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.pool.batches import Batch
 

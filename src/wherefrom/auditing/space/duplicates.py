@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, percent
 from wherefrom.auditing.lattice import land_lattice
-from wherefrom.auditing.sample import Hashes, canonical_places, counted_places
 from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.space.density import cells_of
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
-from wherefrom.auditing.tally import Floats, Ints, Tally
+from wherefrom.auditing.tally import Floats, Hashes, Ints, Tally, canonical_places, counted_places
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch

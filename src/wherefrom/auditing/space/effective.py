@@ -12,10 +12,9 @@ from scipy.spatial import cKDTree
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import SIGMAS, Commands, Finding, kilometres, times
 from wherefrom.auditing.lattice import uniform_on_land
-from wherefrom.auditing.sample import ROWS, RowSample
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
-from wherefrom.auditing.tally import Floats
+from wherefrom.auditing.tally import ROWS, Floats, RowSample
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
 __all__ = ["Effective", "EffectiveSize", "effective_size"]

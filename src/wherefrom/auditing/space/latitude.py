@@ -13,9 +13,8 @@ from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, INK, OURS, Drawing, bare
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, chance, percent
 from wherefrom.auditing.lattice import FINE, land_lattice
-from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Floats, Ints, Sums, Tally
+from wherefrom.auditing.tally import Floats, Ints, Sums, Tally, counted_places
 from wherefrom.pool.batches import Batch
 
 __all__ = ["STEP", "Latitude", "LatitudeTally"]

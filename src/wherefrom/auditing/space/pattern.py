@@ -12,8 +12,7 @@ from scipy.spatial import cKDTree
 from wherefrom import parallel
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.lattice import uniform_on_land
-from wherefrom.auditing.sample import canonical_places
-from wherefrom.auditing.tally import Floats, Ints
+from wherefrom.auditing.tally import Floats, Ints, canonical_places
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
 __all__ = ["Pattern", "RankTest", "pattern_of", "patterns", "rank_test", "simulate"]

@@ -13,9 +13,8 @@ from scipy.ndimage import median_filter
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, kilometres, percent
 from wherefrom.auditing.lattice import FINE, land_lattice
-from wherefrom.auditing.sample import counted_places
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Floats, Ints, Sums, Tally
+from wherefrom.auditing.tally import Floats, Ints, Sums, Tally, counted_places
 from wherefrom.pool.batches import Batch
 
 __all__ = ["STEPS", "Period", "Rounded", "Striping", "StripingTally"]
