@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -204,11 +204,11 @@ def entropy_of_tiles(
     if isinstance(bins, str):
         bins = named_bins(bins, lambda: tile_ranges(tiles, absent=absent))
     found = count_tiles(tiles, bins, absent=absent)
-    lon, lat = _places(tiles, found)
+    lon, lat, displaced = _places(tiles, found)
     spreads = zip(*(tile.spread for tile in found), strict=True)
     counted = Spread._make(np.stack(each) for each in spreads)
     bands = tuple(f"band {number}" for number in range(1, counted.entropy.shape[1] + 1))
-    notes = (*_gaps(np.array([tile.blank for tile in found])), *_displaced(tiles, found))
+    notes = (*_gaps(np.array([tile.blank for tile in found])), *displaced)
     return _made(tiles.ids, lon, lat, counted, bins, bands, tiles.source, notes)
 
 
@@ -351,36 +351,29 @@ def _gaps(blank: Floats) -> tuple[str, ...]:
     )
 
 
-def _places(tiles: Tiles, found: list[TileCounts]) -> tuple[Floats, Floats]:
-    if tiles.lon is not None and tiles.lat is not None:
-        return tiles.lon, tiles.lat
-    lon = np.array([tile.lon for tile in found])
-    lat = np.array([tile.lat for tile in found])
-    lost = np.flatnonzero(~np.isfinite(lon) | ~np.isfinite(lat))
-    if len(lost):
-        raise WherefromError(
-            f"{len(lost):,} of {len(found):,} tiles have no georeference (first: "
-            f"{tiles.paths[lost[0]]}): give an index with lon, lat and file names"
-        )
-    return lon, lat
-
-
-def _displaced(tiles: Tiles, found: list[TileCounts]) -> tuple[str, ...]:
-    """Compare the index's places with the tiles' own georeference."""
-    if tiles.lon is None or tiles.lat is None:
-        return ()
+def _places(tiles: Tiles, found: list[TileCounts]) -> tuple[Floats, Floats, tuple[str, ...]]:
+    """Return the places of the index, and a note where tiles lie elsewhere; else the tiles' own."""
     lon, lat, reach = (np.array([getattr(t, n) for t in found]) for n in ("lon", "lat", "reach_km"))
-    known = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
-    away = distance_km(lon[known], lat[known], tiles.lon[known], tiles.lat[known])
-    off = np.flatnonzero(away > reach[known] + _SLACK_KM)
+    known = np.isfinite(lon) & np.isfinite(lat)
+    if tiles.lon is None or tiles.lat is None:
+        if not known.all():
+            raise WherefromError(
+                f"{(~known).sum():,} of {len(found):,} tiles have no georeference (first: "
+                f"{tiles.paths[known.argmin()]}): give an index with lon, lat and file names"
+            )
+        return lon, lat, ()
+    away = np.zeros(len(found))
+    away[known] = distance_km(lon[known], lat[known], tiles.lon[known], tiles.lat[known])
+    off = np.flatnonzero(away > reach + _SLACK_KM)
     if not len(off):
-        return ()
-    worst = off[np.argmax(away[off])]
-    row = known[worst]
-    return (
-        f"{len(off):,} of {len(known):,} tiles do not cover the place that the index gives (worst: "
-        f"row {row}, {tiles.paths[row].name}, {away[worst]:,.1f} km away): is the index another's?",
+        return tiles.lon, tiles.lat, ()
+    row = off[np.argmax(away[off])]
+    note = (
+        f"{len(off):,} of {known.sum():,} tiles do not cover the place that the index gives "
+        f"(worst: row {row}, {tiles.paths[row].name}, {away[row]:,.1f} km away): is the index "
+        "another's?"
     )
+    return tiles.lon, tiles.lat, (note,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -509,7 +502,9 @@ def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | 
             gone = tile.nodata if absent is None else absent
             counts = np.zeros((tile.count, bins.count + 2), dtype=np.int64)
             blank = 0
-            for window in _strips(tile):
+            rows = max(1, _STRIP // (tile.count * tile.width))
+            for top in range(0, tile.height, rows):
+                window = Window(0, top, tile.width, min(rows, tile.height - top))
                 values = tile.read(window=window)
                 # 0 is what mosaics and warps fill with, often without saying so.
                 blank += 0 if gone is not None else int((~values.any(axis=0)).sum())
@@ -530,12 +525,6 @@ def _range_of(path: Path, absent: float | None) -> Floats | str:
             return robust_range(values.reshape(tile.count, -1), absent=gone)
     except (RasterioError, OSError) as err:
         return _reason(err)
-
-
-def _strips(tile: Any) -> Iterator[Window]:
-    rows = max(1, _STRIP // (tile.count * tile.width))
-    for top in range(0, tile.height, rows):
-        yield Window(0, top, tile.width, min(rows, tile.height - top))
 
 
 def _centre(tile: Any) -> tuple[float, float, float]:
@@ -562,16 +551,15 @@ def _located(
     absent: list[int] = []
     for row, name in enumerate(names):
         here = by_path.get(str(name))
-        same = by_name.get(Path(str(name)).name, [])
-        if here is None and len(same) > 1:
+        same = by_name.get(Path(str(name)).name, []) if here is None else [here]
+        if len(same) > 1:
             raise WherefromError(
                 f"{where}: {name!r} in row {row} is in {len(same)} folders below {folder}: write "
                 "paths below that folder"
             )
-        if here is None and not same:
+        paths += same
+        if not same:
             absent.append(row)
-        else:
-            paths.append(here or same[0])
     if absent:
         raise WherefromError(
             f"{where}: {len(absent):,} of {len(names):,} files are not below {folder} (first: row "

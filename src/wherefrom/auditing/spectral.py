@@ -127,8 +127,7 @@ def robust_range(values: ArrayLike, *, absent: float | None = None) -> Floats:
     >>> robust_range([np.arange(200)]).tolist()
     [[1.0, 198.0]]
     """
-    given = samples_of(values)
-    flat = given.reshape(-1, *given.shape[-2:])
+    shape, flat = _samples(values)
     ends = np.empty((*flat.shape[:2], 2))
     step = max(1, _CHUNK // max(1, flat[:1].size))
     for start in range(0, len(flat), step):
@@ -140,7 +139,7 @@ def robust_range(values: ArrayLike, *, absent: float | None = None) -> Floats:
         beyond = np.maximum(np.ceil(_TAIL * present).astype(np.int64) - 1, 0)
         at = np.stack([beyond, np.maximum(present - 1 - beyond, 0)], axis=-1)
         ends[start : start + step] = np.take_along_axis(part, at, axis=-1)
-    return ends.reshape(*given.shape[:-1], 2)
+    return ends.reshape(*shape, 2)
 
 
 def scale_free(ranges: ArrayLike, count: int = 100) -> BinSpec:
@@ -201,15 +200,15 @@ def bins_of_values(
     return _bin_of(values, low, high, bins, absent)
 
 
-def samples_of(values: ArrayLike) -> NDArray[Any]:
-    """Return samples as an array of numbers of shape (..., bands, pixels), or say what is amiss."""
+def _samples(values: ArrayLike) -> tuple[tuple[int, ...], NDArray[Any]]:
+    """Split the shape off values (..., bands, pixels): (..., bands), and (N, bands, pixels)."""
     given = np.asarray(values)
     if given.dtype.kind not in "iufb" or given.ndim < 2:
         raise WherefromError(
             f"spectral entropy needs numbers of shape (..., bands, pixels), not "
             f"{given.dtype} of shape {given.shape}"
         )
-    return given
+    return given.shape[:-1], given.reshape(-1, *given.shape[-2:])
 
 
 @lru_cache(maxsize=64)
@@ -302,10 +301,9 @@ def spectral_entropy(
     >>> spectral_entropy(np.stack([[even], [np.full(100, 700)]])).round(3).tolist()
     [4.605, 0.0]
     """
-    given = samples_of(values)
     if isinstance(bins, str):
-        bins = named_bins(bins, lambda: robust_range(given, absent=absent))
-    entropy: Floats = spread(given, bins, absent=absent).entropy.mean(axis=-1)
+        bins = named_bins(bins, lambda: robust_range(values, absent=absent))
+    entropy: Floats = spread(values, bins, absent=absent).entropy.mean(axis=-1)
     return entropy
 
 
@@ -316,20 +314,20 @@ def spread(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> 
     >>> found.entropy.round(3).tolist(), found.inside.tolist(), found.dropped.tolist()
     ([0.637], [3], [1])
     """
-    given = samples_of(values)
-    flat = _flat(given, bins)
-    shape, pixels = flat.shape[:2], flat.shape[2]
-    found = Spread(np.empty(shape), *(np.empty(shape, np.int64) for _ in range(3)))
+    shape, flat = _samples(values)
+    samples, bands, pixels = flat.shape
+    bins.each_band(bands)
+    found = Spread(np.empty((samples, bands)), *np.empty((3, samples, bands), np.int64))
     few = pixels <= _FEW
     step = max(1, _CHUNK // (pixels**2 if few else max(pixels, bins.count + 2)))
-    for start in range(0, len(flat), step):
+    for start in range(0, samples, step):
         rows = slice(start, start + step)
-        for band in range(shape[1]):
+        for band in range(bands):
             at = bins_of_values(flat[rows, band], band, bins, absent)
             part = _of_pairs(at, bins.count) if few else spread_of(_counted(at, bins.count))
             for whole, here in zip(found, part, strict=True):
                 whole[rows, band] = here
-    return Spread._make(each.reshape(given.shape[:-1]) for each in found)
+    return Spread._make(each.reshape(shape) for each in found)
 
 
 def histogram(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) -> Ints:
@@ -342,21 +340,15 @@ def histogram(values: ArrayLike, bins: BinSpec, *, absent: float | None = None) 
     >>> histogram([[0.0, 0.5, 2.0, 7.0, np.nan, -1.0]], two, absent=-1.0).tolist()
     [[2, 1, 1, 2]]
     """
-    given = samples_of(values)
-    flat = _flat(given, bins)
+    shape, flat = _samples(values)
+    bins.each_band(flat.shape[1])
     counts = np.empty((*flat.shape[:2], bins.count + 2), dtype=np.int64)
     step = max(1, _CHUNK // max(flat.shape[2], counts.shape[2]))
     for start in range(0, len(flat), step):
         for band in range(flat.shape[1]):
             at = bins_of_values(flat[start : start + step, band], band, bins, absent)
             counts[start : start + step, band] = _counted(at, bins.count)
-    return counts.reshape(*given.shape[:-1], -1)
-
-
-def _flat(given: NDArray[Any], bins: BinSpec) -> NDArray[Any]:
-    """Give samples one leading axis, and check that the bins are theirs."""
-    bins.each_band(given.shape[-2])
-    return given.reshape(-1, *given.shape[-2:])
+    return counts.reshape(*shape, -1)
 
 
 def _counted(at: NDArray[Any], count: int) -> Ints:

@@ -163,7 +163,9 @@ def _mean_correlation(
     groups = min(GROUPS, len(lon))
     if len(lon) < 2:
         return 0.0, 0.0
-    radii = _radii(range_km)
+    # Classes of distance so narrow that a class's middle stands for it (to 0.1 %).
+    farthest = float(arc_km(2.0))
+    radii = np.geomspace(0.001 * range_km, min(CUT * range_km, farthest), 180)
     middle = (np.append(0.0, radii[:-1]) + radii) / 2.0
     rho = np.exp(-middle / range_km)
     rho[0] = 1.0  # up to 0.001 of the range
@@ -191,9 +193,3 @@ def _mean_correlation(
         without[g] = (sums[np.ix_(rest, rest)].sum() - own[rest].sum()) / all_pairs
     jackknife = (groups - 1) / groups * float(((without - without.mean()) ** 2).sum())
     return float(mean), float(np.sqrt(jackknife * (1.0 - len(lon) / seen)))
-
-
-def _radii(range_km: float) -> Floats:
-    """Edges of classes of distance, so narrow that a class's middle stands for it (to 0.1 %)."""
-    farthest = float(arc_km(np.array([2.0]))[0])
-    return np.geomspace(0.001 * range_km, min(CUT * range_km, farthest), 180)
