@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from wherefrom.earth.maps import project
+from wherefrom.earth.maps import project, world_axes
 
 __all__ = [
     "FAINT",
@@ -96,7 +96,7 @@ def label_rows(ax: Axes, labels: Sequence[str]) -> None:
 
 
 def colour_bar(ax: Axes, shades: ScalarMappable, label: str) -> Colorbar:
-    """Put the colours of a map under it."""
+    """Put the colours of a map under it, and return them."""
     return ax.figure.colorbar(
         shades, ax=ax, label=label, orientation="horizontal", fraction=0.045, pad=0.02, aspect=45
     )
@@ -108,23 +108,25 @@ def fill_cells(
     values: NDArray[np.float64],
     colours: str,
     norm: Normalize,
-) -> None:
-    """Fill cells of a world map by their values, shape (C,).
+    label: str,
+) -> Colorbar:
+    """Draw cells on a world map by their values, shape (C,), and return the colours under it.
 
     `bounds` are west, south, east and north, degrees, each of shape (C,).
     """
+    world_axes(ax)
     west, south, east, north = bounds
     # Meridians are curves on this map; parallels are straight.
     lat = south[:, None] + (north - south)[:, None] * np.linspace(0, 1, 9)
     up = project(np.broadcast_to(west[:, None], lat.shape), lat)
     down = project(np.broadcast_to(east[:, None], lat.shape), lat[:, ::-1])
     rings = np.stack([np.concatenate(both, axis=1) for both in zip(up, down, strict=True)], axis=2)
-    ax.add_collection(
-        PolyCollection(
-            list(rings), array=values, cmap=colours, norm=norm, edgecolor="face", linewidth=0.2,
-            zorder=3,
-        )
+    cells = PolyCollection(
+        list(rings), array=values, cmap=colours, norm=norm, edgecolor="face", linewidth=0.2,
+        zorder=3,
     )  # fmt: skip
+    ax.add_collection(cells)
+    return colour_bar(ax, cells, label)
 
 
 def _cut(text: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
@@ -21,7 +20,6 @@ from wherefrom.auditing.drawing import (
     OURS,
     WORLD,
     Drawing,
-    colour_bar,
     fill_cells,
     label_rows,
     rows_size,
@@ -30,7 +28,6 @@ from wherefrom.auditing.findings import percent, title
 from wherefrom.auditing.spectral import BinSpec, Floats, Ints
 from wherefrom.auditing.statistic import Section, Statistic, plain
 from wherefrom.earth.cells import EqualAreaCells
-from wherefrom.earth.maps import world_axes
 from wherefrom.errors import WherefromError
 
 if TYPE_CHECKING:
@@ -166,13 +163,11 @@ class Entropy(Statistic):
         return drawings
 
     def _draw_map(self, ax: Axes) -> None:
-        world_axes(ax)
         edges = np.array([(c.west, c.south, c.east, c.north) for c in self.cells]).T
         values = np.array([cell.mean for cell in self.cells])
         low, high = float(values.min()), float(values.max())
         norm = Normalize(low, high if high > low else low + 1e-9)
-        fill_cells(ax, list(edges), values, "viridis", norm)
-        colour_bar(ax, ScalarMappable(norm, "viridis"), "nats")
+        fill_cells(ax, list(edges), values, "viridis", norm, "nats")
 
 
 def _draw_labels(ax: Axes, rows: Sequence[LabelEntropy]) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
 from wherefrom.auditing.asked import Asked
@@ -99,8 +98,7 @@ class PlacesMap(Statistic):
     @property
     def share(self) -> Floats:
         """Share of the places in each cell, shape (cells,)."""
-        shares: Floats = self.count / max(float(self.count.sum()), 1.0)
-        return shares
+        return np.asarray(self.count / max(float(self.count.sum()), 1.0))
 
     def entries(self) -> dict[str, Any]:
         """Return every cell that has places or a share of the reference."""
@@ -168,14 +166,12 @@ class PlacesMap(Statistic):
             under.ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
     def _draw_ratio(self, ax: Axes) -> None:
-        world_axes(ax)
         total = float(self.count.sum())
         told = np.flatnonzero(np.maximum(self.count, self.reference * total) >= DUE)
         with np.errstate(divide="ignore"):
             ratio = np.clip(self.share[told] / self.reference[told], 1 / MOST, MOST)
-        norm = LogNorm(1 / MOST, MOST)
-        fill_cells(ax, self.cells.bounds(told), ratio, "PuOr_r", norm)
-        bar = colour_bar(ax, ScalarMappable(norm, "PuOr_r"), f"times the share of {self.against}")
+        norm, legend = LogNorm(1 / MOST, MOST), f"times the share of {self.against}"
+        bar = fill_cells(ax, self.cells.bounds(told), ratio, "PuOr_r", norm, legend)
         labels = ["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"]
         bar.set_ticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], labels=labels)
         bar.minorticks_off()
