@@ -237,9 +237,10 @@ def cleaned(pool: AnyPool, test: AnyPool | None = None) -> tuple[Pool, dict[str,
             f"--clean needs the table in memory, and it has {len(pool):,} places: draw a thinner "
             "pool first (wherefrom draw POOL --sampler uniform -n 10000000 --places --out FILE)"
         )
+    _, first = np.unique(pool.lon + 1j * pool.lat, return_index=True)
     reasons = {
         "at 0° E 0° N": (pool.lon == 0) & (pool.lat == 0),
-        "repeat an earlier place": _repeated(pool.lon, pool.lat),
+        "repeat an earlier place": ~np.isin(np.arange(len(pool)), first),
     }
     if test is not None:
         reasons[f"within {CLEAR_KM:g} km of a test place"] = _near(pool, test)
@@ -254,12 +255,6 @@ def cleaned(pool: AnyPool, test: AnyPool | None = None) -> tuple[Pool, dict[str,
     return replace(left, origin=f"{pool.origin or 'a table'}, cleaned"), removed
 
 
-def _repeated(lon: Floats, lat: Floats) -> NDArray[np.bool_]:
-    again = np.ones(len(lon), dtype=bool)
-    again[np.unique(lon + 1j * lat, return_index=True)[1]] = False
-    return again
-
-
 def _near(pool: Pool, test: AnyPool) -> NDArray[np.bool_]:
     from scipy.spatial import cKDTree  # slow to import
 
@@ -268,5 +263,4 @@ def _near(pool: Pool, test: AnyPool) -> NDArray[np.bool_]:
     far, _ = cKDTree(np.concatenate(places)).query(
         unit_vectors(pool.lon, pool.lat), distance_upper_bound=reach
     )
-    near: NDArray[np.bool_] = far <= reach
-    return near
+    return np.asarray(far <= reach)

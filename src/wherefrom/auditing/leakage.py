@@ -271,8 +271,7 @@ class LeakageTally:
             self._near, self._mapped = _neighbourhoods(self.lon, self.lat, self._chord), size
         row = np.minimum(((lat + 90.0) * _FINE).astype(np.int64), _ROWS - 1)
         column = np.minimum(((lon + 180.0) * _FINE).astype(np.int64), _COLUMNS - 1)
-        near: NDArray[np.bool_] = self._near[row * _COLUMNS + column]
-        return near
+        return np.asarray(self._near[row * _COLUMNS + column])
 
 
 def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> LeakageTally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from wherefrom.pool.check import id_hashes, place_hashes
 __all__ = ["Match", "matching"]
 
 Keys = NDArray[np.uint64]
-KeysOf: TypeAlias = Callable[[Batch], Keys]
 
 #: An id that stands for another place is not the same id: row numbers of two tables coincide.
 _SAME_KM = 1.0
@@ -41,7 +40,7 @@ class Match:
     """
 
     name: str
-    keys: KeysOf
+    keys: Callable[[Batch], Keys]
     ask: Ask
 
     @property
@@ -120,9 +119,8 @@ def _first(realised: AnyPool, weights: Floats | None) -> Batch:
     """Return the first places that are there."""
     for batch in realised.batches(Ask(ids=True)):
         assert batch.ids is not None
-        rows = np.arange(len(batch))
-        if weights is not None:
-            rows = np.flatnonzero(weights[batch.start : batch.start + len(batch)] > 0.0)
+        there = slice(batch.start, batch.start + len(batch))
+        rows = np.arange(len(batch)) if weights is None else np.flatnonzero(weights[there] > 0.0)
         if len(rows):
             rows = rows[:_SAMPLE]
             return Batch(batch.start, batch.lon[rows], batch.lat[rows], batch.ids[rows])

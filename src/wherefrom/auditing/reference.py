@@ -58,8 +58,7 @@ class Reference:
     def shares(self) -> Floats:
         """Share of each label among what has one, (K,) float64; zeros if nothing has."""
         total = self.counts.sum()
-        shares: Floats = self.counts / total if total else np.zeros(len(self.counts))
-        return shares
+        return np.asarray(self.counts / total if total else np.zeros(len(self.counts)))
 
 
 def land(layer: str | earth.Layer, antarctica: bool = False) -> Reference:

@@ -13,15 +13,7 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing import divergence
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.drawing import (
-    INK,
-    LABELS,
-    OURS,
-    REFERENCE,
-    Drawing,
-    label_rows,
-    rows_size,
-)
+from wherefrom.auditing.drawing import INK, LABELS, OURS, REFERENCE, Drawing, label_rows, rows_size
 from wherefrom.auditing.findings import (
     LEAST,
     SIGMAS,

@@ -134,13 +134,12 @@ def _parallel(degrees: float) -> str:
 class LatitudeTally(Sums):
     """Tally of places in bins of latitude."""
 
-    sums = ("_places", "_squares", "_sums")
+    sums = ("_places", "_sums")
 
     def __init__(self, antarctica: bool = False) -> None:
         self.antarctica = antarctica
         self._places = np.zeros(_BINS)
-        self._squares = 0.0
-        self._sums = np.zeros(3)  # of w * lat, w * |lat|, w * lat^2
+        self._sums = np.zeros(4)  # of w^2, w * lat, w * |lat|, w * lat^2
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Count the places of a batch."""
@@ -148,8 +147,7 @@ class LatitudeTally(Sums):
         self._places += np.bincount(_bin(lat), weights=weights, minlength=_BINS)
         w = np.ones(len(lat)) if weights is None else weights
         # No dot products: their last digits depend on the threads of the machine.
-        self._squares += float((w * w).sum())
-        self._sums += [(w * lat).sum(), (w * np.abs(lat)).sum(), (w * lat**2).sum()]
+        self._sums += [each.sum() for each in (w * w, w * lat, w * np.abs(lat), w * lat**2)]
 
     def result(self) -> Latitude:
         """Compare with the land."""
@@ -157,14 +155,14 @@ class LatitudeTally(Sums):
 
         total = float(self._places.sum())
         assert total > 0.0, "no places were counted"
-        mean, distance, square = self._sums / total
+        mean, distance, square = self._sums[1:] / total
         on_land, land_mean, land_distance = _land_bins(self.antarctica)
         points = float(on_land.sum())
         here = np.append(0.0, np.cumsum(self._places)) / total
         there = np.append(0.0, np.cumsum(on_land)) / points
         at = int(np.argmax(np.abs(here - there)))
         ks = float(abs(here[at] - there[at]))
-        effective = total**2 / self._squares
+        effective = total**2 / float(self._sums[0])
         both = effective * points / (effective + points)
         return Latitude(
             ks,
