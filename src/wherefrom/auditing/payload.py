@@ -203,7 +203,7 @@ def entropy_of_tiles(
     tiles = find_tiles(folder, index)
     if isinstance(bins, str):
         bins = named_bins(bins, lambda: tile_ranges(tiles, absent=absent))
-    found = count_tiles(tiles, bins, absent=absent)
+    found = _each(tiles, partial(_counts_of, bins=bins, absent=absent), "tiles")
     lon, lat, displaced = _places(tiles, found)
     spreads = zip(*(tile.spread for tile in found), strict=True)
     counted = Spread._make(np.stack(each) for each in spreads)
@@ -454,8 +454,8 @@ def tile_ranges(tiles: Tiles, *, absent: float | None = None) -> Floats:
     return np.stack(_each(tiles, partial(_range_of, absent=absent), "ranges of tiles"))
 
 
-def count_tiles(tiles: Tiles, bins: BinSpec, *, absent: float | None = None) -> list[TileCounts]:
-    """Count the values of each tile in bins; a large tile is read in strips.
+def _each(tiles: Tiles, work: Callable[[Path], Any], label: str) -> list[Any]:
+    """Gather what work finds in each tile, whose length is that of its bands.
 
     Raises
     ------
@@ -463,11 +463,6 @@ def count_tiles(tiles: Tiles, bins: BinSpec, *, absent: float | None = None) -> 
         If tiles cannot be read (their number, the first row and file), or have other numbers of
         bands than the first, or the bins do not fit them.
     """
-    return _each(tiles, partial(_counts_of, bins=bins, absent=absent), "tiles")
-
-
-def _each(tiles: Tiles, work: Callable[[Path], Any], label: str) -> list[Any]:
-    """Gather what work finds in the tiles, as long as their bands, and all that cannot be read."""
     # The index has the places of tiles without georeference.
     quiet = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
     with progress() as bar, quiet:
@@ -496,7 +491,7 @@ def _reason(err: Exception) -> str:
 
 
 def _counts_of(path: Path, bins: BinSpec, absent: float | None) -> TileCounts | str:
-    """Count the values of a tile, or say why it cannot be read."""
+    """Count the values of a tile, a large one in strips, or say why it cannot be read."""
     try:
         with rasterio.open(path) as tile:
             gone = tile.nodata if absent is None else absent
