@@ -137,7 +137,7 @@ class CoverageTally:
 
     def __init__(self, antarctica: bool = False) -> None:
         self.antarctica = antarctica
-        self._chord: Floats | None = None
+        self._chord: Floats = np.full(1, np.inf)  # of all points, before the first place
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Bring nearer the lattice points that have a nearer place in the batch."""
@@ -153,16 +153,15 @@ class CoverageTally:
         xyz = unit_vectors(lon[order], lat[order])
         del lon, lat, order  # a tree of a batch is large, and every thread has one
         chord, _ = tree_of(xyz).query(self._land.xyz)
-        self._nearer(chord)
+        self._chord = np.minimum(self._chord, chord)
 
     def merge(self, other: Self) -> None:
         """Take the nearer of both distances."""
-        if other._chord is not None:
-            self._nearer(other._chord)
+        self._chord = np.minimum(self._chord, other._chord)
 
     def result(self, places: float, rng: np.random.Generator) -> Coverage:
         """Sum up the distances, beside those of a uniform control for so many places."""
-        assert self._chord is not None, "no places were counted"
+        assert np.isfinite(self._chord).all(), "no places were counted"
         here = self._land
         km = arc_km(self._chord)
         median, p90, p99 = np.quantile(km, [0.5, 0.9, 0.99])
@@ -186,9 +185,6 @@ class CoverageTally:
     @property
     def _land(self) -> Land:
         return _tiled_land(self.antarctica)
-
-    def _nearer(self, chord: Floats) -> None:
-        self._chord = chord if self._chord is None else np.minimum(self._chord, chord)
 
 
 @lru_cache(maxsize=2)
