@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from wherefrom.evidence.intervals import Parts, Side, difference, limits, two_sided_p
+from wherefrom.evidence.intervals import Floats, Parts, Side, difference, limits, two_sided_p
 from wherefrom.evidence.records import DifferenceRow, LeaderRow
 from wherefrom.evidence.scores import Key, Scores, View
 from wherefrom.evidence.verdict import BETTER, holm, verdict
@@ -21,8 +20,6 @@ BEST_BASELINE = "best baseline"
 
 #: Differences below this are of no matter: the default margin of equivalence.
 MARGIN = 0.01
-
-Floats = npt.NDArray[np.float64]
 
 
 class _Pair(NamedTuple):

@@ -188,8 +188,7 @@ class Headline:
     ) -> list[DifferenceRow]:
         """Compare pairs of compositions, as one family (`wherefrom.evidence.contrasts`)."""
         own = self.evidence
-        regions = regions or [self.region]
-        return contrasts(own.scores, self.view, pairs, regions, margin=own.margin)
+        return contrasts(own.scores, self.view, pairs, regions or [self.region], margin=own.margin)
 
     def leader(self, region: str = "") -> LeaderRow | None:
         """Return the row with the highest mean, or None."""

@@ -24,6 +24,7 @@ from scipy.special import stdtrit
 
 __all__ = [
     "LEVEL",
+    "Floats",
     "Parts",
     "Side",
     "contrast",
@@ -115,9 +116,7 @@ def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
 
 def half_width(parts: list[Parts], level: float = LEVEL) -> Floats:
     """Return the half-widths of two-sided intervals, shape (len(parts),); NaN for none."""
-    unit, unit_df, episode, episode_df = _columns(parts)
-    tail = np.full(len(unit), (1 - level) / 2)
-    return _half(tail, unit, unit_df, episode, episode_df)
+    return _half(np.full(len(parts), (1 - level) / 2), _columns(parts))
 
 
 def limits(parts: list[Parts], around: list[float]) -> list[tuple[float | None, float | None]]:
@@ -142,30 +141,27 @@ def two_sided_p(parts: list[Parts], distance: Floats) -> Floats:
     >>> round(float(p[0]), 4)
     0.05
     """
-    unit, unit_df, episode, episode_df = _columns(parts)
-    low = np.full(len(unit), -30.0)  # log10 of p
-    high = np.zeros(len(unit))
+    columns = _columns(parts)
+    low = np.full(len(parts), -30.0)  # log10 of p
+    high = np.zeros(len(parts))
     for _ in range(45):
         middle = (low + high) / 2
-        width = _half(10.0**middle / 2, unit, unit_df, episode, episode_df)
-        reached = width >= distance
+        reached = _half(10.0**middle / 2, columns) >= distance
         low = np.where(reached, middle, low)
         high = np.where(reached, high, middle)
+    unit, _, episode, _ = columns
     p = 10.0**high
     p = np.where(unit + episode > 0, p, np.where(distance > 0, 0.0, 1.0))
     return np.where(np.isfinite(unit), p, np.nan)
 
 
-def _columns(parts: list[Parts]) -> tuple[Floats, Floats, Floats, Floats]:
-    table = np.array(
-        [(p.unit_variance, p.unit_df, p.episode_variance, p.episode_df) for p in parts],
-        dtype=np.float64,
-    ).reshape(-1, 4)
-    return table[:, 0], table[:, 1], table[:, 2], table[:, 3]
+def _columns(parts: list[Parts]) -> Floats:
+    """Return the two variances, each before its degrees of freedom, shape (4, len(parts))."""
+    rows = [(p.unit_variance, p.unit_df, p.episode_variance, p.episode_df) for p in parts]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4).T
 
 
-def _half(
-    tail: Floats, unit: Floats, unit_df: Floats, episode: Floats, episode_df: Floats
-) -> Floats:
+def _half(tail: Floats, columns: Floats) -> Floats:
+    unit, unit_df, episode, episode_df = columns
     square = stdtrit(unit_df, tail) ** 2 * unit + stdtrit(episode_df, tail) ** 2 * episode
     return np.sqrt(np.asarray(square, dtype=np.float64))

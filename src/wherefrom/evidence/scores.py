@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.intervals import Side
+from wherefrom.evidence.intervals import Floats, Side
 
 __all__ = ["ALL_REGIONS", "COLUMNS", "INITIAL", "Block", "Key", "Scores", "View"]
 
@@ -37,7 +37,6 @@ COLUMNS: Mapping[str, str] = {
     "value": "number",
 }
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 

@@ -17,14 +17,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import chndtr, gammaincinv, ndtr
 
-from wherefrom.evidence.intervals import LEVEL
+from wherefrom.evidence.intervals import LEVEL, Floats
 
 __all__ = ["Estimate", "minus", "over", "spreads"]
-
-Floats = npt.NDArray[np.float64]
 
 #: Levels of the values of V over which a probability is averaged.
 _LEVELS = (np.arange(24) + 0.5) / 24
