@@ -7,7 +7,8 @@ from itertools import permutations
 from math import factorial
 
 import numpy as np
-import numpy.typing as npt
+
+from wherefrom.evidence.intervals import Floats
 
 __all__ = [
     "BETTER", "FAILS", "HOLDS", "OPEN", "UNDECIDED", "WORSE", "above", "all_better", "all_equal",
@@ -28,8 +29,6 @@ ALPHA = 0.05
 
 #: Arrangements drawn where there are too many to go through all.
 _ARRANGEMENTS = 40_320
-
-Floats = npt.NDArray[np.float64]
 
 
 def equivalent(margin: float) -> str:
@@ -153,7 +152,9 @@ def rank_correlation(values: Sequence[float], means: Sequence[float]) -> tuple[f
     >>> round(correlation, 3), round(p, 3), word
     (0.9, 0.042, 'holds')
     """
-    x, y = (_ranks(np.asarray(side, dtype=np.float64)) for side in (values, means))
+    from scipy.stats import rankdata  # slow to import
+
+    x, y = (ranks - ranks.mean() for ranks in map(rankdata, (values, means)))
     scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
     if scale == 0:
         return 0.0, 1.0, OPEN
@@ -167,11 +168,3 @@ def rank_correlation(values: Sequence[float], means: Sequence[float]) -> tuple[f
     p = float((correlations >= own - 1e-12).mean())
     contrary = float((correlations <= own + 1e-12).mean())
     return own, p, HOLDS if p <= ALPHA else FAILS if contrary <= ALPHA else OPEN
-
-
-def _ranks(values: Floats) -> Floats:
-    """Return ranks around zero; ties have their mean rank."""
-    below = (values[:, None] > values).sum(axis=1)
-    same = (values[:, None] == values).sum(axis=1)
-    ranks = below + (same - 1) / 2
-    return np.asarray(ranks - ranks.mean())
