@@ -8,20 +8,20 @@ from functools import reduce
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
-from wherefrom.evidence.intervals import Parts, Side, contrast, half_width, limits
+from wherefrom.evidence.intervals import Floats, Parts, Side, contrast, half_width, limits
 from wherefrom.evidence.records import DeviationRow, SensitivityDifferenceRow, SensitivityRow
 from wherefrom.evidence.scores import INITIAL, Key, Scores, View
 from wherefrom.evidence.spread import Estimate, minus, over, spreads
 
 __all__ = ["compare", "deviations", "sensitivity", "sensitivity_differences"]
 
-Floats = npt.NDArray[np.float64]
 #: Of each composition: its scores by unit on the common fine-tune seeds, and all its scores.
 Sides = dict[str, tuple[Side, Floats]]
 #: An estimate and the ends of its interval, as far as they are known.
 Known = tuple[float | None, float | None, float | None]
+#: A row without intervals, the noise of a mean with its degrees of freedom, and the gain.
+Made = tuple[SensitivityRow, tuple[float, float], Parts | None]
 
 
 def sensitivity(scores: Scores) -> list[SensitivityRow]:
@@ -65,15 +65,7 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     >>> row.lowest, row.highest, round(row.range, 3), round(row.gain, 3)
     ('clustered', 'uniform', 0.1, 0.25)
     """
-    rows: list[SensitivityRow] = []
-    noises: list[tuple[float, float]] = []
-    gains: list[Parts | None] = []
-    for view, region, sides, initial in _families(scores):
-        row, noise, gain = _row(view, region, sides, initial)
-        rows.append(row)
-        noises.append(noise)
-        gains.append(gain)
-    return _with_intervals(rows, noises, gains)
+    return _with_intervals([_row(*family) for family in _families(scores)])
 
 
 def deviations(scores: Scores) -> list[DeviationRow]:
@@ -129,12 +121,8 @@ def compare(a: SensitivityRow, b: SensitivityRow) -> SensitivityDifferenceRow:
         n=a.n,
         metric=a.metric,
         region=a.region,
-        difference=plain[0],
-        low=plain[1],
-        high=plain[2],
-        share_difference=share[0],
-        share_low=share[1],
-        share_high=share[2],
+        **dict(zip(("difference", "low", "high"), plain, strict=True)),
+        **dict(zip(("share_difference", "share_low", "share_high"), share, strict=True)),
     )
 
 
@@ -179,10 +167,8 @@ def _sides(scores: Scores, keys: list[Key], region: str) -> Sides:
     }
 
 
-def _row(
-    view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] | None
-) -> tuple[SensitivityRow, tuple[float, float], Parts | None]:
-    """Fill in what needs no interval; give the noise of a mean with its degrees of freedom."""
+def _row(view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] | None) -> Made:
+    """Fill in what needs no interval."""
     means = {name: float(np.nanmean(np.nanmean(v, axis=1))) for name, (_, v) in by_name.items()}
     lowest, highest = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
     sides = [one for one, _ in by_name.values() if len(one.values) > 1]
@@ -237,17 +223,12 @@ def _noise(sides: list[Side]) -> tuple[float, float]:
     return unit + episode, (unit + episode) ** 2 / spent if spent > 0 else 1.0
 
 
-def _with_intervals(
-    rows: list[SensitivityRow],
-    noises: list[tuple[float, float]],
-    gains: list[Parts | None],
-) -> list[SensitivityRow]:
-    halves = half_width([part or Parts(np.nan) for part in gains])
+def _with_intervals(made: list[Made]) -> list[SensitivityRow]:
+    rows = [row for row, _, _ in made]
+    halves = half_width([gain or Parts(np.nan) for _, _, gain in made])
     known = [i for i, row in enumerate(rows) if row.observed is not None]
-    table = np.array(
-        [(rows[i].observed, *noises[i], rows[i].compositions) for i in known], dtype=np.float64
-    ).reshape(-1, 4)
-    observed, noise, df, groups = table.T
+    table = [(rows[i].observed, *made[i][1], rows[i].compositions) for i in known]
+    observed, noise, df, groups = np.array(table, dtype=np.float64).reshape(-1, 4).T
     estimates = np.stack(spreads(observed, noise, df, groups), axis=1).tolist()
     for i, (spread, low, high, p) in zip(known, estimates, strict=True):
         row = replace(rows[i], spread=spread, low=low, high=high, p=p)
@@ -264,6 +245,6 @@ def _with_intervals(
 def _minus(a: Known, b: Known) -> Known:
     """Subtract estimates with their limits; None where a side lacks one."""
     known = [part for part in (*a, *b) if part is not None]
-    if len(known) < len((*a, *b)):
+    if len(known) < 6:
         return None, None, None
     return minus(Estimate(*known[:3]), Estimate(*known[3:]))

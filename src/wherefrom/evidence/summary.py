@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from wherefrom.evidence.intervals import Parts, difference, limits
+from wherefrom.evidence.intervals import Floats, Parts, difference, limits
 from wherefrom.evidence.records import SummaryRow, VarianceRow
 from wherefrom.evidence.scores import INITIAL, Block, Key, Scores
 
 __all__ = ["summary", "variance_shares"]
-
-Floats = npt.NDArray[np.float64]
 
 
 def summary(scores: Scores) -> list[SummaryRow]:
@@ -40,16 +37,14 @@ def summary(scores: Scores) -> list[SummaryRow]:
     >>> row.mean, round(row.std_finetune, 3), round(row.std_runs, 3), row.draws
     (1.05, 0.071, 0.707, 2)
     """
-    rows: list[SummaryRow] = []
-    parts: list[Parts] = []
-    for key in sorted(scores.blocks):
-        for region in scores.regions_of(key):
-            if np.isfinite(scores.values(key, region)).any():
-                row, part = _row(scores, key, region)
-                rows.append(row)
-                parts.append(part)
-    ends = limits(parts, [row.mean for row in rows])
-    return [replace(row, low=low, high=high) for row, (low, high) in zip(rows, ends, strict=True)]
+    made = [
+        _row(scores, key, region)
+        for key in sorted(scores.blocks)
+        for region in scores.regions_of(key)
+        if np.isfinite(scores.values(key, region)).any()
+    ]
+    ends = limits([part for _, part in made], [row.mean for row, _ in made])
+    return [replace(row, low=a, high=b) for (row, _), (a, b) in zip(made, ends, strict=True)]
 
 
 def _row(scores: Scores, key: Key, region: str) -> tuple[SummaryRow, Parts]:
@@ -92,13 +87,13 @@ def variance_shares(scores: Scores) -> list[VarianceRow]:
     list of VarianceRow
         For every composition and region with at least two runs and two fine-tune seeds.
     """
-    rows = [
-        _components(key, region, scores.blocks[key], scores.values(key, region))
+    return [
+        row
         for key in sorted(scores.blocks)
         if key.composition
         for region in scores.regions_of(key)
+        if (row := _components(key, region, scores.blocks[key], scores.values(key, region)))
     ]
-    return [row for row in rows if row is not None]
 
 
 def _components(key: Key, region: str, block: Block, values: Floats) -> VarianceRow | None:
