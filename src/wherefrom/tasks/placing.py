@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,9 @@ CHUNK = 262_144
 # without a pool place nearby, still gives 2,000 places.
 MOST_DRAWS = 200 * CHUNK
 
-Floats = NDArray[np.float64]
-#: Longitudes, latitudes, label codes and region codes of candidate places.
-Found = tuple[Floats, Floats, NDArray[np.int32], NDArray[np.int32]]
+#: A place in degrees, with the codes of its label and of its region.
+PLACE = np.dtype([("lon", "f8"), ("lat", "f8"), ("label", "i4"), ("region", "i4")])
+Places = NDArray[np.void]
 
 
 def place(
@@ -45,9 +44,6 @@ def place(
     See `wherefrom.tasks.ecoregions`. `name` is the task's, with which its errors begin; `sizes` are
     the places per region of each of `SPLITS`. With a `positive` label, the classes are all of the
     layer's labels; without, those that occur.
-
-    Rejection from uniform places on the sphere: a region gets the first of them that lie in it,
-    have a label and keep the distance.
     """
     if min(sizes[:2]) < 1 or min(sizes) < 0 or not min_distance_km >= 0:
         raise WherefromError(
@@ -63,7 +59,7 @@ def place(
     regions = earth.CONTINENTS if region_layer == "continent" else areas.labels
     candidates = _candidates(classes, areas, len(regions), generator("task", layer, seed))
     avoid = unit_vectors(pool.lon, pool.lat)
-    parts: list[Found] = []
+    parts: list[Places] = []
     splits: list[NDArray[np.int8]] = []
     # Test before train, so that a longer list of training places leaves the test as it is.
     for first, second, what in ((1, 0, "reported"), (3, 2, "tuning")):
@@ -71,21 +67,22 @@ def place(
         if not wanted:
             continue
         found = _fill(name, candidates, regions, wanted, avoid, min_distance_km, what)
-        parts.append(_pick(found, np.argsort(found[3], kind="stable")))
+        parts.append(found[np.argsort(found["region"], kind="stable")])
         one = np.repeat(np.array([first, second], np.int8), (sizes[first], sizes[second]))
         splits.append(np.tile(one, len(regions)))
-        avoid = np.concatenate([avoid, unit_vectors(found[0], found[1])])
-    lon, lat, label, region = _join(parts)
+        avoid = np.concatenate([avoid, unit_vectors(found["lon"], found["lat"])])
+    places = np.concatenate(parts)
+    label = places["label"]
     kept = np.unique(label) if positive is None else np.arange(len(classes.labels))
     names = tuple(classes.labels[code] for code in kept)
     return Task(
         name=name,
-        lon=lon,
-        lat=lat,
+        lon=places["lon"],
+        lat=places["lat"],
         label=np.searchsorted(kept, label).astype(np.int32),
         classes=names,
         positive=None if positive is None else names.index(positive),
-        region=region.astype(np.int16),
+        region=places["region"].astype(np.int16),
         regions=tuple(regions),
         split=np.concatenate(splits),
         label_layer=layer,
@@ -107,7 +104,7 @@ def place(
 
 def _candidates(
     classes: earth.Layer, areas: earth.Layer, regions: int, rng: np.random.Generator
-) -> Iterator[Found]:
+) -> Iterator[Places]:
     """Give chunks of places, uniform by area, that have a region and a label."""
     for _ in range(0, MOST_DRAWS, CHUNK):
         lon, lat = uniform_on_sphere(CHUNK, rng)
@@ -115,34 +112,24 @@ def _candidates(
         keep = (region >= 0) & (region < regions)
         lon, lat, region = lon[keep], lat[keep], region[keep]
         label = classes.codes(lon, lat)
-        keep = label >= 0
-        yield lon[keep], lat[keep], label[keep], region[keep]
-
-
-def _pick(found: Found, rows: NDArray[Any]) -> Found:
-    return found[0][rows], found[1][rows], found[2][rows], found[3][rows]
-
-
-def _join(parts: list[Found]) -> Found:
-    lon, lat, label, region = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return lon, lat, label, region
+        yield np.rec.fromarrays([lon, lat, label, region], dtype=PLACE)[label >= 0]
 
 
 def _fill(
     name: str,
-    candidates: Iterator[Found],
+    candidates: Iterator[Places],
     regions: Sequence[str],
     wanted: int,
-    avoid: Floats,
+    avoid: NDArray[np.float64],
     min_distance_km: float,
     what: str,
-) -> Found:
+) -> Places:
     """Take the first `wanted` places of every region that keep their distance."""
     # Candidates beside a dense pool are many, the pool's places are more: the tree is the pool's.
     tree = cKDTree(avoid, balanced_tree=False, compact_nodes=False)
     limit = chord(min_distance_km)
     missing = np.full(len(regions), wanted)
-    kept: list[Found] = []
+    kept: list[Places] = []
     with progress() as bar:
         shown = bar.add_task(f"{what} places", total=int(missing.sum()))
         while missing.any():
@@ -158,18 +145,18 @@ def _fill(
                     f"{min_distance_km:g} km from the pool: {lacking}; ask for fewer places, a "
                     "smaller distance or a smaller pool"
                 )
-            chunk = _pick(chunk, missing[chunk[3]] > 0)
+            chunk = chunk[missing[chunk["region"]] > 0]
             if min_distance_km > 0:
-                vectors = unit_vectors(chunk[0], chunk[1])
-                chunk = _pick(chunk, tree.query(vectors, distance_upper_bound=limit)[0] >= limit)
-            region = chunk[3]
+                vectors = unit_vectors(chunk["lon"], chunk["lat"])
+                chunk = chunk[tree.query(vectors, distance_upper_bound=limit)[0] >= limit]
+            region = chunk["region"]
             # The turn of each place in its region tells whether it is still wanted.
             order = np.argsort(region, kind="stable")
             counts = np.bincount(region, minlength=len(regions))
             starts = np.cumsum(counts) - counts
             turn = np.empty(region.size, dtype=np.int64)
             turn[order] = np.arange(region.size) - starts[region[order]]
-            kept.append(_pick(chunk, turn < missing[region]))
+            kept.append(chunk[turn < missing[region]])
             missing = np.maximum(missing - counts, 0)
             bar.update(shown, completed=int(wanted * len(regions) - missing.sum()))
-    return _join(kept)
+    return np.concatenate(kept)
