@@ -246,9 +246,8 @@ def country_rows(task: Task, size: int | None = None) -> NDArray[np.int64]:
     return np.concatenate([members[: size // 2] for members in classes])
 
 
-def _ordered(country: Country, labels: Iterable[Label]) -> tuple[list[Label], list[Label]]:
+def _ordered(country: Country, places: list[Label]) -> tuple[list[Label], list[Label]]:
     """Return the positives and the negatives in the published order."""
-    places = list(labels)
     if not country.crop:
         return [p for p in places if p.is_crop], [p for p in places if not p.is_crop]
     positives = [p for p in places if p.label == country.crop]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
+from wherefrom.pool.columns import label_column
 
 __all__ = ["SPLITS", "Task"]
 
@@ -141,13 +142,9 @@ class Task:
 
         Labels, regions and splits are written as words, so that any tool can read them.
         """
-        columns = {
-            "lon": pa.array(self.lon),
-            "lat": pa.array(self.lat),
-            "label": _words(self.label, self.classes),
-            "region": _words(self.region, self.regions),
-            "split": _words(self.split, SPLITS),
-        }
+        columns = {"lon": self.lon, "lat": self.lat}
+        for column, names in (("label", self.classes), ("region", self.regions), ("split", SPLITS)):
+            columns[column] = label_column(getattr(self, column).astype(np.int32), names)
         about = {
             "name": self.name,
             "classes": self.classes,
@@ -205,11 +202,6 @@ _DTYPES: dict[str, type] = {
     "region": np.int16,
     "split": np.int8,
 }
-
-
-def _words(codes: NDArray[Any], names: tuple[str, ...]) -> pa.DictionaryArray:
-    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
 
 
 def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> NDArray[Any]:
