@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from wherefrom import earth, files
 from wherefrom.auditing.audit import Audit
 from wherefrom.auditing.findings import percent
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.report.html import Picture
+from wherefrom.report.html import TEMPLATES, Picture
 
 __all__ = ["audit_page", "write_audit_page"]
 
@@ -32,15 +30,8 @@ def write_audit_page(audit: Audit, path: Path | str, command: str = "") -> None:
 
 def audit_page(audit: Audit, command: str = "") -> str:
     """Write an audit as one HTML page with maps, plots and all tables; it needs no network."""
-    environment = Environment(
-        loader=PackageLoader("wherefrom.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     against = str(audit.about["against"])
-    return environment.get_template("audit.html.j2").render(
+    return TEMPLATES.get_template("audit.html.j2").render(
         about=audit.about,
         findings=[
             {

@@ -45,9 +45,16 @@ from wherefrom.report.style import METRICS, metric_title
 from wherefrom.report.tables import RUNS, difference_grid, latex, score_grid
 from wherefrom.report.words import gaps, statements
 
-__all__ = ["Picture", "page", "sentences", "write"]
+__all__ = ["TEMPLATES", "Picture", "page", "sentences", "write"]
 
 DPI = 150
+TEMPLATES = Environment(
+    loader=PackageLoader("wherefrom.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 class Picture(NamedTuple):
@@ -126,14 +133,7 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
     Tables of every model, task, head and metric are in it; without scripts those of the headlines
     are shown.
     """
-    environment = Environment(
-        loader=PackageLoader("wherefrom.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return TEMPLATES.get_template("report.html.j2").render(
         context=context,
         verdict=sentences(evidence, context),
         parts=_parts(evidence, context, pictures),
