@@ -88,8 +88,8 @@ def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
             row = headline.mean(key, region)
             if row is None:
                 continue
-            style, ends = look[key.composition or key.model], (row.low, row.high)
-            dot(ax, row.mean, y, style, ends, filled=row.low is not None, alpha=0.55)
+            style = look[key.composition or key.model]
+            dot(ax, row.mean, y, style, row, filled=row.low is not None, alpha=0.55)
         rows_axis(ax, region, [row.label for row in rows])
     share_axis(axes, len(headline.regions), metric_title(headline.view.metric))
     caption = (
@@ -118,10 +118,8 @@ def differences_forest(headline: Headline) -> Drawing | None:
         ax.axvline(0, color=INK, lw=0.8)
         for y, name in enumerate(names):
             row = headline.difference(name, reference, region)
-            if row is None:
-                continue
-            ends = row.low, row.high
-            dot(ax, row.difference, y, look[name], ends, filled=row.verdict != UNDECIDED)
+            if row is not None:
+                dot(ax, row.difference, y, look[name], row, filled=row.verdict != UNDECIDED)
         rows_axis(ax, region, names)
         ax.xaxis.set_major_locator(MaxNLocator(4))
     share_axis(

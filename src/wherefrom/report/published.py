@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import (
     INITIAL,
     OPEN,
+    DifferenceRow,
     Evidence,
     Headline,
     above,
@@ -20,9 +21,9 @@ from wherefrom.evidence import (
     rank_correlation,
 )
 from wherefrom.report.context import ReportContext, Statement
-from wherefrom.report.sensitivity import comparison, estimate, two_models
-from wherefrom.report.style import metric_title, number
-from wherefrom.report.words import change, grouped
+from wherefrom.report.sensitivity import comparison, two_models
+from wherefrom.report.style import estimate, metric_title, number
+from wherefrom.report.words import grouped
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
@@ -94,9 +95,11 @@ def _lacking(claim: Claim, headline: Headline) -> str:
     return f" without {', '.join(lacking)}, not run here" if lacking else ""
 
 
-def _pairs(
-    claim: Claim, headline: Headline, pairs: list[tuple[str, str]], judge: Callable[..., str]
-) -> Judged | None:
+def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
+    if claim.test == "better":
+        judge, pairs = all_better, list(itertools.product(claim.compositions, claim.than))
+    else:
+        judge, pairs = all_equal, list(itertools.combinations(claim.compositions, 2))
     regions = headline.parts if claim.every_region else [headline.region]
     rows = headline.contrasts(pairs, regions)
     if not rows:
@@ -104,24 +107,14 @@ def _pairs(
     where = "; in each region" if claim.every_region else ""
     if len(rows) < len(pairs) * len(regions):
         where += f"; {len(rows)} of {len(pairs) * len(regions)} pairs have scores"
-    text = grouped(
-        rows,
-        lambda row: (
-            f"{row.composition} − {row.reference} {change(row)}"
-            + (f" in {row.region}" if claim.every_region else "")
-        ),
-    )
+
+    def written(row: DifferenceRow) -> str:
+        change = estimate(row.difference, row.low, row.high, sign=True)
+        region = f" in {row.region}" if claim.every_region else ""
+        return f"{row.composition} − {row.reference} {change}{region}"
+
     word = judge(row.verdict for row in rows)
-    return word, f"{metric_title(headline.view.metric)}{where}; {text}"
-
-
-def _better(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
-    pairs = list(itertools.product(claim.compositions, claim.than))
-    return _pairs(claim, headline, pairs, all_better)
-
-
-def _equal(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
-    return _pairs(claim, headline, list(itertools.combinations(claim.compositions, 2)), all_equal)
+    return word, f"{metric_title(headline.view.metric)}{where}; {grouped(rows, written)}"
 
 
 def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged | None:
@@ -173,8 +166,8 @@ def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
 
 
 _TESTS = {
-    "better": _better,
-    "equal": _equal,
+    "better": _pairs,
+    "equal": _pairs,
     "convergence": _convergence,
     "rank": _rank,
     "seeds": _seeds,

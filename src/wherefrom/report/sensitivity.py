@@ -27,23 +27,17 @@ from wherefrom.report.style import (
     INK,
     Drawing,
     dot,
+    estimate,
     looks_of,
     metric_title,
     number,
     panels,
     plain,
-    signed,
+    share_axis,
 )
 from wherefrom.report.tables import Cell, Grid, Line
 
-__all__ = [
-    "comparison",
-    "estimate",
-    "sensitivity_figure",
-    "sensitivity_grid",
-    "sensitivity_of",
-    "two_models",
-]
+__all__ = ["comparison", "sensitivity_figure", "sensitivity_grid", "sensitivity_of", "two_models"]
 
 #: Grey of the spread, and of what its interval adds.
 SPREAD, UPPER = "#b9c0c7", "#e6e9ec"
@@ -57,25 +51,24 @@ def sensitivity_grid(headline: Headline) -> Grid | None:
     rows = [row for row in spreads if row is not None]
     if not rows:
         return None
-    cells = [
-        ("spread of the true effects", [_cell(row.spread, row.low, row.high, 4) for row in rows]),
-        ("spread of the observed means", [_cell(row.observed, digits=4) for row in rows]),
-        ("range of the observed means", [_cell(row.range) for row in rows]),
-        ("lowest", [Cell(row.lowest) for row in rows]),
-        ("highest", [Cell(row.highest) for row in rows]),
-        ("gain over zero pre-training", [_cell(r.gain, r.gain_low, r.gain_high) for r in rows]),
-        (
-            "spread as a share of the gain",
-            [_cell(row.share, row.share_low, row.share_high, 2) for row in rows],
-        ),
-    ]
+    cells = {
+        "spread of the true effects": [_cell(row.spread, row.low, row.high, 4) for row in rows],
+        "spread of the observed means": [_cell(row.observed, digits=4) for row in rows],
+        "range of the observed means": [_cell(row.range) for row in rows],
+        "lowest": [Cell(row.lowest) for row in rows],
+        "highest": [Cell(row.highest) for row in rows],
+        "gain over zero pre-training": [_cell(r.gain, r.gain_low, r.gain_high) for r in rows],
+        "spread as a share of the gain": [
+            _cell(row.share, row.share_low, row.share_high, 2) for row in rows
+        ],
+    }
     notes = dict.fromkeys(row.note for row in rows if row.note)
     caption = (
         f"{metric_title(headline.view.metric)}, {headline.title}: spread over "
         f"{rows[-1].compositions} compositions [95 % interval]"
         + "".join(f"; {note}" for note in notes)
     )
-    lines = [Line(name, "composition", line) for name, line in cells]
+    lines = [Line(name, "composition", line) for name, line in cells.items()]
     return Grid(caption, [row.region for row in rows], lines)
 
 
@@ -180,20 +173,6 @@ def _cell(
     return Cell(number(value, digits), value, detail=detail)
 
 
-def estimate(
-    value: float | None,
-    low: float | None,
-    high: float | None,
-    *,
-    sign: bool = False,
-    digits: int = 3,
-) -> str:
-    """Write an estimate with its interval, if it has one."""
-    write = signed if sign else number
-    ends = "" if low is None else f" [{write(low, digits)}, {write(high, digits)}]"
-    return write(value, digits) + ends
-
-
 def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
     """Draw every composition's effect, model by model on one axis, in each region.
 
@@ -209,6 +188,10 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
     for ax, region in zip(axes, regions, strict=False):
         _effects(ax, shown, region)
         ax.set_title(region, fontsize=10, loc="left")
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    titles = " or ".join(dict.fromkeys(metric_title(one.view.metric) for one in shown))
+    label = f"{titles}: composition minus the mean of its model's compositions"
+    share_axis(axes, len(regions), label)
     last = axes[len(regions)]
     # It has rows of its own: it must not share the compositions' axis.
     last.remove()
@@ -217,14 +200,6 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
     place = grid.get_gridspec()
     summary = figure.add_subplot(place[len(regions) // place.ncols, len(regions) % place.ncols])
     _spreads(summary, shown, regions)
-    for ax in axes[len(regions) + 1 :]:
-        ax.set_visible(False)
-    for ax in axes[: len(regions)]:
-        ax.tick_params(axis="x", labelbottom=True)
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-    titles = " or ".join(dict.fromkeys(metric_title(one.view.metric) for one in shown))
-    figure.supxlabel(f"{titles}: composition minus the mean of its model's compositions",
-                     fontsize=10)  # fmt: skip
     handles: list[Artist] = [
         Patch(color=SPREAD, label="± spread, noise taken off"),
         Patch(color=UPPER, label="to the upper end of its 95 % interval"),
@@ -272,8 +247,7 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
             effect = headline.deviation(name, region)
             if effect is None:
                 continue
-            ends = effect.low, effect.high
-            dot(ax, effect.deviation, i, look[name], ends, filled=effect.low is not None)
+            dot(ax, effect.deviation, i, look[name], effect, filled=effect.low is not None)
         y += len(names) + 1
     ax.set_yticks(ticks, labels, fontsize=9)
     models = {headline.view.model for headline in headlines}

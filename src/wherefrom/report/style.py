@@ -7,10 +7,10 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wherefrom.evidence import INITIAL, Headline, View
+from wherefrom.evidence import INITIAL, DeviationRow, DifferenceRow, Headline, SummaryRow, View
 
 __all__ = [
-    "Drawing", "FAINT", "INK", "METRICS", "Look", "dot", "looks_of", "metric_title",
+    "Drawing", "FAINT", "INK", "METRICS", "Look", "dot", "estimate", "looks_of", "metric_title",
     "number", "panels", "plain", "rows_axis", "share_axis", "signed", "view_title",
 ]  # fmt: skip
 
@@ -29,9 +29,8 @@ INK, FAINT = "#222222", "#d9dde1"
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#6a3d9a", "#56b4e9", "#8c6d31")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
 
-
-#: Of an interval, where there is one.
-Ends = tuple[float | None, float | None]
+#: Has the limits of an interval, where there is one.
+Estimated = SummaryRow | DifferenceRow | DeviationRow
 
 
 class Look(NamedTuple):
@@ -78,6 +77,20 @@ def signed(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
+def estimate(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    sign: bool = False,
+    digits: int = 3,
+) -> str:
+    """Write an estimate with its interval, if it has one."""
+    write = signed if sign else number
+    ends = "" if low is None else f" [{write(low, digits)}, {write(high, digits)}]"
+    return write(value, digits) + ends
+
+
 class Drawing(NamedTuple):
     """A figure with its file name (no suffix), title and caption, and the headline it is about."""
 
@@ -95,12 +108,11 @@ def view_title(headline: Headline) -> str:
 
 
 def dot(
-    ax: Axes, x: float, y: float, look: Look, ends: Ends, *, filled: bool, alpha: float = 0.7
+    ax: Axes, x: float, y: float, look: Look, row: Estimated, *, filled: bool, alpha: float = 0.7
 ) -> None:
     """Set the marker of a row and its interval; hollow where that or a decision is missing."""
-    low, high = ends
-    if low is not None and high is not None:
-        ax.plot([low, high], [y, y], color=look.colour, lw=2, alpha=alpha)
+    if row.low is not None and row.high is not None:
+        ax.plot([row.low, row.high], [y, y], color=look.colour, lw=2, alpha=alpha)
     if look.marker in ("x", "|"):
         ax.plot([x], [y], marker=look.marker, color=look.colour, ms=7, mew=2.2 if filled else 1.0)
         return

@@ -17,9 +17,9 @@ from wherefrom.evidence import (
     Headline,
 )
 from wherefrom.report.context import ReportContext, Statement
-from wherefrom.report.style import metric_title, number, signed
+from wherefrom.report.style import estimate, metric_title, number, signed
 
-__all__ = ["change", "gaps", "grouped", "statements"]
+__all__ = ["gaps", "grouped", "statements"]
 
 
 def statements(headline: Headline, sweep_region: str | None = None) -> list[Statement]:
@@ -276,14 +276,9 @@ def _called(name: str) -> str:
     return "zero pre-training" if name == INITIAL else name
 
 
-def change(row: DifferenceRow) -> str:
-    """Write a difference with its interval, if it has one."""
-    interval = "" if row.low is None else f" [{signed(row.low)}, {signed(row.high)}]"
-    return signed(row.difference) + interval
-
-
 def _interval(row: DifferenceRow) -> str:
-    return f"{_called(row.composition)} ({change(row)})"
+    change = estimate(row.difference, row.low, row.high, sign=True)
+    return f"{_called(row.composition)} ({change})"
 
 
 def _with_verdict(row: DifferenceRow) -> str:
