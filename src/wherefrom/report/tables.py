@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.table import Table
 from rich.text import Text
@@ -101,11 +102,9 @@ def latex(grid: Grid) -> str:
     """Write a grid as a LaTeX table for the package booktabs."""
     head = " & ".join(["", *map(_tex, grid.columns)])
     body = []
-    beside = grid.lines[0].beside
-    for line in grid.lines:
-        if line.beside and not beside:
+    for before, line in pairwise([grid.lines[0], *grid.lines]):
+        if line.beside and not before.beside:
             body.append(r"\midrule")
-        beside = line.beside
         cells = [rf"\textbf{{{_tex(c.whole)}}}" if c.bold else _tex(c.whole) for c in line.cells]
         body.append(" & ".join([_tex(line.label), *cells]) + r" \\")
     return "\n".join(
@@ -136,12 +135,10 @@ def rich_table(grid: Grid) -> Table:
         name = "All" if grid.columns[i] == ALL_REGIONS else grid.columns[i]
         width = max(map(len, ["0.000", *name.split()]))
         table.add_column(name, justify="right", min_width=width)
-    beside = grid.lines[0].beside
-    for line in grid.lines:
-        if line.beside and not beside:
+    for before, line in pairwise([grid.lines[0], *grid.lines]):
+        if line.beside and not before.beside:
             table.add_row()
-        beside = line.beside
-        style = "dim" if beside else ""
+        style = "dim" if line.beside else ""
         # One space alone: a narrow terminal wraps between mean and spread, not inside a number.
         cells = [
             Text(line.cells[i].text.replace(" ± 0", " ±"), "bold" if line.cells[i].bold else style)
