@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -241,9 +241,7 @@ def _equal(a: Composition, b: Composition) -> bool:
 
 def _at_the_edges(made: Sampler, pool: Pool) -> None:
     """Draw from odd pools; only a clear refusal may keep a sampler from it."""
-    rest = {
-        c: pool.table.column(c) for c in pool.table.column_names if c not in ("id", "lon", "lat")
-    }
+    rest = {name: pool.table.column(name) for name in pool.columns}
     edges = {
         "one place": ([12.5], [45.5], 1),
         "places at the poles and on the antimeridian": (
@@ -256,7 +254,15 @@ def _at_the_edges(made: Sampler, pool: Pool) -> None:
     for what, (lon, lat, n) in edges.items():
         columns = {name: column.slice(0, len(lon)) for name, column in rest.items()}
         odd = Pool.from_table(pa.table({"lon": lon, "lat": lat, **columns}))
-        _refuses_at_most(made, lambda odd=odd, n=n: drawn(odd, made, n, 0), what)  # type: ignore[misc]
+        try:
+            drawn(odd, made, n, 0)
+        except WherefromError:
+            continue
+        except Exception as err:
+            raise BrokenPromiseError(
+                f"{made.name!r} fails on {what} with {type(err).__name__}: {err}; raise a "
+                "WherefromError that says what to do"
+            ) from err
     if isinstance(made, DesignSampler):
         for wrong in (0, -1, None):
             try:
@@ -264,18 +270,6 @@ def _at_the_edges(made: Sampler, pool: Pool) -> None:
             except WherefromError:
                 continue
             raise BrokenPromiseError(f"{made.name!r} draws n = {wrong} places: refuse it")
-
-
-def _refuses_at_most(made: Sampler, act: Callable[[], Composition], what: str) -> None:
-    try:
-        act()
-    except WherefromError:
-        return
-    except Exception as err:
-        raise BrokenPromiseError(
-            f"{made.name!r} fails on {what} with {type(err).__name__}: {err}; raise a "
-            "WherefromError that says what to do"
-        ) from err
 
 
 def _generator(made: Sampler, seed: int) -> np.random.Generator:
@@ -301,7 +295,19 @@ def _keeps_its_probabilities(made: DesignSampler, pool: Pool, n: int) -> None:
     """Draw many times, and compare frequencies with the probabilities stated before each draw."""
     surplus, expected = np.zeros(len(pool)), np.zeros(len(pool))
     totals: list[NDArray[np.float64]] = []
-    groups = _groups(made.inclusion(pool, n, _generator(made, 1)), pool)
+    stated = made.inclusion(pool, n, _generator(made, 1))
+    likely = stated > np.median(stated)
+    early = np.arange(len(pool)) < len(pool) // 2
+    north = pool.lat > 0
+    groups = {
+        "likely": likely,
+        "unlikely": ~likely,
+        "early": early,
+        "late": ~early,
+        "northern": north,
+        "southern": ~north,
+    }
+    members = np.array(list(groups.values()), dtype=np.float64)
     for seed in range(1, REPEATS + 1):
         stated = made.inclusion(pool, n, _generator(made, seed))
         composition = drawn(pool, made, n, seed)
@@ -309,7 +315,7 @@ def _keeps_its_probabilities(made: DesignSampler, pool: Pool, n: int) -> None:
         taken[pool.take(composition.ids)] = composition.multiplicity
         surplus += taken - stated
         expected += stated
-        totals.append(groups @ (taken - stated))
+        totals.append(members @ (taken - stated))
     never = (expected == 0) & (surplus > 0)
     promise(not never.any(), f"{made.name!r} draws places whose inclusion probability is 0")
     # Bernstein's bound for sums of terms of at most 1, whose variance is at most their mean.
@@ -325,21 +331,12 @@ def _keeps_its_probabilities(made: DesignSampler, pool: Pool, n: int) -> None:
     error = group.std(axis=0, ddof=1) / np.sqrt(REPEATS)
     bias = group.mean(axis=0)
     off = np.abs(bias) > LIMIT * error + 1e-6 * n
-    which = ("likely", "unlikely", "early", "late", "northern", "southern")
+    which = list(groups)[int(np.argmax(off))]
     promise(
         not off.any(),
-        f"{made.name!r} draws {which[int(np.argmax(off))]} places more or less often than their "
-        "inclusion probabilities say",
+        f"{made.name!r} draws {which} places more or less often than their inclusion probabilities "
+        "say",
     )
-
-
-def _groups(stated: NDArray[np.float64], pool: Pool) -> NDArray[np.float64]:
-    """Return six groups of places as rows of 0 and 1, shape (6, N)."""
-    likely = stated > np.median(stated)
-    early = np.arange(len(pool)) < len(pool) // 2
-    north = pool.lat > 0
-    pairs = (likely, ~likely, early, ~early, north, ~north)
-    return np.array(pairs, dtype=np.float64)
 
 
 def _streams(made: StreamedSampler, pool: Pool, n: int, first: Composition) -> None:
