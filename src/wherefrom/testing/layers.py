@@ -15,12 +15,15 @@ from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
 
 __all__ = ["check_layer"]
 
+AnyLayer = earth.Layer | earth.ValueLayer
+Coordinates = NDArray[np.float64]
+
 PLACES = 5000
 CORNERS = [(-180.0, 0.0), (180.0, 0.0), (0.0, 90.0), (0.0, -90.0), (180.0, 90.0), (-180.0, -90.0),
            (0.0, 0.0), (-0.0, -0.0), (179.9999999, 89.9999999)]  # fmt: skip
 
 
-def check_layer(layer: str | earth.Layer | earth.ValueLayer) -> None:
+def check_layer(layer: str | AnyLayer) -> None:
     """Check that a layer keeps what samplers, audits and tasks rely on.
 
     It must answer any place on Earth, poles and antimeridian included, the same way alone, in any
@@ -57,7 +60,7 @@ def check_layer(layer: str | earth.Layer | earth.ValueLayer) -> None:
     _refuses(opened)
 
 
-def _described(layer: earth.Layer | earth.ValueLayer) -> None:
+def _described(layer: AnyLayer) -> None:
     name = layer.name
     promise(isinstance(name, str) and bool(name), "the layer has no name")
     promise(isinstance(layer.key, str) and bool(layer.key), f"layer {name!r} has no key")
@@ -73,9 +76,7 @@ def _described(layer: earth.Layer | earth.ValueLayer) -> None:
     promise(len(set(labels)) == len(labels), f"layer {name!r} has a label twice")
 
 
-def _answers(
-    layer: earth.Layer | earth.ValueLayer, lon: NDArray[np.float64], lat: NDArray[np.float64]
-) -> NDArray[np.generic]:
+def _answers(layer: AnyLayer, lon: Coordinates, lat: Coordinates) -> NDArray[np.generic]:
     try:
         return layer.codes(lon, lat) if isinstance(layer, earth.Layer) else layer(lon, lat)
     except ValueError as err:
@@ -86,9 +87,7 @@ def _answers(
         ) from err
 
 
-def _of_its_kind(
-    layer: earth.Layer | earth.ValueLayer, found: NDArray[np.generic], places: int
-) -> None:
+def _of_its_kind(layer: AnyLayer, found: NDArray[np.generic], places: int) -> None:
     name = layer.name
     promise(isinstance(found, np.ndarray), f"layer {name!r} gives no NumPy array")
     if isinstance(layer, earth.Layer):
@@ -106,9 +105,9 @@ def _of_its_kind(
 
 
 def _pure(
-    layer: earth.Layer | earth.ValueLayer,
-    lon: NDArray[np.float64],
-    lat: NDArray[np.float64],
+    layer: AnyLayer,
+    lon: Coordinates,
+    lat: Coordinates,
     found: NDArray[np.generic],
     rng: np.random.Generator,
 ) -> None:
@@ -129,9 +128,8 @@ def _pure(
         return _answers(layer, lon, lat)
 
     with ThreadPoolExecutor(4) as threads:
-        at_once = list(threads.map(answer, range(4)))
-    for other in at_once:
-        _same(found, other, f"layer {name!r} differs when threads ask at once")
+        for other in threads.map(answer, range(4)):
+            _same(found, other, f"layer {name!r} differs when threads ask at once")
 
 
 def _same(a: NDArray[np.generic], b: NDArray[np.generic], broken: str) -> None:
@@ -139,7 +137,7 @@ def _same(a: NDArray[np.generic], b: NDArray[np.generic], broken: str) -> None:
     promise(a.shape == b.shape and np.array_equal(a, b, equal_nan=bool(nan)), broken)
 
 
-def _refuses(layer: earth.Layer | earth.ValueLayer) -> None:
+def _refuses(layer: AnyLayer) -> None:
     for lon, lat in ((np.nan, 0.0), (0.0, np.nan), (0.0, 90.5), (180.5, 0.0)):
         try:
             layer(np.array([lon]), np.array([lat]))
