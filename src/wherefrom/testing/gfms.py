@@ -124,7 +124,10 @@ def _checked(gfm: Gfm, places: Places, labelled: Places) -> None:
     of_task = _records(f"records_of_task() of {what}", gfm.records_of_task, of_labelled)
     calibration = _records(f"calibration() of {what}", gfm.calibration, given)
     model = gfm.model(records)
-    _round_trips(gfm, model)
+    spec = model.spec()
+    again = gfm.restore(spec).spec()
+    same = keys.canonical(again) == keys.canonical(spec)
+    promise(same, f"restore(spec) of {gfm.kind!r} makes another model: {again}, not {spec}")
     for name in ("build", "loss", "encode"):
         there = getattr(type(model), name, None) not in (None, getattr(Gfm, name))
         promise(there, f"{what} has no {name}()")
@@ -207,13 +210,6 @@ def _records(what: str, read: Callable[[Any], R], places: _Declared) -> R:
                 "a seed",
             )
     return once
-
-
-def _round_trips(gfm: Gfm, model: GeoModel[Any]) -> None:
-    spec = model.spec()
-    again = gfm.restore(spec).spec()
-    same = keys.canonical(again) == keys.canonical(spec)
-    promise(same, f"restore(spec) of {gfm.kind!r} makes another model: {again}, not {spec}")
 
 
 def _loss(model: GeoModel[Any], module: nn.Module, batch: Batch, seed: int) -> Tensor:
