@@ -109,19 +109,16 @@ def _components(key: Key, region: str, block: Block, values: Floats) -> Variance
     finetune = float(values.var(axis=1, ddof=1).mean())
     groups = [means[draws == draw] for draw in np.unique(draws)]
     repeated = [g for g in groups if len(g) > 1]
-    pretrain = None
-    within = np.nan
+    pretrain, within = None, noise
     if repeated:
         freedom = sum(len(g) - 1 for g in repeated)
         within = sum(float(g.var(ddof=1)) * (len(g) - 1) for g in repeated) / freedom
         pretrain = max(0.0, within - noise)
-    draw = None
+    draw = 0.0 if key.composition == INITIAL else None
     if len(groups) > 1:
         spread = float(np.var([g.mean() for g in groups], ddof=1))
         per_draw = float(np.mean([1 / len(g) for g in groups]))
-        draw = max(0.0, spread - per_draw * (within if repeated else noise))
-    if key.composition == INITIAL:
-        draw = 0.0
+        draw = max(0.0, spread - per_draw * within)
     run = float(means.var(ddof=1))
     naive = finetune / seeds
     components = (finetune, pretrain, draw)
