@@ -60,11 +60,10 @@ def _expand(study: Study) -> Iterator[Stage]:
         if not spec.own_series and _reads_series(study, name)
     }
     yield from series.values()
-    features: dict[str, Stage] = {}
-    if any("images" in gfm.reads for gfm in study.models.values()):
-        features = {
-            f"features {name}": _features(study, name, pool) for name in study.imagery.sources
-        }
+    data = {name: {"task": task, "series": series.get(name, task)} for name, task in tasks.items()}
+    seen = any("images" in gfm.reads for gfm in study.models.values())
+    images = study.imagery.sources if seen else ()
+    features = {f"features {name}": _features(study, name, pool) for name in images}
     yield from features.values()
     draws = {(s.axes["composition"], s.axes["draw_seed"]): s for s in _draws(study, pool)}
     yield from draws.values()
@@ -82,13 +81,11 @@ def _expand(study: Study) -> Iterator[Stage]:
                 run = _pretrain(gfm, chosen, axes, inputs)
                 yield run
                 for task in gfm.tasks:
-                    data = {"task": tasks[task], "series": series.get(task, tasks[task])}
-                    yield from _fewshot(study, task, data, gfm, axes, run)
+                    yield from _fewshot(study, task, data[task], gfm, axes, run)
     for task, spec in study.tasks.items():
-        data = {"task": tasks[task], "series": series.get(task, tasks[task])}
         for name in spec.baselines:
             axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
-            yield from _fewshot(study, task, data, baseline(name), axes, None)
+            yield from _fewshot(study, task, data[task], baseline(name), axes, None)
 
 
 def _pool(study: Study) -> Stage:
@@ -262,13 +259,12 @@ def _pretrain(
     }
     files = _contents(gfm.files, f"model {model!r}")
     layers = (*(SERIES_LAYERS if "series" in gfm.reads else ()), *gfm.layers)
-    for part, read in (
-        ("layers", {name: earth.layer_key(name) for name in layers}),
-        ("sources", {name: digest_of(name) for name in gfm.sources}),
-        ("content", list(files.values())),
-    ):
-        if read:
-            made[part] = read
+    read = {
+        "layers": {name: earth.layer_key(name) for name in layers},
+        "sources": {name: digest_of(name) for name in gfm.sources},
+        "content": list(files.values()),
+    }
+    made |= {part: found for part, found in read.items() if found}
     return Stage(
         kind="pretrain",
         label=f"pretrain {model} {composition} draw {draw} seed {seed}",
@@ -311,12 +307,10 @@ def _fewshot(
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
             continue
         for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):
-            named = (axes["model"], axes["composition"], axes["draw_seed"], axes["pretrain_seed"])
+            named = ("fewshot", *axes.values(), label, f"{head}{suffix}")
             yield Stage(
                 kind="fewshot",
-                label=" ".join(
-                    f"fewshot {' '.join(map(str, named))} {label} {head}{suffix}".split()
-                ),
+                label=" ".join(str(name) for name in named if name != ""),
                 spec={
                     "head": head,
                     "version": kind.version,

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PoolSpec", "PoolTable", "content_of", "stage_spec", "table_of"]
 
-#: Fields that only a pool of a file has.
-_OF_FILE = ("id", "lon", "lat")
-
 
 class PoolSpec(Part):
     """The pool of candidate places: uniform by area on land, or a table of the user's."""
@@ -39,7 +36,7 @@ class PoolSpec(Part):
         given = self.model_fields_set
         if (self.places is None) == (self.file is None):
             raise ValueError("needs one of 'places', to build a pool, and 'file', a table of yours")
-        if self.file is None and (named := given.intersection(_OF_FILE)):
+        if self.file is None and (named := given & {"id", "lon", "lat"}):
             raise ValueError(f"{min(named)!r} names a column of 'file', which is not given")
         if self.file is not None and "seed" in given:
             raise ValueError("'seed' is of a pool that is built, and 'file' names one")

@@ -55,10 +55,9 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     tables = []
     for stage in stages:
         scores = pq.read_table(store.folder(stage.kind, stage.key) / "scores.parquet")
-        columns = {name: scores[name] for name in scores.column_names}
         for name, value in stage.axes.items():
-            columns[name] = pa.array([value] * len(scores))
-        tables.append(pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA))
+            scores = scores.append_column(name, pa.array([value] * len(scores)))
+        tables.append(scores.select(SCHEMA.names).cast(SCHEMA))
     results = pa.concat_tables(tables)
     with atomic(out / "results.parquet") as tmp:
         pq.write_table(results, tmp, compression="zstd")

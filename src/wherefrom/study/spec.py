@@ -25,14 +25,10 @@ from wherefrom.train.heads import head
 #: Scores that a study of places reports; a task of two classes has f1_positive beside them.
 METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
 _NAME = re.compile(r"[\w.+-]+")
+#: A plan asks for the sampler of a composition's text at every run.
+_sampler = lru_cache(maxsize=256)(sampler)
 
 __all__ = ["METRICS", "Headline", "HeadUse", "ImagerySpec", "Study", "SweepSpec"]
-
-
-@lru_cache(maxsize=256)
-def _sampler(text: str) -> SamplerModel:
-    """Read a composition's text; a plan asks for it at every run."""
-    return sampler(text)
 
 
 class ImagerySpec(Part):

@@ -184,10 +184,7 @@ def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.int16]
     if run is not None and fitted.tunes_encoder:
         predicted = engine.finetuned(of, run, fitted, data, episodes)
     else:
-        if run is not None:
-            features = engine.embedded(of, run, data)
-        else:
-            features = baselines.features(of.name, data)
+        features = engine.embedded(of, run, data) if run else baselines.features(of.name, data)
         seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
         predicted = fitted.fit_predict(features, labels, episodes.train, episodes.test, seed)
     seeds, tests = len(episodes.train), len(episodes.test)

@@ -78,13 +78,10 @@ class Store:
         folder = self.folder(kind, key)
         with atomic_folder(folder) as tmp:
             yield tmp
-            env: dict[str, Any] = {"seconds": round(time.perf_counter() - began, 3)}
-            (tmp / "spec.json").write_text(
-                json.dumps(spec, indent=1, sort_keys=True), encoding="utf-8"
-            )
-            (tmp / "env.json").write_text(
-                json.dumps(env | versions(), indent=1, sort_keys=True), encoding="utf-8"
-            )
+            env = {"seconds": round(time.perf_counter() - began, 3), **versions()}
+            for name, content in (("spec.json", spec), ("env.json", env)):
+                text = json.dumps(content, indent=1, sort_keys=True)
+                (tmp / name).write_text(text, encoding="utf-8")
             (tmp / "done").touch()
         self.tidy(kind, key)
 
