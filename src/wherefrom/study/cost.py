@@ -10,35 +10,29 @@ from collections.abc import Sequence
 
 from wherefrom.gfms.base import FLOPS, Gfm
 from wherefrom.gfms.baselines import Baseline
-from wherefrom.study.spec import Study
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.train.heads import HeadOptions
 
-__all__ = ["DRAW", "START", "embed", "features", "fewshot", "pool", "pretrain", "series", "task"]
+__all__ = ["DRAW", "START", "embed", "fewshot", "of_places", "pretrain"]
 
 #: Seconds to draw one composition, and to write initial weights.
 DRAW = 0.5
 START = 0.1
 
-
-def pool(study: Study) -> float:
-    """Seconds to build the pool."""
-    return 0.5 + 1.5e-6 * study.pool_places
-
-
-def task(spec: TaskSpec) -> float:
-    """Seconds to draw and label the task's places, or to read them."""
-    return 1 + 2e-5 * spec.places
-
-
-def series(spec: TaskSpec) -> float:
-    """Seconds to make the pixel series of a task's places."""
-    return 1 + 5e-5 * spec.places
+#: Seconds to begin and for each place: to build the pool; to draw and label a task's places, or to
+#: read them; to make their pixel series; to filter one image and look the pool up.
+_PLACES = {
+    "pool": (0.5, 1.5e-6),
+    "task": (1, 2e-5),
+    "series": (1, 5e-5),
+    "features": (3.5, 2.5e-5),
+}
 
 
-def features(study: Study) -> float:
-    """Seconds to filter one image and look the pool up."""
-    return 3.5 + 2.5e-5 * study.pool_places
+def of_places(kind: str, places: int) -> float:
+    """Seconds of a stage that passes once over the places of the pool or of a task."""
+    begin, each = _PLACES[kind]
+    return begin + each * places
 
 
 def pretrain(spec: Gfm) -> float:

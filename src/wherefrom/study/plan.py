@@ -94,7 +94,7 @@ def _pool(study: Study) -> Stage:
         label=f"pool of {study.pool_places:,} places",
         spec=stage_spec(study.pool, study.table),
         inputs={},
-        cost=cost.pool(study),
+        cost=cost.of_places("pool", study.pool_places),
         bundle="pool",
         of=study.pool,
         files={study.pool.file: study.table.content} if study.pool.file and study.table else {},
@@ -115,7 +115,7 @@ def _task(spec: TaskSpec, pool: Stage) -> Stage:
         label=f"task {spec.label}",
         spec=spec.settings() | made,
         inputs={"pool": pool} if spec.needs_pool else {},
-        cost=cost.task(spec),
+        cost=cost.of_places("task", spec.places),
         bundle=f"task {spec.label}",
         of=spec,
         files=files,
@@ -131,17 +131,15 @@ def _series(spec: TaskSpec, task: Stage) -> Stage:
         label=f"series {spec.label}",
         spec={"land_cover": False, "layers": {name: earth.layer_key(name) for name in layers}},
         inputs={"task": task},
-        cost=cost.series(spec),
+        cost=cost.of_places("series", spec.places),
         bundle=f"series {spec.label}",
     )
 
 
 def _reads_series(study: Study, task: str) -> bool:
-    models = (gfm for gfm in study.models.values() if task in gfm.tasks)
-    baselines = map(baseline, study.tasks[task].baselines)
-    return any("series" in gfm.reads_of_tasks for gfm in models) or any(
-        "series" in one.reads for one in baselines
-    )
+    read = [gfm.reads_of_tasks for gfm in study.models.values() if task in gfm.tasks]
+    read += [baseline(name).reads for name in study.tasks[task].baselines]
+    return any("series" in modalities for modalities in read)
 
 
 def _features(study: Study, source: str, pool: Stage) -> Stage:
@@ -151,7 +149,7 @@ def _features(study: Study, source: str, pool: Stage) -> Stage:
         label=f"image features {source}",
         spec={"image": image | {"source": source}} | _digest(source),
         inputs={"pool": pool},
-        cost=cost.features(study),
+        cost=cost.of_places("features", study.pool_places),
         bundle=f"features {source}",
     )
 
