@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.part import OfKind
@@ -119,7 +118,7 @@ def _part_at(loc: Iterable[str | int], content: Any) -> Any:
     for key in loc:
         if isinstance(part, type) and issubclass(part, BaseModel):
             field = part.model_fields.get(str(key))
-            part = _annotated(field) if field else None
+            part = field.rebuild_annotation() if field else None
         else:
             # A name within a mapping, chosen by the user, or a position in a list.
             inner = [one for one in typing.get_args(_bare(part)) if one is not Ellipsis]
@@ -127,11 +126,6 @@ def _part_at(loc: Iterable[str | int], content: Any) -> Any:
         content = content[key]
         part = part_of.chosen(content) if (part_of := _kinds(part)) else _bare(part)
     return part
-
-
-def _annotated(field: FieldInfo) -> Any:
-    """Return a field's annotation with what annotates it, which pydantic takes off."""
-    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
 def _bare(part: Any) -> Any:
@@ -178,7 +172,7 @@ def _every_field(part: Any, prefix: str) -> Iterator[str]:
         for name, field in part.model_fields.items():
             if name not in _RESOLVED:
                 yield f"{prefix}{name}"
-                yield from _every_field(_annotated(field), f"{prefix}{name}.")
+                yield from _every_field(field.rebuild_annotation(), f"{prefix}{name}.")
         return
     named = "NAME." if typing.get_origin(part) is dict else ""
     for inner in typing.get_args(part):
