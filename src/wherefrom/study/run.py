@@ -184,16 +184,14 @@ def _raise(failures: list[_Failure], skipped: int) -> None:
 def _one_thread() -> Iterator[None]:
     """One thread for each worker's matrix products: two such workers beat two threads in one."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    old = {name: os.environ.get(name) for name in names}
+    old = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.update(dict.fromkeys(names, "1"))
     try:
         yield
     finally:
-        for name, value in old.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(old)
 
 
 class _Display:

@@ -92,10 +92,8 @@ class _Job:
         return _read_pool(self.inputs["pool"] / POOL)
 
 
-@lru_cache(maxsize=1)
-def _read_pool(file: Path) -> Pool:
-    """Read a pool; a worker keeps the last one."""
-    return Pool.read(file)
+#: A worker keeps the last pool.
+_read_pool = lru_cache(maxsize=1)(Pool.read)
 
 
 def _pool(job: _Job) -> None:
@@ -154,15 +152,10 @@ def _fewshot(job: _Job) -> None:
         problems += [str(problem) for problem in failed]
     for done, episodes in enumerate(every, start=1):
         predicted = _predict(job, data, episodes)
+        about = {"region": episodes.region, "n": episodes.n}
         for metric, values in scores(predicted, task.label[episodes.test], task.positive).items():
             rows += [
-                {
-                    "region": episodes.region,
-                    "n": episodes.n,
-                    "finetune_seed": i,
-                    "metric": metric,
-                    "value": float(value),
-                }
+                about | {"finetune_seed": i, "metric": metric, "value": float(value)}
                 for i, value in enumerate(values)
             ]
         predictions[f"{episodes.region}|{episodes.n}"] = predicted
