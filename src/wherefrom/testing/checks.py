@@ -41,18 +41,18 @@ def promise(kept: bool | np.bool_, broken: str) -> None:
 @contextmanager
 def own_randomness(what: str) -> Iterator[None]:
     """Fail if the block, where `what` runs, draws from a global generator of NumPy or Python."""
-    legacy, python = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+    before = _global_state()
     yield
-    after = np.random.get_state(legacy=False)  # noqa: NPY002
-    assert isinstance(legacy, dict)
-    assert isinstance(after, dict)
-    same = legacy["state"]["pos"] == after["state"]["pos"] and np.array_equal(
-        legacy["state"]["key"], after["state"]["key"]
-    )
     promise(
-        same and python == random.getstate(),
+        before == _global_state(),
         f"{what} draws from a global random generator: draw from the Generator that it is given",
     )
+
+
+def _global_state() -> tuple[object, ...]:
+    """Return where the global generators of NumPy and Python are."""
+    state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    return state["state"]["key"].tobytes(), state["state"]["pos"], random.getstate()
 
 
 @contextmanager

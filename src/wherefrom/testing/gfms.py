@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,8 +89,14 @@ def check_gfm(
     shared = {"tasks": ("any",), "pretrain": budget, "draws": 1, "pretrain_seeds": 1}
     gfm = part_of(given, OfKind("gfms", Gfm), **shared)
     described(gfm, "GFM")
-    for name in type(gfm).model_fields:
-        _hashable(gfm.kind, name, getattr(gfm, name))
+    for name, value in gfm:
+        try:
+            hash(value)
+        except TypeError as err:
+            raise BrokenPromiseError(
+                f"field {name!r} of GFM {gfm.kind!r} holds a {type(value).__name__}, which cannot "
+                "be hashed, and workers keep what they read by the GFM: use a tuple"
+            ) from err
     for what in ("pretrain_flops", "embed_flops", "finetune_seconds"):
         promise(getattr(gfm, what) > 0, f"{what} of {gfm.kind!r} is not above 0")
     if places is None:
@@ -101,17 +108,6 @@ def check_gfm(
             _checked(gfm, places, places if labelled is None else labelled)
     finally:
         torch.set_num_threads(threads)
-
-
-def _hashable(kind: str, name: str, value: object) -> None:
-    """Check that a field can be part of a GFM by which what was read is kept."""
-    try:
-        hash(value)
-    except TypeError as err:
-        raise BrokenPromiseError(
-            f"field {name!r} of GFM {kind!r} holds a {type(value).__name__}, which cannot be "
-            "hashed, and workers keep what they read by the GFM: use a tuple"
-        ) from err
 
 
 def _checked(gfm: Gfm, places: Places, labelled: Places) -> None:
@@ -419,12 +415,7 @@ def _resumes(gfm: Gfm, model: GeoModel[Any], records: Records, calibration: Reco
         if step == STEPS // 2:
             raise _Stop
 
-    def train(**more: Any) -> nn.Module:
-        made: nn.Module = pretrain(
-            model, records, rows, settings, seed=0, calibration=calibration, **more
-        )
-        return made
-
+    train = partial(pretrain, model, records, rows, settings, seed=0, calibration=calibration)
     whole = train()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.pt"

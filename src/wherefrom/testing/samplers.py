@@ -112,10 +112,6 @@ class _Watched(Pool):
         self.seen["layers"].add(name)
         return super().labels(name)
 
-    def labels_key(self, name: str) -> str:
-        self.seen["layers"].add(name)
-        return super().labels_key(name)
-
     def counts(self, name: str) -> NDArray[np.int64] | None:
         self.seen["layers"].add(name)
         return super().counts(name)

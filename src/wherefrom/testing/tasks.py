@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -113,20 +113,15 @@ def _layers_read() -> Iterator[set[str]]:
     names: set[str] = set()
 
     def noted(name: str) -> Any:
-        frame: FrameType | None = sys._getframe(1)
-        assert frame is not None
-        if frame.f_code is layer.__code__ and not any(_within_earth(frame.f_back)):
+        frame = sys._getframe(1)
+        above = (one.f_globals for one, _ in traceback.walk_stack(frame.f_back))
+        within = any(str(one.get("__name__")).startswith("wherefrom.earth.") for one in above)
+        if frame.f_code is layer.__code__ and not within:
             names.add(name)
         return opened(name)
 
     with patch.object(earth_layers, "_declared", noted):
         yield names
-
-
-def _within_earth(frame: FrameType | None) -> Iterator[bool]:
-    while frame is not None:
-        yield str(frame.f_globals.get("__name__")).startswith("wherefrom.earth.")
-        frame = frame.f_back
 
 
 def _sound(spec: TaskSpec, task: Task, pool: Pool | None) -> None:
