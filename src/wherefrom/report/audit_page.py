@@ -70,12 +70,10 @@ def _section(section: Section, found: Sequence[Statistic], against: str) -> dict
 
 def _sources(audit: Audit) -> list[earth.Source]:
     """Return whose data the layers are, each once."""
-    found: dict[str, earth.Source] = {}
     named = [
         name for one in audit.results.values() if one is not None for name in one.layers_shown()
     ]
-    for name in ("land", *named):
-        if name in earth.CATEGORICAL:  # a plug-in speaks for itself
-            for source in earth.layer(name).source:
-                found[source.title] = source
+    # A plug-in speaks for itself.
+    ours = [name for name in ("land", *named) if name in earth.CATEGORICAL]
+    found = {source.title: source for name in ours for source in earth.layer(name).source}
     return list(found.values())

@@ -212,20 +212,20 @@ def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _design(evidence: Evidence) -> list[tuple[str, str]]:
     """List the axes of the results, from the table itself."""
-    keys = list(evidence.scores.blocks)
+    keys = sorted(evidence.scores.blocks)
 
     def distinct(values: Any) -> str:
         return ", ".join(map(str, dict.fromkeys(v for v in values if v != "")))
 
     return [
-        ("models", distinct(k.model for k in sorted(keys) if k.composition)),
-        ("compositions", distinct(k.composition for k in sorted(keys))),
-        ("baselines", distinct(k.model for k in sorted(keys) if not k.composition)),
-        ("tasks", distinct(k.task for k in sorted(keys))),
+        ("models", distinct(k.model for k in keys if k.composition)),
+        ("compositions", distinct(k.composition for k in keys)),
+        ("baselines", distinct(k.model for k in keys if not k.composition)),
+        ("tasks", distinct(k.task for k in keys)),
         ("regions", distinct(r for names in evidence.scores.regions.values() for r in names)),
         ("labels n", distinct(sorted({k.n for k in keys}))),
-        ("heads", distinct(k.head for k in sorted(keys))),
-        ("metrics", distinct(metric_title(k.metric) for k in sorted(keys))),
+        ("heads", distinct(k.head for k in keys)),
+        ("metrics", distinct(metric_title(k.metric) for k in keys)),
     ]
 
 

@@ -19,14 +19,12 @@ def render(plan: Plan, store: Store) -> RenderableType:
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
-    for kind in (*VERSIONS, "together"):
+    groups = {kind: plan.of_kind(kind) for kind in VERSIONS} | {"together": list(plan.stages)}
+    for kind, every in groups.items():
         if kind == "together":
             table.add_section()
-            every, left = len(plan.stages), missing
-        else:
-            every = len(plan.of_kind(kind))
-            left = [stage for stage in missing if stage.kind == kind]
-        counts = (every, every - len(left), len(left))
+        left = [stage for stage in missing if kind in (stage.kind, "together")]
+        counts = (len(every), len(every) - len(left), len(left))
         table.add_row(kind, *map(str, counts), _minutes(left))
     parts: list[RenderableType] = [table, *_sizes(plan)]
     parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
@@ -50,11 +48,11 @@ def _sizes(plan: Plan) -> list[Text]:
         f"pool {study.pool_places:,} places; {len(draws)} draws of {study.composition_size:,}; "
         f"n = {study.n} labelled places, {study.finetune_seeds} fine-tune seeds"
     ]
-    for name, spec in study.models.items():
-        lines.append(
-            f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
-            f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"
-        )
+    lines += [
+        f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
+        f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"
+        for name, spec in study.models.items()
+    ]
     if study.imagery.bytes_per_place:
         size = places * study.imagery.bytes_per_place / 1e12
         lines.append(

@@ -81,11 +81,11 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
         kind = "undecided" if word == OPEN else "decided"
         statements.append(Statement(kind, f"{text} ({numbers}).", f"{text}."))
     about = {own.view.model for own in headlines}
-    for model in claim.models:
-        if model not in about:
-            why = f"{model}: not evaluated, no headline is about it."
-            statements.append(Statement("undecided", f"{said} {why}"))
-    return statements
+    return statements + [
+        Statement("undecided", f"{said} {model}: not evaluated, no headline is about it.")
+        for model in claim.models
+        if model not in about
+    ]
 
 
 def _lacking(claim: Claim, headline: Headline) -> str:

@@ -95,17 +95,18 @@ def _baselines(headline: Headline) -> Statement | None:
     rows = [row for row in headline.differences(BEST_BASELINE) if row.composition != INITIAL]
     if not rows:
         return None
-    beats = [row for row in rows if row.verdict == BETTER]
-    fails = [row for row in rows if row.verdict != BETTER and row.low is not None]
-    lone = [row for row in rows if row.low is None]
+    found = {
+        "Pre-training beats it on": [_interval(row) for row in rows if row.verdict == BETTER],
+        "Pre-training is not shown to beat it on": [
+            f"{row.composition} ({signed(row.difference)}, {row.verdict})"
+            for row in rows
+            if row.verdict != BETTER and row.low is not None
+        ],
+        "Single draw, hence not tested": [_interval(row) for row in rows if row.low is None],
+    }
     text = f"{_where(headline)}, the best trivial baseline is {rows[0].reference_row}. "
-    if beats:
-        text += f"Pre-training beats it on: {', '.join(map(_interval, beats))}. "
-    if fails:
-        text += f"Pre-training is not shown to beat it on: {', '.join(map(_with_verdict, fails))}. "
-    if lone:
-        text += f"Single draw, hence not tested: {', '.join(map(_interval, lone))}. "
-    return Statement(_kind(rows), text.strip())
+    text += " ".join(f"{what}: {', '.join(names)}." for what, names in found.items() if names)
+    return Statement(_kind(rows), text)
 
 
 def _official(headline: Headline) -> Statement | None:
@@ -279,7 +280,3 @@ def _called(name: str) -> str:
 def _interval(row: DifferenceRow) -> str:
     change = estimate(row.difference, row.low, row.high, sign=True)
     return f"{_called(row.composition)} ({change})"
-
-
-def _with_verdict(row: DifferenceRow) -> str:
-    return f"{row.composition} ({signed(row.difference)}, {row.verdict})"
