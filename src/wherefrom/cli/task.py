@@ -73,16 +73,8 @@ def ecoregions(
     """
     from wherefrom import tasks
 
-    made = tasks.ecoregions(
-        _candidates(pool, out, id_column, lon, lat),
-        layer,
-        region_layer,
-        train,
-        test,
-        (tune_train, tune_test),
-        min_distance_km,
-        seed,
-    )
+    places, tuning = _candidates(pool, out, id_column, lon, lat), (tune_train, tune_test)
+    made = tasks.ecoregions(places, layer, region_layer, train, test, tuning, min_distance_km, seed)
     _finish(made, out)
 
 
@@ -112,15 +104,8 @@ def cropland(
     """
     from wherefrom import tasks
 
-    made = tasks.cropland(
-        _candidates(pool, out, id_column, lon, lat),
-        region_layer,
-        train,
-        test,
-        (tune_train, tune_test),
-        min_distance_km,
-        seed,
-    )
+    places, tuning = _candidates(pool, out, id_column, lon, lat), (tune_train, tune_test)
+    made = tasks.cropland(places, region_layer, train, test, tuning, min_distance_km, seed)
     _finish(made, out)
 
 

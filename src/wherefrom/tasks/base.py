@@ -121,14 +121,9 @@ class PlacedSpec(TaskSpec):
 
     def placing(self) -> dict[str, Any]:
         """Give the fields as `wherefrom.tasks.ecoregions` takes them."""
-        return {
-            "region_layer": self.region_layer,
-            "train_per_region": self.train_per_region,
-            "test_per_region": self.test_per_region,
-            "tuning_per_region": (self.tune_train_per_region, self.tune_test_per_region),
-            "min_distance_km": self.min_distance_km,
-            "seed": self.seed,
-        }
+        same = {"region_layer", "train_per_region", "test_per_region", "min_distance_km", "seed"}
+        tuning = (self.tune_train_per_region, self.tune_test_per_region)
+        return self.model_dump(include=same) | {"tuning_per_region": tuning}
 
 
 #: A task of a study file, of the class that its key ``kind`` names.

@@ -141,10 +141,11 @@ class Files:
     def tests(self, beginning: str) -> list[TestFile]:
         """Read the test files whose names begin so, of which there must be one, in their order."""
         assert self.test_features is not None
-        found = []
-        for path, data in _members(self.test_features, ""):
-            if path.name.startswith(beginning):
-                found.append(self._test(path, data, f"{self.test_features}: {path}"))
+        found = [
+            self._test(path, data, f"{self.test_features}: {path}")
+            for path, data in _members(self.test_features, "")
+            if path.name.startswith(beginning)
+        ]
         if not found:
             raise WherefromError(f"{self.test_features} holds no test file {beginning}*.h5")
         return sorted(found, key=lambda test: test.name)
