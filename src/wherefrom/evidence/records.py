@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
@@ -176,7 +176,7 @@ def table_of(rows: Sequence[Record], kind: type[Record]) -> pa.Table:
     """
     types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     arrays = {}
-    for name, hint in {f.name: get_type_hints(kind)[f.name] for f in fields(kind)}.items():
+    for name, hint in get_type_hints(kind).items():
         base = next(iter(a for a in get_args(hint) if a is not type(None)), hint)
         arrays[name] = pa.array([getattr(row, name) for row in rows], types[base])
     return pa.table(arrays)

@@ -150,9 +150,9 @@ class Scores:
         )
         seeds, seed = np.unique(columns["finetune_seed"][rows], return_inverse=True)
         names = self.regions[task]
-        position = np.zeros(len(columns.levels["region"]), dtype=np.int64)
-        position[[columns.levels["region"].index(name) for name in names]] = range(len(names))
-        region = position[columns["region"][rows]]
+        # Both are in alphabetical order.
+        codes = [columns.levels["region"].index(name) for name in names]
+        region = np.searchsorted(codes, columns["region"][rows])
         values = np.full((runs.shape[1], len(names), len(seeds)), np.nan)
         flat = np.ravel_multi_index((run.ravel(), region, seed), values.shape)
         if len(np.unique(flat)) < len(flat):
