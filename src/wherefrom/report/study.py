@@ -152,16 +152,13 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
 
 def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
     """Yield each composition's places, of its first draw."""
-    pool: Pool | None = None
+    (source,) = plan.of_kind("pool")
+    pool = Pool.read(store.folder(source.kind, source.key) / "pool.parquet")
     for stage in plan.of_kind("draw"):
-        if stage.axes["draw_seed"] != 0:
-            continue
-        if pool is None:
-            source = stage.inputs["pool"]
-            pool = Pool.read(store.folder(source.kind, source.key) / "pool.parquet")
-        file = store.folder(stage.kind, stage.key) / "composition.parquet"
-        rows = pool.take(Composition.read(file).ids)
-        yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
+        if stage.axes["draw_seed"] == 0:
+            file = store.folder(stage.kind, stage.key) / "composition.parquet"
+            rows = pool.take(Composition.read(file).ids)
+            yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
 
 
 def _settings(plan: Plan) -> dict[str, dict[str, object]]:
@@ -204,8 +201,8 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
         if (known := declared.data.get(name)) is not None:
             title = catalog[name].title if name in catalog else name
             yield StandIn(known.called or title, known.stands_for, known.why)
-    if declared.series and any(_layers(plan, kind) for kind in ("series", "pretrain")):
-        called = declared.series.called or ", ".join(_layers(plan, "series", "pretrain"))
+    if declared.series and (layers := _layers(plan, "series", "pretrain")):
+        called = declared.series.called or ", ".join(layers)
         yield StandIn(called, declared.series.stands_for, declared.series.why)
     for name, task in study.tasks.items():
         if (known := declared.tasks.get(name)) is not None:

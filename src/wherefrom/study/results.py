@@ -66,8 +66,6 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
 
 def problems(plan: Plan, store: Store) -> list[str]:
     """Return what few-shot stages could not evaluate and why, each once."""
-    found: dict[str, None] = {}
-    for stage in plan.of_kind("fewshot"):
-        text = (store.folder(stage.kind, stage.key) / "problems.txt").read_text(encoding="utf-8")
-        found |= dict.fromkeys(text.splitlines())
-    return list(found)
+    folders = (store.folder(stage.kind, stage.key) for stage in plan.of_kind("fewshot"))
+    texts = ((folder / "problems.txt").read_text(encoding="utf-8") for folder in folders)
+    return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
