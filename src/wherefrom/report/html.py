@@ -137,11 +137,7 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         context=context,
         verdict=sentences(evidence, context),
         parts=_parts(evidence, context, pictures),
-        sensitivity=[
-            grid
-            for headline in context.shown(evidence)
-            if (grid := sensitivity_grid(headline)) is not None
-        ],
+        sensitivity=[grid for one in context.shown(evidence) if (grid := sensitivity_grid(one))],
         references=evidence.references,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[
@@ -195,11 +191,9 @@ def _parts(
 
 
 def _view(headline: Headline) -> dict[str, Any]:
-    grids = {name: difference_grid(headline, name) for name in headline.evidence.references}
-    return headline.view._asdict() | {
-        "scores": score_grid(headline),
-        "differences": {name: grid for name, grid in grids.items() if grid is not None},
-    }
+    references = headline.evidence.references
+    grids = {name: grid for name in references if (grid := difference_grid(headline, name))}
+    return headline.view._asdict() | {"scores": score_grid(headline), "differences": grids}
 
 
 def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:

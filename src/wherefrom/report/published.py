@@ -233,11 +233,7 @@ def _ours(row: dict[str, str], evidence: Evidence, context: ReportContext) -> st
         means = headline.means(region)
         means.pop(INITIAL, None)
         names = sorted(means, key=lambda name: -means[name])[:1]
-    rows = [
-        mean
-        for name in names
-        if (mean := headline.mean(headline.view.key(name), region)) is not None
-    ]
+    rows = [mean for name in names if (mean := headline.mean(headline.view.key(name), region))]
     if not rows:
         return "row has no counterpart"
     ours = ", ".join(f"{r.composition} {number(r.mean)} ± {number(r.std_finetune)}" for r in rows)

@@ -47,8 +47,7 @@ _MODELS = (("o", "#222222"), ("s", "#0072b2"), ("D", "#d55e00"), ("^", "#009e73"
 
 def sensitivity_grid(headline: Headline) -> Grid | None:
     """Make the table of one headline's sensitivity by region; None without two compositions."""
-    spreads = [headline.spread(region) for region in headline.regions]
-    rows = [row for row in spreads if row is not None]
+    rows = [row for region in headline.regions if (row := headline.spread(region))]
     if not rows:
         return None
     cells = {
@@ -192,14 +191,11 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
     titles = " or ".join(dict.fromkeys(metric_title(one.view.metric) for one in shown))
     label = f"{titles}: composition minus the mean of its model's compositions"
     share_axis(axes, len(regions), label)
-    last = axes[len(regions)]
-    # It has rows of its own: it must not share the compositions' axis.
-    last.remove()
-    grid = axes[0].get_subplotspec()
-    assert grid is not None
-    place = grid.get_gridspec()
-    summary = figure.add_subplot(place[len(regions) // place.ncols, len(regions) % place.ncols])
-    _spreads(summary, shown, regions)
+    # The last has rows of its own: it must not share the compositions' axis.
+    place = axes[len(regions)].get_subplotspec()
+    assert place is not None
+    axes[len(regions)].remove()
+    _spreads(figure.add_subplot(place), shown, regions)
     handles: list[Artist] = [
         Patch(color=SPREAD, label="± spread, noise taken off"),
         Patch(color=UPPER, label="to the upper end of its 95 % interval"),
