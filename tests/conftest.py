@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A machine that is busy makes no example wrong.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 # The many processes that tests start compile the package once, instead of each anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Beside another worker, threads that wait for each other take its time.

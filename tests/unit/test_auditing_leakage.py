@@ -51,9 +51,7 @@ def _small_batches_use_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places, places, places)
 def test_a_training_place_that_is_nearest_is_left_out(
     test: list[tuple[float, float]],

@@ -117,7 +117,7 @@ def test_nothing_or_everything_lost_gives_a_z_that_is_no_number() -> None:
 repeats = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(repeats, st.integers(1, 3))
 def test_repeated_places_are_lost_twice_or_not_at_all(
     counts: list[tuple[int, int]], rounds: int

@@ -19,7 +19,7 @@ STRATA = st.lists(
 
 
 @given(STRATA, st.integers(1, 300), st.sampled_from(SHORT))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_targets_never_lose_or_invent_places(
     strata: list[tuple[int, Fraction]], n: int, short: str
 ) -> None:
@@ -43,7 +43,7 @@ def test_targets_never_lose_or_invent_places(
 
 
 @given(STRATA, st.integers(1, 300))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_redistribution_keeps_the_weights_of_strata_that_have_enough(
     strata: list[tuple[int, Fraction]], n: int
 ) -> None:
@@ -63,7 +63,7 @@ def test_redistribution_keeps_the_weights_of_strata_that_have_enough(
 
 
 @given(STRATA, st.integers(1, 300), st.integers(0, 2**32))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_rounding_moves_no_target_by_a_whole_place(
     strata: list[tuple[int, Fraction]], n: int, seed: int
 ) -> None:

@@ -102,7 +102,7 @@ def pool() -> Pool:
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", SPECS)
 @given(st.lists(st.integers(1, PLACES - 1), max_size=6), st.integers(200, 3000))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_pieces_give_another_draw_than_the_whole(
     pool: Pool, spec: str, cuts: list[int], size: int
 ) -> None:
@@ -339,7 +339,7 @@ FRACTIONS = st.lists(st.fractions(0, 9, max_denominator=40), min_size=1, max_siz
 
 
 @given(FRACTIONS, st.integers(0, 80), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arrays_of_whole_numbers_are_not_exact(
     values: list[Fraction], bits: int, seed: int
 ) -> None:
@@ -355,7 +355,7 @@ def test_arrays_of_whole_numbers_are_not_exact(
 
 @pytest.mark.slow
 @given(FRACTIONS.filter(any), st.integers(1, 400), st.integers(0, 90), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rounding_in_whole_numbers_differs_from_fractions(
     weights: list[Fraction], n: int, bits: int, seed: int
 ) -> None:

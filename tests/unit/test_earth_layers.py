@@ -148,7 +148,7 @@ def test_labels_take_more_memory_than_a_pointer_a_place() -> None:
     assert pa.array(labels).type == pa.string()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.floats(-90, 90), st.sampled_from([n for n in (*OFFLINE, *VALUES) if n != "city_distance"])
 )

@@ -118,7 +118,7 @@ PLACEMENTS = [
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(GEOMETRY, max_size=5), st.sampled_from(PLACEMENTS), st.integers(0, 2**32 - 1))
 def test_any_polygons_valid_or_not_are_answered_as_shapely_does(
     polygons: list[Any], placement: tuple[float, ...], seed: int
@@ -139,7 +139,7 @@ def test_any_polygons_valid_or_not_are_answered_as_shapely_does(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(*[st.floats(-200.0, 200.0) | st.integers(-3, 3).map(float)] * 4),

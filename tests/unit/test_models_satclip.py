@@ -32,7 +32,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     lat=st.floats(-90, 90),
     degrees=st.integers(1, 45),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_addition_theorem_fails(lon: float, lat: float, degrees: int) -> None:
     # Unsoeld: the squares of the orthonormal harmonics of one degree sum to (2 l + 1) / (4 pi).
     row = SphericalHarmonics(degrees)(torch.tensor([lon]).double(), torch.tensor([lat]).double())[0]

@@ -18,7 +18,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.parallel import cores, in_order, on
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 7))
 def test_results_come_as_they_finish_instead_of_in_order(delays: list[int], workers: int) -> None:
     def late(item: tuple[int, int]) -> int:

@@ -95,7 +95,7 @@ def assert_same(one: Any, two: Any, ask: Ask) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rows=st.integers(1, 300),
     cuts=st.lists(st.integers(0, 300), max_size=6),
@@ -127,7 +127,7 @@ def test_where_files_are_cut_never_shows_in_a_scan(
     assert_same(loaded, pool, ask)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.integers(0, 400), max_size=5), min_size=1, max_size=5))
 def test_parts_lose_no_row_and_give_none_twice(groups: list[list[int]]) -> None:
     files = [FileRows(f"f{i}", tuple(rows)) for i, rows in enumerate(groups)]

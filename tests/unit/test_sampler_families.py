@@ -313,7 +313,7 @@ def test_a_grid_keeps_its_distances_in_a_crowded_pool() -> None:
     assert np.quantile(nearest, 0.05) < 0.1 * spacing
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32), st.integers(1, 300), st.sampled_from(["error", "cap"]))
 def test_a_grid_gives_n_cells_or_says_that_it_cannot(seed: int, n: int, short: str) -> None:
     rng = np.random.default_rng(seed)
@@ -506,7 +506,7 @@ def test_weights_that_are_none_name_row_and_column() -> None:
         draw(Pool.from_table(empty), "entropy:column=w", 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200),
     st.integers(1, 64),

@@ -67,7 +67,7 @@ def test_more_places_than_have_a_weight_are_refused() -> None:
         allocate_levels(np.array([75_000]), np.array([7]), 8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(2, 6))
 def test_raking_meets_margins_and_keeps_odds_ratios(seed: int, rows: int, columns: int) -> None:
     rng = np.random.default_rng(seed)
@@ -83,7 +83,7 @@ def test_raking_meets_margins_and_keeps_odds_ratios(seed: int, rows: int, column
     np.testing.assert_allclose(ratio - ratio[:1] - ratio[:, :1] + ratio[:1, :1], 0, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_bounded_raking_meets_margins_within_its_bounds(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -137,7 +137,7 @@ def test_margins_that_cannot_be_met_end_with_their_misfit() -> None:
     assert short.misfit == pytest.approx((0.3,))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 3 * BLOCK), st.sampled_from([1, 2, 3]))
 def test_farthest_points_are_those_of_the_plain_greedy(seed: int, count: int, d: int) -> None:
     rng = np.random.default_rng(seed)
@@ -170,7 +170,7 @@ def test_farthest_points_cover_the_sphere_within_twice_the_optimum() -> None:
     assert gaps > 1.3 * radius[-1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.floats(50, 20_000),
     st.floats(0, 1, exclude_max=True),

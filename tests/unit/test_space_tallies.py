@@ -76,7 +76,7 @@ def state(tally: Any) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 @given(cuts=st.lists(st.integers(0, 3000), max_size=5), split=st.integers(0, 6))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_result_depends_on_how_the_pool_is_cut(name: str, cuts: list[int], split: int) -> None:
     whole, first, second = MAKERS[name](), MAKERS[name](), MAKERS[name]()
     whole.update(Batch(0, LON, LAT))
@@ -197,7 +197,7 @@ def test_neighbours_across_the_antimeridian_or_a_pole_are_far() -> None:
 
 
 @given(turn=st.floats(-360.0, 360.0), mirrored=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_distances_depend_on_where_the_meridians_are_cut(turn: float, mirrored: bool) -> None:
     lon, lat = LON[:80], LAT[:80]
     here = pattern_of(lon, lat)

@@ -43,7 +43,7 @@ def test_olmoearths_definition_is_not_changed_by_the_type_of_the_values(dtype: s
 
 
 @given(arrays(np.float32, (2, 40), elements=st.floats(-500, 11_000, width=32)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_value_falls_into_the_wrong_bin(sample: np.ndarray) -> None:
     counts = histogram(sample, OLMOEARTH)
     for band, found in zip(sample.astype(np.float64), counts, strict=True):
@@ -63,7 +63,7 @@ def test_no_value_falls_into_the_wrong_bin(sample: np.ndarray) -> None:
     ),
     st.sampled_from([OLMOEARTH, BinSpec((0.0, 100.0), (10_000.0, 900.0), 7, "clip")]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_short_series_are_not_counted_by_another_rule_than_images(
     values: np.ndarray, bins: BinSpec
 ) -> None:
@@ -115,7 +115,7 @@ SETS = arrays(np.int64, (6, 2, 30), elements=st.integers(-3_000, 20_000))
 
 
 @given(SETS, st.integers(1, 60_000), st.integers(-(10**6), 10**6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_gain_or_an_offset_of_the_set_never_changes_a_scale_free_entropy(
     values: np.ndarray, gain: int, offset: int
 ) -> None:
