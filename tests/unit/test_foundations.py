@@ -196,10 +196,9 @@ def test_a_seal_is_of_no_use(tmp_path: Path) -> None:
 )
 def test_a_lack_of_the_system_is_a_defect_of_ours(err: Exception, remedy: str) -> None:
     assert remedy in of_the_system(err)
-    try:
-        raise KeyError("outer") from err
-    except KeyError as outer:
-        assert remedy in of_the_system(outer)
+    outer = KeyError("outer")
+    outer.__cause__ = err
+    assert remedy in of_the_system(outer)
 
 
 @pytest.mark.parametrize("err", [ValueError("File too large"), OSError(errno.ENOENT, "no"), None])

@@ -29,7 +29,7 @@ from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 from wherefrom.train.heads import kind_of_head
 
-__all__ = ["Outcome", "run"]
+__all__ = ["Outcome", "missing", "run"]
 
 _SENT: Any = None  # the worker's end of the progress queue
 _NOTE = 10.0  # seconds between two notes of the time spent
@@ -74,24 +74,24 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     if workers is not None and workers < 1:
         raise WherefromError(f"workers must be 1 or more, not {workers}")
     began = time.perf_counter()
-    missing = _missing(plan, store)
-    bundles = _bundles(missing)
+    todo = missing(plan, store)
+    bundles = _bundles(todo)
     used = min(workers or cores(), len(bundles))
-    if missing:
+    if todo:
         _run(bundles, store, used, _Clock(store, plan.key))
     own, child = (
         resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     return Outcome(
-        computed=len(missing),
-        cached=len(plan.stages) - len(missing),
+        computed=len(todo),
+        cached=len(plan.stages) - len(todo),
         seconds=time.perf_counter() - began,
         peak_bytes=own + child * used,
     )
 
 
-def _missing(plan: Plan, store: Store) -> list[Stage]:
+def missing(plan: Plan, store: Store) -> list[Stage]:
     """Return the stages to compute: those not there, and damaged ones that are going to be read."""
     lacks = {(s.kind, s.key) for s in plan.stages if not store.done(s.kind, s.key)}
     read = [stage for kind in READ for stage in plan.of_kind(kind)]
