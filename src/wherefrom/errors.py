@@ -27,6 +27,7 @@ _WORDS = {
     "failed to map segment": errno.ENOMEM,
     "cannot allocate memory": errno.ENOMEM,
     "can't allocate memory": errno.ENOMEM,
+    "std::bad_alloc": errno.ENOMEM,
     "Too many open files": errno.EMFILE,
     "File too large": errno.EFBIG,
     "No space left": errno.ENOSPC,
@@ -84,7 +85,7 @@ def of_the_system(err: BaseException) -> str:
         number = one.errno if isinstance(one, OSError) else None
         if isinstance(one, MemoryError):
             number = errno.ENOMEM
-        elif number is None and isinstance(one, OSError | RuntimeError | ImportError):
+        elif number is None and not isinstance(one, ValueError):  # which is about an input
             text = str(one)
             number = next((number for words, number in _WORDS.items() if words in text), None)
         for numbers, remedy in _LACKS.items():

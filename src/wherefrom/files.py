@@ -55,7 +55,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"cannot write {path}: {said}; nothing was lost: lift the limit and run the same "
                 "command again"
             ) from err
-        if said := of_the_system(err):
+        if isinstance(err, OSError) and (said := of_the_system(err)):
             raise WherefromError(f"cannot write {path}: {said}") from err
         if isinstance(err, OSError) and err.errno in _REFUSED:
             what = "a shorter name" if err.errno == errno.ENAMETOOLONG else "another folder"

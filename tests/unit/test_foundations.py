@@ -158,7 +158,7 @@ def test_a_damaged_file_of_the_cache_is_believed(
         )
 
     derived()
-    file = tmp_path / "derived" / "numbers.npy"
+    file = tmp_path / "kept" / "numbers.npy"
     content = bytearray(file.read_bytes())
     assert np.array_equal(derived(), np.arange(9))
     assert len(made) == 1

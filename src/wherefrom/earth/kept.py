@@ -39,7 +39,7 @@ def keep(
     version. A file that is not as it was written is derived again, which is said; where the cache
     cannot be written, nothing is kept.
     """
-    path = cache_folder() / "derived" / name
+    path = cache_folder() / "kept" / name
     if path.is_file():
         try:
             return read(io.BytesIO(unsealed(path)))
