@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -33,6 +32,7 @@ from wherefrom.auditing.space.striping import Striping
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Tally, run
 from wherefrom.errors import WherefromError
+from wherefrom.shown import html
 
 __all__ = ["STATISTICS", "Audit", "audited", "measured"]
 
@@ -142,9 +142,9 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """Write the largest findings and what statistics show at a glance, without scripts."""
-        against = escape(str(self.about["against"]))
+        against = html(str(self.about["against"]))
         lines = "".join(
-            f"<li><b>{percent(finding.size)}</b> {escape(finding.text)}</li>"
+            f"<li><b>{percent(finding.size)}</b> {html(finding.text)}</li>"
             for finding in self.findings[:_FINDINGS]
         )
         if len(self.findings) > _FINDINGS:
@@ -155,7 +155,7 @@ class Audit:
         glances = "".join(found.glance() for found in self.results.values() if found is not None)
         return (
             "<div style='font:13px/1.45 system-ui,sans-serif;max-width:960px'>"
-            f"<b>{escape(str(self.about['name']))}</b>: {self.about['places']:,} places against "
+            f"<b>{html(str(self.about['name']))}</b>: {self.about['places']:,} places against "
             f"{against}<div style='display:flex;flex-wrap:wrap;gap:8px 24px;align-items:center'>"
             f"{glances}</div>{said}</div>"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +28,7 @@ from wherefrom.auditing.findings import (
 from wherefrom.auditing.reference import Reference, land, of
 from wherefrom.auditing.statistic import Section, Statistic, Table
 from wherefrom.auditing.tally import Floats, LayerTally, Tally
+from wherefrom.shown import html
 
 __all__ = ["LabelShare", "LayerShares", "Layers", "shares_of"]
 
@@ -262,11 +262,11 @@ class Layers(Statistic, dict[str, LayerShares]):
             return ""
         cell = "padding:1px 10px 1px 0;text-align:left;border:0"
         head = "".join(
-            f"<th style='{cell}'>{escape(text)}</th>"
+            f"<th style='{cell}'>{html(text)}</th>"
             for text in (title(layer.layer), "places", self.against, "times")
         )
         body = "".join(
-            f"<tr><td style='{cell}'>{escape(row.label)}</td>"
+            f"<tr><td style='{cell}'>{html(row.label)}</td>"
             + "".join(
                 f"<td style='{cell};text-align:right'>{text}</td>"
                 for text in (

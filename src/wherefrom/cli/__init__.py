@@ -18,7 +18,7 @@ import typer
 from wherefrom.cli import audit, data, draw, kinds, pool, study, task
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.plugins import NO_PLUGINS
-from wherefrom.progress import console
+from wherefrom.progress import console, say
 
 __all__ = ["app", "main"]
 
@@ -93,11 +93,11 @@ def main() -> None:
         _fail(said)
     except SystemExit as left:
         if left.code == INTERRUPTED:
-            console.print("stopped; what was finished is kept: run the same command to go on")
+            say("stopped; what was finished is kept: run the same command to go on")
         raise
 
 
 def _fail(message: str) -> NoReturn:
     console.print("error:", style="bold red", end=" ")
-    console.print(message, markup=False, soft_wrap=True)
+    say(message)
     sys.exit(2)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wherefrom.cli.output import check_out, check_target, note
+from wherefrom.cli.output import check_out, check_target, note, show
 from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn, names_of
 from wherefrom.errors import WherefromError
-from wherefrom.progress import console
+from wherefrom.progress import say
+from wherefrom.shown import json_text
 
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
@@ -137,13 +138,13 @@ def audit(
     )
     found = audited(asked, faults)
     if to_stdout:
-        typer.echo(found.to_json())
+        show(json_text(found.to_json()))
     else:
         from wherefrom.report.audit_text import audit_text
 
         for text in found.about["notes"]:
             note(text)
-        typer.echo(audit_text(found))
+        show(audit_text(found))
     if json_out is not None and not to_stdout:
         found.write_json(json_out)
     if out is not None:
@@ -154,8 +155,7 @@ def audit(
         left, removed = cleaned(pool, others.get("--test"))
         left.write(clean)
         said = "; ".join(f"{count:,} {reason}" for reason, count in removed.items() if count)
-        console.print(f"{clean}: {len(left):,} places left; removed: {said or 'none'}",
-                      markup=False, soft_wrap=True)  # fmt: skip
+        say(f"{clean}: {len(left):,} places left; removed: {said or 'none'}")
 
 
 def _check_outputs(

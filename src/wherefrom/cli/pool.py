@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wherefrom import parallel
-from wherefrom.cli.output import check_out
+from wherefrom.cli.output import check_out, show
 from wherefrom.errors import WherefromError
 
 __all__ = ["IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
@@ -93,7 +93,7 @@ def build(
     else:
         _check_folder(out)
         pool = build_folder(places, out, seed, antarctica, names_of(layers))
-    typer.echo(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
+    show(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
 
 
 @app.command()
@@ -131,11 +131,11 @@ def label(
         raise WherefromError(f"--out {out} is the pool itself; name another folder")
     opened = open_pool(pool, id_column, lon, lat)
     labelled = write_labels(opened, names, out)
-    typer.echo(f"{out}: {len(labelled):,} places, key {labelled.key}")
+    show(f"{out}: {len(labelled):,} places, key {labelled.key}")
     for name in names:
         counts = labelled.counts(name)
         assert counts is not None  # it is a column now
-        typer.echo(
+        show(
             f"  {name}: {len(counts):,} labels, {len(labelled) - int(counts.sum()):,} places "
             "without"
         )
@@ -167,14 +167,14 @@ def check(
 
     seen = inspect(file, id_column, lon, lat)
     for finding in seen.findings:
-        typer.echo(f"{'error' if finding.error else 'note'}: {finding.message}")
+        show(f"{'error' if finding.error else 'note'}: {finding.message}")
     kind = "text" if seen.text_ids else "whole numbers"
     columns = ", ".join(seen.columns) or "none"
-    typer.echo(f"{file}: {seen.rows:,} rows, ids are {kind}, other columns: {columns}")
+    show(f"{file}: {seen.rows:,} rows, ids are {kind}, other columns: {columns}")
     if any(finding.error for finding in seen.findings):
         raise typer.Exit(2)
     lon_range, lat_range = (f"{low:.4f} to {high:.4f}" for low, high in (seen.lon, seen.lat))
-    typer.echo(f"fit for a pool: lon {lon_range}, lat {lat_range}")
+    show(f"fit for a pool: lon {lon_range}, lat {lat_range}")
 
 
 def names_of(layers: str) -> list[str]:

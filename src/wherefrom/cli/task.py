@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wherefrom.cli.output import check_out, note
+from wherefrom.cli.output import check_out, note, show
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
+from wherefrom.shown import line
 
 if TYPE_CHECKING:
     from wherefrom.pool import Pool
@@ -223,7 +224,7 @@ def _finish_series(made: LabelledSeries, out: Path) -> None:
     made.write(out)
     _show(made.task, out / "task.parquet")
     bands = ", ".join(made.series.present)
-    typer.echo(f"{out / 'series.npz'}: {made.series.steps} steps of {bands}; key {made.key}")
+    show(f"{out / 'series.npz'}: {made.series.steps} steps of {bands}; key {made.key}")
 
 
 def _candidates(pool: Path, out: Path, id_column: str | None, lon: str, lat: str) -> Pool:
@@ -243,7 +244,7 @@ def _show(task: Task, out: Path) -> None:
     """Print the task's table, and name the regions that are too thin for the study."""
     from wherefrom.tasks import plan_episodes
 
-    typer.echo("\n".join(_table(task)))
+    show("\n".join(_table(task)))
     outside = int((task.region < 0).sum())
     if outside:
         note(f"{outside:,} places lie in no region")
@@ -254,7 +255,7 @@ def _show(task: Task, out: Path) -> None:
     classes = f"{len(task.classes)} classes"
     if task.positive is not None:
         classes += f", positive: {task.classes[task.positive]}"
-    typer.echo(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
+    show(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
 
 
 def _table(task: Task) -> list[str]:
@@ -267,12 +268,12 @@ def _table(task: Task) -> list[str]:
             continue
         if len(task.classes) <= MOST_CLASSES:
             rows += [
-                (region, name, *(f"{c:,}" for c in count))
+                (line(region), line(name), *(f"{c:,}" for c in count))
                 for name, count in zip(task.classes, counts, strict=True)
                 if count.any()
             ]
         occurring = f"({counts.any(axis=1).sum()} classes)"
-        rows.append((region, occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
+        rows.append((line(region), occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -15,7 +15,7 @@ __all__ = ["render"]
 def render(plan: Plan, store: Store) -> RenderableType:
     """Describe a plan: its stages by kind, what changed since earlier runs, bytes and GPU hours."""
     study = plan.study
-    table = Table(title=f"{study.name}, scale {study.scale}", title_justify="left")
+    table = Table(title=Text(f"{study.name}, scale {study.scale}"), title_justify="left")
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]

@@ -242,7 +242,7 @@ class _Display:
         self.bar.stop()
 
     def say(self, text: str) -> None:
-        self.bar.console.print(text, markup=False, soft_wrap=True)
+        self.bar.console.print(text, soft_wrap=True)
 
     def _listen(self) -> None:
         while not self.stop.is_set():
