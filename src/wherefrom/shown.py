@@ -150,8 +150,10 @@ def figures() -> Iterator[None]:
     """Draw and save within this: a dollar sign is no formula, and a letter may lack in the font."""
     import matplotlib  # slow
 
-    plain = {"text.parse_math": False, "text.usetex": False}
-    with matplotlib.rc_context(plain), warnings.catch_warnings():
+    with (
+        matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 

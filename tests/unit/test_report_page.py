@@ -150,6 +150,29 @@ def test_a_planted_effect_is_said_to_be_decided(evidence: Evidence) -> None:
     assert "equivalent within 0.01: stratified-biome" in text
 
 
+def test_a_sentence_is_decided_though_a_pair_in_it_is_open() -> None:
+    def kind(word: str, effects: dict[str, float], noise: float = 0.002) -> str:
+        made = statements(headline(evidence_of(simulated(effects, noise=noise), CONTEXT)))
+        return next(statement.kind for statement in made if word in statement.text)
+
+    far = {"uniform": 0.0, "far": 0.2, "none": -0.2}
+    assert kind("compared with uniform", far) == "decided"
+    assert kind("compared with uniform", {**far, "near": 0.012}, 0.01) == "partly"
+    assert kind("By region", {**far, "near": 0.012}, 0.01) == "partly"
+    assert kind("compared with uniform", {"uniform": 0.0, "near": 0.0}, 0.05) == "undecided"
+
+
+def test_an_equivalent_pair_hides_on_which_side_it_lies() -> None:
+    evidence = evidence_of(simulated({"uniform": 0.0, "near": 0.004}, noise=0.0003), CONTEXT)
+    text = said(statements(headline(evidence)), "compared with uniform")
+    assert re.search(r"equivalent within 0.01: near \(\+0.004 \[[^]]*\], yet higher\)", text)
+    grid = difference_grid(headline(evidence), "uniform")
+    assert grid is not None
+    (cell,) = {line.cells[-1] for line in grid.lines if line.label == "near"}
+    assert cell.detail.endswith(", yet higher")
+    assert cell.verdict == "equivalent within 0.01"
+
+
 def test_bold_marks_decided_cells_alone(evidence: Evidence) -> None:
     grid = score_grid(headline(evidence))
     # uniform and stratified-biome are alike: neither may be called the best.

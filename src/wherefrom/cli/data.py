@@ -94,7 +94,7 @@ def path(
     """Print where a source's file lies on this machine; never uses the network."""
     from wherefrom.earth.fetch import path_of
 
-    show(path_of(name, download=False))
+    show(str(path_of(name, download=False)))
 
 
 def _size(count: int) -> str:

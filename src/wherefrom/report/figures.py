@@ -188,7 +188,8 @@ def everywhere(headline: Headline) -> Drawing | None:
     caption = (
         f"Difference to {reference} in {metric_title(view.metric)}, over all regions, "
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
-        "all after Holm's correction within a column; 1 draw: no interval."
+        "all after Holm's correction over what is compared with one model and head; 1 draw: no "
+        "interval."
     )
     return Drawing("models_heads", figure, "Does it hold with other models and heads?", caption)
 

@@ -194,7 +194,7 @@ def _difference_cell(row: DifferenceRow | None) -> Cell:
         row.difference,
         bold=row.verdict in (BETTER, WORSE),
         verdict=row.verdict,
-        hint=f"{row.verdict}; against {row.reference_row}; Holm-corrected p = {row.p_holm:.2g} "
-        f"({row.compared} compared)",
-        detail=f"[{signed(row.low)}, {signed(row.high)}]",
+        hint=f"{row.verdict}{row.caveat}; against {row.reference_row}; Holm-corrected "
+        f"p = {row.p_holm:.2g} ({row.compared} compared)",
+        detail=f"[{signed(row.low)}, {signed(row.high)}]{row.caveat}",
     )

@@ -98,7 +98,7 @@ def _baselines(headline: Headline) -> Statement | None:
     found = {
         "Pre-training beats it on": [_interval(row) for row in rows if row.verdict == BETTER],
         "Pre-training is not shown to beat it on": [
-            f"{row.composition} ({signed(row.difference)}, {row.verdict})"
+            f"{row.composition} ({signed(row.difference)}, {row.verdict}{row.caveat})"
             for row in rows
             if row.verdict != BETTER and row.low is not None
         ],
@@ -169,7 +169,7 @@ def _regions(headline: Headline, reference: str) -> Statement | None:
     undecided = sum(row.verdict == UNDECIDED for row in rows)
     text = f"By region, against {reference}: " + ("; ".join(parts) or "nothing is decided") + "."
     text += f" Undecided: {undecided} of {len(rows)} pairs of composition and region."
-    return Statement("decided" if parts else "undecided", text)
+    return Statement(_kind(rows), text)
 
 
 def _robust(headline: Headline, reference: str) -> Statement | None:
@@ -269,7 +269,8 @@ def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]
 
 
 def _kind(rows: Iterable[DifferenceRow]) -> str:
-    return "decided" if any(row.verdict != UNDECIDED for row in rows) else "undecided"
+    decided = {row.verdict != UNDECIDED for row in rows}
+    return "partly" if len(decided) > 1 else "decided" if True in decided else "undecided"
 
 
 def _called(name: str) -> str:
@@ -279,4 +280,4 @@ def _called(name: str) -> str:
 
 def _interval(row: DifferenceRow) -> str:
     change = estimate(row.difference, row.low, row.high, sign=True)
-    return f"{_called(row.composition)} ({change})"
+    return f"{_called(row.composition)} ({change}{row.caveat})"
