@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,28 @@ def test_the_sweep_is_summed_up_only_where_it_was_run(evidence: Evidence) -> Non
     assert "from n = 100 to n = 1000" in said(statements(headline(evidence)), "range")
     alone = statements(headline(evidence_of(simulated(), CONTEXT)))
     assert not any("from n =" in statement.text for statement in alone)
+
+
+def test_a_list_of_another_size_stands_beside_the_others_without_a_word(tmp_path: Path) -> None:
+    sizes = {"mine": "1,000", "uniform": "480 to 500"}
+    context = replace(CONTEXT, sizes=sizes, references=("uniform",))
+    evidence = evidence_of(simulated({"uniform": 0.0, "mine": 0.02, "none": -0.1}), context)
+    file = write(evidence, context, tmp_path)
+    html = file.read_text("utf-8")
+    # In the tables of scores, of differences to uniform and to the baseline, and in their captions.
+    assert html.count('row">mine (1,000 places)') == 3
+    assert html.count('row">uniform (480 to 500 places)') == 2
+    assert html.count("minus that of uniform (480 to 500 places)") >= 1
+    assert "Not of one size (places): mine 1,000, uniform 480 to 500." in html
+    for tex in (tmp_path / "tables").glob("*.tex"):
+        assert "mine (1,000 places)" in tex.read_text("utf-8")
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(terminal_table(evidence, context))
+    assert "mine (1,000 places)" in stream.getvalue()
+    with (tmp_path / "tables" / "differences.csv").open() as text:
+        rows = list(csv.DictReader(text))
+    assert {row["places"] for row in rows if row["composition"] == "mine"} == {"1,000"}
+    assert {r["reference_places"] for r in rows if r["reference"] == "uniform"} == {"480 to 500"}
 
 
 def test_problems_are_reported_not_dropped() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,6 +60,8 @@ class Evidence:
     order: tuple[str, ...]
     #: Pairs of compositions that claims are about: they are in the families of the differences.
     pairs: tuple[tuple[str, str], ...] = ()
+    #: How many places each composition has, in words, where they are not all of one size.
+    sizes: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def headlines(self) -> dict[View, Headline]:
@@ -142,6 +144,11 @@ class Headline:
     def regions(self) -> list[str]:
         """Its regions, the macro-average last."""
         return self.evidence.scores.regions_of(*self.evidence.scores.families()[self.view])
+
+    def called(self, composition: str) -> str:
+        """Call a composition in a table: with its size, where they differ."""
+        size = self.evidence.sizes.get(composition)
+        return composition if size is None else f"{composition} ({size} places)"
 
     @property
     def parts(self) -> list[str]:
@@ -249,6 +256,7 @@ def gather(
     order: Sequence[str] = (),
     official: Collection[str] = (),
     pairs: Sequence[tuple[str, str]] = (),
+    sizes: Mapping[str, str] | None = None,
 ) -> Evidence:
     """Compute all statistics of a results table.
 
@@ -267,6 +275,8 @@ def gather(
     pairs : sequence of (str, str)
         Compositions that claims compare. In each column they are in one family with the differences
         to the references and those of the row with the highest mean to every other.
+    sizes : mapping of str to str, optional
+        How many places each composition has, where they are not all of one size.
     """
     scores = Scores(results, official)
     names = (*references, BEST_BASELINE)
@@ -283,4 +293,5 @@ def gather(
         margin,
         tuple(order),
         tuple(pairs),
+        sizes or {},
     )

@@ -75,6 +75,8 @@ class ReportContext:
     #: Sampler spec of each composition, in the order in which they are shown; others come after, by
     #: name.
     compositions: Mapping[str, str] = field(default_factory=dict)
+    #: How many places each has, in words, where they are not all of one size.
+    sizes: Mapping[str, str] = field(default_factory=dict)
     #: Baselines that are published weights.
     official: Sequence[str] = ()
     #: Baselines without features, too far below the others to share an axis of a figure with them.
@@ -145,4 +147,5 @@ def evidence_of(results: pa.Table, context: ReportContext) -> Evidence:
         order=tuple(context.compositions),
         official=context.official,
         pairs=list(dict.fromkeys(pair for claim in context.claims for pair in claim.pairs)),
+        sizes=context.sizes,
     )

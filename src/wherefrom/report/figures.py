@@ -91,7 +91,7 @@ def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
                 continue
             style = look[key.composition or key.model]
             dot(ax, row.mean, y, style, row, filled=row.low is not None, alpha=0.55)
-        rows_axis(ax, region, [row.label for row in rows])
+        rows_axis(ax, region, [headline.called(row.label) for row in rows])
     share_axis(axes, len(headline.regions), metric_title(headline.view.metric))
     caption = (
         f"{view_title(headline)}. Dots: mean over runs and fine-tune seeds; lines: 95 % interval "
@@ -121,7 +121,7 @@ def differences_forest(headline: Headline) -> Drawing | None:
             row = headline.difference(name, reference, region)
             if row is not None:
                 dot(ax, row.difference, y, look[name], row, filled=row.verdict != UNDECIDED)
-        rows_axis(ax, region, names)
+        rows_axis(ax, region, list(map(headline.called, names)))
         ax.xaxis.set_major_locator(MaxNLocator(4))
     share_axis(
         axes, len(regions), f"{metric_title(headline.view.metric)} minus that of {reference}"
@@ -154,7 +154,7 @@ def heatmap(headline: Headline, blind: Sequence[str]) -> Drawing:
     ax.set_xticks(
         range(len(regions)), [brief(region).replace(" ", "\n") for region in regions], fontsize=9
     )
-    ax.set_yticks(range(len(rows)), [brief(row.label) for row in rows], fontsize=9)
+    ax.set_yticks(range(len(rows)), [brief(headline.called(row.label)) for row in rows], fontsize=9)
     caption = (
         f"{view_title(headline)}. Bold only where the data decide that a row is the best of its "
         "column."
@@ -184,7 +184,7 @@ def everywhere(headline: Headline) -> Drawing | None:
                         fontsize=8, color="white" if dark else "black")  # fmt: skip
     titles = [f"{brief(other.view.model)}\n{brief(other.view.head)}" for other in others]
     ax.set_xticks(range(len(others)), titles, fontsize=8)
-    ax.set_yticks(range(len(names)), list(map(brief, names)), fontsize=9)
+    ax.set_yticks(range(len(names)), [brief(headline.called(one)) for one in names], fontsize=9)
     caption = (
         f"Difference to {reference} in {metric_title(view.metric)}, over all regions, "
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
@@ -297,7 +297,7 @@ def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
             label = f"{claim.above:g}: criterion of {claim.source}"
             signs.append(ax.axvline(claim.above, label=label, **dashed))
     ax.set_xlim(left=0)
-    rows_axis(ax, "", names)
+    rows_axis(ax, "", list(map(headline.called, names)))
     ax.set_xlabel(f"standard deviation of {metric_title(headline.view.metric)}")
     figure.legend(handles=signs, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     caption = (

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.csv as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -245,7 +246,7 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
     }
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
-            pc.write_csv(shown.cells(table_of(lines, kind)), tmp)
+            pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)
     known: dict[str, Any] = {
         name: [row._asdict() for row in lines] for name, (lines, _) in rows.items()
     }
@@ -271,6 +272,15 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
                 file = shown.file_name(f"{name}_{task}_{model}_{head}_{metric}.tex")
                 with atomic(folder / file) as tmp:
                     tmp.write_text(latex(grid), encoding="utf-8")
+
+
+def _sized(table: pa.Table, sizes: Mapping[str, str]) -> pa.Table:
+    """Add how many places the compositions of a table have, where they are not of one size."""
+    for column, name in (("composition", "places"), ("reference_row", "reference_places")):
+        if sizes and column in table.column_names:
+            places = [sizes.get(one, "") for one in table[column].to_pylist()]
+            table = table.append_column(name, pa.array(places, pa.string()))
+    return table
 
 
 def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDifferenceRow]:

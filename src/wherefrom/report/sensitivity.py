@@ -55,8 +55,8 @@ def sensitivity_grid(headline: Headline) -> Grid | None:
         "spread of the true effects": [_cell(row.spread, row.low, row.high, 4) for row in rows],
         "spread of the observed means": [_cell(row.observed, digits=4) for row in rows],
         "range of the observed means": [_cell(row.range) for row in rows],
-        "lowest": [Cell(row.lowest) for row in rows],
-        "highest": [Cell(row.highest) for row in rows],
+        "lowest": [Cell(headline.called(row.lowest)) for row in rows],
+        "highest": [Cell(headline.called(row.highest)) for row in rows],
         "gain over zero pre-training": [_cell(r.gain, r.gain_low, r.gain_high) for r in rows],
         "spread as a share of the gain": [
             _cell(row.share, row.share_low, row.share_high, 2) for row in rows
@@ -241,7 +241,7 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
         labels.append(brief(headline.view.model))
         ticks.append(y)
         for i, name in enumerate(names, start=y + 1):
-            labels.append(brief(name))
+            labels.append(brief(headline.called(name)))
             ticks.append(i)
             effect = headline.deviation(name, region)
             if effect is None:

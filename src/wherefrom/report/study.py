@@ -124,6 +124,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         title=study.title,
         citation=study.citation,
         compositions=study.compositions,
+        sizes=_places(plan, store),
         official=[one.name for one in _baselines(study) if one.pretrained],
         blind=[one.name for one in _baselines(study) if one.blind],
         references=study.references,
@@ -164,6 +165,21 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
             file = store.sound(stage) / "composition.parquet"
             rows = pool.take(Composition.read(file).ids)
             yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
+
+
+def _places(plan: Plan, store: Store) -> dict[str, str]:
+    """Say how many places each composition has, over its draws; nothing where all have as many."""
+    drawn: dict[str, set[int]] = {}
+    for stage in plan.of_kind("draw"):
+        if not stage.of.empty:
+            file = store.folder(stage.kind, stage.key) / "composition.parquet"
+            drawn.setdefault(stage.axes["composition"], set()).add(Composition.read(file).size)
+    if len(set().union(*drawn.values())) < 2:
+        return {}
+    return {
+        name: " to ".join(f"{size:,}" for size in sorted({min(sizes), max(sizes)}))
+        for name, sizes in drawn.items()
+    }
 
 
 def _settings(plan: Plan) -> dict[str, dict[str, object]]:

@@ -75,7 +75,8 @@ def score_grid(headline: Headline) -> Grid:
         rows = [headline.mean(key, region) for region in headline.regions]
         cells = [_score_cell(row, label, headline) for row in rows]
         present = [row for row in rows if row is not None]
-        lines.append(Line(label, kind, [*cells, _spread_cell(present), _runs_cell(present)]))
+        cells += [_spread_cell(present), _runs_cell(present)]
+        lines.append(Line(headline.called(label), kind, cells))
     caption = (
         f"{metric_title(headline.view.metric)}, {headline.title}: "
         "mean ± standard deviation over fine-tune seeds"
@@ -90,11 +91,12 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
         rows = [headline.difference(name, reference, region) for region in headline.regions]
         if any(rows):
             kind = INITIAL if name == INITIAL else "composition"
-            lines.append(Line(name, kind, [_difference_cell(row) for row in rows]))
+            lines.append(Line(headline.called(name), kind, [_difference_cell(row) for row in rows]))
     if not lines:
         return None
     caption = (
-        f"{metric_title(headline.view.metric)} minus that of {reference}, {headline.title}: "
+        f"{metric_title(headline.view.metric)} minus that of {headline.called(reference)}, "
+        f"{headline.title}: "
         f"difference [95 % interval over draws, pre-train seeds and episodes]"
     )
     return Grid(caption, headline.regions, lines)

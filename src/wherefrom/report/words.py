@@ -46,8 +46,10 @@ def statements(headline: Headline, sweep_region: str | None = None) -> list[Stat
 
 
 def gaps(context: ReportContext) -> list[Statement]:
-    """Say what was left out of the study, and what could not be evaluated."""
-    texts = [f"Left out: {what}. {why}" for what, why in context.left_out.items()]
+    """Say what differs in size, what was left out, and what could not be evaluated."""
+    sizes = ", ".join(f"{name} {size}" for name, size in context.sizes.items())
+    texts = [f"Not of one size (places): {sizes}. Differences are of the size too."] * bool(sizes)
+    texts += [f"Left out: {what}. {why}" for what, why in context.left_out.items()]
     texts += [f"Not evaluated: {text}" for text in context.problems]
     return [Statement("limit", text) for text in texts]
 
