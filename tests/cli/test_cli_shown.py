@@ -8,8 +8,10 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import yaml
 from running import Done, Run
 
+STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 RLO = chr(0x202E)
 LABELS = ("\x1b[31mred\x1b[0m", f"a{RLO}b", r"$\input{x}$", "<$10%", "[/b]", "new\nline", "=1+1")
 
@@ -43,6 +45,22 @@ def test_an_audit_steers_the_terminal_or_ends_without_a_page(
     clean(done)
     labels = {row["label"] for row in json.loads(done.stdout)["layers"]["use"]["rows"]}
     assert set(LABELS) <= labels
+
+
+def test_a_study_steers_the_terminal(run: Run, tmp_path: Path) -> None:
+    content = yaml.safe_load((STUDY / "study.yaml").read_text("utf-8"))
+    file = tmp_path / f"{RLO}study.yaml"
+
+    def plan(code: int = 0, **changes: object) -> str:
+        changed = {**content, "base": {**content["base"], **changes}}
+        file.write_text(yaml.safe_dump(changed), "utf-8")
+        return clean(run("study", "plan", file, "--scale", "debug"), code)
+
+    assert "purohit2025, scale debug" in plan(title=f"{RLO}\x1b[2J", notice="[/b]")
+    assert "\\x1b[2J" in plan(2, name="[/b]\x1b[2J")
+    assert "\\u202eno" in plan(2, references=[f"{RLO}no"])
+    assert "\\x1b[1mno" in plan(2, compositions={"none": "none", "uniform": "\x1b[1mno"})
+    clean(run("study", "report", file, "--scale", f"{RLO}debug"), 2)
 
 
 def test_other_commands_steer_the_terminal(run: Run, places: Path, tmp_path: Path) -> None:
