@@ -13,7 +13,8 @@ from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.tables import TEXT_SUFFIXES, is_parquet, read_places
+from wherefrom.pool.tables import absent, is_parquet, read_places
+from wherefrom.pool.text import TEXT
 
 __all__ = ["Inspected", "inspect", "open_pool", "scan"]
 
@@ -159,7 +160,7 @@ def inspect(
 def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolScan, Manifest | None]:
     """Open the files of a pool, and what is noted of the columns that are asked for."""
     if not path.exists():
-        raise WherefromError(f"{path}: no such file or folder")
+        raise absent(path, "file or folder")
     if not path.is_dir() and not is_parquet(path):
         raise WherefromError(f"{path} is not a Parquet file: only Parquet files are scanned")
     noted = read_manifest(path) if path.is_dir() else None
@@ -179,7 +180,7 @@ def _large(path: Path) -> bool:
         return True
     there = os.path.isfile(path)  # noqa: PTH113
     # Of what is no Parquet file `Pool.read` says what it is.
-    if path.name.lower().endswith(TEXT_SUFFIXES) or not (there and is_parquet(path)):
+    if TEXT.search(path.name) or not (there and is_parquet(path)):
         return False
     with opened(path) as file:
         return bool(file.metadata.num_rows > IN_MEMORY)

@@ -1,8 +1,9 @@
-"""Reading the user's own tables: Parquet, GeoParquet, CSV, GeoDataFrame, pandas, Arrow."""
+"""Reading the user's own tables: Parquet, text, GeoPackage, GeoDataFrame, pandas, Arrow."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
+from wherefrom.pool.text import NUMBER, TEXT, first_line, read_text
 
 __all__ = [
     "Places",
+    "absent",
     "first_line",
     "ids_of",
     "is_parquet",
@@ -32,8 +34,8 @@ __all__ = [
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
-NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz")
+#: Files that GDAL reads.
+VECTOR = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,19 @@ class Places:
     source: str
 
 
-def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
-    """Read a Parquet or CSV file whole.
+def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] = ()) -> pa.Table:
+    """Read a file whole.
 
     Parameters
     ----------
     path : Path or str
-        ``.csv``, ``.tsv``, ``.txt`` and ``.csv.gz`` are text with a header line (comma, semicolon
-        or tab, whichever the header holds most); anything else must be Parquet.
+        ``.csv``, ``.tsv`` and ``.txt``, also with ``.gz``, ``.zst`` or ``.bz2``, are text with a
+        header line, parted by comma, semicolon, tab, bar or blanks; ``.geojson``, ``.gpkg``,
+        ``.shp`` and ``.fgb`` are of one layer; anything else must be Parquet.
     empty : bool
         Whether a table without rows will do.
+    text : collection of str
+        Columns of a text table, besides ``id``, whose characters count: ids and labels.
 
     Returns
     -------
@@ -81,14 +86,15 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
     Raises
     ------
     WherefromError
-        If the file is absent, empty, torn, has no rows, or is not of its kind.
+        If the file is absent, empty, torn, has no rows, or is not of its kind; or if a text table
+        cannot be read whole: the message names the line.
     """
     path = Path(path)
     try:
         if path.is_dir():
             raise WherefromError(f"{path} is a folder: name one Parquet or CSV file in it")
         if not path.exists():
-            raise WherefromError(f"{path}: no such file")
+            raise absent(path, "file")
         if not path.is_file():
             raise WherefromError(f"{path} is a pipe or a device: write it to a file first")
         if path.stat().st_size == 0:
@@ -96,10 +102,30 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
         path.open("rb").close()
     except OSError as err:
         raise WherefromError(f"cannot read {path}: {err.strerror}") from err
-    table = _read_text(path) if path.name.lower().endswith(TEXT_SUFFIXES) else _read_parquet(path)
+    if TEXT.search(path.name):
+        table = read_text(path, {"id", *text})
+    elif path.suffix.lower() in VECTOR:
+        table = _read_vector(path)
+    else:
+        table = _read_parquet(path)
     if table.num_rows == 0 and not empty:
         raise WherefromError(f"{path} has columns but no rows")
     return table
+
+
+def absent(path: Path, what: str) -> WherefromError:
+    """Build the error for a path where nothing is; of an address it says that none is read.
+
+    >>> print(absent(Path("s3://bucket/pool.parquet"), "file"))
+    s3://bucket/pool.parquet is an address, and only local files are read: download it first
+    """
+    address = re.match(r"(\w[\w+.-]+):/+(.*)", path.as_posix())
+    if address:  # a path has lost one of its strokes
+        return WherefromError(
+            f"{address[1]}://{address[2]} is an address, and only local files are read: download "
+            "it first"
+        )
+    return WherefromError(f"{path}: no such {what}")
 
 
 def read_places(
@@ -109,9 +135,11 @@ def read_places(
     lat: str = "lat",
     *,
     numbered: bool = False,
+    text: Collection[str] = (),
 ) -> Places:
     """Read a file's ids and coordinates without refusing faulty rows; see `places_of`."""
-    return places_of(read_table(path), id, lon, lat, source=str(path), numbered=numbered)
+    table = read_table(path, text=[*text, *([] if id is None else [id])])
+    return places_of(table, id, lon, lat, source=str(path), numbered=numbered)
 
 
 def places_of(
@@ -192,8 +220,13 @@ def is_parquet(path: Path) -> bool:
 
 def _read_parquet(path: Path) -> pa.Table:
     if not is_parquet(path):
+        name = path.name.lower()
+        if name.endswith((".xlsx", ".xls", ".ods")):
+            raise WherefromError(f"{path} is a workbook: save its sheet as .csv")
         raise WherefromError(
-            f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt"
+            f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt (.gz, .zst "
+            "or .bz2 may follow), geometries in .geojson, .gpkg, .shp or .fgb; else write it as "
+            f'Parquet: geopandas.read_file("{path.name}").to_parquet("places.parquet")'
         )
     try:
         return pq.read_table(path, page_checksum_verification=True)
@@ -203,22 +236,33 @@ def _read_parquet(path: Path) -> pa.Table:
         ) from err
 
 
-def _read_text(path: Path) -> pa.Table:
+def _read_vector(path: Path) -> pa.Table:
+    """Read the one layer of a file of geometries, as GeoParquet is read."""
+    import pyogrio
+    from rasterio.crs import CRS
+
     try:
-        with pa.input_stream(path, compression="detect") as stream:
-            head = stream.read(65536).split(b"\n")[0].decode("utf-8", errors="replace")
-        delimiter = max(",;\t", key=head.count)
-        return pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter))
-    except (pa.ArrowException, OSError) as err:
-        raise WherefromError(f"{path} is not a table of text: {first_line(err)}") from err
-
-
-def first_line(err: BaseException) -> str:
-    """Return an error's first line, without the control characters of a file that is no text."""
-    if not str(err):
-        return type(err).__name__
-    text = str(err).splitlines()[0][:200].rstrip(". ")
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+        layers = pyogrio.list_layers(path)[:, 0].tolist()
+        if len(layers) == 1:
+            about, table = pyogrio.read_arrow(path)
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pa.ArrowException,
+    ) as err:
+        raise WherefromError(f"{path} cannot be read ({first_line(err)}): write it again") from err
+    if len(layers) != 1:
+        raise WherefromError(
+            f"{path} has {len(layers)} layers ({', '.join(layers[:5])}), and one is needed: "
+            'geopandas.read_file(..., layer="...").to_parquet("places.parquet")'
+        )
+    name = about["geometry_name"] or "wkb_geometry"
+    if name not in table.column_names:
+        return table
+    crs = about["crs"] and CRS.from_user_input(about["crs"]).to_dict(projjson=True)
+    column = {"encoding": "WKB", "crs": crs or None}
+    geo = {"primary_column": name, "columns": {name: column}}
+    return table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
 
 
 def _as_arrow(
