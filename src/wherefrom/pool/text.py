@@ -214,7 +214,7 @@ class _Text:
 
     def _line_ends(self) -> int:
         ends = (np.count_nonzero(np.frombuffer(p, np.uint8) == 10) for p in self._pieces())
-        return int(sum(ends)) + (self.body[-1:].to_pybytes() != b"\n")
+        return int(sum(ends)) + int(self.body[-1:].to_pybytes() != b"\n")
 
     def _lines(self) -> list[bytes]:
         lines: list[bytes] = self.body.to_pybytes().splitlines()
@@ -263,8 +263,8 @@ class _Text:
         ]
 
         def is_row(line: str, quoted: bool = True) -> bool:
-            quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-            row = next(csv.reader([line], delimiter=self.delimiter, quoting=quoting), [])
+            mark = '"' if quoted else None
+            row = next(csv.reader([line], delimiter=self.delimiter, quotechar=mark), [])
             return len(row) == len(self.names) and all(re.match(NUMBER, row[at]) for at in numeric)
 
         return any(map(is_row, span[1:-1])) or (is_row(span[0], False) and is_row(span[-1], False))
