@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherefrom.cli.output import check_out, check_target, note, show
-from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn, names_of
+from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn, names_of
 from wherefrom.errors import WherefromError
 from wherefrom.progress import say
 from wherefrom.shown import json_text
@@ -70,6 +70,7 @@ def audit(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Audit a set of places before anything is trained on them.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from wherefrom.cli.output import check_out, note, show
-from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn
 from wherefrom.shown import line
 
 __all__ = ["draw"]
@@ -32,6 +32,7 @@ def draw(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
     places: Annotated[
         bool, typer.Option("--places", help="Write the drawn places themselves, as a pool.")

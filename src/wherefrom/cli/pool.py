@@ -12,14 +12,44 @@ from wherefrom import parallel
 from wherefrom.cli.output import check_out, show
 from wherefrom.errors import WherefromError
 
-__all__ = ["IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
+__all__ = ["GeometryColumn", "IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
 
 IdColumn = Annotated[
     str | None,
     typer.Option("--id", help="Column of ids; without it, `id` if there is one, else row numbers."),
 ]
-LonColumn = Annotated[str, typer.Option("--lon", help="Column of longitudes, degrees.")]
-LatColumn = Annotated[str, typer.Option("--lat", help="Column of latitudes, degrees.")]
+
+
+def _of_points(context: typer.Context, column: str | None) -> None:
+    """Let a column of points stand for both coordinates, which `places_of` takes it for."""
+    if column is not None:
+        context.meta["geometry"] = column
+        context.default_map = {**(context.default_map or {}), "lon": column, "lat": column}
+
+
+def _of_degrees(context: typer.Context, column: str) -> str:
+    points = context.meta.get("geometry", column)
+    if points != column:
+        raise typer.BadParameter("--geometry names a column of points: leave --lon and --lat out")
+    return column
+
+
+LonColumn = Annotated[
+    str, typer.Option("--lon", callback=_of_degrees, help="Column of longitudes, degrees.")
+]
+LatColumn = Annotated[
+    str, typer.Option("--lat", callback=_of_degrees, help="Column of latitudes, degrees.")
+]
+GeometryColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--geometry",
+        callback=_of_points,
+        is_eager=True,
+        expose_value=False,
+        help="Column of points, in place of --lon and --lat; without it, GeoParquet's first.",
+    ),
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,6 +136,7 @@ def label(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Write a pool of any size with the labels of layers as columns, in one pass.
@@ -149,6 +180,7 @@ def check(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Report missing, swapped and out-of-range coordinates and duplicates, with row numbers.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wherefrom.cli.output import check_out, note, show
-from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import GeometryColumn, IdColumn, LatColumn, LonColumn
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
 from wherefrom.shown import line
@@ -63,6 +63,7 @@ def ecoregions(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
 ) -> None:
     """Draw labelled places uniformly by area in each continent, apart from a pool.
 
@@ -93,6 +94,7 @@ def cropland(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
 ) -> None:
     """Draw places that are cropland or not, uniformly by area in each continent.
 
@@ -117,6 +119,7 @@ def from_table(
     out: Out,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     region_layer: RegionLayer = "continent",
     positive: Annotated[
         str | None, typer.Option(help="Positive class of two; its F1 is reported as well.")

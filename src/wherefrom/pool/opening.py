@@ -143,7 +143,8 @@ def inspect(
     path = Path(path)
     if not _large(path):
         places = read_places(path, id, lon, lat)
-        found = examine(places.ids, places.lon, places.lat, lon_name=lon, lat_name=lat)
+        names = {"lon_name": places.lon_name, "lat_name": places.lat_name}
+        found = examine(places.ids, places.lon, places.lat, **names)
         x, y = ((float(v.min()), float(v.max())) for v in (places.lon, places.lat))
         columns = tuple(places.rest.column_names)
         return Inspected(len(places.ids), places.ids.dtype.kind == "U", columns, x, y, found)

@@ -229,8 +229,8 @@ def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str
     # An empty table is refused for what a full one is: columns, types and the CRS.
     places = places_of(schema.empty_table(), id_, lon, lat, source=source)
     names = schema.names
-    own: tuple[str, ...] = lon, lat
-    if not {lon, lat} <= set(names):  # the geometry that `places_of` takes the places from
+    own = tuple(dict.fromkeys((lon, lat)))
+    if not set(own) <= set(names):  # the geometry that `places_of` takes the places from
         own = (json.loads(schema.metadata[b"geo"])["primary_column"],)
     id_name = id_ or ("id" if "id" in names else None)
     text = places.ids.dtype.kind == "U"
