@@ -183,6 +183,6 @@ def _rows_of(pool: PoolScan) -> Callable[[int], str]:
 
     def named(row: int) -> str:
         at = bisect_right(starts, row) - 1
-        return f"{Path(pool.files[at].path).name} row {row - starts[at]}"
+        return f"{Path(pool.files[at].path).relative_to(pool.path)} row {row - starts[at]}"
 
     return named

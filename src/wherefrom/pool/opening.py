@@ -9,12 +9,13 @@ from pathlib import Path
 from wherefrom.errors import WherefromError
 from wherefrom.pool.check import Finding, examine, refuse_errors
 from wherefrom.pool.examining import examine_scan
-from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest
+from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest, unread_in
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
 from wherefrom.pool.tables import absent, is_parquet, read_places
 from wherefrom.pool.text import TEXT
+from wherefrom.progress import say
 
 __all__ = ["Inspected", "inspect", "open_pool", "scan"]
 
@@ -68,8 +69,9 @@ def scan(path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "
     Parameters
     ----------
     path : Path or str
-        A folder of Parquet files of the same columns, taken by name (hidden ones are left out),
-        or one Parquet file.
+        A folder of Parquet files of the same columns, taken by name, those of folders in it too
+        (hidden ones are left out); a folder ``key=value`` gives its files a column. Or one Parquet
+        file.
     id, lon, lat
         As in `open_pool`.
 
@@ -165,11 +167,15 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
     if not path.is_dir() and not is_parquet(path):
         raise WherefromError(f"{path} is not a Parquet file: only Parquet files are scanned")
     noted = read_manifest(path) if path.is_dir() else None
-    paths = files_in(path) if path.is_dir() else [path]
+    paths = files_in(path) if path.is_dir() else {path: ()}
     reading, files = reading_of(paths, id_, lon, lat)
     pool = PoolScan(path, reading, files)
     if not len(pool):
         raise WherefromError(f"{path} has columns but no rows")
+    unread = list(unread_in(path)) if path.is_dir() else []
+    if unread:
+        first = unread[0].relative_to(path)
+        say(f"{path}: left unread, since it is no Parquet: {first}, {len(unread)} such in all")
     own = (reading.id, reading.place) == ("id", ("lon", "lat"))
     return pool, noted if own else None
 

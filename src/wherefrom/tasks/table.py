@@ -126,8 +126,10 @@ def from_table(
     """
     from_file = isinstance(table, (str, Path))
     # A task names no ids: those of the table may repeat, say one for all rows of a field.
-    read = read_places if from_file else places_of
-    places = read(table, None, lon, lat, numbered=True)
+    if from_file:  # codes such as 007 are labels as they are written
+        places = read_places(table, None, lon, lat, numbered=True, text=[label, region_layer])
+    else:
+        places = places_of(table, None, lon, lat, numbered=True)
     if label not in places.rest.column_names:
         raise unknown(f"label column of {places.source}", label, places.rest.column_names)
     pool = Pool.of_places(places)
