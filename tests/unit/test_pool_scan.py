@@ -516,9 +516,7 @@ def test_rows_of_older_versions_are_read(tmp_path: Path, log: str) -> None:
     write(tmp_path / "data", table_of(50), [20], 7)
     (tmp_path / log).parent.mkdir()
     (tmp_path / log).touch()
-    with pytest.raises(
-        WherefromError, match=r"is a table of .*, whose files hold rows of"
-    ):
+    with pytest.raises(WherefromError, match=r"is a table of .*, whose files hold rows of"):
         scan(tmp_path, id="key")
     assert len(scan(tmp_path / "data", id="key")) == 50
 

@@ -137,7 +137,7 @@ def test_one_layer_of_several_is_taken(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write = {"geometry_type": "Point", "field_data": [], "fields": [], "append": name == "two"}
         pyogrio.raw.write(file, shapes, layer=name, crs="EPSG:4326", **write)
-    with pytest.raises(WherefromError, match=r"has 2 layers \(one, two\)"):
+    with pytest.raises(WherefromError, match=r"has 2 layers of geometry \(one, two\)"):
         Pool.read(file)
 
 

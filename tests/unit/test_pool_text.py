@@ -8,13 +8,16 @@ import gzip
 import io
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherefrom import draw
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, read_table
+from wherefrom.tasks import from_table
 
 ROWS = [(i, round(i * 1.25 - 50, 2), round(i * 0.5 - 20, 2)) for i in range(60)]
 
@@ -174,3 +177,27 @@ def test_a_table_that_is_written_rightly_is_read_otherwise(
         table = read_table(path)
         assert table["id"].to_pylist() == [row[0] for row in body]
         assert table["lon"].to_pylist() == list(range(len(rows)))
+
+
+def test_classes_that_differ_by_zeros_are_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    places = zip(
+        rng.uniform(10, 20, 60), rng.uniform(10, 20, 60), ["1e5", "100000"] * 30, strict=True
+    )
+    rows = "\n".join(f"{x},{y},{code},{code}" for x, y, code in places)
+    (tmp_path / "a.csv").write_text("lon,lat,code,zone\n" + rows)
+    task = from_table(tmp_path / "a.csv", "code", region_layer="zone")
+    assert task.classes == task.regions == ("100000", "1e5")
+
+
+def test_the_first_id_of_a_list_without_header_is_lost(tmp_path: Path) -> None:
+    ids = ["a1", "b2", "c3"]
+    pool = Pool.from_table(pa.table({"id": ids, "lon": [1.0, 2, 3], "lat": [1.0, 2, 3]}))
+    for lines, size in ((["tile", "b2"], 1), (["a1", "b2"], None), (["b2", "c3", "a1"], None)):
+        (tmp_path / "mine.csv").write_text("\n".join(lines))
+        spec = f"ids:file={tmp_path / 'mine.csv'}"
+        if size is None:
+            with pytest.raises(WherefromError, match=f"its first line, '{lines[0]}', is an id of"):
+                draw(pool, spec)
+        else:
+            assert draw(pool, spec).size == size

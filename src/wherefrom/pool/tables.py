@@ -249,11 +249,19 @@ def _read_vector(path: Path) -> pa.Table:
     """Read the one layer of a file of geometries, as GeoParquet is read."""
     import pyogrio
     from rasterio.crs import CRS
+    from rasterio.errors import CRSError
 
     try:
-        layers = pyogrio.list_layers(path)[:, 0].tolist()
+        found = pyogrio.list_layers(path).tolist()
+        layers = [name for name, kind in found if kind is not None]  # others are tables
         if len(layers) == 1:
-            about, table = pyogrio.read_arrow(path)
+            about, table = pyogrio.read_arrow(path, layer=layers[0])
+            crs = about["crs"] and CRS.from_user_input(about["crs"]).to_dict(projjson=True)
+    except CRSError as err:
+        raise WherefromError(
+            f"{path}: its CRS is none that is known ({first_line(err)}): convert it: "
+            'gdf.to_crs("OGC:CRS84")'
+        ) from err
     except (
         pyogrio.errors.DataSourceError,
         pyogrio.errors.DataLayerError,
@@ -262,13 +270,12 @@ def _read_vector(path: Path) -> pa.Table:
         raise WherefromError(f"{path} cannot be read ({first_line(err)}): write it again") from err
     if len(layers) != 1:
         raise WherefromError(
-            f"{path} has {len(layers)} layers ({', '.join(layers[:5])}), and one is needed: "
+            f"{path} has {len(layers)} layers of geometry ({', '.join(layers[:5])}), not one: "
             'geopandas.read_file(..., layer="...").to_parquet("places.parquet")'
         )
     name = about["geometry_name"] or "wkb_geometry"
     if name not in table.column_names:
         return table
-    crs = about["crs"] and CRS.from_user_input(about["crs"]).to_dict(projjson=True)
     column = {"encoding": "WKB", "crs": crs or None}
     geo = {"primary_column": name, "columns": {name: column}}
     return table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
