@@ -94,6 +94,7 @@ def test_a_link_is_replaced_and_its_file_left_behind(run: Run) -> None:
         ("d.csv", "id,lon,lat\n1,2,3\n,1,2\n", "id column 'id' is empty in 1 rows (first: 1)"),
         ("e.csv", "id, lon, lat\n1,1,2\n", "give --lon ' lon' --lat ' lat'"),
         ("f.csv", "lon,lat,use,use\n1,2,a,a\n", "2 columns named 'use': rename or drop one"),
+        ("f.csv", "lon,lat,lon\n1,2,3\n", "2 columns named 'lon': rename or drop one"),
         ("g.csv", "a,b\n\x1b[2J\n", "g.csv is not a table of text: line 2 has 1 field, but the"),
         ("pool.csv/h.csv", None, "pool.csv/h.csv: no such file"),
         ("a" * 300, None, "File name too long"),

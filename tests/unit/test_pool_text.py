@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import csv
 import gzip
@@ -63,6 +64,7 @@ def test_a_value_over_several_lines_ends_the_table_or_is_cut(tmp_path: Path) -> 
         (b'lon,lat,use\n1,2,"a\n3,4,b\n', "quotation mark in line 2 takes in rows up to line 3"),
         (b"366\t8.585\t-75.77\n373\t5.48\t-58.33\n", r"no header: .* \(366, 8.585, -75.77\); put"),
         (b"12\n13\n", "no header.*such as id"),
+        (b"Our sites\nlon,lat\n1,2\n", "line 2 has 2 fields, .* put the header first"),
         (b"lon,lat,gr\xf6\xdfe\n1,2,3\n", r"line 1 is not text \(UTF-8\)"),
         (b"lon,lat,id\n1,2,a\n1,2,gr\xf6\n", r"line 3 is not text \(UTF-8\)"),
         (b"l\0o\0n\0,\0", "holds zero bytes"),
@@ -90,6 +92,7 @@ PLAIN = "id,lon,lat,use\n7,10.5,50.25,a\n8,-1.5,3.0,b\n"
         ("a.csv", b"# EPSG:4326\n#\n\n" + PLAIN.encode()),
         ("a.csv", b"#" + PLAIN.encode()),
         ("a.csv", PLAIN.replace(",", ";").replace(".", ",").encode()),
+        ("a.csv", b'id,lon,lat,use\n7,"10,5","50,25",a\n8,"-1,5","3,0",b\n'),
         ("a.csv", PLAIN.replace(",", "|").encode()),
         ("a.csv", b"sep=;\r\n" + PLAIN.replace(",", ";").replace("\n", "\r\n").encode()),
         ("a.csv", b'"SEP=\t"\n' + PLAIN.replace(",", "\t").encode()),
@@ -98,6 +101,7 @@ PLAIN = "id,lon,lat,use\n7,10.5,50.25,a\n8,-1.5,3.0,b\n"
         ("a.txt", PLAIN.replace(",", "   ").encode()),
         ("A.TSV.GZ", gzip.compress(PLAIN.replace(",", "\t").encode())),
         ("a.csv.gz", gzip.compress(PLAIN[:20].encode()) + gzip.compress(PLAIN[20:].encode())),
+        ("a.csv", bz2.compress(PLAIN.encode())),
         ("a.csv.zst", pa.compress(PLAIN.encode(), "zstd", asbytes=True)),
     ],
 )
@@ -151,6 +155,13 @@ def test_a_code_with_zeros_far_down_is_taken_for_a_number(tmp_path: Path) -> Non
     (tmp_path / "b.csv").write_text("lon,lat,n,real\n1.5,2.5,,1\n1.5,2.5,3,\n1.5,2.5,NA,2.5\n")
     table = read_table(tmp_path / "b.csv")
     assert table.select(["n", "real"]).to_pydict() == {"n": [None, 3, None], "real": [1, None, 2.5]}
+
+
+def test_a_long_value_is_taken_for_a_stray_mark(tmp_path: Path) -> None:
+    outline = "POLYGON((" + ", ".join(["1 2"] * 300_000) + "))"
+    rows = "".join(f'{at},2,"{outline}"\n' for at in range(3))
+    (tmp_path / "a.csv").write_text("lon,lat,outline\n" + rows)
+    assert read_table(tmp_path / "a.csv")["outline"].to_pylist() == [outline] * 3
 
 
 def test_thousands_are_taken_for_decimals(tmp_path: Path) -> None:

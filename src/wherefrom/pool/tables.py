@@ -350,7 +350,7 @@ def _of_arrow(
             f"{source}: the schema's metadata 'geo' is not GeoParquet's: write the file again "
             "with GeoDataFrame.to_parquet, or without that metadata"
         ) from err
-    others = [name for name in table.column_names if name not in encoded]
+    others = [at for at, name in enumerate(table.column_names) if name not in encoded]
 
     def decode(name: str) -> NDArray[Any]:
         if name not in table.column_names:
@@ -483,6 +483,8 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     how = "name the coordinates with --lon and --lat"
     if held:
         how += f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])}"
+    elif len(names) == 1 and " " in names[0]:
+        how = "part its columns by commas or tabs, or by blanks that no value holds"
     elif sum(bool(re.match(NUMBER, name)) for name in names) > 1:
         how = "its first line holds numbers: put the columns' names above it"
     raise WherefromError(f"{source} has no column {what}: {how}. Columns: {', '.join(names[:20])}")

@@ -19,7 +19,7 @@ __all__ = ["MISSING", "NUMBER", "TEXT", "first_line", "read_text"]
 
 #: Names of text tables.
 TEXT = re.compile(r"\.(csv|tsv|txt|tab)(\.(gz|zst|bz2))?$", re.IGNORECASE)
-_PACKED = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
+_PACKED = rb"(?P<gzip>\x1f\x8b)|(?P<zstd>\x28\xb5\x2f\xfd)|(?P<bz2>BZh[1-9]1AY&SY)"
 NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 #: What counts as no number.
 MISSING = pa.array(pa.csv.ConvertOptions().null_values)
@@ -83,13 +83,12 @@ def _shown(text: str) -> str:
 
 def _content(path: Path) -> pa.Buffer:
     """Return a file's bytes as UTF-8, unpacked."""
-    packed = TEXT.search(path.name)
-    if packed is not None and packed[3]:
-        with pa.input_stream(str(path), compression=_PACKED[packed[3].lower()]) as stream:
+    with pa.memory_map(str(path)) as file:
+        content = file.read_buffer()
+    packed = re.match(_PACKED, content[:10].to_pybytes(), re.DOTALL)
+    if packed:  # whatever its name says
+        with pa.CompressedInputStream(pa.BufferReader(content), packed.lastgroup) as stream:
             content = stream.read_buffer()
-    else:
-        with pa.memory_map(str(path)) as file:
-            content = file.read_buffer()
     head = content[:_HEAD].to_pybytes()
     for mark, encoding in _WIDE.items():
         if head.startswith(mark):
@@ -207,7 +206,7 @@ class _Text:
         fields = [field.strip() for row in self.rows for field in row]
         commas = any(_COMMA.fullmatch(f) and not _THOUSANDS.fullmatch(f) for f in fields)
         points = any("." in f and re.match(NUMBER, f) for f in fields)
-        return "," if self.delimiter != "," and commas and not points else "."
+        return "," if commas and not points else "."
 
     def _pieces(self) -> Iterator[pa.Buffer]:
         return (self.body[at : at + _HEAD] for at in range(0, self.body.size, _HEAD))
@@ -222,6 +221,13 @@ class _Text:
 
     def _read_again(self, as_text: Collection[str], err: pa.ArrowInvalid | None = None) -> pa.Table:
         """Read a table of which a value spans lines, or say in which line it is none."""
+        limit = csv.field_size_limit(_LONGEST)
+        try:
+            return self._over_lines(as_text, err)
+        finally:
+            csv.field_size_limit(limit)
+
+    def _over_lines(self, as_text: Collection[str], err: pa.ArrowInvalid | None) -> pa.Table:
         raw = self._lines()
         lines = [line.decode(errors="replace") for line in raw]
         reader = csv.reader((line + "\n" for line in lines), delimiter=self.delimiter)
@@ -287,7 +293,9 @@ class _Text:
 
     def _other_width(self, lines: list[str], at: int, width: int) -> WherefromError:
         why = "mend the line"
-        if lines[at].startswith("#"):
+        if len(self.names) == 1:
+            why = "put the header first; only lines that begin with # may stand above it"
+        elif lines[at].startswith("#"):
             why = "comments are read above the header only: take it out"
         elif width > len(self.names):
             why = "put a value that holds the delimiter into quotation marks"
@@ -313,7 +321,7 @@ def _preamble(head: bytes) -> tuple[int, int, str, str]:
         if told and not skipped:
             said = told[1].decode("latin-1")
         elif line.startswith(b"#"):
-            comment = line[1:].decode(errors="replace").rstrip("\r\n")
+            comment = line[1:].decode(errors="replace").strip()
         elif line.strip():
             break
         start, skipped = start + len(line), skipped + 1
