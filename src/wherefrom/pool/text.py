@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from wherefrom import parallel
 from wherefrom.errors import WherefromError
 
 __all__ = ["MISSING", "NUMBER", "TEXT", "first_line", "read_text"]
@@ -171,10 +172,12 @@ class _Text:
             rows = table.num_rows + (not self.headless)
             if quoted and rows < self._line_ends() and rows < sum(map(bool, self._lines())):
                 table = self._read_again(as_text)
-        for at, name in enumerate(table.column_names):
-            if name in as_text:
-                table = table.set_column(at, name, _plain(table.column(at), name in kept))
-        return table
+        names, columns = table.column_names, table.columns
+
+        def plain(at: int) -> pa.ChunkedArray:
+            return _plain(columns[at], names[at] in kept) if names[at] in as_text else columns[at]
+
+        return pa.table(list(parallel.here(plain, range(len(names)))), names)
 
     def _as_text(self, kept: Collection[str]) -> set[str]:
         """Name the columns to be read as text first: where a number could lose characters."""
