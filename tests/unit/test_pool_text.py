@@ -61,6 +61,8 @@ def test_a_value_over_several_lines_ends_the_table_or_is_cut(tmp_path: Path) -> 
         (b"lon,lat\n1,2\n3\n", "line 3 has 1 field, but the header 2"),
         (b"lon,lat\n1,2\n# end\n", "line 3 has 1 field, .* above the header only"),
         (b"id,lon,lat\n1,10,5,50,2\n", "line 2 has 5 fields, .* decimals with a point"),
+        (b'lon,lat,use\n1,2,"a b"\n3,4,"b', "quotation mark in line 3 is never closed"),
+        (b'lon,lat,use\n1,2,"a b"\n3,4,"b\n\n', "quotation mark in line 3 takes in"),
         (b'lon,lat,use\n1,2,"a\n3,4,b\n', "quotation mark in line 2 takes in rows up to line 3"),
         (b"366\t8.585\t-75.77\n373\t5.48\t-58.33\n", r"no header: .* \(366, 8.585, -75.77\); put"),
         (b"12\n13\n", "no header.*such as id"),
@@ -212,3 +214,26 @@ def test_the_first_id_of_a_list_without_header_is_lost(tmp_path: Path) -> None:
                 draw(pool, spec)
         else:
             assert draw(pool, spec).size == size
+
+
+@given(
+    st.lists(st.text('"a, ;', max_size=5), min_size=1, max_size=9),
+    st.sampled_from("\t;"),
+    st.booleans(),
+)
+def test_rows_get_lost_between_odd_quotation_marks(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], mark: str, last: bool
+) -> None:
+    names = [name.replace(mark, "") for name in names]
+    path = tmp_path_factory.mktemp("text") / "a.csv"
+    rows = [
+        mark.join([str(at), "1.5", name] if last else [str(at), name, "1.5"])
+        for at, name in enumerate(names)
+    ]
+    header = mark.join(["id", "lon", "name"] if last else ["id", "name", "lon"])
+    path.write_text("\n".join([header, *rows]))
+    with contextlib.suppress(WherefromError):  # said, not lost
+        table = read_table(path)
+        assert table["id"].to_pylist() == list(range(len(names)))
+        for read, name in zip(table["name"].to_pylist(), names, strict=True):
+            assert read in (name, *next(csv.reader([name], delimiter=mark)), None)

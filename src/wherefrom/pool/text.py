@@ -170,7 +170,9 @@ class _Text:
         else:
             # A line that ends in a quoted value goes on: rows get fewer, never more.
             rows = table.num_rows + (not self.headless)
-            if quoted and rows < self._line_ends() and rows < sum(map(bool, self._lines())):
+            fewer = quoted and rows < self._line_ends() and rows < sum(map(bool, self._lines()))
+            tail = self.body[-_HEAD:].to_pybytes().rstrip().splitlines()[-1:]
+            if fewer or (quoted and self._open([line.decode(errors="replace") for line in tail])):
                 table = self._read_again(as_text)
         names, columns = table.column_names, table.columns
 
@@ -234,16 +236,18 @@ class _Text:
         raw = self._lines()
         lines = [line.decode(errors="replace") for line in raw]
         reader = csv.reader((line + "\n" for line in lines), delimiter=self.delimiter)
-        records, start, wrong = 0, 0, None
+        records, start, last, wrong = 0, 0, 0, None
         try:
             for row in reader:
                 if reader.line_num > start + 1 and self._stray(lines[start : reader.line_num]):
                     return self._unquoted(as_text, lines, start, reader.line_num)
                 if wrong is None and row and len(row) != len(self.names):
                     wrong = start, len(row)
-                records, start = records + bool(row), reader.line_num
+                records, last, start = records + bool(row), start if row else last, reader.line_num
         except csv.Error:  # a value longer than any
             return self._unquoted(as_text, lines, start, None)
+        if self._open(lines[last:]):
+            return self._unquoted(as_text, lines, last, None)
         if wrong is not None:
             raise self._other_width(lines, *wrong)
         for at, line in enumerate(raw):
@@ -258,6 +262,11 @@ class _Text:
                 "are read; write it as Parquet"
             ) from err
         return table
+
+    def _open(self, lines: list[str]) -> bool:
+        """Say whether the lines end within a quoted value: what follows them belongs to it."""
+        text = [*(line + "\n" for line in lines), "x"]
+        return sum(map(bool, csv.reader(text, delimiter=self.delimiter))) == 1
 
     def _stray(self, span: list[str]) -> bool:
         """Say whether a quoted value over these lines takes in rows of the table."""
@@ -287,11 +296,12 @@ class _Text:
                 return self._read(as_text, False)
             except pa.ArrowInvalid:
                 pass
-        last = len(lines) if end is None else end
+        what = (
+            "is never closed" if end is None else f"takes in rows up to line {self.skipped + end}"
+        )
         raise WherefromError(
-            f"{self.path}: the quotation mark in line {self.skipped + start + 1} takes in rows up "
-            f"to line {self.skipped + last}: delete the mark, or double it in a quoted value; the "
-            f"line is {_shown(lines[start][:80])!r}"
+            f"{self.path}: the quotation mark in line {self.skipped + start + 1} {what}: delete it, "
+            f"or double it in a quoted value; the line is {_shown(lines[start][:80])!r}"
         )
 
     def _other_width(self, lines: list[str], at: int, width: int) -> WherefromError:
