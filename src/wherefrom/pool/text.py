@@ -274,10 +274,11 @@ class _Text:
             list(csv.reader((line + "\n" for line in span), delimiter=self.delimiter, strict=True))
         except csv.Error:  # it does not end, or ends within a field
             return True
+        sure = [r for r in self.rows[1:] if not any(self.delimiter in field for field in r)]
         numeric = [
             at
             for at in range(len(self.names))
-            if all(re.match(NUMBER, r[at].strip()) for r in self.rows[1:] if len(r) > at)
+            if sure and all(re.match(NUMBER, r[at].strip()) for r in sure if len(r) > at)
         ]
 
         def is_row(line: str, quoted: bool = True) -> bool:
@@ -296,12 +297,11 @@ class _Text:
                 return self._read(as_text, False)
             except pa.ArrowInvalid:
                 pass
-        what = (
-            "is never closed" if end is None else f"takes in rows up to line {self.skipped + end}"
-        )
+        at, to = self.skipped + start + 1, self.skipped + (end or 0)
+        what = "is never closed" if end is None else f"takes in rows up to line {to}"
         raise WherefromError(
-            f"{self.path}: the quotation mark in line {self.skipped + start + 1} {what}: delete it, "
-            f"or double it in a quoted value; the line is {_shown(lines[start][:80])!r}"
+            f"{self.path}: the quotation mark in line {at} {what}: delete it, or double it in a "
+            f"quoted value; the line is {_shown(lines[start][:80])!r}"
         )
 
     def _other_width(self, lines: list[str], at: int, width: int) -> WherefromError:
