@@ -117,6 +117,23 @@ def test_bytes_without_metadata_are_not_named(tmp_path: Path) -> None:
     assert pool.lon.tolist() == LON
 
 
+@pytest.mark.parametrize("crs", ["OGC:CRS84", None, "EPSG:32632", "nonsense"])
+def test_a_crs_that_arrow_notes_is_overlooked(tmp_path: Path, crs: str | None) -> None:
+    note = {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": b"{}"}
+    if crs is not None:
+        note[b"ARROW:extension:metadata"] = json.dumps({"crs": crs}).encode()
+    points = pa.array(shapely.to_wkb(shapely.points(LON, LAT)))
+    fields = [pa.field("id", pa.int64()), pa.field("at", pa.binary(), metadata=note)]
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table([[5, 6, 7], points], pa.schema(fields)), file)
+    for read in (Pool.read, scan):
+        if crs == "OGC:CRS84":
+            assert read(file).key == Pool.from_table(geo_table()).key
+        else:
+            with pytest.raises(WherefromError, match=r"no CRS|is in EPSG:32632|none that is known"):
+                read(file)
+
+
 @pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".shp", ".fgb"])
 def test_a_format_of_gdal_gives_other_places(tmp_path: Path, suffix: str) -> None:
     shapes, ids, file = shapely.to_wkb(shapely.points(LON, LAT)), [5, 6, 7], tmp_path / f"a{suffix}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART
 from wherefrom.pool.partition import Keys
-from wherefrom.pool.tables import Places, first_line, is_parquet, places_of
+from wherefrom.pool.tables import Places, first_line, geometry_of, is_parquet, places_of
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
@@ -265,7 +264,7 @@ def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str
     names = schema.names
     own = tuple(dict.fromkeys((lon, lat)))
     if not set(own) <= set(names):  # the geometry that `places_of` takes the places from
-        own = (json.loads(schema.metadata[b"geo"])["primary_column"],)
+        own = (str(geometry_of(schema, source)[0]),)
     id_name = id_ or ("id" if "id" in names else None)
     text = places.ids.dtype.kind == "U"
     return Reading(id_name, text, own, lon, lat, places.rest.schema.remove_metadata())

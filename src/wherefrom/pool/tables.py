@@ -25,6 +25,7 @@ __all__ = [
     "Places",
     "absent",
     "first_line",
+    "geometry_of",
     "ids_of",
     "is_parquet",
     "places_of",
@@ -248,20 +249,12 @@ def _read_parquet(path: Path) -> pa.Table:
 def _read_vector(path: Path) -> pa.Table:
     """Read the one layer of a file of geometries, as GeoParquet is read."""
     import pyogrio
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
 
     try:
         found = pyogrio.list_layers(path).tolist()
         layers = [name for name, kind in found if kind is not None]  # others are tables
         if len(layers) == 1:
             about, table = pyogrio.read_arrow(path, layer=layers[0])
-            crs = about["crs"] and CRS.from_user_input(about["crs"]).to_dict(projjson=True)
-    except CRSError as err:
-        raise WherefromError(
-            f"{path}: its CRS is none that is known ({first_line(err)}): convert it: "
-            'gdf.to_crs("OGC:CRS84")'
-        ) from err
     except (
         pyogrio.errors.DataSourceError,
         pyogrio.errors.DataLayerError,
@@ -276,7 +269,7 @@ def _read_vector(path: Path) -> pa.Table:
     name = about["geometry_name"] or "wkb_geometry"
     if name not in table.column_names:
         return table
-    column = {"encoding": "WKB", "crs": crs or None}
+    column = {"encoding": "WKB", "crs": about["crs"] or None}
     geo = {"primary_column": name, "columns": {name: column}}
     return table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
 
@@ -341,15 +334,7 @@ def _as_arrow(
 def _of_arrow(
     table: pa.Table, source: str
 ) -> tuple[pa.Table, str | None, Callable[[str], NDArray[Any]]]:
-    written = (table.schema.metadata or {}).get(b"geo")
-    try:
-        geo = {"primary_column": None, "columns": {}} if written is None else json.loads(written)
-        primary, encoded = geo["primary_column"], {n: dict(c) for n, c in geo["columns"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise WherefromError(
-            f"{source}: the schema's metadata 'geo' is not GeoParquet's: write the file again "
-            "with GeoDataFrame.to_parquet, or without that metadata"
-        ) from err
+    primary, encoded = geometry_of(table.schema, source)
     others = [at for at, name in enumerate(table.column_names) if name not in encoded]
 
     def decode(name: str) -> NDArray[Any]:
@@ -360,7 +345,43 @@ def _of_arrow(
             raise _no_geometry(name, source, encoded, table)
         return _decoded(table.column(name), encoded.get(name, {"encoding": "WKB"}), source)
 
-    return table.select(others), primary if primary in table.column_names else None, decode
+    return table.select(others), primary, decode
+
+
+def geometry_of(schema: pa.Schema, source: str) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """Return the first column of geometry, if any, and what is noted of each: encoding and CRS.
+
+    GeoParquet's notes count, else those of Arrow's columns.
+    """
+    written = (schema.metadata or {}).get(b"geo")
+    try:
+        if written is not None:
+            geo = json.loads(written)
+            primary, encoded = (
+                geo["primary_column"],
+                {n: dict(c) for n, c in geo["columns"].items()},
+            )
+        else:
+            encoded = {
+                field.name: {
+                    "encoding": "WKB",
+                    "crs": None,
+                    **json.loads(_note(field, b"metadata")),
+                }
+                for field in schema
+                if _note(field, b"name") == b"geoarrow.wkb"
+            }
+            primary = next(iter(encoded), None)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise WherefromError(
+            f"{source}: the schema's metadata 'geo' is not GeoParquet's: write the file again "
+            "with GeoDataFrame.to_parquet, or without that metadata"
+        ) from err
+    return primary if primary in schema.names else None, encoded
+
+
+def _note(field: pa.Field, what: bytes) -> bytes:
+    return bytes((field.metadata or {}).get(b"ARROW:extension:" + what) or b"{}")
 
 
 def _no_geometry(name: str, source: str, known: Iterable[str], table: pa.Table) -> WherefromError:
@@ -418,12 +439,28 @@ def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDA
     return points
 
 
-def _refuse_crs(crs: dict[str, Any] | None, source: str) -> None:
+def _projjson(text: str, source: str) -> dict[str, Any]:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        crs: dict[str, Any] = CRS.from_user_input(text).to_dict(projjson=True)
+    except CRSError as err:
+        raise WherefromError(
+            f"{source}: the CRS of the geometry is none that is known ({first_line(err)}): convert "
+            'it: gdf.to_crs("OGC:CRS84")'
+        ) from err
+    return crs
+
+
+def _refuse_crs(crs: dict[str, Any] | str | None, source: str) -> None:
     if crs is None:
         raise WherefromError(
             f"{source}: the geometry has no CRS; if it is longitude and latitude, say so: "
             'gdf.set_crs("OGC:CRS84")'
         )
+    if isinstance(crs, str):
+        crs = _projjson(crs, source)
     kind, base = crs.get("type"), crs
     while kind in ("BoundCRS", "CompoundCRS"):
         base = base["source_crs"] if kind == "BoundCRS" else base["components"][0]
