@@ -59,8 +59,8 @@ def audit(
     clean: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file to write: FILE without faulty rows, repeated places, places at 0/0 "
-            "and, with --test, places within 10 km of a test place."
+            help="Parquet file to write: FILE without faulty rows, repeated places and ids, places "
+            "at 0/0 and, with --test, places within 10 km of a test place."
         ),
     ] = None,
     antarctica: Annotated[
@@ -75,9 +75,10 @@ def audit(
 ) -> None:
     """Audit a set of places before anything is trained on them.
 
-    Prints findings, the largest first, each with the command that remedies
-    it; then shares of every layer beside the land's area, and spatial
-    statistics beside those of places uniform on land.
+    Prints findings, causes before what follows from them and the largest
+    first, each with the command that remedies it; then shares of every layer
+    beside the land's area, and spatial statistics beside those of places
+    uniform on land.
 
     The other tables have their coordinates in columns of the same names as
     FILE, or in lon and lat.
@@ -94,7 +95,7 @@ def audit(
     """
     from wherefrom.auditing.asked import Asked
     from wherefrom.auditing.audit import audited
-    from wherefrom.auditing.faults import cleaned, open_table
+    from wherefrom.auditing.faults import Opened, cleaned, open_table
     from wherefrom.auditing.findings import Named
 
     to_stdout = json_out is not None and str(json_out) == "-"
@@ -108,14 +109,15 @@ def audit(
     named = {name: str(path) for name, path in inputs.items()}
     _check_outputs(out, None if to_stdout else json_out, clean, inputs)
     options = _options(id_column, lon, lat)
-    faults: list[Any] = []
     weights = available = None
     if _is_composition(file):
         pool, weights, available = _composition(file, pool_file, id_column, lon, lat)
+        opened = Opened(pool)
     else:
         if pool_file is not None:
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
-        pool, faults = open_table(file, id_column, lon, lat, options=options)
+        opened = open_table(file, id_column, lon, lat, options=options)
+        pool = opened.pool
     others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
     asked = Asked(
         pool,
@@ -137,7 +139,7 @@ def audit(
             available=available,
         ),
     )
-    found = audited(asked, faults)
+    found = audited(asked, opened.faults)
     if to_stdout:
         show(json_text(found.to_json()))
     else:
@@ -153,7 +155,7 @@ def audit(
 
         write_audit_page(found, out, shlex.join(["wherefrom", *sys.argv[1:]]))
     if clean is not None:
-        left, removed = cleaned(pool, others.get("--test"))
+        left, removed = cleaned(opened, others.get("--test"), found.findings)
         left.write(clean)
         said = "; ".join(f"{count:,} {reason}" for reason, count in removed.items() if count)
         say(f"{clean}: {len(left):,} places left; removed: {said or 'none'}")
