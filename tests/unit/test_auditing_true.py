@@ -102,6 +102,18 @@ def test_distinct_places_are_counted_another_way(land: Pool) -> None:
     assert distinct_places(land).weights is None
 
 
+def test_rows_too_many_to_compare_are_called_places(
+    seasons: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("tally", "space.duplicates"):
+        monkeypatch.setattr(f"wherefrom.auditing.{module}.IN_MEMORY", 3999)
+    found = audit(seasons)
+    (finding,) = [each for each in found.findings if each.name == "duplicates"]
+    assert "The other findings count rows" in finding.text
+    assert "near-duplicates" not in names(found)  # these compare places at any size
+    assert found.about["distinct"] == 1000
+
+
 # Longitudes from 0 to 360.
 
 
@@ -185,6 +197,10 @@ def test_exchanged_axes_come_after_what_follows_from_them(land: Pool) -> None:
     swapped = Pool.from_table(old, lon="lat", lat="lon")
     found = audit(swapped, named=Named("t.csv", ("--id", "tile", "--lon", "x", "--lat", "y")))
     assert names(found) == ["swapped-axes"]
+    astray = Pool.from_table(
+        pa.table({"lon": np.append(swapped.lon, 150.0), "lat": np.append(swapped.lat, 60.0)})
+    )
+    assert names(audit(astray)) == ["swapped-axes"]
     assert {"continent", "density", "sea"} <= set(names(found, causes=False))
     assert found.findings[0].command == "wherefrom audit t.csv --id tile --lon y --lat x"
     assert "From this follow: " in audit_text(found)

@@ -209,7 +209,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
     results = measured(asked, STATISTICS)
     sample, seen = asked.sample, asked.seen
     by_land = isinstance(asked.against, str)
-    region = results[Region]
+    region, repeated = results[Region], results[Duplicates]
     share = region.land_share if isinstance(region, Region) else 1.0
     rows = len(pool) if seen.rows is None else sample.seen
     commands = Commands(named, round(sample.weight_sum), rows, bool(faults), by_land, share)
@@ -223,7 +223,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "origin": pool.origin,
         "places": round(sample.weight_sum if seen.weight is None else seen.weight),
         "rows": sample.seen if seen.rows is None else seen.rows,
-        "distinct": sample.seen,
+        "distinct": repeated.places if isinstance(repeated, Duplicates) else sample.seen,
         "against": asked.beside,
         "antarctica": asked.antarctica,
         "seed": asked.seed,

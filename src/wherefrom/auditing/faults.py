@@ -42,6 +42,8 @@ TRIED = 1 << 15
 SWAPPED_ON_LAND = 0.8
 #: and this much more than as they are.
 SWAPPED_GAIN = 0.2
+#: Share of the places that may be astray and make axes no less exchanged.
+ASTRAY = 0.02
 #: Training places nearer to a test place than this are left out: images of up to 10 km.
 CLEAR_KM = 10.0
 #: Axes by their short names.
@@ -164,6 +166,8 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
 
 def _told(finding: Fault) -> str:
     took = "leaves them out"
+    if finding.name == "swapped":  # a few rows, for whole columns are refused
+        return f"{finding.message.rpartition(';')[0]}; exchange them there. The audit {took}."
     if finding.name == "duplicate-id":
         took = "uses row numbers instead; the command keeps the first place of each id"
     return f"{finding.message}. The audit {took}."
@@ -190,15 +194,15 @@ def _refuse_exchanged(places: Places) -> None:
     """
     x, y = places.lon, places.lat
     there = np.isfinite(x) & np.isfinite(y)
-    if not ((np.abs(x[there]) <= 90) & (np.abs(y[there]) <= 180)).all():
+    fit = there & (np.abs(x) <= 90) & (np.abs(y) <= 180)
+    if there.sum() - fit.sum() > ASTRAY * there.sum():
         return
-    far = int((np.abs(y[there]) > 90).sum())
-    inside = np.flatnonzero(there & (np.abs(y) <= 90))
-    tried = inside[:: max(1, len(inside) // TRIED)]
-    axes = _tried(np.stack([x[tried], y[tried]]))
-    # Without a row within range, those beyond it must all lie on land.
-    out = np.flatnonzero(there & (np.abs(y) > 90))
-    out = out[:: max(1, len(out) // TRIED)]
+    inside, out = (np.flatnonzero(fit & where) for where in (np.abs(y) <= 90, np.abs(y) > 90))
+    if not len(out):
+        return
+    far = len(out)
+    inside, out = (rows[:: max(1, len(rows) // TRIED)] for rows in (inside, out))
+    axes = _tried(np.stack([x[inside], y[inside]]))
     beyond = float((earth.layer("land").codes(y[out], x[out]) >= 0).mean())
     if min(axes.swapped, beyond) >= SWAPPED_ON_LAND and axes.swapped > axes.as_they_are:
         lon, lat = places.lon_name, places.lat_name
@@ -211,6 +215,7 @@ def _refuse_exchanged(places: Places) -> None:
 
 def _tried(both: Floats) -> Axes:
     """Tell the shares of places on land, as they are and exchanged; `both` has shape (2, N)."""
+    both = both[:, (np.abs(both) <= 90).all(axis=0)]
     if not both.size:
         return Axes(0.0, 1.0)
     land = earth.layer("land")
@@ -233,8 +238,8 @@ class AxesTally:
     ask: ClassVar[Ask] = Ask()
 
     places: int = 0
-    #: Whether any longitude is beyond 90, so that axes cannot be exchanged.
-    wide: bool = False
+    #: Those whose longitude is beyond 90: if they are more than a few, axes cannot be exchanged.
+    wide: int = 0
     #: Places are tried whose row is a multiple of this power of 2, which grows with the pool: files
     #: are often sorted by place, and the same rows are tried however the pool is cut.
     stride: int = 1
@@ -245,7 +250,7 @@ class AxesTally:
         """Count the places of a batch that count at all."""
         counted = np.ones(len(batch), dtype=bool) if weight is None else weight > 0
         self.places += int(counted.sum())
-        self.wide = self.wide or bool((np.abs(batch.lon[counted]) > 90).any())
+        self.wide += int((np.abs(batch.lon[counted]) > 90).sum())
         rows = np.flatnonzero(counted)
         rows = rows[(rows + batch.start) % self.stride == 0]
         self._try(rows + batch.start, np.stack([batch.lon[rows], batch.lat[rows]]))
@@ -253,7 +258,7 @@ class AxesTally:
     def merge(self, other: AxesTally) -> None:
         """Add what another tally counted on the places that follow."""
         self.places += other.places
-        self.wide = self.wide or other.wide
+        self.wide += other.wide
         self.stride = max(self.stride, other.stride)
         self._try(other._rows, other._tried)
 
@@ -269,7 +274,7 @@ class AxesTally:
 
     def result(self) -> Axes:
         """Tell the shares of the tried places on land."""
-        if self.wide or self.places < 10:
+        if self.wide > ASTRAY * self.places or self.places < 10:
             return Axes(1.0, 0.0)
         return _tried(self._tried)
 
@@ -344,9 +349,9 @@ class Zeros(Statistic):
             name = AXES[axis]
             if zero > LEAST and zero > ODD * other:
                 text = (
-                    f"The {name} of {percent(zero)} of the places is exactly 0, and the other "
-                    f"coordinate is not; no other {name} has more than {percent(other)}: what a "
-                    "missing value leaves behind. --clean leaves out these rows."
+                    f"{percent(zero)} of the places have a {name} of exactly 0, and no other "
+                    f"{name} is that of more than {percent(other)}: what a missing value leaves "
+                    "behind. The command leaves them out."
                 )
                 found.append(Finding(f"zero-{axis}", zero, text, commands.clean()))
         return found

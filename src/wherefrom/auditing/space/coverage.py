@@ -117,11 +117,14 @@ class Coverage(Statistic):
             return []
         text = (
             f"Gaps: half of the land is farther than {kilometres(self.median_km)} from every "
-            f"place, with as many uniform places than {kilometres(self.uniform_median_km)}"
+            f"place (of as many uniform places: {kilometres(self.uniform_median_km)})"
         )
         if self.gaps:
             gap = self.gaps[0]
-            text += f"; the farthest, at {gap.lon:.1f}, {gap.lat:.1f}, {kilometres(gap.km)}"
+            text += (
+                f". The farthest land, at {gap.lon:.1f}, {gap.lat:.1f}, is {kilometres(gap.km)} "
+                "away"
+            )
         return [Finding("gaps", excess, f"{text}.", commands.build(), may_follow=SPREAD)]
 
 
