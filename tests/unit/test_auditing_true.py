@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import shapely
 
 import wherefrom
 from wherefrom.auditing.asked import Asked
@@ -100,6 +102,19 @@ def test_distinct_places_are_counted_another_way(land: Pool) -> None:
     weights = np.ones(len(land))
     assert distinct_places(land, weights).weights is weights
     assert distinct_places(land).weights is None
+
+
+@pytest.mark.slow
+def test_a_published_set_of_four_seasons_is_a_quarter_near_duplicates(reference_data: Path) -> None:
+    file = reference_data / "field" / "files" / "ssl4eo_s12_v1.1_val_metadata.parquet"
+    if not file.is_file():
+        pytest.skip(f"no metadata of SSL4EO-S12 at {file}")
+    tiles = pq.read_table(file, columns=["geometry"]).column("geometry").to_numpy()
+    middle = shapely.centroid(shapely.from_wkb(tiles))
+    found = audit(pa.table({"lon": shapely.get_x(middle), "lat": shapely.get_y(middle)}))
+    assert (found.about["rows"], found.about["distinct"]) == (8704, 2176)
+    assert "near-duplicates" not in names(found)
+    assert found.space.duplicates.within_1km == pytest.approx(0.017, abs=0.001)
 
 
 def test_rows_too_many_to_compare_are_called_places(
@@ -307,6 +322,16 @@ def test_neighbours_in_a_small_region_are_held_against_the_whole_land() -> None:
     found = audit(pa.table({"lon": lon, "lat": lat}))
     assert found.space.duplicates.within_1km > 0.5
     assert "near-duplicates" not in names(found)
+    dense = Pool.from_table(pa.table({"lon": rng.uniform(20, 20.9, 9), "lat": [0.5] * 9}))
+    assert "near-duplicates" not in names(
+        audit(pa.table({"lon": lon, "lat": lat}), against=dense, named=Named(against="r.parquet"))
+    )
+
+
+def test_a_table_all_out_of_range_is_compared_with_no_row(land: Pool) -> None:
+    pacific = pa.table({"lat": [-155.6, -157.9], "lon": [19.6, 21.4]})
+    with pytest.raises(WherefromError, match=r"lon and lat look swapped in 2 of 2 rows"):
+        without_faults(places_of(pacific))
 
 
 # Words.

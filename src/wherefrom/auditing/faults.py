@@ -198,7 +198,7 @@ def _refuse_exchanged(places: Places) -> None:
     if there.sum() - fit.sum() > ASTRAY * there.sum():
         return
     inside, out = (np.flatnonzero(fit & where) for where in (np.abs(y) <= 90, np.abs(y) > 90))
-    if not len(out):
+    if not (len(out) and len(inside)):
         return
     far = len(out)
     inside, out = (rows[:: max(1, len(rows) // TRIED)] for rows in (inside, out))

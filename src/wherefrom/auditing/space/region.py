@@ -68,7 +68,7 @@ class Region(Statistic):
     def of(cls, asked: Asked, counted: Sequence[Any]) -> Self | None:
         """Look for the least box, and for a country or a continent of the same places."""
         lon, lat = asked.sample.lon, asked.sample.lat
-        if len(lon) < FEWEST or not isinstance(asked.against, str):
+        if len(lon) < FEWEST:
             return None
         south, north = _interval(lat)
         west, east = _arc(lon)
@@ -99,6 +99,8 @@ class Region(Statistic):
 
     def findings(self, commands: Commands) -> list[Finding]:
         """Say that the set is of a region, and how to compare it with the land of that region."""
+        if not commands.by_land:
+            return []
         box = (
             f"between {_degrees(self.south, 'SN')} and {_degrees(self.north, 'SN')} and between "
             f"{_degrees(self.west, 'WE')} and {_degrees(self.east, 'WE')}, where "
