@@ -104,6 +104,16 @@ def test_distinct_places_are_counted_another_way(land: Pool) -> None:
     assert distinct_places(land).weights is None
 
 
+def test_an_id_of_a_place_is_a_fault_of_its_own(land: Pool) -> None:
+    rows = np.repeat(np.arange(1000), 3)
+    table = pa.table({"place": rows, "lon": land.lon[rows], "lat": land.lat[rows]})
+    opened = without_faults(places_of(table, "place"))
+    found = audited(Asked(opened.pool, wanted=["continent"]), opened.faults)
+    assert names(found) == ["duplicates"]
+    assert found.consequences(found.causes[0]) == "From this may follow: duplicate-id (67 %)."
+    assert cleaned(opened)[0].ids.tolist() == list(range(1000))
+
+
 @pytest.mark.slow
 def test_a_published_set_of_four_seasons_is_a_quarter_near_duplicates(reference_data: Path) -> None:
     file = reference_data / "field" / "files" / "ssl4eo_s12_v1.1_val_metadata.parquet"
@@ -153,6 +163,11 @@ def test_a_table_mostly_beyond_180_is_refused(land: Pool) -> None:
     pool, faults, *_ = without_faults(places_of(west, "name"))
     assert len(pool) == west.num_rows
     assert [fault.size for fault in faults] == [1.0]
+
+
+def test_a_pool_beyond_180_is_refused_without_a_remedy(land: Pool) -> None:
+    with pytest.raises(WherefromError, match=r"subtract 360 from these, or let .* --clean"):
+        Pool.from_table(turned(land))
 
 
 def test_projected_metres_are_turned() -> None:

@@ -121,7 +121,7 @@ class Audit:
         said = ", ".join(f"{title(each.name)} ({percent(each.size)})" for each in found)
         if cause.name in WHOLE:
             return f"From this follow: {said}."
-        return f"From this may follow: {said}; mend it first."
+        return f"From this may follow: {said}."
 
     def sections(self) -> dict[Section, list[Statistic]]:
         """Return what was found by section, in the order of the page."""

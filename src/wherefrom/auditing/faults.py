@@ -147,21 +147,32 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
     if 2 * kept < total or not kept:
         said = "; also: ".join(finding.message for finding in errors)
         raise WherefromError(f"{places.source}: {said or 'it has no rows'}")
-    faults = [
-        *(Finding(each.name, each.count / total, _told(each), commands.clean()) for each in errors),
-        *faults,
-    ]
     missing = int((~(np.isfinite(places.lon) & np.isfinite(places.lat))).sum())
     gone = {"without coordinates": missing, "out of range": total - kept - missing}
     rows = np.flatnonzero(sound)
     ids, own = places.ids[rows], None
-    if any(finding.name == "duplicate-id" for finding in errors):
-        ids, own = rows, ids
     lon, lat, rest = places.lon[rows], places.lat[rows], places.rest.take(rows)
+    causes: dict[str, tuple[str, ...]] = {}
+    if any(finding.name == "duplicate-id" for finding in errors):
+        _, first, which = np.unique(ids, return_index=True, return_inverse=True)
+        # An id of one place may repeat for no other reason than that its place does.
+        once = (lon == lon[first][which]).all() and (lat == lat[first][which]).all()
+        causes = {"duplicate-id": ("duplicates",)} if once else {}
+        ids, own = rows, ids
+    told = [
+        Finding(
+            each.name,
+            each.count / total,
+            _told(each),
+            commands.clean(),
+            may_follow=causes.get(each.name, ()),
+        )
+        for each in errors
+    ]
     left = replace(places, ids=ids, lon=lon, lat=lat, rest=rest)
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
-    return Opened(Pool.of_places(left, notes), faults, own, gone)
+    return Opened(Pool.of_places(left, notes), [*told, *faults], own, gone)
 
 
 def _told(finding: Fault) -> str:

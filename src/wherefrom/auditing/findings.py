@@ -45,9 +45,9 @@ SIGMAS = 4.5
 RARE = 1e-4
 #: What other findings may follow from, the first cause first. Those of `WHOLE` explain any
 #: difference, the others one of no more places than they concern.
-CAUSES = ("swapped-axes", "region", "zero-lon", "zero-lat", "antarctica")
+CAUSES = ("swapped-axes", "region", "zero-lon", "zero-lat", "antarctica", "duplicates")
 #: What a difference of where the places lie may follow from.
-SPREAD = CAUSES
+SPREAD = CAUSES[:-1]
 WHOLE = CAUSES[:2]
 
 
