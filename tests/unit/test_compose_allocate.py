@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,12 @@ def test_short_stratum_is_named_with_what_it_has() -> None:
         allocate([1, 1], [3, 100], 10, "error", ["Mangroves", "Tundra"])
     with pytest.raises(WherefromError, match="all strata together, which have 8 places"):
         allocate([1, 1], [3, 5], 10, "redistribute")
+
+
+@pytest.mark.parametrize("short", SHORT)
+def test_no_stratum_at_all_ends_in_a_traceback(short: Any) -> None:
+    with pytest.raises(WherefromError, match="no place of the pool is in a stratum"):
+        allocate(np.ones(0, dtype=int), np.zeros(0, dtype=int), 10, short, ())
 
 
 def test_one_stratum_is_not_offered_the_others_places() -> None:

@@ -211,6 +211,11 @@ def test_a_change_is_blamed_on_the_wrong_field(laptop: Study, tmp_path: Path) ->
     changed = next(s for s in other.of_kind("fewshot") if s.label == stage.label)
     assert store.changes(changed) == [f"spec.finetune_seeds: {laptop.finetune_seeds} -> 7"]
     assert store.changes(stage) == []
+    # A pair of the spec is a list in the store.
+    trained = plan(laptop).of_kind("pretrain")[0]
+    with store.write("pretrain", "0" * 16, {"label": trained.label, "document": trained.document}):
+        pass
+    assert store.changes(trained) == []
 
 
 def test_a_changed_default_is_served_from_the_cache() -> None:

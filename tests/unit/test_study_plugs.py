@@ -268,6 +268,12 @@ def test_a_defect_of_a_plug_in_is_called_one_of_wherefrom(tmp_path: Path) -> Non
         failure = _failure(stage, err)
     assert not failure.is_defect
     assert "plugs fails with ZeroDivisionError: division by zero; mend it" in failure.message
+    # What it gave is what ours failed on, after it had returned.
+    failure = _failure(stage, AttributeError("'NoneType' object has no attribute 'write'"))
+    assert not failure.is_defect
+    assert "wherefrom fails on what plugs gave it with AttributeError" in failure.message
+    stage.spec["head"] = "logistic"
+    assert _failure(stage, AttributeError("ours")).is_defect
 
 
 def test_a_package_that_takes_a_name_of_ours_spoils_all_names(

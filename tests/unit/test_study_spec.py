@@ -77,6 +77,12 @@ def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_yaml_nested_without_end_is_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("base: " + "[" * 3000 + "]" * 3000)
+    with pytest.raises(WherefromError, match="nested too deeply"):
+        load(tmp_path, "debug")
+
+
 def test_the_last_of_a_key_given_twice_wins_in_silence(tmp_path: Path) -> None:
     text = (STUDY / "study.yaml").read_text()
     (tmp_path / "study.yaml").write_text(text.replace("  n: ", "  n: 7\n  n: ", 1))

@@ -474,6 +474,7 @@ def test_a_sound_task_breaks_a_promise() -> None:
             "places of the pool",
         ),
         (variant("H", own_series=True), "own_series"),
+        (variant("M", make=lambda self, pool: None), "fails on, with AttributeError"),
         (variant("I", places=property(lambda self: 500)), "says that it has 500 places"),
         (variant("J", places=property(lambda self: 10)), "says that it has 10 places"),
         (variant("K", make=lambda self, pool: made() if layer("forest") else None), "'forest'"),
@@ -531,6 +532,7 @@ def broken(guess: Guess) -> type[Head]:
             lambda labels, train, test: np.full((len(train), len(test)), 2 * (len(train) == 1)),
             "depend on the others",
         ),
+        (lambda labels, train, test: [][0], "fails, or gives what .* with IndexError"),
     ],
 )
 def test_a_broken_head_passes(guess: Guess, message: str) -> None:

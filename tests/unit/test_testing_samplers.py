@@ -14,9 +14,10 @@ from wherefrom.compose import Allocation, Composition, Design, DesignSampler
 from wherefrom.compose.base import LayerName, NumbersName, SamplerModel
 from wherefrom.compose.samplers.plain import Uniform
 from wherefrom.compose.samplers.stratified import Stratified
+from wherefrom.compose.strata import Groups, Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
-from wherefrom.pool.batches import Ask
+from wherefrom.pool.batches import Ask, Batch
 from wherefrom.testing import BrokenPromiseError, check_sampler
 
 
@@ -280,7 +281,38 @@ class Stubborn(Stratified):
         return self
 
 
+class Batchwise(Stratified):
+    """Its strata depend on the batch that a place comes in."""
+
+    name: ClassVar[str] = "batchwise"
+    layer: LayerName = "use"
+
+    def strata(self, pool: Any, n: int, rng: Any) -> Strata:
+        return Strata(Numbered(), super().strata(pool, n, rng).plan)
+
+
+class Numbered(Groups):
+    def keys(self, batch: Batch) -> Any:
+        return np.arange(len(batch)) % 3
+
+
+class Short(Batchwise):
+    """Gives fewer keys than there are places."""
+
+    name: ClassVar[str] = "too-few-keys"
+
+    def strata(self, pool: Any, n: int, rng: Any) -> Strata:
+        return Strata(OneLess(), super().strata(pool, n, rng).plan)
+
+
+class OneLess(Groups):
+    def keys(self, batch: Batch) -> Any:
+        return np.zeros(len(batch) - 1, dtype=np.int64)
+
+
 BROKEN = [
+    ("draws differently from a pool in pieces", Batchwise),
+    ("with IndexError", Short),
     ("reads .'use'., but inputs", Silent),
     ("leaves out layers", Stubborn),
     ("reads .'use'., but inputs", Reading),

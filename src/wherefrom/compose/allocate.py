@@ -87,7 +87,7 @@ def allocate(
     ------
     WherefromError
         If a stratum is short and the policy is ``"error"``, or ``"redistribute"`` finds fewer than
-        n places in all strata together.
+        n places in all strata together, or there is no stratum.
 
     Examples
     --------
@@ -97,6 +97,8 @@ def allocate(
     shares, _ = whole(weights)
     total = int(sum(shares.tolist()))
     have = np.asarray(sizes, dtype=np.int64)
+    if not len(have):
+        raise WherefromError(f"no place of the pool is in a stratum, to draw {n:,} from")
     # Whole numbers over the denominator `total` keep millions of strata exact and fast.
     largest = total * max(n, int(have.max()))
     shares, have = roomy(shares, largest), roomy(have, largest)

@@ -79,6 +79,8 @@ def load(path: Path | str, scale: str) -> Study:
         ) from None
     except OSError as err:
         raise WherefromError(f"{file}: cannot be read: {err.strerror}") from None
+    except RecursionError:
+        raise WherefromError(f"{file}: not a study: it is nested too deeply") from None
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise WherefromError(f"{file}: not valid YAML: {' '.join(str(err).split())}") from None
     if not isinstance(content, dict) or set(content) != {"base", "scales"}:

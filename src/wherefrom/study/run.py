@@ -310,7 +310,7 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
     if foreign := _foreign(stage, err):
         said = " ".join(str(err).split())
         return _Failure(
-            f"{stage.label}: {foreign} fails with {type(err).__name__}: {said}; mend it, and try "
+            f"{stage.label}: {foreign} with {type(err).__name__}: {said}; mend it, and try "
             "wherefrom.testing on it",
             False,
         )
@@ -318,7 +318,7 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
 
 
 def _foreign(stage: Stage, err: Exception) -> str:
-    """Name the code of other people that a stage was in when it failed, if it was in any."""
+    """Say which code of other people a failed stage was in, or was given something by; or none."""
     kinds = [type(stage.of).__module__]
     if "head" in stage.spec:
         kinds.append(kind_of_head(stage.spec["head"]).__module__)
@@ -326,7 +326,10 @@ def _foreign(stage: Stage, err: Exception) -> str:
     frames = [
         frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(err.__traceback__)
     ]
-    return next((name for name in reversed(frames) if name.partition(".")[0] in there), "")
+    inside = next((name for name in reversed(frames) if name.partition(".")[0] in there), "")
+    if inside:
+        return f"{inside} fails"
+    return f"wherefrom fails on what {', '.join(sorted(there))} gave it" if there else ""
 
 
 def _tell(stage: Stage, share: float) -> None:

@@ -171,7 +171,7 @@ class Store:
         folder = self.root / stage.kind
         if not folder.is_dir():
             return []
-        new = _flat(stage.document)
+        new = _flat(json.loads(json.dumps(stage.document)))  # as it is read back
         different = []
         for key, spec in _specs(folder, folder.stat().st_mtime_ns):
             if key != stage.key and spec["label"] == stage.label:

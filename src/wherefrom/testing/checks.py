@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from wherefrom import keys
+from wherefrom.errors import WherefromError
 from wherefrom.part import OfKind, Part
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokenPromiseError",
+    "checking",
     "described",
     "own_randomness",
     "part_of",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 P = TypeVar("P", bound=Part)
+Given = ParamSpec("Given")
 
 
 class BrokenPromiseError(AssertionError):
@@ -36,6 +40,26 @@ def promise(kept: bool | np.bool_, broken: str) -> None:
     """Raise a `BrokenPromiseError` that says what is wrong, unless a promise is kept."""
     if not kept:
         raise BrokenPromiseError(broken)
+
+
+def checking(check: Callable[Given, None]) -> Callable[Given, None]:
+    """Make a check say that what is checked fails, in place of an error out of its depths."""
+
+    @wraps(check)
+    def checked(*given: Given.args, **named: Given.kwargs) -> None:
+        try:
+            check(*given, **named)
+        except (BrokenPromiseError, WherefromError):
+            raise
+        except Exception as err:
+            first: Any = next(iter((*given, *named.values())))
+            what = getattr(first, "name", None) or getattr(first, "__name__", first)
+            said = f"{type(err).__name__}: {err}"
+            raise BrokenPromiseError(
+                f"{what!r} fails, or gives what wherefrom fails on, with {said}"
+            ) from err
+
+    return checked
 
 
 @contextmanager

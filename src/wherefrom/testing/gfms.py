@@ -22,6 +22,7 @@ from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries
 from wherefrom.testing.checks import (
     BrokenPromiseError,
+    checking,
     described,
     own_randomness,
     part_of,
@@ -46,6 +47,7 @@ DRAWS, LIMIT = 24, 6.0
 NEAR = 1e-4
 
 
+@checking
 def check_gfm(
     given: Gfm | type[Gfm] | dict[str, Any],
     *,

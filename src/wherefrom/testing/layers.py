@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wherefrom import earth
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
-from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
+from wherefrom.testing.checks import BrokenPromiseError, checking, own_randomness, promise
 
 __all__ = ["check_layer"]
 
@@ -23,6 +23,7 @@ CORNERS = [(-180.0, 0.0), (180.0, 0.0), (0.0, 90.0), (0.0, -90.0), (180.0, 90.0)
            (0.0, 0.0), (-0.0, -0.0), (179.9999999, 89.9999999)]  # fmt: skip
 
 
+@checking
 def check_layer(layer: str | AnyLayer) -> None:
     """Check that a layer keeps what samplers, audits and tasks rely on.
 

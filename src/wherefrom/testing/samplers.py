@@ -30,7 +30,7 @@ from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool, scan
 from wherefrom.pool.batches import Ask, Batch
 from wherefrom.pool.places import Codes, PoolPart
-from wherefrom.testing.checks import BrokenPromiseError, own_randomness, promise
+from wherefrom.testing.checks import BrokenPromiseError, checking, own_randomness, promise
 
 __all__ = ["check_sampler"]
 
@@ -41,6 +41,7 @@ CHANCE = 1e-6
 LIMIT = 6.1
 
 
+@checking
 def check_sampler(
     given: str | dict[str, Any] | Sampler | type[SamplerModel],
     *,
@@ -335,7 +336,23 @@ def _keeps_its_probabilities(made: DesignSampler, pool: Pool, n: int) -> None:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Cut(Pool):
+    """A pool that comes in pieces, as one of more than a million places does."""
+
+    def parts(self) -> list[PoolPart]:
+        third = -(-len(self) // 3)
+        starts = range(0, len(self), third)
+        return [PoolPart(self, at, min(third, len(self) - at), at) for at in starts]
+
+
 def _streams(made: StreamedSampler, pool: Pool, n: int, first: Composition) -> None:
+    cut = _Cut(pool.ids, pool.lon, pool.lat, pool.table, pool.origin)
+    promise(
+        _equal(first, drawn(cut, made, n, 0)),
+        f"{made.name!r} draws differently from a pool in pieces: what a place's key depends on "
+        "must be of the place alone, not of the batch that it comes in",
+    )
     with tempfile.TemporaryDirectory() as folder:
         third = max(1, len(pool) // 3)
         for part, start in enumerate(range(0, len(pool), third)):

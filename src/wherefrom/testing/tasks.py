@@ -26,6 +26,7 @@ from wherefrom.tasks.labelled import TASK, LabelledSeries
 from wherefrom.tasks.task import SPLITS, Task
 from wherefrom.testing.checks import (
     BrokenPromiseError,
+    checking,
     described,
     own_randomness,
     part_of,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["check_head", "check_task"]
 
 
+@checking
 def check_task(
     given: TaskSpec | type[TaskSpec] | dict[str, Any], *, pool: Pool | None = None
 ) -> None:
@@ -149,6 +151,7 @@ def _sound(spec: TaskSpec, task: Task, pool: Pool | None) -> None:
         promise(not known & (train | test), f"task {spec.kind!r} has places of the pool: keep away")
 
 
+@checking
 def check_head(given: str | type[Head]) -> None:
     """Check that a head keeps what few-shot stages rely on.
 
