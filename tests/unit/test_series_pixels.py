@@ -179,7 +179,7 @@ def test_a_mark_of_absence_is_taken_for_a_value(band: str, usual: float, mark: f
 def test_linear_radar_is_taken_for_decibels(tmp_path: Path) -> None:
     decibels = np.random.default_rng(0).uniform(-15, -8, (50, T))
     for given in (10 ** (decibels / 10), np.where(decibels < -14, 0, 10 ** (decibels / 10))):
-        with pytest.raises(WherefromError, match="band VH: no value is below 0 dB .*10 log10"):
+        with pytest.raises(WherefromError, match=r"band VH: no value is below 0 dB .*10 log10"):
             PixelSeries.from_bands({"VH": given}, np.zeros(50), np.zeros(50), 0)
     # A file of another program, whose arrays are named as ours, is checked as well.
     whole = PixelSeries.from_bands({"VH": decibels}, np.zeros(50), np.zeros(50), 0)
@@ -190,7 +190,7 @@ def test_linear_radar_is_taken_for_decibels(tmp_path: Path) -> None:
 
 def test_thirty_six_dekads_are_taken_for_months() -> None:
     dekads = {"B8": np.full((2, 36), 3000.0)}
-    with pytest.raises(WherefromError, match="36 steps, and the month of the first alone.*months"):
+    with pytest.raises(WherefromError, match=r"36 steps, and the month of the first alone.*months"):
         PixelSeries.from_bands(dekads, [0, 1], [0, 1], 0)
     months = np.tile(np.arange(36) // 3, (2, 1))
     assert PixelSeries.from_bands(dekads, [0, 1], [0, 1], months).month[0, 35] == 11
