@@ -21,6 +21,7 @@ from wherefrom.compose.strata import Plan, Strata
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
+from wherefrom.pool.columns import alike
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
 
 __all__ = [
@@ -440,6 +441,7 @@ class DesignSampler(SamplerModel, ABC):
             for h, label in enumerate(plan.labels)
             if asked[h]
         ]
+        odd = alike(plan.labels)
         return {
             "design": " ".join(str(type(self).__doc__).split("\n\n")[0].split()),
             "layers": {name: pool.labels_key(name) for name in self.inputs().layers},
@@ -450,6 +452,7 @@ class DesignSampler(SamplerModel, ABC):
             "expected_size": round(float(targets.total()), 6),
             "inclusion_given": plan.conditional_on or "nothing: unconditional",
             **plan.notes,
+            **({"remarks": [*plan.notes.get("remarks", []), *odd]} if odd else {}),
         }
 
 
