@@ -96,7 +96,7 @@ def _tell_unread(series: PixelSeries, there: NDArray[np.bool_]) -> None:
     unread = ["B9 (never)"] if "B9" in series.present else []
     for group, columns in GROUPS.items():
         given = there[..., list(columns)]
-        whole = given.all(axis=-1)
+        whole = np.asarray(given.all(axis=-1))
         if group == "SRTM":  # one token a series
             given, whole = given.any(axis=1, keepdims=True), whole[:, :1]
         read |= whole.any(axis=1) & bool(columns)

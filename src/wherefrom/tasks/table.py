@@ -161,8 +161,8 @@ def from_table(
     if not kept.all():
         rows = np.flatnonzero(kept)
         pool = Pool(pool.ids[rows], pool.lon[rows], pool.lat[rows], pool.table.take(rows))
-        present, codes = np.unique(codes[rows], return_inverse=True)
-        classes, codes = tuple(classes[code] for code in present), codes.astype(np.int32)
+        present, code = np.unique(codes[rows], return_inverse=True)
+        classes, codes = tuple(classes[one] for one in present), code.astype(np.int32)
         given = None if given is None else given[rows]
     for told in alike(classes):
         warnings.warn(f"labels of column {label!r}: {told}", stacklevel=2)
