@@ -172,17 +172,18 @@ def from_table(
 
 @app.command()
 def worldcereal(
-    file: Annotated[Path, typer.Argument(help="Parquet of WorldCereal, a row a pixel.")],
+    file: Annotated[Path, typer.Argument(help="Parquet of WorldCereal, a row a pixel or month.")],
     out: Folder,
     region_layer: RegionOrAll = "continent",
     seed: SplitSeed = 0,
 ) -> None:
     """Make a crop or not crop task of WorldCereal's labelled pixels.
 
-    A row is a pixel with 12 steps of Sentinel-1 and -2, temperature and
-    precipitation, its terrain, and LANDCOVER_LABEL, of which 11 is crop.
-    Units are converted to those of pixel series; what is marked 65535 is
-    absent.
+    A row is a pixel with 12 steps or more of Sentinel-1 and -2, temperature
+    and precipitation, or a month of one; with its terrain and LANDCOVER_LABEL,
+    of which 11 is crop, or ewoc_code, whose crops begin with 11. Of more than
+    12 steps those around valid_time are taken. Units are converted to those
+    of pixel series; what is marked 65535 is absent.
 
     For example:
 
@@ -295,9 +296,10 @@ def _show(task: Task, out: Path, offer: bool = False) -> None:
     apart = apart_km(task)
     if apart.size:
         shares = (f"{100 * (apart < km).mean():.0f} % nearer than {km:g} km" for km in (1, NEAR_KM))
+        median, least = np.median(apart).round(3), apart.min().round(3)
         typer.echo(
-            f"from a test place to the nearest training place: median {np.median(apart):.3g} km, "
-            f"least {apart.min():.3g} km; {', '.join(shares)}"
+            f"from a test place to the nearest training place: median {median:.3g} km, "
+            f"least {least:.3g} km; {', '.join(shares)}"
         )
     if offer and apart.size and (apart < NEAR_KM).mean() > NEAR_SHARE:
         rng = np.random.default_rng(0)

@@ -98,7 +98,7 @@ def _tell_unread(series: PixelSeries, there: NDArray[np.bool_]) -> None:
         given = there[..., list(columns)]
         whole = np.asarray(given.all(axis=-1))
         if group == "SRTM":  # one token a series
-            given, whole = given.any(axis=1, keepdims=True), whole[:, :1]
+            given, whole = np.asarray(given.any(axis=1, keepdims=True)), whole[:, :1]
         read |= whole.any(axis=1) & bool(columns)
         if len(columns) < 2 or not (lost := given & ~whole[..., None]).any():
             continue
