@@ -176,6 +176,15 @@ def test_a_mark_of_absence_is_taken_for_a_value(band: str, usual: float, mark: f
         replace(whole, raw=raw)
 
 
+def test_masked_values_come_back_unmasked() -> None:
+    # As rasterio reads them: what is under the mask is a value that occurs.
+    under = np.ma.masked_array(np.full((2, 3), 500, np.uint16), [[0, 1, 0], [0, 0, 0]])
+    series = PixelSeries.from_bands({"B8": under}, [0, 1], [0, 1], 0)
+    assert np.argwhere(np.isnan(series.raw[..., 8])).tolist() == [[0, 1]]
+    with pytest.raises(WherefromError, match="dynamic_world of row 0, step 1 is nan"):
+        PixelSeries.from_bands({"B8": under}, [0, 1], [0, 1], 0, under // 500)
+
+
 def test_linear_radar_is_taken_for_decibels(tmp_path: Path) -> None:
     decibels = np.random.default_rng(0).uniform(-15, -8, (50, T))
     for given in (10 ** (decibels / 10), np.where(decibels < -14, 0, 10 ** (decibels / 10))):

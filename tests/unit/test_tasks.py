@@ -265,6 +265,12 @@ def test_regions_of_the_users_own_column() -> None:
     assert (task.region[2::3] == -1).all()
 
 
+def test_regions_that_differ_by_spelling_are_two_in_silence() -> None:
+    table = crops().append_column("zone", pa.array(["North", "north", "south"] * 200))
+    with pytest.warns(UserWarning, match="regions of column 'zone': 'North', 'north' differ"):
+        from_table(table, label="crop", lon="x", lat="y", region_layer="zone")
+
+
 def test_positive_class_is_guessed() -> None:
     assert from_table(crops(), "crop", "x", "y").positive is None
     table = crops().set_column(2, "crop", pa.array([True, False, False] * 200))

@@ -17,7 +17,7 @@ from wherefrom.compose import passes
 from wherefrom.compose.allocate import Exact, round_at_random
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design, Sample
-from wherefrom.compose.strata import Plan, Strata
+from wherefrom.compose.strata import LISTED, Plan, Strata
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
@@ -441,7 +441,12 @@ class DesignSampler(SamplerModel, ABC):
             for h, label in enumerate(plan.labels)
             if asked[h]
         ]
-        odd = alike(plan.labels)
+        odd = [
+            f"labels of {name!r}: {told}"
+            for name in self.inputs().layers
+            if len(labels := pool.labels(name)) <= LISTED
+            for told in alike(labels)
+        ]
         return {
             "design": " ".join(str(type(self).__doc__).split("\n\n")[0].split()),
             "layers": {name: pool.labels_key(name) for name in self.inputs().layers},

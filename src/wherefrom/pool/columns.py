@@ -28,6 +28,8 @@ __all__ = [
     "value_layer",
 ]
 
+#: What programs write for a missing value.
+_MISSING = ("nan", "null", "n/a", "#n/a", "<na>", "nat")
 #: Lines about labels that are alike.
 _TOLD = 5
 #: Threads that want the same layer at once would each read it.
@@ -133,7 +135,7 @@ def column_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
 
 
 def alike(labels: Iterable[str]) -> list[str]:
-    """Say in a few lines which labels are hardly meant as different ones, or have blank ends.
+    """Say in a few lines which labels are hardly meant as different ones, or as they stand.
 
     Examples
     --------
@@ -154,7 +156,14 @@ def alike(labels: Iterable[str]) -> list[str]:
     said = [
         f"{', '.join(map(repr, group))} differ by case, signs or blanks alone: are they one label?"
         for group in same
-    ] + [f"{label!r} begins or ends with a blank" for label in edged if label not in told]
+    ]
+    said += [f"{label!r} begins or ends with a blank" for label in edged if label not in told]
+    said += [
+        f"{label!r} reads like a missing value, and is taken for a label"
+        for group in groups.values()
+        for label in group
+        if label.strip().casefold() in _MISSING
+    ]
     more = [f"and {len(said) - _TOLD} more such labels"] if len(said) > _TOLD else []
     return said[:_TOLD] + more
 
@@ -217,17 +226,15 @@ def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
 def _whole(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """Turn real numbers that are whole into whole ones, NaN into null."""
     column = column.cast(pa.float64())
-    column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
-    try:
-        return column.cast(pa.int64())
-    except pa.ArrowInvalid as err:
-        values = column.drop_null().to_numpy()
-        with np.errstate(invalid="ignore"):
-            odd = values[~((values == np.round(values)) & (np.abs(values) < 2**53))]
-        raise WherefromError(
-            f"column {name!r} holds {odd[0] if odd.size else values[0]:g}, and labels are text or "
-            "whole numbers: cut values into classes first"
-        ) from err
+    for part in (column.slice(0, 1024), column):  # of real numbers the first ones tell
+        values = part.to_numpy()
+        odd = values[~((values == np.round(values)) & (np.abs(values) < 2**53) | np.isnan(values))]
+        if odd.size:
+            raise WherefromError(
+                f"column {name!r} holds {odd[0]:g}, and labels are text or whole numbers: cut "
+                "values into classes first"
+            )
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column).cast(pa.int64())
 
 
 def _plain(values: pa.Array) -> pa.Array:

@@ -173,6 +173,8 @@ def from_table(
             "task needs at least two classes"
         )
     region, regions = pool.codes(region_layer)
+    for told in alike(regions) if region_layer in pool.columns else ():
+        warnings.warn(f"regions of column {region_layer!r}: {told}", stacklevel=2)
     rng = generator("split", pool.key, label, seed)
     how: dict[str, Any] = {"shares": dict(zip(SPLITS, SHARES, strict=True))}
     if given is not None:

@@ -382,17 +382,20 @@ class PixelSeries:
 
 
 def _reals(name: str, given: ArrayLike, dtype: Any) -> NDArray[Any]:
-    """Return numbers as an array of `dtype`, or say that they are none."""
+    """Return numbers as an array of `dtype`, or say that they are none; what is masked is NaN."""
     try:
+        if isinstance(given, np.ma.MaskedArray):
+            given = np.ma.filled(given.astype(np.float64), np.nan)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: refused later
-            return np.asarray(given).astype(dtype, copy=False)
+            values = np.asarray(given)
+            return values if dtype is None else values.astype(dtype, copy=False)
     except (ValueError, TypeError) as err:
         raise WherefromError(f"pixel series: {name} is not an array of numbers: {err}") from err
 
 
 def _codes(name: str, given: ArrayLike, highest: int, dtype: type) -> NDArray[Any]:
     """Return codes 0..highest as `dtype`, after they were checked: a cast alone would wrap."""
-    values = _reals(name, given, np.asarray(given).dtype)
+    values = _reals(name, given, None)
     if values.dtype.kind not in "iuf":
         raise WherefromError(f"pixel series: {name} is of type {values.dtype}, not whole numbers")
     wrong = ~((values >= 0) & (values <= highest) & (values == np.floor(values)))
