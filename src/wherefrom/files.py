@@ -1,19 +1,30 @@
-"""Writing files so that a full disk or a killed process loses nothing."""
+"""Files that a full disk, a killed process or a decaying disk cannot falsify."""
 
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
 
-__all__ = ["atomic", "atomic_folder", "disk_errors", "refuse_target", "sha256_of"]
+__all__ = [
+    "atomic",
+    "atomic_folder",
+    "disk_errors",
+    "refuse_target",
+    "seal",
+    "sha256_of",
+    "unsealed",
+]
 
 _REFUSED = (
     errno.EACCES,
@@ -39,6 +50,13 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"disk full while writing {path}; nothing was lost: free some space and run the "
                 "same command again"
             ) from err
+        if said := _cut_short(err):
+            raise WherefromError(
+                f"cannot write {path}: {said}; nothing was lost: lift the limit and run the same "
+                "command again"
+            ) from err
+        if isinstance(err, OSError) and (said := of_the_system(err)):
+            raise WherefromError(f"cannot write {path}: {said}") from err
         if isinstance(err, OSError) and err.errno in _REFUSED:
             what = "a shorter name" if err.errno == errno.ENAMETOOLONG else "another folder"
             raise WherefromError(f"cannot write {path}: {err.strerror}; choose {what}") from err
@@ -54,6 +72,17 @@ def _is_full(err: Exception, path: Path) -> bool:
     # NumPy and torch drop errno and the system's words ("16 requested and 8 written").
     folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     return isinstance(err, OSError | RuntimeError) and shutil.disk_usage(folder).free < 2**16
+
+
+def _cut_short(err: Exception) -> str:
+    """Say why the system takes a part of a file alone, if an error comes from that."""
+    if isinstance(err, OSError) and err.errno == errno.EFBIG:
+        return "the system allows no file of that size (ulimit -f)"
+    # What NumPy and torch say of a write that ended early, whatever the cause.
+    words = ("requested and", "PytorchStreamWriter failed writing")
+    if isinstance(err, OSError | RuntimeError) and any(text in str(err) for text in words):
+        return "the write was cut short by a quota or a limit of file sizes (ulimit -f)"
+    return ""
 
 
 def refuse_target(path: Path) -> None:
@@ -73,8 +102,10 @@ def refuse_target(path: Path) -> None:
 def atomic(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    The old file, if any, stays whole until the rename. The folder is made if absent; of a link, the
-    file it points to is replaced and the link stays.
+    The old file, if any, stays whole until the rename, and the new one is on the disk by then, so
+    that not even a loss of power leaves half of it. The folder is made if absent; of a link, the
+    file it points to is replaced and the link stays. What killed writers of the same file left
+    beside it goes.
 
     Raises
     ------
@@ -96,16 +127,19 @@ def atomic(path: Path | str) -> Iterator[Path]:
         if path.is_symlink():
             path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = _prefix(path.parent, path.stem)
         # Keeps the suffix, since writers such as matplotlib choose the format by it.
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
         os.close(fd)
         tmp = Path(name)
         try:
             # Judged before the temporary file goes: its removal makes room again.
             with disk_errors(path):
                 yield tmp
+                _settle(tmp)
             tmp.chmod(0o666 & ~_umask())
             tmp.replace(path)
+            _settle(path.parent)
         finally:
             tmp.unlink(missing_ok=True)
 
@@ -120,18 +154,96 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        tmp = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path.parent, path.name)))
         try:
             with disk_errors(path):
                 yield tmp
+                for item in (*tmp.rglob("*"), tmp):
+                    _settle(item)
             tmp.chmod(0o777 & ~_umask())
             try:
                 tmp.rename(path)
             except OSError:
                 if not path.is_dir():
                     raise
+            _settle(path.parent)
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
+
+
+def _settle(path: Path) -> None:
+    """Wait until the disk holds a file, or the names in a folder."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # where a folder cannot be opened
+    fd = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(fd)
+    except OSError as err:
+        # Some file systems know no such wait for folders.
+        if not (folder and err.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
+    finally:
+        os.close(fd)
+
+
+def _prefix(folder: Path, name: str) -> str:
+    """Begin the name of a temporary file by its target's, this machine and this process.
+
+    What processes that are no more left of the same target is removed.
+    """
+    ours = f".{name}.{zlib.crc32(platform.node().encode()):08x}-"
+    for left in folder.glob(f"{glob.escape(ours)}*"):
+        pid = left.name.removeprefix(ours).partition("-")[0]
+        if pid.isdigit() and not _lives(int(pid)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return f"{ours}{os.getpid()}-"
+
+
+def _lives(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # a signal would end it there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def seal(path: Path) -> None:
+    """Append to a file the SHA-256 of what it holds, by which `unsealed` knows damage."""
+    digest = bytes.fromhex(sha256_of(path))
+    with path.open("ab") as stream:
+        stream.write(digest)
+
+
+def unsealed(path: Path) -> memoryview:
+    """Return what a sealed file holds.
+
+    Raises
+    ------
+    ValueError
+        If the file is not as it was sealed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+    >>> _ = file.write_text("whole")
+    >>> seal(file)
+    >>> bytes(unsealed(file))
+    b'whole'
+    """
+    content = memoryview(path.read_bytes())
+    held, digest = content[:-32], content[-32:]
+    if hashlib.sha256(held).digest() != digest:
+        raise ValueError("it is not as it was written")
+    return held
 
 
 def sha256_of(path: Path | str) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom import compose
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import audited
-from wherefrom.auditing.faults import without_faults
+from wherefrom.auditing.faults import open_table, without_faults
+from wherefrom.auditing.findings import Named
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.errors import WherefromError
@@ -54,8 +55,7 @@ def pool_of(
         return data
     if isinstance(data, str | Path):
         return open_pool(data, id, lon, lat)
-    table = _table_of(data) if isinstance(data, Mapping) else data
-    return Pool.of_places(places_of(table, id, lon, lat, columns=columns))
+    return Pool.of_places(places_of(_whole(data), id, lon, lat, columns=columns))
 
 
 @overload
@@ -137,6 +137,8 @@ def draw(
     if isinstance(data, Pool | PoolScan | str | Path):
         return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
+    if hasattr(data, "index"):  # whose named levels are columns
+        names += [name for name in data.index.names if name is not None]
     for name in GAINED:
         if name in names:
             raise WherefromError(f"the table has a column {name!r} already: rename or drop it")
@@ -209,7 +211,8 @@ def audit(
     >>> found.layers["continent"].empty[0]
     'Asia'
     """
-    pool, faults = _audited(data, id, lon, lat)
+    named = _named(data, id, lon, lat)
+    pool, faults = _audited(data, id, lon, lat, named)
     counted = None if weights is None else np.asarray(weights, dtype=np.float64)
     if counted is not None and counted.shape != (len(pool),):
         raise WherefromError(
@@ -227,16 +230,30 @@ def audit(
         entropy=entropy,
         antarctica=antarctica,
         seed=seed,
+        named=named,
     )
     return audited(asked, faults)
 
 
-def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> tuple[AnyPool, list[Any]]:
+def _named(data: Any, id_name: str | None, lon: str, lat: str) -> Named:
+    """Say what the audited table and its columns are called in commands."""
+    if isinstance(data, Pool | PoolScan):
+        return Named()
+    options: tuple[str, ...] = () if id_name is None else ("--id", id_name)
+    options += () if lon == "lon" else ("--lon", lon)
+    options += () if lat == "lat" else ("--lat", lat)
+    return Named(str(data) if isinstance(data, str | Path) else Named.file, options)
+
+
+def _audited(
+    data: Any, id_name: str | None, lon: str, lat: str, named: Named
+) -> tuple[AnyPool, Sequence[Any]]:
     """Make a pool of the sound rows, and findings of the others."""
-    if isinstance(data, Pool | PoolScan | str | Path):
-        return pool_of(data, id_name, lon, lat), []
-    table = _table_of(data) if isinstance(data, Mapping) else data
-    return without_faults(places_of(table, id_name, lon, lat))
+    if isinstance(data, Pool | PoolScan):
+        return data, ()
+    if isinstance(data, str | Path):
+        return open_table(data, id_name, lon, lat, options=named.options)[:2]
+    return without_faults(places_of(_whole(data), id_name, lon, lat), named)[:2]
 
 
 def _read_by(chosen: Sampler, names: list[str]) -> set[str] | None:
@@ -249,13 +266,14 @@ def _read_by(chosen: Sampler, names: list[str]) -> set[str] | None:
     return asked if asked <= {*names, *CATEGORICAL, *VALUES} else None
 
 
-def _table_of(data: Mapping[str, ArrayLike]) -> pa.Table:
-    arrays = {name: np.asarray(values) for name, values in data.items()}
-    lengths = {name: values.shape for name, values in arrays.items()}
-    if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
-        shown = ", ".join(f"{name} {shape}" for name, shape in lengths.items())
-        raise WherefromError(f"arrays must be of one dimension and one length, not {shown}")
-    return pa.table(arrays)
+def _whole(data: Any) -> Any:
+    """Return the data, after a look at whether arrays of a dictionary are of one length."""
+    if isinstance(data, Mapping):
+        shapes = {name: np.shape(values) for name, values in data.items()}
+        if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
+            shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise WherefromError(f"arrays must be of one length, not {shown}")
+    return data
 
 
 def _rows_of(

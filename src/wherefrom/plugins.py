@@ -6,14 +6,18 @@ that users write::
     [project.entry-points."wherefrom.samplers"]
     latitude-bands = "mypackage.bands:LatitudeBands"
 
-What is not installed as a package is named by where it is: ``mypackage.bands:LatitudeBands``.
-Nothing is imported before it is asked for.
+What is not installed as a package is named by where it is: ``mypackage.bands:LatitudeBands``. Its
+module may lie in the folder that one works in, so that it is said whose code runs. Nothing is
+imported before it is asked for; with `NO_PLUGINS` set, nothing but what is ours.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import multiprocessing
 import operator
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -22,13 +26,17 @@ from importlib.metadata import entry_points
 from typing import Literal, TypeAlias
 
 from wherefrom.errors import WherefromError, unknown
+from wherefrom.progress import say
 
-__all__ = ["ADDRESS", "BUILT_IN", "Group", "Kind", "kind", "kinds"]
+__all__ = ["ADDRESS", "BUILT_IN", "NO_PLUGINS", "Group", "Kind", "kind", "kinds"]
 
 Group: TypeAlias = Literal["layers", "samplers", "gfms", "tasks", "heads"]
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+#: A variable of the environment; set, no code but ours is imported.
+NO_PLUGINS = "WHEREFROM_NO_PLUGINS"
 
 #: Group -> name -> where it lies. A new kind of ours is one file and one line here.
 BUILT_IN: dict[Group, dict[str, str]] = {
@@ -103,6 +111,14 @@ class Kind:
     def load(self) -> object:
         """Import it; what cannot be imported is refused with the reason."""
         module, _, attribute = self.address.partition(":")
+        if self.package != "wherefrom":
+            if os.environ.get(NO_PLUGINS):
+                raise WherefromError(
+                    f"{self.name!r} is code of other people's, {self.address}, which --no-plugins "
+                    f"({NO_PLUGINS}) refuses"
+                )
+            if not self.package:
+                _say_whose(module)
         try:
             imported = importlib.import_module(module)
         except (Exception, SystemExit) as err:  # a module may end the process as it is imported
@@ -137,6 +153,19 @@ class Kind:
         first = loaded[0] if isinstance(loaded, tuple) else loaded
         said = getattr(first, "about", None) or first.__doc__ or ""
         return " ".join(str(said).strip().split("\n\n")[0].split())
+
+
+@lru_cache(maxsize=256)
+def _say_whose(module: str) -> None:
+    """Say once which file a name without a package runs; the workers of a study say nothing."""
+    if module in sys.modules or multiprocessing.parent_process() is not None:
+        return
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:  # of a package around it, or a name without a module: told when imported
+        return
+    if spec is not None:
+        say(f"note: {module} is code of {spec.origin}, which runs now; --no-plugins refuses it")
 
 
 def kinds(group: Group) -> dict[str, Kind]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -11,22 +14,40 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
-__all__ = ["console", "progress", "say"]
+from wherefrom.shown import terminal
+
+__all__ = ["Screen", "console", "progress", "say"]
+
+
+class Screen(Console):
+    """A console on which text stands as it is: no markup, and no escape steers the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render with what cannot be printed as escapes; colours are no text of ours."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else terminal(text), style, control)
+
 
 #: Messages and bars go to stderr, so that stdout carries results alone.
-console = Console(stderr=True, highlight=False, emoji=False)
+console = Screen(stderr=True)
 
 
 def say(text: str) -> None:
-    """Write a line on stderr as it stands: brackets are no markup, and a path is not broken."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Write a line on stderr as it stands, a path unbroken."""
+    console.print(terminal(text), soft_wrap=True)
 
 
 def progress() -> Progress:
     """Make a progress display; use it as a context manager."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from running import Run
 
 from wherefrom import earth
@@ -132,3 +134,20 @@ def test_check_of_a_folder_believes_its_notes(run: Run, tmp_path: Path) -> None:
     done = run("pool", "check", tmp_path / "mine")
     assert done.returncode == 2
     assert "lat is out of range in 1 of 2 rows: b.parquet row 0 (lat 2000)" in done.stdout
+
+
+def test_points_that_are_named_are_not_taken(run: Run, tmp_path: Path) -> None:
+    file, rng = tmp_path / "a.parquet", np.random.default_rng(0)
+    lon, lat = rng.uniform(10, 20, (2, 200))
+    table = pa.table({"center": shapely.to_wkb(shapely.points(lon, lat)), "use": ["a", "b"] * 100})
+    pq.write_table(table, file)
+    assert "--geometry center" in run("pool", "check", file).error
+    done = run("pool", "check", file, "--geometry", "center")
+    assert done.stdout.endswith(f"lat {lat.min():.4f} to {lat.max():.4f}\n"), done.stderr
+    out = ("--geometry", "center", "--out", tmp_path / "o.parquet")
+    assert run("draw", file, "--sampler", "uniform", "-n", 9, *out).returncode == 0
+    task = run("task", "from-table", file, "--label", "use", "--region-layer", "use", *out)
+    assert task.returncode == 0, task.stderr
+    done = run("pool", "check", file, "--geometry", "center", "--lon", "x")
+    assert done.returncode == 2
+    assert "leave --lon" in done.stderr

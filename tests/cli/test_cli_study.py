@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import yaml
 from running import Run
 
 from wherefrom.study import Store, load, plan
+from wherefrom.study.run import missing as lacking
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +102,13 @@ def give(finished: tuple[Path, Path, str], out: Path, whether: Callable[[str], b
             shutil.copytree(stage, out / stage.relative_to(finished[1]))
 
 
+def flip(file: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
 def test_a_run_ends_without_table_or_report(finished: tuple[Path, Path, str]) -> None:
     _, out, stdout = finished
     assert "uniform" in stdout
@@ -171,14 +181,94 @@ def test_a_killed_run_that_goes_on_gives_other_scores(
         running.wait()
     assert not store.done(run.kind, run.key)
     assert not (tmp_path / "results.parquet").exists()
+    if damage := model == "presto":
+        (state,) = store.partial(run.kind, run.key).glob("checkpoint.pt")
+        flip(state)
     resumed = wherefrom("study", "run", file, "--scale", "debug", "--out", tmp_path)
     assert resumed.returncode == 0, resumed.stderr
+    assert ("is damaged" in resumed.stderr) == damage
     assert pq.read_table(tmp_path / "results.parquet").equals(
         pq.read_table(out / "results.parquet")
     )
     weights = "weights.safetensors"
     made = [Store(each / "store").folder(run.kind, run.key) / weights for each in (out, tmp_path)]
     assert made[0].read_bytes() == made[1].read_bytes()
+
+
+#: What a disk, a copy or a person does to a file.
+WAYS: dict[str, Callable[[bytes], bytes]] = {
+    "a bit flipped": lambda b: bytes(c ^ 1 for c in b[:1]) + b[1:],
+    "the middle zeroed": lambda b: b[: len(b) // 3] + bytes(len(b) // 3 + 1) + b[2 * len(b) // 3 :],
+    "cut": lambda b: b[: len(b) // 2],
+    "emptied": lambda _: b"",
+    "longer": lambda b: b + b"\0",
+    "of another": lambda b: b[::-1],
+    "removed": lambda _: b"nothing",
+}
+
+
+def test_damage_of_a_stored_file_goes_unsaid(
+    finished: tuple[Path, Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every file of a stage of each kind, damaged in every way: the stage is computed again."""
+    file, out, _ = finished
+    steps, whole, faults = plan(load(file, "debug")), Store(out / "store"), 0
+    stages = {stage.kind: stage for stage in steps.stages if stage.spec.get("head") != "majority"}
+    assert set(stages) == {"pool", "task", "series", "features", "draw", "pretrain", "fewshot"}
+    for kind, stage in stages.items():
+        needed = {s.key for s in steps.stages if stage.key in {i.key for i in s.inputs.values()}}
+        folder = whole.folder(kind, stage.key)
+        for path, (way, damaged) in product(sorted(folder.iterdir()), WAYS.items()):
+            content = path.read_bytes()
+            if damaged(content) == content:
+                continue  # of an empty file
+            store = Store(file.parent / f"damaged-{faults}")
+            for other in steps.stages:
+                if other.key not in needed:  # which would read what is damaged
+                    source, target = (s.folder(other.kind, other.key) for s in (whole, store))
+                    shutil.copytree(source, target, copy_function=os.link)
+            hit = store.folder(kind, stage.key) / path.name
+            hit.unlink()
+            if way != "removed":
+                hit.write_bytes(damaged(content))
+            missing = {s.key for s in lacking(steps, store)}
+            assert missing >= {stage.key, *needed}, f"{kind}/{path.name} {way}"
+            said = capsys.readouterr().err
+            assert stage.key in said or path.name == "done", f"{kind}/{path.name} {way}: {said}"
+            shutil.rmtree(store.root)
+            faults += 1
+    assert faults >= 200
+
+
+def test_a_damaged_store_changes_the_scores_or_ends_in_a_traceback(
+    finished: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    file, whole, stdout = finished
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    for stage in (out / "store" / "fewshot").iterdir():
+        if "presto" in (stage / "spec.json").read_text():
+            shutil.rmtree(stage)  # so that what they were made of is read
+    hit = ["task/*/task.parquet", "series/*/series.npz", "pretrain/*/weights.safetensors"]
+    hit += ["fewshot/*/scores.parquet", "../results.parquet"]
+    for pattern in hit:
+        for path in (out / "store").glob(pattern):
+            flip(path)
+    for note in (out / "store" / "clock").glob("*/*"):
+        note.write_bytes(b"")
+    done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    assert done.returncode == 0, done.stderr
+    for name in ("task.parquet", "series.npz", "weights.safetensors", "scores.parquet"):
+        assert f"{name} is not as it was written" in " ".join(done.stderr.split()), name
+    assert "Traceback" not in done.stderr
+    assert done.stdout.replace(str(out), str(whole)) == stdout
+    results = "results.parquet"
+    assert (out / results).read_bytes() == (whole / results).read_bytes()
+    for path in (out / "store" / "draw").glob("*/composition.parquet"):
+        flip(path)
+    report = wherefrom("study", "report", file, "--scale", "debug", "--out", out)
+    assert report.returncode == 2
+    assert re.fullmatch(r"error: draw .* run the study again.*\n", report.stderr), report.stderr
 
 
 def test_a_failed_stage_sinks_the_others(finished: tuple[Path, Path, str], tmp_path: Path) -> None:
@@ -285,6 +375,31 @@ def test_ctrl_c_at_the_start_ends_in_tracebacks_of_the_workers(
     assert "run the same command to go on" in stderr
     # The time of this call is part of the study's.
     assert list(tmp_path.glob("out/store/clock/*/*"))
+
+
+@pytest.mark.parametrize("after", [0.0, 0.4, 1.2, 3.0])
+def test_workers_outlive_a_killed_driver(
+    starting: tuple[subprocess.Popen[str], int], after: float
+) -> None:
+    running, _ = starting
+    time.sleep(after)
+    running.kill()
+    running.wait()
+    limit = time.monotonic() + 5
+    while left := alive(running.pid):
+        assert time.monotonic() < limit, f"processes {left} are still there"
+        time.sleep(0.05)
+
+
+def alive(group: int) -> list[int]:
+    """Processes of a group that are not yet dead."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
 
 
 def test_a_killed_worker_ends_in_a_traceback(

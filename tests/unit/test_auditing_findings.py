@@ -13,7 +13,7 @@ import pytest
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import Audit, audited
-from wherefrom.auditing.faults import AxesTally, cleaned, open_table, without_faults
+from wherefrom.auditing.faults import AxesTally, Opened, cleaned, open_table, without_faults
 from wherefrom.auditing.findings import Commands, Finding, Named, chance_tv, ranked
 from wherefrom.auditing.leakage import Leakage, tally_for
 from wherefrom.auditing.mapped import MapTally, bands_for
@@ -116,7 +116,10 @@ def test_places_of_one_continent_pass_as_even(land: Pool) -> None:
     pool = Pool.from_table(land.table.take(europe))
     found = audit(pool, layers=["continent"], named=Named("europe.parquet"))
     assert {"continent", "density", "gaps", "latitude"} <= set(names(found))
-    sizes = [finding.size for finding in found.findings]
+    # One cause, and under it what follows from it.
+    assert [finding.name for finding in found.causes] == ["region"]
+    assert "places lie in" not in found.causes[0].text or "Europe" in found.causes[0].text
+    sizes = [finding.size for finding in found.findings if finding.follows]
     assert sizes == sorted(sizes, reverse=True)
     assert all(0 < size <= 1 for size in sizes)
     worst = next(f for f in found.findings if f.name == "continent")
@@ -165,7 +168,7 @@ def test_test_places_within_the_pool_are_no_leakage(land: Pool) -> None:
     (leak,) = distances(land, test).findings(commands)
     assert leak.size == 1.0
     assert leak.command == "wherefrom audit t.csv --test test.csv --clean clean.parquet"
-    apart, removed = cleaned(land, test)
+    apart, removed = cleaned(Opened(land), test)
     assert sum(removed.values()) == len(land) - len(apart) >= 100
     assert distances(apart, test).findings(commands) == []
 
@@ -194,7 +197,7 @@ def test_faulty_rows_stop_the_audit_of_the_others(land: Pool) -> None:
     lon, lat = land.lon.copy(), land.lat.copy()
     lon[[3, 9]] = np.nan
     lat[20] = 140.0
-    pool, faults = without_faults(places_of(table(lon, lat), source="t.csv"))
+    pool, faults, *_ = without_faults(places_of(table(lon, lat), source="t.csv"))
     assert len(pool) == len(land) - 3
     assert [fault.size for fault in faults] == [2 / len(land), 1 / len(land)]
     assert faults[0].name == "missing"
@@ -203,7 +206,7 @@ def test_faulty_rows_stop_the_audit_of_the_others(land: Pool) -> None:
 
 def test_repeated_ids_stop_the_audit() -> None:
     given = places_of(table([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], id=[7, 7, 8]), source="t.csv")
-    pool, faults = without_faults(given)
+    pool, faults, *_ = without_faults(given)
     assert pool.ids.tolist() == [0, 1, 2]
     assert [fault.name for fault in faults] == ["duplicate-id"]
 
@@ -262,7 +265,7 @@ def test_ten_million_duplicates_take_memory_or_minutes() -> None:
     found = tally.result().findings(COMMANDS)
     duplicates = next(f for f in found if f.name == "duplicates")
     assert duplicates.size == pytest.approx(1.0, abs=1e-6)
-    assert "10, 50: 10,485,760 rows" in duplicates.text
+    assert "10,485,760 rows at 1 place" in duplicates.text
 
 
 def test_a_single_place_ends_in_a_traceback() -> None:
@@ -275,7 +278,7 @@ def test_rows_that_are_all_equal_crash_the_statistics() -> None:
     found = audit(Pool.from_table(table([10.0] * 300, [50.0] * 300)), layers=["continent"])
     duplicates = next(f for f in found.findings if f.name == "duplicates")
     assert duplicates.size == pytest.approx(299 / 300)
-    assert "10, 50: 300 rows" in duplicates.text
+    assert "300 rows at 1 place, 300 each (such as at 10, 50)" in duplicates.text
     assert "nan" not in found.to_json().lower()
 
 
@@ -289,7 +292,7 @@ def test_a_grid_in_degrees_goes_unseen() -> None:
 
 def test_a_faulty_file_is_refused_that_could_be_audited(tmp_path: Path) -> None:
     pa.csv.write_csv(table([1.0, None, 3.0], [4.0, 5.0, 6.0]), tmp_path / "t.csv")
-    pool, faults = open_table(tmp_path / "t.csv")
+    pool, faults, *_ = open_table(tmp_path / "t.csv")
     assert (len(pool), [fault.name for fault in faults]) == (2, ["missing"])
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
     with pytest.raises(WherefromError, match="torn"):
@@ -298,7 +301,7 @@ def test_a_faulty_file_is_refused_that_could_be_audited(tmp_path: Path) -> None:
 
 def test_cleaning_leaves_nothing_and_says_nothing() -> None:
     with pytest.raises(WherefromError, match="nothing is left"):
-        cleaned(Pool.from_table(table([0.0, 0.0], [0.0, 0.0])))
+        cleaned(Opened(Pool.from_table(table([0.0, 0.0], [0.0, 0.0]))))
 
 
 # The map.

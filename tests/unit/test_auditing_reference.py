@@ -117,7 +117,7 @@ def test_kept_points_of_land_differ_from_those_made_first(
     monkeypatch.setattr("wherefrom.earth.kept.cache_folder", lambda: tmp_path)
     lattice._land_points.cache_clear()
     first = lattice._land_points(1 << 19)
-    assert len(list((tmp_path / "derived").iterdir())) == 1
+    assert len(list((tmp_path / "kept").iterdir())) == 1
     lattice._land_points.cache_clear()
     monkeypatch.setattr(lattice, "on_land", None)  # would be called to make them again
     np.testing.assert_array_equal(lattice._land_points(1 << 19), first)

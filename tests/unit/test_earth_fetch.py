@@ -208,6 +208,20 @@ def test_processes_that_fetch_the_same_file_do_not_collide(publisher: Publisher)
     assert {path.read_bytes() for path in paths} == {SHAPES}
 
 
+def test_a_file_that_is_replaced_while_it_is_hashed_ends_in_a_traceback(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fetch.path_of("toy")
+    os.utime(path, ns=(0, 1))  # as if it had come from elsewhere, so that it is hashed
+
+    def replaced(file: Path) -> str:
+        os.utime(file, ns=(0, 2))
+        return sha256(file.read_bytes())
+
+    monkeypatch.setattr(fetch, "sha256_of", replaced)
+    assert fetch.path_of("toy") == path
+
+
 def test_a_large_file_is_hashed_once_and_again_when_it_changes(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ def test_kept_counts_differ_from_those_made_first(
     monkeypatch.setattr("wherefrom.earth.kept.cache_folder", lambda: tmp_path)
     zone = earth.layer("climate_zone")
     first = land.label_counts(zone, BANDS)
-    assert len(list((tmp_path / "derived").iterdir())) == 1
+    assert len(list((tmp_path / "kept").iterdir())) == 1
     land._cells_on_land.cache_clear()
     monkeypatch.setattr(land, "on_land", None)  # would be called to make them again
     np.testing.assert_array_equal(land.label_counts(zone, BANDS), first)
@@ -47,4 +47,4 @@ def test_layers_or_cells_of_one_key_are_mixed_up(
     land.label_counts(zone, BANDS)
     land.label_counts(relabelled, BANDS)
     land.label_counts(zone, BANDS + 1)
-    assert len(list((tmp_path / "derived").iterdir())) == 3
+    assert len(list((tmp_path / "kept").iterdir())) == 3

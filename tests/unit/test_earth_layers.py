@@ -26,6 +26,7 @@ from wherefrom.earth import (
     layer,
     path_of,
 )
+from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.earth.polygons import read_shapes
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import UnknownNameError, WherefromError
@@ -376,14 +377,14 @@ def test_a_slow_index_is_kept_by_content_and_answers_the_same(
     squares = [shapely.box(i, i, i + 2, i + 2) for i in range(5)]
     lon, lat = np.random.default_rng(0).uniform(-1, 8, (2, 500))
     built = kept.polygon_index("squares", squares, "a").query(lon, lat)
-    (file,) = (tmp_path / "derived").iterdir()
+    (file,) = (tmp_path / "kept").iterdir()
     written = file.stat().st_mtime_ns
     read = kept.polygon_index("squares", squares, "a").query(lon, lat)
     assert file.stat().st_mtime_ns == written
     assert (read == built).all()
     assert set(read) == {-1, 0, 1, 2, 3, 4}
     kept.polygon_index("squares", squares, "another file")
-    assert len(list((tmp_path / "derived").iterdir())) == 2
+    assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
 @pytest.mark.parametrize("ending", ["shp", "shx", "dbf"])
@@ -407,14 +408,19 @@ def test_a_torn_derived_file_ends_in_a_traceback(
     monkeypatch.setattr(kept, "MANY_VERTICES", 0)
     squares = [shapely.box(i, i, i + 2, i + 2) for i in range(5)]
     built = kept.polygon_index("squares", squares, "a").query([0.5, 5.5], [0.5, 5.5])
-    (file,) = (tmp_path / "derived").iterdir()
+    (file,) = (tmp_path / "kept").iterdir()
     whole = file.read_bytes()
     for size in (0, 1, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:size])
         again = kept.polygon_index("squares", squares, "a").query([0.5, 5.5], [0.5, 5.5])
         assert (again == built).all()
-        assert "is torn" in capsys.readouterr().err
+        assert "is damaged" in capsys.readouterr().err
         assert len(file.read_bytes()) == len(whole)
+    x, y = np.meshgrid(np.linspace(-1, 8, 40), np.linspace(-1, 8, 40))
+    read = kept.polygon_index("squares", squares, "a")
+    assert capsys.readouterr().err == ""  # not built again
+    due = PolygonIndex(squares).query(x.ravel(), y.ravel())
+    assert (read.query(x.ravel(), y.ravel()) == due).all()
 
 
 def test_a_cache_that_cannot_be_written_withholds_the_layer(

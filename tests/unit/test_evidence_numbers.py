@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -276,10 +277,62 @@ def test_a_row_that_another_one_equals_is_not_called_the_best() -> None:
 def test_pairs_of_a_claim_are_judged_otherwise_than_those_with_a_reference() -> None:
     evidence = gather(results(two_regions()))
     (headline,) = evidence.headlines.values()
-    known = headline.differences("uniform", "Asia")
-    pairs = [(row.composition, "uniform") for row in known]
-    assert headline.contrasts(pairs, ["Asia"]) == known
-    # More regions are more pairs of one family.
-    both = headline.contrasts(pairs, ["Asia", "Europe"])
-    assert {row.compared for row in both} == {2 * row.compared for row in known}
+    for region in headline.regions:
+        known = headline.differences("uniform", region)
+        pairs = [(row.composition, "uniform") for row in known]
+        assert headline.contrasts(pairs, [region]) == known
     assert headline.contrasts([("only-europe", "nothing")]) == []
+
+
+def test_one_pair_has_two_verdicts_on_one_page() -> None:
+    names = ("uniform", "none", "a", "b", "c", "d")
+    pairs = [("c", "uniform"), ("a", "b"), ("uniform", "a")]
+    words: set[tuple[bool, str]] = set()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        episodes = rng.normal(0.6, 0.02, 10)
+        values = {
+            ("m", name, "Asia", "knn"): episodes
+            + rng.normal(0, 0.006, (3, 2, 1))
+            + rng.normal(0, 0.003, (3, 2, 10))
+            + 0.04 * (name == "c")
+            for name in names
+        }
+        values["raw", "", "Asia", "knn"] = (episodes + rng.normal(0, 0.003, 10)).reshape(1, 1, -1)
+        (headline,) = gather(results(values), pairs=pairs).headlines.values()
+        rows = [row for name in headline.evidence.references for row in headline.differences(name)]
+        rows += headline.contrasts(pairs)
+        assert len({row.compared for row in rows}) == 1
+        verdicts: dict[frozenset[str], set[str]] = {}
+        turned = {"better": "worse", "worse": "better"}
+        for row in rows:
+            word = row.verdict
+            if row.composition > row.reference_row:
+                word = turned.get(word, word)
+            verdicts.setdefault(frozenset((row.composition, row.reference_row)), set()).add(word)
+        assert {len(found) for found in verdicts.values()} == {1}
+        leader = headline.leader()
+        assert leader is not None
+        beside = {r.verdict for r in rows if leader.best in (r.composition, r.reference_row)}
+        assert not leader.decided or beside <= {"better", "worse"}
+        words |= {(leader.decided, r.verdict) for r in rows if r.composition == "c"}
+    # The planet is one where the old families disagreed: some studies decide, others do not.
+    assert words >= {(True, "better"), (False, "undecided")}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "low", "high", "caveat"),
+    [
+        ("equivalent within 0.01", 0.001, 0.006, ", yet higher"),
+        ("equivalent within 0.01", -0.006, -0.001, ", yet lower"),
+        ("equivalent within 0.01", -0.002, 0.006, ""),
+        ("undecided", 0.001, 0.02, ", not decided once corrected"),
+        ("undecided", None, None, ""),
+        ("better", 0.001, 0.02, ""),
+    ],
+)
+def test_an_interval_that_excludes_zero_stands_beside_equivalent_without_its_side(
+    verdict: str, low: float | None, high: float | None, caveat: str
+) -> None:
+    row = gather(results(two_regions())).differences[0]
+    assert replace(row, verdict=verdict, low=low, high=high).caveat == caveat

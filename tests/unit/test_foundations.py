@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from wherefrom.errors import WherefromError, unknown
-from wherefrom.files import atomic, atomic_folder, sha256_of
+from wherefrom.earth.kept import keep
+from wherefrom.errors import WherefromError, of_the_system, unknown
+from wherefrom.files import atomic, atomic_folder, seal, sha256_of, unsealed
 from wherefrom.keys import canonical, generator, key_of, seed_of
 
 
@@ -78,3 +85,140 @@ def test_a_written_file_is_private_to_its_writer(tmp_path: Path) -> None:
     with atomic(tmp_path / "a.npy") as tmp:
         np.save(tmp, np.zeros(2))
     assert (tmp_path / "a.npy").stat().st_mode & 0o044
+
+
+def test_a_loss_of_power_leaves_a_name_without_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk holds a file before it gets its name, and the name before the caller goes on."""
+    calls: list[str] = []
+    opened: dict[int, str] = {}
+    real_open = os.open
+
+    def note_open(path: Any, *more: Any, **named: Any) -> int:
+        fd = real_open(path, *more, **named)
+        opened[fd] = Path(path).name
+        return fd
+
+    monkeypatch.setattr(os, "open", note_open)
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(f"sync {opened[fd]}"))
+    for name in ("replace", "rename"):
+        real = getattr(Path, name)
+
+        def note(self: Path, target: Path, real: Any = real) -> Any:
+            calls.append(f"name {Path(target).name}")
+            return real(self, target)
+
+        monkeypatch.setattr(Path, name, note)
+    with atomic(tmp_path / "one.txt") as tmp:
+        tmp.write_text("content")
+    with atomic_folder(tmp_path / "folder") as inner:
+        (inner / "a.txt").write_text("content")
+    assert calls == [
+        f"sync {tmp.name}", "name one.txt", f"sync {tmp_path.name}",
+        "sync a.txt", f"sync {inner.name}", "name folder", f"sync {tmp_path.name}",
+    ]  # fmt: skip
+
+
+def test_what_a_killed_writer_left_stays_for_ever(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from wherefrom.files import atomic, atomic_folder\n"
+        "with atomic('page.html') as tmp, atomic_folder('stage') as folder:\n"
+        "    tmp.write_text('half'); (folder / 'a').write_text('half'); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert done.returncode == 9
+    other = tmp_path / ".other.html"  # of another name, another machine, and of a living process
+    living = next(tmp_path.glob(".page.*")).name.partition("-")[0] + f"-{os.getppid()}-x.html"
+    (tmp_path / living).touch()
+    elsewhere = tmp_path / ".page.00000000-1-x.html"
+    for path in (other, elsewhere):
+        path.touch()
+    assert len(list(tmp_path.iterdir())) == 5
+    with atomic(tmp_path / "page.html") as tmp, atomic_folder(tmp_path / "stage"):
+        tmp.write_text("whole")
+    kept = {other.name, living, elsewhere.name, "page.html", "stage"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    assert platform.node() not in living  # which may be no name for a file
+
+
+@pytest.mark.parametrize("way", ["flipped", "cut", "emptied", "longer"])
+def test_a_damaged_file_of_the_cache_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WHEREFROM_CACHE", str(tmp_path))
+    made: list[int] = []
+
+    def derived() -> Any:
+        return keep(
+            "numbers.npy",
+            lambda: made.append(1) or np.arange(9),
+            lambda values, path: np.save(path, values),
+            np.load,
+        )
+
+    derived()
+    file = tmp_path / "kept" / "numbers.npy"
+    content = bytearray(file.read_bytes())
+    assert np.array_equal(derived(), np.arange(9))
+    assert len(made) == 1
+    content[-40] ^= 1
+    ways = {"flipped": content, "cut": content[:-1], "emptied": b"", "longer": [*content, 0]}
+    file.write_bytes(bytes(ways[way]))
+    assert np.array_equal(derived(), np.arange(9))
+    assert len(made) == 2
+    assert "numbers.npy is damaged" in " ".join(capsys.readouterr().err.split())
+    assert np.array_equal(derived(), np.arange(9))
+    assert len(made) == 2
+
+
+def test_a_seal_is_of_no_use(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"content")
+    with pytest.raises(ValueError, match="not as it was written"):
+        unsealed(file)
+    seal(file)
+    assert bytes(unsealed(file)) == b"content"
+
+
+@pytest.mark.parametrize(
+    ("err", "remedy"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "a.tif"), "a.tif: too many files are open"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "free some space"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "--workers 1"),
+        (RuntimeError("can't start new thread"), "ulimit -u"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "memory"),
+        (MemoryError(), "memory"),
+        (OSError("[errno 27] Error writing bytes to file: File too large"), "ulimit -f"),
+    ],
+    ids=str,
+)
+def test_a_lack_of_the_system_is_a_defect_of_ours(err: Exception, remedy: str) -> None:
+    assert remedy in of_the_system(err)
+    outer = KeyError("outer")
+    outer.__cause__ = err
+    assert remedy in of_the_system(outer)
+
+
+@pytest.mark.parametrize("err", [ValueError("File too large"), OSError(errno.ENOENT, "no"), None])
+def test_a_mistake_is_taken_for_a_lack_of_the_system(err: Exception | None) -> None:
+    assert of_the_system(err or WherefromError("a.npy: too many open files in it")) == ""
+
+
+@pytest.mark.parametrize("write", ["np.save(tmp, a)", "a.tofile(tmp)", "tmp.write_bytes(bytes(a))"])
+def test_a_limit_of_file_sizes_ends_in_a_traceback(tmp_path: Path, write: str) -> None:
+    pytest.importorskip("resource", reason="limits of POSIX")
+    code = (
+        "import resource, numpy as np; from wherefrom.files import atomic\n"
+        "from wherefrom.errors import WherefromError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16)); a = np.zeros(1 << 20)\n"
+        f"try:\n    with atomic('a.npy') as tmp: {write}\n"
+        "except WherefromError as err: print(err)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "cannot write a.npy" in done.stdout, done.stderr
+    assert "ulimit -f" in done.stdout
+    assert not list(tmp_path.iterdir())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -107,11 +108,16 @@ def test_a_draw_waits_for_what_it_does_not_tell(
 
 
 def test_a_column_that_no_sampler_reads_ends_the_draw(
-    table: pa.Table, drawn: Composition, monkeypatch: pytest.MonkeyPatch
+    table: pa.Table,
+    drawn: Composition,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     frame = table.to_pandas().assign(mixed=[1, "a"] * (N // 2))
+    assert cast("Pool", pool_of(frame, **FLAGS)).columns == ("use",)
+    assert "left out: 'mixed' (" in capsys.readouterr().err
     with pytest.raises(WherefromError, match="column 'mixed' is of no one type"):
-        pool_of(frame, **FLAGS)
+        draw(frame, "stratified:layer=mixed", 5, **FLAGS)
     reads = SimpleNamespace(layers=("use",), numbers=(), sources=(), files=())
     monkeypatch.setattr(
         type(sampler("stratified:layer=use")), "inputs", lambda self: reads, raising=False
@@ -125,6 +131,83 @@ def test_a_column_that_no_sampler_reads_ends_the_draw(
     reads.layers = ("usee",)
     with pytest.raises(WherefromError, match="did you mean 'use'"):
         draw(table.to_pandas(), "stratified:layer=usee", ASKED, **FLAGS)
+
+
+@pytest.mark.parametrize("kind", ["objects", "2-D", "sparse", "arrays"])
+def test_what_stands_beside_the_places_ends_a_draw_or_an_audit(kind: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"lon": rng.uniform(-9, 9, 40), "lat": rng.uniform(-9, 9, 40)})
+    frame["beside"] = {
+        "objects": [1, "a", None, uuid.uuid4()] * 10,
+        "2-D": [np.zeros((2, 2))] * 40,
+        "sparse": pandas.arrays.SparseArray([0.0, 1.0] * 20),
+        "arrays": [np.zeros(3), None] * 20,
+    }[kind]
+    got = draw(frame, "uniform", 5)
+    assert got["beside"].tolist() == [frame["beside"][row] for row in got.index]
+    assert len(Pool.from_table(frame)) == 40
+    arrays = {name: frame[name].to_numpy() for name in ("lon", "lat")}
+    beside = np.arange(80).reshape(40, 2)
+    drawn = draw({**arrays, "beside": beside}, "uniform", 5)
+    assert drawn["beside"].tolist() == beside[got.index].tolist()
+    with pytest.raises(WherefromError, match=r"one length, not .*beside \(80,\)"):
+        draw({**arrays, "beside": beside.ravel()}, "uniform", 5)
+
+
+@pytest.mark.parametrize("stray", ["n/a", "", None, np.nan])
+def test_one_stray_value_hides_the_row_at_fault(stray: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"lon": [1.0, 2.5, stray, 4.0], "lat": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(WherefromError, match="missing or not finite in 1 of 4 rows: 2; remove"):
+        draw(frame.astype({"lon": object}), "uniform", 2)
+    frame["lon"] = pandas.Series([1.0, 2.5, "north", 4.0], dtype=object)
+    with pytest.raises(WherefromError, match="row 2 holds 'north'"):
+        draw(frame, "uniform", 2)
+
+
+IDS = [uuid.UUID(int=at) for at in (5, 3, 9)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind", "read"),
+    [
+        (IDS, "object", [str(name) for name in IDS]),
+        ([3, 1, 2**63 - 1], "uint64", [3, 1, 2**63 - 1]),
+        ([3, 1, 2], "Int64", [3, 1, 2]),
+        (["b", "a", "c"], "category", ["b", "a", "c"]),
+        ([3, 1, 2**63], "uint64", "holds 9223372036854775808 in row 2, .* as text"),
+        ([3, None, 2], "Int64", r"empty in 1 rows \(first: 1\)"),
+        ([3, "a", 2], "object", "column 'id' is of no one type"),
+        ([3, 1, 2**70], "object", "column 'id' is of no one type .*too large"),
+    ],
+)
+def test_ids_of_a_frame_are_misread_or_refused_for_another_reason(
+    ids: list[Any], kind: str, read: Any
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"lon": [1.0, 2.0, 3.0], "lat": [1.0, 2.0, 3.0]})
+    column = pandas.Series(ids, dtype=kind, name="id")
+    tables = (frame.assign(id=column), frame.set_index(pandas.Index(column)))
+    for table in tables:
+        if isinstance(read, str):
+            with pytest.raises(WherefromError, match=read):
+                draw(table, "uniform", 2)
+        else:
+            assert Pool.from_table(table).ids.tolist() == read
+            assert len(draw(table, "uniform", 2, id="id")) == 2
+
+
+def test_levels_of_an_index_are_no_columns() -> None:
+    pandas = pytest.importorskip("pandas")
+    levels = pandas.MultiIndex.from_product([[1.5, 2.5], [3.0, 4.0]], names=["lon", "lat"])
+    frame = pandas.DataFrame({"tile": ["a", "b", "c", "d"]}, index=levels)
+    drawn = draw(frame, "uniform", 4, id="tile")
+    assert drawn.index.names == ["lon", "lat"]
+    pool = Pool.from_table(frame.reset_index("lat"), id="tile")
+    assert pool.lon.tolist() == [1.5, 1.5, 2.5, 2.5]
+    with pytest.raises(WherefromError, match="unknown id column of table 'tyle'"):
+        draw(frame, "uniform", 4, id="tyle")
 
 
 def test_columns_that_are_there_are_not_overwritten(table: pa.Table) -> None:

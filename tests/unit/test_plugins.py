@@ -145,6 +145,28 @@ def test_nothing_is_imported_before_it_is_asked_for(site: Path) -> None:
     assert "planted_bands" not in sys.modules
 
 
+def test_code_of_the_working_folder_runs_unsaid(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugins._say_whose.cache_clear()  # as in a new process
+    for _ in range(2):
+        sampler("planted_bands:South")
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("planted_bands is code of") == 1
+    assert str(site / "planted_bands.py") in said
+    sampler("south")  # of a package that was installed on purpose
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["planted_bands:South", "south"])
+def test_code_that_is_refused_runs(name: str, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(plugins.NO_PLUGINS, "1")
+    with pytest.raises(WherefromError, match="--no-plugins"):
+        sampler(name)
+    assert "planted_bands" not in sys.modules
+    assert sampler("uniform").name == "uniform"
+
+
 def test_a_labelled_folder_names_a_layer_otherwise_than_its_user(
     site: Path, pool: Pool, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ from wherefrom.pool import (
     scan,
 )
 from wherefrom.pool.batches import Ask
+from wherefrom.pool.folder import label
 from wherefrom.pool.opening import inspect
 from wherefrom.pool.reading import FileRows, cut_parts
 
@@ -383,8 +384,9 @@ def test_metres_are_mixed_with_degrees(tmp_path: Path) -> None:
 def test_an_empty_folder_is_an_empty_pool(tmp_path: Path) -> None:
     with pytest.raises(WherefromError, match="has no Parquet files: name a folder of files"):
         open_pool(tmp_path)
-    write(tmp_path / "deeper", table_of(5), [], 5)
-    with pytest.raises(WherefromError, match=f"name {tmp_path / 'deeper'}"):
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "a.csv").write_text("lon,lat\n1,2\n")
+    with pytest.raises(WherefromError, match=r"no Parquet files, but deeper/a.csv and"):
         open_pool(tmp_path)
     write(tmp_path / "none", table_of(5).slice(0, 0), [], 5)
     with pytest.raises(WherefromError, match="has columns but no rows"):
@@ -436,3 +438,91 @@ def test_hidden_and_other_files_count_as_parts(tmp_path: Path) -> None:
         shutil.copy(folder / "f00.parquet", folder / name)
     (folder / "_SUCCESS").touch()
     assert len(scan(folder, id="key")) == 50
+
+
+def test_rows_in_folders_below_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = table_of(50)
+    for name, a, b in (("2021", 0, 30), ("2022/x", 30, 40), ("a", 40, 50)):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        pq.write_table(whole.slice(a, b - a), tmp_path / "p" / name / "part-0.parquet")
+    (tmp_path / "p" / "a" / "part-0.parquet").rename(tmp_path / "p" / "a.PQ")
+    one = write(tmp_path / "one", whole, [], 50)
+    ask = Ask(("use",), ("height",), ids=True)
+    assert_same(scan(tmp_path / "p", id="key"), scan(one, id="key"), ask)
+    # A link to a folder is followed, but not one upwards.
+    (tmp_path / "p" / "2022").rename(tmp_path / "elsewhere")
+    (tmp_path / "p" / "2022").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "p" / "2021" / "up").symlink_to(tmp_path / "p")
+    for hidden in (".tmp", "_temporary"):
+        shutil.copytree(one, tmp_path / "p" / "2021" / hidden)
+    assert scan(tmp_path / "p", id="key").key == scan(one, id="key").key
+    assert not capsys.readouterr().err
+    (tmp_path / "p" / "2021" / "part-1.csv.gz").touch()
+    assert len(scan(tmp_path / "p", id="key")) == 50
+    said = capsys.readouterr().err
+    assert "left unread, since it is no Parquet: 2021/part-1.csv.gz, 1 such in all" in said
+    bad = whole.set_column(1, "lon", pa.array(np.full(50, np.nan)))
+    pq.write_table(bad, tmp_path / "p" / "2021" / "part-0.parquet")
+    with pytest.raises(WherefromError, match=r"of 70 rows: 2021/part-0.parquet row 0, 2021/part-0"):
+        scan(tmp_path / "p", id="key")
+
+
+def test_a_value_that_names_a_folder_is_no_column(tmp_path: Path) -> None:
+    whole = table_of(60)
+    year = [2021] * 25 + [None] * 15 + [2022] * 20
+    code = ["007"] * 25 + ["a b/%"] * 35
+    whole = whole.append_column("year", pa.array(year, pa.int64()))
+    whole = whole.append_column("code", pa.array(code))
+    folder = tmp_path / "use=no column of its own" / "set=x" / "p"
+    default = "__HIVE_DEFAULT_PARTITION__"
+    for name, a, b in (
+        ("year=2021/code=007", 0, 25),
+        (f"year={default}/code=a b%2F%25", 25, 40),
+        ("year=2022/code=a b%2F%25", 40, 60),
+    ):
+        (folder / name).mkdir(parents=True)
+        part = whole.slice(a, b - a).drop_columns(["year", "code"])
+        pq.write_table(part, folder / name / "data_0.parquet", row_group_size=7)
+    # Folders are taken by name.
+    order = [*range(25), *range(40, 60), *range(25, 40)]
+    order = order if default > "2022" else [*range(25, 40), *range(25), *range(40, 60)]
+    plain = scan(write(tmp_path / "plain", whole.take(order), [], 60), id="key")
+    pool = scan(folder, id="key")
+    ask = Ask(("use", "code", "year"), ("year",), ids=True)
+    assert_same(pool, plain, ask)
+    assert pool.columns == plain.columns
+    for name in ("code", "year"):
+        assert pool.labels(name) == plain.labels(name)
+        assert pool.labels_key(name) == plain.labels_key(name)
+        assert pool.load().labels_key(name) == plain.labels_key(name)
+    assert_same(pickle.loads(pickle.dumps(pool.parts()[0])), plain.parts()[0], ask)
+    below = scan(folder / "year=2021", id="key")
+    assert below.columns == (*plain.columns[:-2], "year", "code")
+    assert below.labels("year") == ("2021",)
+    # A column of the file's own stays.
+    pq.write_table(whole.slice(0, 25), folder / "year=2021" / "code=007" / "data_0.parquet")
+    assert scan(folder, id="key").labels("code") == plain.labels("code")
+    pq.write_table(whole.slice(0, 5), folder / "top.parquet")
+    pq.write_table(whole.slice(0, 5).drop_columns("code"), folder / "year=2021" / "a.parquet")
+    with pytest.raises(WherefromError, match=r"year=2021/a.parquet has no column 'code', which "):
+        scan(folder, id="key")
+
+
+@pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/x", "metadata/v1.metadata.json"])
+def test_rows_of_older_versions_are_read(tmp_path: Path, log: str) -> None:
+    write(tmp_path / "data", table_of(50), [20], 7)
+    (tmp_path / log).parent.mkdir()
+    (tmp_path / log).touch()
+    with pytest.raises(WherefromError, match=r"is a table of .*, whose files hold rows of"):
+        scan(tmp_path, id="key")
+    assert len(scan(tmp_path / "data", id="key")) == 50
+
+
+def test_several_pools_are_read_as_one(tmp_path: Path) -> None:
+    opened = scan(write(tmp_path / "q", table_of(50), [20], 7), id="key")
+    label(opened, [], tmp_path / "labelled")
+    with pytest.raises(WherefromError, match=r"holds pools, such as .*labelled: name one of them"):
+        scan(tmp_path, id="key")

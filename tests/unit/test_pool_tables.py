@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import shapely
 
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool, examine, read_places
+from wherefrom.pool import Pool, examine, read_places, scan
 
 LON, LAT = [10.5, -20.25, 179.0], [1.5, -2.0, 89.0]
 
@@ -76,9 +77,98 @@ def test_geometry_of_another_kind_is_refused_not_guessed() -> None:
         Pool.from_table(geo_table(shapes=shapes))
 
 
+def two_columns(footprints: Any) -> pa.Table:
+    """Footprints as the first geometry, and points beside them."""
+    table = geo_table(shapes=footprints)
+    about = json.loads(table.schema.metadata[b"geo"])
+    about["columns"]["center"] = about["columns"]["geometry"]
+    table = table.append_column("center", pa.array(shapely.to_wkb(shapely.points(LON, LAT))))
+    return table.replace_schema_metadata({b"geo": json.dumps(about).encode()})
+
+
+def test_points_beside_footprints_cannot_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(two_columns(shapely.box(0, 0, [1, 2, 3], 1)), file)
+    with pytest.raises(WherefromError, match="name a column of points with --geometry"):
+        Pool.read(file)
+    key = Pool.from_table(geo_table()).key
+    for pool in (Pool.read(file, lon="center", lat="center"), scan(file, None, "center", "center")):
+        assert (pool.key, pool.columns) == (key, ())
+    with pytest.raises(WherefromError, match=r"did you mean 'center'\? Known: geometry, center"):
+        Pool.read(file, lon="centre", lat="centre")
+    with pytest.raises(WherefromError, match="column 'id' is int64, no geometry"):
+        Pool.read(file, lon="id", lat="id")
+    geopandas = pytest.importorskip("geopandas")
+    frame = geopandas.read_parquet(file)
+    assert Pool.from_table(frame, lon="center", lat="center").key == key
+
+
+def test_the_middle_of_a_footprint_across_the_antimeridian_is_advised() -> None:
+    with pytest.raises(WherefromError, match="1 of them are wider than 180") as said:
+        Pool.from_table(geo_table(shapes=shapely.box([0, -179.6, 2], 0, [1, 179.3, 3], 1)))
+    assert "representative_point" not in str(said.value)
+
+
+def test_bytes_without_metadata_are_not_named(tmp_path: Path) -> None:
+    pq.write_table(geo_table().replace_schema_metadata(None), tmp_path / "a.parquet")
+    with pytest.raises(WherefromError, match="well-known binary in degrees with --geometry geo"):
+        Pool.read(tmp_path / "a.parquet")
+    pool = Pool.read(tmp_path / "a.parquet", lon="geometry", lat="geometry")
+    assert pool.lon.tolist() == LON
+
+
+@pytest.mark.parametrize("crs", ["OGC:CRS84", None, "EPSG:32632", "nonsense"])
+def test_a_crs_that_arrow_notes_is_overlooked(tmp_path: Path, crs: str | None) -> None:
+    note = {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": b"{}"}
+    if crs is not None:
+        note[b"ARROW:extension:metadata"] = json.dumps({"crs": crs}).encode()
+    points = pa.array(shapely.to_wkb(shapely.points(LON, LAT)))
+    fields = [pa.field("id", pa.int64()), pa.field("at", pa.binary(), metadata=note)]
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table([[5, 6, 7], points], pa.schema(fields)), file)
+    for read in (Pool.read, scan):
+        if crs == "OGC:CRS84":
+            assert read(file).key == Pool.from_table(geo_table()).key
+        else:
+            with pytest.raises(WherefromError, match=r"no CRS|is in EPSG:32632|none that is known"):
+                read(file)
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".shp", ".fgb"])
+def test_a_format_of_gdal_gives_other_places(tmp_path: Path, suffix: str) -> None:
+    shapes, ids, file = shapely.to_wkb(shapely.points(LON, LAT)), [5, 6, 7], tmp_path / f"a{suffix}"
+    write = {"geometry_type": "Point", "field_data": [np.array(ids)], "fields": ["id"]}
+    pyogrio.raw.write(file, shapes, crs="EPSG:4326", **write)
+    pool = Pool.read(file)
+    assert sorted(zip(pool.ids.tolist(), pool.lon, strict=True)) == list(zip(ids, LON, strict=True))
+    pyogrio.raw.write(file, shapes, crs="EPSG:32632", **write)
+    with pytest.raises(WherefromError, match=r"is in EPSG:32632|names? .*LON|is out of range"):
+        Pool.read(file)
+    file.write_bytes(b"{torn")
+    with pytest.raises(WherefromError, match=rf"a{suffix} cannot be read"):
+        Pool.read(file)
+
+
+def test_one_layer_of_several_is_taken(tmp_path: Path) -> None:
+    shapes, file = shapely.to_wkb(shapely.points(LON, LAT)), tmp_path / "a.gpkg"
+    for name in ("one", "two"):
+        write = {"geometry_type": "Point", "field_data": [], "fields": [], "append": name == "two"}
+        pyogrio.raw.write(file, shapes, layer=name, crs="EPSG:4326", **write)
+    with pytest.raises(WherefromError, match=r"has 2 layers of geometry \(one, two\)"):
+        Pool.read(file)
+
+
+def test_an_address_is_a_path_that_is_not_there() -> None:
+    for name in ("s3://bucket/pool.parquet", Path("gs://bucket/pool"), "https://x.org/a.csv"):
+        for read in (Pool.read, scan):
+            with pytest.raises(WherefromError, match=r"://\w.* is an address, .*download it first"):
+                read(name)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.xlsx", b"PK", "is a workbook: save its sheet as .csv"),
         ("a.parquet", b"", "is empty"),
         ("a.parquet", b"lon,lat\n1,2\n", "not a Parquet file"),
         ("a.parquet", b"PAR1 torn away here", "torn Parquet file"),

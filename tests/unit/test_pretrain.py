@@ -209,9 +209,24 @@ def test_checkpoint_of_another_training_is_resumed(tmp_path: Path) -> None:
         pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1, calibration=other, checkpoint=path)
     with pytest.raises(WherefromError, match="settings"):
         pretrain(MODEL, RECORDS, ROWS, replace(SETTINGS, lr=1.0), seed=1, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:999])
-    with pytest.raises(WherefromError, match="delete it"):
-        pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1, checkpoint=path)
+
+
+@pytest.mark.parametrize("way", ["flipped", "cut", "emptied", "zeroed"])
+def test_a_damaged_checkpoint_is_gone_on_from_or_ends_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    path = tmp_path / "state.pt"
+    due = pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1, checkpoint=path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = {"flipped": content, "cut": content[:999], "emptied": b"", "zeroed": bytes(999)}[way]
+    path.write_bytes(damaged)
+    found = pretrain(MODEL, RECORDS, ROWS, SETTINGS, seed=1, checkpoint=path)
+    assert "state.pt is damaged" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "state.pt.damaged").read_bytes() == damaged  # a file of another kind, say
+    assert all(torch.equal(a, b) for a, b in zip(
+        found.state_dict().values(), due.state_dict().values(), strict=True
+    ))  # fmt: skip
 
 
 def test_full_disk_is_a_traceback_or_loses_the_last_checkpoint(

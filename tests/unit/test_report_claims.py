@@ -100,6 +100,23 @@ def test_a_claim_of_either_paper_is_favoured() -> None:
     assert words(said(results(first, noise=0.1), FIRST[:2])) == [OPEN, OPEN]
 
 
+def test_a_claim_holds_where_the_table_beside_it_is_undecided() -> None:
+    turned = {"better": "worse", "worse": "better"}
+    for noise in (0.001, 0.004, 0.01, 0.02):
+        means = {"uniform": 0.6, "stratified": 0.6, "forest": 0.57, "cities": 0.5}
+        table = results(means, noise=noise)
+        context = ReportContext(
+            "simulated", "debug", [("gfm", "task", "knn", "f1_macro")], claims=FIRST
+        )
+        (one,) = context.shown(evidence_of(table, context))
+        judged = {row.composition: row.verdict for row in one.differences("uniform")}
+        for claim in FIRST[:2]:
+            for row in one.contrasts(claim.pairs):
+                if row.composition == "uniform":
+                    word = judged[row.reference]
+                    assert row.verdict == turned.get(word, word)
+
+
 def test_equal_scores_are_taken_for_better_ones() -> None:
     same = dict.fromkeys((*BALANCED, *CLUSTERED), 0.6)
     assert words(said(results(same), FIRST[:2])) == [FAILS, HOLDS]

@@ -15,13 +15,16 @@ import pytest
 from rich.console import Console
 
 from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence, View
+from wherefrom.pool import Pool
 from wherefrom.report import ReportContext, evidence_of, statements, terminal_table, write
 from wherefrom.report.html import page, sentences
+from wherefrom.report.plan import render
 from wherefrom.report.published import published
 from wherefrom.report.sensitivity import sensitivity_grid
-from wherefrom.report.study import sources, stand_ins
-from wherefrom.study import load, plan
+from wherefrom.report.study import _places, sources, stand_ins
+from wherefrom.study import Store, load, plan
 from wherefrom.study.published import Claim
+from wherefrom.study.stages import compute
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 REGIONS = ("Africa", "Asia", "Europe")
@@ -311,6 +314,34 @@ def test_the_study_names_the_stand_ins_of_both_models() -> None:
     titles = " | ".join(source.title for source in sources(steps))
     for words in ("ERA5", "MODIS", "Altitude", "Blue Marble"):
         assert words in titles
+
+
+def test_a_list_of_another_size_is_planned_and_told_as_one_of_the_studys_size(
+    tmp_path: Path,
+) -> None:
+    listed = Pool.build(3000, seed=0)
+    file = tmp_path / "mine.csv"
+    file.write_text("id\n" + "\n".join(map(str, listed.ids[:400])))
+    debug = load(STUDY, "debug")
+    study = debug.model_copy(
+        update={
+            "pool": debug.pool.model_copy(update={"places": 3000}),
+            "compositions": {"none": "none", "uniform": "uniform", "mine": f"ids:file={file}"},
+            "composition_size": 300,
+        }
+    )
+    steps, store = plan(study), Store(tmp_path / "store")
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(steps, store))
+    assert "mine: as many places as it lists, not 300" in console.file.getvalue()
+    for stage in (*steps.of_kind("pool"), *steps.of_kind("draw")):
+        compute(stage, store, lambda _: None)
+    assert _places(steps, store) == {"uniform": "300", "mine": "400"}
+    file.write_text("id\n" + "\n".join(map(str, listed.ids[:300])))
+    steps = plan(study)
+    for stage in steps.of_kind("draw"):
+        compute(stage, store, lambda _: None)
+    assert _places(steps, store) == {}
 
 
 def test_a_scale_with_the_papers_own_data_has_stand_ins_of_the_others() -> None:

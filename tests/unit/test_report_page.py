@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,29 @@ def test_a_planted_effect_is_said_to_be_decided(evidence: Evidence) -> None:
     assert "equivalent within 0.01: stratified-biome" in text
 
 
+def test_a_sentence_is_decided_though_a_pair_in_it_is_open() -> None:
+    def kind(word: str, effects: dict[str, float], noise: float = 0.002) -> str:
+        made = statements(headline(evidence_of(simulated(effects, noise=noise), CONTEXT)))
+        return next(statement.kind for statement in made if word in statement.text)
+
+    far = {"uniform": 0.0, "far": 0.2, "none": -0.2}
+    assert kind("compared with uniform", far) == "decided"
+    assert kind("compared with uniform", {**far, "near": 0.012}, 0.01) == "partly"
+    assert kind("By region", {**far, "near": 0.012}, 0.01) == "partly"
+    assert kind("compared with uniform", {"uniform": 0.0, "near": 0.0}, 0.05) == "undecided"
+
+
+def test_an_equivalent_pair_hides_on_which_side_it_lies() -> None:
+    evidence = evidence_of(simulated({"uniform": 0.0, "near": 0.004}, noise=0.0003), CONTEXT)
+    text = said(statements(headline(evidence)), "compared with uniform")
+    assert re.search(r"equivalent within 0.01: near \(\+0.004 \[[^]]*\], yet higher\)", text)
+    grid = difference_grid(headline(evidence), "uniform")
+    assert grid is not None
+    (cell,) = {line.cells[-1] for line in grid.lines if line.label == "near"}
+    assert cell.detail.endswith(", yet higher")
+    assert cell.verdict == "equivalent within 0.01"
+
+
 def test_bold_marks_decided_cells_alone(evidence: Evidence) -> None:
     grid = score_grid(headline(evidence))
     # uniform and stratified-biome are alike: neither may be called the best.
@@ -198,6 +222,28 @@ def test_the_sweep_is_summed_up_only_where_it_was_run(evidence: Evidence) -> Non
     assert "from n = 100 to n = 1000" in said(statements(headline(evidence)), "range")
     alone = statements(headline(evidence_of(simulated(), CONTEXT)))
     assert not any("from n =" in statement.text for statement in alone)
+
+
+def test_a_list_of_another_size_stands_beside_the_others_without_a_word(tmp_path: Path) -> None:
+    sizes = {"mine": "1,000", "uniform": "480 to 500"}
+    context = replace(CONTEXT, sizes=sizes, references=("uniform",))
+    evidence = evidence_of(simulated({"uniform": 0.0, "mine": 0.02, "none": -0.1}), context)
+    file = write(evidence, context, tmp_path)
+    html = file.read_text("utf-8")
+    # In the tables of scores, of differences to uniform and to the baseline, and in their captions.
+    assert html.count('row">mine (1,000 places)') == 3
+    assert html.count('row">uniform (480 to 500 places)') == 2
+    assert html.count("minus that of uniform (480 to 500 places)") >= 1
+    assert "Not of one size (places): mine 1,000, uniform 480 to 500." in html
+    for tex in (tmp_path / "tables").glob("*.tex"):
+        assert "mine (1,000 places)" in tex.read_text("utf-8")
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(terminal_table(evidence, context))
+    assert "mine (1,000 places)" in stream.getvalue()
+    with (tmp_path / "tables" / "differences.csv").open() as text:
+        rows = list(csv.DictReader(text))
+    assert {row["places"] for row in rows if row["composition"] == "mine"} == {"1,000"}
+    assert {r["reference_places"] for r in rows if r["reference"] == "uniform"} == {"480 to 500"}
 
 
 def test_problems_are_reported_not_dropped() -> None:

@@ -121,11 +121,21 @@ def test_going_on_at_a_batch_gives_what_would_have_come(tmp_path: Path) -> None:
     assert [b.key for b in stream.batches(3, start=4)] == whole[4:]
 
 
+def claimed(values: int) -> bytes:
+    """Return an array whose header claims more values than there are."""
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": "<f8", "fortran_order": False, "shape": (values,)}
+    )
+    return out.getvalue() + bytes(800)
+
+
 def broken_tiles() -> dict[str, tuple[Members, str]]:
     return {
         "lacking": ({k: v for k, v in tile(1).items() if k != LATLON}, "lacks the member latlon"),
         "garbage": (tile(1) | {CLASSES: b"no array at all"}, "cannot be read"),
         "cut": (tile(1) | {VALUES: b"\x93NUMPY\x01\x00"}, "cannot be read"),
+        "80 TB": (tile(1) | {VALUES: claimed(10**13)}, "cannot be read"),
         "bands": (tile(1) | {VALUES: np.zeros((PIXELS, 24, 17))}, r"\(50, 24, 17\), not"),
         "pixels": (tile(1) | {LATLON: np.zeros((3, 2))}, r"latlon has shape \(3, 2\)"),
         "place": (tile(1) | {LATLON: np.full((PIXELS, 2), 170.0)}, "lat of row 0 is 170"),

@@ -77,6 +77,13 @@ def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_last_of_a_key_given_twice_wins_in_silence(tmp_path: Path) -> None:
+    text = (STUDY / "study.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(text.replace("  n: ", "  n: 7\n  n: ", 1))
+    with pytest.raises(WherefromError, match=r"key 'n' is given twice.*line \d+"):
+        load(tmp_path, "debug")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -10,7 +10,7 @@ import numpy as np
 
 from wherefrom import earth, keys
 from wherefrom.auditing.findings import Named
-from wherefrom.auditing.tally import RowSample, Weights
+from wherefrom.auditing.tally import Distinct, RowSample, Weights, distinct_places
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.batches import AnyPool
 
@@ -120,11 +120,16 @@ class Asked:
     @property
     def earth_layers(self) -> list[str]:
         """Those of the layers that are of the Earth, or of a plug-in, and not the pool's column."""
-        return [
-            name
-            for name in self.layers
-            if name in earth.CATEGORICAL or not has_column(self.pool, name)
-        ]
+        return [name for name in self.layers if not self.own(name)]
+
+    @property
+    def seen(self) -> Distinct:
+        """How to count each place once, where several rows share one."""
+        return self.once(_distinct)
+
+    def own(self, layer: str) -> bool:
+        """Tell whether a layer is a column of the table, which may differ within a place."""
+        return layer not in earth.CATEGORICAL and has_column(self.pool, layer)
 
     def once(self, make: Callable[[Asked], T]) -> T:
         """Return what a function makes of this; what several statistics need is made once."""
@@ -132,6 +137,10 @@ class Asked:
             self._made[make] = make(self)
         made: T = self._made[make]
         return made
+
+
+def _distinct(asked: Asked) -> Distinct:
+    return distinct_places(asked.pool, asked.weights)
 
 
 def has_column(pool: AnyPool, column: str) -> bool:

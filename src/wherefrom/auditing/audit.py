@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 from wherefrom import files
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.entropy import Entropy
-from wherefrom.auditing.faults import Axes
-from wherefrom.auditing.findings import Commands, Finding, percent, ranked
+from wherefrom.auditing.faults import Axes, Zeros
+from wherefrom.auditing.findings import WHOLE, Commands, Finding, percent, ranked, title
 from wherefrom.auditing.leakage import Leakage
 from wherefrom.auditing.mapped import PlacesMap
 from wherefrom.auditing.realised import Realised
@@ -28,11 +27,13 @@ from wherefrom.auditing.space.duplicates import Duplicates
 from wherefrom.auditing.space.effective import Effective
 from wherefrom.auditing.space.latitude import Latitude
 from wherefrom.auditing.space.nearest import Nearest
+from wherefrom.auditing.space.region import Region
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.space.striping import Striping
 from wherefrom.auditing.statistic import Section, Statistic
-from wherefrom.auditing.tally import Tally, run
+from wherefrom.auditing.tally import Tally, run_distinct
 from wherefrom.errors import WherefromError
+from wherefrom.shown import html
 
 __all__ = ["STATISTICS", "Audit", "audited", "measured"]
 
@@ -53,6 +54,8 @@ STATISTICS: tuple[type[Statistic], ...] = (
     Striping,
     Effective,
     Axes,
+    Zeros,
+    Region,
     Entropy,
     Leakage,
     Realised,
@@ -74,9 +77,9 @@ class Audit:
     ----------
     about : dict
         Plain values: ``name``, ``key``, ``origin``, ``places`` (with repetition), ``rows``,
-        ``against``, ``antarctica``, ``seed``, ``version`` and ``notes``.
+        ``distinct`` (places), ``against``, ``antarctica``, ``seed``, ``version`` and ``notes``.
     findings : tuple of Finding
-        Largest first; none if nothing is amiss.
+        Largest first, but consequences after their cause; none if nothing is amiss.
     faults : tuple of Finding
         Those among them that are about faulty rows of the table.
     results : dict of type to Statistic or None
@@ -104,6 +107,21 @@ class Audit:
             if kind.name == name and not kind.section.group:
                 return found
         raise AttributeError(f"an audit has no {name!r}")
+
+    @property
+    def causes(self) -> tuple[Finding, ...]:
+        """Findings that follow from no other one."""
+        return tuple(finding for finding in self.findings if not finding.follows)
+
+    def consequences(self, cause: Finding) -> str:
+        """Say in one sentence which findings follow from one; empty without."""
+        found = [each for each in self.findings if each.follows == cause.name]
+        if not found:
+            return ""
+        said = ", ".join(f"{title(each.name)} ({percent(each.size)})" for each in found)
+        if cause.name in WHOLE:
+            return f"From this follow: {said}."
+        return f"From this may follow: {said}."
 
     def sections(self) -> dict[Section, list[Statistic]]:
         """Return what was found by section, in the order of the page."""
@@ -142,20 +160,20 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """Write the largest findings and what statistics show at a glance, without scripts."""
-        against = escape(str(self.about["against"]))
+        against = html(str(self.about["against"]))
         lines = "".join(
-            f"<li><b>{percent(finding.size)}</b> {escape(finding.text)}</li>"
-            for finding in self.findings[:_FINDINGS]
+            f"<li><b>{percent(finding.size)}</b> {html(finding.text)}</li>"
+            for finding in self.causes[:_FINDINGS]
         )
-        if len(self.findings) > _FINDINGS:
-            lines += f"<li>and {len(self.findings) - _FINDINGS} more</li>"
+        if len(self.causes) > _FINDINGS:
+            lines += f"<li>and {len(self.causes) - _FINDINGS} more</li>"
         said = f"<p style='margin:4px 0'>Nothing amiss against {against}.</p>"
         if lines:
             said = f"<ol style='margin:4px 0;padding-left:22px'>{lines}</ol>"
         glances = "".join(found.glance() for found in self.results.values() if found is not None)
         return (
             "<div style='font:13px/1.45 system-ui,sans-serif;max-width:960px'>"
-            f"<b>{escape(str(self.about['name']))}</b>: {self.about['places']:,} places against "
+            f"<b>{html(str(self.about['name']))}</b>: {self.about['places']:,} places against "
             f"{against}<div style='display:flex;flex-wrap:wrap;gap:8px 24px;align-items:center'>"
             f"{glances}</div>{said}</div>"
         )
@@ -182,14 +200,19 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
     >>> found = audited(Asked(Pool.from_table(cluster), wanted=["continent"]))
     >>> {"continent", "latitude", "clusters"} <= {finding.name for finding in found.findings}
     True
+    >>> [finding.name for finding in found.causes][0]
+    'region'
     """
     pool, named = asked.pool, asked.named
     if len(pool) < 2:
         raise WherefromError(f"{named.file} has 1 place: an audit needs at least 2")
     results = measured(asked, STATISTICS)
-    places = round(asked.sample.weight_sum)
+    sample, seen = asked.sample, asked.seen
     by_land = isinstance(asked.against, str)
-    commands = Commands(named, places, len(pool), bool(faults), by_land)
+    region, repeated = results[Region], results[Duplicates]
+    share = region.land_share if isinstance(region, Region) else 1.0
+    rows = len(pool) if seen.rows is None else sample.seen
+    commands = Commands(named, round(sample.weight_sum), rows, bool(faults), by_land, share)
     findings = [*faults]
     for found in results.values():
         findings += [] if found is None else found.findings(commands)
@@ -198,8 +221,9 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "name": named.file,
         "key": pool.key,
         "origin": pool.origin,
-        "places": places,
-        "rows": asked.sample.seen,
+        "places": round(sample.weight_sum if seen.weight is None else seen.weight),
+        "rows": sample.seen if seen.rows is None else seen.rows,
+        "distinct": repeated.places if isinstance(repeated, Duplicates) else sample.seen,
         "against": asked.beside,
         "antarctica": asked.antarctica,
         "seed": asked.seed,
@@ -219,7 +243,7 @@ def measured(asked: Asked, statistics: Sequence[type[Statistic]]) -> Results:
     """
     needed = {kind: kind.tallies(asked) for kind in statistics}
     tallies: list[Tally] = [asked.sample, *(tally for each in needed.values() for tally in each)]
-    counted: list[Any] = run(asked.pool, tallies, weights=asked.weights)
+    counted: list[Any] = run_distinct(asked.pool, tallies, asked.seen, weights=asked.weights)
     asked.sample = counted[0]
     if not asked.sample.seen:
         raise WherefromError("there are no places to audit: every row has weight 0")

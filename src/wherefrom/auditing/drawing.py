@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from wherefrom import shown
 from wherefrom.earth.maps import project, world_axes
 
 __all__ = [
@@ -43,7 +42,6 @@ INK, FAINT, GREY = "#222222", "#d9dde1", "#8a9096"
 WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
 #: Labels that a plot has; of more, those that differ most are shown.
 LABELS = 18
-_LONGEST = 44
 #: Size of a world map in inches.
 WORLD = (8.2, 4.7)
 
@@ -64,9 +62,7 @@ class Drawing:
     def png(self, dpi: int = 150) -> bytes:
         """Draw as PNG; the same plot gives the same bytes."""
         stream = io.BytesIO()
-        # A label may hold dollar signs, which are no formula, and letters that the font lacks.
-        with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        with shown.figures():
             figure = Figure(figsize=self.size, layout="constrained")
             self.draw(figure.add_subplot())
             figure.savefig(
@@ -90,7 +86,7 @@ def rows_size(rows: int) -> tuple[float, float]:
 
 def label_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Name the rows of a plot from top to bottom."""
-    ax.set_yticks(range(len(labels)), [_cut(label) for label in labels], size=8)
+    ax.set_yticks(range(len(labels)), list(map(shown.brief, labels)), size=8)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     bare(ax)
 
@@ -127,7 +123,3 @@ def fill_cells(
     )  # fmt: skip
     ax.add_collection(cells)
     return colour_bar(ax, cells, label)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3].rstrip() + "..."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from wherefrom import earth
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import Commands, Finding, Named, percent
+from wherefrom.auditing.findings import LEAST, Commands, Finding, Named, percent
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
 from wherefrom.earth.sphere import chord, unit_vectors
@@ -24,7 +25,16 @@ from wherefrom.pool import Places, Pool, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 from wherefrom.pool.scan import IN_MEMORY
 
-__all__ = ["CLEAR_KM", "Axes", "AxesTally", "cleaned", "open_table", "without_faults"]
+__all__ = [
+    "CLEAR_KM",
+    "Axes",
+    "AxesTally",
+    "Opened",
+    "Zeros",
+    "cleaned",
+    "open_table",
+    "without_faults",
+]
 
 #: Rows whose axes are tried both ways.
 TRIED = 1 << 15
@@ -32,8 +42,33 @@ TRIED = 1 << 15
 SWAPPED_ON_LAND = 0.8
 #: and this much more than as they are.
 SWAPPED_GAIN = 0.2
+#: Share of the places that may be astray and make axes no less exchanged.
+ASTRAY = 0.02
 #: Training places nearer to a test place than this are left out: images of up to 10 km.
 CLEAR_KM = 10.0
+#: Axes by their short names.
+AXES = {"lon": "longitude", "lat": "latitude"}
+#: A coordinate of exactly 0 is odd if so many times as many places have it as any other value.
+ODD = 4.0
+
+
+class Opened(NamedTuple):
+    """A pool of the sound rows of a table, and what became of the others.
+
+    Attributes
+    ----------
+    pool : AnyPool
+    faults : list of Finding
+    ids : ndarray of int64 or str, shape (N,), or None
+        The table's ids where some repeat: the pool's are then row numbers.
+    gone : dict of str to int
+        Rows that were left out, by reason.
+    """
+
+    pool: AnyPool
+    faults: Sequence[Finding] = ()
+    ids: NDArray[Any] | None = None
+    gone: Mapping[str, int] = MappingProxyType({})
 
 
 def open_table(
@@ -43,7 +78,7 @@ def open_table(
     lat: str = "lat",
     *,
     options: tuple[str, ...] = (),
-) -> tuple[AnyPool, list[Finding]]:
+) -> Opened:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
     The arguments are those of `open_pool`; `options` are the flags that name its columns, for the
@@ -56,8 +91,8 @@ def open_table(
     """
     path = Path(path)
     if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
-        return open_pool(path, id, lon, lat), []
-    return without_faults(read_places(path, id, lon, lat), options)
+        return Opened(open_pool(path, id, lon, lat))
+    return without_faults(read_places(path, id, lon, lat), Named(str(path), options))
 
 
 def _rows_of_parquet(path: Path) -> int:
@@ -68,57 +103,135 @@ def _rows_of_parquet(path: Path) -> int:
         return 0
 
 
-def without_faults(places: Places, options: tuple[str, ...] = ()) -> tuple[Pool, list[Finding]]:
+def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B008
     """Make a pool of a table's sound rows, and findings of the others.
 
-    A row is at fault without coordinates, out of range or with exchanged axes. Where ids repeat,
-    row numbers take their place. `options` are as in `open_table`.
+    A row is at fault without coordinates, out of range or with exchanged axes. Longitudes beyond
+    180 degrees are taken less 360. Where ids repeat, row numbers take their place. `named` says
+    what the table is called in commands.
 
     Raises
     ------
     WherefromError
-        If fewer than half of the rows are sound, such as projected metres given as degrees: then
-        it is the whole table that is wrong.
+        If fewer than half of the rows are sound, such as projected metres given as degrees, or the
+        columns of longitude and latitude are exchanged: then it is the whole table that is wrong.
 
     Examples
     --------
     >>> import pyarrow as pa
     >>> from wherefrom.pool import places_of
-    >>> table = pa.table({"lon": [10.0, None, 30.0], "lat": [50.0, 51.0, 52.0]})
-    >>> pool, faults = without_faults(places_of(table))
-    >>> len(pool), [fault.name for fault in faults]
-    (2, ['missing'])
+    >>> table = pa.table({"lon": [10.0, None, 300.0], "lat": [50.0, 51.0, 52.0]})
+    >>> pool, faults, *_ = without_faults(places_of(table))
+    >>> pool.lon.tolist(), [fault.name for fault in faults]
+    ([10.0, -60.0], ['missing', 'longitudes'])
     """
     total = len(places.ids)
+    commands = Commands(named, total, total, faulty=True)
+    faults = []
+    # NaN fails every comparison.
+    turned = np.flatnonzero((np.abs(places.lon) > 180) & (np.abs(places.lon) <= 360))
+    turned = turned[np.abs(places.lat[turned]) <= 90]
+    if len(turned):
+        lon = places.lon.copy()
+        lon[turned] -= np.copysign(360.0, lon[turned])
+        faults.append(_told_turned(places, turned, commands))
+        places = replace(places, lon=lon)
     found = examine(
         places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
     )
-    with np.errstate(invalid="ignore"):
-        sound = (np.abs(places.lon) <= 180) & (np.abs(places.lat) <= 90)
+    if any(finding.name == "swapped" for finding in found):
+        _refuse_exchanged(places)
+    sound = (np.abs(places.lon) <= 180) & (np.abs(places.lat) <= 90)
     kept = int(sound.sum())
     errors = [finding for finding in found if finding.error]
     if 2 * kept < total or not kept:
         said = "; also: ".join(finding.message for finding in errors)
         raise WherefromError(f"{places.source}: {said or 'it has no rows'}")
-    commands = Commands(Named(places.source, options), total, total, faulty=True)
-    faults = [
-        Finding(finding.name, finding.count / total, _told(finding), commands.clean())
-        for finding in errors
-    ]
-    ids = places.ids
-    if any(finding.name == "duplicate-id" for finding in errors):
-        ids = np.arange(total, dtype=np.int64)
+    missing = int((~(np.isfinite(places.lon) & np.isfinite(places.lat))).sum())
+    gone = {"without coordinates": missing, "out of range": total - kept - missing}
     rows = np.flatnonzero(sound)
+    ids, own = places.ids[rows], None
     lon, lat, rest = places.lon[rows], places.lat[rows], places.rest.take(rows)
-    left = replace(places, ids=ids[rows], lon=lon, lat=lat, rest=rest)
+    causes: dict[str, tuple[str, ...]] = {}
+    if any(finding.name == "duplicate-id" for finding in errors):
+        _, first, which = np.unique(ids, return_index=True, return_inverse=True)
+        # An id of one place may repeat for no other reason than that its place does.
+        once = (lon == lon[first][which]).all() and (lat == lat[first][which]).all()
+        causes = {"duplicate-id": ("duplicates",)} if once else {}
+        ids, own = rows, ids
+    told = [
+        Finding(
+            each.name,
+            each.count / total,
+            _told(each),
+            commands.clean(),
+            may_follow=causes.get(each.name, ()),
+        )
+        for each in errors
+    ]
+    left = replace(places, ids=ids, lon=lon, lat=lat, rest=rest)
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
-    return Pool.of_places(left, notes), faults
+    return Opened(Pool.of_places(left, notes), [*told, *faults], own, gone)
 
 
 def _told(finding: Fault) -> str:
-    took = "uses row numbers instead" if finding.name == "duplicate-id" else "leaves them out"
+    took = "leaves them out"
+    if finding.name == "swapped":  # a few rows, for whole columns are refused
+        return f"{finding.message.rpartition(';')[0]}; exchange them there. The audit {took}."
+    if finding.name == "duplicate-id":
+        took = "uses row numbers instead; the command keeps the first place of each id"
     return f"{finding.message}. The audit {took}."
+
+
+def _told_turned(places: Places, turned: Ints, commands: Commands) -> Finding:
+    name = places.lon_name
+    shown = [f"{row} ({name} {places.lon[row]:.6g})" for row in turned[:3].tolist()]
+    more = ", ..." if len(turned) > len(shown) else ""
+    share = len(turned) / len(places.ids)
+    low, high = np.nanmin(places.lon), np.nanmax(places.lon)
+    text = (
+        f"{name} runs from {low:.6g} to {high:.6g} degrees; in {len(turned):,} of "
+        f"{len(places.ids):,} rows it is taken by the same meridian within -180 to 180: "
+        f"{', '.join(shown)}{more}. The command writes it so."
+    )
+    return Finding("longitudes", share, text, commands.clean())
+
+
+def _refuse_exchanged(places: Places) -> None:
+    """Refuse a table whose columns are exchanged, of which a part is out of range.
+
+    Left out, those rows would be lost, and the wrong places among the others kept.
+    """
+    x, y = places.lon, places.lat
+    there = np.isfinite(x) & np.isfinite(y)
+    fit = there & (np.abs(x) <= 90) & (np.abs(y) <= 180)
+    if there.sum() - fit.sum() > ASTRAY * there.sum():
+        return
+    inside, out = (np.flatnonzero(fit & where) for where in (np.abs(y) <= 90, np.abs(y) > 90))
+    if not (len(out) and len(inside)):
+        return
+    far = len(out)
+    inside, out = (rows[:: max(1, len(rows) // TRIED)] for rows in (inside, out))
+    axes = _tried(np.stack([x[inside], y[inside]]))
+    beyond = float((earth.layer("land").codes(y[out], x[out]) >= 0).mean())
+    if min(axes.swapped, beyond) >= SWAPPED_ON_LAND and axes.swapped > axes.as_they_are:
+        lon, lat = places.lon_name, places.lat_name
+        raise WherefromError(
+            f"{places.source}: {lon} and {lat} look exchanged: {lat} is beyond 90 in {far:,} of "
+            f"{len(x):,} rows, and the other way round {percent(axes.swapped)} of the others lie "
+            f"on land (as they are {percent(axes.as_they_are)}); give --lon {lat} --lat {lon}"
+        )
+
+
+def _tried(both: Floats) -> Axes:
+    """Tell the shares of places on land, as they are and exchanged; `both` has shape (2, N)."""
+    both = both[:, (np.abs(both) <= 90).all(axis=0)]
+    if not both.size:
+        return Axes(0.0, 1.0)
+    land = earth.layer("land")
+    asked, swapped = (land.codes(x, y) >= 0 for x, y in (both, both[::-1]))
+    return Axes(float(asked.mean()), float(swapped.mean()))
 
 
 @dataclass(eq=False)
@@ -136,8 +249,8 @@ class AxesTally:
     ask: ClassVar[Ask] = Ask()
 
     places: int = 0
-    #: Whether any longitude is beyond 90, so that axes cannot be exchanged.
-    wide: bool = False
+    #: Those whose longitude is beyond 90: if they are more than a few, axes cannot be exchanged.
+    wide: int = 0
     #: Places are tried whose row is a multiple of this power of 2, which grows with the pool: files
     #: are often sorted by place, and the same rows are tried however the pool is cut.
     stride: int = 1
@@ -148,7 +261,7 @@ class AxesTally:
         """Count the places of a batch that count at all."""
         counted = np.ones(len(batch), dtype=bool) if weight is None else weight > 0
         self.places += int(counted.sum())
-        self.wide = self.wide or bool((np.abs(batch.lon[counted]) > 90).any())
+        self.wide += int((np.abs(batch.lon[counted]) > 90).sum())
         rows = np.flatnonzero(counted)
         rows = rows[(rows + batch.start) % self.stride == 0]
         self._try(rows + batch.start, np.stack([batch.lon[rows], batch.lat[rows]]))
@@ -156,7 +269,7 @@ class AxesTally:
     def merge(self, other: AxesTally) -> None:
         """Add what another tally counted on the places that follow."""
         self.places += other.places
-        self.wide = self.wide or other.wide
+        self.wide += other.wide
         self.stride = max(self.stride, other.stride)
         self._try(other._rows, other._tried)
 
@@ -172,11 +285,9 @@ class AxesTally:
 
     def result(self) -> Axes:
         """Tell the shares of the tried places on land."""
-        if self.wide or self.places < 10:
+        if self.wide > ASTRAY * self.places or self.places < 10:
             return Axes(1.0, 0.0)
-        land = earth.layer("land")
-        asked, swapped = (land.codes(x, y) >= 0 for x, y in (self._tried, self._tried[::-1]))
-        return Axes(float(asked.mean()), float(swapped.mean()))
+        return _tried(self._tried)
 
 
 @dataclass(frozen=True)
@@ -209,50 +320,125 @@ class Axes(Statistic):
             f"lon and lat look exchanged: as they are {percent(self.as_they_are)} of the places "
             f"lie on land, the other way round {percent(self.swapped)}."
         )
-        return [Finding("swapped-axes", gain, text, commands.audit("--lon", "lat", "--lat", "lon"))]
+        return [Finding("swapped-axes", gain, text, commands.exchanged())]
 
 
-def cleaned(pool: AnyPool, test: AnyPool | None = None) -> tuple[Pool, dict[str, int]]:
-    """Leave out rows at 0/0, rows that repeat an earlier place, and places near test places.
+@dataclass(frozen=True)
+class Zeros(Statistic):
+    """Whether one coordinate is exactly 0 in many places: a finding alone, by a sample.
 
-    Returns the rows that are left, with their ids and columns, and how many were removed by reason;
-    a row counts once, under the first reason.
+    Shares of the places with that coordinate 0 and the other not, and the largest share that any
+    other value has; those of longitude, then of latitude.
+    """
+
+    name, section = "zeros", SPACE
+
+    zero: tuple[float, float]
+    other: tuple[float, float]
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Self:
+        """Look at the sample."""
+        both = np.stack([asked.sample.lon, asked.sample.lat])
+        both = both[:, (both != 0.0).any(axis=0)]
+        zero, other = [0.0, 0.0], [0.0, 0.0]
+        for at, values in enumerate(both if both.size else ()):
+            zero[at] = float((values == 0.0).mean())
+            if zero[at] > LEAST:
+                counts = np.unique(values[values != 0.0], return_counts=True)[1]
+                other[at] = float(counts.max(initial=0) / len(values))
+        return cls((zero[0], zero[1]), (other[0], other[1]))
+
+    def entries(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def findings(self, commands: Commands) -> list[Finding]:
+        """Name the coordinate that is 0 in far more places than it is anything else."""
+        found = []
+        for axis, zero, other in zip(AXES, self.zero, self.other, strict=True):
+            name = AXES[axis]
+            if zero > LEAST and zero > ODD * other:
+                text = (
+                    f"{percent(zero)} of the places have a {name} of exactly 0, and no other "
+                    f"{name} is that of more than {percent(other)}: what a missing value leaves "
+                    "behind. The command leaves them out."
+                )
+                found.append(Finding(f"zero-{axis}", zero, text, commands.clean()))
+        return found
+
+
+def cleaned(
+    opened: Opened, test: AnyPool | None = None, findings: Sequence[Finding] = ()
+) -> tuple[Pool, dict[str, int]]:
+    """Leave out faulty rows, rows that repeat an earlier place or id, and places near test places.
+
+    `findings` are those of the audit, which tell of exchanged axes and of coordinates that are 0.
+    Returns the rows that are left, with their ids and columns, and how many were removed by reason,
+    those that were left out before among them; a row counts once, under the first reason.
 
     Raises
     ------
     WherefromError
-        If the pool is not in memory, or nothing is left.
+        If the pool is not in memory, its axes look exchanged, most ids repeat, or nothing is left.
 
     Examples
     --------
     >>> import pyarrow as pa
     >>> table = pa.table({"lon": [0.0, 10.0, 10.0, 20.0], "lat": [0.0, 50.0, 50.0, 50.0]})
     >>> test = Pool.from_table(pa.table({"lon": [20.01], "lat": [50.0]}))
-    >>> left, removed = cleaned(Pool.from_table(table), test)
+    >>> left, removed = cleaned(Opened(Pool.from_table(table)), test)
     >>> left.ids.tolist(), list(removed.values())
     ([1], [1, 1, 1])
     """
+    pool = opened.pool
     if not isinstance(pool, Pool):
         raise WherefromError(
             f"--clean needs the table in memory, and it has {len(pool):,} places: draw a thinner "
             "pool first (wherefrom draw POOL --sampler uniform -n 10000000 --places --out FILE)"
         )
-    _, first = np.unique(pool.lon + 1j * pool.lat, return_index=True)
-    reasons = {
-        "at 0° E 0° N": (pool.lon == 0) & (pool.lat == 0),
-        "repeat an earlier place": ~np.isin(np.arange(len(pool)), first),
-    }
+    found = {finding.name: finding for finding in findings}
+    if "swapped-axes" in found:
+        raise WherefromError(
+            "nothing is cleaned, for lon and lat look exchanged: first try "
+            f"{found['swapped-axes'].command}"
+        )
+    kept = np.arange(len(pool))
+    removed = dict(opened.gone)
+
+    def leave_out(reason: str, bad: NDArray[np.bool_]) -> None:
+        nonlocal kept
+        removed[reason] = int(bad.sum())
+        kept = kept[~bad]
+
+    leave_out("at 0° E 0° N", (pool.lon == 0) & (pool.lat == 0))
+    for axis, values in zip(AXES, (pool.lon, pool.lat), strict=True):
+        if f"zero-{axis}" in found:
+            leave_out(f"of {AXES[axis]} 0", values[kept] == 0)
+    leave_out("repeat an earlier place", _repeats(pool.lon[kept] + 1j * pool.lat[kept]))
+    if opened.ids is not None:
+        again = _repeats(opened.ids[kept])
+        if 2 * again.sum() > len(again):
+            raise WherefromError(
+                f"nothing is cleaned, for {int(again.sum()):,} of {len(again):,} places repeat the "
+                "id of another place: name a column of ids with --id"
+            )
+        leave_out("repeat an earlier id", again)
     if test is not None:
-        reasons[f"within {CLEAR_KM:g} km of a test place"] = _near(pool, test)
-    kept = np.ones(len(pool), dtype=bool)
-    removed = {}
-    for reason, bad in reasons.items():
-        removed[reason] = int((bad & kept).sum())
-        kept &= ~bad
-    if not kept.any():
+        leave_out(f"within {CLEAR_KM:g} km of a test place", _near(pool, test)[kept])
+    if not len(kept):
         raise WherefromError("nothing is left of the table: every row is at fault")
-    left = Pool.from_table(pool.table.take(np.flatnonzero(kept)), id="id")
+    table = pool.table.take(kept)
+    if opened.ids is not None:
+        table = table.set_column(table.column_names.index("id"), "id", pa.array(opened.ids[kept]))
+    left = Pool.from_table(table, id="id")
     return replace(left, origin=f"{pool.origin or 'a table'}, cleaned"), removed
+
+
+def _repeats(values: NDArray[Any]) -> NDArray[np.bool_]:
+    again = np.ones(len(values), dtype=np.bool_)
+    again[np.unique(values, return_index=True)[1]] = False
+    return again
 
 
 def _near(pool: Pool, test: AnyPool) -> NDArray[np.bool_]:

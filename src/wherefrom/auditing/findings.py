@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,19 @@ from wherefrom.compose import spec_text
 from wherefrom.compose.samplers.match import Match
 
 __all__ = [
+    "CAUSES",
     "LEAST",
     "RARE",
     "SIGMAS",
+    "SPREAD",
+    "WHOLE",
     "Commands",
     "Finding",
     "Named",
     "chance",
     "chance_tv",
     "decimals",
+    "degrees",
     "kilometres",
     "percent",
     "ranked",
@@ -39,6 +43,12 @@ LEAST = 0.02
 SIGMAS = 4.5
 #: Chance below which a test of one statistic counts, so that all of them together rarely err.
 RARE = 1e-4
+#: What other findings may follow from, the first cause first. Those of `WHOLE` explain any
+#: difference, the others one of no more places than they concern.
+CAUSES = ("swapped-axes", "region", "zero-lon", "zero-lat", "antarctica", "duplicates")
+#: What a difference of where the places lie may follow from.
+SPREAD = CAUSES[:-1]
+WHOLE = CAUSES[:2]
 
 
 @dataclass(frozen=True)
@@ -58,16 +68,24 @@ class Finding:
         One or two sentences.
     command : str
         Runs as it is, in a shell, and remedies it.
+    follows : str
+        Name of the finding that it follows from, or may: mend that first, and audit again.
+    may_follow : tuple of str
+        Those of `CAUSES` that it follows from where they are found.
     """
 
     name: str
     size: float
     text: str
     command: str
+    follows: str = ""
+    may_follow: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        plain = asdict(self)
+        del plain["may_follow"]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,8 @@ class Commands:
         Whether it has rows that it is refused for as a pool: draws then start by cleaning it.
     by_land : bool
         Whether the places are held against land.
+    land_share : float
+        Share of the land that is in the region of the places; 1 if they are in none.
 
     Examples
     --------
@@ -125,6 +145,7 @@ class Commands:
     rows: int
     faulty: bool = False
     by_land: bool = True
+    land_share: float = 1.0
 
     @property
     def target(self) -> str:
@@ -164,14 +185,46 @@ class Commands:
         test = [] if self.named.test is None else ["--test", self.named.test]
         return self.audit(*self.named.options, *pool, *test, "--clean", "clean.parquet")
 
+    def exchanged(self) -> str:
+        """Write the command that audits the file with longitude and latitude exchanged."""
+        flags = dict(zip(self.named.options[::2], self.named.options[1::2], strict=True))
+        lon, lat = flags.pop("--lon", "lon"), flags.pop("--lat", "lat")
+        others = [word for both in flags.items() for word in both]
+        return self.audit(*others, "--lon", lat, "--lat", lon)
+
     def audit(self, *words: str) -> str:
         """Write the command that audits the file with other flags."""
         return shlex.join(["wherefrom", "audit", self.named.file, *words])
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sort findings, the largest first; equal ones by name."""
-    return tuple(sorted(findings, key=lambda finding: (-finding.size, finding.name)))
+    """Sort findings, the largest first and equal ones by name, but causes before consequences.
+
+    What follows from another finding comes right after it, and names it in `follows`.
+
+    >>> gaps = Finding("gaps", 0.5, "", "", may_follow=SPREAD)
+    >>> swapped = Finding("swapped-axes", 0.3, "", "")
+    >>> [(finding.name, finding.follows) for finding in ranked([gaps, swapped])]
+    [('swapped-axes', ''), ('gaps', 'swapped-axes')]
+    """
+    found = sorted(findings, key=lambda finding: (-finding.size, finding.name))
+    sizes = {finding.name: finding.size for finding in reversed(found) if finding.name in CAUSES}
+
+    def cause(finding: Finding) -> str:
+        for name in CAUSES:
+            most = 1.0 if name in WHOLE else sizes.get(name, 0.0) + LEAST
+            if name in sizes and name in finding.may_follow and finding.size <= most:
+                return name
+        return ""
+
+    found = [replace(finding, follows=cause(finding)) for finding in found]
+    first = [finding for finding in found if not finding.follows]
+    first.sort(key=lambda finding: finding.name not in WHOLE)
+    return tuple(
+        each
+        for finding in first
+        for each in (finding, *(one for one in found if one.follows == finding.name))
+    )
 
 
 def chance_tv(shares: ArrayLike, n: int) -> tuple[float, float]:
@@ -212,23 +265,34 @@ def percent(share: float) -> str:
 def times(ratio: float | None) -> str:
     """Write how many times a share is that of the reference; a dash where that has none.
 
-    >>> times(5.23), times(0.068), times(12.6), times(0.0), times(None)
-    ('5.2', '0.068', '13', '0', '–')
+    >>> times(5.23), times(0.068), times(12.6), times(0.0), times(0.00002), times(None)
+    ('5.2', '0.068', '13', '0', '< 0.001', '–')
     """
     if ratio is None or not math.isfinite(ratio):
         return "–"
+    if 0 < ratio < 0.001:
+        return "< 0.001"
     return f"{ratio:,.0f}" if ratio >= 9.95 else f"{ratio:.2g}"
 
 
 def kilometres(km: float) -> str:
     """Write a distance.
 
-    >>> kilometres(1234.5), kilometres(12.34), kilometres(0.012), kilometres(0.0)
-    ('1,234 km', '12 km', '12 m', '0 km')
+    >>> kilometres(1234.5), kilometres(12.34), kilometres(0.2113), kilometres(0.0)
+    ('1,234 km', '12 km', '211 m', '0 km')
     """
-    if 0 < km < 1:
-        return f"{1000 * km:.2g} m"
+    if 0 < km < 0.9995:
+        return f"{1000 * km:.0f} m" if km >= 0.00995 else f"{max(1000 * km, 0.1):.1f} m"
     return f"{km:,.0f} km" if km >= 9.95 else f"{km:.2g} km"
+
+
+def degrees(value: float) -> str:
+    """Write a coordinate to a metre.
+
+    >>> degrees(-179.151234567), degrees(10.0), degrees(1e-5)
+    ('-179.15123', '10', '0.00001')
+    """
+    return np.format_float_positional(round(value, 5) + 0.0, trim="-")
 
 
 def title(layer: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +100,8 @@ def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     def make() -> NDArray[np.bool_]:
         return np.stack(on_land(*fibonacci(points)))
 
-    def load(path: Path) -> NDArray[np.bool_]:
-        return np.unpackbits(np.load(path), axis=1, count=points).astype(np.bool_)
+    def load(stream: BinaryIO) -> NDArray[np.bool_]:
+        return np.unpackbits(np.load(stream), axis=1, count=points).astype(np.bool_)
 
     name = f"land-lattice-{key}.npy"
     both = make() if points < _KEPT else keep(name, make, _save_bits, load)

@@ -16,6 +16,7 @@ from wherefrom.auditing.drawing import OURS, WORLD, Drawing, colour_bar, fill_ce
 from wherefrom.auditing.findings import (
     LEAST,
     SIGMAS,
+    SPREAD,
     Commands,
     Finding,
     chance_tv,
@@ -82,7 +83,10 @@ class PlacesMap(Statistic):
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return the tally of the map, as fine as the places allow."""
-        return [MapTally(bands_for(len(asked.pool)))]
+        places = len(asked.pool)
+        if asked.seen.rows is not None and asked.seen.weights is not None:
+            places = int((asked.seen.weights > 0.0).sum())
+        return [MapTally(bands_for(places))]
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[MapTally]) -> PlacesMap:
@@ -124,7 +128,8 @@ class PlacesMap(Statistic):
             f"{kilometres(self.cells.area_km2**0.5)} to be spread as the land is. Half of the "
             f"places lie in {cells:,} of {land:,} cells with land."
         )
-        return [Finding("density", beyond, text, commands.draw("uniform-area", "even"))]
+        command = commands.draw("uniform-area", "even")
+        return [Finding("density", beyond, text, command, may_follow=SPREAD)]
 
     def drawings(self) -> list[Drawing]:
         """Return a map of the places, and one of where there are more or fewer than due."""

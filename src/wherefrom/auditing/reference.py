@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wherefrom import earth
-from wherefrom.auditing.tally import Floats, LayerTally, run
+from wherefrom.auditing.tally import Floats, LayerTally, distinct_places, run_distinct
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
@@ -123,8 +123,12 @@ def of(pool: AnyPool, layers: Sequence[str], *, name: str = "") -> dict[str, Ref
     >>> of(pool, ["use"])["use"].counts.tolist()
     [2.0, 1.0]
     """
-    tallies = [LayerTally(layer, pool.labels(layer)) for layer in layers]
-    counted = run(pool, tallies, label="places to compare with")
+    seen = distinct_places(pool)
+    tallies = [
+        LayerTally(layer, pool.labels(layer), layer not in earth.CATEGORICAL, seen.effect)
+        for layer in layers
+    ]
+    counted = run_distinct(pool, tallies, seen, label="places to compare with")
     called = name or pool.origin or "the other pool"
     return {
         tally.name: Reference(

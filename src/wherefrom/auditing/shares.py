@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from wherefrom.auditing.drawing import INK, LABELS, OURS, REFERENCE, Drawing, la
 from wherefrom.auditing.findings import (
     LEAST,
     SIGMAS,
+    SPREAD,
     Commands,
     Finding,
     chance,
@@ -29,12 +29,15 @@ from wherefrom.auditing.findings import (
 from wherefrom.auditing.reference import Reference, land, of
 from wherefrom.auditing.statistic import Section, Statistic, Table
 from wherefrom.auditing.tally import Floats, LayerTally, Tally
+from wherefrom.shown import html
 
 __all__ = ["LabelShare", "LayerShares", "Layers", "shares_of"]
 
 
 #: Labels that a finding names on each side, and that a card shows.
 NAMED, SHOWN = 2, 7
+#: Label of the continent that counts as land on demand alone.
+ANTARCTICA = "Antarctica"
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,10 @@ class Layers(Statistic, dict[str, LayerShares]):
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally for each layer."""
         # The reference first: it says what is amiss with a layer before the pass.
-        return [LayerTally(layer, asked.pool.labels(layer)) for layer in asked.once(_references)]
+        return [
+            LayerTally(layer, asked.pool.labels(layer), asked.own(layer), asked.seen.effect)
+            for layer in asked.once(_references)
+        ]
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[LayerTally]) -> Self:
@@ -206,14 +212,10 @@ class Layers(Statistic, dict[str, LayerShares]):
             beyond = layer.tv - mean
             if beyond > max(LEAST, SIGMAS * sd):
                 text = _differences(layer, self.against)
-                found.append(Finding(name, beyond, text, _match(layer, commands)))
-        continent = self.get("continent")
-        if commands.by_land and continent is not None and continent.places + continent.none:
-            share = continent.none / (continent.places + continent.none)
-            if share > LEAST:
-                text = f"{percent(share)} of the places are at sea; shares are of the others."
-                command = commands.draw("only:layer=land,label=land", "on-land")
-                found.append(Finding("sea", share, text, command))
+                command = _match(layer, commands)
+                found.append(Finding(name, beyond, text, command, may_follow=SPREAD))
+        if commands.by_land and "continent" in self:
+            found += _off_land(self["continent"], self.against, commands)
         return found
 
     def drawings(self) -> list[Drawing]:
@@ -262,11 +264,11 @@ class Layers(Statistic, dict[str, LayerShares]):
             return ""
         cell = "padding:1px 10px 1px 0;text-align:left;border:0"
         head = "".join(
-            f"<th style='{cell}'>{escape(text)}</th>"
+            f"<th style='{cell}'>{html(text)}</th>"
             for text in (title(layer.layer), "places", self.against, "times")
         )
         body = "".join(
-            f"<tr><td style='{cell}'>{escape(row.label)}</td>"
+            f"<tr><td style='{cell}'>{html(row.label)}</td>"
             + "".join(
                 f"<td style='{cell};text-align:right'>{text}</td>"
                 for text in (
@@ -396,8 +398,12 @@ def _differences(layer: LayerShares, against: str) -> str:
     by_gap = sorted(layer.rows, key=_gap)
     said = [
         f"{row.label} has {percent(row.share)} of the places and "
-        f"{percent(row.reference_share or 0.0)} of {against}"
-        + (f" ({times(row.ratio)} times)" if row.ratio else "")
+        + (
+            "does not count as land (--antarctica)"
+            if (row.label, against) == (ANTARCTICA, "land")
+            else f"{percent(row.reference_share or 0.0)} of {against}"
+            + (f" ({times(row.ratio)} times)" if row.ratio else "")
+        )
         for row in (*by_gap[::-1][:NAMED], *by_gap[:NAMED])
         if abs(_gap(row)) >= LEAST / 4
     ]
@@ -407,6 +413,27 @@ def _differences(layer: LayerShares, against: str) -> str:
         named, share = _some(layer.empty, NAMED), percent(_lacking(layer))
         text += f". {labels} no place ({named}), with {share} of {against}"
     return f"{text}."
+
+
+def _off_land(continent: LayerShares, against: str, commands: Commands) -> list[Finding]:
+    """Find whether places lie at sea, or in Antarctica where that does not count as land."""
+    found = []
+    share = continent.none / max(continent.places + continent.none, 1e-300)
+    if share > LEAST:
+        text = f"{percent(share)} of the places are at sea; shares are of the others."
+        command = commands.draw("only:layer=land,label=land", "on-land")
+        causes = ("swapped-axes", "zero-lon", "zero-lat")
+        found.append(Finding("sea", share, text, command, may_follow=causes))
+    share = sum(row.places for row in continent.rows if row.label == ANTARCTICA)
+    share /= max(continent.places + continent.none, 1e-300)
+    if share > LEAST and against == "land":
+        text = (
+            f"{percent(share)} of the places are in Antarctica, which does not count as land here; "
+            "with --antarctica it does."
+        )
+        command = commands.audit(*commands.named.options, "--antarctica")
+        found.append(Finding("antarctica", share, text, command, may_follow=("swapped-axes",)))
+    return found
 
 
 def _gap(row: LabelShare) -> float:

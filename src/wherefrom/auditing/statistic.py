@@ -15,6 +15,7 @@ from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import Drawing
 from wherefrom.auditing.findings import Commands, Finding
 from wherefrom.auditing.tally import Tally
+from wherefrom.shown import line
 
 __all__ = ["SPACE", "Section", "Statistic", "Table", "plain"]
 
@@ -48,6 +49,7 @@ class Section:
 
     def lines(self, rows: Sequence[Sequence[str]]) -> list[str]:
         """Write the table for the terminal."""
+        rows = [[line(cell) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(self.head, *rows, strict=True)]
         return [
             "  ".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Protocol, Self, TypeVar
 
@@ -14,10 +15,13 @@ from wherefrom import parallel
 from wherefrom.errors import WherefromError
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
+from wherefrom.pool.check import place_hashes
+from wherefrom.pool.scan import IN_MEMORY
 from wherefrom.progress import progress
 
 __all__ = [
     "ROWS",
+    "Distinct",
     "LayerTally",
     "Piece",
     "RowSample",
@@ -26,8 +30,10 @@ __all__ = [
     "Weights",
     "canonical_places",
     "counted_places",
+    "distinct_places",
     "pieces_of",
     "run",
+    "run_distinct",
     "weighted",
 ]
 
@@ -82,13 +88,16 @@ class Sums:
 class LayerTally(Sums):
     """Weight of the places of each label of one layer, and of those without a label.
 
-    `labels` are the pool's ``labels(name)``; `places` has shape (K,).
+    `labels` are the pool's ``labels(name)``; `places` has shape (K,). Of a column, whose label may
+    differ from row to row of a place, rows are counted: then `effect` is that of `Distinct`.
     """
 
     sums = ("places", "none", "_squares")
 
-    def __init__(self, name: str, labels: tuple[str, ...]) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, labels: tuple[str, ...], by_row: bool = False, effect: float = 1.0
+    ) -> None:
+        self.name, self.by_row, self.effect = name, by_row, effect
         self.ask = Ask(codes=(name,))
         self.labels = labels
         self.places: Floats = np.zeros(len(labels))
@@ -98,7 +107,8 @@ class LayerTally(Sums):
     @property
     def effective_size(self) -> float:
         """Labelled places that count as independent, (sum w)**2 / sum w**2 (Kish 1965)."""
-        return float(self.places.sum() ** 2 / self._squares) if self._squares else 0.0
+        squares = self._squares * (self.effect if self.by_row else 1.0)
+        return float(self.places.sum() ** 2 / squares) if squares else 0.0
 
     def update(self, batch: Batch, weight: Weights | None = None) -> None:
         """Count a batch; see `Tally.update`."""
@@ -227,6 +237,74 @@ def run(
                 mine.merge(other)
             bar.advance(task, len(part))
     return whole
+
+
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """Weights that count every place once, whatever rows it has, such as seasons or samples.
+
+    Attributes
+    ----------
+    weights : ndarray of float64, shape (N,), or None
+        Of the first row of each place 1, or all that its rows weigh if weights are given; 0 of its
+        other rows. Where no two rows share a place, the weights given.
+    rows, weight : float or None
+        Rows that count, and what they weigh together; None where no two rows share a place.
+    effect : float
+        Kish's design effect of the rows: k if every place has k of them.
+    """
+
+    weights: Weights | None
+    rows: int | None = None
+    weight: float | None = None
+    effect: float = 1.0
+
+
+def distinct_places(pool: AnyPool, weights: Weights | None = None) -> Distinct:
+    """Find the places of a pool that several rows have.
+
+    Those of more than 2^24 rows are not compared; each then counts for itself.
+
+    >>> import pyarrow as pa
+    >>> from wherefrom.pool import Pool
+    >>> seasons = Pool.from_table(pa.table({"lon": [5.0, 6.0, 5.0], "lat": [1.0, 1.0, 1.0]}))
+    >>> distinct_places(seasons).weights.tolist()
+    [1.0, 1.0, 0.0]
+    """
+    # Whoever made the pool looked for repeats, which are all that there are notes of.
+    if not pool.notes or len(pool) > IN_MEMORY:
+        return Distinct(weights)
+    pieces = (canonical_places(batch.lon, batch.lat) for batch in pool.batches(Ask()))
+    hashes = np.concatenate([place_hashes(*piece) for piece in pieces])
+    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    if len(first) == len(hashes):
+        return Distinct(weights)
+    each = np.ones(len(hashes)) if weights is None else weights
+    together = np.bincount(place, weights=each)
+    once = np.zeros(len(hashes))
+    once[first] = 1.0 if weights is None else together
+    effect = float((together**2).sum() / max((each**2).sum(), 1e-300))
+    return Distinct(once, int((each > 0.0).sum()), float(each.sum()), effect)
+
+
+def run_distinct(
+    pool: AnyPool,
+    tallies: Sequence[AnyTally],
+    seen: Distinct,
+    *,
+    weights: Weights | None = None,
+    label: str = "places",
+) -> list[AnyTally]:
+    """Count as `run`, each place once; all rows, by `weights`, with tallies that are `by_row`."""
+    if seen.rows is None:
+        return run(pool, tallies, weights=weights, label=label)
+    counted = list(tallies)
+    for by_row, given in ((False, seen.weights), (True, weights)):
+        at = [i for i, tally in enumerate(tallies) if getattr(tally, "by_row", False) == by_row]
+        found = run(pool, [tallies[i] for i in at], weights=given, label=label) if at else []
+        for i, tally in zip(at, found, strict=True):
+            counted[i] = tally
+    return counted
 
 
 def pieces_of(pool: AnyPool, weights: Weights | None) -> list[Piece]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from importlib import metadata
 from typing import Annotated, NoReturn
@@ -15,8 +16,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from wherefrom.cli import audit, data, draw, kinds, pool, study, task
-from wherefrom.errors import WherefromError
-from wherefrom.progress import console
+from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.plugins import NO_PLUGINS
+from wherefrom.progress import console, say
 
 __all__ = ["app", "main"]
 
@@ -55,8 +57,16 @@ def _root(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    no_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--no-plugins",
+            help="Refuse MODULE:NAME and the kinds of other packages, whose code would run.",
+        ),
+    ] = False,
 ) -> None:
-    pass
+    if no_plugins:
+        os.environ[NO_PLUGINS] = "1"
 
 
 def main() -> None:
@@ -70,22 +80,24 @@ def main() -> None:
         app()
     except WherefromError as err:
         _fail(str(err))
-    except OSError as err:
-        # Rooms name the files that they read and write; what has no name is the output stream.
-        if err.errno != errno.ENOSPC or err.filename is not None:
-            raise
-        _fail("cannot print the result: the disk of the output is full")
     except UnicodeEncodeError as err:
         if err.reason != "surrogates not allowed":
             raise
         _fail(f"the name {err.object!a} is not valid {err.encoding}: rename the file")
+    except Exception as err:
+        # Rooms name the files that they read and write; what has no name is the output stream.
+        if isinstance(err, OSError) and err.errno == errno.ENOSPC and err.filename is None:
+            _fail("cannot print the result: the disk of the output is full")
+        if not (said := of_the_system(err)):
+            raise
+        _fail(said)
     except SystemExit as left:
         if left.code == INTERRUPTED:
-            console.print("stopped; what was finished is kept: run the same command to go on")
+            say("stopped; what was finished is kept: run the same command to go on")
         raise
 
 
 def _fail(message: str) -> NoReturn:
     console.print("error:", style="bold red", end=" ")
-    console.print(message, markup=False, soft_wrap=True)
+    say(message)
     sys.exit(2)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wherefrom.cli.output import check_out, check_target, note
-from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn, names_of
+from wherefrom.cli.output import check_out, check_target, note, show
+from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn, names_of
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.progress import console
+from wherefrom.progress import say
+from wherefrom.shown import json_text
 
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
@@ -64,8 +65,8 @@ def audit(
     clean: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file to write: FILE without faulty rows, repeated places, places at 0/0 "
-            "and, with --test, places within 10 km of a test place."
+            help="Parquet file to write: FILE without faulty rows, repeated places and ids, places "
+            "at 0/0 and, with --test, places within 10 km of a test place."
         ),
     ] = None,
     antarctica: Annotated[
@@ -75,13 +76,15 @@ def audit(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Audit a set of places before anything is trained on them.
 
-    Prints findings, the largest first, each with the command that remedies
-    it; then shares of every layer beside the land's area, and spatial
-    statistics beside those of places uniform on land.
+    Prints findings, causes before what follows from them and the largest
+    first, each with the command that remedies it; then shares of every layer
+    beside the land's area, and spatial statistics beside those of places
+    uniform on land.
 
     The other tables have their coordinates in columns of the same names as
     FILE, or in lon and lat.
@@ -100,7 +103,7 @@ def audit(
     """
     from wherefrom.auditing.asked import Asked
     from wherefrom.auditing.audit import audited
-    from wherefrom.auditing.faults import cleaned, open_table
+    from wherefrom.auditing.faults import Opened, cleaned, open_table
     from wherefrom.auditing.findings import Named
 
     own = None
@@ -117,14 +120,15 @@ def audit(
     named = {name: str(path) for name, path in inputs.items()}
     _check_outputs(out, None if to_stdout else json_out, clean, inputs)
     options = _options(id_column, lon, lat)
-    faults: list[Any] = []
     weights = available = None
     if _is_composition(file):
         pool, weights, available = _composition(file, pool_file, id_column, lon, lat)
+        opened = Opened(pool)
     else:
         if pool_file is not None:
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
-        pool, faults = open_table(file, id_column, lon, lat, options=options)
+        opened = open_table(file, id_column, lon, lat, options=options)
+        pool = opened.pool
     others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
     if own is not None:
         pool, others["--test"] = _parted(pool, own, weights is not None)
@@ -149,15 +153,15 @@ def audit(
             available=available,
         ),
     )
-    found = audited(asked, faults)
+    found = audited(asked, opened.faults)
     if to_stdout:
-        typer.echo(found.to_json())
+        show(json_text(found.to_json()))
     else:
         from wherefrom.report.audit_text import audit_text
 
         for text in found.about["notes"]:
             note(text)
-        typer.echo(audit_text(found))
+        show(audit_text(found))
     if json_out is not None and not to_stdout:
         found.write_json(json_out)
     if out is not None:
@@ -165,11 +169,10 @@ def audit(
 
         write_audit_page(found, out, shlex.join(["wherefrom", *sys.argv[1:]]))
     if clean is not None:
-        left, removed = cleaned(pool, others.get("--test"))
+        left, removed = cleaned(opened, others.get("--test"), found.findings)
         left.write(clean)
         said = "; ".join(f"{count:,} {reason}" for reason, count in removed.items() if count)
-        console.print(f"{clean}: {len(left):,} places left; removed: {said or 'none'}",
-                      markup=False, soft_wrap=True)  # fmt: skip
+        say(f"{clean}: {len(left):,} places left; removed: {said or 'none'}")
 
 
 def _check_outputs(

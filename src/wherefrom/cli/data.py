@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from wherefrom.cli.output import show
 from wherefrom.errors import WherefromError
-from wherefrom.progress import console
+from wherefrom.progress import Screen, say
 
 if TYPE_CHECKING:
     from wherefrom.earth.catalog import Source
@@ -35,21 +36,19 @@ def list_sources(
     ] = False,
 ) -> None:
     """Show every source: what it is, its size and licence, and whether it is on this machine."""
-    from rich.console import Console
-
     from wherefrom.earth.catalog import sources
     from wherefrom.earth.fetch import cache_folder
 
-    out = Console(highlight=False, soft_wrap=True)
+    out = Screen(soft_wrap=True)
     if citations:
         for item in sources().values():
-            out.print(f"{item.name}: {item.citation} [{item.licence}]", markup=False)
+            out.print(f"{item.name}: {item.citation} [{item.licence}]")
         return
     out.print(f"{'name':24}{'size':>7}  {'here':10}licence", style="bold")
     for item in sources().values():
         facts = f"{item.name:24}{_size(item.size):>7}  {_state(item):10}{item.licence}"
-        out.print(facts, style="bold" if item.default else "", markup=False)
-        out.print(f"  {item.title}\n  from {_origin(item)}", style="dim", markup=False)
+        out.print(facts, style="bold" if item.default else "")
+        out.print(f"  {item.title}\n  from {_origin(item)}", style="dim")
     default = [item for item in sources().values() if item.default]
     out.print(
         f"\n`wherefrom data fetch` gets the {len(default)} bold ones: "
@@ -79,11 +78,11 @@ def fetch_sources(
     # Without a network the ecoregions cannot be had, and the climate zone stands in for them.
     excused = {} if asked else {n: p for n, p in problems.items() if source(n).kind == "official"}
     for problem in excused.values():
-        console.print(f"warning: {problem}. Until then {STAND_IN}", markup=False, soft_wrap=True)
+        say(f"warning: {problem}. Until then {STAND_IN}")
     faults = [problem for name, problem in problems.items() if name not in excused]
     for name in wanted:
         if name not in problems:
-            typer.echo(f"{name}\t{find(name)}")
+            show(f"{name}\t{find(name)}")
     if faults:
         raise WherefromError("\n".join(faults))
 
@@ -95,7 +94,7 @@ def path(
     """Print where a source's file lies on this machine; never uses the network."""
     from wherefrom.earth.fetch import path_of
 
-    typer.echo(path_of(name, download=False))
+    show(str(path_of(name, download=False)))
 
 
 def _size(count: int) -> str:

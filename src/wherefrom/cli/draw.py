@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from wherefrom.cli.output import check_out, note
-from wherefrom.cli.pool import Cluster, IdColumn, LatColumn, LonColumn
+from wherefrom.cli.output import check_out, note, show
+from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn
+from wherefrom.shown import line
 
 __all__ = ["draw"]
 
@@ -31,6 +32,7 @@ def draw(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
     places: Annotated[
         bool, typer.Option("--places", help="Write the drawn places themselves, as a pool.")
@@ -137,20 +139,18 @@ def draw(
         notes += write_card(composition, pool, out)
     for text in notes:
         note(text)
-    typer.echo(compose.spec_text(chosen.spec() | {"name": compose.called(chosen)}))
-    for line in _summary(composition.provenance):
-        typer.echo(line)
-    typer.echo(f"{out}: {made}")
+    show(compose.spec_text(chosen.spec() | {"name": compose.called(chosen)}))
+    for text in _summary(composition.provenance):
+        show(text)
+    show(f"{out}: {made}")
 
 
 def _summary(provenance: dict[str, Any]) -> list[str]:
     """Lay out the counts per stratum, and what deviates from the plan."""
-    from wherefrom.compose.spec import one_line
-
     lines = []
     strata = provenance.get("strata", [])
     if strata:
-        shown = [one_line(s["label"]) for s in strata[:STRATA_SHOWN]]
+        shown = [line(s["label"]) for s in strata[:STRATA_SHOWN]]
         width = max(len("stratum"), *map(len, shown))
         lines.append(f"{'stratum':{width}}  {'in pool':>10}  {'asked':>10}  {'drawn':>10}")
         lines += [
@@ -172,5 +172,5 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
             lines.append(f"{provenance[key]:,} {text}")
     empty = provenance.get("labels_without_place")
     if empty:
-        lines.append(f"no place of the pool has the label: {', '.join(map(one_line, empty))}")
+        lines.append(f"no place of the pool has the label: {', '.join(map(line, empty))}")
     return lines + [f"note: {remark}" for remark in provenance.get("remarks", [])]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from wherefrom.plugins import Group, kinds
+from wherefrom.progress import Screen
 
 __all__ = ["list_"]
 
@@ -29,7 +30,6 @@ def list_(
 
         wherefrom list gfms
     """
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False)
@@ -37,4 +37,4 @@ def list_(
         table.add_column(heading, no_wrap=heading == "name", overflow="fold")
     for name, entry in kinds(group).items():
         table.add_row(name, entry.package, entry.title())
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    Screen().print(table)

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import typer
+
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
-from wherefrom.progress import console
+from wherefrom.progress import say
+from wherefrom.shown import terminal
 
-__all__ = ["check_out", "check_target", "note"]
+__all__ = ["check_out", "check_target", "note", "show"]
 
 
 def note(text: str) -> None:
     """Print a note beside the results."""
-    console.print(f"note: {text}", markup=False, soft_wrap=True)
+    say(f"note: {text}")
+
+
+def show(text: str) -> None:
+    """Print a result on stdout, as text that steers no terminal."""
+    typer.echo(terminal(text))
 
 
 def check_out(out: Path, what: str, inputs: Mapping[str, Path] | None = None) -> None:

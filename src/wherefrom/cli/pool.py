@@ -9,17 +9,47 @@ from typing import Annotated
 import typer
 
 from wherefrom import parallel
-from wherefrom.cli.output import check_out
+from wherefrom.cli.output import check_out, show
 from wherefrom.errors import WherefromError
 
-__all__ = ["IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
+__all__ = ["GeometryColumn", "IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
 
 IdColumn = Annotated[
     str | None,
     typer.Option("--id", help="Column of ids; without it, `id` if there is one, else row numbers."),
 ]
-LonColumn = Annotated[str, typer.Option("--lon", help="Column of longitudes, degrees.")]
-LatColumn = Annotated[str, typer.Option("--lat", help="Column of latitudes, degrees.")]
+
+
+def _of_points(context: typer.Context, column: str | None) -> None:
+    """Let a column of points stand for both coordinates, which `places_of` takes it for."""
+    if column is not None:
+        context.meta["geometry"] = column
+        context.default_map = {**(context.default_map or {}), "lon": column, "lat": column}
+
+
+def _of_degrees(context: typer.Context, column: str) -> str:
+    points = context.meta.get("geometry", column)
+    if points != column:
+        raise typer.BadParameter("--geometry names a column of points: leave --lon and --lat out")
+    return column
+
+
+LonColumn = Annotated[
+    str, typer.Option("--lon", callback=_of_degrees, help="Column of longitudes, degrees.")
+]
+LatColumn = Annotated[
+    str, typer.Option("--lat", callback=_of_degrees, help="Column of latitudes, degrees.")
+]
+GeometryColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--geometry",
+        callback=_of_points,
+        is_eager=True,
+        expose_value=False,
+        help="Column of points, in place of --lon and --lat; without it, GeoParquet's first.",
+    ),
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -93,7 +123,7 @@ def build(
     else:
         _check_folder(out)
         pool = build_folder(places, out, seed, antarctica, names_of(layers))
-    typer.echo(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
+    show(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
 
 
 @app.command()
@@ -106,6 +136,7 @@ def label(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Write a pool of any size with the labels of layers as columns, in one pass.
@@ -131,11 +162,11 @@ def label(
         raise WherefromError(f"--out {out} is the pool itself; name another folder")
     opened = open_pool(pool, id_column, lon, lat)
     labelled = write_labels(opened, names, out)
-    typer.echo(f"{out}: {len(labelled):,} places, key {labelled.key}")
+    show(f"{out}: {len(labelled):,} places, key {labelled.key}")
     for name in names:
         counts = labelled.counts(name)
         assert counts is not None  # it is a column now
-        typer.echo(
+        show(
             f"  {name}: {len(counts):,} labels, {len(labelled) - int(counts.sum()):,} places "
             "without"
         )
@@ -149,6 +180,7 @@ def check(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Report missing, swapped and out-of-range coordinates and duplicates, with row numbers.
@@ -167,14 +199,14 @@ def check(
 
     seen = inspect(file, id_column, lon, lat)
     for finding in seen.findings:
-        typer.echo(f"{'error' if finding.error else 'note'}: {finding.message}")
+        show(f"{'error' if finding.error else 'note'}: {finding.message}")
     kind = "text" if seen.text_ids else "whole numbers"
     columns = ", ".join(seen.columns) or "none"
-    typer.echo(f"{file}: {seen.rows:,} rows, ids are {kind}, other columns: {columns}")
+    show(f"{file}: {seen.rows:,} rows, ids are {kind}, other columns: {columns}")
     if any(finding.error for finding in seen.findings):
         raise typer.Exit(2)
     lon_range, lat_range = (f"{low:.4f} to {high:.4f}" for low, high in (seen.lon, seen.lat))
-    typer.echo(f"fit for a pool: lon {lon_range}, lat {lat_range}")
+    show(f"fit for a pool: lon {lon_range}, lat {lat_range}")
 
 
 def names_of(layers: str) -> list[str]:

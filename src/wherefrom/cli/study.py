@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wherefrom.cli.output import show
+from wherefrom.progress import Screen, say
+
 if TYPE_CHECKING:
     from wherefrom.study import Plan, Store
 
@@ -32,12 +35,10 @@ Out = Annotated[
 @app.command("plan", epilog="Example: wherefrom study plan studies/purohit2025 --scale paper")
 def plan_(study: StudyPath, scale: Scale = "laptop", out: Out = None) -> None:
     """Show the stages: what is cached, what is missing and why, and what it will cost."""
-    from rich.console import Console
-
     from wherefrom.report.plan import render
 
     steps, store, _ = _prepare(study, scale, out)
-    Console(soft_wrap=True).print(render(steps, store))
+    Screen(soft_wrap=True).print(render(steps, store))
 
 
 @app.command(
@@ -69,10 +70,9 @@ def run_(
     outcome = studies.run(steps, store, workers)
     _report(steps, store, folder, study)
     if outcome.computed:
-        typer.echo(
+        say(
             f"{outcome.computed} stages in {outcome.seconds / 60:.1f} min, peak memory "
-            f"at most {outcome.peak_bytes / 2**30:.1f} GiB",
-            err=True,
+            f"at most {outcome.peak_bytes / 2**30:.1f} GiB"
         )
 
 
@@ -92,10 +92,8 @@ def _prepare(study: Path, scale: str, out: Path | None) -> tuple[Plan, Store, Pa
 
 
 def _report(steps: Plan, store: Store, folder: Path, study: Path, again: bool = False) -> None:
-    from rich.console import Console
-
     from wherefrom.report.study import write
 
     table, page = write(steps, store, folder, study, again=again)
-    Console(soft_wrap=True).print(table)
-    typer.echo(f"report: {page}")
+    Screen(soft_wrap=True).print(table)
+    show(f"report: {page}")

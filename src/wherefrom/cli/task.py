@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wherefrom.cli.output import check_out, note
-from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
+from wherefrom.cli.output import check_out, note, show
+from wherefrom.cli.pool import GeometryColumn, IdColumn, LatColumn, LonColumn
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
+from wherefrom.shown import line
 
 if TYPE_CHECKING:
     from wherefrom.pool import Pool
@@ -71,6 +72,7 @@ def ecoregions(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
 ) -> None:
     """Draw labelled places uniformly by area in each continent, apart from a pool.
 
@@ -101,6 +103,7 @@ def cropland(
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
 ) -> None:
     """Draw places that are cropland or not, uniformly by area in each continent.
 
@@ -125,6 +128,7 @@ def from_table(
     out: Out,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
     region_layer: RegionLayer = "continent",
     positive: Annotated[
         str | None, typer.Option(help="Positive class of two; its F1 is reported as well.")
@@ -252,7 +256,7 @@ def _finish_series(made: LabelledSeries, out: Path) -> None:
     made.write(out)
     _show(made.task, out / "task.parquet")
     bands = ", ".join(made.series.present)
-    typer.echo(f"{out / 'series.npz'}: {made.series.steps} steps of {bands}; key {made.key}")
+    show(f"{out / 'series.npz'}: {made.series.steps} steps of {bands}; key {made.key}")
 
 
 def _candidates(pool: Path, out: Path, id_column: str | None, lon: str, lat: str) -> Pool:
@@ -292,12 +296,12 @@ def _show(task: Task, out: Path, offer: bool = False) -> None:
     from wherefrom.tasks.episode import apart_km
     from wherefrom.tasks.table import by_blocks
 
-    typer.echo("\n".join(_table(task)))
+    show("\n".join(_table(task)))
     apart = apart_km(task)
     if apart.size:
         shares = (f"{100 * (apart < km).mean():.0f} % nearer than {km:g} km" for km in (1, NEAR_KM))
         median, least = np.median(apart).round(3), apart.min().round(3)
-        typer.echo(
+        show(
             f"from a test place to the nearest training place: median {median:.3g} km, "
             f"least {least:.3g} km; {', '.join(shares)}"
         )
@@ -320,7 +324,7 @@ def _show(task: Task, out: Path, offer: bool = False) -> None:
     classes = f"{len(task.classes)} classes"
     if task.positive is not None:
         classes += f", positive: {task.classes[task.positive]}"
-    typer.echo(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
+    show(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
 
 
 def _vanished(task: Task) -> str:
@@ -347,12 +351,12 @@ def _table(task: Task) -> list[str]:
             continue
         if len(task.classes) <= MOST_CLASSES:
             rows += [
-                (region, name, *(f"{c:,}" for c in count))
+                (line(region), line(name), *(f"{c:,}" for c in count))
                 for name, count in zip(task.classes, counts, strict=True)
                 if count.any()
             ]
         occurring = f"({counts.any(axis=1).sum()} classes)"
-        rows.append((region, occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
+        rows.append((line(region), occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -7,19 +7,17 @@ import io
 import json
 import warnings
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wherefrom import files
+from wherefrom import files, shown
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.passes import Found, count, find
-from wherefrom.compose.spec import one_line, spec_text
+from wherefrom.compose.spec import spec_text
 from wherefrom.compose.strata import LabelGroups
 from wherefrom.earth.maps import draw_places, world_axes
 from wherefrom.errors import WherefromError
@@ -70,7 +68,7 @@ def write_card(
     with files.atomic(path.with_suffix(".card.json")) as tmp:
         text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
         tmp.write_text(text, encoding="utf-8")
-    with warnings.catch_warnings(record=True) as warned:
+    with shown.figures(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         figure = _figure(described, found)
         with files.atomic(path.with_suffix(".card.png")) as tmp:
@@ -116,9 +114,10 @@ class Card:
 
     def _repr_html_(self) -> str:
         out = io.BytesIO()
-        self.figure().savefig(out, format="png", dpi=110)
+        with shown.figures():
+            self.figure().savefig(out, format="png", dpi=110)
         picture = base64.b64encode(out.getvalue()).decode("ascii")
-        name = escape(f"composition {self.composition.key}", quote=True)
+        name = shown.html(f"composition {self.composition.key}")
         return f"<img alt='{name}' width='820' src='data:image/png;base64,{picture}'>"
 
 
@@ -164,8 +163,7 @@ def _described(composition: Composition, pool: Pool | PoolScan) -> tuple[dict[st
     return described, found
 
 
-# A label may hold dollar signs, which are no formula.
-@matplotlib.rc_context({"text.parse_math": False})
+@shown.figures()
 def _figure(described: dict[str, Any], found: Found) -> Figure:
     strata = described.get("strata") or []
     named = len(strata) > 1
@@ -180,11 +178,11 @@ def _figure(described: dict[str, Any], found: Found) -> Figure:
         draw_places(world, found.lon, found.lat, color=OURS)
     else:
         world.text(0, 0, "no places: zero pre-training", ha="center", size=13, color=OURS)
-    above.suptitle(_cut(described["spec"], 90), x=0.02, ha="left", size=13, weight="bold")
+    above.suptitle(shown.brief(described["spec"], 90), x=0.02, ha="left", size=13, weight="bold")
     above.supxlabel(_subtitle(described), x=0.02, ha="left", size=9, color="#444444")
     axes = below.subplots(1, 2 if named else 1, squeeze=False, width_ratios=[2, 3][: 1 + named])[0]
     if described["continents"]:
-        names = [_cut(c["label"]) for c in described["continents"]]
+        names = [shown.brief(c["label"]) for c in described["continents"]]
         shares = [(c["drawn_share"], c["pool_share"]) for c in described["continents"]]
         notes = [f"{c['drawn']:,}" for c in described["continents"]]
         _bars(axes[0], "share per continent", names, shares, notes, [False] * len(names))
@@ -193,7 +191,7 @@ def _figure(described: dict[str, Any], found: Found) -> Figure:
     if named:
         size, places = max(described["size"], 1), described["pool"]["places"]
         by_size = sorted(strata, key=lambda s: -s["pool"])[:STRATA_SHOWN]
-        names = [_cut(s["label"]) for s in by_size]
+        names = [shown.brief(s["label"]) for s in by_size]
         shares = [(s["drawn"] / size, s["pool"] / places) for s in by_size]
         lack = [s["pool"] < s["asked"] for s in by_size]
         notes = [
@@ -253,8 +251,3 @@ def _subtitle(described: dict[str, Any]) -> str:
         f"composition {described['key']}: {places}{seed}\n"
         f"pool {pool['key']}: {pool['places']:,} places{origin}"
     )
-
-
-def _cut(text: str, limit: int = 46) -> str:
-    text = one_line(text)
-    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."

@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, read_table
 from wherefrom.pool.batches import over
 from wherefrom.pool.scan import ScanPart
+from wherefrom.shown import html
 
 __all__ = ["COLUMNS", "Composition", "drawn_places"]
 
@@ -81,7 +81,7 @@ class Composition:
     def _repr_html_(self) -> str:
         """Write the counts as a compact piece of HTML."""
         told = self.provenance
-        spec = escape(spec_text(told["sampler"])) if "sampler" in told else "composition"
+        spec = html(spec_text(told["sampler"])) if "sampler" in told else "composition"
         seed = "" if told.get("seed") is None else f", seed {told['seed']}"
         of = told.get("pool") or {}
         pool = f" of {of['places']:,}" if "places" in of else ""
@@ -175,7 +175,7 @@ def _table(strata: list[dict[str, Any]], size: int) -> str:
     shown = sorted(strata, key=lambda s: -s["drawn"])[:_STRATA_SHOWN]
     most = max(1, *(s["drawn"] for s in shown))
     rows = "".join(
-        f"<tr><td style='{_CELL};text-align:left'>{escape(s['label'])}</td>"
+        f"<tr><td style='{_CELL};text-align:left'>{html(s['label'])}</td>"
         f"<td style='{_CELL}'>{s['pool']:,}</td><td style='{_CELL}'>{s['drawn']:,}</td>"
         f"<td style='{_CELL}'>{s['drawn'] / max(size, 1):.1%}</td><td style='border:0'>"
         f"<div style='background:#1f5a96;height:9px;width:{160 * s['drawn'] / most:.0f}px'></div>"

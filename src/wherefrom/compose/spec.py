@@ -15,7 +15,6 @@ from wherefrom.errors import WherefromError
 __all__ = [
     "before_flag",
     "flags_of",
-    "one_line",
     "quoted",
     "spec_text",
     "split_outside_quotes",
@@ -114,11 +113,3 @@ def quoted(text: str, separator: str) -> str:
         and re.search(separator, text) is None
     )
     return text if plain and text else json.dumps(text, ensure_ascii=False)
-
-
-def one_line(text: str) -> str:
-    """Write what cannot be printed, such as tabs and line ends, as escapes."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )

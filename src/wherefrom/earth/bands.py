@@ -154,5 +154,5 @@ def _sure(min_population: int, digest: str) -> NDArray[np.int8]:
         f"city-bands-{key}.npz",
         make,
         lambda codes, path: np.savez_compressed(path, codes=codes),
-        lambda path: np.load(path)["codes"],
+        lambda stream: np.load(stream)["codes"],
     )

@@ -130,7 +130,7 @@ CITY_DISTANCE = UnopenedLayer(
 def _all_cities(path: Path, digest: str) -> Cities:
     # The JSON holds names in hundreds of scripts: 16.7 MB for 0.5 MB of what is asked here.
     name = f"cities-{digest[:16]}.parquet"
-    table = keep(name, lambda: _parse(path), pq.write_table, pq.read_table)
+    table = keep(name, lambda: _parse(path), pq.write_table, pq.read_table)  # sealed as a whole
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     return Cities(
         columns["lon"],

@@ -160,8 +160,9 @@ def _fetch_once(wanted: Source, meter: Meter) -> None:
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
             sums = transfer(wanted, Path(work), meter)
             for file in wanted.files:
+                facts = (Path(work) / file.name).stat()
                 (Path(work) / file.name).replace(folder / file.name)
-                _remember(folder / file.name, sums[file.name])
+                _remember(folder / file.name, facts, sums[file.name])
         with atomic(folder / "sha256.json") as tmp:
             tmp.write_text(json.dumps(sums, indent=1))
 
@@ -239,7 +240,8 @@ def _checksum(path: Path) -> str:
         if (noted.get("size"), noted.get("mtime_ns")) == known[1:]:
             _KNOWN[known] = noted["sha256"]
         else:
-            _remember(path, sha256_of(path))
+            # By its size and time of before: another process may be replacing it.
+            _remember(path, facts, sha256_of(path))
     return _KNOWN[known]
 
 
@@ -252,8 +254,7 @@ def _noted(path: Path) -> dict[str, Any]:
     return noted if isinstance(noted, dict) else {}
 
 
-def _remember(path: Path, sha256: str) -> None:
-    facts = path.stat()
+def _remember(path: Path, facts: os.stat_result, sha256: str) -> None:
     _KNOWN[str(path), facts.st_size, facts.st_mtime_ns] = sha256
     note = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "sha256": sha256}
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import io
 from collections.abc import Callable, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import shapely
@@ -15,7 +15,7 @@ import shapely
 from wherefrom.earth.fetch import cache_folder
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.errors import WherefromError
-from wherefrom.files import atomic
+from wherefrom.files import atomic, seal, unsealed
 from wherefrom.keys import key_of
 from wherefrom.progress import say
 
@@ -31,23 +31,25 @@ def keep(
     name: str,
     make: Callable[[], Made],
     write: Callable[[Made, Path], None],
-    read: Callable[[Path], Made],
+    read: Callable[[BinaryIO], Made],
 ) -> Made:
     """Read what was derived before; else derive it and keep it for the next time.
 
     `name` is that of the file in the cache: it tells the contents of the source and the maker's
-    version. A torn file is derived again; where the cache cannot be written, nothing is kept.
+    version. A file that is not as it was written is derived again, which is said; where the cache
+    cannot be written, nothing is kept.
     """
-    path = cache_folder() / "derived" / name
+    path = cache_folder() / "kept" / name
     if path.is_file():
         try:
-            return read(path)
-        except Exception as err:  # a torn pickle raises nearly anything
-            say(f"{path} is torn ({type(err).__name__}); making it again")
+            return read(io.BytesIO(unsealed(path)))
+        except (OSError, ValueError) as err:
+            say(f"{path} is damaged ({err}); making it again")
     made = make()
     try:
         with atomic(path) as tmp:
             write(made, tmp)
+            seal(tmp)
     except WherefromError as err:
         say(f"note: {err}. It is not needed now, only made again the next time")
     return made
@@ -66,19 +68,9 @@ def polygon_index(name: str, shapes: Sequence[Any], digest: str) -> PolygonIndex
         say(f"indexing {name}: {vertices / 1e6:.1f} million vertices, once")
         return PolygonIndex(shapes)
 
-    file = f"{name}-{key_of([digest, *_makers()])}.pickle"
-    return keep(file, make, _dump, _load)
-
-
-def _dump(index: PolygonIndex, path: Path) -> None:
-    with path.open("wb") as stream:
-        pickle.dump(index, stream, protocol=5)
-
-
-def _load(path: Path) -> PolygonIndex:
-    with path.open("rb") as stream:
-        index: PolygonIndex = pickle.load(stream)
-    return index
+    # Arrays and WKB: a pickle from elsewhere would run what it likes.
+    file = f"{name}-{key_of([digest, *_makers()])}.npz"
+    return keep(file, make, PolygonIndex.save, PolygonIndex.load)
 
 
 def _makers() -> list[str]:

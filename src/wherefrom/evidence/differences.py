@@ -1,8 +1,8 @@
-"""Paired differences to references, corrected for the number of compositions compared."""
+"""Paired differences; all that is compared in one column of a table is one family of tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from wherefrom.evidence.records import DifferenceRow, LeaderRow
 from wherefrom.evidence.scores import Key, Scores, View
 from wherefrom.evidence.verdict import BETTER, holm, verdict
 
-__all__ = ["BEST_BASELINE", "MARGIN", "contrasts", "differences", "label", "leaders"]
+__all__ = ["BEST_BASELINE", "MARGIN", "compared", "contrasts", "differences", "label", "leaders"]
 
 #: The reference that is, in each region, the baseline with the highest mean; published weights
 #: are none.
@@ -22,28 +22,43 @@ BEST_BASELINE = "best baseline"
 MARGIN = 0.01
 
 
+#: The references where none are named.
+REFERENCES = ("uniform", "none", BEST_BASELINE)
+
+
 class _Pair(NamedTuple):
+    view: View
     key: Key
     reference: Key
     region: str
-    #: Name of the reference; pairs of one view, region and name are one family.
+    #: Name of the reference.
     name: str
     parts: Parts
     seeds: int
 
 
+class _Column(NamedTuple):
+    """All that is said of one view in one region: its pairs are one family of tests."""
+
+    view: View
+    region: str
+    #: Each composition with each reference, then the pairs that were asked for.
+    compared: list[_Pair]
+    asked: list[_Pair]
+    #: The row with the highest mean with every other, by falling mean.
+    leading: list[_Pair]
+    best: Key
+
+
 def differences(
-    scores: Scores,
-    references: Sequence[str] = ("uniform", "none", BEST_BASELINE),
-    *,
-    margin: float = MARGIN,
+    scores: Scores, references: Sequence[str] = REFERENCES, *, margin: float = MARGIN
 ) -> list[DifferenceRow]:
     """Compare every composition with each reference, in every region and over all.
 
     Fine-tune seeds are paired; the interval covers draws, pre-train seeds and episodes
     (`wherefrom.evidence.intervals`). `p_holm` and `p_equivalence_holm` (two one-sided tests
-    against `margin`) are corrected over the compositions compared with the same reference in
-    the same region, for the same model, task, n, head and metric: that is one family. The
+    against `margin`) are corrected over all these pairs of one model, task, n, head and metric in
+    one region: that is one family. What `wherefrom.evidence.gather` compares besides joins it. The
     interval itself is not corrected, so it may exclude zero where the verdict is "undecided".
 
     Parameters
@@ -58,11 +73,8 @@ def differences(
     list of DifferenceRow
         Without interval, and undecided, where a side has a single draw (`note` says so).
     """
-    pairs = list(_pairs(scores, references))
-    families: dict[object, list[int]] = {}
-    for i, pair in enumerate(pairs):
-        families.setdefault((pair.key.view, pair.region, pair.name), []).append(i)
-    return _judged(pairs, list(families.values()), margin)
+    columns = _columns(scores, references)
+    return _rows([column._replace(leading=[]) for column in columns], margin)[0]
 
 
 def contrasts(
@@ -72,8 +84,13 @@ def contrasts(
     regions: Sequence[str],
     *,
     margin: float = MARGIN,
+    references: Sequence[str] = REFERENCES,
+    among: Sequence[tuple[str, str]] = (),
 ) -> list[DifferenceRow]:
-    """Compare pairs of compositions in one view; all pairs in all regions are one family.
+    """Compare pairs of compositions in one view.
+
+    In each region they are judged within the family of `wherefrom.evidence.gather` with the same
+    references and `pairs` (here `among`), which grows by the pairs that it lacks.
 
     Parameters
     ----------
@@ -82,52 +99,25 @@ def contrasts(
     regions : sequence of str
     margin : float
         As of `differences`.
+    references : sequence of str
+        As of `differences`.
+    among : sequence of (str, str)
+        Pairs that are in the family besides.
 
     Returns
     -------
     list of DifferenceRow
         The first of each pair minus the second, which is its `reference`.
     """
-    judged = [
-        _Pair(a, b, region, b.composition, *_compare(scores, a, b, region))
-        for region in regions
-        for a, b in ((view.key(first), view.key(second)) for first, second in pairs)
-        if all(key in scores.blocks and np.isfinite(_mean(scores, key, region)) for key in (a, b))
-    ]
-    return _judged(judged, [list(range(len(judged)))], margin)
-
-
-def _judged(pairs: list[_Pair], families: list[list[int]], margin: float) -> list[DifferenceRow]:
-    """Give intervals, p-values and verdicts to pairs, of which families list the positions."""
-    parts = [pair.parts for pair in pairs]
-    estimate = np.array([part.estimate for part in parts], dtype=np.float64)
-    ends = limits(parts, estimate.tolist())
-    p = two_sided_p(parts, np.abs(estimate))
-    p_same = _equivalence(parts, estimate, margin)
-    p_holm, p_same_holm = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
-    compared = np.zeros(len(pairs), dtype=np.int64)
-    for members in families:
-        p_holm[members] = holm(p[members])
-        p_same_holm[members] = holm(p_same[members])
-        compared[members] = np.isfinite(p[members]).sum()
+    every = list(dict.fromkeys((*pairs, *among)))
+    keys = scores.families()[view]
+    columns = [_column(scores, view, keys, region, references, every) for region in regions]
+    asked = set(pairs)
     return [
-        DifferenceRow(
-            **pair.key._asdict(),
-            region=pair.region,
-            reference=pair.name,
-            reference_row=label(pair.reference, pair.key.head),
-            difference=pair.parts.estimate,
-            low=ends[i][0],
-            high=ends[i][1],
-            p=_finite(p[i]),
-            p_holm=_finite(p_holm[i]),
-            p_equivalence_holm=_finite(p_same_holm[i]),
-            compared=int(compared[i]),
-            finetune_seeds=pair.seeds,
-            verdict=verdict(estimate[i], p_holm[i], p_same_holm[i], margin),
-            note=pair.parts.why,
-        )
-        for i, pair in enumerate(pairs)
+        row
+        for column, rows in zip(columns, _judged(columns, margin), strict=True)
+        for row in rows[len(column.compared) :][: len(column.asked)]
+        if (row.composition, row.reference) in asked
     ]
 
 
@@ -136,38 +126,144 @@ def leaders(scores: Scores, *, margin: float = MARGIN) -> list[LeaderRow]:
 
     It is decided when the verdict is "better" against every other row (compositions and
     baselines of the same model, task, n, head, metric and region), after Holm's correction over
-    them. A row that another one equals within `margin` is not the best.
+    them. A row that another one equals within `margin` is not the best. What
+    `wherefrom.evidence.gather` compares besides joins that family.
 
     Returns
     -------
     list of LeaderRow
         One by model, task, n, head, metric and region.
     """
-    rows: list[LeaderRow] = []
-    for view, keys in scores.families().items():
-        rivals = [*keys, *scores.baselines(*view[1:])]
-        for region in scores.regions_of(*keys):
-            means = {key: _mean(scores, key, region, keys[0]) for key in rivals}
-            order = sorted(
-                (key for key in rivals if np.isfinite(means[key])), key=lambda k: -means[k]
+    return _rows(_columns(scores, ()), margin)[1]
+
+
+def _columns(
+    scores: Scores, references: Sequence[str], pairs: Sequence[tuple[str, str]] = ()
+) -> list[_Column]:
+    return [
+        _column(scores, view, keys, region, references, pairs)
+        for view, keys in scores.families().items()
+        for region in scores.regions_of(*keys)
+    ]
+
+
+def compared(
+    scores: Scores,
+    references: Sequence[str],
+    pairs: Sequence[tuple[str, str]] = (),
+    *,
+    margin: float = MARGIN,
+) -> tuple[list[DifferenceRow], list[LeaderRow]]:
+    """Return the rows of `differences` and of `leaders` of one family a column.
+
+    It has the pairs of both and those of claims, each pair once, so that a pair has one verdict,
+    whatever table or sentence speaks of it.
+    """
+    return _rows(_columns(scores, references, pairs), margin)
+
+
+def _rows(columns: list[_Column], margin: float) -> tuple[list[DifferenceRow], list[LeaderRow]]:
+    made: list[DifferenceRow] = []
+    first: list[LeaderRow] = []
+    for column, rows in zip(columns, _judged(columns, margin), strict=True):
+        made += rows[: len(column.compared)]
+        others = rows[len(column.compared) + len(column.asked) :]
+        view = column.view
+        first.append(
+            LeaderRow(
+                **view.key(column.best.composition)._asdict(),
+                region=column.region,
+                best=label(column.best, view.head),
+                runner_up=others[0].reference_row if others else "",
+                ahead=others[0].difference if others else None,
+                decided=bool(others) and all(row.verdict == BETTER for row in others),
             )
-            best, others = order[0], order[1:]
-            parts = [_compare(scores, best, key, region, keys[0])[0] for key in others]
-            ahead = np.array([part.estimate for part in parts], dtype=np.float64)
-            p = holm(two_sided_p(parts, np.abs(ahead)))
-            p_same = holm(_equivalence(parts, ahead, margin))
-            words = {verdict(ahead[i], p[i], p_same[i], margin) for i in range(len(parts))}
+        )
+    return made, first
+
+
+def _column(
+    scores: Scores,
+    view: View,
+    keys: list[Key],
+    region: str,
+    references: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+) -> _Column:
+    rows = [*keys, *scores.baselines(*view[1:])]
+    # Beside another head, baselines are averaged over the regions of the compositions' rows.
+    means = {key: _mean(scores, key, region, keys[0]) for key in rows}
+    sides = {key: scores.side(key, region, keys[0]) for key in rows if np.isfinite(means[key])}
+    order = sorted(sides, key=lambda key: -means[key])
+    present = [key for key in keys if key in sides]
+
+    def pair(key: Key, reference: Key, name: str) -> _Pair:
+        (left, left_seeds), (right, right_seeds) = sides[key], sides[reference]
+        _, i, j = np.intersect1d(left_seeds, right_seeds, assume_unique=True, return_indices=True)
+        parts = Parts(means[key] - means[reference], why="no common fine-tune seed")
+        if len(i):
+            left, right = Side(left.values[:, i], left.fixed), Side(right.values[:, j], right.fixed)
+            parts = difference(left, right)
+        return _Pair(view, key, reference, region, name, parts, len(i))
+
+    compared = []
+    for name in references:
+        if name == BEST_BASELINE:
+            trivial = (k for k in order if not k.composition and k.model not in scores.official)
+            reference = next(trivial, None)
+        else:
+            reference = next((key for key in present if key.composition == name), None)
+        if reference is not None:
+            compared += [pair(key, reference, name) for key in present if key != reference]
+    known = {key.composition: key for key in present}
+    asked = [pair(known[a], known[b], b) for a, b in pairs if a in known and b in known]
+    leading = [pair(order[0], key, label(key, view.head)) for key in order[1:]]
+    return _Column(view, region, compared, asked, leading, order[0])
+
+
+def _judged(columns: list[_Column], margin: float) -> list[list[DifferenceRow]]:
+    """Give intervals, p-values and verdicts to the pairs of columns, each of which is a family."""
+    families = [[*column.compared, *column.asked, *column.leading] for column in columns]
+    pairs = [pair for family in families for pair in family]
+    parts = [pair.parts for pair in pairs]
+    estimate = np.array([part.estimate for part in parts], dtype=np.float64)
+    ends = limits(parts, estimate.tolist())
+    p = two_sided_p(parts, np.abs(estimate))
+    p_same = _equivalence(parts, estimate, margin)
+    made, start = [], 0
+    for family in families:
+        # A pair counts once, from whichever side and by however many sentences it is looked at.
+        place: dict[frozenset[Key], int] = {}
+        for i, pair in enumerate(family, start):
+            place.setdefault(frozenset((pair.key, pair.reference)), i)
+        members = list(place.values())
+        p_holm = dict(zip(members, holm(p[members]), strict=True))
+        p_same_holm = dict(zip(members, holm(p_same[members]), strict=True))
+        compared = int(np.isfinite(p[members]).sum())
+        rows = []
+        for i, pair in enumerate(family, start):
+            at = place[frozenset((pair.key, pair.reference))]
             rows.append(
-                LeaderRow(
-                    **view.key(best.composition)._asdict(),
-                    region=region,
-                    best=label(best, view.head),
-                    runner_up=label(others[0], view.head) if others else "",
-                    ahead=parts[0].estimate if others else None,
-                    decided=words == {BETTER},
+                DifferenceRow(
+                    **pair.key._asdict(),
+                    region=pair.region,
+                    reference=pair.name,
+                    reference_row=label(pair.reference, pair.view.head),
+                    difference=pair.parts.estimate,
+                    low=ends[i][0],
+                    high=ends[i][1],
+                    p=_finite(p[i]),
+                    p_holm=_finite(p_holm[at]),
+                    p_equivalence_holm=_finite(p_same_holm[at]),
+                    compared=compared,
+                    finetune_seeds=pair.seeds,
+                    verdict=verdict(estimate[i], p_holm[at], p_same_holm[at], margin),
+                    note=pair.parts.why,
                 )
             )
-    return rows
+        made.append(rows)
+        start += len(family)
+    return made
 
 
 def label(key: Key, head: str) -> str:
@@ -177,46 +273,10 @@ def label(key: Key, head: str) -> str:
     return key.model if key.head in (head, key.model) else f"{key.model} ({key.head})"
 
 
-def _pairs(scores: Scores, references: Sequence[str]) -> Iterator[_Pair]:
-    for keys in scores.families().values():
-        for region in scores.regions_of(*keys):
-            for name in references:
-                reference = _reference(scores, name, keys, region)
-                if reference is None:
-                    continue
-                for key in keys:
-                    if key != reference and np.isfinite(_mean(scores, key, region)):
-                        compared = _compare(scores, key, reference, region, keys[0])
-                        yield _Pair(key, reference, region, name, *compared)
-
-
-def _reference(scores: Scores, name: str, keys: list[Key], region: str) -> Key | None:
-    if name == BEST_BASELINE:
-        beside = scores.baselines(*keys[0][2:])
-        candidates = [key for key in beside if key.model not in scores.official]
-    else:
-        candidates = [key for key in keys if key.composition == name]
-    means = {key: _mean(scores, key, region, keys[0]) for key in candidates}
-    present = [key for key in candidates if np.isfinite(means[key])]
-    return max(present, key=lambda key: means[key], default=None)
-
-
-def _mean(scores: Scores, key: Key, region: str, like: Key | None = None) -> float:
+def _mean(scores: Scores, key: Key, region: str, like: Key) -> float:
     values = scores.values(key, region, like)
     known = np.isfinite(values)
     return float(values[known].mean()) if known.any() else np.nan
-
-
-def _compare(
-    scores: Scores, a: Key, b: Key, region: str, like: Key | None = None
-) -> tuple[Parts, int]:
-    (left, left_seeds), (right, right_seeds) = (scores.side(k, region, like) for k in (a, b))
-    _, i, j = np.intersect1d(left_seeds, right_seeds, assume_unique=True, return_indices=True)
-    if not len(i):
-        estimate = _mean(scores, a, region, like) - _mean(scores, b, region, like)
-        return Parts(estimate, why="no common fine-tune seed"), 0
-    left, right = Side(left.values[:, i], left.fixed), Side(right.values[:, j], right.fixed)
-    return difference(left, right), len(i)
 
 
 def _equivalence(parts: list[Parts], estimate: Floats, margin: float) -> Floats:

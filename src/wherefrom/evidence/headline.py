@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,10 +12,9 @@ import pyarrow as pa
 from wherefrom.evidence.differences import (
     BEST_BASELINE,
     MARGIN,
+    compared,
     contrasts,
-    differences,
     label,
-    leaders,
 )
 from wherefrom.evidence.records import (
     DeviationRow,
@@ -59,6 +58,10 @@ class Evidence:
     margin: float
     #: Compositions in the order in which they are shown; others come after, by name.
     order: tuple[str, ...]
+    #: Pairs of compositions that claims are about: they are in the families of the differences.
+    pairs: tuple[tuple[str, str], ...] = ()
+    #: How many places each composition has, in words, where they are not all of one size.
+    sizes: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def headlines(self) -> dict[View, Headline]:
@@ -142,6 +145,11 @@ class Headline:
         """Its regions, the macro-average last."""
         return self.evidence.scores.regions_of(*self.evidence.scores.families()[self.view])
 
+    def called(self, composition: str) -> str:
+        """Call a composition in a table: with its size, where they differ."""
+        size = self.evidence.sizes.get(composition)
+        return composition if size is None else f"{composition} ({size} places)"
+
     @property
     def parts(self) -> list[str]:
         """Its regions without the macro-average."""
@@ -186,9 +194,21 @@ class Headline:
     def contrasts(
         self, pairs: Sequence[tuple[str, str]], regions: Sequence[str] = ()
     ) -> list[DifferenceRow]:
-        """Compare pairs of compositions, as one family (`wherefrom.evidence.contrasts`)."""
-        own = self.evidence
-        return contrasts(own.scores, self.view, pairs, regions or [self.region], margin=own.margin)
+        """Compare pairs of compositions, each as every other table and sentence judges it.
+
+        A pair that is neither with a reference nor a claim's makes its families larger
+        (`wherefrom.evidence.contrasts`).
+        """
+        own, where = self.evidence, regions or [self.region]
+        return contrasts(
+            own.scores,
+            self.view,
+            pairs,
+            where,
+            margin=own.margin,
+            references=own.references,
+            among=own.pairs,
+        )
 
     def leader(self, region: str = "") -> LeaderRow | None:
         """Return the row with the highest mean, or None."""
@@ -235,6 +255,8 @@ def gather(
     margin: float = MARGIN,
     order: Sequence[str] = (),
     official: Collection[str] = (),
+    pairs: Sequence[tuple[str, str]] = (),
+    sizes: Mapping[str, str] | None = None,
 ) -> Evidence:
     """Compute all statistics of a results table.
 
@@ -250,18 +272,26 @@ def gather(
         Compositions in the order in which they are shown; others come after, by name.
     official : collection of str
         Baselines that are published weights (`wherefrom.evidence.Scores`).
+    pairs : sequence of (str, str)
+        Compositions that claims compare. In each column they are in one family with the differences
+        to the references and those of the row with the highest mean to every other.
+    sizes : mapping of str to str, optional
+        How many places each composition has, where they are not all of one size.
     """
     scores = Scores(results, official)
     names = (*references, BEST_BASELINE)
+    rows, first = compared(scores, names, pairs, margin=margin)
     return Evidence(
         scores,
         summary(scores),
-        differences(scores, names, margin=margin),
-        leaders(scores, margin=margin),
+        rows,
+        first,
         variance_shares(scores),
         sensitivity(scores),
         deviations(scores),
         names,
         margin,
         tuple(order),
+        tuple(pairs),
+        sizes or {},
     )

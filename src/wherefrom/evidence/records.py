@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 
 from wherefrom.evidence.scores import Key, View
+from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE
 
 __all__ = [
     "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
@@ -74,6 +75,16 @@ class DifferenceRow(_OfKey):
     finetune_seeds: int
     verdict: str
     note: str
+
+    @property
+    def caveat(self) -> str:
+        """What an interval that excludes zero asks to be said where the verdict is neither side."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return ""
+        if self.verdict == UNDECIDED:
+            return ", not decided once corrected"
+        side = ", yet higher" if self.low > 0 else ", yet lower"
+        return "" if self.verdict in (BETTER, WORSE) else side
 
 
 @dataclass(frozen=True, kw_only=True)

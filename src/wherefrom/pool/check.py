@@ -207,12 +207,14 @@ class Faults:
                 remedy += ", these look like projected metres: convert them to degrees"
             elif limit == 180 and fault.least > 0:
                 remedy += ": subtract 360 from these"
+                if 0 <= self.lon_range[0] <= self.lon_range[1] <= 360:
+                    remedy += ", or let `wherefrom audit FILE --clean OUT` write them so"
             told.append(("out-of-range", fault, f"{name} is out of range in", remedy, name))
         findings = []
         for name, fault, what, remedy, column in told:
             if fault.count:
                 shown = [
-                    f"{where(row)} ({column} {number:g})" if column else where(row)
+                    f"{where(row)} ({column} {number:.10g})" if column else where(row)
                     for row, number in zip(fault.rows, fault.values, strict=True)
                 ]
                 message = _message(what, fault.count, self.rows, shown, remedy)

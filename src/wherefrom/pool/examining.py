@@ -64,7 +64,8 @@ def examine_scan(pool: PoolScan) -> Examined:
         checked.merge(part)
     where = _rows_of(pool)
     reading, faults = pool.reading, checked.faults
-    findings = faults.findings(reading.lon, reading.lat, where)
+    axes = ("lon", "lat") if reading.lon == reading.lat else (reading.lon, reading.lat)
+    findings = faults.findings(*axes, where)
     if not checked.ascending:
         findings += _ids_repeated(pool, where)
     again = repeated(checked.hashes)
@@ -182,6 +183,6 @@ def _rows_of(pool: PoolScan) -> Callable[[int], str]:
 
     def named(row: int) -> str:
         at = bisect_right(starts, row) - 1
-        return f"{Path(pool.files[at].path).name} row {row - starts[at]}"
+        return f"{Path(pool.files[at].path).relative_to(pool.path)} row {row - starts[at]}"
 
     return named

@@ -278,8 +278,8 @@ def _label_part(
 def _columns_of(pool: Pool | PoolScan) -> list[Any]:
     """Tell the columns of one pool from those of another with the same places."""
     if isinstance(pool, PoolScan):
-        marks = [mark_of(Path(file.path)) for file in pool.files]
-        return [[mark.bytes, mark.footer] for mark in marks]
+        marks = [(mark_of(Path(file.path)), file.keys) for file in pool.files]
+        return [[mark.bytes, mark.footer, *map(list, keys)] for mark, keys in marks]
     digest = hashlib.sha256()
     table = pool.table.select(pool.columns)
     for at in range(0, len(pool), BLOCK):

@@ -9,11 +9,13 @@ from pathlib import Path
 from wherefrom.errors import WherefromError
 from wherefrom.pool.check import Finding, examine, refuse_errors
 from wherefrom.pool.examining import examine_scan
-from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest
+from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest, unread_in
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.tables import TEXT_SUFFIXES, is_parquet, read_places
+from wherefrom.pool.tables import absent, is_parquet, read_places
+from wherefrom.pool.text import TEXT
+from wherefrom.progress import say
 
 __all__ = ["Inspected", "inspect", "open_pool", "scan"]
 
@@ -67,8 +69,9 @@ def scan(path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "
     Parameters
     ----------
     path : Path or str
-        A folder of Parquet files of the same columns, taken by name (hidden ones are left out),
-        or one Parquet file.
+        A folder of Parquet files of the same columns, taken by name, those of folders in it too
+        (hidden ones are left out); a folder ``key=value`` gives its files a column. Or one Parquet
+        file.
     id, lon, lat
         As in `open_pool`.
 
@@ -142,7 +145,8 @@ def inspect(
     path = Path(path)
     if not _large(path):
         places = read_places(path, id, lon, lat)
-        found = examine(places.ids, places.lon, places.lat, lon_name=lon, lat_name=lat)
+        names = {"lon_name": places.lon_name, "lat_name": places.lat_name}
+        found = examine(places.ids, places.lon, places.lat, **names)
         x, y = ((float(v.min()), float(v.max())) for v in (places.lon, places.lat))
         columns = tuple(places.rest.column_names)
         return Inspected(len(places.ids), places.ids.dtype.kind == "U", columns, x, y, found)
@@ -159,15 +163,19 @@ def inspect(
 def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolScan, Manifest | None]:
     """Open the files of a pool, and what is noted of the columns that are asked for."""
     if not path.exists():
-        raise WherefromError(f"{path}: no such file or folder")
+        raise absent(path, "file or folder")
     if not path.is_dir() and not is_parquet(path):
         raise WherefromError(f"{path} is not a Parquet file: only Parquet files are scanned")
     noted = read_manifest(path) if path.is_dir() else None
-    paths = files_in(path) if path.is_dir() else [path]
+    paths = files_in(path) if path.is_dir() else {path: ()}
     reading, files = reading_of(paths, id_, lon, lat)
     pool = PoolScan(path, reading, files)
     if not len(pool):
         raise WherefromError(f"{path} has columns but no rows")
+    unread = list(unread_in(path)) if path.is_dir() else []
+    if unread:
+        first = unread[0].relative_to(path)
+        say(f"{path}: left unread, since it is no Parquet: {first}, {len(unread)} such in all")
     own = (reading.id, reading.place) == ("id", ("lon", "lat"))
     return pool, noted if own else None
 
@@ -179,7 +187,7 @@ def _large(path: Path) -> bool:
         return True
     there = os.path.isfile(path)  # noqa: PTH113
     # Of what is no Parquet file `Pool.read` says what it is.
-    if path.name.lower().endswith(TEXT_SUFFIXES) or not (there and is_parquet(path)):
+    if TEXT.search(path.name) or not (there and is_parquet(path)):
         return False
     with opened(path) as file:
         return bool(file.metadata.num_rows > IN_MEMORY)

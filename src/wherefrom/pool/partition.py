@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wherefrom import files
 from wherefrom.errors import WherefromError
+from wherefrom.pool.tables import is_parquet
 
 __all__ = [
     "MANIFEST",
@@ -30,9 +34,22 @@ __all__ = [
     "part_name",
     "read_manifest",
     "read_part",
+    "unread_in",
 ]
 
+#: What folders named ``key=value`` say of the rows of a file in them; None for no value.
+Keys = tuple[tuple[str, str | None], ...]
+
 MANIFEST = "_wherefrom.json"
+
+_PARQUET = (".parquet", ".geoparquet", ".parq", ".pq")
+#: Names of tables that are not read as part of a folder.
+_TABLES = (
+    *(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".zst", ".bz2")),
+    *(".gpkg", ".geojson", ".shp", ".fgb", ".xlsx", ".feather", ".arrow", ".orc"),
+)
+#: Folders in which other programs note which files of a table still count.
+_LAKES = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata": "Iceberg"}
 
 #: Where a part notes what it is and what was counted in it, in the Parquet file's own metadata.
 NOTE = b"wherefrom_part"
@@ -77,23 +94,60 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Return the Parquet files of a folder by name, without hidden ones.
+def files_in(folder: Path) -> dict[Path, Keys]:
+    """Return the Parquet files of a folder and of those in it, by name, without hidden ones.
+
+    With each go the values that folders named ``key=value`` give all its rows.
 
     Raises
     ------
     WherefromError
-        If there are none.
+        If there are none, or the folder holds several pools, or versions of one.
     """
     found = _parquet_in(folder)
     if not found:
-        deeper = next((p for p in folder.glob("*/*.parquet")), None)
-        hint = (
-            f"name {deeper.parent}, or another folder in it" if deeper is not None
-            else "name a folder of files that end in .parquet, or a file"
-        )  # fmt: skip
-        raise WherefromError(f"{folder} has no Parquet files: {hint}")
-    return found
+        other = next(unread_in(folder), None)
+        hint = "" if other is None else f", but {other.relative_to(folder)} and the like"
+        raise WherefromError(
+            f"{folder} has no Parquet files{hint}: name a folder of files that end in .parquet, or "
+            "a file"
+        )
+    above = list(takewhile(lambda part: "=" in part, reversed(folder.absolute().parts)))[::-1]
+    return {path: _keys([*above, *path.relative_to(folder).parent.parts]) for path in found}
+
+
+def unread_in(folder: Path) -> Iterator[Path]:
+    """Give the tables in a folder that are no Parquet files, and so are not read."""
+    return (path for path in _walk(folder) if path.name.lower().endswith(_TABLES))
+
+
+def _keys(parts: Iterable[str]) -> Keys:
+    pairs = (part.split("=", 1) for part in parts if "=" in part[1:])
+    named = {unquote(key): unquote(value) for key, value in pairs}
+    return tuple((k, None if v == "__HIVE_DEFAULT_PARTITION__" else v) for k, v in named.items())
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Give all files that are not hidden, by name."""
+    found = []
+    for top, below, names in os.walk(folder, followlinks=True):
+        here = Path(top)
+        lake = next((log for log in _LAKES if log in below), None)
+        if "metadata" in below and any((here / "metadata").glob("*.metadata.json")):
+            lake = "metadata"
+        if lake:
+            raise WherefromError(
+                f"{here} is a table of {_LAKES[lake]}, whose files hold rows of other versions "
+                "too: write the version that you want as a folder of Parquet files"
+            )
+        if MANIFEST in names and here != folder:
+            raise WherefromError(f"{folder} holds pools, such as {here}: name one of them")
+        if here.is_symlink() and here.resolve() in (up.resolve() for up in here.parents):
+            below.clear()  # a link upwards
+            continue
+        below[:] = [name for name in below if name[0] not in "._" or "=" in name]
+        found += [here / name for name in names if name[0] not in "._"]
+    yield from sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
 def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
@@ -199,7 +253,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         manifest = TypeAdapter(Manifest).validate_python(about)
     except ValidationError as err:
         raise _unreadable(folder) from err
-    names = {path.name for path in _parquet_in(folder)}
+    names = {path.relative_to(folder).as_posix() for path in _parquet_in(folder)}
     for mark in manifest.files:
         if mark.name not in names:
             raise WherefromError(f"{folder} lacks {mark.name}{_AS_THEY_ARE}")
@@ -212,7 +266,11 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _parquet_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
+    return [
+        path
+        for path in _walk(folder)
+        if path.suffix.lower() in _PARQUET or ("." not in path.name and is_parquet(path))
+    ]
 
 
 _AS_THEY_ARE = (

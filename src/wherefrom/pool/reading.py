@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,17 +15,22 @@ import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART
-from wherefrom.pool.tables import Places, first_line, is_parquet, places_of
+from wherefrom.pool.partition import Keys
+from wherefrom.pool.tables import Places, first_line, geometry_of, is_parquet, places_of
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
 
 @dataclass(frozen=True)
 class FileRows:
-    """A Parquet file: where it is, and the rows of each of its row groups."""
+    """A Parquet file: where it is, the rows of each of its row groups, and columns of its folders.
+
+    Each of `keys` is a column's name and the value of all rows.
+    """
 
     path: str
     groups: tuple[int, ...]
+    keys: tuple[tuple[str, str | int | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Piece:
     first: int
     count: int
     row: int
+    keys: tuple[tuple[str, str | int | None], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +83,9 @@ class Reading:
         """
         block: list[Places] = []
         missing = BLOCK
-        for path, own in groupby(pieces, key=lambda piece: piece.path):
+        for (path, keys), own in groupby(pieces, key=lambda piece: (piece.path, piece.keys)):
             # A file's footer can be large: opened once for all its row groups.
-            with opened(Path(path), coded) as file:
+            with opened(Path(path), [name for name in coded if name not in dict(keys)]) as file:
                 for piece in own:
                     for places in self._tables(file, piece, columns, ids):
                         at = 0
@@ -108,7 +113,7 @@ class Reading:
             first = max(piece.first - at, 0)
             stop = min(piece.first + piece.count - at, len(batch))
             if first < stop:
-                yield places_of(
+                places = places_of(
                     pa.Table.from_batches([batch]).slice(first, stop - first),
                     None if numbered else self.id,
                     self.lon,
@@ -117,9 +122,21 @@ class Reading:
                     numbered=numbered,
                     first=piece.row + at + first - piece.first,
                 )
+                for name, value in piece.keys:
+                    if name in columns:
+                        column = _repeated(value, stop - first)
+                        places = replace(places, rest=places.rest.append_column(name, column))
+                yield places
             at += len(batch)
             if at >= piece.first + piece.count:
                 return
+
+
+def _repeated(value: str | int | None, count: int) -> pa.Array:
+    """Make a column of one value; of text as a dictionary, which is decoded once."""
+    if isinstance(value, str):
+        return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([value]))
+    return pa.nulls(count) if value is None else pa.array(np.full(count, value, np.int64))
 
 
 def _rows_of(places: Places, first: int, count: int) -> Places:
@@ -153,7 +170,7 @@ def cut_parts(files: Sequence[FileRows]) -> list[tuple[int, int, tuple[Piece, ..
     for file in files:
         row = 0
         for group, rows in enumerate(file.groups):
-            pieces.append((total, Piece(file.path, group, 0, rows, row)))
+            pieces.append((total, Piece(file.path, group, 0, rows, row, file.keys)))
             if rows > PART:
                 ends.append((total, total + rows))
             total, row = total + rows, row + rows
@@ -170,7 +187,7 @@ def cut_parts(files: Sequence[FileRows]) -> list[tuple[int, int, tuple[Piece, ..
             skip = max(start - first, 0)
             count = min(first + piece.count, stop) - first - skip
             if count > 0:
-                own.append(Piece(piece.path, piece.group, skip, count, piece.row + skip))
+                own.append(replace(piece, first=skip, count=count, row=piece.row + skip))
             if first + piece.count > stop:
                 break
             at += 1
@@ -196,9 +213,12 @@ def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
 
 
 def reading_of(
-    paths: Sequence[Path], id: str | None, lon: str, lat: str
+    paths: Mapping[Path, Keys], id: str | None, lon: str, lat: str
 ) -> tuple[Reading, tuple[FileRows, ...]]:
     """Read the footers of files that make one pool, and see that they have the same columns.
+
+    What folders say of a file is a column where the file has none of that name: of whole numbers
+    if all of its values are, written as Python writes them.
 
     Raises
     ------
@@ -208,30 +228,43 @@ def reading_of(
     """
     first: Reading | None = None
     files = []
-    for path in paths:
+    text = {name for keys in paths.values() for name, value in keys if not _is_whole(value)}
+    for path, keys in paths.items():
         if not is_parquet(path):
             raise WherefromError(f"{path} is not a Parquet file: take it out of the folder")
         with opened(path) as file:
             footer = file.metadata
             groups = tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups))
             schema = file.schema_arrow
-        files.append(FileRows(str(path), groups))
         reading = _reading(schema, id, lon, lat, str(path))
+        own: list[tuple[str, str | int | None]] = []
+        for name, value in keys:
+            if name not in (*schema.names, "id", "lon", "lat"):
+                kind = pa.string() if name in text else pa.int64()
+                reading = replace(reading, rest=reading.rest.append(pa.field(name, kind)))
+                own.append((name, value if value is None or name in text else int(value)))
+        files.append(FileRows(str(path), groups, tuple(own)))
         if first is None:
             first = reading
         else:
-            _refuse_other(reading, first, str(path), str(paths[0]))
+            _refuse_other(reading, first, str(path), files[0].path)
     assert first is not None
     return first, tuple(files)
+
+
+def _is_whole(value: str | None) -> bool:
+    if value is None:
+        return True
+    return value.removeprefix("-").isdecimal() and len(value) < 19 and str(int(value)) == value
 
 
 def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str) -> Reading:
     # An empty table is refused for what a full one is: columns, types and the CRS.
     places = places_of(schema.empty_table(), id_, lon, lat, source=source)
     names = schema.names
-    own: tuple[str, ...] = lon, lat
-    if not {lon, lat} <= set(names):  # the geometry that `places_of` takes the places from
-        own = (json.loads(schema.metadata[b"geo"])["primary_column"],)
+    own = tuple(dict.fromkeys((lon, lat)))
+    if not set(own) <= set(names):  # the geometry that `places_of` takes the places from
+        own = (str(geometry_of(schema, source)[0]),)
     id_name = id_ or ("id" if "id" in names else None)
     text = places.ids.dtype.kind == "U"
     return Reading(id_name, text, own, lon, lat, places.rest.schema.remove_metadata())

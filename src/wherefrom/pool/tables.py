@@ -1,10 +1,11 @@
-"""Reading the user's own tables: Parquet, GeoParquet, CSV, GeoDataFrame, pandas, Arrow."""
+"""Reading the user's own tables: Parquet, text, GeoPackage, GeoDataFrame, pandas, Arrow."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
+from wherefrom.pool.text import MISSING, NUMBER, TEXT, first_line, read_text
+from wherefrom.progress import say
 
 __all__ = [
     "Places",
+    "absent",
     "first_line",
+    "geometry_of",
     "ids_of",
     "is_parquet",
     "places_of",
@@ -32,8 +36,8 @@ __all__ = [
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
-NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz")
+#: Files that GDAL reads.
+VECTOR = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,19 @@ class Places:
     source: str
 
 
-def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
-    """Read a Parquet or CSV file whole.
+def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] = ()) -> pa.Table:
+    """Read a file whole.
 
     Parameters
     ----------
     path : Path or str
-        ``.csv``, ``.tsv``, ``.txt`` and ``.csv.gz`` are text with a header line (comma, semicolon
-        or tab, whichever the header holds most); anything else must be Parquet.
+        ``.csv``, ``.tsv`` and ``.txt``, also with ``.gz``, ``.zst`` or ``.bz2``, are text with a
+        header line, parted by comma, semicolon, tab, bar or blanks; ``.geojson``, ``.gpkg``,
+        ``.shp`` and ``.fgb`` are of one layer; anything else must be Parquet.
     empty : bool
         Whether a table without rows will do.
+    text : collection of str
+        Columns of a text table, besides ``id``, whose characters count: ids and labels.
 
     Returns
     -------
@@ -81,14 +88,15 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
     Raises
     ------
     WherefromError
-        If the file is absent, empty, torn, has no rows, or is not of its kind.
+        If the file is absent, empty, torn, has no rows, or is not of its kind; or if a text table
+        cannot be read whole: the message names the line.
     """
     path = Path(path)
     try:
         if path.is_dir():
             raise WherefromError(f"{path} is a folder: name one Parquet or CSV file in it")
         if not path.exists():
-            raise WherefromError(f"{path}: no such file")
+            raise absent(path, "file")
         if not path.is_file():
             raise WherefromError(f"{path} is a pipe or a device: write it to a file first")
         if path.stat().st_size == 0:
@@ -96,10 +104,30 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
         path.open("rb").close()
     except OSError as err:
         raise WherefromError(f"cannot read {path}: {err.strerror}") from err
-    table = _read_text(path) if path.name.lower().endswith(TEXT_SUFFIXES) else _read_parquet(path)
+    if TEXT.search(path.name):
+        table = read_text(path, {"id", *text})
+    elif path.suffix.lower() in VECTOR:
+        table = _read_vector(path)
+    else:
+        table = _read_parquet(path)
     if table.num_rows == 0 and not empty:
         raise WherefromError(f"{path} has columns but no rows")
     return table
+
+
+def absent(path: Path, what: str) -> WherefromError:
+    """Build the error for a path where nothing is; of an address it says that none is read.
+
+    >>> print(absent(Path("s3://bucket/pool.parquet"), "file"))
+    s3://bucket/pool.parquet is an address, and only local files are read: download it first
+    """
+    address = re.match(r"(\w[\w+.-]+):/+(.*)", path.as_posix())
+    if address:  # a path has lost one of its strokes
+        return WherefromError(
+            f"{address[1]}://{address[2]} is an address, and only local files are read: download "
+            "it first"
+        )
+    return WherefromError(f"{path}: no such {what}")
 
 
 def read_places(
@@ -109,9 +137,11 @@ def read_places(
     lat: str = "lat",
     *,
     numbered: bool = False,
+    text: Collection[str] = (),
 ) -> Places:
     """Read a file's ids and coordinates without refusing faulty rows; see `places_of`."""
-    return places_of(read_table(path), id, lon, lat, source=str(path), numbered=numbered)
+    table = read_table(path, text=[*text, *([] if id is None else [id])])
+    return places_of(table, id, lon, lat, source=str(path), numbered=numbered)
 
 
 def places_of(
@@ -129,12 +159,15 @@ def places_of(
 
     Parameters
     ----------
-    table : pyarrow.Table, pandas.DataFrame or geopandas.GeoDataFrame
-        With coordinate columns, or with a point geometry in longitude and latitude.
+    table : pyarrow.Table, pandas.DataFrame, geopandas.GeoDataFrame or dict of arrays
+        With coordinate columns, or with a point geometry in longitude and latitude. Named levels of
+        an index are columns.
     id : str, optional
-        Column of ids (whole numbers or text); default ``"id"`` if there is one, else row numbers.
+        Column of ids (whole numbers, text or UUIDs); default ``"id"`` if there is one, else row
+        numbers.
     lon, lat : str
-        Columns of degrees. A point geometry is used where ``lon`` and ``lat`` are not there.
+        Columns of degrees, or twice the same column of point geometry. The first point geometry is
+        used where ``lon`` and ``lat`` are not there.
     source : str
         What to call the table in a message.
     numbered : bool
@@ -143,7 +176,8 @@ def places_of(
     first : int
         Row of the source that the table's first row is, for the messages.
     columns : collection of str, optional
-        Those of a DataFrame to convert besides ids and coordinates; default all.
+        Those of a DataFrame to convert besides ids and coordinates; default all that can be, and
+        the others are named on stderr.
 
     Returns
     -------
@@ -155,19 +189,23 @@ def places_of(
         If a column is absent (the message names likely ones) or not of its type, or the geometry
         is not of points or not in geographic coordinates.
     """
-    wanted = None if columns is None else {*columns, id or "id", lon, lat}
-    table, geometry = _as_arrow(table, source, wanted)
+    table, point, shapes = _as_arrow(table, source, id or "id", (lon, lat), columns)
     names = table.column_names
     for name in names:
         if names.count(name) > 1:
             raise WherefromError(
                 f"{source} has {names.count(name)} columns named {name!r}: rename or drop one"
             )
-    if geometry is not None and (lon, lat) == ("lon", "lat") and not {"lon", "lat"} <= set(names):
-        x, y = _points(geometry(), source, first)
-    else:
-        _need_columns(names, lon, lat, source)
+    if lon == lat:
+        point = lon
+    elif (lon, lat) != ("lon", "lat") or {"lon", "lat"} <= set(names):
+        point = None
+    if point is None:
+        _need_columns(table, lon, lat, source)
         x, y = (_degrees(table.column(name), name, source, first) for name in (lon, lat))
+    else:
+        x, y = _points(shapes(point), source, first)
+        lon, lat = "lon", "lat"
     if id is not None and id not in names:
         raise unknown(f"id column of {source}", id, names)
     id_name = id or ("id" if "id" in names and not numbered else None)
@@ -176,7 +214,7 @@ def places_of(
         if id_name is None
         else ids_of(table.column(id_name), id_name, source, first)
     )
-    drop = {id_name, lon, lat, "id", "lon", "lat"}
+    drop = {id_name, lon, lat, point, "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
     return Places(ids, x, y, rest, lon, lat, source)
 
@@ -192,8 +230,13 @@ def is_parquet(path: Path) -> bool:
 
 def _read_parquet(path: Path) -> pa.Table:
     if not is_parquet(path):
+        name = path.name.lower()
+        if name.endswith((".xlsx", ".xls", ".ods")):
+            raise WherefromError(f"{path} is a workbook: save its sheet as .csv")
         raise WherefromError(
-            f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt"
+            f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt (.gz, .zst "
+            "or .bz2 may follow), geometries in .geojson, .gpkg, .shp or .fgb; else write it as "
+            f'Parquet: geopandas.read_file("{path.name}").to_parquet("places.parquet")'
         )
     try:
         return pq.read_table(path, page_checksum_verification=True)
@@ -203,86 +246,169 @@ def _read_parquet(path: Path) -> pa.Table:
         ) from err
 
 
-def _read_text(path: Path) -> pa.Table:
+def _read_vector(path: Path) -> pa.Table:
+    """Read the one layer of a file of geometries, as GeoParquet is read."""
+    import pyogrio
+
     try:
-        with pa.input_stream(path, compression="detect") as stream:
-            head = stream.read(65536).split(b"\n")[0].decode("utf-8", errors="replace")
-        delimiter = max(",;\t", key=head.count)
-        return pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter))
-    except (pa.ArrowException, OSError) as err:
-        raise WherefromError(f"{path} is not a table of text: {first_line(err)}") from err
-
-
-def first_line(err: BaseException) -> str:
-    """Return an error's first line, without the control characters of a file that is no text."""
-    if not str(err):
-        return type(err).__name__
-    text = str(err).splitlines()[0][:200].rstrip(". ")
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+        found = pyogrio.list_layers(path).tolist()
+        layers = [name for name, kind in found if kind is not None]  # others are tables
+        if len(layers) == 1:
+            about, table = pyogrio.read_arrow(path, layer=layers[0])
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pa.ArrowException,
+    ) as err:
+        raise WherefromError(f"{path} cannot be read ({first_line(err)}): write it again") from err
+    if len(layers) != 1:
+        raise WherefromError(
+            f"{path} has {len(layers)} layers of geometry ({', '.join(layers[:5])}), not one: "
+            'geopandas.read_file(..., layer="...").to_parquet("places.parquet")'
+        )
+    name = about["geometry_name"] or "wkb_geometry"
+    if name not in table.column_names:
+        return table
+    column = {"encoding": "WKB", "crs": about["crs"] or None}
+    geo = {"primary_column": name, "columns": {name: column}}
+    return table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
 
 
 def _as_arrow(
-    table: Any, source: str, wanted: Collection[str] | None = None
-) -> tuple[pa.Table, Any]:
-    """Return the columns and a function that gives the geometry (checked for its CRS), or None.
+    table: Any, source: str, id_: str, place: tuple[str, str], columns: Collection[str] | None
+) -> tuple[pa.Table, str | None, Callable[[str], NDArray[Any]]]:
+    """Return the columns, the first one of geometry, and a function that decodes such a one.
 
-    What is not wanted of a DataFrame is not converted.
+    Of a DataFrame other columns than ids, places and `columns` are not converted; where `columns`
+    are not told, those that cannot be are left out.
     """
     if isinstance(table, pa.Table):
-        table = _with_plain_text(table)
-        written = (table.schema.metadata or {}).get(b"geo")
-        if written is None:
-            return table, None
-        try:
-            geo = json.loads(written)
-            name = geo["primary_column"]
-            about, encoded = dict(geo["columns"][name]), set(geo["columns"])
-        except (ValueError, KeyError, TypeError) as err:
-            raise WherefromError(
-                f"{source}: the schema's metadata 'geo' is not GeoParquet's: write the file again "
-                "with GeoDataFrame.to_parquet, or without that metadata"
-            ) from err
-        if name not in table.column_names:
-            return table, None
-        column = table.column(name)
-        others = [c for c in table.column_names if c not in encoded]
-        return table.select(others), lambda: _decoded(column, about, source)
-    root = type(table).__module__.partition(".")[0]
-    if root not in ("pandas", "geopandas"):
+        return _of_arrow(_with_plain_text(table), source)
+    series: list[tuple[str, Any]]
+    if isinstance(table, Mapping):
+        series = [(str(name), np.asarray(values)) for name, values in table.items()]
+    elif type(table).__module__.partition(".")[0] in ("pandas", "geopandas"):
+        series = [(str(name), table.iloc[:, at]) for at, name in enumerate(table.columns)]
+        known = {name for name, _ in series}
+        series += [
+            (str(name), table.index.get_level_values(at).to_series())
+            for at, name in enumerate(table.index.names)
+            if name is not None and str(name) not in known
+        ]
+    else:
         raise WherefromError(
             f"cannot make a pool from a {type(table).__name__}: give a pyarrow.Table, a pandas "
             "DataFrame or a GeoDataFrame"
         )
-    geometric = [name for name, kind in table.dtypes.items() if str(kind) == "geometry"]
-    names = [str(name) for name in table.columns]
-    chosen = [
-        at
-        for at, name in enumerate(table.columns)
-        if name not in geometric and (wanted is None or names[at] in wanted)
-    ]
-    columns = [_of_pandas(table.iloc[:, at], source) for at in chosen]
-    plain = pa.table(columns, [names[at] for at in chosen])
-    if not geometric:
-        return plain, None
+    geometric = {name: values for name, values in series if str(values.dtype) == "geometry"}
+    needed = {id_, *place}
+    found, left = [], {}
+    for name, values in series:
+        if name in geometric or not (columns is None or name in {*columns, *needed}):
+            continue
+        try:
+            found.append((name, _of_values(values, name in place)))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as err:
+            if columns is not None or name in needed:
+                raise WherefromError(
+                    f"{source}: column {name!r} is of no one type ({first_line(err)}): mend or "
+                    "drop it"
+                ) from err
+            left[name] = first_line(err)
+    if left:
+        shown = "; ".join(f"{name!r} ({why})" for name, why in list(left.items())[:5])
+        say(f"{source}: columns of no one type are left out: {shown}")
+    plain = pa.table([column for _, column in found], [name for name, _ in found])
 
-    def active() -> NDArray[Any]:
-        crs = table.crs
+    def decode(name: str) -> NDArray[Any]:
+        if name not in geometric:
+            raise _no_geometry(name, source, geometric, plain)
+        crs = geometric[name].crs
         _refuse_crs(None if crs is None else crs.to_json_dict(), source)
-        return np.asarray(table.geometry.values, dtype=object)
+        return np.asarray(geometric[name].values, dtype=object)
 
-    return plain, active
+    active = getattr(table, "_geometry_column_name", None)
+    return plain, active if active in geometric else next(iter(geometric), None), decode
 
 
-def _of_pandas(values: Any, source: str) -> Any:
+def _of_arrow(
+    table: pa.Table, source: str
+) -> tuple[pa.Table, str | None, Callable[[str], NDArray[Any]]]:
+    primary, encoded = geometry_of(table.schema, source)
+    others = [at for at, name in enumerate(table.column_names) if name not in encoded]
+
+    def decode(name: str) -> NDArray[Any]:
+        if name not in table.column_names:
+            raise unknown(f"geometry column of {source}", name, encoded or table.column_names)
+        # Bytes that are named as geometry are, whatever is noted of them.
+        if name not in encoded and not _is_bytes(table.schema.field(name).type):
+            raise _no_geometry(name, source, encoded, table)
+        return _decoded(table.column(name), encoded.get(name, {"encoding": "WKB"}), source)
+
+    return table.select(others), primary, decode
+
+
+def geometry_of(schema: pa.Schema, source: str) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """Return the first column of geometry, if any, and what is noted of each: encoding and CRS.
+
+    GeoParquet's notes count, else those of Arrow's columns.
+    """
+    written = (schema.metadata or {}).get(b"geo")
+    try:
+        if written is not None:
+            geo = json.loads(written)
+            primary, encoded = (
+                geo["primary_column"],
+                {n: dict(c) for n, c in geo["columns"].items()},
+            )
+        else:
+            encoded = {
+                field.name: {
+                    "encoding": "WKB",
+                    "crs": None,
+                    **json.loads(_note(field, b"metadata")),
+                }
+                for field in schema
+                if _note(field, b"name") == b"geoarrow.wkb"
+            }
+            primary = next(iter(encoded), None)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise WherefromError(
+            f"{source}: the schema's metadata 'geo' is not GeoParquet's: write the file again "
+            "with GeoDataFrame.to_parquet, or without that metadata"
+        ) from err
+    return primary if primary in schema.names else None, encoded
+
+
+def _note(field: pa.Field, what: bytes) -> bytes:
+    return bytes((field.metadata or {}).get(b"ARROW:extension:" + what) or b"{}")
+
+
+def _no_geometry(name: str, source: str, known: Iterable[str], table: pa.Table) -> WherefromError:
+    if name not in table.column_names:
+        return unknown(f"geometry column of {source}", name, known)
+    kind = table.schema.field(name).type
+    return WherefromError(f"{source}: column {name!r} is {kind}, no geometry: name another column")
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _of_values(values: Any, degrees: bool) -> pa.Array:
+    """Convert a column of a DataFrame, or an array."""
     if values.dtype == np.float64:  # NaN does for null: nobody has to look for it
-        return pa.array(values.to_numpy())
+        return pa.array(np.asarray(values))
+    if str(values.dtype).startswith("Sparse"):
+        values = np.asarray(values)
     try:
         return pa.array(values, from_pandas=True)
-    except pa.ArrowException as err:
-        raise WherefromError(
-            f"{source}: column {values.name!r} is of no one type ({first_line(err)}): mend or "
-            "drop it"
-        ) from err
+    except pa.ArrowException:
+        if not degrees or np.ndim(values) != 1:
+            raise
+        # Numbers with a stray "n/a" among them: its row is named with the other faulty ones.
+        words = (v if isinstance(v, str) else "" if v is None else repr(float(v)) for v in values)
+        return pa.array(list(words), pa.string())
 
 
 def _with_plain_text(table: pa.Table) -> pa.Table:
@@ -313,12 +439,28 @@ def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDA
     return points
 
 
-def _refuse_crs(crs: dict[str, Any] | None, source: str) -> None:
+def _projjson(text: str, source: str) -> dict[str, Any]:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        crs: dict[str, Any] = CRS.from_user_input(text).to_dict(projjson=True)
+    except CRSError as err:
+        raise WherefromError(
+            f"{source}: the CRS of the geometry is none that is known ({first_line(err)}): convert "
+            'it: gdf.to_crs("OGC:CRS84")'
+        ) from err
+    return crs
+
+
+def _refuse_crs(crs: dict[str, Any] | str | None, source: str) -> None:
     if crs is None:
         raise WherefromError(
             f"{source}: the geometry has no CRS; if it is longitude and latitude, say so: "
             'gdf.set_crs("OGC:CRS84")'
         )
+    if isinstance(crs, str):
+        crs = _projjson(crs, source)
     kind, base = crs.get("type"), crs
     while kind in ("BoundCRS", "CompoundCRS"):
         base = base["source_crs"] if kind == "BoundCRS" else base["components"][0]
@@ -338,9 +480,20 @@ def _points(
     kinds = shapely.get_type_id(geometry)
     other = np.flatnonzero((kinds != 0) & (kinds != -1))
     if len(other):
+        said = (
+            f"{source}: {len(other):,} geometries are not points (first in row {first + other[0]})"
+        )
+        low, _, high, _ = shapely.bounds(geometry[other]).T
+        wide = other[high - low > 180]
+        if len(wide):
+            raise WherefromError(
+                f"{said}, and {len(wide):,} of them are wider than 180 degrees (first in row "
+                f"{first + wide[0]}), as what crosses the antimeridian seems to be: the middle of "
+                "such a one lies on the other side of the Earth; name a column of points with "
+                "--geometry, or give degrees with --lon and --lat"
+            )
         raise WherefromError(
-            f"{source}: {len(other):,} geometries are not points (first in row "
-            f"{first + other[0]}): use gdf.representative_point()"
+            f"{said}: name a column of points with --geometry, or use gdf.representative_point()"
         )
     # Missing and empty points become NaN, and are reported with the others.
     there = geometry.copy()
@@ -348,7 +501,8 @@ def _points(
     return shapely.get_x(there), shapely.get_y(there)
 
 
-def _need_columns(names: list[str], lon: str, lat: str, source: str) -> None:
+def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
+    names = table.column_names
     absent = [name for name in (lon, lat) if name not in names]
     if not absent:
         return
@@ -362,17 +516,24 @@ def _need_columns(names: list[str], lon: str, lat: str, source: str) -> None:
             f"{source} has no column {what}, but {near[0]!r} and {near[1]!r}: give "
             f"--lon {shlex.quote(near[0])} --lat {shlex.quote(near[1])}"
         )
-    raise WherefromError(
-        f"{source} has no column {what}: name the coordinates with --lon and --lat. "
-        f"Columns: {', '.join(names[:20])}"
-    )
+    held = [name for name in names if _is_bytes(table.schema.field(name).type)]
+    how = "name the coordinates with --lon and --lat"
+    if held:
+        how += f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])}"
+    elif len(names) == 1 and " " in names[0]:
+        how = "part its columns by commas or tabs, or by blanks that no value holds"
+    elif sum(bool(re.match(NUMBER, name)) for name in names) > 1:
+        how = "its first line holds numbers: put the columns' names above it"
+    raise WherefromError(f"{source} has no column {what}: {how}. Columns: {', '.join(names[:20])}")
 
 
 def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDArray[np.float64]:
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = pc.utf8_trim_whitespace(column)
-        wrong = np.flatnonzero(pc.invert(pc.match_substring_regex(column, NUMBER)))
+        column = pc.if_else(pc.is_in(column, MISSING.cast(kind)), None, column)
+        right = pc.match_substring_regex(column, NUMBER).fill_null(True)
+        wrong = np.flatnonzero(pc.invert(right))
         if len(wrong):
             raise WherefromError(
                 f"{source}: column {name!r} must be degrees as numbers, but {len(wrong):,} rows "
@@ -391,7 +552,7 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
     Parameters
     ----------
     column : pyarrow.ChunkedArray
-        Whole numbers, real numbers that are whole, or text.
+        Whole numbers, real numbers that are whole, UUIDs, or text.
     name, source : str
         What to call the column and the table in a message.
     first : int
@@ -414,6 +575,8 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
+    if getattr(kind, "extension_name", "") == "arrow.uuid":
+        return np.array([str(value) for value in column.to_pylist()])
     if pa.types.is_floating(kind):
         values = column.to_numpy()
         # Beyond 2**53 neighbouring ids have become the same real number.
@@ -429,7 +592,11 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
         try:
             return np.asarray(column.cast(pa.int64()).to_numpy())
         except pa.ArrowInvalid as err:
-            raise WherefromError(f"{source}: id column {name!r} exceeds 64-bit integers") from err
+            at = int(np.flatnonzero(column.to_numpy() > np.iinfo(np.int64).max)[0])
+            raise WherefromError(
+                f"{source}: id column {name!r} holds {column[at]} in row {first + at}, but whole "
+                "numbers go to 2^63 - 1: write the ids as text"
+            ) from err
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         ids = np.asarray(column.to_numpy(), dtype=np.str_)
         empty = np.flatnonzero(ids == "")

@@ -37,10 +37,10 @@ def audit_page(audit: Audit, command: str = "") -> str:
             {
                 "size": percent(finding.size),
                 "width": max(1, round(100 * min(finding.size, 1.0))),
-                "text": finding.text,
+                "text": f"{finding.text} {audit.consequences(finding)}".strip(),
                 "command": finding.command,
             }
-            for finding in audit.findings
+            for finding in audit.causes
         ],
         sections=[_section(*each, against) for each in audit.sections().items()],
         sources=_sources(audit),

@@ -15,7 +15,7 @@ WIDTH = 100
 def audit_text(audit: Audit) -> str:
     """Write the findings with their commands, then the table and the lines of each section."""
     about = audit.about
-    rows = "" if about["rows"] == about["places"] else f" ({about['rows']:,} distinct)"
+    rows = "" if about["distinct"] == about["places"] else f" ({about['distinct']:,} distinct)"
     lines = [
         f"{about['name']}: {about['places']:,} places{rows} against {about['against']}, "
         f"key {about['key']}",
@@ -34,10 +34,13 @@ def _findings(audit: Audit) -> list[str]:
     if not audit.findings:
         return [f"nothing amiss against {audit.about['against']}"]
     lines = ["findings, by the share of the places that each concerns"]
-    for number, finding in enumerate(audit.findings, 1):
+    for number, finding in enumerate(audit.causes, 1):
         head = f"{number:>2}. {percent(finding.size):>6}  "
         lines += textwrap.wrap(
-            finding.text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head)
+            f"{finding.text} {audit.consequences(finding)}".strip(),
+            WIDTH,
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
         )
         lines.append(f"{' ' * len(head)}$ {finding.command}")
     return lines

@@ -23,7 +23,7 @@ Places = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 class Statement(NamedTuple):
-    """One sentence or two; `kind` is "decided", "undecided" or "limit".
+    """One sentence or two; `kind` is "decided", "partly", "undecided" or "limit".
 
     A terminal shows the `brief` form, where there is one.
     """
@@ -75,6 +75,8 @@ class ReportContext:
     #: Sampler spec of each composition, in the order in which they are shown; others come after, by
     #: name.
     compositions: Mapping[str, str] = field(default_factory=dict)
+    #: How many places each has, in words, where they are not all of one size.
+    sizes: Mapping[str, str] = field(default_factory=dict)
     #: Baselines that are published weights.
     official: Sequence[str] = ()
     #: Baselines without features, too far below the others to share an axis of a figure with them.
@@ -137,11 +139,13 @@ class ReportContext:
 
 
 def evidence_of(results: pa.Table, context: ReportContext) -> Evidence:
-    """Compute the evidence with the references, margin and order of a context."""
+    """Compute the evidence with the references, claims, margin and order of a context."""
     return gather(
         results,
         context.references,
         margin=context.margin,
         order=tuple(context.compositions),
         official=context.official,
+        pairs=list(dict.fromkeys(pair for claim in context.claims for pair in claim.pairs)),
+        sizes=context.sizes,
     )

@@ -37,6 +37,7 @@ from wherefrom.report.style import (
     signed,
     view_title,
 )
+from wherefrom.shown import brief
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
@@ -90,7 +91,7 @@ def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
                 continue
             style = look[key.composition or key.model]
             dot(ax, row.mean, y, style, row, filled=row.low is not None, alpha=0.55)
-        rows_axis(ax, region, [row.label for row in rows])
+        rows_axis(ax, region, [headline.called(row.label) for row in rows])
     share_axis(axes, len(headline.regions), metric_title(headline.view.metric))
     caption = (
         f"{view_title(headline)}. Dots: mean over runs and fine-tune seeds; lines: 95 % interval "
@@ -120,7 +121,7 @@ def differences_forest(headline: Headline) -> Drawing | None:
             row = headline.difference(name, reference, region)
             if row is not None:
                 dot(ax, row.difference, y, look[name], row, filled=row.verdict != UNDECIDED)
-        rows_axis(ax, region, names)
+        rows_axis(ax, region, list(map(headline.called, names)))
         ax.xaxis.set_major_locator(MaxNLocator(4))
     share_axis(
         axes, len(regions), f"{metric_title(headline.view.metric)} minus that of {reference}"
@@ -151,9 +152,9 @@ def heatmap(headline: Headline, blind: Sequence[str]) -> Drawing:
                 weight="bold" if bold else "normal",
                 color="white" if values[i, j] < middle else "black")  # fmt: skip
     ax.set_xticks(
-        range(len(regions)), [region.replace(" ", "\n") for region in regions], fontsize=9
+        range(len(regions)), [brief(region).replace(" ", "\n") for region in regions], fontsize=9
     )
-    ax.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=9)
+    ax.set_yticks(range(len(rows)), [brief(headline.called(row.label)) for row in rows], fontsize=9)
     caption = (
         f"{view_title(headline)}. Bold only where the data decide that a row is the best of its "
         "column."
@@ -181,13 +182,14 @@ def everywhere(headline: Headline) -> Drawing | None:
                 dark = abs(pair.difference) > 0.6 * limit
                 ax.text(j, i, f"{signed(pair.difference)}\n{sign}", ha="center", va="center",
                         fontsize=8, color="white" if dark else "black")  # fmt: skip
-    titles = [f"{other.view.model}\n{other.view.head}" for other in others]
+    titles = [f"{brief(other.view.model)}\n{brief(other.view.head)}" for other in others]
     ax.set_xticks(range(len(others)), titles, fontsize=8)
-    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.set_yticks(range(len(names)), [brief(headline.called(one)) for one in names], fontsize=9)
     caption = (
         f"Difference to {reference} in {metric_title(view.metric)}, over all regions, "
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
-        "all after Holm's correction within a column; 1 draw: no interval."
+        "all after Holm's correction over what is compared with one model and head; 1 draw: no "
+        "interval."
     )
     return Drawing("models_heads", figure, "Does it hold with other models and heads?", caption)
 
@@ -246,14 +248,14 @@ def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Dra
         ticks = [one.view.n for one in grown]
         ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
         ax.minorticks_off()
-        ax.set_title(f"{where}: {start.view.model}, {start.view.head} head", fontsize=11)
+        ax.set_title(brief(f"{where}: {start.view.model}, {start.view.head} head", 60), fontsize=11)
         ax.set_xlabel("labelled places n (logarithmic)")
         ax.grid(axis="y", color=FAINT, lw=0.7)
         ax.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel(title)
     for ax in grid.ravel()[len(panels) :]:
         ax.set_visible(False)
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
+    figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
     caption = (
         f"Scores ({title}) in {panels[0][1]} by number of labelled places. "
         "Bands: 95 % interval of the mean, where there is more than one draw. Dashed grey: "
@@ -295,7 +297,7 @@ def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
             label = f"{claim.above:g}: criterion of {claim.source}"
             signs.append(ax.axvline(claim.above, label=label, **dashed))
     ax.set_xlim(left=0)
-    rows_axis(ax, "", names)
+    rows_axis(ax, "", list(map(headline.called, names)))
     ax.set_xlabel(f"standard deviation of {metric_title(headline.view.metric)}")
     figure.legend(handles=signs, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     caption = (
@@ -321,7 +323,7 @@ def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Dr
         colour = look[name].colour if name in look else "#444444"
         # Fewer places get larger dots, so that a small composition is not lost on the map.
         draw_places(ax, lon, lat, color=colour, size=min(6.0, max(0.8, 6000 / len(lon))))
-        ax.set_title(f"{name} ({len(lon):,} places)", fontsize=10)
+        ax.set_title(f"{brief(name)} ({len(lon):,} places)", fontsize=10)
     for ax in grid[len(names) :]:
         ax.set_visible(False)
     caption = (

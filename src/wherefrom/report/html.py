@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.csv as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from wherefrom import shown
 from wherefrom.evidence import (
     BEST_BASELINE,
     DeviationRow,
@@ -51,6 +53,7 @@ DPI = 150
 TEMPLATES = Environment(
     loader=PackageLoader("wherefrom.report"),
     autoescape=True,
+    finalize=shown.page,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -94,12 +97,12 @@ def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
     """
     _write_tables(evidence, context, out / "tables")
     pictures = []
-    for drawing in figures(evidence, context):
-        file = out / "figures" / f"{drawing.name}.png"
-        with atomic(file) as tmp:
-            drawing.figure.savefig(tmp, dpi=DPI, facecolor="white", metadata={"Software": None})
-        png = file.read_bytes()
-        pictures.append(Picture(drawing.name, drawing.title, drawing.caption, png, drawing.view))
+    with shown.figures():
+        for name, figure, title, caption, view in figures(evidence, context):
+            file = out / "figures" / f"{shown.file_name(name)}.png"
+            with atomic(file) as tmp:
+                figure.savefig(tmp, dpi=DPI, facecolor="white", metadata={"Software": None})
+            pictures.append(Picture(name, title, caption, file.read_bytes(), view))
     html = page(evidence, context, pictures)
     target = out / "report.html"
     with atomic(target) as tmp:
@@ -243,7 +246,7 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
     }
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
-            pc.write_csv(table_of(lines, kind), tmp)
+            pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)
     known: dict[str, Any] = {
         name: [row._asdict() for row in lines] for name, (lines, _) in rows.items()
     }
@@ -266,9 +269,18 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
             )
         for name, grid in grids.items():
             if grid is not None:
-                file = folder / f"{name}_{task}_{model}_{head}_{metric}.tex"
-                with atomic(file) as tmp:
+                file = shown.file_name(f"{name}_{task}_{model}_{head}_{metric}.tex")
+                with atomic(folder / file) as tmp:
                     tmp.write_text(latex(grid), encoding="utf-8")
+
+
+def _sized(table: pa.Table, sizes: Mapping[str, str]) -> pa.Table:
+    """Add how many places the compositions of a table have, where they are not of one size."""
+    for column, name in (("composition", "places"), ("reference_row", "reference_places")):
+        if sizes and column in table.column_names:
+            places = [sizes.get(one, "") for one in table[column].to_pylist()]
+            table = table.append_column(name, pa.array(places, pa.string()))
+    return table
 
 
 def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDifferenceRow]:

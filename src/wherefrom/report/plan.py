@@ -15,7 +15,7 @@ __all__ = ["render"]
 def render(plan: Plan, store: Store) -> RenderableType:
     """Describe a plan: its stages by kind, what changed since earlier runs, bytes and GPU hours."""
     study = plan.study
-    table = Table(title=f"{study.name}, scale {study.scale}", title_justify="left")
+    table = Table(title=Text(f"{study.name}, scale {study.scale}"), title_justify="left")
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
@@ -48,6 +48,9 @@ def _sizes(plan: Plan) -> list[Text]:
         f"pool {study.pool_places:,} places; {len(draws)} draws of {study.composition_size:,}; "
         f"n = {study.n} labelled places, {study.finetune_seeds} fine-tune seeds"
     ]
+    listed = dict.fromkeys(s.axes["composition"] for s in draws if s.spec["n"] is None)
+    other = f"as many places as it lists, not {study.composition_size:,}"
+    lines += [f"{name}: {other}" for name in listed]
     lines += [
         f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
         f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,10 +95,7 @@ def _lacking(claim: Claim, headline: Headline) -> str:
 
 
 def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
-    if claim.test == "better":
-        judge, pairs = all_better, list(itertools.product(claim.compositions, claim.than))
-    else:
-        judge, pairs = all_equal, list(itertools.combinations(claim.compositions, 2))
+    judge, pairs = all_better if claim.test == "better" else all_equal, claim.pairs
     regions = headline.parts if claim.every_region else [headline.region]
     rows = headline.contrasts(pairs, regions)
     if not rows:
@@ -111,7 +107,7 @@ def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     def written(row: DifferenceRow) -> str:
         change = estimate(row.difference, row.low, row.high, sign=True)
         region = f" in {row.region}" if claim.every_region else ""
-        return f"{row.composition} − {row.reference} {change}{region}"
+        return f"{row.composition} − {row.reference} {change}{row.caveat}{region}"
 
     word = judge(row.verdict for row in rows)
     return word, f"{metric_title(headline.view.metric)}{where}; {grouped(rows, written)}"

@@ -36,6 +36,7 @@ from wherefrom.report.style import (
     share_axis,
 )
 from wherefrom.report.tables import Cell, Grid, Line
+from wherefrom.shown import brief
 
 __all__ = ["comparison", "sensitivity_figure", "sensitivity_grid", "sensitivity_of", "two_models"]
 
@@ -54,8 +55,8 @@ def sensitivity_grid(headline: Headline) -> Grid | None:
         "spread of the true effects": [_cell(row.spread, row.low, row.high, 4) for row in rows],
         "spread of the observed means": [_cell(row.observed, digits=4) for row in rows],
         "range of the observed means": [_cell(row.range) for row in rows],
-        "lowest": [Cell(row.lowest) for row in rows],
-        "highest": [Cell(row.highest) for row in rows],
+        "lowest": [Cell(headline.called(row.lowest)) for row in rows],
+        "highest": [Cell(headline.called(row.highest)) for row in rows],
         "gain over zero pre-training": [_cell(r.gain, r.gain_low, r.gain_high) for r in rows],
         "spread as a share of the gain": [
             _cell(row.share, row.share_low, row.share_high, 2) for row in rows
@@ -186,7 +187,7 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
     figure, axes = panels(len(regions) + 1, height)
     for ax, region in zip(axes, regions, strict=False):
         _effects(ax, shown, region)
-        ax.set_title(region, fontsize=10, loc="left")
+        ax.set_title(brief(region), fontsize=10, loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(4))
     titles = " or ".join(dict.fromkeys(metric_title(one.view.metric) for one in shown))
     label = f"{titles}: composition minus the mean of its model's compositions"
@@ -201,7 +202,9 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
         Patch(color=UPPER, label="to the upper end of its 95 % interval"),
     ]
     handles += [
-        Line2D([], [], marker=marker, color=colour, ls="-", label=f"{one.view.model}: spread")
+        Line2D(
+            [], [], marker=marker, color=colour, ls="-", label=f"{brief(one.view.model)}: spread"
+        )
         for one, (marker, colour) in zip(shown, itertools.cycle(_MODELS))
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
@@ -235,10 +238,10 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
             for end, colour in ((row.high, UPPER), (row.spread, SPREAD)):
                 assert end is not None
                 ax.fill_between([-end, end], y + 0.5, y + len(names) + 0.5, color=colour, lw=0)
-        labels.append(headline.view.model)
+        labels.append(brief(headline.view.model))
         ticks.append(y)
         for i, name in enumerate(names, start=y + 1):
-            labels.append(name)
+            labels.append(brief(headline.called(name)))
             ticks.append(i)
             effect = headline.deviation(name, region)
             if effect is None:
@@ -246,7 +249,7 @@ def _effects(ax: Axes, headlines: list[Headline], region: str) -> None:
             dot(ax, effect.deviation, i, look[name], effect, filled=effect.low is not None)
         y += len(names) + 1
     ax.set_yticks(ticks, labels, fontsize=9)
-    models = {headline.view.model for headline in headlines}
+    models = {brief(headline.view.model) for headline in headlines}
     for text in ax.get_yticklabels():
         if text.get_text() in models:
             text.set_fontweight("bold")
@@ -265,7 +268,7 @@ def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
             at = y + (i - (len(headlines) - 1) / 2) * step
             ax.plot([row.low, row.high], [at, at], color=colour, lw=2, alpha=0.6)
             ax.plot([row.spread], [at], marker=marker, color=colour, ms=5.5, ls="")
-    ax.set_yticks(range(len(regions)), regions, fontsize=9)
+    ax.set_yticks(range(len(regions)), list(map(brief, regions)), fontsize=9)
     ax.set_ylim(len(regions) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import RenderableType
@@ -54,9 +55,9 @@ def write(
     stamp = out / "report.json"
     page = out / "report.html"
     key = _key(plan, _expected(study_path))
-    whole = page.is_file() and (out / "results.parquet").is_file()
-    fresh = whole and not again and _written_of(stamp) == key
-    results = pq.read_table(out / "results.parquet") if fresh else collect(plan, store, out)
+    written = [out / "results.parquet", page]
+    fresh = not again and _noted(stamp) == {"key": key} | _hashes(written)
+    results = pq.read_table(written[0]) if fresh else collect(plan, store, out)
     if not len(results):
         raise WherefromError(
             "no region could be evaluated: " + "; ".join(problems(plan, store) or ["no head ran"])
@@ -66,7 +67,7 @@ def write(
     if not fresh:
         page = write_page(evidence, context, out)
         with atomic(stamp) as tmp:
-            tmp.write_text(json.dumps({"key": key}), encoding="utf-8")
+            tmp.write_text(json.dumps({"key": key} | _hashes(written)), encoding="utf-8")
     return terminal_table(evidence, context), page
 
 
@@ -86,13 +87,17 @@ def _key(plan: Plan, expected: Path | None) -> str:
     )
 
 
-def _written_of(stamp: Path) -> str | None:
+def _noted(stamp: Path) -> Any:
     """Read of what the report in a folder was written; None if there is none or it is torn."""
     try:
-        known = json.loads(stamp.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return json.loads(stamp.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-    return known.get("key") if isinstance(known, dict) else None
+
+
+def _hashes(files: list[Path]) -> dict[str, str]:
+    """Hash the files that are there, by name."""
+    return {file.name: sha256_of(file) for file in files if file.is_file()}
 
 
 def _expected(study_path: Path) -> Path | None:
@@ -119,6 +124,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         title=study.title,
         citation=study.citation,
         compositions=study.compositions,
+        sizes=_places(plan, store),
         official=[one.name for one in _baselines(study) if one.pretrained],
         blind=[one.name for one in _baselines(study) if one.blind],
         references=study.references,
@@ -153,12 +159,27 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
 def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
     """Yield each composition's places, of its first draw."""
     (source,) = plan.of_kind("pool")
-    pool = Pool.read(store.folder(source.kind, source.key) / "pool.parquet")
+    pool = Pool.read(store.sound(source) / "pool.parquet")
     for stage in plan.of_kind("draw"):
         if stage.axes["draw_seed"] == 0:
-            file = store.folder(stage.kind, stage.key) / "composition.parquet"
+            file = store.sound(stage) / "composition.parquet"
             rows = pool.take(Composition.read(file).ids)
             yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
+
+
+def _places(plan: Plan, store: Store) -> dict[str, str]:
+    """Say how many places each composition has, over its draws; nothing where all have as many."""
+    drawn: dict[str, set[int]] = {}
+    for stage in plan.of_kind("draw"):
+        if not stage.of.empty:
+            file = store.folder(stage.kind, stage.key) / "composition.parquet"
+            drawn.setdefault(stage.axes["composition"], set()).add(Composition.read(file).size)
+    if len(set().union(*drawn.values())) < 2:
+        return {}
+    return {
+        name: " to ".join(f"{size:,}" for size in sorted({min(sizes), max(sizes)}))
+        for name, sizes in drawn.items()
+    }
 
 
 def _settings(plan: Plan) -> dict[str, dict[str, object]]:

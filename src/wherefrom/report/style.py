@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wherefrom.evidence import INITIAL, DeviationRow, DifferenceRow, Headline, SummaryRow, View
+from wherefrom.shown import brief
 
 __all__ = [
     "Drawing", "FAINT", "INK", "METRICS", "Look", "dot", "estimate", "looks_of", "metric_title",
@@ -133,8 +134,8 @@ def panels(count: int, rows: int) -> tuple[Figure, list[Axes]]:
 
 def rows_axis(ax: Axes, title: str, labels: list[str]) -> None:
     """Write rows from top to bottom along the vertical axis."""
-    ax.set_title(title, fontsize=10, loc="left")
-    ax.set_yticks(range(len(labels)), labels, fontsize=9)
+    ax.set_title(brief(title), fontsize=10, loc="left")
+    ax.set_yticks(range(len(labels)), list(map(brief, labels)), fontsize=9)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     plain(ax)
 

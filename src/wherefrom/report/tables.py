@@ -11,6 +11,8 @@ from rich.text import Text
 from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, UNDECIDED, WORSE, Headline
 from wherefrom.evidence.records import DifferenceRow, SummaryRow
 from wherefrom.report.style import metric_title, number, signed
+from wherefrom.shown import latex as tex
+from wherefrom.shown import line as one_line
 
 __all__ = ["Cell", "Grid", "Line", "difference_grid", "latex", "rich_table", "score_grid"]
 
@@ -73,7 +75,8 @@ def score_grid(headline: Headline) -> Grid:
         rows = [headline.mean(key, region) for region in headline.regions]
         cells = [_score_cell(row, label, headline) for row in rows]
         present = [row for row in rows if row is not None]
-        lines.append(Line(label, kind, [*cells, _spread_cell(present), _runs_cell(present)]))
+        cells += [_spread_cell(present), _runs_cell(present)]
+        lines.append(Line(headline.called(label), kind, cells))
     caption = (
         f"{metric_title(headline.view.metric)}, {headline.title}: "
         "mean ± standard deviation over fine-tune seeds"
@@ -88,11 +91,12 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
         rows = [headline.difference(name, reference, region) for region in headline.regions]
         if any(rows):
             kind = INITIAL if name == INITIAL else "composition"
-            lines.append(Line(name, kind, [_difference_cell(row) for row in rows]))
+            lines.append(Line(headline.called(name), kind, [_difference_cell(row) for row in rows]))
     if not lines:
         return None
     caption = (
-        f"{metric_title(headline.view.metric)} minus that of {reference}, {headline.title}: "
+        f"{metric_title(headline.view.metric)} minus that of {headline.called(reference)}, "
+        f"{headline.title}: "
         f"difference [95 % interval over draws, pre-train seeds and episodes]"
     )
     return Grid(caption, headline.regions, lines)
@@ -100,19 +104,19 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
 
 def latex(grid: Grid) -> str:
     """Write a grid as a LaTeX table for the package booktabs."""
-    head = " & ".join(["", *map(_tex, grid.columns)])
+    head = " & ".join(["", *map(tex, grid.columns)])
     body = []
     for before, line in pairwise([grid.lines[0], *grid.lines]):
         if line.beside and not before.beside:
             body.append(r"\midrule")
-        cells = [rf"\textbf{{{_tex(c.whole)}}}" if c.bold else _tex(c.whole) for c in line.cells]
-        body.append(" & ".join([_tex(line.label), *cells]) + r" \\")
+        cells = [rf"\textbf{{{tex(c.whole)}}}" if c.bold else tex(c.whole) for c in line.cells]
+        body.append(" & ".join(["{}" + tex(line.label), *cells]) + r" \\")
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_tex(grid.caption)}.}}",
+            rf"\caption{{{tex(grid.caption)}.}}",
             rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}",
             r"\toprule",
             head + r" \\",
@@ -134,7 +138,7 @@ def rich_table(grid: Grid) -> Table:
     for i in shown:
         name = "All" if grid.columns[i] == ALL_REGIONS else grid.columns[i]
         width = max(map(len, ["0.000", *name.split()]))
-        table.add_column(name, justify="right", min_width=width)
+        table.add_column(Text(one_line(name)), justify="right", min_width=width)
     for before, line in pairwise([grid.lines[0], *grid.lines]):
         if line.beside and not before.beside:
             table.add_row()
@@ -144,7 +148,7 @@ def rich_table(grid: Grid) -> Table:
             Text(line.cells[i].text.replace(" ± 0", " ±"), "bold" if line.cells[i].bold else style)
             for i in shown
         ]
-        table.add_row(Text(line.label, style=style), *cells)
+        table.add_row(Text(one_line(line.label), style=style), *cells)
     return table
 
 
@@ -192,15 +196,7 @@ def _difference_cell(row: DifferenceRow | None) -> Cell:
         row.difference,
         bold=row.verdict in (BETTER, WORSE),
         verdict=row.verdict,
-        hint=f"{row.verdict}; against {row.reference_row}; Holm-corrected p = {row.p_holm:.2g} "
-        f"({row.compared} compared)",
-        detail=f"[{signed(row.low)}, {signed(row.high)}]",
+        hint=f"{row.verdict}{row.caveat}; against {row.reference_row}; Holm-corrected "
+        f"p = {row.p_holm:.2g} ({row.compared} compared)",
+        detail=f"[{signed(row.low)}, {signed(row.high)}]{row.caveat}",
     )
-
-
-def _tex(text: str) -> str:
-    for plain, escaped in (("\\", r"\textbackslash{}"), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"),
-                           ("#", r"\#"), ("±", r"$\pm$"), ("−", "$-$"), ("×", r"$\times$"),
-                           ("–", "--")):  # fmt: skip
-        text = text.replace(plain, escaped)
-    return text

@@ -16,7 +16,12 @@ __all__ = ["terminal_table"]
 
 #: Statements of each headline: the best row and the first comparison; the page has the others.
 SHOWN = 2
-_SIGNS = {"decided": ("●", "bold"), "undecided": ("?", "bold"), "limit": ("·", "dim")}
+_SIGNS = {
+    "decided": ("●", "bold"),
+    "partly": ("◐", "bold"),
+    "undecided": ("?", "bold"),
+    "limit": ("·", "dim"),
+}
 
 
 def terminal_table(evidence: Evidence, context: ReportContext) -> RenderableType:

@@ -46,8 +46,10 @@ def statements(headline: Headline, sweep_region: str | None = None) -> list[Stat
 
 
 def gaps(context: ReportContext) -> list[Statement]:
-    """Say what was left out of the study, and what could not be evaluated."""
-    texts = [f"Left out: {what}. {why}" for what, why in context.left_out.items()]
+    """Say what differs in size, what was left out, and what could not be evaluated."""
+    sizes = ", ".join(f"{name} {size}" for name, size in context.sizes.items())
+    texts = [f"Not of one size (places): {sizes}. Differences are of the size too."] * bool(sizes)
+    texts += [f"Left out: {what}. {why}" for what, why in context.left_out.items()]
     texts += [f"Not evaluated: {text}" for text in context.problems]
     return [Statement("limit", text) for text in texts]
 
@@ -98,7 +100,7 @@ def _baselines(headline: Headline) -> Statement | None:
     found = {
         "Pre-training beats it on": [_interval(row) for row in rows if row.verdict == BETTER],
         "Pre-training is not shown to beat it on": [
-            f"{row.composition} ({signed(row.difference)}, {row.verdict})"
+            f"{row.composition} ({signed(row.difference)}, {row.verdict}{row.caveat})"
             for row in rows
             if row.verdict != BETTER and row.low is not None
         ],
@@ -169,7 +171,7 @@ def _regions(headline: Headline, reference: str) -> Statement | None:
     undecided = sum(row.verdict == UNDECIDED for row in rows)
     text = f"By region, against {reference}: " + ("; ".join(parts) or "nothing is decided") + "."
     text += f" Undecided: {undecided} of {len(rows)} pairs of composition and region."
-    return Statement("decided" if parts else "undecided", text)
+    return Statement(_kind(rows), text)
 
 
 def _robust(headline: Headline, reference: str) -> Statement | None:
@@ -269,7 +271,8 @@ def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]
 
 
 def _kind(rows: Iterable[DifferenceRow]) -> str:
-    return "decided" if any(row.verdict != UNDECIDED for row in rows) else "undecided"
+    decided = {row.verdict != UNDECIDED for row in rows}
+    return "partly" if len(decided) > 1 else "decided" if True in decided else "undecided"
 
 
 def _called(name: str) -> str:
@@ -279,4 +282,4 @@ def _called(name: str) -> str:
 
 def _interval(row: DifferenceRow) -> str:
     change = estimate(row.difference, row.low, row.high, sign=True)
-    return f"{_called(row.composition)} ({change})"
+    return f"{_called(row.composition)} ({change}{row.caveat})"

@@ -86,7 +86,11 @@ def content_of(file: str) -> str:
     from wherefrom.pool.partition import files_in
 
     path = Path(file)
-    return key_of([sha256_of(one) for one in (files_in(path) if path.is_dir() else [path])])
+    if not path.is_dir():
+        return key_of([sha256_of(path)])
+    # Names of folders count where they are columns.
+    hashes = ((sha256_of(one), keys) for one, keys in files_in(path).items())
+    return key_of([[sha, *map(list, keys)] if keys else sha for sha, keys in hashes])
 
 
 def stage_spec(spec: PoolSpec, table: PoolTable | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -60,6 +61,13 @@ class Claim(Part):
     head: str | None = None
     n: int | None = None
     every_region: bool = False
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs of compositions that it compares."""
+        if self.test == "equal":
+            return list(itertools.combinations(self.compositions, 2))
+        return list(itertools.product(self.compositions, self.than))
 
     @model_validator(mode="after")
     def _test_has_what_it_needs(self) -> Self:

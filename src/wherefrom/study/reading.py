@@ -25,6 +25,21 @@ __all__ = ["load"]
 _RESOLVED = ("scale", "stood_in", "left_out", "table")
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without a key that is given twice, of which PyYAML takes the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in keys and key.value != "<<":
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            keys.add(key.value)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
+
+
 def load(path: Path | str, scale: str) -> Study:
     """Read a study file and resolve one of its scales.
 
@@ -56,7 +71,7 @@ def load(path: Path | str, scale: str) -> Study:
     file = path = Path(path)
     try:
         file = path / "study.yaml" if path.is_dir() else path
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (FileNotFoundError, NotADirectoryError):
         raise WherefromError(
             f"{file}: no such study; give a study file or the folder of one, "

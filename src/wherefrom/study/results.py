@@ -12,7 +12,10 @@ from wherefrom.files import atomic
 from wherefrom.study.stage import Plan
 from wherefrom.study.store import Store
 
-__all__ = ["SCHEMA", "collect", "problems"]
+__all__ = ["READ", "SCHEMA", "collect", "problems"]
+
+#: Kinds of the stages whose files the results and the report are made of.
+READ = ("pool", "draw", "fewshot")
 
 #: The tidy table: one row per axes and metric.
 SCHEMA = pa.schema(
@@ -54,18 +57,18 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
         )
     tables = []
     for stage in stages:
-        scores = pq.read_table(store.folder(stage.kind, stage.key) / "scores.parquet")
+        scores = pq.read_table(store.sound(stage) / "scores.parquet")
         for name, value in stage.axes.items():
             scores = scores.append_column(name, pa.array([value] * len(scores)))
         tables.append(scores.select(SCHEMA.names).cast(SCHEMA))
     results = pa.concat_tables(tables)
     with atomic(out / "results.parquet") as tmp:
-        pq.write_table(results, tmp, compression="zstd")
+        pq.write_table(results, tmp, compression="zstd", write_page_checksum=True)
     return results
 
 
 def problems(plan: Plan, store: Store) -> list[str]:
     """Return what few-shot stages could not evaluate and why, each once."""
-    folders = (store.folder(stage.kind, stage.key) for stage in plan.of_kind("fewshot"))
+    folders = map(store.sound, plan.of_kind("fewshot"))
     texts = ((folder / "problems.txt").read_text(encoding="utf-8") for folder in folders)
     return list(dict.fromkeys(line for text in texts for line in text.splitlines()))

@@ -19,15 +19,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from wherefrom.errors import WherefromError
+from wherefrom import parallel
+from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.parallel import cores
-from wherefrom.progress import console, progress
+from wherefrom.progress import console, progress, say
 from wherefrom.study import stages
+from wherefrom.study.results import READ
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 from wherefrom.train.heads import kind_of_head
 
-__all__ = ["Outcome", "run"]
+__all__ = ["Outcome", "missing", "run"]
 
 _SENT: Any = None  # the worker's end of the progress queue
 _NOTE = 10.0  # seconds between two notes of the time spent
@@ -57,7 +59,8 @@ class _Failure(NamedTuple):
 def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     """Compute every stage of a plan that the store lacks.
 
-    A second call computes nothing; a killed call goes on. The workers are processes, each with one
+    A second call computes nothing; a killed call goes on; what is damaged is said, and computed
+    again if anything reads it. The workers are processes, each with one
     thread for matrix products; by default one per available core.
 
     Raises
@@ -71,21 +74,42 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     if workers is not None and workers < 1:
         raise WherefromError(f"workers must be 1 or more, not {workers}")
     began = time.perf_counter()
-    missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
-    bundles = _bundles(missing)
+    todo = missing(plan, store)
+    bundles = _bundles(todo)
     used = min(workers or cores(), len(bundles))
-    if missing:
+    if todo:
         _run(bundles, store, used, _Clock(store, plan.key))
     own, child = (
         resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     return Outcome(
-        computed=len(missing),
-        cached=len(plan.stages) - len(missing),
+        computed=len(todo),
+        cached=len(plan.stages) - len(todo),
         seconds=time.perf_counter() - began,
         peak_bytes=own + child * used,
     )
+
+
+def missing(plan: Plan, store: Store) -> list[Stage]:
+    """Return the stages to compute: those not there, and damaged ones that are going to be read."""
+    lacks = {(s.kind, s.key) for s in plan.stages if not store.done(s.kind, s.key)}
+    read = [stage for kind in READ for stage in plan.of_kind(kind)]
+    read += [i for s in plan.stages if (s.kind, s.key) in lacks for i in s.inputs.values()]
+    known = set(lacks)
+    while new := list({(s.kind, s.key): s for s in read if (s.kind, s.key) not in known}.values()):
+        known |= {(stage.kind, stage.key) for stage in new}
+        read = []
+        with progress() as bar:
+            faults = parallel.here(lambda stage: store.fault(stage.kind, stage.key), new)
+            checked = bar.track(zip(new, faults, strict=True), len(new), description="checking")
+            for stage, fault in checked:
+                if fault:
+                    say(f"{fault}: {stage.label} is computed again")
+                    store.drop(stage.kind, stage.key)
+                    lacks.add((stage.kind, stage.key))
+                    read += stage.inputs.values()
+    return [stage for stage in plan.stages if (stage.kind, stage.key) in lacks]
 
 
 class _Clock:
@@ -218,7 +242,7 @@ class _Display:
         self.bar.stop()
 
     def say(self, text: str) -> None:
-        self.bar.console.print(text, markup=False, soft_wrap=True)
+        self.bar.console.print(text, soft_wrap=True)
 
     def _listen(self) -> None:
         while not self.stop.is_set():
@@ -241,12 +265,13 @@ def _begin(sent: Any) -> None:
     """Prepare a worker: its progress goes to the parent, and it does not outlive the parent."""
     global _SENT
     _SENT = sent
-    # A parent that was killed outright terminates nobody: its workers would go on computing.
-    parent = os.getppid()
+    # A parent that was killed outright terminates nobody: its workers would go on computing. What
+    # it holds open tells so, even if it died while this process was importing.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -280,8 +305,8 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
     """Put an exception into words; the traceback of a defect is lost unless written down here."""
     if isinstance(err, WherefromError):
         return _Failure(f"{stage.label}: {err}", False)
-    if isinstance(err, MemoryError):
-        return _Failure(f"{stage.label}: not enough memory: run with --workers 1", False)
+    if said := of_the_system(err):
+        return _Failure(f"{stage.label}: {said}", False)
     if foreign := _foreign(stage, err):
         said = " ".join(str(err).split())
         return _Failure(

@@ -59,7 +59,7 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
             raise WherefromError(
                 f"{file} has changed since the study began, or is gone: run it again"
             )
-    inputs = {role: store.folder(s.kind, s.key) for role, s in stage.inputs.items()}
+    inputs = {role: store.sound(s) for role, s in stage.inputs.items()}
     work = {
         "pool": _pool,
         "task": _task,
@@ -161,7 +161,8 @@ def _fewshot(job: _Job) -> None:
         predictions[f"{episodes.region}|{episodes.n}"] = predicted
         predictions[f"{episodes.region}|test"] = episodes.test
         job.tell(done / len(every))
-    pq.write_table(pa.Table.from_pylist(rows, SCORES), job.out / "scores.parquet")
+    table = pa.Table.from_pylist(rows, SCORES)
+    pq.write_table(table, job.out / "scores.parquet", write_page_checksum=True)
     np.savez_compressed(job.out / "predictions.npz", **predictions)  # type: ignore[arg-type]
     (job.out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
 

@@ -7,17 +7,23 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from wherefrom.files import atomic, atomic_folder
+from wherefrom.errors import WherefromError
+from wherefrom.files import atomic, atomic_folder, sha256_of
 from wherefrom.study.stage import Stage
 
 __all__ = ["Store", "versions"]
+
+#: File that tells that a stage is whole: lines of ``sha256sum`` for each other file.
+DONE = "done"
+#: Folders whose files this process has seen to be as they were written.
+_SOUND: set[Path] = set()
 
 
 def versions() -> dict[str, str]:
@@ -33,11 +39,12 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Store:
-    """``root/<stage>/<key>/`` with spec.json, env.json, the payload and an empty file ``done``.
+    """``root/<stage>/<key>/`` with spec.json, env.json, the payload, and their hashes in ``done``.
 
     A stage is written to a temporary folder and renamed, so that a folder either is whole or is
     not there, and any number of processes may share the store without locks. Processes that
-    compute the same stage get the same result; the first to finish it wins.
+    compute the same stage get the same result; the first to finish it wins. Before its files are
+    read they are held against the hashes; a stage that is damaged counts as missing.
 
     Parameters
     ----------
@@ -62,7 +69,53 @@ class Store:
 
     def done(self, kind: str, key: str) -> bool:
         """Tell whether a stage's result is there."""
-        return (self.folder(kind, key) / "done").exists()
+        return (self.folder(kind, key) / DONE).exists()
+
+    def fault(self, kind: str, key: str) -> str:
+        """Say in what a finished stage is not as it was written; empty if it is sound.
+
+        Its files are looked at once in a process, when they are first asked for.
+        """
+        folder = self.folder(kind, key)
+        if folder in _SOUND:
+            return ""
+        try:
+            lines = [line.split("  ", 1) for line in (folder / DONE).read_text().splitlines()]
+            due = {name: digest for digest, name in lines}
+            found = _hashes(folder)
+        except (OSError, ValueError) as err:
+            return f"{folder} cannot be read ({err})"
+        for name in sorted(due.keys() | found.keys()):
+            if due.get(name) != found.get(name):
+                is_not = "is gone" if name not in found else "is not as it was written"
+                return f"{folder / name} {is_not if name in due else 'is not of it'}"
+        if "spec.json" not in due:
+            return f"{folder / DONE} is not as it was written"
+        _SOUND.add(folder)
+        return ""
+
+    def sound(self, stage: Stage) -> Path:
+        """Return the folder of a finished stage, whose files are as they were written.
+
+        Raises
+        ------
+        WherefromError
+            If they are not.
+        """
+        if fault := self.fault(stage.kind, stage.key):
+            raise WherefromError(
+                f"{stage.label}: {fault}; run the study again, which computes it anew"
+            )
+        return self.folder(stage.kind, stage.key)
+
+    def drop(self, kind: str, key: str) -> None:
+        """Remove a stage that is damaged."""
+        folder = self.folder(kind, key)
+        # First out of the way of those who share the store.
+        away = folder.with_name(f".{key}.damaged-{time.time_ns()}")
+        with suppress(FileNotFoundError):
+            folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
     def partial(self, kind: str, key: str) -> Path:
         """Return the folder for checkpoints of a stage under way."""
@@ -76,13 +129,16 @@ class Store:
         """
         began = time.perf_counter()
         folder = self.folder(kind, key)
+        if folder.is_dir() and not self.done(kind, key):
+            self.drop(kind, key)
         with atomic_folder(folder) as tmp:
             yield tmp
             env = {"seconds": round(time.perf_counter() - began, 3), **versions()}
             for name, content in (("spec.json", spec), ("env.json", env)):
                 text = json.dumps(content, indent=1, sort_keys=True)
                 (tmp / name).write_text(text, encoding="utf-8")
-            (tmp / "done").touch()
+            lines = [f"{digest}  {name}\n" for name, digest in _hashes(tmp).items()]
+            (tmp / DONE).write_text("".join(lines))
         self.tidy(kind, key)
 
     def tidy(self, kind: str, key: str) -> None:
@@ -97,8 +153,11 @@ class Store:
 
     def spent(self, plan: str) -> float:
         """Return the seconds that all calls together have worked on a plan, killed ones too."""
-        files = sorted((self.root / "clock" / plan).glob("[!.]*"))
-        return sum(float(file.read_text(encoding="utf-8")) for file in files)
+        total = 0.0
+        for file in sorted((self.root / "clock" / plan).glob("[!.]*")):
+            with suppress(ValueError):  # a damaged note costs its own seconds alone
+                total += float(file.read_text(encoding="utf-8"))
+        return total
 
     def changes(self, stage: Stage) -> list[str]:
         """Say in which fields a missing stage differs from a finished one of the same label.
@@ -139,7 +198,16 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def _specs(folder: Path, _: int) -> list[tuple[str, dict[str, Any]]]:
     """Read key and spec of all finished stages of a kind, anew when the folder has changed."""
-    return [
-        (file.parent.name, json.loads(file.read_text(encoding="utf-8")))
-        for file in sorted(folder.glob("[!.]*/spec.json"))
-    ]
+    found = []
+    for file in sorted(folder.glob("[!.]*/spec.json")):
+        with suppress(ValueError):  # damaged: the stage itself will count as missing
+            spec = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(spec, dict) and {"label", "document"} <= spec.keys():
+                found.append((file.parent.name, spec))
+    return found
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Hash every file of a stage but the one that holds the hashes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DONE)
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}

@@ -158,7 +158,7 @@ class Task:
         }
         table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about)})
         with atomic(path) as tmp:
-            pq.write_table(table, tmp)
+            pq.write_table(table, tmp, write_page_checksum=True)
 
     @classmethod
     def read(cls, path: Path | str) -> Task:
@@ -170,7 +170,7 @@ class Task:
             If the file is absent, not Parquet, or not a task.
         """
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(path, page_checksum_verification=True)
         except FileNotFoundError as err:
             raise WherefromError(f"no such file: {path}; make it with `wherefrom task`") from err
         except (pa.ArrowInvalid, OSError) as err:

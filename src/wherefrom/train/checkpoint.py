@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +13,10 @@ from safetensors.torch import save
 from torch import nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.files import atomic
+from wherefrom.files import atomic, seal, unsealed
 from wherefrom.keys import canonical
 from wherefrom.models.base import GeoModel
+from wherefrom.progress import say
 
 __all__ = ["load_state", "load_weights", "save_state", "save_weights", "spec_of"]
 
@@ -30,18 +30,27 @@ def save_state(path: Path | str, spec: dict[str, Any], state: dict[str, Any]) ->
     # Through memory, since torch's own writer hides that a disk is full.
     with atomic(path) as tmp:
         tmp.write_bytes(content.getbuffer())
+        seal(tmp)
 
 
-def load_state(path: Path | str, spec: dict[str, Any]) -> dict[str, Any]:
-    """Read the state that `save_state` wrote, onto the CPU; that of another training is refused."""
+def load_state(path: Path | str, spec: dict[str, Any]) -> dict[str, Any] | None:
+    """Read the state that `save_state` wrote, onto the CPU; that of another training is refused.
+
+    A damaged file is kept under another name, which is said, and there is none: None.
+    """
+    path = Path(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        written, state = json.loads(content["spec"]), content["state"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as err:
-        raise WherefromError(f"checkpoint {path} cannot be read ({err}): delete it") from err
-    _refuse_other(path, written, json.loads(canonical(spec)))
-    result: dict[str, Any] = state
-    return result
+        content = torch.load(io.BytesIO(unsealed(path)), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except ValueError as err:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        say(f"checkpoint {path} is damaged ({err}): kept as {aside.name}, training begins anew")
+        return None
+    _refuse_other(path, json.loads(content["spec"]), json.loads(canonical(spec)))
+    state: dict[str, Any] = content["state"]
+    return state
 
 
 def save_weights(model: GeoModel[M], module: M, path: Path | str) -> None:
@@ -82,7 +91,9 @@ def _open(
     except FileNotFoundError as err:
         raise WherefromError(f"no weights at {path}: pre-train first") from err
     except (SafetensorError, ValueError) as err:
-        raise WherefromError(f"weights {path} cannot be read ({err}): delete the file") from err
+        raise WherefromError(
+            f"weights {path} are damaged ({err}): delete the file and pre-train again"
+        ) from err
 
 
 def _refuse_other(path: Path | str, written: dict[str, Any], wanted: dict[str, Any]) -> None:

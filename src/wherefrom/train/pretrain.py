@@ -280,8 +280,7 @@ class _Training(Generic[M]):
         if checkpoint is None:
             return
         self.checkpoint = Path(checkpoint)
-        if self.checkpoint.exists():
-            state = load_state(self.checkpoint, self.spec)
+        if state := load_state(self.checkpoint, self.spec):
             self.step, self.epoch, self.within = state["step"], state["epoch"], state["within"]
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
+from wherefrom.auditing.findings import LEAST, SPREAD, Commands, Finding, kilometres, percent
 from wherefrom.auditing.lattice import Land, land_lattice, uniform_on_land
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Tally, canonical_places, counted_places
@@ -117,12 +117,15 @@ class Coverage(Statistic):
             return []
         text = (
             f"Gaps: half of the land is farther than {kilometres(self.median_km)} from every "
-            f"place, with as many uniform places {kilometres(self.uniform_median_km)}"
+            f"place (of as many uniform places: {kilometres(self.uniform_median_km)})"
         )
         if self.gaps:
             gap = self.gaps[0]
-            text += f"; the farthest, at {gap.lon:.1f}, {gap.lat:.1f}, {kilometres(gap.km)}"
-        return [Finding("gaps", excess, f"{text}.", commands.build())]
+            text += (
+                f". The farthest land, at {gap.lon:.1f}, {gap.lat:.1f}, is {kilometres(gap.km)} "
+                "away"
+            )
+        return [Finding("gaps", excess, f"{text}.", commands.build(), may_follow=SPREAD)]
 
 
 def tree_of(xyz: Floats) -> cKDTree:

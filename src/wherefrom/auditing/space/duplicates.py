@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, percent
+from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, degrees, percent
 from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.space.density import cells_of
@@ -19,6 +19,7 @@ from wherefrom.auditing.tally import Floats, Hashes, Ints, Tally, canonical_plac
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
+from wherefrom.pool.scan import IN_MEMORY
 
 __all__ = ["CAPACITY", "Duplicates", "DuplicatesTally", "Repeated"]
 
@@ -58,8 +59,12 @@ class Duplicates(Statistic):
         Share of rows whose exact place an earlier row has.
     repeats_se : float
         Its standard error; 0 if exact.
+    places : int
+        Different places; of a sample an estimate.
+    least_rows, most_rows : int
+        The fewest and the most rows that a place has, of those looked at.
     within_10m, within_1km : float
-        Share of rows with another row so near, exact repeats included.
+        Share of the different places with another one so near.
     within_10m_se, within_1km_se : float
         Standard errors; 0 if exact.
     uniform_within_1km : float
@@ -77,6 +82,9 @@ class Duplicates(Statistic):
     looked_at: float
     repeats: float
     repeats_se: float
+    places: int
+    least_rows: int
+    most_rows: int
     within_10m: float
     within_10m_se: float
     within_1km: float
@@ -101,7 +109,7 @@ class Duplicates(Statistic):
         return [
             ("same place as an earlier row", percent(self.repeats), "0 %", how),
             (
-                "another row within 1 km",
+                "another place within 1 km",
                 percent(self.within_1km),
                 percent(self.uniform_within_1km),
                 f"{percent(self.within_10m)} within 10 m",
@@ -117,16 +125,31 @@ class Duplicates(Statistic):
             text = f"{rows} at 0° E 0° N, at sea: what missing coordinates leave behind."
             found.append(Finding("null-island", share, text, commands.clean()))
         if self.repeats > LEAST:
-            text = f"{percent(self.repeats)} of the rows repeat the place of an earlier row"
-            if self.most:
-                most = self.most[0]
-                text += f" (most often {most.lon:g}, {most.lat:g}: {most.rows:,} rows)"
-            found.append(Finding("duplicates", self.repeats, f"{text}.", commands.clean()))
-        near = self.within_1km - max(self.uniform_within_1km, self.repeats)
-        if near > max(LEAST, SIGMAS * self.within_1km_se):
+            even = self.least_rows == self.most_rows
+            each = f"{self.most_rows:,}" if even else f"{self.least_rows:,} to {self.most_rows:,}"
             text = (
-                f"{percent(self.within_1km)} of the rows have another one within 1 km; of as many "
-                f"places uniform on land {percent(self.uniform_within_1km)} would."
+                f"{percent(self.repeats)} of the rows repeat the place of an earlier row: "
+                f"{self.n_rows:,} rows at {'' if self.exact else 'about '}{self.places:,} "
+                f"place{'s' * (self.places != 1)}, {each} each"
+            )
+            if self.most:
+                at = f"{degrees(self.most[0].lon)}, {degrees(self.most[0].lat)}"
+                text += f" ({'such as' if even else 'most'} at {at})"
+            text += (
+                ". The other findings count rows, too many to be compared"
+                if self.n_rows > IN_MEMORY
+                else ". Dates or samples of a place are no fault, copies are; the other findings "
+                "count each place once"
+            )
+            found.append(Finding("duplicates", self.repeats, f"{text}.", commands.clean()))
+        # In a region as many places are nearer to each other than on all land.
+        by_chance = 1.0 - (1.0 - self.uniform_within_1km) ** (1.0 / commands.land_share)
+        near = self.within_1km - by_chance
+        if near > max(LEAST, SIGMAS * self.within_1km_se):
+            where = "land" if commands.land_share == 1.0 else "the land of their region"
+            text = (
+                f"{percent(self.within_1km)} of the places have another one within 1 km; of as "
+                f"many places uniform on {where} {percent(by_chance)} would."
             )
             command = commands.draw("grid:spacing_km=2", "thinned")
             found.append(Finding("near-duplicates", near, text, command))
@@ -140,6 +163,7 @@ class DuplicatesTally:
     """
 
     ask = Ask()
+    by_row = True
 
     def __init__(self, antarctica: bool = False, capacity: int = CAPACITY) -> None:
         self.antarctica, self.capacity = antarctica, capacity
@@ -177,6 +201,9 @@ class DuplicatesTally:
         count = self._count
         again = count > 1
         inside = np.ones(len(count), dtype=bool) if share == 1.0 else self._inside()
+        one = np.ones_like(count)
+        repeats = self._share(count - 1, count, np.ones_like(inside))
+        places = len(count) if share == 1.0 else round(self._rows * (1.0 - repeats[0]))
         cap = 2.0 * np.pi * EARTH_RADIUS_KM**2 * (1.0 - np.cos(_KM1 / EARTH_RADIUS_KM))
         most = np.flatnonzero(again)
         most = most[np.lexsort((self._lat[most], self._lon[most], -count[most]))][:NAMED]
@@ -184,10 +211,13 @@ class DuplicatesTally:
             self._rows,
             share == 1.0,
             share,
-            *self._share(count - 1, np.ones_like(inside)),
-            *self._share(np.where(again | (nearest <= _M10), count, 0), inside),
-            *self._share(np.where(again | (nearest <= _KM1), count, 0), inside),
-            1.0 - float(np.exp((1 - self._rows) * cap / area)),
+            *repeats,
+            places,
+            int(count.min()),
+            int(count.max()),
+            *self._share((nearest <= _M10).astype(np.int64), one, inside),
+            *self._share((nearest <= _KM1).astype(np.int64), one, inside),
+            1.0 - float(np.exp((1 - places) * cap / area)),
             self._at_zero,
             tuple(Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i])) for i in most),
         )
@@ -249,16 +279,16 @@ class DuplicatesTally:
             & (east - self._lon > aside)
         )
 
-    def _share(self, hits: Ints, used: NDArray[np.bool_]) -> tuple[float, float]:
-        """Ratio of hits to rows over the cells used, and its standard error by cells."""
-        rows = int(self._count[used].sum())
+    def _share(self, hits: Ints, of: Ints, used: NDArray[np.bool_]) -> tuple[float, float]:
+        """Ratio of hits to all `of` them in the cells used, and its standard error by cells."""
+        rows = int(of[used].sum())
         if not rows:
             return 0.0, 0.0
         ratio = float(hits[used].sum()) / rows
         if self._level == 0:
             return ratio, 0.0
         _, cell = np.unique(self._cell[used], return_inverse=True)
-        per_cell = np.bincount(cell, weights=hits[used] - ratio * self._count[used])
+        per_cell = np.bincount(cell, weights=hits[used] - ratio * of[used])
         cells = len(per_cell)
         squares = float((per_cell**2).sum()) * cells / max(cells - 1, 1)
         return ratio, float(np.sqrt(squares * (1.0 - 2.0**-self._level))) / rows

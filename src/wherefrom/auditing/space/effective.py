@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import SIGMAS, Commands, Finding, kilometres, times
+from wherefrom.auditing.findings import SIGMAS, SPREAD, Commands, Finding, kilometres, times
 from wherefrom.auditing.lattice import uniform_on_land
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
@@ -103,13 +103,20 @@ class Effective(Statistic):
         lost, noise = 1 - size.share, SIGMAS * size.se / max(size.uniform, 1)
         if not pattern.clustered or pattern.p > RARE_SIMULATED or lost <= LEAST_EFFECTIVE + noise:
             return []
+        ratio, near = pattern.strongest_ratio, kilometres(pattern.strongest_km)
         text = (
-            f"Clusters: {times(pattern.strongest_ratio)} times as many pairs of places within "
-            f"{kilometres(pattern.strongest_km)} as uniform places have. Where values are alike "
+            f"Clusters: there are pairs of places within {near}, where uniform places have none. "
+            if ratio is None
+            else f"Clusters: there are {times(ratio)} times as many pairs of places within {near} "
+            "as uniform places have. "
+        )
+        text += (
+            f"Where values are alike "
             f"over {JUDGED:g} km, the places are worth {size.effective:,.0f} independent ones; as "
             f"many uniform places are worth {size.uniform:,.0f}."
         )
-        return [Finding("clusters", lost, text, commands.draw("uniform-area", "even"))]
+        command = commands.draw("uniform-area", "even")
+        return [Finding("clusters", lost, text, command, may_follow=SPREAD)]
 
 
 def effective_size(

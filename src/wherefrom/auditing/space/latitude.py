@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, INK, OURS, Drawing, bare
-from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, chance, percent
+from wherefrom.auditing.findings import LEAST, RARE, SPREAD, Commands, Finding, chance, percent
 from wherefrom.auditing.lattice import FINE, land_lattice
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Sums, Tally, counted_places
@@ -41,6 +41,8 @@ class Latitude(Statistic):
         Latitude of that difference, degrees.
     ks_more_south : bool
         Whether more of the places than of the land lie south of it.
+    ks_south, ks_land_south : float
+        Shares of the places and of the land that lie south of it.
     p : float
         Chance of so large a statistic if places are uniform by area on land. The lattice of land
         counts as a sample, so the test errs on the safe side.
@@ -63,6 +65,8 @@ class Latitude(Statistic):
     ks: float
     ks_at: float
     ks_more_south: bool
+    ks_south: float
+    ks_land_south: float
     p: float
     mean: float
     land_mean: float
@@ -83,7 +87,7 @@ class Latitude(Statistic):
         """Return the test and the means."""
         more = "south" if self.ks_more_south else "north"
         meaning = (
-            f"too many {more} of {self.ks_at:.1f}°; mean {self.mean:.1f}°, of land "
+            f"too many places {more} of {self.ks_at:.1f}°; mean {self.mean:.1f}°, of land "
             f"{self.land_mean:.1f}°; p {chance(self.p)}"
         )
         return [("latitude (Kolmogorov-Smirnov)", f"{self.ks:.3f}", "", meaning)]
@@ -93,12 +97,12 @@ class Latitude(Statistic):
         if not (commands.by_land and self.p < RARE and self.ks > LEAST):
             return []
         text = (
-            f"Latitude: {percent(self.ks)} of the places too "
-            f"{'many' if self.ks_more_south else 'few'} lie south of {_parallel(self.ks_at)}; "
-            f"their mean latitude is {_parallel(self.mean)}, that of land "
-            f"{_parallel(self.land_mean)}."
+            f"Latitude: {percent(self.ks_south)} of the places and {percent(self.ks_land_south)} "
+            f"of land lie south of {_parallel(self.ks_at)}; the mean latitude of the places is "
+            f"{_parallel(self.mean)}, that of land {_parallel(self.land_mean)}."
         )
-        return [Finding("latitude", self.ks, text, commands.draw("uniform-area", "even"))]
+        command = commands.draw("uniform-area", "even")
+        return [Finding("latitude", self.ks, text, command, may_follow=SPREAD)]
 
     def drawings(self) -> list[Drawing]:
         """Return the cumulative shares of places and land from south to north."""
@@ -168,6 +172,8 @@ class LatitudeTally(Sums):
             ks,
             float(_EDGES[at]),
             bool(here[at] > there[at]),
+            float(here[at]),
+            float(there[at]),
             float(kstwo.sf(ks, max(round(both), 1))),
             float(mean),
             land_mean,

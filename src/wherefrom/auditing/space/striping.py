@@ -128,10 +128,10 @@ class Striping(Statistic):
         for period in self.periods:
             if period.p >= RARE**2 or period.amplitude <= LEAST or period.degrees <= COARSE / 2:
                 continue
-            axis = "longitude" if period.axis == "lon" else "latitude"
+            lines = "meridians" if period.axis == "lon" else "parallels"
             text = (
-                f"Stripes: {axis} repeats itself every {period.degrees:.3g}°, by "
-                f"{percent(period.amplitude)} of the places."
+                f"Stripes: the places lie as if {percent(period.amplitude)} of them were on "
+                f"{lines} {period.degrees:.3g}° apart."
             )
             spacing = max(1, round(111.2 * period.degrees))
             command = commands.draw(f"grid:spacing_km={spacing}", "grid")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -141,8 +142,14 @@ class Ids(SamplerModel):
             listed = _multiplicities(table.column("multiplicity"), self.file)
         try:
             found = passes.find(pool, ids)
+            headless = name != "id" and _holds(pool, name)
         except WherefromError as err:
             raise WherefromError(f"{self.file}: {err}") from err
+        if headless:
+            raise WherefromError(
+                f"{self.file}: its first line, {name!r}, is an id of the pool, and no header: put "
+                "the line 'id' above it"
+            )
         rows, first, which = np.unique(found.rows, return_index=True, return_inverse=True)
         counts = np.zeros(len(rows), dtype=np.int64)
         np.add.at(counts, which, listed)
@@ -161,6 +168,13 @@ class Ids(SamplerModel):
         design = "The places that a file lists, as they are."
         more = {"design": design, "file_sha256": files.sha256_of(Path(self.file))}
         return self.composed(pool, size, sample, more)
+
+
+def _holds(pool: AnyPool, name: str) -> bool:
+    """Say whether a pool of ids of text has one of that name."""
+    with suppress(WherefromError):
+        return bool(len(passes.find(pool, np.array([name])).rows))
+    return False
 
 
 def _multiplicities(column: pa.ChunkedArray, source: str) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from wherefrom.earth.lookup.crossings import NOBODY, build
+from wherefrom.earth.lookup.crossings import NOBODY, Crossings, build
 from wherefrom.earth.lookup.edges import Edges, checked
 from wherefrom.earth.lookup.grid import Floats, Grid, Ints, expand
 
@@ -60,6 +62,30 @@ class PolygonIndex:
         self._grid = Grid.over(edges)
         self._crossings = build(edges, self._grid)
         self._tree = shapely.STRtree(geometries)
+
+    def save(self, path: Path) -> None:
+        """Write the index as plain arrays, polygons as well-known binary, which run nothing."""
+        wkb = shapely.to_wkb(self._tree.geometries)
+        np.savez(
+            path,
+            grid=np.array(list(asdict(self._grid).values())),
+            wkb=np.frombuffer(b"".join(wkb), np.uint8),
+            ends=np.cumsum([len(one) for one in wkb], dtype=np.int64),
+            **vars(self._crossings),
+        )
+
+    @classmethod
+    def load(cls, stream: BinaryIO) -> Self:
+        """Read what `save` wrote."""
+        arrays = dict(np.load(stream))
+        x0, y0, size, columns, rows, eps = arrays.pop("grid").tolist()
+        content, ends = arrays.pop("wkb").tobytes(), arrays.pop("ends").tolist()
+        wkb = [content[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        made = cls.__new__(cls)
+        made._grid = Grid(x0, y0, size, int(columns), int(rows), eps)
+        made._crossings = Crossings(**arrays)
+        made._tree = shapely.STRtree(shapely.from_wkb(wkb))
+        return made
 
     def query(self, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.int32]:
         """Position of the polygon that intersects each place.

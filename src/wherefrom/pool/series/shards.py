@@ -255,7 +255,8 @@ def _array(archive: tarfile.TarFile, member: tarfile.TarInfo) -> NDArray[Any]:
         raise tarfile.ReadError("unexpected end of data")
     try:
         loaded: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except EOFError as err:  # of this member alone: the tar goes on
+    # Of this member alone: the tar goes on. A damaged header may ask for more than any memory.
+    except (EOFError, MemoryError, OverflowError) as err:
         raise ValueError(str(err)) from err
     return loaded
 

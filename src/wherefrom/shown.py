@@ -1,0 +1,166 @@
+r"""What is shown is text: one function for each medium, whatever a label, name or path holds.
+
+A label may carry terminal escapes, signs that turn the direction of writing, a formula of
+matplotlib's or of a spreadsheet, or LaTeX. Each medium shows it as it stands, and what cannot be
+printed as an escape such as ``\x1b``.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "brief", "cells", "figures", "file_name", "html", "json_text", "latex", "line", "page",
+    "terminal",
+]  # fmt: skip
+
+#: Joiners without width, of which Persian, Hindi and emoji make use, and wide or fixed blanks.
+_HARMLESS = frozenset("\u200c\u200d\xa0\u1680\u202f\u205f\u3000") | set(
+    map(chr, range(0x2000, 0x200B))
+)
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+        "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+        "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--",
+    }
+)  # fmt: skip
+
+
+def terminal(text: str) -> str:
+    r"""Write a text of several lines so that nothing in it steers a terminal.
+
+    Examples
+    --------
+    >>> print(terminal("\x1b[31mred,\n" + chr(0x202E) + "turned"))
+    \x1b[31mred,
+    \u202eturned
+    """
+    # Almost every text needs nothing done, and this way that is told at once.
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or _harmless(c) else _escape(c) for c in text)
+
+
+def line(text: str) -> str:
+    r"""Write a label on one line, as `terminal` does; tabs and line ends are escapes too.
+
+    Examples
+    --------
+    >>> line("a\tb")
+    'a\\tb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _harmless(c) else _escape(c) for c in text)
+
+
+def brief(text: str, limit: int = 46) -> str:
+    """Write a label in a figure: on one line, cut where it is so long that nothing else fits."""
+    text = line(text)
+    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
+
+
+def html(text: str) -> str:
+    """Write a text within HTML that is put together by hand, attributes included."""
+    return escape(terminal(text))
+
+
+def page(value: Any) -> Any:
+    """Hand a value to a page, whose templates escape its markup (`finalize` of jinja2)."""
+    return terminal(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def latex(text: str) -> str:
+    r"""Write a label as LaTeX.
+
+    Examples
+    --------
+    >>> print(latex(r"50 % of $x^2$ \ {a_b}"))
+    50 \% of \$x\textasciicircum{}2\$ \textbackslash{} \{a\_b\}
+    """
+    return line(text).translate(_LATEX)
+
+
+def cells(table: pa.Table) -> pa.Table:
+    """Make the text of a table safe in CSV: a spreadsheet computes nothing of it.
+
+    What begins with ``= + - @``, a tab, a line end or an apostrophe gets an apostrophe before it,
+    which spreadsheets do not show; take one away to have the text back.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> cells(pa.table({"label": ["=1+1", "'a", "a=1"], "difference": [-1, 0, 1]})).to_pydict()
+    {'label': ["'=1+1", "''a", 'a=1'], 'difference': [-1, 0, 1]}
+    """
+    import pyarrow as pa  # slow, and `--help` writes no table
+    import pyarrow.compute as pc
+
+    for i, column in enumerate(table.columns):
+        if pa.types.is_string(column.type):
+            steers = pc.match_substring_regex(column, r"^[=+\-@\t\r\n']")
+            safe = pc.if_else(steers, pc.binary_join_element_wise("'", column, ""), column)
+            table = table.set_column(i, table.column_names[i], safe)
+    return table
+
+
+def json_text(text: str) -> str:
+    r"""Write JSON so that nothing in it steers a terminal; it says the same.
+
+    Examples
+    --------
+    >>> print(json_text('"' + chr(0x202E) + 'a"'))
+    "\u202ea"
+    """
+
+    def escape(found: re.Match[str]) -> str:
+        units = found[0].encode("utf-16-be", "surrogatepass").hex()
+        return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+    return re.sub(r"[^\n -~]", lambda c: c[0] if _harmless(c[0]) else escape(c), text)
+
+
+def file_name(text: str) -> str:
+    """Write a name so that it stays one file in its folder; different names stay different.
+
+    Examples
+    --------
+    >>> file_name("summary_../my task")
+    'summary_..%2Fmy task'
+    """
+    return re.sub(
+        r"[^\w .,=+@()-]|^\.",
+        lambda c: "".join(f"%{b:02X}" for b in c[0].encode("utf-8", "surrogatepass")),
+        text,
+    )
+
+
+@contextmanager
+def figures() -> Iterator[None]:
+    """Draw and save within this: a dollar sign is no formula, and a letter may lack in the font."""
+    import matplotlib  # slow
+
+    with (
+        matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def _harmless(letter: str) -> bool:
+    return letter.isprintable() or letter in _HARMLESS
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
