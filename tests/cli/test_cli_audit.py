@@ -65,6 +65,26 @@ def test_a_clean_pool_is_told_to_be_amiss(run: Run, pools: Path) -> None:
     assert page.count("data:image/png;base64,") == 5
 
 
+def test_a_published_split_must_be_cut_out_by_hand(run: Run, pools: Path) -> None:
+    table = pq.read_table("land.parquet")
+    words = np.array(["training", "testing", "validation"])[np.arange(700) % 3]
+    table = table.append_column("subset", pa.array(words))
+    pq.write_table(table, "split.parquet")
+    pq.write_table(table.filter(words == "testing"), "test.parquet")
+    pq.write_table(table.filter(words != "testing"), "rest.parquet")
+    one = run("audit", "split.parquet", *LAYERS, "--test", "subset=testing", "--json", "-")
+    two = run("audit", "rest.parquet", *LAYERS, "--test", "test.parquet", "--json", "-")
+    assert one.returncode == 0, one.stderr
+    ours, theirs = json.loads(one.stdout), json.loads(two.stdout)
+    assert ours["leakage"] == theirs["leakage"]
+    assert ours["layers"] == theirs["layers"]
+    for given, message in (
+        ("subset=test", "unknown value of column 'subset' 'test': did you mean 'testing'"),
+        ("sub=testing", "no such file either) 'sub': did you mean 'subset'"),
+    ):
+        assert message in run("audit", "split.parquet", "--test", given).error
+
+
 def test_a_command_that_an_audit_names_does_not_run(run: Run, pools: Path) -> None:
     words = ["audit", "my tiles.csv", "--id", "tile", "--lon", "x y", "--lat", "y", *LAYERS]
     done = run(*words, "--test", "test.csv", "--json", "-")

@@ -59,6 +59,58 @@ def test_text_file_gives_another_task(run: Run, fields: Path, tmp_path: Path) ->
     assert len(keys) == 1
 
 
+def test_what_is_left_out_or_spelt_alike_is_not_said(run: Run, tmp_path: Path) -> None:
+    table = "lon,lat,use\n" + "".join(f"{i % 30},{i % 7},{'Crop' if i % 2 else 'crop '}\n"
+                                        for i in range(40)) + "5,5,\n"  # fmt: skip
+    (tmp_path / "labels.csv").write_text(table)
+    words = ("task", "from-table", tmp_path / "labels.csv", "--label", "use", "--out")
+    code, stdout, stderr = run(*words, tmp_path / "t.parquet")
+    assert code == 0, stderr
+    assert "1 of 41 rows have no label in column 'use' and are left out, first row 40" in stderr
+    assert "'Crop', 'crop ' differ by case, signs or blanks alone" in stderr
+    assert "UserWarning" not in stderr
+    assert "40 places, 2 classes" in stdout
+    # Before an error too.
+    code, _, stderr = run(*words, tmp_path / "t.parquet", "--positive", "crops")
+    assert code == 2
+    assert "differ by case" in stderr
+    assert "unknown positive class" in stderr
+
+
+def test_test_places_beside_training_places_are_not_told_of(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    middle = rng.uniform([15, -5], [25, 5], (40, 2)).repeat(25, axis=0)
+    lon, lat = (middle + rng.normal(0, 0.01, (1000, 2))).T
+    labels = np.where(np.arange(1000) < 25, "rare", rng.choice(["no", "yes"], 1000))
+    pq.write_table(pa.table({"lon": lon, "lat": lat, "use": labels}), tmp_path / "u.parquet")
+    words = ("task", "from-table", tmp_path / "u.parquet", "--label", "use", "--out")
+    code, stdout, stderr = run(*words, tmp_path / "t.parquet")
+    assert code == 0, stderr
+    assert "from a test place to the nearest training place: median 0." in stdout
+    assert "100 % nearer than 10 km" in stdout
+    offered = next(line for line in stderr.splitlines() if "--block-km 50 splits" in line)
+    assert "'rare' of Africa from " in offered
+    code, stdout, stderr = run(*words, tmp_path / "b.parquet", "--block-km", 50)
+    assert code == 0, stderr
+    assert stderr.startswith("note: classes that blocks of 50 km take from a split: 'rare' of")
+    assert "100 % nearer" not in stdout
+    assert "splits by blocks" not in stderr
+
+
+def test_a_published_split_is_kept(run: Run, fields: Path, tmp_path: Path) -> None:
+    words = ["training", "testing", "training", "testing", "validation"] * 100
+    table = pq.read_table(fields).append_column("subset", pa.array(words))
+    pq.write_table(table, fields)
+    flags = ("--label", "crop", "--lon", "x", "--lat", "y", "--split-column", "subset")
+    code, stdout, stderr = run(
+        "task", "from-table", fields, *flags, "--out", tmp_path / "t.parquet"
+    )
+    assert code == 0, stderr
+    assert Task.read(tmp_path / "t.parquet").split[:4].tolist() == [0, 1, 0, 1]
+    total = next(line for line in stdout.splitlines() if "(2 classes)" in line)
+    assert total.split()[3:5] == ["200", "200"]
+
+
 def test_ecoregions_task_from_a_pool_file(run: Run, tmp_path: Path) -> None:
     pool, out = tmp_path / "pool.parquet", tmp_path / "task.parquet"
     assert run("pool", "build", "--places", 2000, "--out", pool)[0] == 0

@@ -178,7 +178,7 @@ def results() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[pa.Table, pa.Table]:
-    """Return 4,000 tiles (tile, x, y, season) and the fields among them (x, y, crop)."""
+    """Return 4,000 tiles (tile, x, y, season) and the fields among them (x, y, crop, subset)."""
     pool = Pool.build(4000, seed=3)
     tiles = pa.table(
         {
@@ -189,7 +189,9 @@ def made() -> tuple[pa.Table, pa.Table]:
         }
     )
     crop = np.where(np.sin(pool.lon / 3) * np.cos(pool.lat / 3) > 0.3, "yes", "no")
-    return tiles, pa.table({"x": pool.lon, "y": pool.lat, "crop": crop})
+    subset = [("train", "test", "train", "validation")[i % 4] for i in range(len(pool))]
+    fields = pa.table({"x": pool.lon, "y": pool.lat, "crop": crop, "subset": subset})
+    return tiles, fields
 
 
 @pytest.fixture

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from wherefrom.earth import layer
+from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.errors import WherefromError
 from wherefrom.gfms.presto import embed_series
 from wherefrom.gfms.satclip import embed_places
-from wherefrom.models.masked import PrestoConfig, records_of
+from wherefrom.models.masked import PrestoConfig, groups_of, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
-from wherefrom.pool.series import PixelSeries
+from wherefrom.pool import Pool
+from wherefrom.pool.series import PixelSeries, earth_series
+from wherefrom.tasks import Task
 from wherefrom.train.embed import embed
 
 
@@ -71,14 +80,15 @@ def test_float64_encoder_loses_precision_before_the_last_cast() -> None:
 
 def test_missing_coordinate_becomes_a_row_of_nan() -> None:
     for batch in (1, 2):
-        with pytest.raises(WherefromError, match="row 1 is not finite"):
+        with pytest.raises(WherefromError, match=r"row 1: lon nan|from row 1 on: row 0: lon nan"):
             embed_places(LocationEncoder(4), np.array([0.0, np.nan]), np.array([0.0, 1.0]), batch)
 
 
 def climate(n: int, steps: int) -> PixelSeries:
     warm = np.random.default_rng(0).normal(290.0, 9.0, (n, steps))
-    return PixelSeries.from_bands({"temperature_2m": warm}, lon=places(n)[0], lat=places(n)[1],
-                                  month=0)  # fmt: skip
+    bands = {"temperature_2m": warm, "total_precipitation": np.full((n, steps), 0.002)}
+    months = np.tile(np.arange(steps) % 12, (n, 1))
+    return PixelSeries.from_bands(bands, lon=places(n)[0], lat=places(n)[1], month=months)
 
 
 def test_no_places_crash() -> None:
@@ -105,6 +115,83 @@ def test_bands_that_pre_training_did_not_see_are_embedded() -> None:
     assert not np.array_equal(embed_series(Presto(), more), embed_series(Presto(), seen))
 
 
+def of_bands(**bands: float) -> PixelSeries:
+    given = {name: np.full((2, 12), value) for name, value in bands.items()}
+    return PixelSeries.from_bands(given, lon=[13.4, 36.8], lat=[52.5, -1.3], month=0)
+
+
+@pytest.mark.parametrize(
+    ("bands", "unread"),
+    [
+        ({"elevation": 430.0}, "elevation (without slope)"),
+        ({"VV": -11.0}, "VV (without VH)"),
+        ({"total_precipitation": 0.002}, "total_precipitation (without temperature_2m)"),
+        ({"B4": 600.0, "B2": 500.0}, "B2 (without B3), B4 (without B3)"),
+        ({"B11": 900.0}, "B11 (without B12)"),
+        ({"B9": 900.0}, "B9 (never)"),
+        ({"B9": 9.0, "VH": -18.0, "slope": 3.0}, "B9 (never), VH (without VV), slope (without "
+         "elevation)"),
+    ],
+)  # fmt: skip
+def test_bands_that_are_given_are_left_unread_in_silence(
+    bands: dict[str, float], unread: str
+) -> None:
+    with pytest.raises(WherefromError, match="of row 0 nothing is read .*" + re.escape(unread)):
+        records_of(of_bands(**bands))
+    with pytest.warns(UserWarning, match="given but not read by .*: " + re.escape(unread) + "$"):
+        read = groups_of(records_of(of_bands(**bands, B8=3100.0)))
+    assert read == ("S2_NIR_10m", "NDVI") if "B4" in bands else ("S2_NIR_10m",)
+
+
+def test_a_band_that_is_read_in_some_steps_alone_is_not_told() -> None:
+    raw = of_bands(VV=-11.0, VH=-18.0).raw.copy()
+    raw[1, 3:5, 1] = np.nan
+    with pytest.warns(UserWarning, match=r": VV \(without VH in some steps\)$"):
+        records_of(replace(of_bands(VV=-11.0), raw=raw))
+    raw[1, :, 0] = np.nan
+    with pytest.raises(WherefromError, match=r"of row 1 nothing is read \(1 such rows\).*: VH \("):
+        records_of(replace(of_bands(VV=-11.0), raw=raw))
+
+
+def test_whole_groups_and_classes_alone_are_warned_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        records_of(climate(3, 12))
+        records_of(of_bands(B2=1.5e3, B3=1e3, B4=9e2, B8=3e3, elevation=9.0, slope=1.0))
+        none = np.full((1, 3, 18), np.nan)
+        records_of(PixelSeries.from_array(none, [0], [0], 0, np.full((1, 3), 4)))
+
+
 def test_series_too_long_for_the_table_of_positions_crash() -> None:
-    with pytest.raises(WherefromError, match="25 steps, Presto embeds up to 24"):
+    with pytest.raises(WherefromError, match=r"25 steps, Presto embeds 1 to 24, .*composite"):
         embed_series(Presto(), records_of(climate(2, 25)))
+
+
+SMALL = SatCLIPConfig(degrees=4, inputs=5, width=16, out=8)
+PLACE = (np.array([13.4, 16.4, -70.0]), np.array([52.5, 48.2, 113.0]))
+
+
+def of_tensors(lon: np.ndarray, lat: np.ndarray) -> object:
+    return LocationEncoder(4).eval()(torch.from_numpy(lon), torch.from_numpy(lat))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda lon, lat: layer("continent")(lon, lat),
+        lambda lon, lat: embed_places(LocationEncoder(4), lon, lat),
+        lambda lon, lat: embed(SMALL, SMALL.build(torch.Generator()), {"lon": lon, "lat": lat}),
+        of_tensors,
+        lambda lon, lat: earth_series(lon, lat),
+        lambda lon, lat: PixelSeries.from_bands({"B8": np.full(3, 3e3)}, lon, lat, 0),
+        lambda lon, lat: ImageFeatures("blue-marble", 60).compute(lon, lat),
+        lambda lon, lat: Task("t", lon, lat, *[np.zeros(3), ("a",)] * 2, np.zeros(3), "use"),
+        lambda lon, lat: Pool.from_table(pa.table({"lon": lon, "lat": lat})),
+    ],
+)
+@pytest.mark.parametrize("lat", [113.0, np.nan])
+def test_a_place_that_is_none_is_embedded(function: Any, lat: float) -> None:
+    lons, lats = PLACE[0], np.append(PLACE[1][:2], lat)
+    with pytest.raises(WherefromError, match=r"row 2|row.*: 2\b") as caught:
+        function(lons, lats)
+    assert "\n" not in str(caught.value)

@@ -131,9 +131,9 @@ def test_impossible_features_are_made(wrong: dict[str, object]) -> None:
 
 
 def test_bad_place_becomes_a_number(image: np.ndarray) -> None:
-    with pytest.raises(WherefromError, match="row 1 is no place"):
+    with pytest.raises(WherefromError, match=r"row 1: lon nan.* is not a place"):
         ImageFeatures(filters=0).compute(np.array([0.0, np.nan]), np.array([0.0, 0.0]))
-    with pytest.raises(WherefromError, match="row 0 is no place"):
+    with pytest.raises(WherefromError, match=r"row 0: lat 91\.0 is not within"):
         windows(np.array([0.0]), np.array([91.0]), 4)
 
 

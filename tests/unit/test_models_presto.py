@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from wherefrom.errors import WherefromError
@@ -19,6 +25,7 @@ from wherefrom.models.attention import attend
 from wherefrom.models.masked import PrestoConfig, groups_of, masked_loss, records_of
 from wherefrom.models.masking import Masking
 from wherefrom.models.presto import Presto, normalise
+from wherefrom.models.satclip import LocationEncoder
 from wherefrom.models.tokens import GROUPS, HIDDEN, Inputs
 from wherefrom.pool.series import PixelSeries
 from wherefrom.train.pretrain import PretrainSettings, pretrain
@@ -297,10 +304,10 @@ def given(**changes: Any) -> dict[str, Any]:
         ({"x": torch.zeros(2, 12, 18)}, "17 bands.*normalise"),
         ({"x": torch.zeros(2, 25, 17)}, "1 to 24 steps"),
         ({"start_month": 12}, "start_month must be 0 to 11"),
-        ({"start_month": torch.tensor([0, -1])}, "start_month must be 0 to 11"),
+        ({"start_month": torch.tensor([0, -1])}, "start_month of row 1 must be 0 to 11"),
         ({"start_month": torch.zeros(3, dtype=torch.long)}, "start_month has shape"),
-        ({"dynamic_world": torch.full((2, 12), 10)}, "dynamic_world must be 0 to 9"),
-        ({"lonlat": torch.tensor([[52.5, 113.4]] * 2)}, "latitude .* must be -90 to 90"),
+        ({"dynamic_world": torch.full((2, 12), 10)}, "dynamic_world of row 0 must be 0 to 9"),
+        ({"lonlat": torch.tensor([[52.5, 113.4]] * 2)}, "latitude .* of row 0 must be -90 to 90"),
         ({"lonlat": torch.tensor([[torch.nan, 3.4]] * 2)}, "longitude .* must be -180 to 180"),
         ({"mask": torch.zeros(2, 12, 9, dtype=torch.bool)}, "mask has shape"),
     ],
@@ -333,6 +340,57 @@ class Danger:
         return (Path.touch, (self.path,))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n",
+            "a Git LFS pointer",
+        ),
+        (b"/annex/objects/SHA256E-s9--1.pt\n", "a git-annex pointer"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"\xef\xbb\xbf<html>", "a web page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "a web page"),
+        (b"Entry not found", r"text \('Entry not found'\)"),
+        (b'{"error": "no such\nmodel"}', "text "),
+        (b"", "empty"),
+        (None, "a folder"),
+    ],
+)
+@pytest.mark.parametrize("load", [Presto.load_official, LocationEncoder.load_official])
+def test_what_lies_in_place_of_weights_is_not_named(
+    load: Any, content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pt"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(WherefromError, match=rf"weights\.pt is {message}") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+@drawn(st.data())
+@settings(max_examples=25, deadline=None)
+def test_a_damaged_checkpoint_ends_in_a_traceback_or_torchs_advice(data: st.DataObject) -> None:
+    plain = {"a": torch.zeros(3), "b": [1, 2]}
+    zipped, old = io.BytesIO(), io.BytesIO()
+    torch.save(plain, zipped)
+    torch.save(plain, old, _use_new_zipfile_serialization=False)
+    whole = data.draw(st.sampled_from([zipped.getvalue(), old.getvalue(), pickle.dumps(plain)]))
+    content = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for _ in range(data.draw(st.integers(0, 3))):
+        if content:
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "w.pt"
+        path.write_bytes(content)
+        for load in (Presto.load_official, LocationEncoder.load_official):
+            with pytest.raises(WherefromError) as caught:
+                load(path)
+            assert "weights_only" not in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
 def test_bad_checkpoints_are_loaded_or_run(tmp_path: Path) -> None:
     state = Presto().state_dict()
     torn = tmp_path / "torn.pt"
@@ -344,7 +402,7 @@ def test_bad_checkpoints_are_loaded_or_run(tmp_path: Path) -> None:
     text.write_text("no checkpoint")
     cases: list[tuple[Path, str]] = [
         (tmp_path / "absent.pt", "no file"), (torn, "cannot be read"), (bad, "cannot be read"),
-        (text, "cannot be read"),
+        (text, "is text"),
     ]  # fmt: skip
     wide = dict(state) | {"encoder.norm.bias": torch.zeros(64)}
     holes = {k: v for k, v in state.items() if k != "decoder.mask_token"}

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from wherefrom import draw
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool
+from wherefrom.pool import Pool, open_pool
+from wherefrom.pool.columns import alike
 
 
 def small(**columns: object) -> Pool:
@@ -88,9 +92,51 @@ def test_labels_of_a_column_are_sorted_and_blank_is_none() -> None:
     assert pool.codes("flag")[1] == ("False", "True")
 
 
+def test_whole_real_numbers_are_no_labels() -> None:
+    pool = small(use=[10.0, 9.0, None, float("nan"), 10.0])
+    codes, labels = pool.codes("use")
+    assert (codes.tolist(), labels) == ([1, 0, -1, -1, 1], ("9", "10"))
+
+
+def test_whole_real_numbers_of_files_are_other_labels(tmp_path: Path) -> None:
+    use = [float(i % 3) if i % 5 else None for i in range(40)]
+    pool = small(use=use)
+    for at in (0, 20):
+        pool.piece(at, at + 20).write(tmp_path / f"{at:02d}.parquet")
+    drawn = [draw(p, "stratified:layer=use", 9) for p in (pool, open_pool(tmp_path))]
+    assert drawn[0].key == drawn[1].key
+    assert [s["label"] for s in drawn[1].provenance["strata"]] == ["0", "1", "2"]
+
+
+@given(st.lists(st.integers(-(2**52), 2**52) | st.none(), min_size=1, max_size=30))
+def test_whole_numbers_as_reals_get_other_codes(values: list[int | None]) -> None:
+    whole, real = (small(use=pa.array(values, kind)) for kind in (pa.int64(), pa.float64()))
+    assert whole.labels("use") == real.labels("use")
+    assert whole.codes("use")[0].tolist() == real.codes("use")[0].tolist()
+
+
+def test_labels_that_differ_by_spelling_are_drawn_from_in_silence() -> None:
+    pool = small(use=["Crop", "crop ", "Non-crop", "NonCrop", "x"] * 20)
+    for spec in ("stratified:layer=use", "only:layer=use,label=Crop"):
+        said = " ".join(draw(pool, spec, 10).provenance["remarks"])
+        assert "'Crop', 'crop ' differ by case, signs or blanks alone" in said
+        assert "'Non-crop', 'NonCrop' differ" in said
+    assert "remarks" not in draw(small(use=["a", "b"] * 9), "stratified:layer=use", 4).provenance
+
+
+@given(st.lists(st.text(max_size=6), max_size=12))
+def test_odd_labels_break_what_is_said_of_them(labels: list[str]) -> None:
+    said = alike(sorted(set(labels)))
+    assert len(said) <= 6
+    assert all("\n" not in line for line in said)
+    pair = sorted({label.upper() for label in labels if label.isascii() and label.isalpha()})
+    if pair:
+        assert any(repr(pair[0]) in line for line in alike([pair[0], f"-{pair[0].lower()}"]))
+
+
 def test_values_are_not_taken_for_labels() -> None:
     pool = small(height=[1.5, 2.5, 3.5])
-    with pytest.raises(WherefromError, match="column 'height' is double"):
+    with pytest.raises(WherefromError, match=r"column 'height' holds 1\.5, and labels"):
         pool.codes("height")
     with pytest.raises(WherefromError, match="holds values, not labels"):
         pool.codes("elevation")

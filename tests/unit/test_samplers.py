@@ -217,7 +217,7 @@ def test_impossible_n_is_refused(chosen: SamplerModel, pool: Pool, n: int | None
         ("balanced:over=use+use", "a name is given twice"),
         ("balanced:over=use+", "a name is empty"),
         ("balanced:over=use+nonsense", "unknown layer 'nonsense'"),
-        ("balanced:over=rain", "real numbers|not labels"),
+        ("balanced:over=rain", "holds .* labels are text or whole"),
         ("balanced:over=use+belt", r"too few places in 2 of 6 strata: 'c / high' has"),
         ("grid:spacing_km=0", "greater than 0"),
         ("grid:spacing_km=5000", r"only \d+ cells of 5000 km have places, but n = 400"),

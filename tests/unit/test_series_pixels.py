@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,70 @@ def test_reversed_columns_are_refused() -> None:
         PixelSeries.from_array(raw[:, :, ::-1], np.zeros(4), np.zeros(4), 0)
 
 
-def test_a_single_odd_value_among_many_is_kept() -> None:
-    warm = np.full((5, T), 290.0)
-    warm[2, 3] = 17.0
-    odd = PixelSeries.from_bands({"temperature_2m": warm}, np.zeros(5), np.zeros(5), 0)
-    assert odd.raw[2, 3, 13] == 17.0
+def test_a_single_odd_value_that_occurs_somewhere_is_refused() -> None:
+    bands = {"temperature_2m": 290.0, "B3": 900.0, "VV": -11.0, "total_precipitation": 0.002}
+    given = {name: np.full((5, T), value) for name, value in bands.items()}
+    odd = {"temperature_2m": 190.0, "B3": -300.0, "VV": 12.0, "total_precipitation": 0.2}
+    for name, value in odd.items():
+        given[name][2, 3] = value
+    given["B3"][4, 1] = 28_000.0  # a cloud under a low sun
+    made = PixelSeries.from_bands(given, np.zeros(5), np.zeros(5), 0)
+    assert made.raw[2, 3, BANDS.index("B3")] == -300.0
+
+
+@pytest.mark.parametrize(
+    ("band", "usual", "mark"),
+    [
+        *(("B4", 600.0, mark) for mark in (65535, 32767, -9999, -32768, -999, -1000)),
+        *(("VV", -11.0, mark) for mark in (-9999, -99, 65535)),
+        ("temperature_2m", 290.0, 0.0),
+        ("temperature_2m", 290.0, -9999),
+        ("total_precipitation", 0.002, -9999),
+        ("elevation", 300.0, -32768),
+        ("elevation", 300.0, 65535),
+        ("slope", 2.0, -9999),
+    ],
+)
+def test_a_mark_of_absence_is_taken_for_a_value(band: str, usual: float, mark: float) -> None:
+    values = np.full((3, 4), usual)
+    values[1, 2] = values[2, 0] = mark
+    whole = PixelSeries.from_bands({band: values * 0 + usual}, np.zeros(3), np.zeros(3), 0)
+    raw = whole.raw.copy()
+    raw[:, :, BANDS.index(band)] = values
+    message = rf"{band} of row 1, step 2 is {mark:g}, not .* \(2 such values\); NaN says absent"
+    with pytest.raises(WherefromError, match=message):
+        PixelSeries.from_bands({band: values}, np.zeros(3), np.zeros(3), 0)
+    with pytest.raises(WherefromError, match=message):
+        replace(whole, raw=raw)
+
+
+def test_masked_values_come_back_unmasked() -> None:
+    # As rasterio reads them: what is under the mask is a value that occurs.
+    under = np.ma.masked_array(np.full((2, 3), 500, np.uint16), [[0, 1, 0], [0, 0, 0]])
+    series = PixelSeries.from_bands({"B8": under}, [0, 1], [0, 1], 0)
+    assert np.argwhere(np.isnan(series.raw[..., 8])).tolist() == [[0, 1]]
+    with pytest.raises(WherefromError, match="dynamic_world of row 0, step 1 is nan"):
+        PixelSeries.from_bands({"B8": under}, [0, 1], [0, 1], 0, under // 500)
+
+
+def test_linear_radar_is_taken_for_decibels(tmp_path: Path) -> None:
+    decibels = np.random.default_rng(0).uniform(-15, -8, (50, T))
+    for given in (10 ** (decibels / 10), np.where(decibels < -14, 0, 10 ** (decibels / 10))):
+        with pytest.raises(WherefromError, match=r"band VH: no value is below 0 dB .*10 log10"):
+            PixelSeries.from_bands({"VH": given}, np.zeros(50), np.zeros(50), 0)
+    # A file of another program, whose arrays are named as ours, is checked as well.
+    whole = PixelSeries.from_bands({"VH": decibels}, np.zeros(50), np.zeros(50), 0)
+    replace(whole, raw=10 ** (whole.raw / 10)).write(tmp_path / "linear.npz")
+    with pytest.raises(WherefromError, match=r"linear\.npz: band VH: no value is below"):
+        PixelSeries.read(tmp_path / "linear.npz")
+
+
+def test_thirty_six_dekads_are_taken_for_months() -> None:
+    dekads = {"B8": np.full((2, 36), 3000.0)}
+    with pytest.raises(WherefromError, match=r"36 steps, and the month of the first alone.*months"):
+        PixelSeries.from_bands(dekads, [0, 1], [0, 1], 0)
+    months = np.tile(np.arange(36) // 3, (2, 1))
+    assert PixelSeries.from_bands(dekads, [0, 1], [0, 1], months).month[0, 35] == 11
 
 
 @pytest.mark.parametrize("shape", [(2, 11), (3, T), (T, 2)])

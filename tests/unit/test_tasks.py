@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from wherefrom import earth
+from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.tasks import SPLITS, Task, cropland, ecoregions, from_table, plan_episodes
+from wherefrom.tasks.episode import apart_km
 
 
 def demo() -> Task:
@@ -262,12 +265,18 @@ def test_regions_of_the_users_own_column() -> None:
     assert (task.region[2::3] == -1).all()
 
 
+def test_regions_that_differ_by_spelling_are_two_in_silence() -> None:
+    table = crops().append_column("zone", pa.array(["North", "north", "south"] * 200))
+    with pytest.warns(UserWarning, match="regions of column 'zone': 'North', 'north' differ"):
+        from_table(table, label="crop", lon="x", lat="y", region_layer="zone")
+
+
 def test_positive_class_is_guessed() -> None:
     assert from_table(crops(), "crop", "x", "y").positive is None
     table = crops().set_column(2, "crop", pa.array([True, False, False] * 200))
     assert from_table(table, "crop", "x", "y").positive == 1
     assert from_table(table, "crop", "x", "y", positive="false").positive == 0
-    with pytest.raises(WherefromError, match="has 3 classes"):
+    with pytest.raises(WherefromError, match=r"has 3 classes \('maize', 'none', 'rice'\)"):
         from_table(crops(), "crop", "x", "y", positive="maize")
     with pytest.raises(WherefromError, match="Known: false, true"):
         from_table(table, "crop", "x", "y", positive="yes")
@@ -278,13 +287,106 @@ def test_whole_numbers_sort_as_text() -> None:
     assert from_table(table, "crop", "x", "y").classes == ("9", "10", "101")
 
 
-def test_faulty_labels_are_taken() -> None:
-    def with_labels(values: list[object]) -> pa.Table:
-        return crops(6).set_column(2, "crop", pa.array(values))
+def with_labels(values: list[object], name: str = "crop") -> pa.Table:
+    return crops(len(values)).drop_columns(name).append_column(name, pa.array(values))
 
-    with pytest.raises(WherefromError, match="missing in 2 of 6 rows, first in row 3"):
-        from_table(with_labels(["a", "b", "a", None, "", "b"]), "crop", "x", "y")
-    with pytest.raises(WherefromError, match="of type double"):
+
+def test_one_row_without_a_label_refuses_the_table_or_is_left_out_in_silence() -> None:
+    labels = ["a", "b", "a", None, "", "b", " ", "a"]
+    with pytest.warns(UserWarning, match="3 of 8 rows have no label .* left out, first row 3") as w:
+        task = from_table(with_labels(labels), "crop", "x", "y")
+    assert len(w) == 1
+    assert [task.classes[code] for code in task.label] == ["a", "b", "a", "b", "a"]
+    kept = np.array([0, 1, 2, 5, 7])
+    assert task.lon.tolist() == crops(8)["x"].to_numpy()[kept].tolist()
+    assert task.provenance["left_out"] == 3
+    with (
+        pytest.warns(UserWarning, match="6 of 6 rows"),
+        pytest.raises(WherefromError, match="without a label"),
+    ):
+        from_table(with_labels([None] * 6), "crop", "x", "y")
+
+
+def test_whole_real_numbers_are_no_classes() -> None:
+    with pytest.warns(UserWarning, match="1 of 6 rows have no label"):
+        task = from_table(with_labels([2.0, 10.0, 1.0, 2.0, float("nan"), 10.0]), "crop", "x", "y")
+    assert task.classes == ("1", "2", "10")
+    assert task.label.tolist() == [1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["Crop", "Crop ", "other"], "'Crop', 'Crop ' differ by case, signs or blanks alone"),
+        (["Non-crop", "NonCrop", "noncrop", "x"], "'Non-crop', 'NonCrop', 'noncrop' differ"),
+        (["Forêt", "foret", "x"], "'Forêt', 'foret' differ"),
+        (["maize ", "rice"], "'maize ' begins or ends with a blank"),
+    ],
+)
+def test_labels_that_differ_by_spelling_become_classes_in_silence(
+    labels: list[str], told: str
+) -> None:
+    with pytest.warns(UserWarning, match=told):
+        from_table(with_labels(labels * 5), "crop", "x", "y")
+
+
+def test_labels_that_differ_in_earnest_are_warned_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for labels in (["a", "b", "ab"], ["1.0", "10", "-1"], ["<10 %", ">10 %"], ["<", ">"]):
+            from_table(with_labels(labels * 5), "crop", "x", "y")
+
+
+def test_a_published_split_is_thrown_away() -> None:
+    words = ["training", "Test", "validation", "train", "testing", "val"] * 100
+    table = crops(600).append_column("subset", pa.array(words))
+    task = from_table(table, "crop", "x", "y", split_column="subset")
+    train, test, tune, chosen = (task.split == code for code in range(4))
+    assert train.tolist() == [word in ("training", "train") for word in words]
+    assert test.tolist() == [word in ("Test", "testing") for word in words]
+    assert tune.sum() == pytest.approx(100, abs=12)
+    assert (tune | chosen).tolist() == [word.startswith("val") for word in words]
+    assert task.provenance["split_column"] == "subset"
+
+
+def test_a_split_that_is_not_known_is_guessed() -> None:
+    def by(words: list[object]) -> Task:
+        table = crops(6).append_column("subset", pa.array(words))
+        return from_table(table, "crop", "x", "y", split_column="subset")
+
+    with pytest.raises(WherefromError, match="'subset' holds 'eval', and splits are train, test"):
+        by(["train", "eval"] * 3)
+    with pytest.raises(WherefromError, match="holds '0', and splits are"):
+        by([0, 1] * 3)
+    with pytest.warns(UserWarning, match="1 of 6 rows have no split in column 'subset'"):
+        assert len(by(["train", "test", "train", None, "test", "test"])) == 5
+    with pytest.raises(WherefromError, match="unknown split column of table 'set'"):
+        from_table(crops(6), "crop", "x", "y", split_column="set")
+    with pytest.raises(WherefromError, match="give one of them"):
+        from_table(crops(6), "crop", "x", "y", split_column="crop", block_km=50)
+
+
+def test_rows_of_one_block_fall_into_two_splits() -> None:
+    rng = np.random.default_rng(0)
+    clusters = rng.uniform(10, 30, (60, 2)) - [0, 20]
+    places = (clusters[:, None] + rng.normal(0, 0.05, (60, 20, 2))).reshape(-1, 2)
+    table = pa.table({"x": places[:, 0], "y": places[:, 1], "use": rng.choice(["a", "b"], 1200)})
+    alone, blocks = (from_table(table, "use", "x", "y", block_km=km) for km in (None, 100))
+    assert np.median(apart_km(alone)) < 5
+    assert np.median(apart_km(blocks)) > 50
+    shares = blocks.counts().sum(axis=(0, 1)) / blocks.counts().sum()
+    assert np.abs(shares - [0.5, 0.3, 0.1, 0.1]).max() < 0.06
+    cells = EqualAreaCells(round(np.pi * EARTH_RADIUS_KM / 100)).cell(blocks.lon, blocks.lat)
+    for cell in np.unique(cells):
+        for region in np.unique(blocks.region[cells == cell]):
+            assert len(set(blocks.split[(cells == cell) & (blocks.region == region)])) == 1
+    for km in (0.5, np.nan, 6000):
+        with pytest.raises(WherefromError, match="blocks are 1 to 5,000 km wide"):
+            from_table(table, "use", "x", "y", block_km=km)
+
+
+def test_faulty_labels_are_taken() -> None:
+    with pytest.raises(WherefromError, match=r"table: column 'crop' holds 0\.1, and labels are"):
         from_table(with_labels([0.1, 0.2, 0.3, 0.4, 0.5, float("nan")]), "crop", "x", "y")
     with pytest.raises(WherefromError, match="all 6 rows of column 'crop' are 'a'"):
         from_table(with_labels(["a"] * 6), "crop", "x", "y")

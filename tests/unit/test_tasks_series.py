@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wherefrom.errors import WherefromError
-from wherefrom.pool.series import BANDS, NO_CLASS, PixelSeries
+from wherefrom.pool.series import BANDS, NO_CLASS, PixelSeries, earth_series
 from wherefrom.tasks import (
     LabelledSeries,
     episodes,
@@ -104,6 +104,137 @@ def test_labels_stay_with_their_places(tmp_path: Path) -> None:
     drawn = episodes(made.task, "all", 20, range(5))
     assert drawn.train.shape == (5, 20)
     assert not np.intersect1d(drawn.train, drawn.test).size
+
+
+def present(rows: int = N, steps: int = 12) -> dict[str, Any]:
+    """Make the columns of today's table of a row a pixel."""
+    columns = without("LANDCOVER_LABEL") | {"start_date": ["2018-12-01"] * rows}
+    for t in range(12, steps):
+        for name in [name for name in columns if "-ts0-" in name]:
+            columns[name.replace("-ts0-", f"-ts{t}-")] = columns[name] + t
+    columns["ewoc_code"] = np.where(np.arange(rows) % 3, 2_001_020_000, 1_101_060_000)
+    return columns
+
+
+def monthly(columns: dict[str, Any], first: str, valid: str, months: int) -> dict[str, Any]:
+    """Make of a table of a row a pixel one of a row a month, shuffled."""
+    named = {"elevation": "DEM-alt-20m", "slope": "DEM-slo-20m", "lon": "lon", "lat": "lat"}
+    named |= {"ewoc_code": "ewoc_code"}
+    rows = len(columns["lon"])
+    found = {name: np.repeat(columns[other], months) for name, other in named.items()}
+    for band, metres in OPTICAL.items():
+        names = [f"OPTICAL-{band}-ts{t}-{metres}m" for t in range(months)]
+        found[f"S2-L2A-{band}"] = np.stack([columns[name] for name in names], 1).ravel()
+    for name, pattern in (
+        ("S1-SIGMA0-VV", "SAR-VV-ts{}-20m"), ("S1-SIGMA0-VH", "SAR-VH-ts{}-20m"),
+        ("AGERA5-TMEAN", "METEO-temperature_mean-ts{}-100m"),
+        ("AGERA5-PRECIP", "METEO-precipitation_flux-ts{}-100m"),
+    ):  # fmt: skip
+        found[name] = np.stack([columns[pattern.format(t)] for t in range(months)], 1).ravel()
+    start = np.datetime64(first, "M") + np.tile(np.arange(months), rows)
+    found["timestamp"] = start.astype("datetime64[us]")
+    found["sample_id"] = np.repeat([f"p{i:03d}" for i in range(rows)], months)
+    found["valid_time"] = np.full(rows * months, valid)
+    # The first rows stay in their order, which is that of the pixels.
+    order = np.argsort(np.tile(np.arange(months) == 0, rows), kind="stable")[::-1]
+    order = np.r_[order[:rows][::-1], np.random.default_rng(0).permutation(order[rows:])]
+    return {name: values[order] for name, values in found.items()}
+
+
+def test_todays_table_is_refused_or_read_in_other_units(tmp_path: Path) -> None:
+    old = worldcereal(written(tmp_path / "o.parquet", table() | {"start_date": ["2018-12-01"] * N}))
+    wide = worldcereal(written(tmp_path / "w.parquet", present()))
+    columns = monthly(present(), "2018-12", "2019-06-15", 12)
+    long = worldcereal(written(tmp_path / "l.parquet", columns))
+    assert wide.key == long.key
+    assert wide.task.key == old.task.key
+    np.testing.assert_array_equal(wide.series.month, old.series.month)
+    # 73 mm in the 31 days of December and the 28 of February.
+    rain = band(wide.series, "total_precipitation")[0]
+    np.testing.assert_allclose(rain[[0, 2]], [0.073 / 31, 0.073 / 28], rtol=1e-6)
+    others = [i for i, name in enumerate(BANDS) if name != "total_precipitation"]
+    np.testing.assert_array_equal(wide.series.raw[..., others], old.series.raw[..., others])
+
+
+@pytest.mark.parametrize(
+    ("position", "first"), [(0, 0), (6, 0), (7, 1), (8, 2), (11, 4), (15, 4), (20, 4)]
+)
+def test_of_more_months_others_than_those_around_the_valid_one_are_read(
+    position: int, first: int, tmp_path: Path
+) -> None:
+    columns = present(steps=16)
+    about = {"valid_position": [position] * N, "available_timesteps": [16] * N}
+    wide = worldcereal(written(tmp_path / "w.parquet", columns | about))
+    valid = str(np.datetime64("2018-12") + position)
+    long = worldcereal(
+        written(tmp_path / "l.parquet", monthly(columns, "2018-12", f"{valid}-20", 16))
+    )
+    assert wide.key == long.key
+    assert wide.series.month[0].tolist() == [(11 + first + t) % 12 for t in range(12)]
+    assert band(wide.series, "B8")[0, 0] == 1300.0 + first
+    with pytest.raises(WherefromError, match="lacks the column 'valid_position'"):
+        worldcereal(written(tmp_path / "w.parquet", columns))
+
+
+def test_a_month_without_a_row_shifts_the_others(tmp_path: Path) -> None:
+    columns = monthly(present(), "2018-12", "2019-06-15", 12)
+    kept = ~((columns["sample_id"] == "p003") & (columns["timestamp"] == np.datetime64("2019-03")))
+    series = worldcereal(
+        written(tmp_path / "l.parquet", {name: v[kept] for name, v in columns.items()})
+    ).series
+    assert np.argwhere(np.isnan(band(series, "B8"))).tolist() == [[3, 3]]
+    assert band(series, "B8")[3, 4] == 1304.0
+
+
+def test_pixels_without_a_code_become_another_class(tmp_path: Path) -> None:
+    columns = present()
+    columns["ewoc_code"][[4, 9]] = 0
+    with pytest.warns(UserWarning, match="2 of 80 pixels have no ewoc_code and are left out"):
+        found = worldcereal(written(tmp_path / "w.parquet", columns))
+    assert len(found) == 78
+    np.testing.assert_array_equal(found.series.lon, np.delete(columns["lon"], [4, 9]))
+
+
+LONG: list[tuple[dict[str, Any], str]] = [
+    ({"timestamp": ["2020-08-01", "2020-08-11", "2020-10-01"]}, "row 1 is another .* in 2020-08"),
+    ({"timestamp": ["2020-08-01", None, "2020-10-01"]}, "timestamp of row 1 is None, no date"),
+    ({"timestamp": [1, 2, 3]}, "timestamp of row 0 is 1, no date"),
+    ({"sample_id": ["a", "a", None]}, "every row needs a sample_id"),
+    ({"lon": [10.0, 10.0, 10.5]}, "lon of row 2 is 10.5, but 10 before in sample a"),
+    ({"ewoc_code": [1100000000, 1100000000, 1200000000]}, "ewoc_code of row 2 is 1200000000, but"),
+    ({"ewoc_code": [11, 11, 11]}, "ewoc_code of row 0 is 11, no code"),
+    ({"valid_time": None}, "lacks the column 'valid_time'"),
+    ({"ewoc_code": None}, "lacks the column 'ewoc_code'"),
+    ({"S1-SIGMA0-VV": None}, "lacks the column 'S1-SIGMA0-VV'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), LONG)
+def test_a_table_of_months_that_cannot_be_is_read(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    one = {name: values[:1] for name, values in present().items()}
+    columns: dict[str, Any] = monthly(one, "2020-08", "2020-09-01", 3) | {"sample_id": ["a"] * 3}
+    columns["timestamp"] = ["2020-08-01", "2020-09-01", "2020-10-01"]
+    columns = {name: v for name, v in (columns | change).items() if v is not None}
+    with pytest.raises(WherefromError, match=message) as caught:
+        worldcereal(written(tmp_path / "l.parquet", columns))
+    assert "\n" not in str(caught.value)
+
+
+def test_todays_public_pixels_read_with_plausible_units(reference_data: Path) -> None:
+    path = reference_data / "field" / "files" / "worldcereal_public_extractions.parquet"
+    if not path.is_file():
+        pytest.skip(f"no WorldCereal pixels at {path}")
+    whole = worldcereal(path, "all")
+    assert len(whole) == 500
+    assert int((whole.task.label == whole.task.positive).sum()) == 471
+    there = earth_series(whole.series.lon, whole.series.lat, land_cover=False)
+    usual = np.take_along_axis(there.raw, whole.series.month[..., None].astype(int), axis=1)
+    ours = whole.series.raw
+    assert abs(np.nanmean((ours - usual)[..., BANDS.index("temperature_2m")])) < 1
+    rain = BANDS.index("total_precipitation")
+    assert 0.9 < np.nansum(ours[..., rain]) / np.nansum(usual[..., rain]) < 1.2
 
 
 def without(*names: str) -> dict[str, Any]:

@@ -11,12 +11,13 @@ import typer
 
 from wherefrom.cli.output import check_out, check_target, note, show
 from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn, names_of
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, unknown
 from wherefrom.progress import say
 from wherefrom.shown import json_text
 
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
+    from wherefrom.pool import Pool
     from wherefrom.pool.batches import AnyPool
 
 __all__ = ["audit"]
@@ -41,7 +42,12 @@ def audit(
         Path | None, typer.Option(help="Places that were asked for; FILE is what came.")
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(help="Test places, whose distances from FILE are told.")
+        Path | None,
+        typer.Option(
+            metavar="FILE|COLUMN=VALUE",
+            help="Test places, whose distances from FILE are told; or which of FILE's rows they "
+            "are: then the other rows are audited.",
+        ),
     ] = None,
     tiles: Annotated[
         Path | None, typer.Option(help="Folder of GeoTIFFs, for their spectral entropy.")
@@ -92,12 +98,17 @@ def audit(
         wherefrom audit realised.parquet --planned planned.parquet --json -
 
         wherefrom audit train.csv --test test.csv --clean apart.parquet
+
+        wherefrom audit labels.csv --test subset=testing
     """
     from wherefrom.auditing.asked import Asked
     from wherefrom.auditing.audit import audited
     from wherefrom.auditing.faults import Opened, cleaned, open_table
     from wherefrom.auditing.findings import Named
 
+    own = None
+    if test is not None and "=" in test.name and not test.exists():
+        own, test = str(test), None
     to_stdout = json_out is not None and str(json_out) == "-"
     beside = {
         "--against": None if against == "land" else Path(against),
@@ -119,6 +130,9 @@ def audit(
         opened = open_table(file, id_column, lon, lat, options=options)
         pool = opened.pool
     others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
+    if own is not None:
+        pool, others["--test"] = _parted(pool, own, weights is not None)
+        named["--test"] = own
     asked = Asked(
         pool,
         against=others.get("--against", "land"),
@@ -233,6 +247,32 @@ def _other(path: Path, lon: str, lat: str) -> AnyPool:
         if (lon, lat) == ("lon", "lat"):
             raise
         return open_pool(path)
+
+
+def _parted(pool: AnyPool, given: str, drawn: bool) -> tuple[Pool, Pool]:
+    """Part a table's rows from those of a value, ``COLUMN=VALUE``: the others first."""
+    from wherefrom.pool import Pool
+
+    if drawn or not isinstance(pool, Pool):
+        raise WherefromError(
+            f"--test {given}: only a table in memory has test rows of its own: name their file"
+        )
+    column, _, value = given.partition("=")
+    if column not in pool.columns:
+        raise unknown(f"column (--test {given}: no such file either)", column, pool.columns)
+    codes, labels = pool.codes(column)
+    if value not in labels:
+        raise unknown(f"value of column {column!r}", value, labels)
+    test = codes == labels.index(value)
+    if test.all():
+        raise WherefromError(f"--test {given}: every row is a test row, and none is left to audit")
+    # Notes number the rows of the whole table.
+    train, held = (
+        Pool(pool.ids[rows], pool.lon[rows], pool.lat[rows], pool.table.filter(rows), pool.origin,
+             pool.notes)
+        for rows in (~test, test)
+    )  # fmt: skip
+    return train, held
 
 
 def _entropy(

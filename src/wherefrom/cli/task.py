@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +28,11 @@ __all__ = ["app"]
 MOST_CLASSES = 40
 #: The study's episodes, for which thin regions are named.
 N = 100
+#: A split by blocks of `BLOCK_KM` is offered where more than this share of the test places is
+#: nearer than this to a training place.
+NEAR_KM, NEAR_SHARE, BLOCK_KM = 10, 0.2, 50
+#: Classes named that a split by blocks takes from train or test.
+NAMED = 8
 
 Out = Annotated[Path, typer.Option(help="Parquet file to write.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same task.")]
@@ -128,39 +137,57 @@ def from_table(
         str | None, typer.Option(help="Name of the task in every table; default the file's.")
     ] = None,
     seed: Seed = 0,
+    split_column: Annotated[
+        str | None,
+        typer.Option(help="Column of a published split to keep: train, test, validation."),
+    ] = None,
+    block_km: Annotated[
+        float | None, typer.Option(help="Split cells of this size instead of places.")
+    ] = None,
 ) -> None:
     """Make a task of your own labelled table.
 
     Places are split at random in each region, stratified by class: 50 % train,
     30 % test, 10 % and 10 % to choose hyper-parameters. Rows of one place stay
-    together.
+    together; with --block-km all rows of a cell do, which puts training and
+    test places farther apart. A validation split is halved, to choose on.
+    Rows without a label are left out and counted.
 
     For example:
 
         wherefrom task from-table fields.parquet --label crop --lon x --lat y --out task.parquet
 
         wherefrom task from-table points.csv --label crop --positive yes --out task.parquet
+
+        wherefrom task from-table points.csv --label crop --block-km 50 --out apart.parquet
     """
     from wherefrom import tasks
 
     check_out(out, "a task", {"the input": file})
-    made = tasks.from_table(file, label, lon, lat, region_layer, positive, name, seed)
-    _finish(made, out)
+    with _noted():
+        made = tasks.from_table(
+            file, label, lon, lat, region_layer, positive, name, seed, split_column, block_km
+        )
+    by_place = split_column is None and block_km is None
+    if block_km is not None and (gone := _vanished(made)):
+        note(f"classes that blocks of {block_km:g} km take from a split: {gone}")
+    _finish(made, out, offer=by_place)
 
 
 @app.command()
 def worldcereal(
-    file: Annotated[Path, typer.Argument(help="Parquet of WorldCereal, a row a pixel.")],
+    file: Annotated[Path, typer.Argument(help="Parquet of WorldCereal, a row a pixel or month.")],
     out: Folder,
     region_layer: RegionOrAll = "continent",
     seed: SplitSeed = 0,
 ) -> None:
     """Make a crop or not crop task of WorldCereal's labelled pixels.
 
-    A row is a pixel with 12 steps of Sentinel-1 and -2, temperature and
-    precipitation, its terrain, and LANDCOVER_LABEL, of which 11 is crop.
-    Units are converted to those of pixel series; what is marked 65535 is
-    absent.
+    A row is a pixel with 12 steps or more of Sentinel-1 and -2, temperature
+    and precipitation, or a month of one; with its terrain and LANDCOVER_LABEL,
+    of which 11 is crop, or ewoc_code, whose crops begin with 11. Of more than
+    12 steps those around valid_time are taken. Units are converted to those
+    of pixel series; what is marked 65535 is absent.
 
     For example:
 
@@ -171,7 +198,9 @@ def worldcereal(
     from wherefrom import tasks
 
     _check_folder(out)
-    _finish_series(tasks.worldcereal(file, region_layer, seed), out)
+    with _noted():
+        made = tasks.worldcereal(file, region_layer, seed)
+    _finish_series(made, out)
 
 
 @app.command()
@@ -238,16 +267,53 @@ def _candidates(pool: Path, out: Path, id_column: str | None, lon: str, lat: str
     return Pool.read(pool, id_column, lon, lat)
 
 
-def _finish(made: Task, out: Path) -> None:
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Print what the library warns of as notes, before an error too."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if warning.category is UserWarning:
+                    note(str(warning.message))
+
+
+def _finish(made: Task, out: Path, offer: bool = False) -> None:
     made.write(out)
-    _show(made, out)
+    _show(made, out, offer)
 
 
-def _show(task: Task, out: Path) -> None:
-    """Print the task's table, and name the regions that are too thin for the study."""
+def _show(task: Task, out: Path, offer: bool = False) -> None:
+    """Print the task's table and distances, and name the regions that are too thin for the study.
+
+    With `offer` a split by blocks is named where many test places lie beside training places.
+    """
+    import numpy as np
+
     from wherefrom.tasks import plan_episodes
+    from wherefrom.tasks.episode import apart_km
+    from wherefrom.tasks.table import by_blocks
 
     show("\n".join(_table(task)))
+    apart = apart_km(task)
+    if apart.size:
+        shares = (f"{100 * (apart < km).mean():.0f} % nearer than {km:g} km" for km in (1, NEAR_KM))
+        median, least = np.median(apart).round(3), apart.min().round(3)
+        show(
+            f"from a test place to the nearest training place: median {median:.3g} km, "
+            f"least {least:.3g} km; {', '.join(shares)}"
+        )
+    if offer and apart.size and (apart < NEAR_KM).mean() > NEAR_SHARE:
+        rng = np.random.default_rng(0)
+        other = replace(task, split=by_blocks(task.lon, task.lat, task.region, BLOCK_KM, rng))
+        gone = _vanished(other)
+        lost = f"takes classes from a split ({gone})" if gone else "leaves every class in its split"
+        note(
+            f"many test places lie beside training places: --block-km {BLOCK_KM} splits by blocks, "
+            f"with a median of {np.median(apart_km(other)):.3g} km; it {lost}"
+        )
     outside = int((task.region < 0).sum())
     if outside:
         note(f"{outside:,} places lie in no region")
@@ -259,6 +325,20 @@ def _show(task: Task, out: Path) -> None:
     if task.positive is not None:
         classes += f", positive: {task.classes[task.positive]}"
     show(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
+
+
+def _vanished(task: Task) -> str:
+    """Name the classes that a region has, but not in its training or its test places."""
+    gone = []
+    for region, counts in zip(task.regions, task.counts(), strict=True):
+        for name, (train, test, *_), total in zip(
+            task.classes, counts, counts.sum(axis=1), strict=True
+        ):
+            lacks = [what for what, there in (("train", train), ("test", test)) if not there]
+            if total and lacks:
+                gone.append(f"{name!r} of {region} from {' and '.join(lacks)}")
+    more = [f"and {len(gone) - NAMED} more"] if len(gone) > NAMED else []
+    return "; ".join(gone[:NAMED] + more)
 
 
 def _table(task: Task) -> list[str]:

@@ -17,10 +17,11 @@ from wherefrom.compose import passes
 from wherefrom.compose.allocate import Exact, round_at_random
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design, Sample
-from wherefrom.compose.strata import Plan, Strata
+from wherefrom.compose.strata import LISTED, Plan, Strata
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
+from wherefrom.pool.columns import alike
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
 
 __all__ = [
@@ -440,6 +441,12 @@ class DesignSampler(SamplerModel, ABC):
             for h, label in enumerate(plan.labels)
             if asked[h]
         ]
+        odd = [
+            f"labels of {name!r}: {told}"
+            for name in self.inputs().layers
+            if len(labels := pool.labels(name)) <= LISTED
+            for told in alike(labels)
+        ]
         return {
             "design": " ".join(str(type(self).__doc__).split("\n\n")[0].split()),
             "layers": {name: pool.labels_key(name) for name in self.inputs().layers},
@@ -450,6 +457,7 @@ class DesignSampler(SamplerModel, ABC):
             "expected_size": round(float(targets.total()), 6),
             "inclusion_given": plan.conditional_on or "nothing: unconditional",
             **plan.notes,
+            **({"remarks": [*plan.notes.get("remarks", []), *odd]} if odd else {}),
         }
 
 

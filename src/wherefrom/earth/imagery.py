@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from wherefrom.earth import catalog, fetch
+from wherefrom.earth.base import checked_places
 from wherefrom.earth.rasters import pixels_of
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
@@ -143,7 +144,8 @@ class ImageFeatures:
         Raises
         ------
         WherefromError
-            If the image is not on this machine and cannot be fetched.
+            If a coordinate is missing or out of range, or the image is not on this machine and
+            cannot be fetched.
         """
         image = _read(self.source)
         channels, height, width = image.shape
@@ -187,12 +189,7 @@ def _pixel(
     lon: np.ndarray, lat: np.ndarray, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Turn degrees to continuous pixel coordinates: x in [0, W), y in [0, H] from the north."""
-    lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
-    bad = np.flatnonzero(~(np.isfinite(lon) & (np.abs(lat) <= 90)))
-    if len(bad):
-        raise WherefromError(
-            f"row {bad[0]} is no place (lon {lon[bad[0]]}, lat {lat[bad[0]]}): drop it"
-        )
+    lon, lat = checked_places(lon, lat)
     return (lon + 180) % 360 * (width / 360), (90 - lat) * (height / 180)
 
 

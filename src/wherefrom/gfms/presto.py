@@ -104,14 +104,15 @@ def embed_series(
 ) -> NDArray[np.float32]:
     """Embed series, as `wherefrom.models.masked.records_of` makes them, by all that is there.
 
-    See `wherefrom.train.embed.embed`; `precision` is that of matrix products.
+    See `wherefrom.train.embed.embed`; `precision` is that of matrix products. Series
+    of more than 24 steps raise a `WherefromError`.
 
     Examples
     --------
     >>> from wherefrom.models.masked import records_of
     >>> from wherefrom.models.presto import Presto
     >>> from wherefrom.pool.series import PixelSeries
-    >>> series = PixelSeries.from_bands({"temperature_2m": np.full((2, 12), 290.0)},
+    >>> series = PixelSeries.from_bands({"B8": np.full((2, 12), 3100.0)},
     ...                                 lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
     >>> embed_series(Presto(), records_of(series)).shape
     (2, 128)

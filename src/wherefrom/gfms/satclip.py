@@ -101,6 +101,8 @@ def embed_places(
 ) -> NDArray[np.float32]:
     """Embed places, degrees (N,), with a location encoder alone; see `wherefrom.train.embed.embed`.
 
+    Coordinates out of range or missing raise a `WherefromError` that names the first row.
+
     Examples
     --------
     >>> from wherefrom.models.satclip import LocationEncoder
@@ -109,16 +111,14 @@ def embed_places(
     """
     import torch
 
-    from wherefrom.models.satclip import SatCLIPConfig
+    from wherefrom.models.satclip import SatCLIPConfig, places_on
     from wherefrom.train.embed import embed
 
     class Alone(SatCLIPConfig):
         """A location encoder alone; its harmonics are of its own precision, and used once."""
 
         def prepare(self, records: Records, device: torch.device) -> Batch:
-            # Copies: a task's arrays are read-only, which torch does not know.
-            given = {name: np.array(records[name], dtype=np.float64) for name in ("lon", "lat")}
-            return {name: torch.from_numpy(values).to(device) for name, values in given.items()}
+            return dict(zip(("lon", "lat"), places_on(records, device), strict=True))
 
     model = Alone(degrees=encoder.harmonics.degrees, inputs=0)
     return embed(model, encoder, {"lon": lon, "lat": lat}, batch)

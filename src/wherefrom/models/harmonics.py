@@ -132,7 +132,8 @@ class SphericalHarmonics(nn.Module):
         Parameters
         ----------
         lon, lat : (N,) float32 or float64 tensors
-            Degrees. Longitudes beyond 180 wrap.
+            Degrees. Longitudes beyond 180 wrap; where a gradient is asked for, latitudes may lie
+            beyond a pole, where the functions go on along the meridian.
         dtype : torch.dtype, optional
             Of the result; by default that of `lon`. Angles are always reduced in the precision
             of `lon`, so float64 degrees with a float32 result lose nothing to large multiples.
@@ -140,11 +141,23 @@ class SphericalHarmonics(nn.Module):
         Returns
         -------
         (N, degrees ** 2) tensor
+
+        Raises
+        ------
+        WherefromError
+            If a latitude is beyond 90, or a coordinate is not finite.
         """
         dtype = dtype or lon.dtype
         size = _BLOCK["cpu" if lon.device.type == "cpu" else "other"]
         if torch.is_grad_enabled() and (lon.requires_grad or lat.requires_grad):
             return self._traced(lon, lat, dtype)
+        wrong = ~((lat.abs() <= 90) & lon.isfinite())
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise WherefromError(
+                f"row {row}: lon {lon[row]:g}, lat {lat[row]:g} is not a place: latitudes are "
+                f"-90 to 90 ({wrong.sum():,} such rows); were lon and lat swapped?"
+            )
         out = _empty((len(lon), self.degrees**2), dtype, lon.device)
         with torch.no_grad():
             for start in range(0, len(lon), size):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
@@ -30,6 +32,7 @@ from wherefrom.models.tokens import (
     slots,
 )
 from wherefrom.models.transformer import WIDTH
+from wherefrom.pool.series import BANDS as SERIES_BANDS
 from wherefrom.pool.series import NO_CLASS, PixelSeries
 
 __all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of"]
@@ -43,6 +46,11 @@ _RECORDS = ("x", "hidden", "dynamic_world", "lon", "lat", "month")
 def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
     """Bring series to the form in which Presto reads them.
 
+    Presto reads bands in groups, and a group in a step only where all its bands are there: VV and
+    VH; B2, B3 and B4; B5, B6 and B7; B8; B8A; B11 and B12; temperature and precipitation; elevation
+    and slope (of the first step alone); NDVI, which is made of B4 and B8. B9 it never reads.
+    Python's `warnings` name what is given but not read.
+
     Returns
     -------
     dict of arrays
@@ -50,15 +58,27 @@ def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
         absent; ``dynamic_world`` (N, T) uint8; ``lon``, ``lat`` (N,) float64; ``month`` (N, T)
         int8.
 
+    Raises
+    ------
+    WherefromError
+        If there is a series of which nothing is read.
+
     Examples
     --------
-    >>> series = PixelSeries.from_bands({"temperature_2m": np.full((2, 12), 290.0)},
-    ...                                 lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
-    >>> round(float(records_of(series)["x"][0, 0, 12]), 2)
-    0.51
+    >>> bands = {"temperature_2m": np.full((2, 12), 290.0), "elevation": [12.0, 430.0]}
+    >>> place = {"lon": [10.0, 20.0], "lat": [0.0, 5.0], "month": 0}
+    >>> records_of(PixelSeries.from_bands(bands, **place))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    wherefrom.errors.WherefromError: of row 0 nothing is read (2 such rows); not read by Presto, ...
+    >>> more = bands | {"total_precipitation": np.full((2, 12), 0.002), "slope": [0.5, 7.0]}
+    >>> records = records_of(PixelSeries.from_bands(more, **place))
+    >>> groups_of(records), round(float(records["x"][0, 0, 12]), 2)
+    (('ERA5', 'SRTM'), 0.51)
     """
     x = normalise(series.raw)
     hidden = np.isnan(x)
+    _tell_unread(series, ~hidden)
     return {
         "x": np.where(hidden, np.float32(0), x),
         "hidden": hidden,
@@ -67,6 +87,38 @@ def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
         "lat": series.lat,
         "month": series.month,
     }
+
+
+def _tell_unread(series: PixelSeries, there: NDArray[np.bool_]) -> None:
+    """Warn of bands of which values, `there` (N, T, 17), are not read; refuse rows without any."""
+    names = [name for name in SERIES_BANDS if name != "B9"]
+    read = (series.dynamic_world != NO_CLASS).any(axis=1)
+    unread = ["B9 (never)"] if "B9" in series.present else []
+    for group, columns in GROUPS.items():
+        given = there[..., list(columns)]
+        whole = np.asarray(given.all(axis=-1))
+        if group == "SRTM":  # one token a series
+            given, whole = np.asarray(given.any(axis=1, keepdims=True)), whole[:, :1]
+        read |= whole.any(axis=1) & bool(columns)
+        if len(columns) < 2 or not (lost := given & ~whole[..., None]).any():
+            continue
+        for at, column in enumerate(columns):
+            if lost[..., at].any():
+                lacking = np.flatnonzero(~given[lost[..., at]].all(axis=0))
+                others = ", ".join(names[columns[one]] for one in lacking)
+                some = " in some steps" if (given[..., at] & whole).any() else ""
+                unread.append(f"{names[column]} (without {others or 'the first step'}{some})")
+    said = (
+        "not read by Presto, which takes a group of bands only where all are there: "
+        f"{', '.join(unread)}"
+    )
+    nothing = np.flatnonzero(~read)
+    if nothing.size:
+        raise WherefromError(
+            f"of row {nothing[0]} nothing is read ({nothing.size:,} such rows); {said}"
+        )
+    if unread:
+        warnings.warn(f"given but {said}", stacklevel=3)
 
 
 def groups_of(records: Records) -> tuple[str, ...]:
@@ -215,7 +267,8 @@ class PrestoConfig(GeoModel[Presto]):
         """Embed a batch by all that is there, in up to 24 steps."""
         if batch["x"].shape[1] > STEPS:
             raise WherefromError(
-                f"the series have {batch['x'].shape[1]} steps, Presto embeds up to {STEPS}"
+                f"the series have {batch['x'].shape[1]} steps, Presto embeds 1 to {STEPS}, "
+                "each of a month: composite them to months"
             )
         if not len(batch["x"]):
             return batch["x"].new_empty(0, WIDTH)

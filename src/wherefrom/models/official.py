@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import pathlib
-import pickle
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wherefrom.errors import WherefromError
 
-__all__ = ["official_weights", "plain_weights"]
+__all__ = ["in_place_of_weights", "official_weights", "plain_weights"]
 
 
 def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
@@ -56,6 +56,8 @@ def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
                 f"{path}: nnet.{names[i]} has shapes {tuple(weight.shape)}, {tuple(bias.shape)}, "
                 "which no network of sines on spherical harmonics has"
             )
+        if not bool(torch.isfinite(weight).all() & torch.isfinite(bias).all()):
+            raise WherefromError(f"{path}: nnet.{names[i]} is not finite: fetch the file again")
         width = weight.shape[0]
     return layers
 
@@ -92,6 +94,41 @@ def _content(path: pathlib.Path, want: str) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as err:
         raise WherefromError(f"no file {path}: give the path of {want}") from err
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as err:
-        reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+    except Exception as err:  # of a damaged file torch raises whatever comes
+        instead = in_place_of_weights(path)
+        if instead:
+            raise WherefromError(f"{path} is {instead}; it should be {want}") from err
+        # torch's own words end in the advice to load the file so that its code is run.
+        code = re.search(r"GLOBAL (\S+)", str(err))
+        reason = f"it holds code ({code[1]}), which is never run" if code else "it is none or torn"
+        if isinstance(err, RuntimeError | OSError) and "weights_only" not in str(err):
+            reason = (str(err).strip() or type(err).__name__).splitlines()[0]
         raise WherefromError(f"{path} cannot be read as {want}: {reason}") from err
+
+
+def in_place_of_weights(path: pathlib.Path) -> str:
+    """Name what lies in place of a file of weights, with the remedy; empty if it may be weights.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.pt"
+    >>> _ = file.write_text("version https://git-lfs.github.com/spec/v1")
+    >>> in_place_of_weights(file)
+    'a Git LFS pointer, not the file: fetch it with `git lfs pull`'
+    """
+    if path.is_dir():
+        return "a folder: name the file in it"
+    with path.open("rb") as stream:
+        head = stream.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not head:
+        return "empty: download it again"
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "a Git LFS pointer, not the file: fetch it with `git lfs pull`"
+    if b"annex/objects/" in head:
+        return "a git-annex pointer, not the file: fetch it with `git annex get`"
+    if head[:1] == b"<":
+        return "a web page (HTML or XML), not the file: download the file that the page is about"
+    text = head.decode("utf-8", errors="replace").replace("\n", " ")[:60]
+    readable = text.isprintable() and "\ufffd" not in text
+    return f"text ({text!r}), not the file: download it again" if readable else ""

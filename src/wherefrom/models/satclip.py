@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wherefrom.earth.base import checked_places
 from wherefrom.errors import WherefromError
 from wherefrom.models.axes import Axes
 from wherefrom.models.base import Batch, GeoModel, Narrowed, Records
@@ -34,6 +35,7 @@ __all__ = [
     "SatCLIPConfig",
     "SphericalHarmonics",
     "contrastive_loss",
+    "places_on",
 ]
 
 # Harmonics of a composition are kept between steps up to this size, beyond it evaluated anew.
@@ -275,6 +277,14 @@ class SatCLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
 
+def places_on(records: Records, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Move checked longitudes and latitudes of records to the device, float64."""
+    checked_places(records["lon"], records["lat"])
+    # Copies: a task's arrays are read-only, which torch does not know.
+    lon, lat = (np.array(records[name], dtype=np.float64) for name in ("lon", "lat"))
+    return torch.from_numpy(lon).to(device), torch.from_numpy(lat).to(device)
+
+
 def _location(module: SatCLIP | LocationEncoder) -> LocationEncoder:
     """Return the location encoder of SatCLIP, which also goes alone."""
     return module.location if isinstance(module, SatCLIP) else module
@@ -349,7 +359,10 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
             module.image.calibrate(records["image"])
 
     def prepare(self, records: Records, device: torch.device) -> Batch:
-        """Move the records to the device and evaluate the harmonics once, if they fit."""
+        """Move the records to the device and evaluate the harmonics once, if they fit.
+
+        Coordinates that the Earth's layers refuse are refused here: NaN, a latitude of 113.
+        """
         seen = {}
         if "image" in records:
             if records["image"].shape[1] != self.inputs:
@@ -358,11 +371,7 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
                     f"expects {self.inputs}: give it inputs={records['image'].shape[1]}"
                 )
             seen["image"] = torch.from_numpy(records["image"]).to(device)
-        # Copies: a task's arrays are read-only, which torch does not know.
-        lon, lat = (
-            torch.from_numpy(np.array(records[k], dtype=np.float64)).to(device)
-            for k in ("lon", "lat")
-        )
+        lon, lat = places_on(records, device)
         seen |= {"lon": lon, "lat": lat}
         if len(lon) * self.degrees**2 * 4 <= _KEEP_BYTES:
             seen["harmonics"] = SphericalHarmonics(self.degrees)(lon, lat, torch.float32)

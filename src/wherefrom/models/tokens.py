@@ -149,8 +149,11 @@ def check_inputs(
         ("longitude (lonlat[:, 0])", lonlat[:, 0], -180, 180),
         ("latitude (lonlat[:, 1])", lonlat[:, 1], -90, 90),
     ):
-        if values.numel() and not bool(((values >= low) & (values <= high)).all()):
-            raise WherefromError(f"{name} must be {low} to {high}; January is month 0")
+        fine = (values >= low) & (values <= high)
+        if not bool(fine.all()):
+            where = f" of row {int(torch.nonzero(~fine)[0, 0])}" if fine.ndim else ""
+            hint = "; January is month 0" if name == "start_month" else ""
+            raise WherefromError(f"{name}{where} must be {low} to {high}{hint}")
     months = months.long()
     if months.ndim == 2:
         return months

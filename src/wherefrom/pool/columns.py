@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from wherefrom import earth
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
 
 __all__ = [
+    "alike",
     "column_codes",
     "column_labels",
     "column_numbers",
@@ -26,6 +28,10 @@ __all__ = [
     "value_layer",
 ]
 
+#: What programs write for a missing value.
+_MISSING = ("nan", "null", "n/a", "#n/a", "<na>", "nat")
+#: Lines about labels that are alike.
+_TOLD = 5
 #: Threads that want the same layer at once would each read it.
 _OPENING = threading.Lock()
 
@@ -36,8 +42,10 @@ def encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
     Raises
     ------
     WherefromError
-        If the column is of another type.
+        If the column is of another type, or of real numbers that are not all whole.
     """
+    if pa.types.is_floating(column.type):
+        column = _whole(column, name)
     kind = column.type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     textual = (
@@ -48,7 +56,8 @@ def encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
         column = column.cast(pa.string())
     elif not (textual or pa.types.is_integer(value) or pa.types.is_boolean(value)):
         raise WherefromError(
-            f"column {name!r} is {value}, not labels: strata need text (UTF-8) or whole numbers"
+            f"column {name!r} is {value}, not labels: these are text (UTF-8), whole numbers or "
+            "booleans"
         )
     if pa.types.is_string_view(column.type):
         column = column.cast(pa.large_string())
@@ -63,8 +72,9 @@ def encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
 def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
     """Return the values of a label column that occur, unsorted, each once.
 
-    The column is of text, whole numbers, booleans, or a dictionary of these; null and ``""`` are no
-    label. Text becomes large_string. `name` is what to call the column in a message.
+    The column is of text, whole numbers (as reals, too), booleans, or a dictionary of these; null,
+    NaN and blank text are no label. Text becomes large_string. `name` is what to call the column in
+    a message.
 
     Raises
     ------
@@ -76,7 +86,7 @@ def present_values(column: pa.ChunkedArray, name: str) -> pa.Array:
     used = np.flatnonzero(np.bincount(indices, minlength=len(whole.dictionary)))
     values = _plain(whole.dictionary).take(pa.array(used)).drop_null()
     if pa.types.is_large_string(values.type):
-        values = values.filter(pc.not_equal(values, ""))
+        values = values.filter(pc.not_equal(pc.utf8_trim_whitespace(values), ""))
     return values.unique()
 
 
@@ -87,7 +97,7 @@ def column_labels(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
 
 
 def column_codes(column: pa.ChunkedArray, values: pa.Array, name: str) -> NDArray[np.int32]:
-    """Return each row's position in `values`, -1 for null, ``""`` and values not in it.
+    """Return each row's position in `values`, -1 for null, blanks and values not in it.
 
     The column is as in `present_values`, which gives the type of `values`.
 
@@ -122,6 +132,40 @@ def column_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise WherefromError(f"column {name!r} is {kind}, not numbers: name a numeric column")
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
+
+
+def alike(labels: Iterable[str]) -> list[str]:
+    """Say in a few lines which labels are hardly meant as different ones, or as they stand.
+
+    Examples
+    --------
+    >>> alike(["Crop", "Non-crop", "NonCrop", "Noncrop", "1.0", "10"])
+    ["'Non-crop', 'NonCrop', 'Noncrop' differ by case, signs or blanks alone: are they one label?"]
+    >>> alike(["Crop "])
+    ["'Crop ' begins or ends with a blank"]
+    >>> alike(["land", "sea"])
+    []
+    """
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        letters = filter(str.isalnum, unicodedata.normalize("NFKD", label).casefold())
+        groups.setdefault("".join(letters), []).append(label)
+    same = [group for key, group in groups.items() if len(group) > 1 and not key.isdigit() and key]
+    told = {label for group in same for label in group}
+    edged = [label for group in groups.values() for label in group if label != label.strip()]
+    said = [
+        f"{', '.join(map(repr, group))} differ by case, signs or blanks alone: are they one label?"
+        for group in same
+    ]
+    said += [f"{label!r} begins or ends with a blank" for label in edged if label not in told]
+    said += [
+        f"{label!r} reads like a missing value, and is taken for a label"
+        for group in groups.values()
+        for label in group
+        if label.strip().casefold() in _MISSING
+    ]
+    more = [f"and {len(said) - _TOLD} more such labels"] if len(said) > _TOLD else []
+    return said[:_TOLD] + more
 
 
 def label_column(codes: NDArray[np.int32], labels: Iterable[str]) -> pa.DictionaryArray:
@@ -177,6 +221,20 @@ def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
         if err.kind != "layer":
             raise
         raise unknown("layer", name, dict.fromkeys([*kind, *columns])) from None
+
+
+def _whole(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Turn real numbers that are whole into whole ones, NaN into null."""
+    column = column.cast(pa.float64())
+    for part in (column.slice(0, 1024), column):  # of real numbers the first ones tell
+        values = part.to_numpy()
+        odd = values[~((values == np.round(values)) & (np.abs(values) < 2**53) | np.isnan(values))]
+        if odd.size:
+            raise WherefromError(
+                f"column {name!r} holds {odd[0]:g}, and labels are text or whole numbers: cut "
+                "values into classes first"
+            )
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column).cast(pa.int64())
 
 
 def _plain(values: pa.Array) -> pa.Array:

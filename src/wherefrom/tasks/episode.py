@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from wherefrom.earth.sphere import chord, unit_vectors
+from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator
-from wherefrom.tasks.task import Task
+from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["MIN_LABELLED", "EpisodeProblem", "Episodes", "episodes", "plan_episodes"]
+__all__ = [
+    "MIN_LABELLED", "EpisodeProblem", "Episodes", "apart_km", "episodes", "plan_episodes",
+]  # fmt: skip
 
 #: A class is promised a training place in every episode when the region has at least so many
 #: labelled ones; with fewer, the same one or two places would be in nearly every seed's episode.
@@ -232,6 +234,25 @@ def plan_episodes(
         except EpisodeProblem as err:
             problems.append(err)
     return drawn, problems
+
+
+def apart_km(task: Task) -> NDArray[np.float64]:
+    """Return the distance of each test place from the nearest training place, km, (T,).
+
+    T is 0 where there is none of either. Great circles, over all regions.
+
+    Examples
+    --------
+    >>> task = Task("demo", np.array([0.0, 1.0, 9.0]), np.zeros(3), np.zeros(3), ("a",),
+    ...             np.zeros(3), ("Africa",), np.array([0, 1, 1]), "cover")
+    >>> apart_km(task).round(1).tolist()
+    [111.2, 1000.8]
+    """
+    vectors = unit_vectors(task.lon, task.lat)
+    train, test = (vectors[task.split == SPLITS.index(name)] for name in ("train", "test"))
+    if not (len(train) and len(test)):
+        return np.zeros(0)
+    return arc_km(cKDTree(train).query(test)[0])
 
 
 def _outside(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -10,25 +11,35 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
+from wherefrom.earth.cells import EqualAreaCells
+from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator
 from wherefrom.pool import Pool, places_of, read_places
+from wherefrom.pool.columns import alike, column_codes, column_labels, encoded, present_values
 from wherefrom.pool.series import PixelSeries
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["EVERYWHERE", "SHARES", "Table", "from_table", "label_series"]
+__all__ = ["EVERYWHERE", "SHARES", "Table", "by_blocks", "from_table", "label_series"]
 
 #: What to give as regions for one region that holds every place.
 EVERYWHERE = "all"
 
 #: Shares of the places of each region and class that go to train, test, tune-train, tune-test.
 SHARES = (0.5, 0.3, 0.1, 0.1)
+
+#: What published tables call their splits. Of a validation split, half is to tune on, half to test.
+_VALIDATION = len(SPLITS)
+_CALLED = {
+    **{name: code for code, name in enumerate(SPLITS)},
+    **{"training": 0, "testing": 1},
+    **dict.fromkeys(("val", "valid", "validation", "dev"), _VALIDATION),
+}
 
 
 class Table(TaskSpec):
@@ -78,19 +89,22 @@ def from_table(
     positive: str | None = None,
     name: str | None = None,
     seed: int = 0,
+    split_column: str | None = None,
+    block_km: float | None = None,
 ) -> Task:
     """Make a task of a table of labelled places.
 
     Places are split at random in each region, stratified by class, into train, test, tune-train
     and tune-test by `SHARES`. Rows of one place (the same coordinates) stay together, so that no
-    place is trained and tested on.
+    place is trained and tested on. Rows without a label are left out; Python's `warnings` say how
+    many, and which labels differ by case, signs or blanks alone.
 
     Parameters
     ----------
     table : path, pyarrow.Table, pandas.DataFrame or GeoDataFrame
         Parquet, GeoParquet or CSV where it is a path.
     label : str
-        Column of labels: text, whole numbers or booleans, none missing.
+        Column of labels: text, whole numbers (as reals, too) or booleans.
     lon, lat : str
         Columns of degrees.
     region_layer : str
@@ -102,6 +116,13 @@ def from_table(
         Name of the task; by default that of the file, or of the label column.
     seed : int
         Seed of the split.
+    split_column : str, optional
+        Column of a published split, which is kept: train or training, test or testing, and val,
+        valid, validation or dev, of which half the places are to tune on, half to test that.
+        Rows without one are left out.
+    block_km : float, optional
+        Split cells of about this size, of equal area, instead of places: fewer test places then
+        lie beside a training place, and classes may be missing from a split.
 
     Returns
     -------
@@ -111,8 +132,8 @@ def from_table(
     Raises
     ------
     WherefromError
-        If a column is absent; a coordinate is missing, out of range or swapped; a label is missing
-        or a real number; there is one class only; `positive` is not a class of two.
+        If a column is absent; a coordinate is missing, out of range or swapped; a label is a real
+        number; there is one class only; `positive` is not a class of two; a split is not known.
 
     Examples
     --------
@@ -124,23 +145,53 @@ def from_table(
     >>> task.classes, task.positive, task.counts()[0].sum(axis=0).tolist()
     (('false', 'true'), 1, [101, 59, 21, 19])
     """
+    if split_column is not None and block_km is not None:
+        raise WherefromError("a split by column and one by blocks are two: give one of them")
     from_file = isinstance(table, (str, Path))
     # A task names no ids: those of the table may repeat, say one for all rows of a field.
     if from_file:  # codes such as 007 are labels as they are written
-        places = read_places(table, None, lon, lat, numbered=True, text=[label, region_layer])
+        text = [label, region_layer, *([] if split_column is None else [split_column])]
+        places = read_places(table, None, lon, lat, numbered=True, text=text)
     else:
         places = places_of(table, None, lon, lat, numbered=True)
-    if label not in places.rest.column_names:
-        raise unknown(f"label column of {places.source}", label, places.rest.column_names)
     pool = Pool.of_places(places)
-    classes, codes = _labels(places.rest.column(label), label, places.source)
+    classes, codes = _labels(places.rest, label, "label", places.source)
+    given = None
+    kept = _left_out(codes, f"no label in column {label!r}", places.source)
+    if split_column is not None:
+        given = _given(places.rest, split_column, places.source)
+        kept &= _left_out(given, f"no split in column {split_column!r}", places.source)
+    if not kept.all():
+        rows = np.flatnonzero(kept)
+        pool = Pool(pool.ids[rows], pool.lon[rows], pool.lat[rows], pool.table.take(rows))
+        present, code = np.unique(codes[rows], return_inverse=True)
+        classes, codes = tuple(classes[one] for one in present), code.astype(np.int32)
+        given = None if given is None else given[rows]
+    for told in alike(classes):
+        warnings.warn(f"labels of column {label!r}: {told}", stacklevel=2)
     if len(classes) < 2:
+        shown = f"{classes[0]!r}" if classes else "without a label"
         raise WherefromError(
-            f"{places.source}: all {len(codes):,} rows of column {label!r} are {classes[0]!r}; a "
+            f"{places.source}: all {len(kept):,} rows of column {label!r} are {shown}; a "
             "task needs at least two classes"
         )
     region, regions = pool.codes(region_layer)
-    split = _split(pool, codes, region, generator("split", pool.key, label, seed))
+    for told in alike(regions) if region_layer in pool.columns else ():
+        warnings.warn(f"regions of column {region_layer!r}: {told}", stacklevel=2)
+    rng = generator("split", pool.key, label, seed)
+    how: dict[str, Any] = {"shares": dict(zip(SPLITS, SHARES, strict=True))}
+    if given is not None:
+        how = {"split_column": split_column}
+        split = given
+        tuned = np.flatnonzero(split == _VALIDATION)
+        if tuned.size:
+            at = pool.lon[tuned], pool.lat[tuned]
+            split[tuned] = _split(*at, codes[tuned], region[tuned], rng, (0.0, 0.0, 0.5, 0.5))
+    elif block_km is not None:
+        how["block_km"] = block_km
+        split = by_blocks(pool.lon, pool.lat, region, block_km, rng)
+    else:
+        split = _split(pool.lon, pool.lat, codes, region, rng)
     return Task(
         name=name or (Path(table).stem if from_file else label),
         lon=pool.lon,
@@ -157,8 +208,9 @@ def from_table(
             "source": places.source,
             "places_key": pool.key,
             "label": label,
+            "left_out": int((~kept).sum()),
             "region_layer": region_layer,
-            "shares": dict(zip(SPLITS, SHARES, strict=True)),
+            **how,
             "seed": seed,
         },
     )
@@ -211,30 +263,44 @@ def label_series(
 
 
 def _labels(
-    column: pa.ChunkedArray, name: str, source: str
+    rest: pa.Table, name: str, what: str, source: str
 ) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Return the classes, sorted, and the code of every row."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+    """Return the labels of a column, sorted, and the code of every row, -1 for none."""
+    if name not in rest.column_names:
+        raise unknown(f"{what} column of {source}", name, rest.column_names)
+    try:
+        column = pa.chunked_array([encoded(rest.column(name), name)])
+        values, labels = column_labels(present_values(column, name))
+        codes = column_codes(column, values, name)
+    except WherefromError as err:
+        raise WherefromError(f"{source}: {err}") from err
+    if pa.types.is_boolean(values.type):
+        labels = tuple(word.lower() for word in labels)
+    return labels, codes
+
+
+def _given(rest: pa.Table, name: str, source: str) -> NDArray[np.int8]:
+    """Return the split that a column gives each row; -1 for none."""
+    words, codes = _labels(rest, name, "split", source)
+    known = [_CALLED.get(word.strip().casefold(), -1) for word in words]
+    if -1 in known:
         raise WherefromError(
-            f"{source}: label column {name!r} is of type {column.type}; labels are text (UTF-8), "
-            "whole numbers or booleans: cut values into classes first"
+            f"{source}: column {name!r} holds {words[known.index(-1)]!r}, and splits are "
+            f"{', '.join(_CALLED)}: rename it"
         )
-    words = column.cast(kind).cast(pa.string())
-    missing = np.flatnonzero(pc.or_(pc.is_null(words), pc.equal(words, "").fill_null(True)))
-    if missing.size:
-        raise WherefromError(
-            f"{source}: label {name!r} is missing in {missing.size:,} of {len(words):,} rows, "
-            f"first in row {missing[0]} (the first data row is 0); remove or mend these rows"
+    return np.array([*known, -1], dtype=np.int8)[codes]
+
+
+def _left_out(codes: NDArray[Any], why: str, source: str) -> NDArray[np.bool_]:
+    """Say which rows are kept, and warn of the others."""
+    lacking = np.flatnonzero(codes < 0)
+    if lacking.size:
+        warnings.warn(
+            f"{source}: {lacking.size:,} of {len(codes):,} rows have {why} and are left out, first "
+            f"row {lacking[0]} (the first data row is 0)",
+            stacklevel=3,
         )
-    values = pc.unique(words).to_pylist()
-    # Whole numbers sort by value, so that class 10 comes after class 9.
-    classes = tuple(sorted(values, key=int if pa.types.is_integer(kind) else str))
-    codes = pc.index_in(words, pa.array(classes, pa.string())).to_numpy()
-    return classes, codes.astype(np.int32)
+    return np.asarray(codes >= 0)
 
 
 def _positive(classes: tuple[str, ...], positive: str | None, label: str) -> int | None:
@@ -242,9 +308,10 @@ def _positive(classes: tuple[str, ...], positive: str | None, label: str) -> int
         # A boolean column says itself which class is positive; anything else must be told.
         return 1 if classes == ("false", "true") else None
     if len(classes) != 2:
+        shown = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
         raise WherefromError(
-            f"--positive {positive}: column {label!r} has {len(classes)} classes; a positive class "
-            "needs exactly two"
+            f"--positive {positive}: column {label!r} has {len(classes)} classes ({shown}); a "
+            "positive class needs exactly two"
         )
     if positive not in classes:
         raise unknown(f"positive class of column {label!r}", positive, classes)
@@ -252,10 +319,15 @@ def _positive(classes: tuple[str, ...], positive: str | None, label: str) -> int
 
 
 def _split(
-    pool: Pool, label: NDArray[np.int32], region: NDArray[np.int32], rng: np.random.Generator
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    label: NDArray[np.int32],
+    region: NDArray[np.int32],
+    rng: np.random.Generator,
+    shares: tuple[float, ...] = SHARES,
 ) -> NDArray[np.int8]:
     """Split places at random within each region and class; rows of one place stay together."""
-    both = np.stack([pool.lon, pool.lat], axis=1)
+    both = np.stack([lon, lat], axis=1)
     _, first, place = np.unique(both, axis=0, return_index=True, return_inverse=True)
     place = place.reshape(-1)
     # Of places that have rows of several classes, the first row decides the stratum.
@@ -267,5 +339,48 @@ def _split(
     turn = np.arange(first.size) - np.repeat(starts, counts)
     # A class's few places are dealt out by a random offset, so that small classes reach all splits.
     at = (turn + np.repeat(rng.random(counts.size), counts)) / np.repeat(counts, counts)
-    split[order] = np.searchsorted(np.cumsum(SHARES)[:-1], at, side="right")
+    split[order] = np.searchsorted(np.cumsum(shares)[:-1], at, side="right")
     return split[place]
+
+
+def by_blocks(
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    region: NDArray[np.integer[Any]],
+    block_km: float,
+    rng: np.random.Generator,
+) -> NDArray[np.int8]:
+    """Split whole cells of equal area, about `block_km` wide, by `SHARES` of each region's rows.
+
+    Returns
+    -------
+    (N,) int8 array
+        Positions in `SPLITS`.
+
+    Raises
+    ------
+    WherefromError
+        If blocks are not 1 to 5,000 km wide.
+
+    Examples
+    --------
+    >>> lon = np.linspace(10.0, 30.0, 400)
+    >>> region, rng = np.zeros(400, int), np.random.default_rng(0)
+    >>> split = by_blocks(lon, np.zeros(400), region, 50.0, rng)
+    >>> (np.bincount(split, minlength=4) / 400).round(2).tolist()
+    [0.51, 0.29, 0.09, 0.1]
+    """
+    if not 1 <= block_km <= 5000:
+        raise WherefromError(f"--block-km {block_km:g}: blocks are 1 to 5,000 km wide")
+    cells = EqualAreaCells(round(np.pi * EARTH_RADIUS_KM / block_km)).cell(lon, lat)
+    # A cell that a border cuts is two blocks: episodes stay within a region.
+    both = np.stack([region, cells], axis=1)
+    blocks, block, sizes = np.unique(both, axis=0, return_inverse=True, return_counts=True)
+    split = np.empty(len(blocks), dtype=np.int8)
+    for one in np.unique(blocks[:, 0]):
+        here = rng.permutation(np.flatnonzero(blocks[:, 0] == one))
+        lacking = np.array(SHARES) * sizes[here].sum()
+        for at in here:  # each block goes where most rows are still lacking
+            split[at] = np.argmax(lacking)
+            lacking[split[at]] -= sizes[at]
+    return split[block.reshape(-1)]

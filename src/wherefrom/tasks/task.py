@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from wherefrom.earth.base import checked_places
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
@@ -60,7 +61,8 @@ class Task:
     Raises
     ------
     WherefromError
-        If the arrays do not fit each other or a code has no name.
+        If the arrays do not fit each other, a coordinate is missing or out of range, or a code has
+        no name.
 
     Examples
     --------
@@ -93,6 +95,7 @@ class Task:
                 raise WherefromError(
                     f"task {self.name!r}: {column} has shape {values.shape}, lon {self.lon.shape}"
                 )
+        checked_places(self.lon, self.lat)
         for column, low, high in (
             ("label", 0, len(self.classes)),
             ("region", -1, len(self.regions)),

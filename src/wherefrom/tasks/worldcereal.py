@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,41 +21,49 @@ from wherefrom.tasks.table import label_series
 __all__ = ["worldcereal"]
 
 STEPS = 12
+#: Of twelve months, that of valid_time is the seventh.
+MIDDLE = 6
 NODATA = 65535
-#: Code of temporary crops in LANDCOVER_LABEL; WorldCereal's legend has codes of two digits.
-CROP = 11
-LEGEND = (10, 99)
-#: A step is a twelfth of 365 days, counted from start_date.
+#: Temporary crops in the legends: of the column, its least and highest code, and those of crops.
+LEGENDS = {
+    "LANDCOVER_LABEL": (10, 99, 11, 11),
+    "ewoc_code": (1_000_000_000, 9_999_999_999, 1_100_000_000, 1_199_999_999),
+}
+#: A step of the older tables is a twelfth of 365 days, counted from start_date.
 STEP_DAYS = 365 / 12
 
-_OPTICAL = {
-    "B2": "OPTICAL-B02-ts{}-10m",
-    "B3": "OPTICAL-B03-ts{}-10m",
-    "B4": "OPTICAL-B04-ts{}-10m",
-    "B5": "OPTICAL-B05-ts{}-20m",
-    "B6": "OPTICAL-B06-ts{}-20m",
-    "B7": "OPTICAL-B07-ts{}-20m",
-    "B8": "OPTICAL-B08-ts{}-10m",
-    "B8A": "OPTICAL-B8A-ts{}-20m",
-    "B11": "OPTICAL-B11-ts{}-20m",
-    "B12": "OPTICAL-B12-ts{}-20m",
+#: The column of a step in a row a pixel, and that of a row a month.
+_STEPS = {
+    "B2": ("OPTICAL-B02-ts{}-10m", "S2-L2A-B02"),
+    "B3": ("OPTICAL-B03-ts{}-10m", "S2-L2A-B03"),
+    "B4": ("OPTICAL-B04-ts{}-10m", "S2-L2A-B04"),
+    "B5": ("OPTICAL-B05-ts{}-20m", "S2-L2A-B05"),
+    "B6": ("OPTICAL-B06-ts{}-20m", "S2-L2A-B06"),
+    "B7": ("OPTICAL-B07-ts{}-20m", "S2-L2A-B07"),
+    "B8": ("OPTICAL-B08-ts{}-10m", "S2-L2A-B08"),
+    "B8A": ("OPTICAL-B8A-ts{}-20m", "S2-L2A-B8A"),
+    "B11": ("OPTICAL-B11-ts{}-20m", "S2-L2A-B11"),
+    "B12": ("OPTICAL-B12-ts{}-20m", "S2-L2A-B12"),
+    "VV": ("SAR-VV-ts{}-20m", "S1-SIGMA0-VV"),
+    "VH": ("SAR-VH-ts{}-20m", "S1-SIGMA0-VH"),
+    "temperature_2m": ("METEO-temperature_mean-ts{}-100m", "AGERA5-TMEAN"),
+    "total_precipitation": ("METEO-precipitation_flux-ts{}-100m", "AGERA5-PRECIP"),
 }
-_SAR = {"VV": "SAR-VV-ts{}-20m", "VH": "SAR-VH-ts{}-20m"}
-_TEMPERATURE = "METEO-temperature_mean-ts{}-100m"
-_RAIN = "METEO-precipitation_flux-ts{}-100m"
-_TERRAIN = {"elevation": "DEM-alt-20m", "slope": "DEM-slo-20m"}
+_TERRAIN = {"elevation": ("DEM-alt-20m", "elevation"), "slope": ("DEM-slo-20m", "slope")}
 
 
 def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0) -> LabelledSeries:
     """Read a WorldCereal table of pixels as a crop or not crop task with its series.
 
-    Crop is LANDCOVER_LABEL 11 (temporary crops); everything else, also perennial crops (12) and
-    cropland of unknown kind (10), is the other class.
+    Crop is temporary crops: LANDCOVER_LABEL 11, or ewoc_code 1100000000 to 1199999999; everything
+    else, also perennial crops (12) and cropland of unknown kind (10), is the other class.
 
     Parameters
     ----------
     path : Path or str
-        Parquet with a row a pixel and columns such as ``OPTICAL-B02-ts0-10m``.
+        Parquet with a row a pixel and columns such as ``OPTICAL-B02-ts0-10m``, labelled by
+        LANDCOVER_LABEL or ewoc_code; or with a row a pixel and month, and columns such as
+        ``S2-L2A-B02``, sample_id, timestamp and ewoc_code.
     region_layer : str
         Layer whose labels are the regions, or ``"all"`` for one region that holds every place.
     seed : int
@@ -60,13 +72,15 @@ def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0
     Returns
     -------
     LabelledSeries
-        12 steps; B9 and Dynamic World absent, and whatever the table marks by 65535.
+        12 steps; B9 and Dynamic World absent, and whatever the table marks by 65535. Where there
+        are more steps, valid_time is in the seventh, as far as the table reaches. Pixels without
+        an ewoc_code (0) are left out, with a warning.
 
     Raises
     ------
     WherefromError
-        If the file cannot be read, a column is absent, a label is not of the legend, or a date is
-        none.
+        If the file cannot be read, a column is absent, a label is not of the legend, a date is
+        none, or a pixel has two rows a month.
 
     Notes
     -----
@@ -84,34 +98,160 @@ def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0
     - A step is 365/12 days from ``start_date``, not a calendar month: whatever the day of the
       month on which series begin, temperatures fit ERA5's best 12 or 13 days after the start of a
       step. So the first month is that of the first step's middle, 15 days after ``start_date``.
+      With ewoc_code steps are calendar months.
     - Elevation: m, 18 m from the layer elevation in the median, correlation 0.99.
     - Slope is taken as degrees; nothing in the table can tell it from per cent.
     """
     table = read_table(path)
-    bands = {name: _steps(table, path, column) for name, column in _OPTICAL.items()}
-    for name, column in _SAR.items():
-        amplitude = _steps(table, path, column)
-        amplitude[amplitude <= 0] = np.nan
-        bands[name] = 20.0 * np.log10(amplitude) - 83.0
-    bands["temperature_2m"] = _steps(table, path, _TEMPERATURE) / 100.0
-    bands["total_precipitation"] = _steps(table, path, _RAIN) / (100.0 * 1000.0 * STEP_DAYS)
-    bands |= {name: _numbers(table, path, column) for name, column in _TERRAIN.items()}
+    form = _Long if _STEPS["B2"][1] in table.column_names else _Wide
+    pixels = form(table, path)
+    bands = {name: pixels.steps(name) for name in _STEPS}
+    for name in ("VV", "VH"):
+        bands[name][bands[name] <= 0] = np.nan
+        bands[name] = 20.0 * np.log10(bands[name]) - 83.0
+    bands["temperature_2m"] /= 100.0
+    bands["total_precipitation"] /= 100.0 * 1000.0 * pixels.days
+    bands |= {name: pixels.fixed(columns) for name, columns in _TERRAIN.items()}
+    first = pixels.first % 12
+    crop = _crop(pixels, path)
     try:
-        series = PixelSeries.from_bands(
-            bands, _numbers(table, path, "lon"), _numbers(table, path, "lat"), _months(table, path)
-        )
+        series = PixelSeries.from_bands(bands, pixels.fixed("lon"), pixels.fixed("lat"), first)
     except WherefromError as err:
         raise WherefromError(f"{path}: {err}") from err
     about = {"made": "of WorldCereal's pixels", "source": str(path)}
-    crop = _crop(table, path)
-    return label_series("worldcereal", series, crop, "crop", region_layer, seed, about)
+    unknown = np.flatnonzero(np.isnan(crop))
+    if unknown.size:
+        warnings.warn(
+            f"{path}: {unknown.size:,} of {len(series):,} pixels have no ewoc_code and are left "
+            f"out, first {unknown[0]}",
+            stacklevel=2,
+        )
+        kept = np.flatnonzero(~np.isnan(crop))
+        series, crop = series.take(kept), crop[kept]
+    return label_series("worldcereal", series, crop == 1, "crop", region_layer, seed, about)
+
+
+@dataclass(frozen=True)
+class _Wide:
+    """A table of a row a pixel."""
+
+    table: pa.Table
+    path: Path | str
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Row of each pixel."""
+        return np.arange(len(self.table))
+
+    def fixed(self, name: str | tuple[str, str]) -> NDArray[np.float64]:
+        """Return a value a pixel, (N,)."""
+        return _numbers(self.table, self.path, name if isinstance(name, str) else name[0])
+
+    def steps(self, band: str) -> NDArray[np.float64]:
+        """Return the values of a band in twelve steps, (N, 12)."""
+        pattern, count = _STEPS[band][0], max(int(self._offset.max()) + STEPS, STEPS)
+        every = [_numbers(self.table, self.path, pattern.format(t)) for t in range(count)]
+        return np.stack(every, axis=1)[np.arange(len(self.table))[:, None], self._at]
+
+    @cached_property
+    def _offset(self) -> NDArray[np.int64]:
+        """First of the twelve steps that are read of each pixel, (N,)."""
+        if _STEPS["B2"][0].format(STEPS) not in self.table.column_names:
+            return np.zeros(len(self.table), dtype=np.int64)
+        valid, count = (self.fixed(name) for name in ("valid_position", "available_timesteps"))
+        last = np.maximum(np.nan_to_num(count) - STEPS, 0)
+        return np.clip(np.nan_to_num(valid) - MIDDLE, 0, last).astype(np.int64)
+
+    @property
+    def _at(self) -> NDArray[np.int64]:
+        return self._offset[:, None] + np.arange(STEPS)
+
+    @cached_property
+    def first(self) -> NDArray[np.int64]:
+        """Month of the middle of each first step, (N,), counted from January 1970."""
+        middle = _dates(self.table, self.path, "start_date") + round(STEP_DAYS / 2)
+        return _months(middle) + self._offset
+
+    @property
+    def days(self) -> NDArray[np.float64] | float:
+        """Days of the steps, (N, 12) or of all."""
+        return _days(self.first) if "ewoc_code" in self.table.column_names else STEP_DAYS
+
+
+class _Long:
+    """A table of a row a pixel and month; pixels in the order in which they come."""
+
+    def __init__(self, table: pa.Table, path: Path | str) -> None:
+        self.table, self.path = table, path
+        months = _months(_dates(table, path, "timestamp"))
+        if "sample_id" not in table.column_names or table["sample_id"].null_count:
+            raise WherefromError(f"{path}: every row needs a sample_id, which names its pixel")
+        names = table["sample_id"].combine_chunks().dictionary_encode()
+        self.pixel = names.indices.to_numpy()
+        _, self.rows = np.unique(self.pixel, return_index=True)
+        low, high = months[self.rows].copy(), months[self.rows].copy()
+        np.minimum.at(low, self.pixel, months)
+        np.maximum.at(high, self.pixel, months)
+        valid = _months(_dates(table, path, "valid_time")[self.rows])
+        latest = np.maximum(low, high - (STEPS - 1))
+        #: First of the twelve months that are read, (N,), counted from January 1970.
+        self.first = np.minimum(np.maximum(valid - MIDDLE, low), latest)
+        self.days = _days(self.first)
+        step = months - self.first[self.pixel]
+        self.inside = np.flatnonzero((step >= 0) & (step < STEPS))
+        self.step = step[self.inside]
+        cell = self.pixel[self.inside] * STEPS + self.step
+        _, once = np.unique(cell, return_index=True)
+        again = np.setdiff1d(np.arange(len(cell)), once)
+        if again.size:
+            row = int(self.inside[again[0]])
+            raise WherefromError(
+                f"{path}: row {row} is another one of sample {table['sample_id'][row]} in "
+                f"{np.datetime64(int(months[row]), 'M')}: a row is a month; composite them first"
+            )
+
+    def fixed(self, name: str | tuple[str, str]) -> NDArray[np.float64]:
+        """Return a value a pixel, (N,), the same in all its rows."""
+        name = name if isinstance(name, str) else name[1]
+        values = _numbers(self.table, self.path, name)
+        known = np.flatnonzero(~np.isnan(values))
+        there, at = np.unique(self.pixel[known], return_index=True)
+        found = np.full(len(self.rows), np.nan)
+        found[there] = values[known[at]]
+        other = known[values[known] != found[self.pixel[known]]]
+        if other.size:
+            row = int(other[0])
+            raise WherefromError(
+                f"{self.path}: {name} of row {row} is {values[row]:.10g}, but "
+                f"{found[self.pixel[row]]:.10g} before in sample {self.table['sample_id'][row]}"
+            )
+        return found
+
+    def steps(self, band: str) -> NDArray[np.float64]:
+        """Return the values of a band in twelve months, (N, 12); NaN where there is no row."""
+        found = np.full((len(self.rows), STEPS), np.nan)
+        values = _numbers(self.table, self.path, _STEPS[band][1])
+        found[self.pixel[self.inside], self.step] = values[self.inside]
+        return found
+
+
+def _months(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Count the months from January 1970 to those of days."""
+    return days.astype("datetime64[M]").astype(np.int64)
+
+
+def _days(first: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the days of twelve calendar months, (N, 12)."""
+    edges = (first[:, None] + np.arange(STEPS + 1)).astype("datetime64[M]").astype("datetime64[D]")
+    return np.diff(edges, axis=1).astype(np.float64)
 
 
 def _numbers(table: pa.Table, path: Path | str, name: str) -> NDArray[np.float64]:
     """Return a column as float64, NaN where it is null or marked as absent."""
     if name not in table.column_names:
         raise WherefromError(
-            f"{path} lacks the column {name!r}: it is no WorldCereal table of {STEPS} steps"
+            f"{path} lacks the column {name!r}: it is no WorldCereal table of {STEPS} steps, of a "
+            "row a pixel or of a row a month"
         )
     try:
         values: NDArray[np.float64] = table[name].cast(pa.float64()).to_numpy().copy()
@@ -123,33 +263,42 @@ def _numbers(table: pa.Table, path: Path | str, name: str) -> NDArray[np.float64
     return values
 
 
-def _steps(table: pa.Table, path: Path | str, pattern: str) -> NDArray[np.float64]:
-    return np.stack([_numbers(table, path, pattern.format(t)) for t in range(STEPS)], axis=1)
-
-
-def _crop(table: pa.Table, path: Path | str) -> NDArray[np.bool_]:
-    codes = _numbers(table, path, "LANDCOVER_LABEL")
-    bad = np.flatnonzero(~((codes >= LEGEND[0]) & (codes <= LEGEND[1])))
+def _crop(pixels: _Wide | _Long, path: Path | str) -> NDArray[np.float64]:
+    """Tell which pixels are temporary crops: 1 or 0, NaN for those without a label."""
+    usual = "ewoc_code" if isinstance(pixels, _Long) else "LANDCOVER_LABEL"
+    name = next((name for name in LEGENDS if name in pixels.table.column_names), usual)
+    low, high, least, most = LEGENDS[name]
+    codes = pixels.fixed(name)
+    none = (codes == 0) | np.isnan(codes) if name == "ewoc_code" else np.zeros(len(codes), bool)
+    bad = np.flatnonzero(~((codes >= low) & (codes <= high) | none))
     if bad.size:
+        row = int(pixels.rows[bad[0]])
         raise WherefromError(
-            f"{path}: LANDCOVER_LABEL of row {bad[0]} is {table['LANDCOVER_LABEL'][int(bad[0])]}, "
-            f"no code of WorldCereal's legend ({LEGEND[0]} to {LEGEND[1]}); {bad.size:,} such rows"
+            f"{path}: {name} of row {row} is {pixels.table[name][row]}, "
+            f"no code of WorldCereal's legend ({low} to {high}); {bad.size:,} such rows"
         )
-    crop: NDArray[np.bool_] = codes == CROP
-    return crop
+    return np.where(none, np.nan, (codes >= least) & (codes <= most))
 
 
-def _months(table: pa.Table, path: Path | str) -> NDArray[np.int64]:
-    """Return the month of the middle of each first step, (N,), January being 0."""
-    if "start_date" not in table.column_names:
-        raise WherefromError(f"{path} lacks the column 'start_date': it is no WorldCereal table")
-    dates = np.empty(table.num_rows, dtype="datetime64[D]")
-    for row, text in enumerate(table["start_date"].to_pylist()):
+def _dates(table: pa.Table, path: Path | str, name: str) -> NDArray[np.datetime64]:
+    """Return a column of dates, as text or dates, (N,) days."""
+    if name not in table.column_names:
+        raise WherefromError(f"{path} lacks the column {name!r}: it is no WorldCereal table")
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.date32(), safe=False)
+    whole = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    days = np.empty(len(whole.dictionary), dtype="datetime64[D]")
+    for at, given in enumerate(whole.dictionary.to_pylist()):
         try:
-            dates[row] = np.datetime64(text, "D")
+            days[at] = np.datetime64(given if isinstance(given, str | date) else "NaT", "D")
         except ValueError:
-            dates[row] = np.datetime64("NaT")
-        if np.isnat(dates[row]):
-            raise WherefromError(f"{path}: start_date of row {row} is {text!r}, no date")
-    middle = dates + np.timedelta64(round(STEP_DAYS / 2), "D")
-    return middle.astype("datetime64[M]").astype(np.int64) % 12
+            days[at] = np.datetime64("NaT")
+    found: NDArray[np.datetime64] = days[whole.indices.to_numpy()]
+    bad = np.flatnonzero(np.isnat(found))
+    if bad.size:
+        given = column[int(bad[0])].as_py()
+        raise WherefromError(f"{path}: {name} of row {bad[0]} is {given!r}, no date")
+    return found

@@ -33,7 +33,7 @@ DW_CLASSES = (
 #: Code of a step without a Dynamic World class.
 NO_CLASS = 9
 
-#: Where a band's median lies on land and sea, and its unit. Median, since single values may be odd.
+#: Where a band's median lies on land and sea, and its unit.
 _USUAL: dict[str, tuple[float, float, str]] = {
     **dict.fromkeys(BANDS[0:2], (-60.0, 20.0, "dB")),
     **dict.fromkeys(BANDS[2:13], (2.0, 20_000.0, "reflectance x 10,000")),
@@ -43,7 +43,17 @@ _USUAL: dict[str, tuple[float, float, str]] = {
     "slope": (0.0, 90.0, "degrees"),
 }
 #: Rows looked at, evenly spaced, when units are checked.
-_SAMPLE = 2_000
+_SAMPLE = 1_000
+#: What no value of a band lies beyond, however odd; so 65535, 32767, -999, -9999 and -32768, which
+#: mark what is absent, are in none. Reflectance: 0, absent in files of Sentinel-2, less its offset
+#: of 1,000 is below; glint and clouds under a low sun are within.
+_LIMITS = np.array(
+    [(-90.0, 50.0)] * 2 + [(-900.0, 32_000.0)] * 11
+    + [(150.0, 350.0), (-0.001, 2.0), (-500.0, 9_000.0), (0.0, 90.0), (-3e38, 3e38)],
+    dtype=np.float32,
+).T  # fmt: skip
+#: Steps that one first month may be given for: more, and a step is hardly a month.
+_MONTHLY = 24
 
 #: Names of the arrays.
 FIELDS = ("raw", "dynamic_world", "lon", "lat", "month")
@@ -72,8 +82,9 @@ class PixelSeries:
     Raises
     ------
     WherefromError
-        If shapes do not fit, a value is infinite, a month, class or coordinate is out of range, or
-        a series has no value at all. The message names the field and the first row.
+        If shapes do not fit, a value is infinite or one that no place has (such as 65535 or -9999
+        for absent), a month, class or coordinate is out of range, or a series has no value at all.
+        The message names the field and the first row.
 
     Notes
     -----
@@ -86,12 +97,12 @@ class PixelSeries:
     Examples
     --------
     >>> series = PixelSeries.from_bands(
-    ...     {"temperature_2m": np.full((2, 12), 290.0), "elevation": [12.0, 430.0]},
+    ...     {"B8": np.full((2, 12), 3100.0), "elevation": [12.0, 430.0], "slope": [0.5, 7.0]},
     ...     lon=[10.0, 20.0], lat=[0.0, 5.0], month=0)
     >>> len(series), series.steps, series.raw.shape
     (2, 12, (2, 12, 18))
     >>> series.month[0, :3].tolist(), series.present
-    ([0, 1, 2], ('temperature_2m', 'elevation'))
+    ([0, 1, 2], ('B8', 'elevation', 'slope'))
     """
 
     raw: NDArray[np.float32]
@@ -126,13 +137,7 @@ class PixelSeries:
             view = values.view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
-        infinite = np.isinf(raw)
-        if infinite.any():
-            row, step, band = np.argwhere(infinite)[0]
-            raise WherefromError(
-                f"pixel series: {BANDS[band]} of row {row}, step {step} is infinite; "
-                "NaN says absent"
-            )
+        _check_values(raw)
         for name, limit in (("lon", 180.0), ("lat", 90.0)):
             bad = np.flatnonzero(~(np.abs(checked[name]) <= limit))
             if bad.size:
@@ -141,7 +146,9 @@ class PixelSeries:
                     f"-{limit:g} to {limit:g} degrees ({bad.size:,} such rows); were lon and lat "
                     "swapped?"
                 )
-        empty = np.flatnonzero(np.isnan(raw).all(axis=(1, 2)) & (self.dynamic_world == 9).all(1))
+        empty = np.flatnonzero(np.isnan(raw[:, 0]).all(axis=1))  # few: the others are not looked at
+        bare = np.isnan(raw[empty]).all(axis=(1, 2)) & (self.dynamic_world[empty] == 9).all(axis=1)
+        empty = empty[bare]
         if empty.size:
             raise WherefromError(
                 f"pixel series: row {empty[0]} has no value in any band or step ({empty.size:,} "
@@ -192,7 +199,8 @@ class PixelSeries:
         lon, lat : (N,) array_like
             Degrees.
         month : int, (N,) or (N, T) array_like
-            Month of the first step (0 is January), of all or of each pixel, or of every step.
+            Month of the first step (0 is January), of all or of each pixel, each further step being
+            the next month; or of every step, which more than 24 steps need.
         dynamic_world : (N, T) array_like, optional
             Classes; by default absent.
 
@@ -257,7 +265,7 @@ class PixelSeries:
         ------
         WherefromError
             As of the class, and if the median of a band is not what its unit allows, as after a
-            mistake of unit or of the order of bands.
+            mistake of unit or of the order of bands, or VV or VH are nowhere below 0 dB.
 
         Examples
         --------
@@ -285,6 +293,12 @@ class PixelSeries:
         classes = _codes("dynamic_world", given, NO_CLASS, np.uint8)
         months = _codes("month", month, 11, np.int8)
         if months.ndim < 2:
+            if shape[1] > _MONTHLY:
+                raise WherefromError(
+                    f"pixel series: {shape[1]} steps, and the month of the first alone: a step of "
+                    f"a month is taken for granted up to {_MONTHLY} steps; composite them to "
+                    "months, or give the month of every step, (N, T)"
+                )
             first = np.broadcast_to(months, shape[:1]) if months.ndim == 0 else months
             months = ((first[:, None] + np.arange(shape[1])) % 12).astype(np.int8)
         return cls(mine, classes, np.asarray(lon), np.asarray(lat), months)
@@ -332,7 +346,7 @@ class PixelSeries:
         Raises
         ------
         WherefromError
-            If the file is absent, torn, lacks an array, or holds what the class refuses.
+            If the file is absent, torn, lacks an array, or holds what `from_array` refuses.
 
         Examples
         --------
@@ -360,23 +374,28 @@ class PixelSeries:
                 f"{path} is not a readable .npz file: {err}; make it again"
             ) from err
         try:
-            return cls(*arrays)
+            series = cls(*arrays)
+            _check_units(series.raw)
+            return series
         except WherefromError as err:
             raise WherefromError(f"{path}: {err}") from err
 
 
 def _reals(name: str, given: ArrayLike, dtype: Any) -> NDArray[Any]:
-    """Return numbers as an array of `dtype`, or say that they are none."""
+    """Return numbers as an array of `dtype`, or say that they are none; what is masked is NaN."""
     try:
+        if isinstance(given, np.ma.MaskedArray):
+            given = np.ma.filled(given.astype(np.float64), np.nan)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: refused later
-            return np.asarray(given).astype(dtype, copy=False)
+            values = np.asarray(given)
+            return values if dtype is None else values.astype(dtype, copy=False)
     except (ValueError, TypeError) as err:
         raise WherefromError(f"pixel series: {name} is not an array of numbers: {err}") from err
 
 
 def _codes(name: str, given: ArrayLike, highest: int, dtype: type) -> NDArray[Any]:
     """Return codes 0..highest as `dtype`, after they were checked: a cast alone would wrap."""
-    values = _reals(name, given, np.asarray(given).dtype)
+    values = _reals(name, given, None)
     if values.dtype.kind not in "iuf":
         raise WherefromError(f"pixel series: {name} is of type {values.dtype}, not whole numbers")
     wrong = ~((values >= 0) & (values <= highest) & (values == np.floor(values)))
@@ -391,9 +410,30 @@ def _codes(name: str, given: ArrayLike, highest: int, dtype: type) -> NDArray[An
     return values.astype(dtype, copy=False)
 
 
+def _check_values(raw: NDArray[np.float32]) -> None:
+    """Refuse single values that no place has, infinite ones too; NaN is none of them."""
+    least, most = _LIMITS
+    # Whole series at a time: rows of 18 numbers alone take longer.
+    low, high = (np.tile(limit, raw.shape[1]) for limit in _LIMITS)
+    wide = raw.reshape(len(raw), low.size)
+    if not (wide < low).any() and not (wide > high).any():
+        return
+    wrong = (raw < least) | (raw > most)
+    row, step, band = np.argwhere(wrong)[0]
+    value, name = raw[row, step, band], BANDS[band]
+    odd = "infinite"
+    if np.isfinite(value):
+        odd = f"{value:g}, not {least[band]:g} to {most[band]:g} {_USUAL[name][2]}"
+    raise WherefromError(
+        f"pixel series: {name} of row {row}, step {step} is {odd} ({wrong[..., band].sum():,} such "
+        "values); NaN says absent"
+    )
+
+
 def _check_units(raw: NDArray[np.float32]) -> None:
     """Refuse bands whose median no place on Earth has: wrong unit, or wrong order of bands."""
     some = raw[:: max(1, len(raw) // _SAMPLE)]
+    linear = ""
     for name, (low, high, unit) in _USUAL.items():
         values = some[:, :, BANDS.index(name)]
         values = values[~np.isnan(values)]
@@ -401,5 +441,12 @@ def _check_units(raw: NDArray[np.float32]) -> None:
         if not low <= median <= high:
             raise WherefromError(
                 f"band {name}: the median is {median:g}, not within {low:g} to {high:g} {unit}; "
-                "is the unit or the order of the bands another?"
+                "is the unit or the order of the bands another? NaN says absent"
             )
+        if unit == "dB" and median >= 0 and values.min() >= 0:
+            linear = linear or f"band {name}: no value is below 0 dB (median {median:g})"
+    if linear:  # told last: a band out of its order is rather that
+        raise WherefromError(
+            f"{linear}: is it linear power, or does 0 say absent? Give 10 log10(power), and NaN "
+            "where it is absent"
+        )
