@@ -347,7 +347,11 @@ def test_a_share_of_the_cells_tells_repeats_wrongly() -> None:
     lon, lat = uniform_on_land(120_000, random)
     lon[:30_000], lat[:30_000] = around((lon[:400], lat[:400]), 30_000, 5.0, random)
     again = random.integers(0, 120_000, 12_000)
-    lon, lat = np.append(lon, lon[again]), np.append(lat, lat[again])
+    beside = around((lon, lat), 9000, 0.005, random)
+    lon, lat = (
+        np.concatenate([lon, lon[again], beside[0]]),
+        np.concatenate([lat, lat[again], beside[1]]),
+    )
     whole = DuplicatesTally()
     whole.update(Batch(0, lon, lat))
     truth = whole.result()

@@ -172,7 +172,7 @@ def _places(plan: Plan, store: Store) -> dict[str, str]:
     drawn: dict[str, set[int]] = {}
     for stage in plan.of_kind("draw"):
         if not stage.of.empty:
-            file = store.folder(stage.kind, stage.key) / "composition.parquet"
+            file = store.sound(stage) / "composition.parquet"
             drawn.setdefault(stage.axes["composition"], set()).add(Composition.read(file).size)
     if len(set().union(*drawn.values())) < 2:
         return {}
