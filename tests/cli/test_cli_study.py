@@ -41,6 +41,11 @@ def wherefrom(*arguments: object, **env: str) -> subprocess.CompletedProcess[str
     )
 
 
+def run_alone(file: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """Run a study with one worker, whose imports take as long as what is left to do."""
+    return wherefrom("study", "run", file, "--scale", "debug", "--out", out, "--workers", 1)
+
+
 def small(folder: Path, **change: Any) -> Path:
     """Write a study of two compositions and both kinds of models that takes seconds."""
     content = yaml.safe_load((STUDY / "study.yaml").read_text())
@@ -67,7 +72,7 @@ def small(folder: Path, **change: Any) -> Path:
         },
         "presto": base["models"]["presto"]
         | {
-            "pretrain": {"samples_seen": 480, "batch": 8, "lr": 1.0e-3},
+            "pretrain": {"samples_seen": 240, "batch": 8, "lr": 1.0e-3},
             "draws": 1,
         },
     }
@@ -144,7 +149,7 @@ def test_what_the_data_do_not_allow_is_an_error_or_goes_unsaid(
 def test_a_second_call_computes_again(finished: tuple[Path, Path, str]) -> None:
     file, out, stdout = finished
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
-    again = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    again = run_alone(file, out)
     assert again.returncode == 0, again.stderr
     assert again.stdout == stdout
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
@@ -163,7 +168,7 @@ def test_a_killed_run_that_goes_on_gives_other_scores(
     ]
     command = [sys.executable, "-m", "wherefrom", "study", "run", file, "--scale", "debug"]
     running = subprocess.Popen(
-        [*map(str, command), "--out", str(tmp_path)],
+        [*map(str, command), "--out", str(tmp_path), "--workers", "1"],
         cwd=ROOT,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -184,7 +189,7 @@ def test_a_killed_run_that_goes_on_gives_other_scores(
     if damage := model == "presto":
         (state,) = store.partial(run.kind, run.key).glob("checkpoint.pt")
         flip(state)
-    resumed = wherefrom("study", "run", file, "--scale", "debug", "--out", tmp_path)
+    resumed = run_alone(file, tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert ("is damaged" in resumed.stderr) == damage
     assert pq.read_table(tmp_path / "results.parquet").equals(
@@ -256,7 +261,7 @@ def test_a_damaged_store_changes_the_scores_or_ends_in_a_traceback(
             flip(path)
     for note in (out / "store" / "clock").glob("*/*"):
         note.write_bytes(b"")
-    done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    done = run_alone(file, out)
     assert done.returncode == 0, done.stderr
     for name in ("task.parquet", "series.npz", "weights.safetensors", "scores.parquet"):
         assert f"{name} is not as it was written" in " ".join(done.stderr.split()), name
@@ -279,7 +284,7 @@ def test_a_failed_stage_sinks_the_others(finished: tuple[Path, Path, str], tmp_p
     }
     file, out = small(tmp_path, compositions=compositions), tmp_path / "out"
     give(finished, out, lambda label: not label.startswith("fewshot"))
-    done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    done = run_alone(file, out)
     assert done.returncode == 2
     assert "draw small 0" in done.stderr
     assert "Traceback" not in done.stderr
@@ -295,7 +300,7 @@ def test_a_failed_head_sinks_the_others_of_its_run(
     shutil.copytree(finished[1], out)
     # Heads run in the order of the file, which is that of the alphabet here.
     heads = {"knn": {"options": {"k": 500}}, "logistic": {"options": {"C": 2.0}}, "majority": {}}
-    done = wherefrom("study", "run", small(tmp_path, heads=heads), "--scale", "debug", "--out", out)
+    done = run_alone(small(tmp_path, heads=heads), out)
     assert done.returncode == 2
     assert re.search(r"fewshot satclip-L10 none 0 0 ecoregions-\w+ knn", done.stderr)
     assert "Traceback" not in done.stderr
@@ -448,14 +453,14 @@ def test_a_full_disk_loses_what_was_finished(finished: tuple[Path, Path, str]) -
     try:
         give(finished, out, lambda label: not label.startswith(("pretrain", "fewshot")))
         given = {p.parent for p in out.glob("store/*/*/done")}
-        done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+        done = run_alone(file, out)
         assert done.returncode == 2
         assert "disk full" in done.stderr
         assert "Traceback" not in done.stderr
         finished_stages = {p.parent for p in out.glob("store/*/*/done")}
         assert finished_stages > given
         subprocess.run(["mount", "-o", "remount,size=200m", str(out)], check=True)
-        again = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+        again = run_alone(file, out)
         assert again.returncode == 0, again.stderr
         assert pq.read_table(out / "results.parquet").equals(
             pq.read_table(whole / "results.parquet")
@@ -507,7 +512,7 @@ def test_a_draw_larger_than_the_pool_ends_in_a_traceback(
 ) -> None:
     file, out = small(tmp_path, composition_size=7000), tmp_path / "out"
     give(finished, out, lambda _: True)
-    done = wherefrom("study", "run", file, "--scale", "debug", "--out", out)
+    done = run_alone(file, out)
     assert done.returncode == 2
     assert "larger than the pool" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
