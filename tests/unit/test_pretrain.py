@@ -286,6 +286,9 @@ def test_saved_weights_differ_or_fit_another_model(image: str, tmp_path: Path) -
         load_weights(replace(model, hidden=3), path)
     with pytest.raises(WherefromError, match="no weights"):
         load_weights(model, tmp_path / "absent.safetensors")
+    (tmp_path / "pointer").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(WherefromError, match="Git LFS pointer"):
+        load_weights(model, tmp_path / "pointer")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(WherefromError, match="delete"):
         load_weights(model, path)

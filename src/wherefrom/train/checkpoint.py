@@ -16,6 +16,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, seal, unsealed
 from wherefrom.keys import canonical
 from wherefrom.models.base import GeoModel
+from wherefrom.models.official import in_place_of_weights
 from wherefrom.progress import say
 
 __all__ = ["load_state", "load_weights", "save_state", "save_weights", "spec_of"]
@@ -90,7 +91,9 @@ def _open(
             return spec, {name: stream.get_tensor(name) for name in names}
     except FileNotFoundError as err:
         raise WherefromError(f"no weights at {path}: pre-train first") from err
-    except (SafetensorError, ValueError) as err:
+    except (SafetensorError, ValueError, OSError) as err:
+        if instead := in_place_of_weights(Path(path)):
+            raise WherefromError(f"{path} is {instead}") from err
         raise WherefromError(
             f"weights {path} are damaged ({err}): delete the file and pre-train again"
         ) from err
