@@ -77,6 +77,16 @@ def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_default_of_the_references_is_taken_for_a_name_in_the_file(tmp_path: Path) -> None:
+    content = yaml.safe_load((STUDY / "study.yaml").read_text())
+    content["base"].pop("references", None)
+    content["base"]["compositions"] = {"mine": "uniform"}
+    content["scales"] = {"debug": {}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(WherefromError, match="by default 'references' are uniform and none"):
+        load(tmp_path, "debug")
+
+
 def test_yaml_nested_without_end_is_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("base: " + "[" * 3000 + "]" * 3000)
     with pytest.raises(WherefromError, match="nested too deeply"):

@@ -152,7 +152,10 @@ class Study(Part):
     def _names_refer_to_something(self) -> Self:
         for what, name, known in self._references():
             if name not in known:
-                raise ValueError(str(unknown(what, name, known)))
+                said = str(unknown(what, name, known))
+                if what == "composition" and "references" not in self.model_fields_set:
+                    said += f"; by default 'references' are {' and '.join(self.references)}"
+                raise ValueError(said)
         return self
 
     def _references(self) -> Iterator[tuple[str, str, Any]]:
