@@ -88,7 +88,9 @@ class Store:
         for name in sorted(due.keys() | found.keys()):
             if due.get(name) != found.get(name):
                 is_not = "is gone" if name not in found else "is not as it was written"
-                return f"{folder / name} {is_not if name in due else 'is not of it'}"
+                return (
+                    f"{folder / name} {is_not if name in due else 'is not among what was written'}"
+                )
         if "spec.json" not in due:
             return f"{folder / DONE} is not as it was written"
         _SOUND.add(folder)
