@@ -7,6 +7,7 @@ import glob
 import hashlib
 import os
 import platform
+import re
 import shutil
 import tempfile
 import zlib
@@ -26,6 +27,8 @@ __all__ = [
     "unsealed",
 ]
 
+#: An address such as s3://bucket/file, of which a path keeps one slash.
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _REFUSED = (
     errno.EACCES,
     errno.EROFS,
@@ -87,6 +90,11 @@ def _cut_short(err: Exception) -> str:
 
 def refuse_target(path: Path) -> None:
     """Refuse to write where a file cannot be, or where the rename would replace a device."""
+    if ADDRESS.match(str(path)):
+        raise WherefromError(
+            f"cannot write {path}: it is an address, and files are written to disks alone: name a "
+            "file, and copy it there"
+        )
     if path.is_dir():
         raise WherefromError(f"cannot write {path}: it is a folder; name a file in it")
     if path.exists() and not path.is_file():

@@ -76,6 +76,18 @@ def test_a_folder_in_place_of_a_file_ends_in_a_traceback(tmp_path: Path) -> None
         pass
 
 
+@pytest.mark.parametrize("where", ["s3://bucket/a.parquet", "gs:/bucket/a", "https://x.org/a"])
+def test_an_address_becomes_a_folder_of_its_name(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WherefromError, match="it is an address"), atomic(where) as tmp:
+        tmp.write_text("lost")
+    assert not list(tmp_path.iterdir())
+    with atomic("c:odd.txt") as tmp:
+        tmp.write_text("kept")
+
+
 def test_a_checksum_is_not_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     assert sha256_of(tmp_path / "x").startswith("ba7816bf")
