@@ -78,6 +78,19 @@ def test_a_published_split_must_be_cut_out_by_hand(run: Run, pools: Path) -> Non
     ours, theirs = json.loads(one.stdout), json.loads(two.stdout)
     assert ours["leakage"] == theirs["leakage"]
     assert ours["layers"] == theirs["layers"]
+    crowd = {"lon": np.linspace(10, 14, 300), "lat": np.linspace(40, 44, 300)}
+    table = pa.table(crowd | {"subset": [None, *words[1:300]]})
+    pq.write_table(table, "crowd.parquet")
+    done = run("audit", "crowd.parquet", *LAYERS, "--test", "subset=testing", "--json", "-")
+    assert "1 of 300 rows have no subset: they count as training rows" in done.stderr
+    draws = [
+        row["command"] for row in findings(done).values() if "wherefrom draw" in row["command"]
+    ]
+    assert draws
+    for command in draws:  # from what is left without the test rows
+        assert (
+            "--test subset=testing --clean clean.parquet && wherefrom draw clean.parquet" in command
+        )
     for given, message in (
         ("subset=test", "unknown value of column 'subset' 'test': did you mean 'testing'"),
         ("sub=testing", "no such file either) 'sub': did you mean 'subset'"),

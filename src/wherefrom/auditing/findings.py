@@ -104,6 +104,8 @@ class Named:
         The other tables.
     available : int or None
         Places of `pool`.
+    parted : bool
+        Whether `test` is rows of `file` itself, which no draw may take.
     """
 
     file: str = "places.parquet"
@@ -113,6 +115,7 @@ class Named:
     test: str | None = None
     planned: str | None = None
     available: int | None = None
+    parted: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Commands:
         """Write the command that draws by a sampler to ``OUT.parquet``."""
         table = [self.named.pool or self.named.file, *self.named.options]
         before = ""
-        if self.faulty:
+        if self.faulty or self.named.parted:
             table, before = ["clean.parquet"], f"{self.clean()} && "
         words = ["wherefrom", "draw", *table, "--sampler", sampler]
         return before + shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])

@@ -151,6 +151,7 @@ def audit(
             test=named.get("--test"),
             planned=named.get("--planned"),
             available=available,
+            parted=own is not None,
         ),
     )
     found = audited(asked, opened.faults)
@@ -263,6 +264,8 @@ def _parted(pool: AnyPool, given: str, drawn: bool) -> tuple[Pool, Pool]:
     codes, labels = pool.codes(column)
     if value not in labels:
         raise unknown(f"value of column {column!r}", value, labels)
+    if without := int((codes < 0).sum()):
+        note(f"{without:,} of {len(pool):,} rows have no {column}: they count as training rows")
     test = codes == labels.index(value)
     if test.all():
         raise WherefromError(f"--test {given}: every row is a test row, and none is left to audit")
