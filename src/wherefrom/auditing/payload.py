@@ -35,7 +35,7 @@ from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
-from wherefrom.pool.tables import first_line
+from wherefrom.pool.text import first_line
 from wherefrom.progress import progress
 
 __all__ = ["COLUMN", "FILE_COLUMNS", "SampleEntropy", "entropy_of_series", "entropy_of_tiles"]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from wherefrom import parallel
+from wherefrom import parallel, shown
 from wherefrom.errors import WherefromError
 
 __all__ = ["MISSING", "NUMBER", "TEXT", "first_line", "read_text"]
@@ -73,13 +73,9 @@ def read_text(path: Path, kept: Collection[str] = ()) -> pa.Table:
 
 
 def first_line(err: BaseException) -> str:
-    """Return an error's first line, without the control characters of a file that is no text."""
+    """Return an error's first line; control characters of a file that is no text are escapes."""
     lines = str(err).splitlines()
-    return _shown(lines[0][:200].rstrip(". ")) if lines else type(err).__name__
-
-
-def _shown(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown.line(lines[0][:200].rstrip(". ")) if lines else type(err).__name__
 
 
 def _content(path: Path) -> pa.Buffer:
@@ -301,7 +297,7 @@ class _Text:
         what = "is never closed" if end is None else f"takes in rows up to line {to}"
         raise WherefromError(
             f"{self.path}: the quotation mark in line {at} {what}: delete it, or double it in a "
-            f"quoted value; the line is {_shown(lines[start][:80])!r}"
+            f"quoted value; the line is {lines[start][:80]!r}"
         )
 
     def _other_width(self, lines: list[str], at: int, width: int) -> WherefromError:
@@ -316,7 +312,7 @@ class _Text:
         return WherefromError(
             f"{self.path} is not a table of text: line {self.skipped + at + 1} has {width} "
             f"field{'s' * (width != 1)}, but the header {len(self.names)}: {why}; the line is "
-            f"{_shown(lines[at][:80])!r}"
+            f"{lines[at][:80]!r}"
         )
 
     def _not_utf8(self, at: int) -> WherefromError:
