@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from wherefrom import parallel
 from wherefrom.errors import WherefromError, of_the_system
-from wherefrom.parallel import cores
 from wherefrom.progress import console, progress, say
 from wherefrom.study import stages
 from wherefrom.study.results import READ
@@ -76,7 +75,7 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     began = time.perf_counter()
     todo = missing(plan, store)
     bundles = _bundles(todo)
-    used = min(workers or cores(), len(bundles))
+    used = min(workers or parallel.cores(), len(bundles))
     if todo:
         _run(bundles, store, used, _Clock(store, plan.key))
     own, child = (
@@ -93,12 +92,12 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
 
 def missing(plan: Plan, store: Store) -> list[Stage]:
     """Return the stages to compute: those not there, and damaged ones that are going to be read."""
-    lacks = {(s.kind, s.key) for s in plan.stages if not store.done(s.kind, s.key)}
-    read = [stage for kind in READ for stage in plan.of_kind(kind)]
-    read += [i for s in plan.stages if (s.kind, s.key) in lacks for i in s.inputs.values()]
+    lacks = {s.key for s in plan.stages if not store.done(s.kind, s.key)}
+    read = [s for s in plan.stages if s.kind in READ]
+    read += [i for s in plan.stages if s.key in lacks for i in s.inputs.values()]
     known = set(lacks)
-    while new := list({(s.kind, s.key): s for s in read if (s.kind, s.key) not in known}.values()):
-        known |= {(stage.kind, stage.key) for stage in new}
+    while new := list({s.key: s for s in read if s.key not in known}.values()):
+        known.update(stage.key for stage in new)
         read = []
         with progress() as bar:
             faults = parallel.here(lambda stage: store.fault(stage.kind, stage.key), new)
@@ -107,9 +106,9 @@ def missing(plan: Plan, store: Store) -> list[Stage]:
                 if fault:
                     say(f"{fault}: {stage.label} is computed again")
                     store.drop(stage.kind, stage.key)
-                    lacks.add((stage.kind, stage.key))
+                    lacks.add(stage.key)
                     read += stage.inputs.values()
-    return [stage for stage in plan.stages if (stage.kind, stage.key) in lacks]
+    return [stage for stage in plan.stages if stage.key in lacks]
 
 
 class _Clock:
