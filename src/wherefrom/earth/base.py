@@ -36,7 +36,9 @@ class Layer:
     key : str
         Hash of name, options and contents of the sources.
     lookup : callable
-        ``(lon, lat)``, checked float64 arrays of shape (N,), to int32 codes, -1 for none.
+        ``(lon, lat)``, checked float64 arrays of shape (N,), to int32 codes, -1 for none. One of
+        polygons may have a method ``shapes(code)`` that returns those of a code, shapely's, so that
+        its small labels are found without a search.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.keys import key_of
 from wherefrom.progress import say
 
-__all__ = ["LAND_KM2", "LAND_SHARE", "label_counts", "on_land"]
+__all__ = ["LAND_KM2", "LAND_SHARE", "cells_on_land", "codes_of", "label_counts", "on_land"]
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def on_land(
     (array([ True, False,  True]), array([False, False,  True]))
     """
     land, continent = layers or (layer("land"), layer("continent"))
-    inside = _codes(land, lon, lat) >= 0
+    inside = codes_of(land, lon, lat) >= 0
     south = np.flatnonzero(inside & (lat < _SOUTH))
     frozen = np.zeros(len(lon), dtype=np.bool_)
     number = continent.labels.index("Antarctica")
@@ -79,9 +79,9 @@ def label_counts(of: Layer, bands: int) -> NDArray[np.int64]:
 
     def make() -> NDArray[np.int64]:
         say(f"measuring the land area of each {of.name.replace('_', ' ')}, once")
-        lon, lat, frozen = _cells_on_land(bands, *_land_keys())
+        lon, lat, frozen = cells_on_land(bands)
         size = len(of.labels)
-        codes = _codes(of, lon, lat)
+        codes = codes_of(of, lon, lat)
         places = [np.where(codes < 0, size, codes)[frozen == side] for side in (False, True)]
         return np.stack([np.bincount(codes, minlength=size + 1) for codes in places])
 
@@ -93,16 +93,20 @@ def _land_keys() -> tuple[str, str]:
     return layer_key("land"), layer_key("continent")
 
 
+def cells_on_land(bands: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return the middles of cells that lie on land, and which lie on Antarctica."""
+    return _cells_on_land(bands, *_land_keys())
+
+
 @lru_cache(maxsize=2)
 def _cells_on_land(bands: int, *keys: str) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Return the middles of cells that lie on land, and which lie on Antarctica."""
     cells = EqualAreaCells(bands)
     lon, lat = cells.centre(np.arange(cells.count))
     inside, frozen = on_land(lon, lat)
     return lon[inside], lat[inside], frozen[inside]
 
 
-def _codes(of: Layer, lon: Floats, lat: Floats) -> NDArray[np.int32]:
+def codes_of(of: Layer, lon: Floats, lat: Floats) -> NDArray[np.int32]:
     """Look up many places on all cores."""
     pieces = [slice(start, start + _CHUNK) for start in range(0, len(lon), _CHUNK)]
     found = list(parallel.here(lambda piece: of.codes(lon[piece], lat[piece]), pieces))

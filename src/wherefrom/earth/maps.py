@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom.earth.fetch import path_of
 from wherefrom.earth.polygons import read_shapes
 
-__all__ = ["DOTS", "density", "draw_density", "draw_places", "project", "world_axes"]
+__all__ = ["DOTS", "density", "draw_density", "draw_places", "project", "world_axes", "zoom"]
 
 # Coefficients of the Equal Earth projection: B. Savric, T. Patterson, B. Jenny, The Equal Earth
 # map projection, Int. J. Geogr. Inf. Sci. 33 (2019) 454-465, equation 9.
@@ -81,6 +81,14 @@ def world_axes(ax: Axes, *, land: bool = True) -> Axes:
     ax.set_xlim(-HALF_WIDTH, HALF_WIDTH)
     ax.set_ylim(-HALF_HEIGHT, HALF_HEIGHT)
     return ax
+
+
+def zoom(ax: Axes, lon: ArrayLike, lat: ArrayLike) -> None:
+    """Show no more of a world map than what holds some places, degrees, and a margin."""
+    for axis, at, most in zip("xy", project(lon, lat), (HALF_WIDTH, HALF_HEIGHT), strict=True):
+        low, high = float(at.min()), float(at.max())
+        margin = 0.08 * (high - low) + 1e-4
+        ax.set(**{f"{axis}lim": (max(low - margin, -most), min(high + margin, most))})
 
 
 def draw_places(

@@ -114,6 +114,10 @@ class _Regions:
         # Position -1 picks the last entry.
         return np.asarray(self.code_of[position])
 
+    def shapes(self, code: int) -> NDArray[Any]:
+        """Return the polygons of a code."""
+        return np.asarray(self.index.polygons[self.code_of[:-1] == code])
+
 
 @dataclass(frozen=True, eq=False)
 class _Pieces:

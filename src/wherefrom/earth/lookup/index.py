@@ -63,6 +63,11 @@ class PolygonIndex:
         self._crossings = build(edges, self._grid)
         self._tree = shapely.STRtree(geometries)
 
+    @property
+    def polygons(self) -> NDArray[Any]:
+        """Its polygons, in their order."""
+        return np.asarray(self._tree.geometries)
+
     def save(self, path: Path) -> None:
         """Write the index as plain arrays, polygons as well-known binary, which run nothing."""
         wkb = shapely.to_wkb(self._tree.geometries)

@@ -1,0 +1,323 @@
+"""A part of the Earth: a label of a layer, a box or the polygons of a file, and its land."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from wherefrom import parallel
+from wherefrom.earth.base import Layer
+from wherefrom.earth.cells import EqualAreaCells
+from wherefrom.earth.land import cells_on_land, codes_of, on_land
+from wherefrom.earth.layers import layer
+from wherefrom.earth.lookup import PolygonIndex
+from wherefrom.errors import WherefromError
+
+__all__ = ["Extent", "ExtentLand"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Cells of equal area that the land of an extent shall have, and those looked at to find them.
+CELLS, LOOKED = 1 << 17, 1 << 20
+#: Bands of the first, rough look, and of the finest cells: 10 m.
+ROUGH, FINEST = 900, 2_000_000
+#: An extent of fewer cells on land has none to compare with.
+FEWEST = 100
+#: Known labels that an error lists; of more it names the nearest.
+LISTED = 20
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A part of the Earth, its border included; Antarctica is land in it.
+
+    Made by `of`, of text such as ``country=Kenya``. Equal ones are of equal parts.
+
+    Attributes
+    ----------
+    text : str
+        As it was given.
+    layer, label : str
+        The layer and its label; empty for a box and polygons.
+    wkb : bytes
+        Polygons in degrees, well-known binary; empty for a label.
+    """
+
+    text: str
+    layer: str = ""
+    label: str = ""
+    wkb: bytes = b""
+
+    @classmethod
+    def of(cls, given: str | os.PathLike[str] | Extent) -> Extent:
+        """Read ``LAYER=LABEL``, ``box=WEST,SOUTH,EAST,NORTH`` or the name of a file of polygons.
+
+        A box whose west is greater than its east crosses the antimeridian. Files are what GDAL
+        reads (GeoJSON, GeoPackage, shapefile, ...), in any coordinates that they name.
+
+        Raises
+        ------
+        WherefromError
+            If there is no such layer, label or file, or it holds no polygon.
+
+        Examples
+        --------
+        >>> Extent.of("box=170,-20,-170,0").holds([175.0, -175.0, 0.0], [-10.0, -10.0, -10.0])
+        array([ True,  True, False])
+        >>> Extent.of("continent=Afrika")
+        Traceback (most recent call last):
+        ...
+        wherefrom.errors.WherefromError: --within continent=Afrika: layer 'continent' has no label \
+'Afrika': did you mean 'Africa'? Known: Africa, Asia, Europe, North America, Oceania, \
+South America, Antarctica
+        """
+        if isinstance(given, Extent):
+            return given
+        text = os.fspath(given)
+        name, equals, value = text.partition("=")
+        if text and Path(text).exists():
+            return cls(text, wkb=_read(text))
+        if equals and name == "box":
+            return cls(text, wkb=_box(text, value))
+        if equals and name:
+            return cls(text, name, _label(text, name, value))
+        raise WherefromError(
+            f"--within {text}: there is no such file; or give LAYER=LABEL, such as country=Kenya, "
+            "or box=WEST,SOUTH,EAST,NORTH"
+        )
+
+    def holds(self, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
+        """Tell which places, degrees within [-180, 180] and [-90, 90], shape (N,), lie in it."""
+        if self.layer:
+            opened = _opened(self.layer)
+            return np.asarray(codes_of(opened, lon, lat) == opened.labels.index(self.label))
+        lon, lat = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
+        index = _index(self.wkb)
+        inside = index.query(lon, lat) >= 0
+        rim = np.flatnonzero(~inside & (np.abs(lon) == 180.0))  # 180 E is 180 W
+        inside[rim] = index.query(-lon[rim], lat[rim]) >= 0
+        return inside
+
+    @property
+    def land(self) -> ExtentLand:
+        """Its land, found once."""
+        return _land_of(self)
+
+    def boxes(self) -> Floats:
+        """Return boxes that hold it together, west, south, east and north, degrees, (M, 4)."""
+        if not self.layer:
+            return _bounds(shapely.from_wkb(self.wkb))
+        opened = _opened(self.layer)
+        code = opened.labels.index(self.label)
+        if shapes := getattr(opened.lookup, "shapes", None):
+            return _bounds(shapes(code))
+        # A raster, or a layer of someone else: the cells where it is, and those around them.
+        cells = EqualAreaCells(ROUGH)
+        lon, lat, _ = cells_on_land(ROUGH)
+        here = codes_of(opened, lon, lat) == code
+        return np.stack(cells.bounds(cells.around(cells.cell(lon[here], lat[here]))), axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ExtentLand:
+    """The land of an extent in cells of equal area.
+
+    Attributes
+    ----------
+    extent : Extent
+    cells : EqualAreaCells
+    inside : ndarray of int64, shape (M,)
+        Cells whose middle is on land of the extent.
+    extent_km2 : float
+        Area of the extent, with what is no land.
+    """
+
+    extent: Extent
+    cells: EqualAreaCells
+    inside: Ints
+    extent_km2: float
+
+    @property
+    def none(self) -> bool:
+        """Whether there is too little land to compare anything with."""
+        return len(self.inside) < FEWEST
+
+    @property
+    def area_km2(self) -> float:
+        """Area of the land."""
+        return len(self.inside) * self.cells.area_km2
+
+    def uniform(self, places: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Draw places uniformly by area on the land, degrees.
+
+        From the cells whose middle is in it and those around them, so that an island smaller than
+        a cell and apart from all others has none.
+        """
+        kept: list[tuple[Floats, Floats]] = []
+        found = 0
+        west, south, east, north = self._edges
+        while found < places:
+            size = int((places - found) * 1.2) + 64
+            at = rng.integers(len(west), size=size)
+            lon = west[at] + (east - west)[at] * rng.random(size)
+            sine = south[at] + (north - south)[at] * rng.random(size)
+            lat = np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0)))
+            inside = _on_land_of(self.extent, lon, lat)
+            kept.append((lon[inside], lat[inside]))
+            found += int(inside.sum())
+        lon, lat = (np.concatenate(both)[:places] for both in zip(*kept, strict=True))
+        return lon, lat
+
+    @cached_property
+    def _edges(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """West and east, degrees, and sines of south and north of all cells that may hold land."""
+        west, south, east, north = self.cells.bounds(self.cells.around(self.inside))
+        return west, np.sin(np.radians(south)), east, np.sin(np.radians(north))
+
+
+@lru_cache(maxsize=4)
+def _land_of(extent: Extent) -> ExtentLand:
+    """Find the land by two looks: the first tells how fine the cells must be."""
+    boxes = extent.boxes()
+    if not len(boxes):
+        return ExtentLand(extent, EqualAreaCells(ROUGH), np.zeros(0, dtype=np.int64), 0.0)
+    sines = np.sin(np.radians(boxes[:, [1, 3]]))
+    share = float(((boxes[:, 2] - boxes[:, 0]) / 360.0 * (sines[:, 1] - sines[:, 0]) / 2.0).sum())
+    wanted, found = CELLS, 0
+    while True:
+        bands = np.sqrt(wanted / max(share, 1e-30) * np.pi / 4.0)
+        cells = EqualAreaCells(int(np.clip(bands, ROUGH / 10, FINEST)))
+        looked = cells.meeting(*boxes.T)
+        lon, lat = cells.centre(looked)
+        own = _held(extent, lon, lat)
+        looked, lon, lat = looked[own], lon[own], lat[own]
+        inside = looked[on_land(lon, lat)[0]]
+        found = len(inside)
+        if found >= CELLS / 2 or wanted >= LOOKED or bands >= FINEST:
+            return ExtentLand(extent, cells, inside, len(looked) * cells.area_km2)
+        wanted = int(min(LOOKED, 1.1 * wanted * CELLS / max(found, 1)))
+
+
+def _on_land_of(extent: Extent, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
+    inside = _held(extent, lon, lat)
+    inside[inside] = on_land(lon[inside], lat[inside], _land_layers())[0]
+    return inside
+
+
+def _held(extent: Extent, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
+    """Look up many places on all cores."""
+    pieces = [slice(at, at + (1 << 18)) for at in range(0, len(lon), 1 << 18)]
+    found = parallel.here(lambda piece: extent.holds(lon[piece], lat[piece]), pieces)
+    return np.concatenate([np.zeros(0, dtype=np.bool_), *found])
+
+
+@lru_cache(maxsize=4)
+def _opened(name: str) -> Layer:
+    opened = layer(name)
+    assert isinstance(opened, Layer)  # `_label` has seen to that
+    return opened
+
+
+@lru_cache(maxsize=1)
+def _land_layers() -> tuple[Layer, Layer]:
+    return layer("land"), layer("continent")
+
+
+@lru_cache(maxsize=4)
+def _index(wkb: bytes) -> PolygonIndex:
+    return PolygonIndex(list(shapely.get_parts(shapely.from_wkb(wkb))))
+
+
+def _bounds(shapes: object) -> Floats:
+    """Return the boxes of all parts of polygons."""
+    parts = shapely.get_parts(shapely.get_parts(shapes))
+    return np.asarray(shapely.bounds(parts[~shapely.is_empty(parts)]), dtype=np.float64)
+
+
+def _label(text: str, name: str, label: str) -> str:
+    """Check that a layer has a label."""
+    opened = layer(name)
+    if not isinstance(opened, Layer):
+        raise WherefromError(f"--within {text}: layer {name!r} holds values, not labels")
+    if label not in opened.labels:
+        near = difflib.get_close_matches(label, opened.labels, n=3, cutoff=0.5)
+        said = f": did you mean {' or '.join(map(repr, near))}?" if near else "."
+        if len(opened.labels) <= LISTED:
+            said += f" Known: {', '.join(opened.labels)}"
+        raise WherefromError(f"--within {text}: layer {name!r} has no label {label!r}{said}")
+    return label
+
+
+def _box(text: str, given: str) -> bytes:
+    try:
+        west, south, east, north = map(float, given.split(","))
+    except ValueError:
+        west = south = east = north = float("nan")
+    fine = -90.0 <= south < north <= 90.0 and west != east
+    if not (fine and max(abs(west), abs(east)) <= 360.0 and east - west <= 360.0):
+        raise WherefromError(
+            f"--within {text}: a box is WEST,SOUTH,EAST,NORTH in degrees, south below north; west "
+            "is greater than east where it crosses the antimeridian"
+        )
+    return _wrapped([shapely.box(west, south, east if west < east else east + 360.0, north)])
+
+
+def _read(text: str) -> bytes:
+    """Read the polygons of a file, in degrees."""
+    import pyogrio  # slow to import: brings pandas where that is installed
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform
+
+    try:
+        meta, _, wkb, _ = pyogrio.raw.read(text, columns=[])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as err:
+        raise WherefromError(f"--within {text}: it cannot be read as polygons: {err}") from err
+    shapes = shapely.from_wkb([] if wkb is None else wkb)
+    shapes = shapely.get_parts(shapes[~shapely.is_missing(shapes)])
+    shapes = shapes[shapely.get_dimensions(shapes) == 2]
+    shapes = shapes[~shapely.is_empty(shapes)]
+    if not len(shapes):
+        raise WherefromError(f"--within {text}: it holds no polygon")
+    if (crs := meta["crs"]) not in (None, "EPSG:4326", "OGC:CRS84"):
+
+        def degrees(xy: Floats) -> Floats:
+            return np.stack(transform(crs, "OGC:CRS84", *xy.T.tolist()), axis=1)
+
+        try:
+            shapes = shapely.transform(shapes, degrees)
+        except RasterioError as err:
+            raise WherefromError(f"--within {text}: its coordinates ({crs}): {err}") from err
+    west, south, east, north = shapely.total_bounds(shapes)
+    if max(-south, north) > 90.0 or max(-west, east) > 360.0:
+        raise WherefromError(
+            f"--within {text}: its coordinates go from {west:g}, {south:g} to {east:g}, {north:g} "
+            "and are no degrees: write longitude and latitude, or name their CRS in the file"
+        )
+    return _wrapped(shapes)
+
+
+def _wrapped(shapes: object) -> bytes:
+    """Bring what lies beyond 180 degrees to the same meridians within."""
+    west, _, east, _ = shapely.total_bounds(shapes)
+    pieces = [np.asarray(shapes)]
+    if west < -180.0 or east > 180.0:
+        valid = shapely.make_valid(pieces[0])
+        pieces = [
+            shapely.transform(
+                shapely.intersection(valid, shapely.box(turn - 180.0, -90.0, turn + 180.0, 90.0)),
+                lambda xy, turn=turn: xy - [turn, 0.0],
+            )
+            for turn in (-360.0, 0.0, 360.0)
+        ]
+    # What an intersection leaves may be lines, and collections of all kinds.
+    parts = shapely.get_parts(shapely.get_parts(np.concatenate(pieces)))
+    polygons = parts[(shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)]
+    return bytes(shapely.to_wkb(shapely.MultiPolygon(list(polygons))))
