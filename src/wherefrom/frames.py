@@ -18,6 +18,7 @@ from wherefrom.auditing.faults import open_table, without_faults
 from wherefrom.auditing.findings import Named
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
+from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
 
@@ -164,6 +165,7 @@ def audit(
     planned: Any = None,
     entropy: SampleEntropy | None = None,
     antarctica: bool = False,
+    within: str | Path | None = None,
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
@@ -188,6 +190,10 @@ def audit(
         Spectral entropy of the places' payload: `wherefrom.auditing.payload`.
     antarctica : bool
         Whether Antarctica counts as land.
+    within : str or path, optional
+        The part of the Earth to audit: ``"country=Kenya"`` or any other ``LAYER=LABEL``,
+        ``"box=WEST,SOUTH,EAST,NORTH"``, or a file of polygons. Its land alone is compared with, and
+        places outside are left out.
     id, lon, lat : str
         Columns or entries of all tables given.
     seed : int
@@ -201,7 +207,7 @@ def audit(
     Raises
     ------
     WherefromError
-        If a table cannot be used, or most of its rows are faulty.
+        If a table cannot be used, most of its rows are faulty, or none lies within.
 
     Examples
     --------
@@ -229,6 +235,7 @@ def audit(
         planned=None if planned is None else pool_of(planned, id, lon, lat),
         entropy=entropy,
         antarctica=antarctica,
+        within=None if within is None else Extent.of(within),
         seed=seed,
         named=named,
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,16 @@ LAYERS = ("--layers", "continent")
 
 def findings(done: Any) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in json.loads(done.stdout)["findings"]}
+
+
+def run_all(run: Run, found: dict[str, dict[str, Any]]) -> None:
+    """Run every command of some findings."""
+    lines = [line for row in found.values() for line in row["command"].split(" && ")]
+    for command in dict.fromkeys(lines):
+        program, *line = shlex.split(command)
+        assert program == "wherefrom"
+        again = run(*line, *(LAYERS if line[0] == "audit" else ()))
+        assert again.returncode == 0, f"{command}\n{again.stderr}"
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +113,57 @@ def test_a_command_that_an_audit_names_does_not_run(run: Run, pools: Path) -> No
     found = findings(done)
     named = {"continent", "clusters", "density", "gaps", "latitude", "duplicates", "null-island"}
     assert named | {"sea", "leakage", "missing", "out-of-range", "longitudes"} <= set(found)
-    lines = [line for row in found.values() for line in row["command"].split(" && ")]
-    for command in dict.fromkeys(lines):
-        program, *line = shlex.split(command)
-        if program == "python":
-            subprocess.run([sys.executable, *line], check=True)
-            continue
-        assert program == "wherefrom"
-        again = run(*line, *(LAYERS if line[0] == "audit" else ()))
-        assert again.returncode == 0, f"{command}\n{again.stderr}"
+    run_all(run, found)
     for name in ("clean.parquet", "even.parquet", "land.parquet", "on-land.parquet"):
         assert Path(name).is_file(), name
+
+
+@pytest.mark.parametrize("box", [False, True], ids=["country", "box across 180"])
+def test_the_remedy_of_a_region_ends_in_another_comparison_with_the_world(
+    run: Run, pools: Path, box: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    lon, lat = rng.normal(33.0, 0.4, 200), rng.normal(15.0, 0.4, 200)  # in Sudan
+    if box:
+        lon, lat = rng.uniform(174, 190, 200), rng.uniform(-47, -34, 200)
+        lon = (lon + 180) % 360 - 180
+    pa.csv.write_csv(pa.table({"x y": lon, "y": lat}), "here.csv")
+    Pool.build(2000, seed=1, within="country=Sudan").write("pool.parquet")
+    options = ["--lon", "x y", "--lat", "y"]
+    region = findings(run("audit", "here.csv", *options, *LAYERS, "--json", "-"))["region"]
+    assert ("--within box=17" if box else "--within country=Sudan") in region["command"]
+    line = [*shlex.split(region["command"])[1:], "--layers", "land_cover", "--json", "-"]
+    done = run(*line)
+    found = findings(done)
+    assert found
+    assert not any(row["follows"] for row in found.values())
+    assert json.loads(done.stdout)["about"]["against"].startswith("land within ")
+    run_all(run, found)
+
+
+def test_what_lies_outside_is_drawn_or_kept(run: Run, pools: Path) -> None:
+    within = ("--within", "continent=Europe")
+    done = run("audit", "land.parquet", *within, *LAYERS, "--clean", "clean.parquet")
+    assert done.returncode == 0, done.stderr
+    outside = re.search(r"([\d,]+) outside continent=Europe", done.stderr + done.stdout)
+    assert outside is not None
+    left = Pool.read("clean.parquet")
+    assert len(left) == 700 - int(outside[1])
+    assert set(left.codes("continent")[0]) == {left.labels("continent").index("Europe")}
+
+
+def test_a_composition_is_held_against_more_than_its_region(run: Run, pools: Path) -> None:
+    pool = Pool.build(3000, seed=5)
+    pool.write("pool.parquet")
+    draw(pool, "gaussian-cities", 900).write("c.parquet")
+    words = ["audit", "c.parquet", "--pool", "pool.parquet", "--within", "continent=Asia"]
+    done = run(*words, "--layers", "climate_zone", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert 0 < json.loads(done.stdout)["about"]["rows"] < 900
+    found = findings(done)
+    assert "density" in found
+    assert "wherefrom audit pool.parquet --clean" in found["density"]["command"]
+    run_all(run, found)
 
 
 def test_what_is_cleaned_is_still_at_fault(run: Run, pools: Path) -> None:
@@ -195,6 +243,9 @@ def test_default_layers_are_lost(run: Run, pools: Path) -> None:
         (["land.parquet", "--json", "land.parquet"], "--json land.parquet is FILE itself"),
         (["land.parquet", "--clean", "land.parquet"], "--out land.parquet is FILE itself"),
         (["land.parquet", "--pool", "land.parquet"], "--pool is for a composition"),
+        (["land.parquet", "--within", "country=Kenia"], "did you mean 'Kenya'"),
+        (["land.parquet", "--within", "country=Vatican"], "none of 700 rows lies within"),
+        (["land.parquet", "--within", "a.geojson"], "--within a.geojson: there is no such file"),
         (["land.parquet", "--tiles", ".", "--series", "s.npz"], "audit them one by one"),
         (["c.parquet"], "name its pool with --pool"),
         (["c.parquet", "--pool", "my tiles.csv", "--lon", "x y", "--lat", "y"], "missing"),

@@ -16,6 +16,7 @@ from scipy.stats import binom, chi2
 from wherefrom import earth
 from wherefrom.auditing.lattice import (
     COARSE,
+    Ground,
     Land,
     fibonacci,
     land_lattice,
@@ -80,7 +81,7 @@ def striping(places: Places) -> Striping:
 def against_uniform(places: Places, seed: int) -> tuple[Nearest, Ripley]:
     n = len(places[0])
     here, null = pattern_of(*places), simulate(n, rng(seed))
-    return nearest_index(here, null, n), ripley_l(here, null, n, land_lattice().area_km2)
+    return nearest_index(here, null, n), ripley_l(here, null, n)
 
 
 def around(centres: Places, n: int, km: float, random: np.random.Generator) -> Places:
@@ -315,7 +316,9 @@ def test_a_land_place_is_farther_from_the_lattice_than_is_said() -> None:
 def test_land_lattice_has_another_area_than_the_land() -> None:
     lon, lat = uniform_on_sphere(2_000_000, rng(14))
     inside = earth.layer("land").codes(lon, lat) >= 0
-    share = land_lattice(antarctica=True).area_km2 / (4.0 * np.pi * EARTH_RADIUS_KM**2)
+    share = land_lattice(ground=Ground(antarctica=True)).area_km2 / (
+        4.0 * np.pi * EARTH_RADIUS_KM**2
+    )
     assert abs(inside.mean() - share) < 4.0 * np.sqrt(share * (1 - share) / 2e6)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing import lattice, reference
-from wherefrom.auditing.lattice import land_lattice
+from wherefrom.auditing.lattice import Ground, land_lattice
 from wherefrom.auditing.reference import land
 from wherefrom.earth import polygons
 from wherefrom.earth.fetch import digest_of, path_of
@@ -71,7 +71,7 @@ def test_a_known_area_is_measured_wrongly_by_the_test_itself() -> None:
 def test_shares_of_continents_differ_from_their_polygons(
     exact: dict[str, dict[str, float]],
 ) -> None:
-    found = land("continent", antarctica=True)
+    found = land("continent", Ground(antarctica=True))
     total = sum(exact["continent"].values())
     for label, share in zip(found.labels, found.shares, strict=True):
         assert share == pytest.approx(exact["continent"][label] / total, abs=1e-4), label
@@ -80,7 +80,7 @@ def test_shares_of_continents_differ_from_their_polygons(
 def test_shares_of_countries_are_off_by_more_than_the_stated_error(
     exact: dict[str, dict[str, float]],
 ) -> None:
-    found = land("country", antarctica=True)
+    found = land("country", Ground(antarctica=True))
     total = sum(exact["country"].values())
     true = np.array([exact["country"][label] for label in found.labels]) / total
     error = (found.shares - true) / np.sqrt(true * (1 - true) / found.size)
@@ -94,7 +94,7 @@ def test_shares_of_countries_are_off_by_more_than_the_stated_error(
 def test_land_has_not_the_area_that_is_published() -> None:
     # CIA World Factbook: land of the Earth 148.9 million km2, with lakes 510.1 - 361.1; of
     # Antarctica 14.2 (ice shelves are partly land in Natural Earth).
-    without, every = land("land"), land("land", antarctica=True)
+    without, every = land("land"), land("land", Ground(antarctica=True))
     point = SPHERE_KM2 / reference.LATTICE
     assert every.counts[0] * point == pytest.approx(148.9e6, rel=0.02)
     assert without.counts[0] * point == pytest.approx(134.7e6, rel=0.01)
@@ -103,7 +103,7 @@ def test_land_has_not_the_area_that_is_published() -> None:
 
 
 def test_antarctica_is_land_where_it_was_left_out() -> None:
-    without, every = land("continent"), land("continent", antarctica=True)
+    without, every = land("continent"), land("continent", Ground(antarctica=True))
     number = without.labels.index("Antarctica")
     assert without.counts[number] == 0.0
     assert every.counts[number] > 0.08 * every.counts.sum()
@@ -151,5 +151,7 @@ def test_a_lattice_without_points_is_made(count: int) -> None:
 def test_the_lattice_of_land_has_another_number_of_places_than_asked_for() -> None:
     for count in (10_000, 40_000):
         assert len(land_lattice(count)) == pytest.approx(count, rel=0.01)
-    assert len(land_lattice(10_000, antarctica=True)) == pytest.approx(10_910, rel=0.01)
+    assert len(land_lattice(10_000, ground=Ground(antarctica=True))) == pytest.approx(
+        10_910, rel=0.01
+    )
     assert len(land_lattice(1)) in (0, 1, 2)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import STATISTICS, Audit, measured
-from wherefrom.auditing.lattice import land_lattice, uniform_on_land
+from wherefrom.auditing.lattice import Ground, land_lattice, uniform_on_land
 from wherefrom.auditing.space.coverage import CoverageTally
 from wherefrom.auditing.space.density import CellsTally
 from wherefrom.auditing.space.duplicates import Duplicates, DuplicatesTally
@@ -229,10 +229,10 @@ def test_hash_maps_two_rows_to_one() -> None:
 @pytest.mark.slow
 def test_antarctica_is_covered_without_being_asked_for() -> None:
     assert land_lattice().lat.min() > -60.0
-    assert land_lattice(antarctica=True).lat.min() < -85.0
+    assert land_lattice(ground=Ground(antarctica=True)).lat.min() < -85.0
     pole = Batch(0, np.array([0.0]), np.array([-85.0]))
     for antarctica in (False, True):
-        tally = CellsTally(18, antarctica)
+        tally = CellsTally(18, Ground(antarctica))
         tally.update(pole)
         assert tally.result().off_land == (0.0 if antarctica else 1.0)
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from wherefrom import earth, keys
+from wherefrom import earth, keys, parallel
 from wherefrom.auditing.findings import Named
+from wherefrom.auditing.lattice import Ground
 from wherefrom.auditing.tally import Distinct, RowSample, Weights, distinct_places
+from wherefrom.earth.extent import Extent
+from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan
-from wherefrom.pool.batches import AnyPool
+from wherefrom.pool.batches import AnyPool, Ask, Part
 
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
 
-__all__ = ["DEFAULT_LAYERS", "Asked", "default_layers"]
+__all__ = ["DEFAULT_LAYERS", "Asked", "default_layers", "places_within", "pool_rows"]
 
 T = TypeVar("T")
 
@@ -72,6 +78,9 @@ class Asked:
         Of :func:`wherefrom.auditing.payload.entropy_of_tiles` or ``entropy_of_series``.
     antarctica : bool
         Whether Antarctica counts as land; pools built here leave it out.
+    within : Extent, optional
+        The only part of the Earth whose land counts. Places outside, of all tables, are left out,
+        and Antarctica is land.
     seed : int
         Of simulations and samples.
     named : Named
@@ -81,6 +90,8 @@ class Asked:
     ----------
     layers, notes : tuple of str
         The layers wanted, and what was left out of the default ones.
+    ground : Ground
+        The land that counts.
     rng : numpy.random.Generator
         For simulations; shared by the statistics, in the order of their tuple.
     sample : RowSample
@@ -95,10 +106,12 @@ class Asked:
     planned: AnyPool | None = None
     entropy: SampleEntropy | None = None
     antarctica: bool = False
+    within: Extent | None = None
     seed: int = 0
     named: Named = field(default_factory=Named)
     layers: tuple[str, ...] = field(init=False)
     notes: tuple[str, ...] = field(init=False, default=())
+    ground: Ground = field(init=False)
     rng: np.random.Generator = field(init=False)
     sample: RowSample = field(init=False, default_factory=RowSample)
     _made: dict[Callable[[Asked], Any], Any] = field(init=False, default_factory=dict)
@@ -109,12 +122,21 @@ class Asked:
         else:
             self.layers = tuple(dict.fromkeys(self.wanted))
         self.rng = keys.generator("audit", self.seed)
+        if self.within is not None:
+            self.antarctica = True
+            self._restrict(self.within)
+        self.ground = Ground(self.antarctica, self.within)
+        if self.within is not None and self.ground.none:
+            self.notes += (
+                f"there is hardly any land within {self.within.text}, so nothing is compared with "
+                "land: shares, repeats, roundings and the map are of the places alone",
+            )
 
     @property
     def beside(self) -> str:
         """What the places are held against, in words."""
         if isinstance(self.against, str):
-            return "land with Antarctica" if self.antarctica else "land"
+            return str(self.ground)
         return self.named.against or self.against.origin or "the reference"
 
     @property
@@ -126,6 +148,36 @@ class Asked:
     def seen(self) -> Distinct:
         """How to count each place once, where several rows share one."""
         return self.once(_distinct)
+
+    @property
+    def by_land(self) -> bool:
+        """Whether the places are held against land."""
+        return isinstance(self.against, str) and not self.ground.none
+
+    def _restrict(self, within: Extent) -> None:
+        """Leave out what lies outside, of all tables."""
+        for name, called in (
+            ("pool", "rows"), ("against", "rows of --against"), ("test", "test places"),
+            ("planned", "planned places"),
+        ):  # fmt: skip
+            table = getattr(self, name)
+            if table is None or isinstance(table, str):
+                continue
+            inside, rows = places_within(table, within, called)
+            if len(inside) < len(table):
+                self.notes += (
+                    f"{len(table) - len(inside):,} of {len(table):,} {called} lie outside "
+                    f"{within.text} and are left out",
+                )
+            setattr(self, name, inside)
+            if name == "pool" and self.weights is not None:
+                self.weights = self.weights[rows]
+        if self.entropy is not None:
+            there = within.holds(self.entropy.lon, self.entropy.lat)
+            parts = ("ids", "lon", "lat", "values", "dropped")
+            self.entropy = replace(
+                self.entropy, **{name: getattr(self.entropy, name)[there] for name in parts}
+            )
 
     def own(self, layer: str) -> bool:
         """Tell whether a layer is a column of the table, which may differ within a place."""
@@ -146,3 +198,42 @@ def _distinct(asked: Asked) -> Distinct:
 def has_column(pool: AnyPool, column: str) -> bool:
     """Tell whether a pool's table has a column of this name."""
     return isinstance(pool, Pool | PoolScan) and column in pool.columns
+
+
+def places_within(
+    pool: AnyPool, within: Extent, called: str = "rows"
+) -> tuple[Pool, NDArray[np.int64]]:
+    """Return those places of a pool that lie in an extent, in memory, and their rows.
+
+    Raises
+    ------
+    WherefromError
+        If there is none.
+    """
+    parts = list(parallel.in_order(partial(_rows_within, within=within), pool.parts()))
+    rows = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+    if not len(rows):
+        raise WherefromError(f"none of {len(pool):,} {called} lies within {within.text}")
+    if isinstance(pool, Pool):
+        return pool_rows(pool, rows), rows
+    assert isinstance(pool, PoolScan)
+    tables = [
+        table.take(rows[slice(*np.searchsorted(rows, [start, start + len(table)]))] - start)
+        for part in pool.parts()
+        for start, table in part.tables()
+    ]
+    return replace(Pool.from_table(pa.concat_tables(tables), id="id"), origin=pool.origin), rows
+
+
+def pool_rows(pool: Pool, rows: NDArray[Any]) -> Pool:
+    """Return some rows of a pool, by numbers or a mask; notes number those of the whole table."""
+    table = pool.table.filter(rows) if rows.dtype == bool else pool.table.take(rows)
+    return Pool(pool.ids[rows], pool.lon[rows], pool.lat[rows], table, pool.origin, pool.notes)
+
+
+def _rows_within(part: Part, within: Extent) -> NDArray[np.int64]:
+    found = [
+        np.flatnonzero(within.holds(batch.lon, batch.lat)) + batch.start
+        for batch in part.batches(Ask())
+    ]
+    return np.concatenate(found)

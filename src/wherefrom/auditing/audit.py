@@ -16,6 +16,7 @@ from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.entropy import Entropy
 from wherefrom.auditing.faults import Axes, Zeros
 from wherefrom.auditing.findings import WHOLE, Commands, Finding, percent, ranked, title
+from wherefrom.auditing.lattice import COARSE
 from wherefrom.auditing.leakage import Leakage
 from wherefrom.auditing.mapped import PlacesMap
 from wherefrom.auditing.realised import Realised
@@ -77,7 +78,8 @@ class Audit:
     ----------
     about : dict
         Plain values: ``name``, ``key``, ``origin``, ``places`` (with repetition), ``rows``,
-        ``distinct`` (places), ``against``, ``antarctica``, ``seed``, ``version`` and ``notes``.
+        ``distinct`` (places), ``against``, ``antarctica``, ``within``, ``seed``, ``version``
+        and ``notes``.
     findings : tuple of Finding
         Largest first, but consequences after their cause; none if nothing is amiss.
     faults : tuple of Finding
@@ -208,11 +210,20 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         raise WherefromError(f"{named.file} has 1 place: an audit needs at least 2")
     results = measured(asked, STATISTICS)
     sample, seen = asked.sample, asked.seen
-    by_land = isinstance(asked.against, str)
     region, repeated = results[Region], results[Duplicates]
-    share = region.land_share if isinstance(region, Region) else 1.0
+    # At least a point of the lattice: how near neighbours are by chance depends on it.
+    share = max(region.land_share, 1.0 / COARSE) if isinstance(region, Region) else 1.0
     rows = len(pool) if seen.rows is None else sample.seen
-    commands = Commands(named, round(sample.weight_sum), rows, bool(faults), by_land, share)
+    commands = Commands(
+        named,
+        round(sample.weight_sum),
+        rows,
+        bool(faults),
+        asked.by_land,
+        share,
+        "" if asked.within is None else asked.within.text,
+        asked.ground.finer,
+    )
     findings = [*faults]
     for found in results.values():
         findings += [] if found is None else found.findings(commands)
@@ -226,6 +237,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "distinct": repeated.places if isinstance(repeated, Duplicates) else sample.seen,
         "against": asked.beside,
         "antarctica": asked.antarctica,
+        "within": None if asked.within is None else asked.within.text,
         "seed": asked.seed,
         "version": version("wherefrom"),
         "notes": [*asked.notes, *pool.notes, *remarks],
@@ -241,11 +253,14 @@ def measured(asked: Asked, statistics: Sequence[type[Statistic]]) -> Results:
     WherefromError
         If no place counts, or data cannot be had.
     """
-    needed = {kind: kind.tallies(asked) for kind in statistics}
+    needed = {
+        kind: kind.tallies(asked) for kind in statistics if not (kind.of_land and asked.ground.none)
+    }
     tallies: list[Tally] = [asked.sample, *(tally for each in needed.values() for tally in each)]
     counted: list[Any] = run_distinct(asked.pool, tallies, asked.seen, weights=asked.weights)
     asked.sample = counted[0]
     if not asked.sample.seen:
         raise WherefromError("there are no places to audit: every row has weight 0")
     rest = iter(counted[1:])
-    return {kind: kind.of(asked, list(islice(rest, len(each)))) for kind, each in needed.items()}
+    found = {kind: kind.of(asked, list(islice(rest, len(each)))) for kind, each in needed.items()}
+    return {kind: found.get(kind) for kind in statistics}

@@ -135,6 +135,10 @@ class Commands:
         Whether the places are held against land.
     land_share : float
         Share of the land that is in the region of the places; 1 if they are in none.
+    within : str
+        The extent whose land alone counts; empty for all land.
+    finer : float
+        How many times cells are finer than on all land.
 
     Examples
     --------
@@ -149,6 +153,8 @@ class Commands:
     faulty: bool = False
     by_land: bool = True
     land_share: float = 1.0
+    within: str = ""
+    finer: float = 1.0
 
     @property
     def target(self) -> str:
@@ -167,26 +173,36 @@ class Commands:
         """Write the command that draws by a sampler to ``OUT.parquet``."""
         table = [self.named.pool or self.named.file, *self.named.options]
         before = ""
-        if self.faulty or self.named.parted:
-            table, before = ["clean.parquet"], f"{self.clean()} && "
+        if self.faulty or self.named.parted or self.within:
+            table, before = ["clean.parquet"], f"{self._cleaned(self.named.pool)} && "
         words = ["wherefrom", "draw", *table, "--sampler", sampler]
         return before + shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])
 
+    def even(self) -> str:
+        """Write the command that draws evenly from cells."""
+        size = max(10, round(200 / self.finer))
+        return self.draw(f"uniform-area:cell_km={size}" if self.within else "uniform-area", "even")
+
     def match(self, target: str, layer: str, out: str = "") -> str:
         """Write the command that draws to a target's shares, fewer places where they lack."""
+        before = ""
+        if self.within and target == "land":
+            target, before = "land.parquet", f"{self.build()} && "
+        elif self.within:
+            words = ["wherefrom", "audit", target, *self._within, "--clean", "target.parquet"]
+            target, before = "target.parquet", f"{shlex.join(words)} && "
         spec = spec_text(Match(target=target, over=(layer,), short="cap").spec())
-        return self.draw(spec, out or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched")
+        name = out or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched"
+        return before + self.draw(spec, name)
 
     def build(self) -> str:
-        """Write the command that builds a pool on all land, of ten times as many places."""
+        """Write the command that builds a pool on the land, of ten times as many places."""
         words = ["wherefrom", "pool", "build", "--places", str(10 * self.places)]
-        return shlex.join([*words, "--out", "land.parquet"])
+        return shlex.join([*words, *self._within, "--out", "land.parquet"])
 
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""
-        pool = [] if self.named.pool is None else ["--pool", self.named.pool]
-        test = [] if self.named.test is None else ["--test", self.named.test]
-        return self.audit(*self.named.options, *pool, *test, "--clean", "clean.parquet")
+        return self._cleaned(None)
 
     def exchanged(self) -> str:
         """Write the command that audits the file with longitude and latitude exchanged."""
@@ -197,7 +213,21 @@ class Commands:
 
     def audit(self, *words: str) -> str:
         """Write the command that audits the file with other flags."""
-        return shlex.join(["wherefrom", "audit", self.named.file, *words])
+        return self._audit(None, words)
+
+    def _cleaned(self, instead: str | None) -> str:
+        test = [] if self.named.test is None else ["--test", self.named.test]
+        return self._audit(instead, [*self.named.options, *test, "--clean", "clean.parquet"])
+
+    def _audit(self, instead: str | None, words: Iterable[str]) -> str:
+        """Write the command that audits the file, or another one `instead`."""
+        pool = [] if instead or self.named.pool is None else ["--pool", self.named.pool]
+        file = [instead or self.named.file, *words, *pool, *self._within]
+        return shlex.join(["wherefrom", "audit", *file])
+
+    @property
+    def _within(self) -> list[str]:
+        return ["--within", self.within] if self.within else []
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -17,11 +17,21 @@ from numpy.typing import NDArray
 
 from wherefrom import earth, keys
 from wherefrom.auditing.tally import Floats
+from wherefrom.earth.extent import Extent
 from wherefrom.earth.kept import keep
-from wherefrom.earth.land import LAND_SHARE, on_land
+from wherefrom.earth.land import LAND_KM2, LAND_SHARE, on_land
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, uniform_on_sphere, unit_vectors
 
-__all__ = ["COARSE", "FINE", "Land", "fibonacci", "land_lattice", "uniform_on_land"]
+__all__ = [
+    "COARSE",
+    "FINE",
+    "ALL_LAND",
+    "Ground",
+    "Land",
+    "fibonacci",
+    "land_lattice",
+    "uniform_on_land",
+]
 
 
 #: Points on land for distances (22 km apart), and for shares of area (11 km apart).
@@ -36,9 +46,51 @@ _KEPT = 1 << 18
 _VERSION = 1  # of what is kept there
 
 
+@dataclass(frozen=True)
+class Ground:
+    """The land that places are held against: with Antarctica or without it, or of an extent."""
+
+    antarctica: bool = False
+    within: Extent | None = None
+
+    def __str__(self) -> str:
+        if self.within is not None:
+            return f"{'no ' * self.none}land within {self.within.text}"
+        return "land with Antarctica" if self.antarctica else "land"
+
+    @property
+    def none(self) -> bool:
+        """Whether there is too little land to compare with."""
+        return self.within is not None and self.within.land.none
+
+    @property
+    def area_km2(self) -> float:
+        """Area of the land; of an extent without land, all of it."""
+        if self.within is None:
+            return land_lattice(ground=self).area_km2
+        own = self.within.land
+        return own.extent_km2 if own.none else own.area_km2
+
+    @property
+    def finer(self) -> float:
+        """How many times cells are finer than on all land, so that as many are on this one."""
+        return 1.0 if self.within is None else float(np.sqrt(LAND_KM2 / max(self.area_km2, 1e-9)))
+
+    @property
+    def unit(self) -> float:
+        """What distances are multiplied with: a tenth below a million km2, then a hundredth."""
+        if self.within is None:
+            return 1.0
+        return 1.0 if self.area_km2 >= 1e6 else 0.1 if self.area_km2 >= 1e4 else 0.01
+
+
+#: All land but Antarctica.
+ALL_LAND = Ground()
+
+
 @dataclass(frozen=True, eq=False)
 class Land:
-    """Points of a Fibonacci lattice of the sphere that lie on land, degrees, of equal area each."""
+    """Points of an even lattice that lie on land, degrees, of equal area each."""
 
     lon: Floats
     lat: Floats
@@ -77,17 +129,21 @@ def fibonacci(count: int) -> tuple[Floats, Floats]:
 
 
 @lru_cache(maxsize=4)
-def land_lattice(points: int = COARSE, antarctica: bool = False) -> Land:
-    """Return evenly spread points on land, the same ones every time, with or without Antarctica.
+def land_lattice(points: int = COARSE, ground: Ground = ALL_LAND) -> Land:
+    """Return evenly spread points on land, the same ones every time.
 
-    There are about so many without Antarctica (within 1 % from 10,000 on), 9 % more with it.
+    There are about so many without Antarctica (within 1 % from 10,000 on), 9 % more with it; within
+    an extent as many as it has cells, in their middle.
 
     >>> 950 < len(land_lattice(1000)) < 1050, 134e6 < land_lattice().area_km2 < 137e6
     (True, True)
     """
+    if ground.within is not None:
+        own = ground.within.land
+        return Land(*own.cells.centre(own.inside), own.cells.area_km2)
     on_sphere = max(1, round(points / LAND_SHARE))
     is_land, is_antarctica = _land_points(on_sphere)
-    wanted = is_land if antarctica else is_land & ~is_antarctica
+    wanted = is_land if ground.antarctica else is_land & ~is_antarctica
     lon, lat = fibonacci(on_sphere)
     return Land(lon[wanted], lat[wanted], 4.0 * np.pi * EARTH_RADIUS_KM**2 / on_sphere)
 
@@ -109,16 +165,18 @@ def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def uniform_on_land(
-    places: int, rng: np.random.Generator, antarctica: bool = False
+    places: int, rng: np.random.Generator, ground: Ground = ALL_LAND
 ) -> tuple[Floats, Floats]:
     """Draw places uniformly by area on land, in degrees: complete spatial randomness."""
+    if ground.within is not None:
+        return ground.within.land.uniform(places, rng)
     kept: list[tuple[Floats, Floats]] = []
     found = 0
     while found < places:
         # A little more than land's share asks for, so that one turn mostly does.
         lon, lat = uniform_on_sphere(int((places - found) * 3.9) + 64, rng)
         inside, frozen = on_land(lon, lat, _layers())
-        if not antarctica:
+        if not ground.antarctica:
             inside &= ~frozen
         kept.append((lon[inside], lat[inside]))
         found += int(inside.sum())

@@ -44,7 +44,8 @@ class Within:
     """Test places that have a training place within so many km, in number and as share of them.
 
     `by_chance` is the share to be expected of as many training places, uniform over the land
-    without Antarctica and independent of the test places; coasts are ignored.
+    (of the region, or all without Antarctica) and independent of the test places; coasts are
+    ignored.
     """
 
     km: float
@@ -96,7 +97,9 @@ class Leakage(Statistic):
         """Return a tally of the test places, if there are some."""
         if asked.test is None:
             return ()
-        return [tally_for(asked.pool, asked.test, asked.weights)]
+        within = asked.ground.within is not None
+        area = asked.ground.area_km2 if within else LAND_KM2
+        return [tally_for(asked.pool, asked.test, asked.weights, area)]
 
     def entries(self) -> dict[str, Any]:
         """Return the numbers without the distances of every place."""
@@ -180,8 +183,8 @@ class LeakageTally:
 
     ask = Ask()
 
-    def __init__(self, lon: Floats, lat: Floats) -> None:
-        self.lon, self.lat = lon, lat
+    def __init__(self, lon: Floats, lat: Floats, land_km2: float = LAND_KM2) -> None:
+        self.lon, self.lat, self.land_km2 = lon, lat, land_km2
         self.vectors = unit_vectors(lon, lat)
         self.train = 0
         self.train_lon = np.full(len(lon), np.nan)
@@ -260,7 +263,7 @@ class LeakageTally:
     def _within(self, far: Floats, km: float) -> Within:
         # Half the chord squared is the part of the sphere that a cap covers (Archimedes).
         cap = 4.0 * np.pi * EARTH_RADIUS_KM**2 * np.sin(min(km / EARTH_RADIUS_KM, np.pi) / 2.0) ** 2
-        chance = -np.expm1(self.train * np.log1p(-min(cap / LAND_KM2, 1.0 - 1e-16)))
+        chance = -np.expm1(self.train * np.log1p(-min(cap / self.land_km2, 1.0 - 1e-16)))
         places = int((far <= km).sum())
         return Within(float(km), places, places / len(far), float(chance))
 
@@ -274,7 +277,9 @@ class LeakageTally:
         return np.asarray(self._near[row * _COLUMNS + column])
 
 
-def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> LeakageTally:
+def tally_for(
+    train: AnyPool, test: AnyPool, weights: Weights | None = None, land_km2: float = LAND_KM2
+) -> LeakageTally:
     """Return a tally for test places, to be run over the training places, which may be 10**9.
 
     The test places are kept in memory, 100 bytes a place and thread. Great-circle distances are
@@ -294,7 +299,8 @@ def tally_for(train: AnyPool, test: AnyPool, weights: Weights | None = None) -> 
     ([0.0, 55.6], [1, 1, 2])
     """
     places = [np.stack([batch.lon, batch.lat]) for batch in test.batches(Ask())]
-    tally = LeakageTally(*np.concatenate([np.zeros((2, 0)), *places], axis=1))
+    lon, lat = np.concatenate([np.zeros((2, 0)), *places], axis=1)
+    tally = LeakageTally(lon, lat, land_km2)
     # The first places bound the distances for every part, which shortens the work of each.
     first = next(iter(train.batches(Ask())), None)
     if first is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -23,12 +23,13 @@ from wherefrom.auditing.findings import (
     kilometres,
     percent,
 )
-from wherefrom.auditing.space.density import land_points
+from wherefrom.auditing.lattice import ALL_LAND, Ground, Land, land_lattice
+from wherefrom.auditing.space.density import bands_on, land_points
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Floats, Sums, Tally, counted_places, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import LAND_SHARE
-from wherefrom.earth.maps import DOTS, density, draw_density, draw_places, world_axes
+from wherefrom.earth.maps import DOTS, density, draw_density, draw_places, world_axes, zoom
 from wherefrom.pool.batches import Batch
 
 __all__ = ["MapTally", "PlacesMap", "bands_for"]
@@ -41,13 +42,16 @@ MOST = 8.0
 DUE = 5.0
 
 
-def bands_for(places: int) -> int:
+def bands_for(places: int, ground: Ground = ALL_LAND) -> int:
     """Choose the bands of the cells: as fine as 25 places a cell of land allow, 330 to 2,200 km.
+
+    Within an extent as many cells are on its land.
 
     >>> bands_for(100), bands_for(10_000), bands_for(10**9)
     (9, 34, 60)
     """
-    return int(np.clip(np.sqrt(places / PER_CELL / LAND_SHARE * np.pi / 4), 9, 60))
+    bands = int(np.clip(np.sqrt(places / PER_CELL / LAND_SHARE * np.pi / 4), 9, 60))
+    return bands_on(ground, bands)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,8 @@ class PlacesMap(Statistic):
         Places in each cell, with repetition.
     reference : ndarray of float64, shape (cells,)
         Share of the reference in each cell.
+    within : Land or None
+        Points of the land of an extent, which the maps then show alone.
     effective : float
         Places that count as independent, (sum w)**2 / sum w**2.
     """
@@ -79,6 +85,7 @@ class PlacesMap(Statistic):
     reference: Floats
     effective: float
     against: str = "land"
+    within: Land | None = None
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -86,18 +93,20 @@ class PlacesMap(Statistic):
         places = len(asked.pool)
         if asked.seen.rows is not None and asked.seen.weights is not None:
             places = int((asked.seen.weights > 0.0).sum())
-        return [MapTally(bands_for(places))]
+        return [MapTally(bands_for(places, asked.ground))]
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[MapTally]) -> PlacesMap:
         """Put the places beside the reference in each cell."""
         (mapped,) = counted
         if isinstance(asked.against, str):
-            there = land_points(mapped.n_bands, asked.antarctica)
+            there = land_points(mapped.n_bands, asked.ground)
         else:
             (other,) = run(asked.against, [MapTally(mapped.n_bands)])
             there = other.count
-        return mapped.result(there / there.sum(), asked.beside)
+        found = mapped.result(there / max(there.sum(), 1.0), asked.beside)
+        own = asked.ground.within is not None and not asked.ground.none
+        return replace(found, within=land_lattice(ground=asked.ground)) if own else found
 
     @property
     def share(self) -> Floats:
@@ -128,7 +137,7 @@ class PlacesMap(Statistic):
             f"{kilometres(self.cells.area_km2**0.5)} to be spread as the land is. Half of the "
             f"places lie in {cells:,} of {land:,} cells with land."
         )
-        command = commands.draw("uniform-area", "even")
+        command = commands.even()
         return [Finding("density", beyond, text, command, may_follow=SPREAD)]
 
     def drawings(self) -> list[Drawing]:
@@ -138,19 +147,20 @@ class PlacesMap(Statistic):
             if self.lon is None
             else "Every place is a dot."
         )
+        places = Drawing(
+            "places", "Where the places are", f"{said} Equal Earth projection.", self._draw_places,
+            WORLD,
+        )  # fmt: skip
+        if not self.reference.any():
+            return [places]
         size = kilometres(self.cells.area_km2**0.5)
         ratio = (
             f"Share of the places over the share of {self.against}, in equal-area cells {size} "
             f"wide. Orange: more places than {self.against} has; violet: fewer. Cells in which "
             f"fewer than {DUE:g} places are and would be expected are left out."
         )
-        return [
-            Drawing(
-                "places", "Where the places are", f"{said} Equal Earth projection.",
-                self._draw_places, WORLD,
-            ),
-            Drawing("ratio", f"More or fewer than {self.against}", ratio, self._draw_ratio, WORLD),
-        ]  # fmt: skip
+        title = f"More or fewer than {self.against}"
+        return [places, Drawing("ratio", title, ratio, self._draw_ratio, WORLD)]
 
     def glance(self) -> str:
         """Show the places on a small map."""
@@ -161,6 +171,7 @@ class PlacesMap(Statistic):
     def _draw_places(self, ax: Axes, bar: bool = True) -> None:
         """Draw dots, or the density of many places."""
         world_axes(ax)
+        self._zoom(ax)
         if self.lon is not None and self.lat is not None:
             size = min(6.0, max(0.8, 6000 / max(len(self.lon), 1)))
             draw_places(ax, self.lon, self.lat, color=OURS, size=size)
@@ -170,6 +181,10 @@ class PlacesMap(Statistic):
             under = colour_bar(ax, shades, "places in a square")
             under.ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
+    def _zoom(self, ax: Axes) -> None:
+        if self.within is not None:
+            zoom(ax, self.within.lon, self.within.lat)
+
     def _draw_ratio(self, ax: Axes) -> None:
         total = float(self.count.sum())
         told = np.flatnonzero(np.maximum(self.count, self.reference * total) >= DUE)
@@ -178,6 +193,7 @@ class PlacesMap(Statistic):
         norm, legend = LogNorm(1 / MOST, MOST), f"times the share of {self.against}"
         bar = fill_cells(ax, self.cells.bounds(told), ratio, "PuOr_r", norm, legend)
         labels = ["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"]
+        self._zoom(ax)
         bar.set_ticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], labels=labels)
         bar.minorticks_off()
 

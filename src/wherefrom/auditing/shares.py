@@ -285,10 +285,8 @@ def _references(asked: Asked) -> dict[str, Reference | None]:
     """Return what each layer is compared with; None for a column that land does not have."""
     if not isinstance(asked.against, str):
         return dict(of(asked.against, asked.layers, name=asked.beside))
-    return {
-        layer: land(layer, asked.antarctica) if layer in asked.earth_layers else None
-        for layer in asked.layers
-    }
+    there = () if asked.ground.none else asked.earth_layers
+    return {layer: land(layer, asked.ground) if layer in there else None for layer in asked.layers}
 
 
 def shares_of(tally: LayerTally, reference: Reference | None = None) -> LayerShares:
@@ -448,7 +446,7 @@ def _lacking(layer: LayerShares) -> float:
 
 def _match(layer: LayerShares, commands: Commands) -> str:
     """Draw to the reference's shares; from a new pool where this one lacks what it takes."""
-    if commands.target == "land" and _lacking(layer) > LEAST:
+    if commands.by_land and _lacking(layer) > LEAST:
         return commands.build()
     return commands.match(commands.target, layer.layer)
 

@@ -108,6 +108,8 @@ class Statistic:
     #: Its key in JSON and its attribute of an audit.
     name: ClassVar[str]
     section: ClassVar[Section]
+    #: Whether it compares with land, and is left out where there is none.
+    of_land: ClassVar[bool] = False
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:

@@ -66,12 +66,20 @@ def audit(
         Path | None,
         typer.Option(
             help="Parquet file to write: FILE without faulty rows, repeated places and ids, places "
-            "at 0/0 and, with --test, places within 10 km of a test place."
+            "at 0/0 and, with --test, places within 10 km of a test place, with --within those "
+            "outside."
         ),
     ] = None,
     antarctica: Annotated[
         bool, typer.Option("--antarctica", help="Antarctica counts as land too.")
     ] = False,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER=LABEL|box=W,S,E,N|FILE",
+            help="Audit within a country, continent, ..., a box or polygons alone.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of simulations and samples.")] = 0,
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
@@ -100,11 +108,14 @@ def audit(
         wherefrom audit train.csv --test test.csv --clean apart.parquet
 
         wherefrom audit labels.csv --test subset=testing
+
+        wherefrom audit labels.csv --within country=Kenya --out kenya.html
     """
-    from wherefrom.auditing.asked import Asked
+    from wherefrom.auditing.asked import Asked, places_within
     from wherefrom.auditing.audit import audited
     from wherefrom.auditing.faults import Opened, cleaned, open_table
     from wherefrom.auditing.findings import Named
+    from wherefrom.earth.extent import Extent
 
     own = None
     if test is not None and "=" in test.name and not test.exists():
@@ -119,6 +130,7 @@ def audit(
     inputs = {name: path for name, path in read.items() if path is not None}
     named = {name: str(path) for name, path in inputs.items()}
     _check_outputs(out, None if to_stdout else json_out, clean, inputs)
+    extent = None if within is None else Extent.of(within)
     options = _options(id_column, lon, lat)
     weights = available = None
     if _is_composition(file):
@@ -142,6 +154,7 @@ def audit(
         planned=others.get("--planned"),
         entropy=_entropy(file, pool, tiles, series, bins),
         antarctica=antarctica,
+        within=extent,
         seed=seed,
         named=Named(
             file=named["FILE"],
@@ -170,6 +183,11 @@ def audit(
 
         write_audit_page(found, out, shlex.join(["wherefrom", *sys.argv[1:]]))
     if clean is not None:
+        if extent is not None:
+            inside, rows = places_within(opened.pool, extent)
+            gone = {**opened.gone, f"outside {within}": len(opened.pool) - len(rows)}
+            ids = None if opened.ids is None else opened.ids[rows]
+            opened = opened._replace(pool=inside, ids=ids, gone=gone)
         left, removed = cleaned(opened, others.get("--test"), found.findings)
         left.write(clean)
         said = "; ".join(f"{count:,} {reason}" for reason, count in removed.items() if count)
@@ -252,6 +270,7 @@ def _other(path: Path, lon: str, lat: str) -> AnyPool:
 
 def _parted(pool: AnyPool, given: str, drawn: bool) -> tuple[Pool, Pool]:
     """Part a table's rows from those of a value, ``COLUMN=VALUE``: the others first."""
+    from wherefrom.auditing.asked import pool_rows
     from wherefrom.pool import Pool
 
     if drawn or not isinstance(pool, Pool):
@@ -269,13 +288,7 @@ def _parted(pool: AnyPool, given: str, drawn: bool) -> tuple[Pool, Pool]:
     test = codes == labels.index(value)
     if test.all():
         raise WherefromError(f"--test {given}: every row is a test row, and none is left to audit")
-    # Notes number the rows of the whole table.
-    train, held = (
-        Pool(pool.ids[rows], pool.lon[rows], pool.lat[rows], pool.table.filter(rows), pool.origin,
-             pool.notes)
-        for rows in (~test, test)
-    )  # fmt: skip
-    return train, held
+    return pool_rows(pool, ~test), pool_rows(pool, test)
 
 
 def _entropy(

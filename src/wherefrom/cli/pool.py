@@ -93,6 +93,13 @@ def build(
     antarctica: Annotated[
         bool, typer.Option("--antarctica", help="Include Antarctica, 9 % of all land.")
     ] = False,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER=LABEL|box=W,S,E,N|FILE",
+            help="Only within a country, continent, ..., a box or polygons.",
+        ),
+    ] = None,
     layers: Annotated[
         str, typer.Option(help="Layers whose labels become columns, separated by commas.")
     ] = "",
@@ -111,6 +118,8 @@ def build(
 
         wherefrom pool build --places 200000 --out pool.parquet
 
+        wherefrom pool build --places 5000 --within country=Kenya --out kenya.parquet
+
         wherefrom pool build --places 1e9 --layers continent,biome --out world
     """
     from wherefrom.pool import Pool, PoolScan, build_folder
@@ -118,8 +127,10 @@ def build(
     pool: Pool | PoolScan
     if out.suffix == ".parquet":
         check_out(out, "a pool")
-        pool = Pool.build(places, seed, antarctica).with_layers(names_of(layers))
+        pool = Pool.build(places, seed, antarctica, within).with_layers(names_of(layers))
         pool.write(out)
+    elif within is not None:
+        raise WherefromError(f"--within {within}: write one file, --out {out}.parquet")
     else:
         _check_folder(out)
         pool = build_folder(places, out, seed, antarctica, names_of(layers))

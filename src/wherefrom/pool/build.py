@@ -6,17 +6,26 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import earth, keys, parallel
+from wherefrom.earth.extent import Extent
 from wherefrom.earth.land import on_land
 from wherefrom.earth.sphere import uniform_on_sphere
 from wherefrom.errors import WherefromError
 from wherefrom.progress import progress
 
-__all__ = ["LandPlaces", "checked_count", "land_origin", "land_places", "land_stream"]
+__all__ = [
+    "LandPlaces",
+    "checked_count",
+    "land_origin",
+    "land_places",
+    "land_places_within",
+    "land_stream",
+]
 
 # Fixed, because it decides which random numbers make which place.
 CHUNK = 65536
@@ -104,8 +113,32 @@ def checked_count(places: int) -> int:
     return int(places)
 
 
-def land_origin(seed: int, antarctica: bool) -> str:
+def land_places_within(
+    places: int, seed: int, within: Extent
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw places uniformly by area on the land of an extent, degrees.
+
+    The same seed gives the same places, and a longer list starts with the shorter.
+
+    Raises
+    ------
+    WherefromError
+        If `places` is not positive, or there is no land.
+    """
+    if within.land.none:
+        raise WherefromError(f"--within {within.text}: there is hardly any land to draw from")
+    drawn = [
+        within.land.uniform(CHUNK, keys.generator("pool within", seed, chunk))
+        for chunk in range(math.ceil(checked_count(places) / CHUNK))
+    ]
+    lon, lat = (np.concatenate(axis)[:places] for axis in zip(*drawn, strict=True))
+    return lon, lat
+
+
+def land_origin(seed: int, antarctica: bool, within: str | Path | None = None) -> str:
     """Say in words how the places came about."""
+    if within is not None:
+        return f"uniform by area on land within {within}, seed {seed}"
     return f"uniform by area on land {'with' if antarctica else 'without'} Antarctica, seed {seed}"
 
 

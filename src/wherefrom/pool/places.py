@@ -15,9 +15,10 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import files, parallel
+from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART, Ask, Batch
-from wherefrom.pool.build import land_origin, land_places
+from wherefrom.pool.build import land_origin, land_places, land_places_within
 from wherefrom.pool.check import errors_in, refuse_errors, repeats_in
 from wherefrom.pool.columns import (
     column_codes,
@@ -70,7 +71,13 @@ class Pool:
         return len(self.ids)
 
     @classmethod
-    def build(cls, places: int, seed: int = 0, antarctica: bool = False) -> Pool:
+    def build(
+        cls,
+        places: int,
+        seed: int = 0,
+        antarctica: bool = False,
+        within: str | Path | None = None,
+    ) -> Pool:
         """Draw places uniformly by area on land.
 
         Parameters
@@ -81,6 +88,9 @@ class Pool:
             The same seed gives the same places, and a larger pool starts with the smaller.
         antarctica : bool
             Whether places of the continent Antarctica count; by default they do not.
+        within : str or Path, optional
+            Where alone: ``"country=Kenya"``, ``"box=W,S,E,N"`` or a file of polygons, as in
+            `wherefrom.earth.extent.Extent.of`. Antarctica counts in it.
 
         Returns
         -------
@@ -90,17 +100,22 @@ class Pool:
         Raises
         ------
         WherefromError
-            If `places` is not positive, or the land layer cannot be had.
+            If `places` is not positive, the land layer cannot be had, or there is no land within.
 
         Examples
         --------
         >>> len(Pool.build(500, seed=1))
         500
         """
-        lon, lat = land_places(places, seed, antarctica)
+        lon, lat = (
+            land_places(places, seed, antarctica)
+            if within is None
+            else land_places_within(places, seed, Extent.of(within))
+        )
         ids = np.arange(len(lon), dtype=np.int64)
         table = pa.table({"id": ids, "lon": lon, "lat": lat})
-        return cls(ids, lon, lat, table, land_origin(seed, antarctica))
+        origin = land_origin(seed, antarctica, within)
+        return cls(ids, lon, lat, table, origin)
 
     @classmethod
     def read(

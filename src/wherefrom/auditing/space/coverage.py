@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, SPREAD, Commands, Finding, kilometres, percent
-from wherefrom.auditing.lattice import Land, land_lattice, uniform_on_land
+from wherefrom.auditing.lattice import ALL_LAND, Ground, Land, land_lattice, uniform_on_land
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Tally, canonical_places, counted_places
 from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
@@ -63,7 +63,7 @@ class Coverage(Statistic):
         The farthest points, each outside the circles of those before.
     """
 
-    name, section = "coverage", SPACE
+    name, section, of_land = "coverage", SPACE, True
 
     land_points: int
     radius_km: float
@@ -79,7 +79,7 @@ class Coverage(Statistic):
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally of the distances from land."""
-        return [CoverageTally(asked.antarctica)]
+        return [CoverageTally(asked.ground)]
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[CoverageTally]) -> Coverage:
@@ -138,8 +138,8 @@ class CoverageTally:
 
     ask = Ask()
 
-    def __init__(self, antarctica: bool = False) -> None:
-        self.antarctica = antarctica
+    def __init__(self, ground: Ground = ALL_LAND) -> None:
+        self.ground = ground
         self._chord: Floats = np.full(1, np.inf)  # of all points, before the first place
 
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
@@ -169,7 +169,7 @@ class CoverageTally:
         km = arc_km(self._chord)
         median, p90, p99 = np.quantile(km, [0.5, 0.9, 0.99])
         size = int(min(max(places, 1), CONTROL))
-        control = tree_of(unit_vectors(*uniform_on_land(size, rng, self.antarctica)))
+        control = tree_of(unit_vectors(*uniform_on_land(size, rng, self.ground)))
         scale = np.sqrt(size / max(places, 1))
         uniform = scale * np.quantile(arc_km(control.query(here.xyz)[0]), [0.5, 0.99])
         return Coverage(
@@ -187,12 +187,12 @@ class CoverageTally:
 
     @property
     def _land(self) -> Land:
-        return _tiled_land(self.antarctica)
+        return _tiled_land(self.ground)
 
 
 @lru_cache(maxsize=2)
-def _tiled_land(antarctica: bool) -> Land:
-    here = land_lattice(antarctica=antarctica)
+def _tiled_land(ground: Ground) -> Land:
+    here = land_lattice(ground=ground)
     order = _by_tiles(here.lon, here.lat)
     return Land(here.lon[order], here.lat[order], here.cell_km2)
 

@@ -13,7 +13,7 @@ from scipy.special import chdtrc
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import chance, decimals, kilometres
-from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.lattice import ALL_LAND, FINE, Ground, land_lattice
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import Floats, Sums, Tally, counted_places
 from wherefrom.earth.cells import EqualAreaCells
@@ -24,6 +24,8 @@ __all__ = ["BANDS", "Cells", "CellsTally", "Densities", "Density"]
 
 #: Bands of cells from pole to pole: cells of about 3,300, 1,100 and 280 km.
 BANDS = (6, 18, 72)
+#: Most bands of cells within a small extent: 11 km.
+MOST_BANDS = 1817
 #: Cells with fewer places expected, or fewer points of land, are put into one class.
 FEW_PLACES, FEW_POINTS = 5.0, 10.0
 
@@ -87,7 +89,7 @@ class Density:
 class Densities(Statistic):
     """Density in cells of three sizes, large to small, and the places in each of the small ones."""
 
-    name, section = "density", SPACE
+    name, section, of_land = "density", SPACE, True
 
     sizes: tuple[Density, ...]
     cells: Cells
@@ -95,7 +97,8 @@ class Densities(Statistic):
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally for each size."""
-        return [CellsTally(bands, asked.antarctica) for bands in BANDS]
+        ground = asked.ground
+        return [CellsTally(bands_on(ground, bands), ground) for bands in BANDS]
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[CellsTally]) -> Self:
@@ -126,8 +129,8 @@ class CellsTally(Sums):
 
     sums = ("places", "_squares")
 
-    def __init__(self, bands: int, antarctica: bool = False) -> None:
-        self.bands, self.antarctica = bands, antarctica
+    def __init__(self, bands: int, ground: Ground = ALL_LAND) -> None:
+        self.bands, self.ground = bands, ground
         self.places = np.zeros(cells_of(bands).count)
         self._squares = 0.0
 
@@ -140,7 +143,7 @@ class CellsTally(Sums):
 
     def table(self) -> Cells:
         """Return places and share of land per cell, for a map."""
-        on_land = land_points(self.bands, self.antarctica)
+        on_land = land_points(self.bands, self.ground)
         shown = np.flatnonzero((self.places > 0.0) | (on_land > 0.0))
         share = on_land / on_land.sum()
         return Cells(
@@ -161,7 +164,7 @@ class CellsTally(Sums):
         against a lattice 17 times as fine): for 280 km cells 1 %.
         """
         assert self._squares, "no places were counted"
-        on_land = land_points(self.bands, self.antarctica)
+        on_land = land_points(self.bands, self.ground)
         total, points = float(self.places.sum()), float(on_land.sum())
         effective = total**2 / self._squares
         observed = self.places * (effective / total)
@@ -192,6 +195,11 @@ class CellsTally(Sums):
         )
 
 
+def bands_on(ground: Ground, bands: float) -> int:
+    """Return the bands of cells that cut this land as so many cut all land, if not too fine."""
+    return round(bands) if ground.within is None else min(round(bands * ground.finer), MOST_BANDS)
+
+
 @lru_cache(maxsize=8)
 def cells_of(bands: int) -> EqualAreaCells:
     """Return the cells, made once."""
@@ -199,9 +207,9 @@ def cells_of(bands: int) -> EqualAreaCells:
 
 
 @lru_cache(maxsize=8)
-def land_points(bands: int, antarctica: bool) -> Floats:
+def land_points(bands: int, ground: Ground) -> Floats:
     """Count the points of the fine lattice of land in each cell; not to be written to."""
-    points, cells = land_lattice(FINE, antarctica), cells_of(bands)
+    points, cells = land_lattice(FINE, ground), cells_of(bands)
     return np.bincount(cells.cell(points.lon, points.lat), minlength=cells.count).astype(np.float64)
 
 

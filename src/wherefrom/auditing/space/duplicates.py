@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, degrees, percent
-from wherefrom.auditing.lattice import land_lattice
+from wherefrom.auditing.lattice import ALL_LAND, Ground
 from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.space.density import cells_of
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
@@ -96,7 +96,7 @@ class Duplicates(Statistic):
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally of different places."""
-        return [DuplicatesTally(asked.antarctica)]
+        return [DuplicatesTally(asked.ground)]
 
     def entries(self) -> dict[str, Any]:
         """Return the shares and the places that are given most often."""
@@ -145,7 +145,9 @@ class Duplicates(Statistic):
         # In a region as many places are nearer to each other than on all land.
         by_chance = 1.0 - (1.0 - self.uniform_within_1km) ** (1.0 / commands.land_share)
         near = self.within_1km - by_chance
-        if near > max(LEAST, SIGMAS * self.within_1km_se):
+        # Neighbours come in pairs, so that chance varies as of half as many.
+        chance = (2.0 * by_chance * (1.0 - by_chance) / self.places) ** 0.5
+        if near > max(LEAST, SIGMAS * max(self.within_1km_se, chance)):
             where = "land" if commands.land_share == 1.0 else "the land of their region"
             text = (
                 f"{percent(self.within_1km)} of the places have another one within 1 km; of as "
@@ -165,8 +167,8 @@ class DuplicatesTally:
     ask = Ask()
     by_row = True
 
-    def __init__(self, antarctica: bool = False, capacity: int = CAPACITY) -> None:
-        self.antarctica, self.capacity = antarctica, capacity
+    def __init__(self, ground: Ground = ALL_LAND, capacity: int = CAPACITY) -> None:
+        self.ground, self.capacity = ground, capacity
         self._rows = self._at_zero = self._level = 0
         self._cell: Hashes = np.zeros(0, dtype=np.uint64)
         self._lon, self._lat = np.zeros(0), np.zeros(0)
@@ -195,7 +197,7 @@ class DuplicatesTally:
         """Sum up."""
         assert self._rows, "no places were counted"
         self._settle()
-        area = land_lattice(antarctica=self.antarctica).area_km2
+        area = self.ground.area_km2
         nearest = self._nearest_km()
         share = 2.0**-self._level
         count = self._count

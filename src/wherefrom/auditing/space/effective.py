@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import SIGMAS, SPREAD, Commands, Finding, kilometres, times
-from wherefrom.auditing.lattice import uniform_on_land
+from wherefrom.auditing.lattice import ALL_LAND, Ground, uniform_on_land
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import ROWS, Floats, RowSample
@@ -24,13 +24,14 @@ __all__ = ["Effective", "EffectiveSize", "effective_size"]
 SIZES = (1 << 12, ROWS)
 #: Standard error of the mean correlation, relative to it, that is good enough.
 ENOUGH = 0.03
+#: In units of the ground, km.
 RANGES = (10.0, 100.0, 1000.0)
 #: Pairs farther than so many ranges count as uncorrelated: exp(-20) = 2e-9.
 CUT = 20.0
 #: Groups of the sample, each left out once for the standard error.
 GROUPS = 8
-#: Range in km at which clusters are judged: about that of biomes' borders.
-JUDGED = 100.0
+#: Number of the range at which clusters are judged, 100 km: about that of biomes' borders.
+JUDGED = 1
 #: Chance below which Ripley's test counts: it has 99 simulations and can say no less.
 RARE_SIMULATED = 0.01
 #: The uniform control is itself known to some 2 %.
@@ -66,7 +67,7 @@ class EffectiveSize:
 class Effective(Statistic):
     """Effective sample sizes for three ranges of the correlation; `ripley` tells of clusters."""
 
-    name, section = "effective", SPACE
+    name, section, of_land = "effective", SPACE, True
 
     sizes: tuple[EffectiveSize, ...]
     ripley: Ripley | None
@@ -74,7 +75,7 @@ class Effective(Statistic):
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[Any]) -> Self:
         """Look at the pairs of the sample."""
-        sizes = effective_size(asked.sample, asked.rng, asked.antarctica)
+        sizes = effective_size(asked.sample, asked.rng, asked.ground)
         return cls(sizes, Ripley.of(asked, ()))
 
     def entries(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class Effective(Statistic):
         pattern = self.ripley
         if not commands.by_land or pattern is None:
             return []
-        size = next(size for size in self.sizes if size.range_km == JUDGED)
+        size = self.sizes[JUDGED]
         lost, noise = 1 - size.share, SIGMAS * size.se / max(size.uniform, 1)
         if not pattern.clustered or pattern.p > RARE_SIMULATED or lost <= LEAST_EFFECTIVE + noise:
             return []
@@ -111,18 +112,18 @@ class Effective(Statistic):
             "as uniform places have. "
         )
         text += (
-            f"Where values are alike "
-            f"over {JUDGED:g} km, the places are worth {size.effective:,.0f} independent ones; as "
-            f"many uniform places are worth {size.uniform:,.0f}."
+            f"Where values are alike over {size.range_km:g} km, the places are worth "
+            f"{size.effective:,.0f} independent ones; as many uniform places are "
+            f"worth {size.uniform:,.0f}."
         )
-        command = commands.draw("uniform-area", "even")
+        command = commands.even()
         return [Finding("clusters", lost, text, command, may_follow=SPREAD)]
 
 
 def effective_size(
-    sample: RowSample, rng: np.random.Generator, antarctica: bool = False
+    sample: RowSample, rng: np.random.Generator, ground: Ground = ALL_LAND
 ) -> tuple[EffectiveSize, ...]:
-    """Effective sample size for correlations that fade over 10, 100 and 1000 km.
+    """Effective sample size for correlations that fade over 10, 100 and 1000 km; see `Ground.unit`.
 
     `sample` is of at least one place, and its weights count; the uniform places that it is compared
     with are drawn by `rng`.
@@ -138,9 +139,9 @@ def effective_size(
     2013, Bernoulli 19, 1327-1349). Of a sample, the mean correlation of pairs is estimated.
     """
     total, squares = sample.weight_sum, sample.weight_squares
-    lon, lat = uniform_on_land(SIZES[-1], rng, antarctica)
+    lon, lat = uniform_on_land(SIZES[-1], rng, ground)
     found = []
-    for km in RANGES:
+    for km in (round(ground.unit * km, 2) for km in RANGES):
         rho, rho_se = _estimate(sample.lon, sample.lat, sample.weight, km, sample.seen)
         # The control is a sample of all land: its mean correlation does not depend on its size.
         land_rho, _ = _estimate(lon, lat, np.ones(len(lon)), km, 1 << 62)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, INK, OURS, Drawing, bare
 from wherefrom.auditing.findings import LEAST, RARE, SPREAD, Commands, Finding, chance, percent
-from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.lattice import ALL_LAND, FINE, Ground, land_lattice
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Sums, Tally, counted_places
 from wherefrom.pool.batches import Batch
@@ -60,7 +60,7 @@ class Latitude(Statistic):
         Cumulative shares of places and of land area up to each.
     """
 
-    name, section = "latitude", SPACE
+    name, section, of_land = "latitude", SPACE, True
 
     ks: float
     ks_at: float
@@ -81,7 +81,7 @@ class Latitude(Statistic):
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally of bins of latitude."""
-        return [LatitudeTally(asked.antarctica)]
+        return [LatitudeTally(asked.ground)]
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the test and the means."""
@@ -101,7 +101,7 @@ class Latitude(Statistic):
             f"of land lie south of {_parallel(self.ks_at)}; the mean latitude of the places is "
             f"{_parallel(self.mean)}, that of land {_parallel(self.land_mean)}."
         )
-        command = commands.draw("uniform-area", "even")
+        command = commands.even()
         return [Finding("latitude", self.ks, text, command, may_follow=SPREAD)]
 
     def drawings(self) -> list[Drawing]:
@@ -125,9 +125,15 @@ class Latitude(Statistic):
             textcoords="offset points", va="center", size=9,
         )  # fmt: skip
         ax.legend(["land", "places"], frameon=False, fontsize=9, loc="upper left")
-        ax.set_xlim(-62, 85)
         ax.set_ylim(0, 101)
-        ax.set_xticks(range(-60, 90, 30), ["60° S", "30° S", "0°", "30° N", "60° N"])
+        there = np.flatnonzero(np.diff(self.land_south_of))
+        south, north = self.latitude[there[0]], self.latitude[there[-1] + 1]
+        if north - south > 100:
+            ax.set_xlim(-62, 85)
+            ax.set_xticks(range(-60, 90, 30), ["60° S", "30° S", "0°", "30° N", "60° N"])
+        else:
+            ax.set_xlim(south - 1, north + 1)
+            ax.xaxis.set_major_formatter(lambda lat, _: f"{abs(lat):g}° {'N' if lat >= 0 else 'S'}")
         ax.set_ylabel("% south of it", size=9)
 
 
@@ -140,8 +146,8 @@ class LatitudeTally(Sums):
 
     sums = ("_places", "_sums")
 
-    def __init__(self, antarctica: bool = False) -> None:
-        self.antarctica = antarctica
+    def __init__(self, ground: Ground = ALL_LAND) -> None:
+        self.ground = ground
         self._places = np.zeros(_BINS)
         self._sums = np.zeros(4)  # of w^2, w * lat, w * |lat|, w * lat^2
 
@@ -160,7 +166,7 @@ class LatitudeTally(Sums):
         total = float(self._places.sum())
         assert total > 0.0, "no places were counted"
         mean, distance, square = self._sums[1:] / total
-        on_land, land_mean, land_distance = _land_bins(self.antarctica)
+        on_land, land_mean, land_distance = _land_bins(self.ground)
         points = float(on_land.sum())
         here = np.append(0.0, np.cumsum(self._places)) / total
         there = np.append(0.0, np.cumsum(on_land)) / points
@@ -192,8 +198,8 @@ def _bin(lat: Floats) -> Ints:
 
 
 @lru_cache(maxsize=2)
-def _land_bins(antarctica: bool) -> tuple[Floats, float, float]:
+def _land_bins(ground: Ground) -> tuple[Floats, float, float]:
     """Points of the fine lattice in each bin, their mean latitude and distance from the equator."""
-    lat = land_lattice(FINE, antarctica).lat
+    lat = land_lattice(FINE, ground).lat
     counts = np.bincount(_bin(lat), minlength=_BINS).astype(np.float64)
     return counts, float(lat.mean()), float(np.abs(lat).mean())

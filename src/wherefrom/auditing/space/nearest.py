@@ -41,7 +41,7 @@ class Nearest(Statistic):
     simulations : int
     """
 
-    name, section = "nearest", SPACE
+    name, section, of_land = "nearest", SPACE, True
 
     places: int
     nearest_km: float

@@ -11,16 +11,25 @@ from scipy.spatial import cKDTree
 
 from wherefrom import parallel
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.lattice import uniform_on_land
+from wherefrom.auditing.lattice import ALL_LAND, Ground, uniform_on_land
 from wherefrom.auditing.tally import Floats, Ints, canonical_places
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
-__all__ = ["Pattern", "RankTest", "pattern_of", "patterns", "rank_test", "simulate"]
+__all__ = [
+    "Pattern",
+    "RankTest",
+    "pattern_of",
+    "patterns",
+    "radii_on",
+    "rank_test",
+    "simulate",
+]
 
 
 #: Places of a pattern, its first ones, among which far pairs are counted.
 FAR = 1 << 10
-#: Radii within which pairs are counted, km: those up to 200 among all places of a pattern.
+#: Radii within which pairs are counted, km, in units of the ground: those up to 200 among all
+#: places of a pattern.
 RADII = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
 _N_NEAR = 4
 SIMULATIONS = 99
@@ -28,7 +37,7 @@ SIMULATIONS = 99
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """Mean distance to the nearest other place, and share of the pairs within each of `RADII`."""
+    """Mean distance to the nearest other place, and share of the pairs within each radius."""
 
     nearest_km: float
     within: Floats
@@ -49,7 +58,12 @@ class RankTest:
     z: Floats
 
 
-def pattern_of(lon: Floats, lat: Floats) -> Pattern:
+def radii_on(ground: Ground) -> tuple[float, ...]:
+    """Return the radii, km, within which pairs are counted on this land."""
+    return tuple(round(km * ground.unit, 2) for km in RADII)
+
+
+def pattern_of(lon: Floats, lat: Floats, radii: Sequence[float] = RADII) -> Pattern:
     """Measure distances among at least 2 places, degrees, shape (N,).
 
     They are in random order: far pairs are counted among the first `FAR`.
@@ -63,7 +77,7 @@ def pattern_of(lon: Floats, lat: Floats) -> Pattern:
     else:
         nearest = _nearest_alone(place, count)
     within = np.concatenate(
-        [_within(tree, RADII[:_N_NEAR]), _within(cKDTree(xyz[:FAR]), RADII[_N_NEAR:])]
+        [_within(tree, radii[:_N_NEAR]), _within(cKDTree(xyz[:FAR]), radii[_N_NEAR:])]
     )
     return Pattern(nearest, within)
 
@@ -73,15 +87,16 @@ def patterns(asked: Asked) -> tuple[Pattern, list[Pattern]] | None:
     sample = asked.sample
     if len(sample.lon) < 2:
         return None
-    here = pattern_of(sample.lon, sample.lat)
-    return here, simulate(len(sample.lon), asked.rng, asked.antarctica)
+    here = pattern_of(sample.lon, sample.lat, radii_on(asked.ground))
+    return here, simulate(len(sample.lon), asked.rng, asked.ground)
 
 
-def simulate(places: int, rng: np.random.Generator, antarctica: bool = False) -> list[Pattern]:
+def simulate(places: int, rng: np.random.Generator, ground: Ground = ALL_LAND) -> list[Pattern]:
     """Measure `SIMULATIONS` patterns of at least 2 places uniform by area on land."""
+    radii = radii_on(ground)
 
     def one(own: np.random.Generator) -> Pattern:
-        return pattern_of(*uniform_on_land(places, own, antarctica))
+        return pattern_of(*uniform_on_land(places, own, ground), radii)
 
     return list(parallel.here(one, rng.spawn(SIMULATIONS)))
 

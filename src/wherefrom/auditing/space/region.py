@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 
 from wherefrom import earth
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import Commands, Finding, percent
+from wherefrom.auditing.findings import Commands, Finding, degrees, percent
 from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.shares import ANTARCTICA
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats
-from wherefrom.compose import spec_text
 
 __all__ = ["Region"]
 
@@ -29,8 +27,6 @@ BOX, LABEL = 0.25, 0.5
 PART = 0.25
 #: Fewest places of which a region can be told.
 FEWEST = 10
-#: Places of the region that a set is compared with, and of the pool they are drawn from.
-COMPARED, BUILT = 10_000, 2_000_000
 #: One point of the lattice of land in so many is looked up, for the share of a label.
 ROUGHLY = 16
 
@@ -47,12 +43,11 @@ class Region(Statistic):
         Share of the places in it.
     west, south, east, north : float
         Box, degrees, that holds 98 % of the places; one that crosses 180 degrees has west > east.
-    land_share, label_share : float
-        Share of the land in that box, and in that country or continent (roughly; without one that
-        of the box); at least one point of the lattice of land.
+    land_share : float
+        Share of the land in that box.
     """
 
-    name, section = "region", SPACE
+    name, section, of_land = "region", SPACE, True
 
     layer: str
     label: str
@@ -62,19 +57,18 @@ class Region(Statistic):
     east: float
     north: float
     land_share: float
-    label_share: float
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[Any]) -> Self | None:
         """Look for the least box, and for a country or a continent of the same places."""
         lon, lat = asked.sample.lon, asked.sample.lat
-        if len(lon) < FEWEST:
+        if len(lon) < FEWEST or asked.within is not None:
             return None
         south, north = _interval(lat)
         west, east = _arc(lon)
-        land = land_lattice(antarctica=asked.antarctica)
+        land = land_lattice(ground=asked.ground)
         inside = _within(land.lon, land.lat, west, south, east, north)
-        share = max(float(inside.mean()), 1.0 / len(land))
+        share = float(inside.mean())
         if share > LABEL:
             return None
         box = (west, south, east, north)
@@ -88,14 +82,13 @@ class Region(Statistic):
                 if layer.labels[most] == ANTARCTICA and not asked.antarctica:
                     return None
                 here = layer.codes(land.lon[::ROUGHLY], land.lat[::ROUGHLY]) == most
-                whole = max(float(here.mean()), share)
-                if name == "continent" and share < PART * whole:
+                if name == "continent" and share < PART * float(here.mean()):
                     break
                 held = float(counts[most] / len(lon))
-                return cls(name, layer.labels[most], held, *box, share, whole)
+                return cls(name, layer.labels[most], held, *box, share)
         if share > BOX:
             return None
-        return cls("", "", float(_within(lon, lat, *box).mean()), *box, share, share)
+        return cls("", "", float(_within(lon, lat, *box).mean()), *box, share)
 
     def findings(self, commands: Commands) -> list[Finding]:
         """Say that the set is of a region, and how to compare it with the land of that region."""
@@ -104,36 +97,25 @@ class Region(Statistic):
         box = (
             f"between {_degrees(self.south, 'SN')} and {_degrees(self.north, 'SN')} and between "
             f"{_degrees(self.west, 'WE')} and {_degrees(self.east, 'WE')}, where "
-            f"{percent(self.land_share)} of the land is"
+            + (f"{percent(self.land_share)} of the land is" if self.land_share else "no land is")
         )
         share = "all" if self.share == 1.0 else percent(self.share) + " of the"
         where = f"in {self.label}, {percent(MOST)} of them " if self.label else ""
         text = (
-            f"Region: {share} places lie {where}{box}. The command compares them with places "
-            "uniform on the land of that region."
+            f"Region: {share} places lie {where}{box}. The command audits them within it alone, "
+            "where they may be clustered too."
         )
-        built = min(round(COMPARED / self.label_share), BUILT)
-        build = ["wherefrom", "pool", "build", "--places", str(built), "--out", "land.parquet"]
-        audit = commands.audit(*commands.named.options, "--against", "region.parquet")
-        command = " && ".join([shlex.join(build), self._drawn(), audit])
+        command = commands.audit(*commands.named.options, "--within", self._named())
         return [Finding("region", self.share, text, command, may_follow=("swapped-axes",))]
 
-    def _drawn(self) -> str:
-        """Write the command that takes the places of the region out of ``land.parquet``."""
+    def _named(self) -> str:
+        """Name the region as ``--within`` takes it; a box in hundredths of a degree, outwards."""
         if self.label:
-            spec = {"name": "only", "layer": self.layer, "label": self.label, "short": "cap"}
-            words = ["draw", "land.parquet", "--sampler", spec_text(spec), "-n", str(COMPARED)]
-            return shlex.join(["wherefrom", *words, "--places", "--out", "region.parquet"])
-        lat = f'("lat", ">=", {self.south:.4f}), ("lat", "<=", {self.north:.4f})'
-        west, east = f'("lon", ">=", {self.west:.4f})', f'("lon", "<=", {self.east:.4f})'
-        rows = f"[{west}, {east}, {lat}]"
-        if self.west > self.east:
-            rows = f"[[{west}, {lat}], [{east}, {lat}]]"
-        code = (
-            "import pyarrow.parquet as pq; pq.write_table(pq.read_table("
-            f'"land.parquet", filters={rows}), "region.parquet")'
-        )
-        return shlex.join(["python", "-c", code])
+            return f"{self.layer}={self.label}"
+        west, south = (np.floor(100 * at) / 100 for at in (self.west, self.south))
+        east, north = (np.ceil(100 * at) / 100 for at in (self.east, self.north))
+        box = (max(west, -180.0), max(south, -90.0), min(east, 180.0), min(north, 90.0))
+        return "box=" + ",".join(degrees(float(at)) for at in box)
 
 
 def _interval(values: Floats) -> tuple[float, float]:

@@ -13,8 +13,8 @@ from matplotlib.ticker import NullFormatter
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import FAINT, GREY, OURS, Drawing, bare
 from wherefrom.auditing.findings import chance, times
-from wherefrom.auditing.lattice import land_lattice
-from wherefrom.auditing.space.pattern import FAR, RADII, Pattern, patterns, rank_test
+from wherefrom.auditing.lattice import ALL_LAND, Ground
+from wherefrom.auditing.space.pattern import FAR, Pattern, patterns, radii_on, rank_test
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats
 
@@ -28,7 +28,7 @@ class Ripley(Statistic):
     Attributes
     ----------
     places, far_places : int
-        Places of the pattern up to 200 km, and beyond.
+        Places of the pattern up to 200 km (less within a small extent), and beyond.
     radii_km : tuple of float
     l_km : tuple of float
         sqrt(K(r) / pi), with K(r) the land's area times the share of pairs within r. For a
@@ -50,7 +50,7 @@ class Ripley(Statistic):
     simulations : int
     """
 
-    name, section = "ripley", SPACE
+    name, section, of_land = "ripley", SPACE, True
 
     places: int
     far_places: int
@@ -72,8 +72,7 @@ class Ripley(Statistic):
         measured = asked.once(patterns)
         if measured is None:
             return None
-        area_km2 = land_lattice(antarctica=asked.antarctica).area_km2
-        return ripley_l(*measured, len(asked.sample.lon), area_km2)
+        return ripley_l(*measured, len(asked.sample.lon), asked.ground)
 
     @property
     def strongest_ratio(self) -> float | None:
@@ -100,7 +99,8 @@ class Ripley(Statistic):
             "Ripley's L on the sphere over its mean for as many places uniform on land: above 1 "
             "there are more pairs within that distance. Grey: what uniform places leave nowhere in "
             f"{100 - 100 * self.level:.0f} % of cases ({self.simulations} simulations); p {p}. Of "
-            f"{self.places:,} places" + (f", beyond 200 km of {self.far_places:,}." if far else ".")
+            f"{self.places:,} places"
+            + (f", beyond {self.radii_km[3]:g} km of {self.far_places:,}." if far else ".")
         )
         return [Drawing("ripley", "Clustering by distance", caption, self._draw)]
 
@@ -118,7 +118,7 @@ class Ripley(Statistic):
         ax.plot(radii, line, "o-", color=OURS, lw=2, ms=4, label="places")
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.set_xticks(radii, [f"{radius:,.0f}" for radius in radii])
+        ax.set_xticks(radii, [f"{radius:,g}" for radius in radii])
         least = np.nanmin(np.append(ours[ours > 0], 1)) / 1.2
         ax.set_ylim(min(0.5, least), max(2.0, ours.max() * 1.2))
         for axis in (ax.xaxis, ax.yaxis):
@@ -130,9 +130,9 @@ class Ripley(Statistic):
 
 
 def ripley_l(
-    observed: Pattern, simulated: Sequence[Pattern], places: int, area_km2: float
+    observed: Pattern, simulated: Sequence[Pattern], places: int, ground: Ground = ALL_LAND
 ) -> Ripley:
-    """Compare Ripley's L of so many places with simulations, on land of this area.
+    """Compare Ripley's L of so many places with simulations, on the same land.
 
     Notes
     -----
@@ -141,7 +141,7 @@ def ripley_l(
     76-86: a cap of radius r has area pi * chord(r)^2, which makes the plane's formula exact with
     chords. Not corrected for coasts: the simulations have the same coasts.
     """
-    level = 0.05
+    level, area_km2, radii = 0.05, ground.area_km2, radii_on(ground)
     here = _l_km(observed.within, area_km2)
     test = rank_test(here, [_l_km(s.within, area_km2) for s in simulated], level)
     strongest = int(np.argmax(np.abs(test.z)))
@@ -150,7 +150,7 @@ def ripley_l(
     return Ripley(
         places,
         min(places, FAR),
-        RADII,
+        radii,
         tuple(here.tolist()),
         tuple(test.mean.tolist()),
         tuple(np.maximum(test.mean - test.half, 0.0).tolist()),
@@ -158,7 +158,7 @@ def ripley_l(
         tuple(ratio),
         test.p,
         level,
-        RADII[strongest],
+        radii[strongest],
         bool(test.z[strongest] > 0.0),
         len(simulated),
     )

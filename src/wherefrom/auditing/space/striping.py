@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from wherefrom import keys
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, RARE, Commands, Finding, kilometres, percent
-from wherefrom.auditing.lattice import FINE, land_lattice
+from wherefrom.auditing.lattice import ALL_LAND, FINE, Ground, land_lattice, uniform_on_land
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Sums, Tally, counted_places
 from wherefrom.pool.batches import Batch
@@ -98,7 +99,7 @@ class Striping(Statistic):
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally of lattices and fine histograms."""
-        return [StripingTally(asked.antarctica)]
+        return [StripingTally(asked.ground)]
 
     def rows(self) -> Sequence[Sequence[str]]:
         """Return the coarsest lattice that places lie on, if any."""
@@ -122,7 +123,7 @@ class Striping(Statistic):
                     f"({kilometres(111.2 * rounded.step)} from south to north): coordinates were "
                     "rounded, or they are the nodes of a grid in degrees, denser towards the poles."
                 )
-                command = commands.draw("uniform-area", "even")
+                command = commands.even()
                 return [Finding("rounded", rounded.both, text, command)]
         found = []
         for period in self.periods:
@@ -147,8 +148,8 @@ class StripingTally(Sums):
 
     sums = ("_rows", "_on", "_lon", "_lat")
 
-    def __init__(self, antarctica: bool = False) -> None:
-        self.antarctica = antarctica
+    def __init__(self, ground: Ground = ALL_LAND) -> None:
+        self.ground = ground
         self._rows = 0
         self._on = np.zeros((len(STEPS), 3), dtype=np.int64)
         self._lon, self._lat = _counts(np.zeros(0), _LON), _counts(np.zeros(0), _LAT)
@@ -180,7 +181,7 @@ class StripingTally(Sums):
         )
         if self._rows < FEWEST:
             return Striping(rounded, ())
-        lon, lat = _land_waves(self.antarctica)
+        lon, lat = _land_waves(self.ground)
         return Striping(
             rounded,
             (_period("lon", self._lon, _LON, lon), _period("lat", self._lat, _LAT, lat)),
@@ -209,9 +210,14 @@ def _waves(counts: Ints) -> Floats:
 
 
 @lru_cache(maxsize=2)
-def _land_waves(antarctica: bool) -> tuple[Floats, Floats]:
-    points = land_lattice(FINE, antarctica)
-    return _waves(_counts(points.lon, _LON)), _waves(_counts(points.lat, _LAT))
+def _land_waves(ground: Ground) -> tuple[Floats, Floats]:
+    points = land_lattice(FINE, ground)
+    lon, lat = points.lon, points.lat
+    if ground.none:
+        return np.zeros(1), np.zeros(1)
+    if ground.within is not None:  # whose cells are stripes themselves
+        lon, lat = uniform_on_land(FINE // 4, keys.generator("stripes of land", 0), ground)
+    return _waves(_counts(lon, _LON)), _waves(_counts(lat, _LAT))
 
 
 def _period(axis: str, counts: Ints, span: float, of_land: Floats) -> Period:
