@@ -92,6 +92,12 @@ def test_polygons_of_a_file_are_taken_for_their_box_or_in_metres(tmp_path: Path)
         Extent.of(geojson(tmp_path / "lost.geojson", metres))
     with pytest.raises(WherefromError, match="holds no polygon"):
         Extent.of(geojson(tmp_path / "points.geojson", shapely.Point(1, 2)))
+    hole = tmp_path / "hole.geojson"
+    hole.write_text(geojson(hole, away).read_text().replace("11.0", "NaN"))
+    with pytest.raises(WherefromError, match=r"not finite|cannot be read"):
+        Extent.of(hole)
+    with pytest.raises(WherefromError, match="cannot be read as polygons"):
+        Extent.of(tmp_path)
     (tmp_path / "table.geojson").write_text("lon,lat\n")
     with pytest.raises(WherefromError, match="cannot be read as polygons"):
         Extent.of(tmp_path / "table.geojson")

@@ -135,7 +135,7 @@ class PlacesMap(Statistic):
         text = (
             f"Density: {percent(beyond)} of the places would have to lie in other cells of "
             f"{kilometres(self.cells.area_km2**0.5)} to be spread as the land is. Half of the "
-            f"places lie in {cells:,} of {land:,} cells with land."
+            f"places lie in {cells:,} cells; {land:,} have land."
         )
         command = commands.even()
         return [Finding("density", beyond, text, command, may_follow=SPREAD)]

@@ -456,8 +456,12 @@ def _largest(rows: Sequence[LabelShare]) -> list[LabelShare]:
 
 
 def _shown(layer: LayerShares) -> list[LabelShare]:
-    """Return the labels that bars show, those that differ most; none without places."""
-    rows: Sequence[LabelShare] = layer.rows if layer.places else ()
+    """Return the labels that bars show, those that differ most; none without places.
+
+    Where both have one label alone there is nothing to compare.
+    """
+    alone = layer.tv is not None and len(layer.rows) == 1
+    rows: Sequence[LabelShare] = layer.rows if layer.places and not alone else ()
     if len(rows) > LABELS:
         rows = sorted(rows, key=lambda row: -abs(_gap(row)))[:LABELS]
     return _largest(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import cells_on_land, codes_of, on_land
 from wherefrom.earth.layers import layer
 from wherefrom.earth.lookup import PolygonIndex
+from wherefrom.earth.polygons import refuse_torn
 from wherefrom.errors import WherefromError
 
 __all__ = ["Extent", "ExtentLand"]
@@ -277,10 +279,19 @@ def _read(text: str) -> bytes:
     from rasterio.warp import transform
 
     try:
-        meta, _, wkb, _ = pyogrio.raw.read(text, columns=[])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as err:
+        if text.endswith(".shp"):
+            refuse_torn(Path(text))
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            meta, _, wkb, _ = pyogrio.raw.read(text, columns=[])
+        shapes = shapely.from_wkb([] if wkb is None else wkb)
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pyogrio.errors.FeatureError,
+        shapely.errors.GEOSException,
+        OSError,
+    ) as err:
         raise WherefromError(f"--within {text}: it cannot be read as polygons: {err}") from err
-    shapes = shapely.from_wkb([] if wkb is None else wkb)
     shapes = shapely.get_parts(shapes[~shapely.is_missing(shapes)])
     shapes = shapes[shapely.get_dimensions(shapes) == 2]
     shapes = shapes[~shapely.is_empty(shapes)]
@@ -295,6 +306,8 @@ def _read(text: str) -> bytes:
             shapes = shapely.transform(shapes, degrees)
         except RasterioError as err:
             raise WherefromError(f"--within {text}: its coordinates ({crs}): {err}") from err
+    if not np.isfinite(shapely.get_coordinates(shapes)).all():
+        raise WherefromError(f"--within {text}: a coordinate of its polygons is not finite")
     west, south, east, north = shapely.total_bounds(shapes)
     if max(-south, north) > 90.0 or max(-west, east) > 360.0:
         raise WherefromError(

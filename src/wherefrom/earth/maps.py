@@ -84,8 +84,14 @@ def world_axes(ax: Axes, *, land: bool = True) -> Axes:
 
 
 def zoom(ax: Axes, lon: ArrayLike, lat: ArrayLike) -> None:
-    """Show no more of a world map than what holds some places, degrees, and a margin."""
-    for axis, at, most in zip("xy", project(lon, lat), (HALF_WIDTH, HALF_HEIGHT), strict=True):
+    """Show no more of a world map than what holds some places, degrees, and a margin.
+
+    Places on both of its rims are left on the whole map.
+    """
+    x, y = project(lon, lat)
+    if np.ptp(x) > HALF_WIDTH:
+        return
+    for axis, at, most in (("x", x, HALF_WIDTH), ("y", y, HALF_HEIGHT)):
         low, high = float(at.min()), float(at.max())
         margin = 0.08 * (high - low) + 1e-4
         ax.set(**{f"{axis}lim": (max(low - margin, -most), min(high + margin, most))})

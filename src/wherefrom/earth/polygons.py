@@ -41,6 +41,7 @@ __all__ = [
     "LAND",
     "URALS",
     "read_shapes",
+    "refuse_torn",
 ]
 
 _COUNTRIES, _ECOREGIONS = "natural-earth-countries", "resolve-ecoregions"
@@ -251,7 +252,7 @@ def read_shapes(
 
     zipped = path.suffix == ".zip"
     if not zipped:
-        _refuse_torn(path)
+        refuse_torn(path)
     address = f"/vsizip/{path}" if zipped else str(path)
     try:
         meta, _, shapes, values = pyogrio.raw.read(
@@ -273,7 +274,7 @@ def read_shapes(
     return shapely.from_wkb(shapes), table
 
 
-def _refuse_torn(path: Path) -> None:
+def refuse_torn(path: Path) -> None:
     """Compare the lengths in the headers of a shapefile with those of its files.
 
     GDAL reads a cut one without a word and gives no shape for the regions that are gone.
