@@ -165,7 +165,7 @@ def audit(
     planned: Any = None,
     entropy: SampleEntropy | None = None,
     antarctica: bool = False,
-    within: str | Path | None = None,
+    within: str | Path | Extent | None = None,
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
@@ -190,7 +190,7 @@ def audit(
         Spectral entropy of the places' payload: `wherefrom.auditing.payload`.
     antarctica : bool
         Whether Antarctica counts as land.
-    within : str or path, optional
+    within : str, path or Extent, optional
         The part of the Earth to audit: ``"country=Kenya"`` or any other ``LAYER=LABEL``,
         ``"box=WEST,SOUTH,EAST,NORTH"``, or a file of polygons. Its land alone is compared with, and
         places outside are left out.

@@ -12,6 +12,7 @@ import shapely
 from running import Run
 
 from wherefrom import earth
+from wherefrom.pool import Pool
 
 
 def test_build_writes_a_pool_with_layers(run: Run, tmp_path: Path) -> None:
@@ -36,6 +37,18 @@ def test_build_with_an_unknown_layer_leaves_no_file(run: Run, tmp_path: Path) ->
     assert done.stderr.startswith("error: unknown layer 'continents': did you mean 'continent'?")
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pool_of_a_region_is_of_the_world(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "kenya.parquet"
+    words = ("pool", "build", "--places", "50", "--within", "country=Kenya", "--out")
+    done = run(*words, str(out))
+    assert "50 places, uniform by area on land within country=Kenya, seed 0" in done.stdout
+    assert set(earth.layer("country")(Pool.read(out).lon, Pool.read(out).lat)) == {"Kenya"}
+    assert "write one file" in run(*words, str(tmp_path / "folder")).error
+    ocean = ("pool", "build", "--places", "5", "--within", "box=-60,30,-40,45", "--out")
+    assert "hardly any land to draw from" in run(*ocean, str(tmp_path / "o.parquet")).error
+    assert not (tmp_path / "o.parquet").exists()
 
 
 def test_check_reports_every_fault_with_rows_and_fails(run: Run, tmp_path: Path) -> None:

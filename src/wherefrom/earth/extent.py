@@ -250,7 +250,7 @@ def _label(text: str, name: str, label: str) -> str:
     if not isinstance(opened, Layer):
         raise WherefromError(f"--within {text}: layer {name!r} holds values, not labels")
     if label not in opened.labels:
-        near = difflib.get_close_matches(label, opened.labels, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(label, opened.labels, n=3, cutoff=0.7)
         said = f": did you mean {' or '.join(map(repr, near))}?" if near else "."
         if len(opened.labels) <= LISTED:
             said += f" Known: {', '.join(opened.labels)}"
