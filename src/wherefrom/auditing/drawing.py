@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from wherefrom import shown
-from wherefrom.earth.maps import project, world_axes
+from wherefrom.earth.maps import Places, project, world_axes
 
 __all__ = [
     "FAINT",
@@ -105,12 +105,14 @@ def fill_cells(
     colours: str,
     norm: Normalize,
     label: str,
+    within: Places | None = None,
 ) -> Colorbar:
     """Draw cells on a world map by their values, shape (C,), and return the colours under it.
 
-    `bounds` are west, south, east and north, degrees, each of shape (C,).
+    `bounds` are west, south, east and north, degrees, each of shape (C,); `within` as of
+    `world_axes`.
     """
-    world_axes(ax)
+    world_axes(ax, within=within)
     west, south, east, north = bounds
     # Meridians are curves on this map; parallels are straight.
     lat = south[:, None] + (north - south)[:, None] * np.linspace(0, 1, 9)

@@ -23,13 +23,13 @@ from wherefrom.auditing.findings import (
     kilometres,
     percent,
 )
-from wherefrom.auditing.lattice import ALL_LAND, Ground, Land, land_lattice
+from wherefrom.auditing.lattice import ALL_LAND, Ground, land_lattice
 from wherefrom.auditing.space.density import bands_on, land_points
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Floats, Sums, Tally, counted_places, run
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import LAND_SHARE
-from wherefrom.earth.maps import DOTS, density, draw_density, draw_places, world_axes, zoom
+from wherefrom.earth.maps import DOTS, Places, density, draw_density, draw_places, world_axes
 from wherefrom.pool.batches import Batch
 
 __all__ = ["MapTally", "PlacesMap", "bands_for"]
@@ -68,7 +68,7 @@ class PlacesMap(Statistic):
         Places in each cell, with repetition.
     reference : ndarray of float64, shape (cells,)
         Share of the reference in each cell.
-    within : Land or None
+    within : tuple of ndarray or None
         Points of the land of an extent, which the maps then show alone.
     effective : float
         Places that count as independent, (sum w)**2 / sum w**2.
@@ -85,7 +85,7 @@ class PlacesMap(Statistic):
     reference: Floats
     effective: float
     against: str = "land"
-    within: Land | None = None
+    within: Places | None = None
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -105,8 +105,10 @@ class PlacesMap(Statistic):
             (other,) = run(asked.against, [MapTally(mapped.n_bands)])
             there = other.count
         found = mapped.result(there / max(there.sum(), 1.0), asked.beside)
-        own = asked.ground.within is not None and not asked.ground.none
-        return replace(found, within=land_lattice(ground=asked.ground)) if own else found
+        if asked.ground.within is None or asked.ground.none:
+            return found
+        land = land_lattice(ground=asked.ground)
+        return replace(found, within=(land.lon, land.lat))
 
     @property
     def share(self) -> Floats:
@@ -170,8 +172,7 @@ class PlacesMap(Statistic):
 
     def _draw_places(self, ax: Axes, bar: bool = True) -> None:
         """Draw dots, or the density of many places."""
-        world_axes(ax)
-        self._zoom(ax)
+        world_axes(ax, within=self.within)
         if self.lon is not None and self.lat is not None:
             size = min(6.0, max(0.8, 6000 / max(len(self.lon), 1)))
             draw_places(ax, self.lon, self.lat, color=OURS, size=size)
@@ -181,19 +182,14 @@ class PlacesMap(Statistic):
             under = colour_bar(ax, shades, "places in a square")
             under.ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
-    def _zoom(self, ax: Axes) -> None:
-        if self.within is not None:
-            zoom(ax, self.within.lon, self.within.lat)
-
     def _draw_ratio(self, ax: Axes) -> None:
         total = float(self.count.sum())
         told = np.flatnonzero(np.maximum(self.count, self.reference * total) >= DUE)
         with np.errstate(divide="ignore"):
             ratio = np.clip(self.share[told] / self.reference[told], 1 / MOST, MOST)
         norm, legend = LogNorm(1 / MOST, MOST), f"times the share of {self.against}"
-        bar = fill_cells(ax, self.cells.bounds(told), ratio, "PuOr_r", norm, legend)
+        bar = fill_cells(ax, self.cells.bounds(told), ratio, "PuOr_r", norm, legend, self.within)
         labels = ["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"]
-        self._zoom(ax)
         bar.set_ticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], labels=labels)
         bar.minorticks_off()
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom.earth.fetch import path_of
 from wherefrom.earth.polygons import read_shapes
 
-__all__ = ["DOTS", "density", "draw_density", "draw_places", "project", "world_axes", "zoom"]
+__all__ = ["DOTS", "Places", "density", "draw_density", "draw_places", "project", "world_axes"]
 
 # Coefficients of the Equal Earth projection: B. Savric, T. Patterson, B. Jenny, The Equal Earth
 # map projection, Int. J. Geogr. Inf. Sci. 33 (2019) 454-465, equation 9.
@@ -29,6 +29,7 @@ DOTS = 25_000
 
 #: Half the width and height of the map with its margin, in units of the Earth's radius.
 HALF_WIDTH, HALF_HEIGHT = 2.7066300 * 1.01, 1.3173628 * 1.01
+WHOLE = (-HALF_WIDTH, -HALF_HEIGHT, HALF_WIDTH, HALF_HEIGHT)
 #: Squares of a density, from south to north and west to east.
 COLUMNS = 560
 ROWS = round(COLUMNS * HALF_HEIGHT / HALF_WIDTH)
@@ -51,17 +52,22 @@ def project(lon: ArrayLike, lat: ArrayLike) -> tuple[NDArray[np.float64], NDArra
     return x, y
 
 
-def world_axes(ax: Axes, *, land: bool = True) -> Axes:
+Places = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def world_axes(ax: Axes, *, land: bool = True, within: Places | None = None) -> Axes:
     """Turn axes into an empty world map: sea, land, outline, and lines every 30 degrees.
 
     It is drawn on with coordinates of `project`; no pyplot state is touched. `land` is Natural
-    Earth's, which may need a download.
+    Earth's, which may need a download. With `within`, longitudes and latitudes, it shows no more
+    than these and a margin, in detail; those on both rims of the map are left on the whole.
 
     Raises
     ------
     WherefromError
         If the land polygons cannot be had.
     """
+    frame = WHOLE if within is None else _frame(*project(*within))
     ring = np.linspace(-90, 90, 181)
     x, y = project(np.r_[np.full(181, -180.0), np.full(181, 180.0)], np.r_[ring, ring[::-1]])
     ax.fill(x, y, facecolor=SEA, edgecolor="none", zorder=0)
@@ -70,7 +76,16 @@ def world_axes(ax: Axes, *, land: bool = True) -> Axes:
     for parallel in range(-60, 90, 30):
         ax.plot(*project([-180, 180], [parallel] * 2), color=GRID, lw=0.4, zorder=0.5)
     if land:
-        rings = _land_rings(path_of("natural-earth-countries"))
+        near = frame != WHOLE
+        rings = _land_rings(path_of("natural-earth-countries"), near)
+        if near:
+            west, south, east, north = frame
+            rings = tuple(
+                ring
+                for ring in rings
+                if (ring.max(axis=0) > (west, south)).all()
+                and (ring.min(axis=0) < (east, north)).all()
+            )
         # Edges in the same colour close the hairlines between neighbouring countries.
         ax.add_collection(
             PolyCollection(rings, facecolor=LAND, edgecolor=LAND, linewidth=0.3, zorder=1)
@@ -78,23 +93,20 @@ def world_axes(ax: Axes, *, land: bool = True) -> Axes:
     ax.fill(x, y, facecolor="none", edgecolor=EDGE, lw=0.8, zorder=4)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.set_xlim(-HALF_WIDTH, HALF_WIDTH)
-    ax.set_ylim(-HALF_HEIGHT, HALF_HEIGHT)
+    ax.set_xlim(frame[0], frame[2])
+    ax.set_ylim(frame[1], frame[3])
     return ax
 
 
-def zoom(ax: Axes, lon: ArrayLike, lat: ArrayLike) -> None:
-    """Show no more of a world map than what holds some places, degrees, and a margin.
-
-    Places on both of its rims are left on the whole map.
-    """
-    x, y = project(lon, lat)
+def _frame(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """Return west, south, east and north of a map of some projected places."""
     if np.ptp(x) > HALF_WIDTH:
-        return
-    for axis, at, most in (("x", x, HALF_WIDTH), ("y", y, HALF_HEIGHT)):
-        low, high = float(at.min()), float(at.max())
-        margin = 0.08 * (high - low) + 1e-4
-        ax.set(**{f"{axis}lim": (max(low - margin, -most), min(high + margin, most))})
+        return WHOLE
+    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+    margin = 0.08 * (high - low) + 1e-4
+    west, south = np.maximum(low - margin, WHOLE[:2]).tolist()
+    east, north = np.minimum(high + margin, WHOLE[2:]).tolist()
+    return west, south, east, north
 
 
 def draw_places(
@@ -146,12 +158,14 @@ def _pale(color: str) -> tuple[float, float, float]:
     return 0.7 + 0.3 * red, 0.7 + 0.3 * green, 0.7 + 0.3 * blue
 
 
-@lru_cache(maxsize=1)
-def _land_rings(path: Path) -> tuple[NDArray[np.float64], ...]:
-    """Read the outlines of all land, simplified to what a page shows, and project them."""
+@lru_cache(maxsize=2)
+def _land_rings(path: Path, near: bool) -> tuple[NDArray[np.float64], ...]:
+    """Project the outlines of all land, simplified to what is seen of them where not `near`."""
     shapes, _ = read_shapes(path, ())
-    parts = shapely.get_parts(shapely.simplify(shapes, 0.08, preserve_topology=False))
-    # Below some 10 km across an island would be less than a pixel.
-    rings = shapely.get_exterior_ring(parts[shapely.area(parts) > 0.01])
+    parts = shapely.get_parts(
+        shapes if near else shapely.simplify(shapes, 0.08, preserve_topology=False)
+    )
+    # Below some 10 km across an island would be less than a pixel of the world.
+    rings = shapely.get_exterior_ring(parts[near | (shapely.area(parts) > 0.01)])
     outlines = [shapely.get_coordinates(ring) for ring in rings]
     return tuple(np.stack(project(xy[:, 0], xy[:, 1]), axis=1) for xy in outlines)

@@ -98,7 +98,8 @@ class Densities(Statistic):
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally for each size."""
         ground = asked.ground
-        return [CellsTally(bands_on(ground, bands), ground) for bands in BANDS]
+        sizes = dict.fromkeys(bands_on(ground, bands) for bands in BANDS)
+        return [CellsTally(bands, ground) for bands in sizes]
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[CellsTally]) -> Self:
