@@ -15,7 +15,8 @@ _LACKS = {
     (errno.EFBIG,): "the system allows no file of that size: lift the limit (ulimit -f)",
     (errno.ENOSPC, errno.EDQUOT): "the disk is full: free some space and run the same command "
     "again",
-    (errno.ENOMEM,): "not enough memory: use fewer workers, or a machine with more",
+    (errno.ENOMEM,): "not enough memory: use fewer workers, lift a limit (ulimit -v), or take a "
+    "machine with more",
     (errno.EAGAIN,): "the system allows no more processes or threads: use fewer workers "
     "(--workers 1), or allow more (ulimit -u)",
     (errno.EIO,): "the disk cannot be read or written: see what the system says of it",

@@ -9,6 +9,7 @@ Which of the two is a context, as in joblib and Dask: nothing in between hands a
 from __future__ import annotations
 
 import importlib
+import multiprocessing.context
 import os
 import pickle
 import socket
@@ -18,12 +19,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import version
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
 
-__all__ = ["cores", "here", "in_order", "on"]
+__all__ = ["SPAWNED", "cores", "here", "in_order", "on", "quiet"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,6 +76,44 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """End a worker process without a word where the system lacks something.
+
+    Its driver says it in one line; a traceback beside that helps nobody.
+    """
+    try:
+        yield
+    except Exception as err:
+        if not of_the_system(err):
+            raise
+        os._exit(1)
+
+
+class _Worker(multiprocessing.context.SpawnProcess):
+    """A process that is `quiet` from the first import of what it runs to its end."""
+
+    # In one piece, so that it is unpickled, and its modules are imported, where it can be caught.
+    def __getstate__(self) -> bytes:
+        return bytes(ForkingPickler.dumps(self.__dict__))
+
+    def __setstate__(self, state: bytes) -> None:
+        with quiet():
+            self.__dict__.update(pickle.loads(state))
+
+    def run(self) -> None:
+        with quiet():
+            super().run()
+
+
+class _Spawned(multiprocessing.context.SpawnContext):
+    Process = _Worker
+
+
+#: What starts worker processes that share nothing with this one.
+SPAWNED = _Spawned()
 
 
 def in_order(

@@ -137,15 +137,14 @@ def _bundles(missing: list[Stage]) -> list[list[Stage]]:
 
 
 def _run(waiting: list[list[Stage]], store: Store, workers: int, clock: _Clock) -> None:
-    context = multiprocessing.get_context("spawn")
-    sent: Any = context.Queue()
+    sent: Any = parallel.SPAWNED.Queue()
     pending = {(s.kind, s.key) for bundle in waiting for s in bundle}
     failures: list[_Failure] = []
     total = sum(stage.cost for bundle in waiting for stage in bundle)
     running: dict[Future[list[_Failure]], list[Stage]] = {}
     with _one_thread(), _Display(total, sent) as display:
         pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(sent,)
+            workers, mp_context=parallel.SPAWNED, initializer=_begin, initargs=(sent,)
         )
         try:
             while waiting or running:
@@ -273,7 +272,8 @@ def _begin(sent: Any) -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    with parallel.quiet():
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _bundle(bundle: list[Stage], store: Store) -> list[_Failure]:
