@@ -23,9 +23,9 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.errors import MEMORY, WherefromError, of_the_system
 
-__all__ = ["SPAWNED", "cores", "here", "in_order", "on", "quiet"]
+__all__ = ["SPAWNED", "cores", "here", "in_order", "lack", "on", "quiet"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,6 +36,9 @@ RETRIES = 5
 #: What this module connected the process to: the cluster as it was named, its address, and Ray's
 #: number of the connection there.
 _connected = ("", "", "")
+
+#: The remedy, once memory has run out in this process.
+_short = ""
 
 #: Address of the cluster that the code here runs `on`.
 _address: ContextVar[str | None] = ContextVar("_address", default=None)
@@ -87,9 +90,20 @@ def quiet() -> Iterator[None]:
     try:
         yield
     except Exception as err:
-        if not of_the_system(err):
+        if not lack(err):
             raise
         os._exit(1)
+
+
+def lack(err: Exception) -> str:
+    """Say what the system lacks, and the remedy, if an error of this worker comes from that.
+
+    Where memory has run out once, amid an import, whatever fails later fails by that, in any words.
+    """
+    global _short
+    said = of_the_system(err) or _short
+    _short = MEMORY if said == MEMORY else _short
+    return said
 
 
 class _Worker(multiprocessing.context.SpawnProcess):

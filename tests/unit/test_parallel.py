@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherefrom.errors import WherefromError
-from wherefrom.parallel import SPAWNED, cores, in_order, on
+from wherefrom.parallel import SPAWNED, cores, in_order, lack, on
 
 
 @settings(max_examples=60)
@@ -157,13 +157,23 @@ class Heavy:
         return not_loaded, ()
 
 
+def spent_before() -> NoReturn:
+    assert lack(MemoryError("amid an import"))
+    raise ValueError("field 'target' is required for AnnAssign")
+
+
 def defect() -> NoReturn:
     raise LookupError("a defect")
 
 
 @pytest.mark.parametrize(
     ("target", "given", "said"),
-    [(short_of_memory, (), ""), (print, (Heavy(),), ""), (defect, (), "LookupError: a defect")],
+    [
+        (short_of_memory, (), ""),
+        (print, (Heavy(),), ""),
+        (spent_before, (), ""),
+        (defect, (), "LookupError: a defect"),
+    ],
 )
 def test_a_process_short_of_memory_prints_a_traceback_beside_the_line_of_its_driver(
     target: Callable[..., Any], given: tuple[Any, ...], said: str, capfd: pytest.CaptureFixture[str]

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from wherefrom import parallel
-from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.errors import WherefromError
 from wherefrom.progress import console, progress, say
 from wherefrom.study import stages
 from wherefrom.study.results import READ
@@ -304,7 +304,7 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
     """Put an exception into words; the traceback of a defect is lost unless written down here."""
     if isinstance(err, WherefromError):
         return _Failure(f"{stage.label}: {err}", False)
-    if said := of_the_system(err):
+    if said := parallel.lack(err):
         return _Failure(f"{stage.label}: {said}", False)
     if foreign := _foreign(stage, err):
         said = " ".join(str(err).split())
