@@ -29,6 +29,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
     parts: list[RenderableType] = [table, *_sizes(plan)]
     parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.left_out.items()]
+    parts += [Text(f"left out {what}: {why}") for what, why in study.unmatched.items()]
     parts += _why(missing, store)
     parts += [Text(f"cannot run yet, needs {what}") for what in study.missing]
     return Group(*parts)

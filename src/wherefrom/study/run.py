@@ -73,6 +73,8 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     if workers is not None and workers < 1:
         raise WherefromError(f"workers must be 1 or more, not {workers}")
     began = time.perf_counter()
+    for what, why in plan.study.unmatched.items():
+        say(f"left out {what}: {why}")
     todo = missing(plan, store)
     bundles = _bundles(todo)
     used = min(workers or parallel.cores(), len(bundles))
