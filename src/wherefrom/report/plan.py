@@ -57,6 +57,11 @@ def _sizes(plan: Plan) -> list[Text]:
         f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"
         for name, spec in study.models.items()
     ]
+    lines += [
+        f"{name}: {one} under another name, with draws of its own; in another order of the file "
+        f"{one} would have these"
+        for name, one in study.twins.items()
+    ]
     if study.imagery.bytes_per_place:
         size = places * study.imagery.bytes_per_place / 1e12
         lines.append(

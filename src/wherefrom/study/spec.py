@@ -133,6 +133,16 @@ class Study(Part):
         return {name: _sampler(text) for name, text in self.compositions.items()}
 
     @property
+    def twins(self) -> dict[str, str]:
+        """Compositions whose spec an earlier one of the file has, and that one, by name."""
+        first: dict[str, str] = {}
+        earliest = {
+            name: first.setdefault(canonical(chosen.identity()), name)
+            for name, chosen in self.samplers.items()
+        }
+        return {name: one for name, one in earliest.items() if name != one}
+
+    @property
     def unmatched(self) -> dict[str, str]:
         """Where what is repeated names something that nothing here has, perhaps misspelt, and what.
 
