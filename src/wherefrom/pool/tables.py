@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.pool.text import MISSING, NUMBER, TEXT, first_line, read_text
+from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
 from wherefrom.progress import say
 
 __all__ = [
@@ -67,7 +66,7 @@ class Places:
     source: str
 
 
-def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] = ()) -> pa.Table:
+def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
     """Read a file whole.
 
     Parameters
@@ -78,8 +77,6 @@ def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] =
         ``.shp`` and ``.fgb`` are of one layer; anything else must be Parquet.
     empty : bool
         Whether a table without rows will do.
-    text : collection of str
-        Columns of a text table, besides ``id``, whose characters count: ids and labels.
 
     Returns
     -------
@@ -105,7 +102,7 @@ def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] =
     except OSError as err:
         raise WherefromError(f"cannot read {path}: {err.strerror}") from err
     if TEXT.search(path.name):
-        table = read_text(path, {"id", *text})
+        table = read_text(path)
     elif path.suffix.lower() in VECTOR:
         table = _read_vector(path)
     else:
@@ -137,11 +134,9 @@ def read_places(
     lat: str = "lat",
     *,
     numbered: bool = False,
-    text: Collection[str] = (),
 ) -> Places:
     """Read a file's ids and coordinates without refusing faulty rows; see `places_of`."""
-    table = read_table(path, text=[*text, *([] if id is None else [id])])
-    return places_of(table, id, lon, lat, source=str(path), numbered=numbered)
+    return places_of(read_table(path), id, lon, lat, source=str(path), numbered=numbered)
 
 
 def places_of(
@@ -530,10 +525,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
 def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDArray[np.float64]:
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        column = pc.utf8_trim_whitespace(column)
-        column = pc.if_else(pc.is_in(column, MISSING.cast(kind)), None, column)
-        right = pc.match_substring_regex(column, NUMBER).fill_null(True)
-        wrong = np.flatnonzero(pc.invert(right))
+        column, wrong = numeric(column)
         if len(wrong):
             raise WherefromError(
                 f"{source}: column {name!r} must be degrees as numbers, but {len(wrong):,} rows "

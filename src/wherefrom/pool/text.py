@@ -6,24 +6,26 @@ import codecs
 import csv
 import re
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from wherefrom import parallel, shown
 from wherefrom.errors import WherefromError
 
-__all__ = ["MISSING", "NUMBER", "TEXT", "first_line", "read_text"]
+__all__ = ["NUMBER", "TEXT", "first_line", "numeric", "read_text"]
 
 #: Names of text tables.
 TEXT = re.compile(r"\.(csv|tsv|txt|tab)(\.(gz|zst|bz2))?$", re.IGNORECASE)
 _PACKED = rb"(?P<gzip>\x1f\x8b)|(?P<zstd>\x28\xb5\x2f\xfd)|(?P<bz2>BZh[1-9]1AY&SY)"
 NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 #: What counts as no number.
-MISSING = pa.array(pa.csv.ConvertOptions().null_values)
+_MISSING = pa.array(pa.csv.ConvertOptions().null_values)
 
 _WIDE = {  # The longer marks first: one begins like another.
     codecs.BOM_UTF32_LE: "utf-32",
@@ -32,10 +34,12 @@ _WIDE = {  # The longer marks first: one begins like another.
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _DELIMITERS = ",;\t|"
-_WHOLE = re.compile(r"[-+]?(\d+|0x[\da-f]+)", re.IGNORECASE)
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
-_DECIMAL = r"^-?(0|[1-9]\d*)(\.\d+)?$"
+#: What Python writes of a whole real number, as far as one holds all its digits.
+_POINT_ZERO = r"^-?(0|[1-9]\d{0,14})\.0$"
+#: What of text may be taken for numbers or truth values by whoever reads it.
+_TYPED = rf"{NUMBER}|^(?i:true|false)$"
 #: A value in quotation marks among values parted by tabs.
 _QUOTED = r'(^|\t)"[^"\t]*"(\t|$)'
 #: Bytes from which delimiter and types are told, and rows of them.
@@ -44,21 +48,19 @@ _HEAD, _ROWS = 1 << 18, 100
 _LONGEST = 1 << 28
 
 
-def read_text(path: Path, kept: Collection[str] = ()) -> pa.Table:
+def read_text(path: Path) -> pa.Table:
     """Read a table of text with a header line.
 
     Fields are parted by comma, semicolon, tab, bar or blanks, whichever makes a table of the first
     lines; `sep=` on the first line says so too. Lines before the header that begin with ``#`` are
-    comments. Of whole numbers those that are written otherwise than Python writes them, such as
-    ``0007``, stay text with all their column.
+    comments. A column is of whole numbers if all of them are written as Python writes them; one
+    with ``0007``, ``1e5`` or ``true``, which may be a code or a label, stays text as it is. Only a
+    fraction, as in ``1.50``, makes numbers of a column however they are written.
 
     Parameters
     ----------
     path : Path
         UTF-8, or UTF-16 with its mark; compressed as its name says.
-    kept : collection of str
-        Columns of ids or labels: nothing is a number in them but whole and plain decimal numbers.
-        A column that is the only one is such.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def read_text(path: Path, kept: Collection[str] = ()) -> pa.Table:
         lines in that are rows by themselves.
     """
     try:
-        return _Text(path, _content(path)).table(kept)
+        return _Text(path, _content(path)).table()
     except (pa.ArrowException, OSError, csv.Error) as err:
         raise WherefromError(f"{path} is not a table of text: {first_line(err)}") from err
 
@@ -153,11 +155,9 @@ class _Text:
             return " "
         return best
 
-    def table(self, kept: Collection[str]) -> pa.Table:
+    def table(self) -> pa.Table:
         """Read the rows, and see that there are as many as lines."""
-        if len(self.names) == 1:
-            kept = self.names
-        as_text = self._as_text(kept)
+        as_text = self._as_text()
         quoted = any(b'"' in piece.to_pybytes() for piece in self._pieces())
         try:
             table = self._read(as_text, '"' if quoted else False)
@@ -173,19 +173,20 @@ class _Text:
         names, columns = table.column_names, table.columns
 
         def plain(at: int) -> pa.ChunkedArray:
-            return _plain(columns[at], names[at] in kept) if names[at] in as_text else columns[at]
+            return _plain(columns[at], self._point) if names[at] in as_text else columns[at]
 
         return pa.table(list(parallel.here(plain, range(len(names)))), names)
 
-    def _as_text(self, kept: Collection[str]) -> set[str]:
-        """Name the columns to be read as text first: where a number could lose characters."""
+    def _as_text(self) -> set[str]:
+        """Name the columns to be read as text first: all but those of numbers with a fraction."""
         rows = [row for row in self.rows[not self.headless :] if len(row) == len(self.names)]
-        missing = set(MISSING.to_pylist())
-        return set(kept).intersection(self.names) | {
-            name
-            for at, name in enumerate(self.names)
-            if all(_WHOLE.fullmatch(row[at].strip()) for row in rows if row[at] not in missing)
-        }
+
+        def measured(field: str) -> bool:
+            field = field.strip().replace(self._point, ".")
+            return bool(re.match(NUMBER, field)) and float(field) % 1 != 0
+
+        columns = enumerate(self.names)
+        return {name for at, name in columns if not any(measured(row[at]) for row in rows)}
 
     def _read(self, as_text: Collection[str], quote: str | bool, over: bool = False) -> pa.Table:
         return pa.csv.read_csv(
@@ -198,10 +199,11 @@ class _Text:
                 delimiter=self.delimiter, quote_char=quote, newlines_in_values=over
             ),
             pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(as_text, pa.string()), decimal_point=self._point()
+                column_types=dict.fromkeys(as_text, pa.string()), decimal_point=self._point
             ),
         )
 
+    @cached_property
     def _point(self) -> str:
         """Tell a decimal comma: there is one, and neither points nor what may be thousands."""
         fields = [field.strip() for row in self.rows for field in row]
@@ -337,25 +339,71 @@ def _preamble(head: bytes) -> tuple[int, int, str, str]:
     return start, skipped, comment, said
 
 
-def _plain(words: pa.ChunkedArray, kept: bool) -> pa.ChunkedArray:
-    """Make numbers of text where that loses no character of it."""
-    fields = words
-    for clean in (False, True):
-        if clean:
-            fields = pc.utf8_trim_whitespace(fields)
-            fields = pc.if_else(pc.is_in(fields, MISSING), None, fields)
+def numeric(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
+    """Return what text says as numbers, null for what is missing, and the rows that hold others.
+
+    >>> numeric(pa.chunked_array([["1e3", " 2", "n/a"]]))[0].cast(pa.float64()).to_pylist()
+    [1000.0, 2.0, None]
+    """
+    fields = _fields(column)
+    right = pc.match_substring_regex(fields, NUMBER).fill_null(True)
+    return fields, np.flatnonzero(pc.invert(right))
+
+
+def _fields(words: pa.ChunkedArray) -> pa.ChunkedArray:
+    fields = pc.utf8_trim_whitespace(words)
+    return pc.if_else(pc.is_in(fields, _MISSING.cast(words.type)), None, fields)
+
+
+def _plain(words: pa.ChunkedArray, point: str) -> pa.ChunkedArray:
+    """Make numbers of text where that loses no character of it; else null what is missing."""
+    try:
+        numbers = words.cast(pa.int64())
+    except pa.ArrowInvalid:
+        if not _typed(_fields(words.slice(0, _ROWS)), point):  # of text the first ones tell
+            return words
+        coded = words.dictionary_encode().unify_dictionaries()  # most such columns repeat a few
+        plain = _plain_values(coded.chunk(0).dictionary, point)
+        return pa.chunked_array([plain.take(chunk.indices) for chunk in coded.chunks], plain.type)
+    return words if _loses(words) else numbers
+
+
+def _plain_values(words: pa.Array, point: str) -> pa.Array:
+    fields = _fields(words)
+    if fields.null_count == len(fields):
+        return pa.nulls(len(words))
+    text = pc.if_else(pc.is_valid(fields), words, None)
+    try:
+        numbers = fields.cast(pa.int64())
+    except pa.ArrowInvalid:
+        fields = _pointed(fields, point)
         try:
-            numbers = fields.cast(pa.int64())
+            numbers = fields.cast(pa.float64())
         except pa.ArrowInvalid:
-            continue
-        if numbers.null_count == len(numbers):
-            return pa.chunked_array([pa.nulls(len(words))])
-        zeros = pc.and_(pc.starts_with(fields, "0"), pc.greater(pc.binary_length(fields), 1))
-        loses = pc.any(pc.or_(zeros, pc.starts_with(fields, "-0"))).as_py()
-        return words if loses else numbers
-    plain = _DECIMAL if kept else NUMBER
-    if pc.all(pc.match_substring_regex(fields, plain)).as_py() and (
-        pc.any(pc.match_substring_regex(fields, "[.eE]")).as_py()
-    ):
-        return fields.cast(pa.float64())
-    return words
+            return text if _typed(fields) else words
+        fraction = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
+        loses = not fraction and not _all(fields, _POINT_ZERO)
+    else:
+        loses = _loses(fields)
+    return text if loses else numbers
+
+
+def _loses(whole: pa.Array | pa.ChunkedArray) -> bool:
+    """Say whether whole numbers are written otherwise than Python writes them."""
+    zeros = pc.and_(pc.starts_with(whole, "0"), pc.greater(pc.binary_length(whole), 1))
+    return bool(pc.any(pc.or_(zeros, pc.starts_with(whole, "-0"))).as_py())
+
+
+def _typed(fields: pa.Array | pa.ChunkedArray, point: str = ".") -> bool:
+    return _all(_pointed(fields, point), _TYPED)
+
+
+def _all(fields: pa.Array | pa.ChunkedArray, pattern: str) -> bool:
+    return not pc.any(pc.invert(pc.match_substring_regex(fields, pattern))).as_py()
+
+
+def _pointed(fields: pa.Array | pa.ChunkedArray, point: str) -> pa.Array | pa.ChunkedArray:
+    """Write decimal commas as points, and points, which may be of thousands, as no number."""
+    if point == ".":
+        return fields
+    return pc.replace_substring(pc.replace_substring(fields, ".", "?"), point, ".")
