@@ -21,6 +21,7 @@ from wherefrom.pool import Pool, read_table
 from wherefrom.pool.batches import Ask
 from wherefrom.tasks import from_table
 
+PLAIN = "id,lon,lat,use\n7,10.5,50.25,a\n8,-1.5,3.0,b\n"
 ROWS = [(i, round(i * 1.25 - 50, 2), round(i * 0.5 - 20, 2)) for i in range(60)]
 
 
@@ -68,9 +69,18 @@ def test_a_value_over_several_lines_ends_the_table_or_is_cut(tmp_path: Path) -> 
         (b"366\t8.585\t-75.77\n373\t5.48\t-58.33\n", r"no header: .* \(366, 8.585, -75.77\); put"),
         (b"12\n13\n", "no header.*such as id"),
         (b"Our sites\nlon,lat\n1,2\n", "line 2 has 2 fields, .* put the header first"),
-        (b"lon,lat,gr\xf6\xdfe\n1,2,3\n", r"line 1 is not text \(UTF-8\)"),
-        (b"lon,lat,id\n1,2,a\n1,2,gr\xf6\n", r"line 3 is not text \(UTF-8\)"),
-        (b"l\0o\0n\0,\0", "holds zero bytes"),
+        (b"lon,lat,gr\xf6\xdfe\n1,2,3\n", r"line 1 is not UTF-8 \(byte 0xf6\)"),
+        (b"lon,lat,id\n1,2,a\n1,2,gr\xf6\n", r"line 3 is not UTF-8 .* iconv -f WINDOWS-1252"),
+        (b"#lon,lat,gr\xf6\xdfe\n1,2,3\n", "line 1 is not UTF-8"),
+        (b"# of 2\nlon,lat,k\n1,2,1.5\n\n1,2,gr\xf6\n", "line 5 is not UTF-8"),
+        (b'lon,lat,k\n1,2,"a\nb"\n1,2,gr\xf6\n', "line 4 is not UTF-8"),
+        (b"lon,lat,k\n1,2,3,4\n1,2,gr\xf6\n", "line 3 is not UTF-8"),
+        (b"lon lat k\n1 2 3\n\n1 2 gr\xf6\n", "line 4 is not UTF-8"),
+        (b"lon;lat;k\r1;2;caf\xe9\r", "line 2 is not UTF-8"),
+        (gzip.compress(b"lon,lat,k\n1,2,caf\xe9\n"), "line 2 is not UTF-8"),
+        ("lon,lat,k\n1,2,3\n".encode("utf-32-le"), "holds zero bytes"),
+        (b"lon,lat,k\n1,2,\0\0\0\n", "holds zero bytes"),
+        (PLAIN.encode("utf-16-le")[:-1], "begins as UTF-16-LE does, but is none"),
         (b"\xff\xfel\0o\0n\0,", "begins as UTF-16 does"),
     ],
 )
@@ -83,15 +93,16 @@ def test_a_line_that_is_no_row_is_left_out_or_not_named(
     assert str(said.value).isprintable()
 
 
-PLAIN = "id,lon,lat,use\n7,10.5,50.25,a\n8,-1.5,3.0,b\n"
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [
         ("a.csv", PLAIN.encode("utf-8-sig")),
         ("a.csv", PLAIN.encode("utf-16")),
         ("a.csv", b"\xfe\xff" + PLAIN.encode("utf-16-be")),
+        ("a.csv", PLAIN.encode("utf-16-le")),
+        ("a.csv", PLAIN.encode("utf-16-be")),
+        ("a.csv.gz", gzip.compress(PLAIN.encode("utf-16-le"))),
+        ("a.csv", b"sep=\\t\n" + PLAIN.replace(",", "\t").encode()),
         ("a.csv", b"# EPSG:4326\n#\n\n" + PLAIN.encode()),
         ("a.csv", b"#" + PLAIN.encode()),
         ("a.csv", PLAIN.replace(",", ";").replace(".", ",").encode()),
@@ -117,6 +128,13 @@ def test_a_way_of_writing_text_changes_the_places(
         {"id": 7, "lon": 10.5, "lat": 50.25, "use": "a"},
         {"id": 8, "lon": -1.5, "lat": 3.0, "use": "b"},
     ]
+
+
+def test_text_in_utf_16_without_its_mark_is_told_by_its_first_bytes_alone(tmp_path: Path) -> None:
+    rows = [f"{at},{at}.5,2.5,\u56db\u5ddd\u7701 \u0100" for at in range(50)]
+    for code in ("utf-16-le", "utf-16-be"):
+        (tmp_path / "a.csv").write_bytes("\n".join(["id,lon,lat,use", *rows]).encode(code))
+        assert Pool.read(tmp_path / "a.csv").labels("use") == ("\u56db\u5ddd\u7701 \u0100",)
 
 
 def test_a_torn_archive_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

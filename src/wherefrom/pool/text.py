@@ -89,16 +89,16 @@ def _content(path: Path) -> pa.Buffer:
         with pa.CompressedInputStream(pa.BufferReader(content), packed.lastgroup) as stream:
             content = stream.read_buffer()
     head = content[:_HEAD].to_pybytes()
-    for mark, encoding in _WIDE.items():
-        if head.startswith(mark):
-            try:
-                text = content.to_pybytes().decode(encoding)
-            except UnicodeDecodeError as err:
-                raise WherefromError(
-                    f"{path} begins as {encoding.upper()} does, but is none ({err.reason} at byte "
-                    f"{err.start:,}): copy it again, or save it as UTF-8"
-                ) from err
-            return pa.py_buffer(text.encode())
+    wide = next((code for mark, code in _WIDE.items() if head.startswith(mark)), _unmarked(head))
+    if wide:
+        try:
+            text = content.to_pybytes().decode(wide)
+        except UnicodeDecodeError as err:
+            raise WherefromError(
+                f"{path} begins as {wide.upper()} does, but is none ({err.reason} at byte "
+                f"{err.start:,}): copy it again, or save it as UTF-8"
+            ) from err
+        return pa.py_buffer(text.encode())
     if b"\0" in head:
         raise WherefromError(f"{path} holds zero bytes, which no text does: save it as UTF-8")
     if b"\r" in head and b"\n" not in head:
@@ -106,19 +106,26 @@ def _content(path: Path) -> pa.Buffer:
     return content[3:] if head.startswith(codecs.BOM_UTF8) else content
 
 
+def _unmarked(head: bytes) -> str:
+    """Tell UTF-16 without its mark: read so, it has ends of lines and no zeros any more."""
+    for wide in ("utf-16-le", "utf-16-be") if b"\0" in head else ():
+        text = head.decode(wide, errors="replace")
+        if "\n" in text and "\0" not in text:
+            return wide
+    return ""
+
+
 class _Text:
     """A text, how its lines are parted, and what its columns are called."""
 
     def __init__(self, path: Path, content: pa.Buffer) -> None:
-        self.path, self.body = path, content
+        self.path, self.content, self.body = path, content, content
         head = self._head()
         start, self.skipped, comment, said = _preamble(head)
         self.body = content[start:]
-        try:
-            lines = [line.decode() for line in head[start:].splitlines()[:1]]
-        except UnicodeDecodeError as err:
-            raise self._not_utf8(0) from err
-        lines += [line.decode(errors="replace") for line in head[start:].splitlines()[1:]]
+        lines = [line.decode(errors="replace") for line in head[start:].splitlines()]
+        if "\ufffd" in "".join(lines[:1]):
+            self._refuse_other_encoding()
         sample = [line for line in lines if line.strip()][: _ROWS + 1]
         self.delimiter = said or self._parted(sample)
         self.rows = list(csv.reader(sample, delimiter=self.delimiter))
@@ -128,6 +135,8 @@ class _Text:
         above = next(csv.reader([comment], delimiter=self.delimiter), [])
         if any(numbers) and len(above) == len(self.names) > 1:  # the header is the comment
             self.names, self.headless = [name.strip() for name in above], True
+            if "\ufffd" in comment:
+                self._refuse_other_encoding()
         elif numbers and all(numbers):
             example = "id,lon,lat" if len(self.names) > 1 else "id"
             raise WherefromError(
@@ -171,6 +180,8 @@ class _Text:
             if fewer or (quoted and self._open([line.decode(errors="replace") for line in tail])):
                 table = self._read_again(as_text)
         names, columns = table.column_names, table.columns
+        if any(pa.types.is_binary(kind) for kind in table.schema.types):
+            self._refuse_other_encoding()
 
         def plain(at: int) -> pa.ChunkedArray:
             return _plain(columns[at], self._point) if names[at] in as_text else columns[at]
@@ -224,6 +235,7 @@ class _Text:
 
     def _read_again(self, as_text: Collection[str], err: pa.ArrowInvalid | None = None) -> pa.Table:
         """Read a table of which a value spans lines, or say in which line it is none."""
+        self._refuse_other_encoding()
         limit = csv.field_size_limit(_LONGEST)
         try:
             return self._over_lines(as_text, err)
@@ -231,8 +243,7 @@ class _Text:
             csv.field_size_limit(limit)
 
     def _over_lines(self, as_text: Collection[str], err: pa.ArrowInvalid | None) -> pa.Table:
-        raw = self._lines()
-        lines = [line.decode(errors="replace") for line in raw]
+        lines = [line.decode() for line in self._lines()]
         reader = csv.reader((line + "\n" for line in lines), delimiter=self.delimiter)
         records, start, last, wrong = 0, 0, 0, None
         try:
@@ -248,11 +259,6 @@ class _Text:
             return self._unquoted(as_text, lines, last, None)
         if wrong is not None:
             raise self._other_width(lines, *wrong)
-        for at, line in enumerate(raw):
-            try:
-                line.decode()
-            except UnicodeDecodeError as not_utf8:
-                raise self._not_utf8(at) from not_utf8
         table = self._read(as_text, '"', over=True)
         if table.num_rows + (not self.headless) != records:
             raise WherefromError(
@@ -317,20 +323,26 @@ class _Text:
             f"{lines[at][:80]!r}"
         )
 
-    def _not_utf8(self, at: int) -> WherefromError:
-        return WherefromError(
-            f"{self.path}: line {self.skipped + at + 1} is not text (UTF-8): save the file in this "
-            "encoding"
-        )
+    def _refuse_other_encoding(self) -> None:
+        """Name the first line that is no UTF-8, if there is one."""
+        content = self.content.to_pybytes()
+        try:
+            content.decode()
+        except UnicodeDecodeError as err:
+            line = len((content[: err.start] + b"x").splitlines())
+            raise WherefromError(
+                f"{self.path}: line {line} is not UTF-8 (byte {content[err.start]:#04x}): save the "
+                "text in this encoding; of one that Excel wrote: iconv -f WINDOWS-1252 -t UTF-8"
+            ) from err
 
 
 def _preamble(head: bytes) -> tuple[int, int, str, str]:
     """Skip what comes before the header: bytes, lines, the last comment, and the delimiter said."""
     start, skipped, comment, said = 0, 0, "", ""
     for line in head.splitlines(keepends=True):
-        told = re.fullmatch(rb'"?sep=(.)"?', line.rstrip(b"\r\n"), re.IGNORECASE)
+        told = re.fullmatch(rb'"?sep=(\\t|.)"?', line.rstrip(b"\r\n"), re.IGNORECASE)
         if told and not skipped:
-            said = told[1].decode("latin-1")
+            said = told[1].decode("latin-1").replace("\\t", "\t")
         elif line.startswith(b"#"):
             comment = line[1:].decode(errors="replace").strip()
         elif line.strip():
