@@ -14,7 +14,7 @@ import pytest
 import shapely
 
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool, examine, read_places, scan
+from wherefrom.pool import Pool, examine, open_pool, read_places, scan
 
 LON, LAT = [10.5, -20.25, 179.0], [1.5, -2.0, 89.0]
 
@@ -183,6 +183,34 @@ def test_broken_file_gives_one_clear_error(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WherefromError, match=message):
         Pool.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv.gz", "a.parquet", "a.geojson", "a.gpkg", "b/c.parquet"]
+)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n", "Git LFS"),
+        (b"/annex/objects/SHA256E-s12--4d.csv\n", "git-annex"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<title>Sign in</title>", "web page"),
+        (b"<html lang=en>,\n", "web page"),
+        (b"<Error><Code>AccessDenied</Code></Error>", "web page"),
+    ],
+)
+def test_what_lies_in_place_of_a_table_is_not_named(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(WherefromError, match=rf"{name} is a {message}.*, not the file"):
+        open_pool(path.parent if "/" in name else path)
+
+
+def test_a_header_is_taken_for_a_web_page(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("<id>,lon,lat,annex/objects/\n1,2,3,4\n")
+    assert Pool.read(tmp_path / "a.csv").columns == ("<id>", "annex/objects/")
 
 
 def test_parquet_torn_in_the_middle_is_refused(tmp_path: Path) -> None:

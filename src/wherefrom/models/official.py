@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wherefrom import files
 from wherefrom.errors import WherefromError, of_the_system
 
 __all__ = ["in_place_of_weights", "official_weights", "plain_weights"]
@@ -136,28 +137,15 @@ def _damage(path: pathlib.Path) -> str:
 
 
 def in_place_of_weights(path: pathlib.Path) -> str:
-    """Name what lies in place of a file of weights, with the remedy; empty if it may be weights.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.pt"
-    >>> _ = file.write_text("version https://git-lfs.github.com/spec/v1")
-    >>> in_place_of_weights(file)
-    'a Git LFS pointer, not the file: fetch it with `git lfs pull`'
-    """
+    """Name what lies in place of a file of weights, with the remedy; empty if it may be weights."""
     if path.is_dir():
         return "a folder: name the file in it"
+    if known := files.in_place_of(path):
+        return known
     with path.open("rb") as stream:
-        head = stream.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
+        head = stream.read(512)
     if not head:
         return "empty: download it again"
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        return "a Git LFS pointer, not the file: fetch it with `git lfs pull`"
-    if b"annex/objects/" in head:
-        return "a git-annex pointer, not the file: fetch it with `git annex get`"
-    if head[:1] == b"<":
-        return "a web page (HTML or XML), not the file: download the file that the page is about"
     text = head.decode("utf-8", errors="replace").replace("\n", " ")[:60]
     readable = text.isprintable() and "\ufffd" not in text
     return f"text ({text!r}), not the file: download it again" if readable else ""

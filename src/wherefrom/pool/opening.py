@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wherefrom.errors import WherefromError
+from wherefrom.files import in_place_of
 from wherefrom.pool.check import Finding, examine, refuse_errors
 from wherefrom.pool.examining import examine_scan
 from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest, unread_in
@@ -165,7 +166,8 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
     if not path.exists():
         raise absent(path, "file or folder")
     if not path.is_dir() and not is_parquet(path):
-        raise WherefromError(f"{path} is not a Parquet file: only Parquet files are scanned")
+        what = in_place_of(path) or "not a Parquet file: only Parquet files are scanned"
+        raise WherefromError(f"{path} is {what}")
     noted = read_manifest(path) if path.is_dir() else None
     paths = files_in(path) if path.is_dir() else {path: ()}
     reading, files = reading_of(paths, id_, lon, lat)

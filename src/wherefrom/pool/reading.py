@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
+from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
 from wherefrom.pool.partition import Keys
 from wherefrom.pool.tables import Places, first_line, geometry_of, is_parquet, places_of
@@ -231,7 +232,8 @@ def reading_of(
     text = {name for keys in paths.values() for name, value in keys if not _is_whole(value)}
     for path, keys in paths.items():
         if not is_parquet(path):
-            raise WherefromError(f"{path} is not a Parquet file: take it out of the folder")
+            what = in_place_of(path) or "not a Parquet file: take it out of the folder"
+            raise WherefromError(f"{path} is {what}")
         with opened(path) as file:
             footer = file.metadata
             groups = tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups))

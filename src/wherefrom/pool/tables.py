@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from wherefrom import files
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
 from wherefrom.progress import say
@@ -99,6 +100,8 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
         if path.stat().st_size == 0:
             raise WherefromError(f"{path} is empty (0 bytes): write it again")
         path.open("rb").close()
+        if instead := files.in_place_of(path):
+            raise WherefromError(f"{path} is {instead}")
     except OSError as err:
         raise WherefromError(f"cannot read {path}: {err.strerror}") from err
     if TEXT.search(path.name):
