@@ -10,6 +10,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.files import in_place_of
 from wherefrom.pool.check import Finding, examine, refuse_errors
 from wherefrom.pool.examining import examine_scan
+from wherefrom.pool.keyed import keys_of
 from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest, unread_in
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
@@ -71,8 +72,8 @@ def scan(path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "
     ----------
     path : Path or str
         A folder of Parquet files of the same columns, taken by name, those of folders in it too
-        (hidden ones are left out); a folder ``key=value`` gives its files a column. Or one Parquet
-        file.
+        (hidden ones are left out), or one Parquet file; a folder ``key=value`` gives its files a
+        column.
     id, lon, lat
         As in `open_pool`.
 
@@ -169,7 +170,7 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
         what = in_place_of(path) or "not a Parquet file: only Parquet files are scanned"
         raise WherefromError(f"{path} is {what}")
     noted = read_manifest(path) if path.is_dir() else None
-    paths = files_in(path) if path.is_dir() else {path: ()}
+    paths = files_in(path) if path.is_dir() else {path: keys_of(path.parent)}
     reading, files = reading_of(paths, id_, lon, lat)
     pool = PoolScan(path, reading, files)
     if not len(pool):

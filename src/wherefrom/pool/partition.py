@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wherefrom import files
 from wherefrom.errors import WherefromError
+from wherefrom.pool.keyed import Keys, keys_of
 from wherefrom.pool.tables import is_parquet
 
 __all__ = [
@@ -36,9 +35,6 @@ __all__ = [
     "read_part",
     "unread_in",
 ]
-
-#: What folders named ``key=value`` say of the rows of a file in them; None for no value.
-Keys = tuple[tuple[str, str | None], ...]
 
 MANIFEST = "_wherefrom.json"
 
@@ -112,19 +108,12 @@ def files_in(folder: Path) -> dict[Path, Keys]:
             f"{folder} has no Parquet files{hint}: name a folder of files that end in .parquet, or "
             "a file"
         )
-    above = list(takewhile(lambda part: "=" in part, reversed(folder.absolute().parts)))[::-1]
-    return {path: _keys([*above, *path.relative_to(folder).parent.parts]) for path in found}
+    return {path: keys_of(folder, path.relative_to(folder).parent.parts) for path in found}
 
 
 def unread_in(folder: Path) -> Iterator[Path]:
     """Give the tables in a folder that are no Parquet files, and so are not read."""
     return (path for path in _walk(folder) if path.name.lower().endswith(_TABLES))
-
-
-def _keys(parts: Iterable[str]) -> Keys:
-    pairs = (part.split("=", 1) for part in parts if "=" in part[1:])
-    named = {unquote(key): unquote(value) for key, value in pairs}
-    return tuple((k, None if v == "__HIVE_DEFAULT_PARTITION__" else v) for k, v in named.items())
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from wherefrom import files
 from wherefrom.errors import WherefromError, unknown
+from wherefrom.pool.keyed import columns_of, keys_of, texts_among, with_keys
 from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
 from wherefrom.progress import say
 
@@ -138,8 +139,15 @@ def read_places(
     *,
     numbered: bool = False,
 ) -> Places:
-    """Read a file's ids and coordinates without refusing faulty rows; see `places_of`."""
-    return places_of(read_table(path), id, lon, lat, source=str(path), numbered=numbered)
+    """Read a file's ids and coordinates without refusing faulty rows; see `places_of`.
+
+    Folders ``key=value`` right above the file are columns, as where a folder is read.
+    """
+    table = read_table(path)
+    places = places_of(table, id, lon, lat, source=str(path), numbered=numbered)
+    keys = keys_of(Path(path).parent)
+    own = columns_of(keys, table.column_names, texts_among([keys]))
+    return replace(places, rest=with_keys(places.rest, own))
 
 
 def places_of(
