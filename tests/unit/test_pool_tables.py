@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +314,44 @@ def test_faulty_file_can_be_examined_without_being_refused(tmp_path: Path) -> No
     assert np.isnan(places.lon[1])
     with pytest.raises(WherefromError, match=r"a.csv: lon or lat is missing"):
         Pool.of_places(places)
+
+
+@pytest.mark.parametrize("call", ["read_places('a.csv')", "scan('f/a.parquet')", "scan('f')"])
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_a_table_is_blamed_for_a_limit_of_open_files(tmp_path: Path, call: str, free: int) -> None:
+    pytest.importorskip("resource", reason="limits of POSIX")
+    (tmp_path / "f").mkdir()
+    table = pa.table({"lon": LON, "lat": LAT})
+    Pool.from_table(table).write(tmp_path / "f" / "a.parquet")
+    (tmp_path / "a.csv").write_text("lon,lat\n1,2\n")
+    code = (
+        "import os, resource, pyarrow.csv; from wherefrom.pool import read_places, scan\n"
+        f"from wherefrom.errors import WherefromError\n{call}\nheld = []\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
+        "try:\n    while True: held.append(os.open('a.csv', os.O_RDONLY))\nexcept OSError: pass\n"
+        f"for at in held[:{free}]: os.close(at)\n"
+        f"try:\n    {call}\nexcept WherefromError as err: print(err)\nelse: print('read')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "(ulimit -n 4096)" in done.stdout or (free and done.stdout == "read\n"), done.stderr
+
+
+def test_a_folder_that_cannot_be_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool.from_table(pa.table({"lon": LON, "lat": LAT}))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pool.write(tmp_path / name / "x.parquet")
+    list_of = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return list_of(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(WherefromError, match=r"cannot read .*/b: Permission denied"):
+        scan(tmp_path)

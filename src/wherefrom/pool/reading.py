@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
 from wherefrom.pool.keyed import Key, Keys, columns_of, texts_among, with_keys
@@ -196,7 +196,8 @@ def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
         raise WherefromError(f"{path}: no such file") from err
     except (pa.ArrowException, OSError) as err:
         raise WherefromError(
-            f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
+            of_the_system(err)
+            or f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
         ) from err
 
 

@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from wherefrom import files
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.pool.keyed import columns_of, keys_of, texts_among, with_keys
 from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
 from wherefrom.progress import say
@@ -104,7 +104,7 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
         if instead := files.in_place_of(path):
             raise WherefromError(f"{path} is {instead}")
     except OSError as err:
-        raise WherefromError(f"cannot read {path}: {err.strerror}") from err
+        raise WherefromError(of_the_system(err) or f"cannot read {path}: {err.strerror}") from err
     if TEXT.search(path.name):
         table = read_text(path)
     elif path.suffix.lower() in VECTOR:
@@ -230,7 +230,9 @@ def is_parquet(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(4) == b"PAR1"
-    except OSError:
+    except OSError as err:
+        if lack := of_the_system(err):  # which says nothing of the file
+            raise WherefromError(lack) from err
         return False
 
 
@@ -248,7 +250,8 @@ def _read_parquet(path: Path) -> pa.Table:
         return pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as err:
         raise WherefromError(
-            f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
+            of_the_system(err)
+            or f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
         ) from err
 
 
@@ -266,7 +269,9 @@ def _read_vector(path: Path) -> pa.Table:
         pyogrio.errors.DataLayerError,
         pa.ArrowException,
     ) as err:
-        raise WherefromError(f"{path} cannot be read ({first_line(err)}): write it again") from err
+        raise WherefromError(
+            of_the_system(err) or f"{path} cannot be read ({first_line(err)}): write it again"
+        ) from err
     if len(layers) != 1:
         raise WherefromError(
             f"{path} has {len(layers)} layers of geometry ({', '.join(layers[:5])}), not one: "

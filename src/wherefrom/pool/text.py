@@ -16,7 +16,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from wherefrom import parallel, shown
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
 
 __all__ = ["NUMBER", "TEXT", "first_line", "numeric", "read_text"]
 
@@ -71,7 +71,9 @@ def read_text(path: Path) -> pa.Table:
     try:
         return _Text(path, _content(path)).table()
     except (pa.ArrowException, OSError, csv.Error) as err:
-        raise WherefromError(f"{path} is not a table of text: {first_line(err)}") from err
+        raise WherefromError(
+            of_the_system(err) or f"{path} is not a table of text: {first_line(err)}"
+        ) from err
 
 
 def first_line(err: BaseException) -> str:
