@@ -37,7 +37,7 @@ _DELIMITERS = ",;\t|"
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 #: What Python writes of a whole real number, as far as one holds all its digits.
-_POINT_ZERO = r"^-?(0|[1-9]\d{0,14})\.0$"
+_POINT_ZERO = r"^(0|-?[1-9]\d{0,14})\.0$"
 #: What of text may be taken for numbers or truth values by whoever reads it.
 _TYPED = rf"{NUMBER}|^(?i:true|false)$"
 #: A value in quotation marks among values parted by tabs.
