@@ -197,7 +197,7 @@ def test_numbers_kept_as_text_are_no_longer_numbers(tmp_path: Path) -> None:
     [batch] = Pool.read(tmp_path / "a.csv").batches(Ask(values=("people",)))
     np.testing.assert_array_equal(batch.values["people"], [1000, 2000, np.nan, 7])
     (tmp_path / "a.csv").write_text("lon,lat,people\n1,2,1e3\n3,4,many\n")
-    with pytest.raises(WherefromError, match=r"'people' is text, not numbers \(.* 'many'\)"):
+    with pytest.raises(WherefromError, match=r"'people' is string, not numbers \(.* 'many'\)"):
         list(Pool.read(tmp_path / "a.csv").batches(Ask(values=("people",))))
 
 

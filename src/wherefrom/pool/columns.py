@@ -129,9 +129,9 @@ def column_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
     if _textual(kind):
         column, wrong = numeric(column)
         if len(wrong):
+            held = column[int(wrong[0])].as_py()
             raise WherefromError(
-                f"column {name!r} is text, not numbers (it holds {column[int(wrong[0])].as_py()!r})"
-                ": name a numeric column"
+                f"column {name!r} is {kind}, not numbers (it holds {held!r}): name a numeric column"
             )
     elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise WherefromError(f"column {name!r} is {kind}, not numbers: name a numeric column")
