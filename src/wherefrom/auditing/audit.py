@@ -223,7 +223,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "origin": pool.origin,
         "places": round(sample.weight_sum if seen.weight is None else seen.weight),
         "rows": sample.seen if seen.rows is None else seen.rows,
-        "distinct": repeated.places if isinstance(repeated, Duplicates) else sample.seen,
+        "distinct": repeated.apart if isinstance(repeated, Duplicates) else sample.seen,
         "against": asked.beside,
         "antarctica": asked.antarctica,
         "seed": asked.seed,
