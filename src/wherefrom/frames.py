@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom import compose
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import audited
-from wherefrom.auditing.faults import open_table, without_faults
+from wherefrom.auditing.faults import Opened, open_table, without_faults
 from wherefrom.auditing.findings import Named
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
@@ -211,8 +211,8 @@ def audit(
     >>> found.layers["continent"].empty[0]
     'Asia'
     """
-    named = _named(data, id, lon, lat)
-    pool, faults = _audited(data, id, lon, lat, named)
+    opened = _audited(data, id, lon, lat)
+    pool = opened.pool
     counted = None if weights is None else np.asarray(weights, dtype=np.float64)
     if counted is not None and counted.shape != (len(pool),):
         raise WherefromError(
@@ -230,30 +230,21 @@ def audit(
         entropy=entropy,
         antarctica=antarctica,
         seed=seed,
-        named=named,
+        named=opened.named,
     )
-    return audited(asked, faults)
+    return audited(asked, opened.faults)
 
 
-def _named(data: Any, id_name: str | None, lon: str, lat: str) -> Named:
-    """Say what the audited table and its columns are called in commands."""
+def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> Opened:
+    """Make a pool of the sound rows, and findings of the others."""
     if isinstance(data, Pool | PoolScan):
-        return Named()
+        return Opened(data)
     options: tuple[str, ...] = () if id_name is None else ("--id", id_name)
     options += () if lon == "lon" else ("--lon", lon)
     options += () if lat == "lat" else ("--lat", lat)
-    return Named(str(data) if isinstance(data, str | Path) else Named.file, options)
-
-
-def _audited(
-    data: Any, id_name: str | None, lon: str, lat: str, named: Named
-) -> tuple[AnyPool, Sequence[Any]]:
-    """Make a pool of the sound rows, and findings of the others."""
-    if isinstance(data, Pool | PoolScan):
-        return data, ()
     if isinstance(data, str | Path):
-        return open_table(data, id_name, lon, lat, options=named.options)[:2]
-    return without_faults(places_of(_whole(data), id_name, lon, lat), named)[:2]
+        return open_table(data, id_name, lon, lat, named=Named(str(data), options))
+    return without_faults(places_of(_whole(data), id_name, lon, lat), Named(options=options))
 
 
 def _read_by(chosen: Sampler, names: list[str]) -> set[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -213,9 +213,15 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
     share = region.land_share if isinstance(region, Region) else 1.0
     rows = len(pool) if seen.rows is None else sample.seen
     commands = Commands(named, round(sample.weight_sum), rows, bool(faults), by_land, share)
+    axes, right = results[Axes], commands
+    if isinstance(axes, Axes) and axes.exchanged:
+        # What else is to be mended is mended in the exchanged table.
+        right = commands.exchanged()
+        faults = [replace(fault, command=right.clean()) for fault in faults]
     findings = [*faults]
     for found in results.values():
-        findings += [] if found is None else found.findings(commands)
+        own = commands if found is axes else right
+        findings += [] if found is None else found.findings(own)
     remarks = () if asked.entropy is None else asked.entropy.notes
     about = {
         "name": named.file,

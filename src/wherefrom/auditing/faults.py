@@ -29,7 +29,7 @@ from wherefrom.auditing.tally import (
 from wherefrom.earth.sphere import chord, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Finding as Fault
-from wherefrom.pool import Places, Pool, examine, open_pool, read_places
+from wherefrom.pool import Places, Pool, PoolScan, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 from wherefrom.pool.scan import IN_MEMORY
 
@@ -75,12 +75,15 @@ class Opened(NamedTuple):
         The table's ids where some repeat: the pool's are then row numbers.
     gone : dict of str to int
         Rows that were left out, by reason.
+    named : Named
+        What to call the table in commands.
     """
 
     pool: AnyPool
     faults: Sequence[Finding] = ()
     ids: NDArray[Any] | None = None
     gone: Mapping[str, int] = MappingProxyType({})
+    named: Named = Named()
 
 
 def open_table(
@@ -89,12 +92,11 @@ def open_table(
     lon: str = "lon",
     lat: str = "lat",
     *,
-    options: tuple[str, ...] = (),
+    named: Named = Named(),  # noqa: B008
 ) -> Opened:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
-    The arguments are those of `open_pool`; `options` are the flags that name its columns, for the
-    commands of the findings.
+    The arguments are those of `open_pool`; `named` is what commands call it.
 
     Raises
     ------
@@ -103,8 +105,10 @@ def open_table(
     """
     path = Path(path)
     if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
-        return Opened(open_pool(path, id, lon, lat))
-    return without_faults(read_places(path, id, lon, lat), Named(str(path), options))
+        pool = open_pool(path, id, lon, lat)
+        points = isinstance(pool, PoolScan) and len(pool.reading.place) == 1
+        return Opened(pool, named=replace(named, points=points))
+    return without_faults(read_places(path, id, lon, lat), named)
 
 
 def _rows_of_parquet(path: Path) -> int:
@@ -138,15 +142,15 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
     ([10.0, -60.0], ['missing', 'longitudes'])
     """
     total = len(places.ids)
+    named = replace(named, points=places.points)
     commands = Commands(named, total, total, faulty=True)
-    faults = []
+    given = places
     # NaN fails every comparison.
     turned = np.flatnonzero((np.abs(places.lon) > 180) & (np.abs(places.lon) <= 360))
     turned = turned[np.abs(places.lat[turned]) <= 90]
     if len(turned):
         lon = places.lon.copy()
         lon[turned] -= np.copysign(360.0, lon[turned])
-        faults.append(_told_turned(places, turned, commands))
         places = replace(places, lon=lon)
     found = examine(
         places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
@@ -165,34 +169,43 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
     ids, own = places.ids[rows], None
     lon, lat, rest = places.lon[rows], places.lat[rows], places.rest.take(rows)
     causes: dict[str, tuple[str, ...]] = {}
+    attribute = False  # taken for an id
     if any(finding.name == "duplicate-id" for finding in errors):
         _, first, which = np.unique(ids, return_index=True, return_inverse=True)
         # An id of one place may repeat for no other reason than that its place does.
         once = (lon == lon[first][which]).all() and (lat == lat[first][which]).all()
         causes = {"duplicate-id": ("duplicates",)} if once else {}
         ids, own = rows, ids
+        again = _repeats(own[~_repeats(lon + 1j * lat)])
+        if attribute := bool(2 * again.sum() > len(again)):
+            named = replace(named, options=named.but("--id"))
+            commands = replace(commands, named=named)
     told = [
         Finding(
             each.name,
             each.count / total,
-            _told(each),
+            _told(each, attribute),
             commands.clean(),
             may_follow=causes.get(each.name, ()),
         )
         for each in errors
     ]
+    if len(turned):
+        told.append(_told_turned(given, turned, commands))
     left = replace(places, ids=ids, lon=lon, lat=lat, rest=rest)
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
-    return Opened(Pool.of_places(left, notes), [*told, *faults], own, gone)
+    return Opened(Pool.of_places(left, notes), told, own, gone, named)
 
 
-def _told(finding: Fault) -> str:
+def _told(finding: Fault, attribute: bool) -> str:
     took = "leaves them out"
     if finding.name == "swapped":  # a few rows, for whole columns are refused
         return f"{finding.message.rpartition(';')[0]}; exchange them there. The audit {took}."
     if finding.name == "duplicate-id":
         took = "uses row numbers instead; the command keeps the first place of each id"
+        if attribute:
+            took = "uses row numbers instead, and so does the command: most places share an id"
     return f"{finding.message}. The audit {took}."
 
 
@@ -357,7 +370,7 @@ class Axes(Statistic):
             f"lon and lat look exchanged{sea}: as they are {percent(self.as_they_are)} of the "
             f"places lie on land, the other way round {percent(self.swapped)}."
         )
-        return [Finding("swapped-axes", gain, text, commands.exchanged())]
+        return [Finding("swapped-axes", gain, text, commands.exchange())]
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,11 @@ class Named:
         Places of `pool`.
     parted : bool
         Whether `test` is rows of `file` itself, which no draw may take.
+    points : bool
+        Whether its places are those of a column of points, so that no flag exchanges their axes.
+    turned : bool
+        Whether its longitudes and latitudes are called by each other's name, for they look
+        exchanged.
     """
 
     file: str = "places.parquet"
@@ -116,6 +121,24 @@ class Named:
     planned: str | None = None
     available: int | None = None
     parted: bool = False
+    points: bool = False
+    turned: bool = False
+
+    def but(self, *flags: str) -> tuple[str, ...]:
+        """Return the options without some flags."""
+        pairs = zip(self.options[::2], self.options[1::2], strict=True)
+        return tuple(word for pair in pairs if pair[0] not in flags for word in pair)
+
+    def new(self, name: str) -> str:
+        """Name a Parquet file to write that is none of these tables.
+
+        >>> Named("clean.parquet").new("clean"), Named("a.csv").new("clean")
+        ('clean-new.parquet', 'clean.parquet')
+        """
+        taken = {self.file, self.pool, self.against, self.test, self.planned}
+        while f"{name}.parquet" in taken:
+            name += "-new"
+        return f"{name}.parquet"
 
 
 @dataclass(frozen=True)
@@ -168,9 +191,9 @@ class Commands:
         table = [self.named.pool or self.named.file, *self.named.options]
         before = ""
         if self.faulty or self.named.parted:
-            table, before = ["clean.parquet"], f"{self.clean()} && "
+            table, before = [self.named.new("clean")], f"{self.clean()} && "
         words = ["wherefrom", "draw", *table, "--sampler", sampler]
-        return before + shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])
+        return before + shlex.join([*words, "-n", str(self.n), "--out", self.named.new(out)])
 
     def match(self, target: str, layer: str, out: str = "") -> str:
         """Write the command that draws to a target's shares, fewer places where they lack."""
@@ -180,24 +203,42 @@ class Commands:
     def build(self) -> str:
         """Write the command that builds a pool on all land, of ten times as many places."""
         words = ["wherefrom", "pool", "build", "--places", str(10 * self.places)]
-        return shlex.join([*words, "--out", "land.parquet"])
+        return shlex.join([*words, "--out", self.named.new("land")])
 
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""
-        pool = [] if self.named.pool is None else ["--pool", self.named.pool]
-        test = [] if self.named.test is None else ["--test", self.named.test]
-        return self.audit(*self.named.options, *pool, *test, "--clean", "clean.parquet")
+        return self.audit(*self.named.options, "--clean", self.named.new("clean"))
 
-    def exchanged(self) -> str:
-        """Write the command that audits the file with longitude and latitude exchanged."""
-        flags = dict(zip(self.named.options[::2], self.named.options[1::2], strict=True))
-        lon, lat = flags.pop("--lon", "lon"), flags.pop("--lat", "lat")
-        others = [word for both in flags.items() for word in both]
-        return self.audit(*others, "--lon", lat, "--lat", lon)
+    def exchanged(self) -> Commands:
+        """Return the commands for the table with longitude and latitude exchanged."""
+        named = self.named
+        if named.turned:
+            return self
+        if named.points or named.pool is not None:  # no flags of an audit exchange these
+            turned = replace(named, file=named.new("points"), pool=None, available=None)
+            turned = replace(turned, options=("--lon", "lat", "--lat", "lon"), turned=True)
+            return replace(self, named=turned, rows=named.available or self.rows)
+        flags = dict(zip(named.options[::2], named.options[1::2], strict=True))
+        lon, lat = flags.get("--lon", "lon"), flags.get("--lat", "lat")
+        options = (*named.but("--lon", "--lat"), "--lon", lat, "--lat", lon)
+        return replace(self, named=replace(named, options=options, turned=True))
+
+    def exchange(self) -> str:
+        """Write the command that audits the table with longitude and latitude exchanged."""
+        turned = self.exchanged()
+        named, again = self.named, turned.audit(*turned.named.options)
+        if turned.named.file == named.file:
+            return again
+        table = ["wherefrom", "draw", named.pool or named.file, *named.options]
+        every = ["--sampler", "uniform", "-n", str(turned.rows), "--places"]
+        every += ["--out", turned.named.file]
+        return f"{shlex.join([*table, *every])} && {again}"
 
     def audit(self, *words: str) -> str:
-        """Write the command that audits the file with other flags."""
-        return shlex.join(["wherefrom", "audit", self.named.file, *words])
+        """Write the command that audits the file with other flags, beside the same test places."""
+        beside = {"--pool": self.named.pool, "--test": self.named.test}
+        kept = [word for flag, name in beside.items() if name is not None for word in (flag, name)]
+        return shlex.join(["wherefrom", "audit", self.named.file, *kept, *words])
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -57,6 +57,8 @@ class Places:
         The columns' names in the user's table.
     source : str
         What to call the table in a message.
+    points : bool
+        Whether the places are those of a column of points.
     """
 
     ids: NDArray[Any]
@@ -66,6 +68,7 @@ class Places:
     lon_name: str
     lat_name: str
     source: str
+    points: bool = False
 
 
 def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
@@ -222,7 +225,7 @@ def places_of(
     )
     drop = {id_name, lon, lat, point, "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
-    return Places(ids, x, y, rest, lon, lat, source)
+    return Places(ids, x, y, rest, lon, lat, source, point is not None)
 
 
 def is_parquet(path: Path) -> bool:
