@@ -17,6 +17,7 @@ import pyogrio
 import pytest
 import shapely
 
+import wherefrom
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, examine, open_pool, read_places, scan
 
@@ -105,6 +106,52 @@ def test_points_beside_footprints_cannot_be_named(tmp_path: Path) -> None:
     geopandas = pytest.importorskip("geopandas")
     frame = geopandas.read_parquet(file)
     assert Pool.from_table(frame, lon="center", lat="center").key == key
+
+
+def test_points_beside_footprints_are_named_on_the_command_line_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(two_columns(shapely.box(0, 0, [1, 2, 3], 1)), file)
+    with pytest.raises(WherefromError, match=r"with --geometry \(geometry= in Python\)"):
+        Pool.read(file)
+    key = Pool.from_table(geo_table()).key
+    table = pq.read_table(file)
+    for pool in (
+        Pool.read(file, geometry="center"),
+        Pool.from_table(table, geometry="center"),
+        open_pool(file, geometry="center"),
+        scan(file, geometry="center"),
+    ):
+        assert pool.key == key
+    assert wherefrom.draw(table, "uniform", 2, geometry="center").num_rows == 2
+    with pytest.raises(WherefromError, match="leave lon and lat out"):
+        Pool.read(file, lon="x", geometry="center")
+
+
+@pytest.mark.parametrize("kind", ["points", "footprints", "metres", "exchanged", "elsewhere"])
+def test_columns_win_over_another_geometry_without_a_word(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lon, lat = np.array(LON), np.array(LAT)
+    shapes = shapely.points(lon, lat)
+    if kind == "footprints":
+        shapes = shapely.box(lon - 0.1, lat - 0.1, lon + 0.1, lat + 0.1)
+    elif kind == "exchanged":
+        shapes = shapely.points(lat, lon)
+    elif kind == "elsewhere":
+        shapes = shapely.points(lon + np.array([0, 0.02, 0]), lat)
+    table = geo_table("EPSG:32632" if kind == "metres" else "absent", shapes=shapes)
+    table = table.append_column("lon", [lon]).append_column("lat", [lat])
+    pq.write_table(table, tmp_path / "a.parquet")
+    for read in (Pool.read, scan):
+        assert read(tmp_path / "a.parquet").key == Pool.from_table(geo_table()).key
+        said = capsys.readouterr().err
+        if kind in ("points", "footprints", "metres"):
+            assert said == ""
+        else:
+            rows = "1 of 3 rows looked at (first in row 1)" if kind == "elsewhere" else "3 of 3"
+            assert rows in said
+            assert ("exchanged" in said) == (kind == "exchanged")
+            assert said.count("\n") == 1
 
 
 def test_the_middle_of_a_footprint_across_the_antimeridian_is_advised() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
 from wherefrom.pool.keyed import Key, Keys, columns_of, texts_among, with_keys
-from wherefrom.pool.tables import Places, first_line, geometry_of, is_parquet, places_of
+from wherefrom.pool.tables import (
+    LOOKED,
+    Places,
+    first_line,
+    geometry_of,
+    is_parquet,
+    places_of,
+)
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
@@ -226,6 +233,12 @@ def reading_of(
             footer = file.metadata
             groups = tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups))
             schema = file.schema_arrow
+            geometry, _ = geometry_of(schema, str(path))
+            if first is None and geometry is not None and lon != lat:  # compared in a few rows
+                there = [name for name in (lon, lat, geometry) if name in schema.names]
+                for batch in islice(file.iter_batches(LOOKED, columns=there), 1):
+                    table = pa.Table.from_batches([batch])
+                    places_of(table, None, lon, lat, source=str(path), numbered=True)
         reading = _reading(schema, id, lon, lat, str(path))
         own = columns_of(keys, schema.names, texts)
         for name, _ in own:

@@ -17,6 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from wherefrom import files
+from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.pool.keyed import columns_of, keys_of, texts_among, with_keys
 from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
@@ -25,6 +26,7 @@ from wherefrom.progress import say
 __all__ = [
     "Places",
     "absent",
+    "columns_of",
     "first_line",
     "geometry_of",
     "ids_of",
@@ -37,6 +39,8 @@ __all__ = [
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
+#: Rows whose columns of degrees are compared with a geometry, and how far apart they may be.
+LOOKED, ELSEWHERE_KM = 1000, 1.0
 #: Files that GDAL reads.
 VECTOR = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
 
@@ -199,7 +203,7 @@ def places_of(
         is not of points or not in geographic coordinates.
     """
     table, point, shapes = _as_arrow(table, source, id or "id", (lon, lat), columns)
-    names = table.column_names
+    names, beside = table.column_names, point
     for name in names:
         if names.count(name) > 1:
             raise WherefromError(
@@ -212,6 +216,8 @@ def places_of(
     if point is None:
         _need_columns(table, lon, lat, source)
         x, y = (_degrees(table.column(name), name, source, first) for name in (lon, lat))
+        if beside is not None:
+            _compare((x, y), (lon, lat), beside, shapes, source, first)
     else:
         x, y = _points(shapes(point), source, first)
         lon, lat = "lon", "lat"
@@ -226,6 +232,19 @@ def places_of(
     drop = {id_name, lon, lat, point, "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
     return Places(ids, x, y, rest, lon, lat, source, point is not None)
+
+
+def columns_of(lon: str, lat: str, geometry: str | None) -> tuple[str, str]:
+    """Return the columns of the places: a column of points stands for both.
+
+    >>> columns_of("lon", "lat", None), columns_of("lon", "lat", "center")
+    (('lon', 'lat'), ('center', 'center'))
+    """
+    if geometry is None:
+        return lon, lat
+    if not {lon, lat} <= {"lon", "lat", geometry}:
+        raise WherefromError("geometry names a column of points: leave lon and lat out")
+    return geometry, geometry
 
 
 def is_parquet(path: Path) -> bool:
@@ -290,7 +309,7 @@ def _read_vector(path: Path) -> pa.Table:
 
 def _as_arrow(
     table: Any, source: str, id_: str, place: tuple[str, str], columns: Collection[str] | None
-) -> tuple[pa.Table, str | None, Callable[[str], NDArray[Any]]]:
+) -> tuple[pa.Table, str | None, Callable[..., NDArray[Any]]]:
     """Return the columns, the first one of geometry, and a function that decodes such a one.
 
     Of a DataFrame other columns than ids, places and `columns` are not converted; where `columns`
@@ -334,12 +353,12 @@ def _as_arrow(
         say(f"{source}: columns of no one type are left out: {shown}")
     plain = pa.table([column for _, column in found], [name for name, _ in found])
 
-    def decode(name: str) -> NDArray[Any]:
+    def decode(name: str, rows: Any = slice(None)) -> NDArray[Any]:
         if name not in geometric:
             raise _no_geometry(name, source, geometric, plain)
         crs = geometric[name].crs
         _refuse_crs(None if crs is None else crs.to_json_dict(), source)
-        return np.asarray(geometric[name].values, dtype=object)
+        return np.asarray(geometric[name].values[rows], dtype=object)
 
     active = getattr(table, "_geometry_column_name", None)
     return plain, active if active in geometric else next(iter(geometric), None), decode
@@ -347,17 +366,18 @@ def _as_arrow(
 
 def _of_arrow(
     table: pa.Table, source: str
-) -> tuple[pa.Table, str | None, Callable[[str], NDArray[Any]]]:
+) -> tuple[pa.Table, str | None, Callable[..., NDArray[Any]]]:
     primary, encoded = geometry_of(table.schema, source)
     others = [at for at, name in enumerate(table.column_names) if name not in encoded]
 
-    def decode(name: str) -> NDArray[Any]:
+    def decode(name: str, rows: Any = None) -> NDArray[Any]:
         if name not in table.column_names:
             raise unknown(f"geometry column of {source}", name, encoded or table.column_names)
         # Bytes that are named as geometry are, whatever is noted of them.
         if name not in encoded and not _is_bytes(table.schema.field(name).type):
             raise _no_geometry(name, source, encoded, table)
-        return _decoded(table.column(name), encoded.get(name, {"encoding": "WKB"}), source)
+        column = table.column(name) if rows is None else table.column(name).take(rows)
+        return _decoded(column, encoded.get(name, {"encoding": "WKB"}), source)
 
     return table.select(others), primary, decode
 
@@ -504,15 +524,46 @@ def _points(
                 f"{said}, and {len(wide):,} of them are wider than 180 degrees (first in row "
                 f"{first + wide[0]}), as what crosses the antimeridian seems to be: the middle of "
                 "such a one lies on the other side of the Earth; name a column of points with "
-                "--geometry, or give degrees with --lon and --lat"
+                "--geometry (geometry= in Python), or give degrees with --lon and --lat"
             )
         raise WherefromError(
-            f"{said}: name a column of points with --geometry, or use gdf.representative_point()"
+            f"{said}: name a column of points with --geometry (geometry= in Python), or use "
+            "gdf.representative_point()"
         )
     # Missing and empty points become NaN, and are reported with the others.
     there = geometry.copy()
     there[shapely.is_empty(there)] = None
     return shapely.get_x(there), shapely.get_y(there)
+
+
+def _compare(
+    degrees: tuple[NDArray[np.float64], NDArray[np.float64]],
+    names: tuple[str, str],
+    geometry: str,
+    shapes: Callable[..., NDArray[Any]],
+    source: str,
+    first: int,
+) -> None:
+    """Say where columns of degrees, which count, lie outside the geometry beside them."""
+    rows = np.unique(np.linspace(0, len(degrees[0]) - 1, LOOKED).astype(np.int64))
+    if not len(degrees[0]):
+        return
+    try:
+        west, south, east, north = shapely.bounds(shapes(geometry, rows)).T
+    except WherefromError:  # in metres, or of no known CRS: nothing to compare with
+        return
+    x, y = (each[rows] for each in degrees)
+    off, turned = (
+        distance_km(u, v, np.clip(u, west, east), np.clip(v, south, north)) > ELSEWHERE_KM
+        for u, v in ((x, y), (y, x))
+    )
+    if off.any():
+        how = "are exchanged against" if not turned.any() else "are more than 1 km away from"
+        say(
+            f"{source}: {names[0]!r} and {names[1]!r} {how} the geometry {geometry!r} in "
+            f"{int(off.sum()):,} of {len(rows):,} rows looked at (first in row "
+            f"{first + rows[off][0]}); the columns are taken: mend or drop one of them"
+        )
 
 
 def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
@@ -533,7 +584,10 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     held = [name for name in names if _is_bytes(table.schema.field(name).type)]
     how = "name the coordinates with --lon and --lat"
     if held:
-        how += f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])}"
+        how += (
+            f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])} "
+            f"(geometry={held[0]!r} in Python)"
+        )
     elif len(names) == 1 and " " in names[0]:
         how = "part its columns by commas or tabs, or by blanks that no value holds"
     elif sum(bool(re.match(NUMBER, name)) for name in names) > 1:
