@@ -15,11 +15,12 @@ from wherefrom import compose
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import audited
 from wherefrom.auditing.faults import Opened, open_table, without_faults
-from wherefrom.auditing.findings import Named
+from wherefrom.auditing.findings import Named, options_of
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
+from wherefrom.pool.tables import columns_of
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
@@ -68,6 +69,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> Composition: ...
 @overload
 def draw(
@@ -79,6 +81,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 @overload
 def draw(
@@ -90,6 +93,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> Table: ...
 def draw(
     data: Any,
@@ -100,6 +104,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> Any:
     """Draw places; the same data, spec, n and seed give the same ones.
 
@@ -111,7 +116,7 @@ def draw(
     n : int, optional
         Places to draw; not needed for ``none`` and ``ids``.
     seed : int
-    id, lon, lat : str
+    id, lon, lat, geometry : str
         Columns or entries of the data, as in `Pool.read`; not used for a pool.
 
     Returns
@@ -134,6 +139,7 @@ def draw(
     >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
     ([1.0, 2.0], [0.667, 0.667])
     """
+    lon, lat = columns_of(lon, lat, geometry)
     if isinstance(data, Pool | PoolScan | str | Path):
         return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
@@ -167,6 +173,7 @@ def audit(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
     seed: int = 0,
 ) -> Audit:
     """Audit where places lie: shares by layer, spatial statistics, leakage, losses, findings.
@@ -188,8 +195,8 @@ def audit(
         Spectral entropy of the places' payload: `wherefrom.auditing.payload`.
     antarctica : bool
         Whether Antarctica counts as land.
-    id, lon, lat : str
-        Columns or entries of all tables given.
+    id, lon, lat, geometry : str
+        Columns or entries of all tables given, as in `Pool.read`.
     seed : int
         Of simulations and samples.
 
@@ -211,6 +218,7 @@ def audit(
     >>> found.layers["continent"].empty[0]
     'Asia'
     """
+    lon, lat = columns_of(lon, lat, geometry)
     opened = _audited(data, id, lon, lat)
     pool = opened.pool
     counted = None if weights is None else np.asarray(weights, dtype=np.float64)
@@ -239,9 +247,7 @@ def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> Opened:
     """Make a pool of the sound rows, and findings of the others."""
     if isinstance(data, Pool | PoolScan):
         return Opened(data)
-    options: tuple[str, ...] = () if id_name is None else ("--id", id_name)
-    options += () if lon == "lon" else ("--lon", lon)
-    options += () if lat == "lat" else ("--lat", lat)
+    options = options_of(id_name, lon, lat)
     if isinstance(data, str | Path):
         return open_table(data, id_name, lon, lat, named=Named(str(data), options))
     return without_faults(places_of(_whole(data), id_name, lon, lat), Named(options=options))

@@ -303,8 +303,18 @@ def test_antarctica_is_said_to_have_none_of_the_land(land: Pool) -> None:
     assert "Antarctica has 12 % of the places and does not count as land" in (
         by_name["continent"].text
     )
+    assert by_name["clusters"].follows == "antarctica"
+    assert names(found) == ["antarctica"]
     line = by_name["antarctica"].command
     assert line == "wherefrom audit places.parquet --antarctica"
+
+
+def test_clusters_of_their_own_are_laid_on_antarctica(land: Pool) -> None:
+    rng = np.random.default_rng(0)
+    lon = np.r_[land.lon, rng.uniform(-60, 120, 150), rng.normal(20, 1, 400)]
+    lat = np.r_[land.lat, rng.uniform(-85, -78, 150), rng.normal(5, 1, 400)]
+    found = audit(pa.table({"lon": lon, "lat": lat}))
+    assert {"clusters", "antarctica"} <= set(names(found))
 
 
 # Coordinates that are 0.

@@ -30,6 +30,7 @@ __all__ = [
     "decimals",
     "degrees",
     "kilometres",
+    "options_of",
     "percent",
     "ranked",
     "times",
@@ -72,6 +73,9 @@ class Finding:
         Name of the finding that it follows from, or may: mend that first, and audit again.
     may_follow : tuple of str
         Those of `CAUSES` that it follows from where they are found.
+    explained : bool
+        Whether nothing is amiss once the places of those causes are left out: then it follows from
+        them though it is larger than they are.
     """
 
     name: str
@@ -80,12 +84,26 @@ class Finding:
     command: str
     follows: str = ""
     may_follow: tuple[str, ...] = ()
+    explained: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         plain = asdict(self)
-        del plain["may_follow"]
+        del plain["may_follow"], plain["explained"]
         return plain
+
+
+def options_of(id: str | None, lon: str, lat: str) -> tuple[str, ...]:
+    """Return the flags that name a table's columns.
+
+    >>> options_of("tile", "x", "lat"), options_of(None, "center", "center")
+    (('--id', 'tile', '--lon', 'x'), ('--geometry', 'center'))
+    """
+    words: tuple[str, ...] = () if id is None else ("--id", id)
+    if lon == lat:
+        return (*words, "--geometry", lon)
+    words += () if lon == "lon" else ("--lon", lon)
+    return words + (() if lat == "lat" else ("--lat", lat))
 
 
 @dataclass(frozen=True)
@@ -256,7 +274,8 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
     def cause(finding: Finding) -> str:
         for name in CAUSES:
-            most = 1.0 if name in WHOLE else sizes.get(name, 0.0) + LEAST
+            whole = name in WHOLE or finding.explained
+            most = 1.0 if whole else sizes.get(name, 0.0) + LEAST
             if name in sizes and name in finding.may_follow and finding.size <= most:
                 return name
         return ""

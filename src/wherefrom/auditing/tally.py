@@ -162,6 +162,16 @@ class RowSample(Sums):
         """Kish's number of places that weigh as much: (sum w)^2 / sum w^2; without weights N."""
         return self.weight_sum**2 / self.weight_squares if self.seen else 0.0
 
+    def where(self, kept: NDArray[np.bool_]) -> RowSample:
+        """Return some places of the sample (S,), as the sample of all such rows."""
+        some = copy.copy(self)
+        some.lon, some.lat, some.weight = self.lon[kept], self.lat[kept], self.weight[kept]
+        some._hash = self._hash[kept]
+        some.seen = round(self.seen * float(kept.mean()))
+        some.weight_sum *= float(some.weight.sum() / self.weight.sum())
+        some.weight_squares *= float((some.weight**2).sum() / (self.weight**2).sum())
+        return some
+
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Take the rows of a batch that count."""
         each = np.ones(len(batch)) if weight is None else weight

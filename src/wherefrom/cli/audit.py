@@ -105,7 +105,7 @@ def audit(
     from wherefrom.auditing.asked import Asked
     from wherefrom.auditing.audit import audited
     from wherefrom.auditing.faults import Opened, cleaned, open_table
-    from wherefrom.auditing.findings import Named
+    from wherefrom.auditing.findings import Named, options_of
 
     own = None
     if test is not None and "=" in test.name and not test.exists():
@@ -124,7 +124,7 @@ def audit(
         named["--test"] = own
     called = Named(
         file=named["FILE"],
-        options=_options(id_column, lon, lat),
+        options=options_of(id_column, lon, lat),
         pool=named.get("--pool"),
         against=named.get("--against"),
         test=named.get("--test"),
@@ -188,12 +188,6 @@ def _check_outputs(
     for flag, path in (("--out", out), ("--json", json_out)):
         if path is not None:
             check_target(flag, path, inputs)
-
-
-def _options(id_column: str | None, lon: str, lat: str) -> tuple[str, ...]:
-    words = [] if id_column is None else ["--id", id_column]
-    words += [] if lon == "lon" else ["--lon", lon]
-    return (*words, *([] if lat == "lat" else ["--lat", lat]))
 
 
 def _is_composition(file: Path) -> bool:
