@@ -20,7 +20,7 @@ from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
-from wherefrom.pool.tables import columns_of
+from wherefrom.pool.tables import axes_of
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
@@ -139,7 +139,7 @@ def draw(
     >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
     ([1.0, 2.0], [0.667, 0.667])
     """
-    lon, lat = columns_of(lon, lat, geometry)
+    lon, lat = axes_of(lon, lat, geometry)
     if isinstance(data, Pool | PoolScan | str | Path):
         return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
@@ -218,7 +218,7 @@ def audit(
     >>> found.layers["continent"].empty[0]
     'Asia'
     """
-    lon, lat = columns_of(lon, lat, geometry)
+    lon, lat = axes_of(lon, lat, geometry)
     opened = _audited(data, id, lon, lat)
     pool = opened.pool
     counted = None if weights is None else np.asarray(weights, dtype=np.float64)

@@ -26,7 +26,7 @@ from wherefrom.progress import say
 __all__ = [
     "Places",
     "absent",
-    "columns_of",
+    "axes_of",
     "first_line",
     "geometry_of",
     "ids_of",
@@ -234,10 +234,10 @@ def places_of(
     return Places(ids, x, y, rest, lon, lat, source, point is not None)
 
 
-def columns_of(lon: str, lat: str, geometry: str | None) -> tuple[str, str]:
+def axes_of(lon: str, lat: str, geometry: str | None) -> tuple[str, str]:
     """Return the columns of the places: a column of points stands for both.
 
-    >>> columns_of("lon", "lat", None), columns_of("lon", "lat", "center")
+    >>> axes_of("lon", "lat", None), axes_of("lon", "lat", "center")
     (('lon', 'lat'), ('center', 'center'))
     """
     if geometry is None:
