@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator
 
 __all__ = ["UnknownNameError", "WherefromError", "of_the_system", "unknown"]
 
+#: What helps where memory is short.
+MEMORY = (
+    "not enough memory: use fewer workers, lift a limit (ulimit -v), or take a machine with more"
+)
 #: What the system says when it lacks something -> the remedy.
 _LACKS = {
     (errno.EMFILE, errno.ENFILE): "too many files are open: allow more (ulimit -n 4096), or use "
@@ -15,7 +19,7 @@ _LACKS = {
     (errno.EFBIG,): "the system allows no file of that size: lift the limit (ulimit -f)",
     (errno.ENOSPC, errno.EDQUOT): "the disk is full: free some space and run the same command "
     "again",
-    (errno.ENOMEM,): "not enough memory: use fewer workers, or a machine with more",
+    (errno.ENOMEM,): MEMORY,
     (errno.EAGAIN,): "the system allows no more processes or threads: use fewer workers "
     "(--workers 1), or allow more (ulimit -u)",
     (errno.EIO,): "the disk cannot be read or written: see what the system says of it",

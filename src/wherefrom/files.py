@@ -21,6 +21,7 @@ __all__ = [
     "atomic",
     "atomic_folder",
     "disk_errors",
+    "in_place_of",
     "refuse_target",
     "seal",
     "sha256_of",
@@ -252,6 +253,30 @@ def unsealed(path: Path) -> memoryview:
     if hashlib.sha256(held).digest() != digest:
         raise ValueError("it is not as it was written")
     return held
+
+
+def in_place_of(path: Path) -> str:
+    """Name what a download often leaves in place of a file, with the remedy; else empty.
+
+    Examples
+    --------
+    >>> file = Path(tempfile.mkdtemp()) / "a.csv"
+    >>> _ = file.write_text("version https://git-lfs.github.com/spec/v1")
+    >>> in_place_of(file)
+    'a Git LFS pointer, not the file: fetch it with `git lfs pull`'
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError:  # whoever reads it says why it cannot be
+        return ""
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "a Git LFS pointer, not the file: fetch it with `git lfs pull`"
+    if re.match(rb"[./][^\s,;]*annex/objects/", head):
+        return "a git-annex pointer, not the file: fetch it with `git annex get`"
+    if re.match(rb"<([?!]|(html|head|body|error)\b)", head, re.IGNORECASE):
+        return "a web page (HTML or XML), not the file: download the file that the page is about"
+    return ""
 
 
 def sha256_of(path: Path | str) -> str:

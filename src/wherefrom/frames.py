@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom import compose
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.audit import audited
-from wherefrom.auditing.faults import open_table, without_faults
-from wherefrom.auditing.findings import Named
+from wherefrom.auditing.faults import Opened, open_table, without_faults
+from wherefrom.auditing.findings import Named, options_of
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
+from wherefrom.pool.tables import axes_of
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
@@ -69,6 +70,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> Composition: ...
 @overload
 def draw(
@@ -80,6 +82,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 @overload
 def draw(
@@ -91,6 +94,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> Table: ...
 def draw(
     data: Any,
@@ -101,6 +105,7 @@ def draw(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
 ) -> Any:
     """Draw places; the same data, spec, n and seed give the same ones.
 
@@ -112,7 +117,7 @@ def draw(
     n : int, optional
         Places to draw; not needed for ``none`` and ``ids``.
     seed : int
-    id, lon, lat : str
+    id, lon, lat, geometry : str
         Columns or entries of the data, as in `Pool.read`; not used for a pool.
 
     Returns
@@ -135,6 +140,7 @@ def draw(
     >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
     ([1.0, 2.0], [0.667, 0.667])
     """
+    lon, lat = axes_of(lon, lat, geometry)
     if isinstance(data, Pool | PoolScan | str | Path):
         return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
     names = list(data.column_names if isinstance(data, pa.Table) else data)
@@ -169,6 +175,7 @@ def audit(
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
+    geometry: str | None = None,
     seed: int = 0,
 ) -> Audit:
     """Audit where places lie: shares by layer, spatial statistics, leakage, losses, findings.
@@ -194,8 +201,8 @@ def audit(
         The part of the Earth to audit: ``"country=Kenya"`` or any other ``LAYER=LABEL``,
         ``"box=WEST,SOUTH,EAST,NORTH"``, or a file of polygons. Its land alone is compared with, and
         places outside are left out.
-    id, lon, lat : str
-        Columns or entries of all tables given.
+    id, lon, lat, geometry : str
+        Columns or entries of all tables given, as in `Pool.read`.
     seed : int
         Of simulations and samples.
 
@@ -217,8 +224,9 @@ def audit(
     >>> found.layers["continent"].empty[0]
     'Asia'
     """
-    named = _named(data, id, lon, lat)
-    pool, faults = _audited(data, id, lon, lat, named)
+    lon, lat = axes_of(lon, lat, geometry)
+    opened = _audited(data, id, lon, lat)
+    pool = opened.pool
     counted = None if weights is None else np.asarray(weights, dtype=np.float64)
     if counted is not None and counted.shape != (len(pool),):
         raise WherefromError(
@@ -237,30 +245,19 @@ def audit(
         antarctica=antarctica,
         within=None if within is None else Extent.of(within),
         seed=seed,
-        named=named,
+        named=opened.named,
     )
-    return audited(asked, faults)
+    return audited(asked, opened.faults)
 
 
-def _named(data: Any, id_name: str | None, lon: str, lat: str) -> Named:
-    """Say what the audited table and its columns are called in commands."""
-    if isinstance(data, Pool | PoolScan):
-        return Named()
-    options: tuple[str, ...] = () if id_name is None else ("--id", id_name)
-    options += () if lon == "lon" else ("--lon", lon)
-    options += () if lat == "lat" else ("--lat", lat)
-    return Named(str(data) if isinstance(data, str | Path) else Named.file, options)
-
-
-def _audited(
-    data: Any, id_name: str | None, lon: str, lat: str, named: Named
-) -> tuple[AnyPool, Sequence[Any]]:
+def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> Opened:
     """Make a pool of the sound rows, and findings of the others."""
     if isinstance(data, Pool | PoolScan):
-        return data, ()
+        return Opened(data)
+    options = options_of(id_name, lon, lat)
     if isinstance(data, str | Path):
-        return open_table(data, id_name, lon, lat, options=named.options)[:2]
-    return without_faults(places_of(_whole(data), id_name, lon, lat), named)[:2]
+        return open_table(data, id_name, lon, lat, named=Named(str(data), options))
+    return without_faults(places_of(_whole(data), id_name, lon, lat), Named(options=options))
 
 
 def _read_by(chosen: Sampler, names: list[str]) -> set[str] | None:

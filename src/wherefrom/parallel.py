@@ -9,6 +9,7 @@ Which of the two is a context, as in joblib and Dask: nothing in between hands a
 from __future__ import annotations
 
 import importlib
+import multiprocessing.context
 import os
 import pickle
 import socket
@@ -18,12 +19,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import version
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import MEMORY, WherefromError, of_the_system
 
-__all__ = ["cores", "here", "in_order", "on"]
+__all__ = ["SPAWNED", "cores", "here", "in_order", "lack", "on", "quiet"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,6 +36,9 @@ RETRIES = 5
 #: What this module connected the process to: the cluster as it was named, its address, and Ray's
 #: number of the connection there.
 _connected = ("", "", "")
+
+#: The remedy, once memory has run out in this process.
+_short = ""
 
 #: Address of the cluster that the code here runs `on`.
 _address: ContextVar[str | None] = ContextVar("_address", default=None)
@@ -74,6 +79,55 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """End a worker process without a word where the system lacks something.
+
+    Its driver says it in one line; a traceback beside that helps nobody.
+    """
+    try:
+        yield
+    except Exception as err:
+        if not lack(err):
+            raise
+        os._exit(1)
+
+
+def lack(err: Exception) -> str:
+    """Say what the system lacks, and the remedy, if an error of this worker comes from that.
+
+    Where memory has run out once, amid an import, whatever fails later fails by that, in any words.
+    """
+    global _short
+    said = of_the_system(err) or _short
+    _short = MEMORY if said == MEMORY else _short
+    return said
+
+
+class _Worker(multiprocessing.context.SpawnProcess):
+    """A process that is `quiet` from the first import of what it runs to its end."""
+
+    # In one piece, so that it is unpickled, and its modules are imported, where it can be caught.
+    def __getstate__(self) -> bytes:
+        return bytes(ForkingPickler.dumps(self.__dict__))
+
+    def __setstate__(self, state: bytes) -> None:
+        with quiet():
+            self.__dict__.update(pickle.loads(state))
+
+    def run(self) -> None:
+        with quiet():
+            super().run()
+
+
+class _Spawned(multiprocessing.context.SpawnContext):
+    Process = _Worker
+
+
+#: What starts worker processes that share nothing with this one.
+SPAWNED = _Spawned()
 
 
 def in_order(

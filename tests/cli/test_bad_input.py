@@ -367,6 +367,10 @@ def test_a_misspelt_name_or_a_wrong_number_or_file_leaves_an_output(
 
 def test_labels_in_another_encoding_hide_what_is_wrong(run: Run) -> None:
     Path("latin.csv").write_bytes("lon,lat,use\n1,2,café\n2,3,b\n".encode("latin-1"))
-    draw = ("draw", "latin.csv", "--sampler", "stratified:layer=use", "-n", 2)
-    for words in (draw, ("task", "from-table", "latin.csv", "--label", "use")):
-        assert "text (UTF-8)" in run(*words, "--out", "o.parquet").error
+    for words in (
+        ("pool", "check", "latin.csv"),
+        ("audit", "latin.csv"),
+        ("draw", "latin.csv", "--sampler", "uniform", "-n", 2, "--out", "o.parquet"),
+        ("task", "from-table", "latin.csv", "--label", "use", "--out", "o.parquet"),
+    ):
+        assert "latin.csv: line 2 is not UTF-8 (byte 0xe9)" in run(*words).error

@@ -162,7 +162,10 @@ def test_a_composition_is_held_against_more_than_its_region(run: Run, pools: Pat
     assert 0 < json.loads(done.stdout)["about"]["rows"] < 900
     found = findings(done)
     assert "density" in found
-    assert "wherefrom audit pool.parquet --clean" in found["density"]["command"]
+    assert (
+        "wherefrom audit pool.parquet --within continent=Asia --clean clean.parquet"
+        in found["density"]["command"]
+    )
     run_all(run, found)
 
 

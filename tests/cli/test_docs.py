@@ -44,7 +44,7 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# (\w+\.py)\n")
+FILE = re.compile(r"# (\w+\.(?:py|yaml))\n")
 #: What bash takes as it stands, and text in quotes that it does not look into.
 PLAIN = re.compile(r"[\w\s.,:=/+-]*")
 QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")
@@ -103,7 +103,8 @@ def check_flags(line: str) -> dict[str, Any]:
 
 def check_study(line: str) -> None:
     given = check_flags(line)
-    load(ROOT / given["study"], given["scale"])
+    own = given["study"].exists()  # which the page had the reader write
+    load(given["study"] if own else ROOT / given["study"], given["scale"])
 
 
 #: Beginning of a line -> why it is not run here (the check says what of it is tested instead).
@@ -225,7 +226,7 @@ def test_no_command_in_the_prose_has_rotted(page: Path, folder: Path) -> None:
     for number, (language, block) in enumerate(FENCE.findall(page.read_text()), 1):
         where = f"{names(page)}, block {number}"
         assert language in ("bash", "python", "text", "yaml"), f"{where}: fence {language!r}"
-        saved = FILE.match(block) if language == "python" else None
+        saved = FILE.match(block)
         if saved:
             (folder / saved[1]).write_text(block)
         elif language == "python":
@@ -252,6 +253,27 @@ def test_a_kind_of_ones_own_takes_pages_or_is_not_the_one_that_is_tested(
     assert len(shown.splitlines()) <= most
     package = ROOT / "tests" / "outside" / "src" / "wherefrom_outside"
     assert shown == (package / f"{name}.py").read_text()
+
+
+@pytest.mark.slow
+def test_the_study_of_kinds_of_ones_own_that_the_page_shows_does_not_run(folder: Path) -> None:
+    page = (ROOT / "docs" / "extending.md").read_text()
+    for _, block in FENCE.findall(page):
+        if saved := FILE.match(block):
+            (folder / saved[1]).write_text(block)
+    words = ("study", "run", "mine.yaml", "--scale", "debug", "--out", "out")
+    done = subprocess.run(
+        [sys.executable, "-m", "wherefrom", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = pq.read_table(folder / "out" / "results.parquet").to_pydict()
+    assert set(found["composition"]) == {"none", "uniform", "bands", "belts", ""}
+    assert set(found["model"]) == {"warmth", "raw-lonlat", "majority"}
+    assert set(found["head"]) == {"centroid:NearestCentroid", "majority"}
 
 
 def test_the_readme_names_every_sampler_and_its_specs_are_valid() -> None:

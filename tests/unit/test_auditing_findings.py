@@ -240,6 +240,47 @@ def test_a_continent_is_called_swapped_or_its_swap_is_missed(land: Pool, contine
     assert len(axes(land.lat[own], land.lon[own])) == 1
 
 
+#: Boxes at coasts, degrees: west, east, south, north.
+COASTS = {
+    "Svalbard": (11, 25, 77, 80),
+    "Norway": (5, 30, 58, 71),
+    "Chile": (-76, -68, -55, -18),
+    "Cape Verde": (-25.5, -22.5, 14.5, 17.5),
+    "Malta": (14, 15, 35.7, 36.2),
+    "Florida": (-88, -79, 24, 31),
+    "Novaya Zemlya": (50, 70, 70, 78),
+    "Null Island": (-5, 5, -5, 5),
+    "Antarctica": (0, 60, -75, -65),
+    "Kiribati": (172, 177, -3, 4),
+    "Alaska": (165, 200, 51, 60),
+}
+
+
+@pytest.mark.parametrize("name", COASTS)
+def test_a_box_at_a_coast_is_called_swapped(name: str) -> None:
+    west, east, south, north = COASTS[name]
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(west, east, 500), rng.uniform(south, north, 500)
+    lon = (lon + 180) % 360 - 180
+    assert axes(lon, lat) == []
+    if np.abs(lon).max() <= 90:  # nor is its exchanged twin on a claim, for half of it is at sea
+        assert axes(lat, lon) == []
+
+
+@pytest.mark.parametrize("name", ["Norway", "Chile", "Alaska"])
+def test_land_of_a_coast_that_is_swapped_goes_unseen(name: str) -> None:
+    west, east, south, north = COASTS[name]
+    whole = Pool.build(200_000, seed=9)
+    lon, lat = whole.lon % 360 if east > 180 else whole.lon, whole.lat
+    own = (lon > west) & (lon < east) & (lat > south) & (lat < north)
+    assert axes(whole.lon[own], lat[own]) == []
+    if name == "Alaska":  # its longitudes are no latitudes
+        with pytest.raises(WherefromError, match="lon and lat look swapped"):
+            without_faults(places_of(table(lat[own], whole.lon[own])))
+    else:
+        assert len(axes(lat[own], whole.lon[own])) == 1
+
+
 def test_places_at_sea_are_called_swapped() -> None:
     rng = np.random.default_rng(1)
     assert axes(rng.uniform(-40, -25, 200), rng.uniform(30, 45, 200)) == []

@@ -139,6 +139,52 @@ def test_rows_too_many_to_compare_are_called_places(
     assert found.about["distinct"] == 1000
 
 
+@pytest.mark.parametrize("moved", [1e-7, 1e-6, 1e-5])
+def test_copies_moved_by_rounding_or_noise_make_clusters_and_gaps(land: Pool, moved: float) -> None:
+    rng = np.random.default_rng(0)
+    lon, lat = (np.tile(each, 3) for each in (land.lon, land.lat))
+    lon, lat = lon + rng.uniform(-moved, moved, 3000), lat + rng.uniform(-moved, moved, 3000)
+    table = pa.table({"lon": lon, "lat": lat})
+    found, once = audit(table), audit(land)
+    assert names(found) == ["near-copies"]
+    (finding,) = found.findings
+    assert finding.size == pytest.approx(2 / 3, abs=0.01)
+    assert found.about["distinct"] == pytest.approx(1000, abs=20)
+    assert found.space.duplicates.within_1km == pytest.approx(
+        once.space.duplicates.within_1km, abs=0.01
+    )
+    left, removed = cleaned(Opened(Pool.from_table(table)), findings=found.findings)
+    assert len(left) == found.about["distinct"]
+    assert removed["within 5 m of an earlier place"] == 3000 - len(left)
+    assert names(audit(left)) == []
+
+
+@pytest.mark.parametrize("kind", ["float32", "decimals", "a thousand each", "at 180 degrees"])
+def test_one_place_written_in_two_ways_is_counted_twice(land: Pool, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    lon, lat = land.lon, land.lat
+    if kind == "float32":
+        lon, lat = (np.append(each, each.astype(np.float32)) for each in (lon, lat))
+    elif kind == "decimals":
+        lon, lat = (np.append(each, each.round(5)) for each in (lon, lat))
+    elif kind == "a thousand each":
+        lon, lat = (np.repeat(each[:20], 1000) + rng.normal(0, 2e-7, 20_000) for each in (lon, lat))
+    else:
+        lon = (180.0 + rng.normal(0, 1e-6, 1000) + 180.0) % 360.0 - 180.0
+        lat = np.repeat(np.arange(64.0, 69.0), 200) + rng.normal(0, 1e-6, 1000)
+    places = {"a thousand each": 20, "at 180 degrees": 5}.get(kind, 1000)
+    seen = distinct_places(Pool.from_table(pa.table({"lon": lon, "lat": lat})))
+    assert seen.weights is not None
+    assert seen.weights.sum() == pytest.approx(places, rel=0.01)
+
+
+def test_pixels_of_ten_metres_are_one_place() -> None:
+    step = 10.0 / 111_195
+    lat, lon = np.meshgrid(46 + step * np.arange(40), 8 + step * np.arange(40) / np.cos(0.81))
+    pixels = Pool.from_table(pa.table({"lon": lon.ravel(), "lat": lat.ravel()}))
+    assert distinct_places(pixels).weights is None
+
+
 # Longitudes from 0 to 360.
 
 
@@ -257,8 +303,18 @@ def test_antarctica_is_said_to_have_none_of_the_land(land: Pool) -> None:
     assert "Antarctica has 12 % of the places and does not count as land" in (
         by_name["continent"].text
     )
+    assert by_name["clusters"].follows == "antarctica"
+    assert names(found) == ["antarctica"]
     line = by_name["antarctica"].command
     assert line == "wherefrom audit places.parquet --antarctica"
+
+
+def test_clusters_of_their_own_are_laid_on_antarctica(land: Pool) -> None:
+    rng = np.random.default_rng(0)
+    lon = np.r_[land.lon, rng.uniform(-60, 120, 150), rng.normal(20, 1, 400)]
+    lat = np.r_[land.lat, rng.uniform(-85, -78, 150), rng.normal(5, 1, 400)]
+    found = audit(pa.table({"lon": lon, "lat": lat}))
+    assert {"clusters", "antarctica"} <= set(names(found))
 
 
 # Coordinates that are 0.

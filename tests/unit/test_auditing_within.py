@@ -85,7 +85,7 @@ def test_a_remedy_within_a_region_is_of_the_world(of_towns: Audit) -> None:
     commands = Commands(Named("a.csv", pool="p.csv"), 100, 100, within=KENYA)
     match = "match:target=land.parquet,over=land_cover,short=cap"
     for words in (commands.match("land", "land_cover"), commands.draw(match, "matched")):
-        assert "wherefrom audit p.csv --clean clean.parquet --within country=Kenya && " in words
+        assert "wherefrom audit p.csv --within country=Kenya --clean clean.parquet && " in words
         assert match in words
     assert commands.match("land", "land_cover").startswith("wherefrom pool build --places 1000 ")
 

@@ -233,7 +233,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
         lambda f: write_h5(
             f / ARRAY, {"array": np.full((12, 18), np.nan)}, instance_lon=1.0, instance_lat=1.0
         ),
-        "row 2 has no value in any band",
+        r"row 2 \(9_demo\) has no value in any band",
     ),
     "torn labels": (
         lambda f: (f / "labels.geojson").write_text('{"features": [{"prop'),
@@ -250,7 +250,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
             (f / "features" / "dynamic_world_arrays").mkdir(),
             np.save(f / "features" / "dynamic_world_arrays" / "7_demo.npy", np.full(12, 11)),
         ),
-        "dynamic_world of row 0, step 0 is 11",
+        r"dynamic_world of row 0 \(7_demo\), step 0 is 11",
     ),
 }
 
@@ -262,6 +262,23 @@ def test_a_faulty_file_is_named(fault: str, folder: Path) -> None:
     with pytest.raises(WherefromError, match=message) as caught:
         cropharvest(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_one_series_in_another_unit_is_told_by_its_file(folder: Path) -> None:
+    raw = values(9)
+    raw[:, BANDS.index("B8")] = 0.15
+    write_h5(folder / ARRAY, {"array": raw}, instance_lon=36.2, instance_lat=0.2)
+    said = (
+        r"features: band B8: 1 of 14 rows look like reflectance of 0 to 1, first row 2 \(9_demo\)"
+    )
+    with pytest.raises(WherefromError, match=said):
+        cropharvest(folder)
+    test = folder / "test_features" / "togo-eval.h5"
+    raw = np.stack([raw, values(301)])
+    write_h5(test, {"x": raw, "y": [1, 0], "lats": [0.0, 1.0], "lons": [35.0, 36.0]})
+    write_h5(folder / ARRAY, {"array": values(9)}, instance_lon=36.2, instance_lat=0.2)
+    with pytest.raises(WherefromError, match=r"togo-eval: band B8: 1 of 2 .* row 0 \(of x 0\)"):
+        cropharvest_country("togo", folder)
 
 
 def test_columns_in_another_order_are_refused(folder: Path) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherefrom.errors import WherefromError
-from wherefrom.parallel import cores, in_order, on
+from wherefrom.parallel import SPAWNED, cores, in_order, lack, on
 
 
 @settings(max_examples=60)
@@ -138,3 +140,58 @@ def test_an_address_where_nobody_listens_is_tried_for_a_minute(address: str) -> 
         with pytest.raises(WherefromError, match=said), named:
             in_order(abs, [1])
     assert time.monotonic() - start < 15
+
+
+def short_of_memory() -> NoReturn:
+    raise MemoryError
+
+
+def not_loaded() -> NoReturn:
+    raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+
+class Heavy:
+    """What cannot be loaded where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[], NoReturn], tuple[()]]:
+        return not_loaded, ()
+
+
+def spent_before() -> NoReturn:
+    assert lack(MemoryError("amid an import"))
+    raise ValueError("field 'target' is required for AnnAssign")
+
+
+def defect() -> NoReturn:
+    raise LookupError("a defect")
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "said"),
+    [
+        (short_of_memory, (), ""),
+        (print, (Heavy(),), ""),
+        (spent_before, (), ""),
+        (defect, (), "LookupError: a defect"),
+    ],
+)
+def test_a_process_short_of_memory_prints_a_traceback_beside_the_line_of_its_driver(
+    target: Callable[..., Any], given: tuple[Any, ...], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = SPAWNED.Process(target=target, args=given)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1
+    printed = capfd.readouterr().err
+    assert said in printed
+    assert bool(printed) == bool(said), printed
+
+
+def test_a_process_cannot_be_given_what_belongs_to_its_driver() -> None:
+    with pytest.raises(RuntimeError, match="should only be shared between processes"):
+        pickle.dumps(SPAWNED.Queue())
+    queue = SPAWNED.Queue()
+    process = SPAWNED.Process(target=queue.put, args=("from there",))
+    process.start()
+    assert queue.get(timeout=60) == "from there"
+    process.join(60)

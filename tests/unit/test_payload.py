@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+from rasterio.errors import RasterioIOError
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
@@ -170,6 +171,17 @@ def test_torn_tiles_are_all_known_after_one_run(folder: Path) -> None:
         path = folder / "images" / name
         path.write_bytes(path.read_bytes()[:2_000])
     with pytest.raises(WherefromError, match=r"2 of 3 tiles cannot be read \(first: row 1.*berlin"):
+        entropy_of_tiles(folder)
+
+
+def test_a_tile_is_blamed_for_a_limit_of_open_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise RasterioIOError(f"{path}: Too many open files")
+
+    monkeypatch.setattr("wherefrom.auditing.payload.rasterio.open", refuse)
+    with pytest.raises(WherefromError, match=r"^too many files are open: allow more \(ulimit -n"):
         entropy_of_tiles(folder)
 
 

@@ -502,6 +502,12 @@ def test_a_value_that_names_a_folder_is_no_column(tmp_path: Path) -> None:
     below = scan(folder / "year=2021", id="key")
     assert below.columns == (*plain.columns[:-2], "year", "code")
     assert below.labels("year") == ("2021",)
+    # So do those above a file that is opened by itself, in memory or as a scan.
+    file = folder / "year=2021" / "code=007" / "data_0.parquet"
+    for alone in (scan(file, id="key"), Pool.read(file, id="key"), open_pool(file, id="key")):
+        assert alone.columns == below.columns
+        assert [alone.labels(name) for name in ("year", "code")] == [("2021",), ("007",)]
+        assert inspect(file, id="key").columns == below.columns
     # A column of the file's own stays.
     pq.write_table(whole.slice(0, 25), folder / "year=2021" / "code=007" / "data_0.parquet")
     assert scan(folder, id="key").labels("code") == plain.labels("code")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ import pyogrio
 import pytest
 import shapely
 
+import wherefrom
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool, examine, read_places, scan
+from wherefrom.pool import Pool, examine, open_pool, read_places, scan
 
 LON, LAT = [10.5, -20.25, 179.0], [1.5, -2.0, 89.0]
 
@@ -103,6 +108,52 @@ def test_points_beside_footprints_cannot_be_named(tmp_path: Path) -> None:
     assert Pool.from_table(frame, lon="center", lat="center").key == key
 
 
+def test_points_beside_footprints_are_named_on_the_command_line_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(two_columns(shapely.box(0, 0, [1, 2, 3], 1)), file)
+    with pytest.raises(WherefromError, match=r"with --geometry \(geometry= in Python\)"):
+        Pool.read(file)
+    key = Pool.from_table(geo_table()).key
+    table = pq.read_table(file)
+    for pool in (
+        Pool.read(file, geometry="center"),
+        Pool.from_table(table, geometry="center"),
+        open_pool(file, geometry="center"),
+        scan(file, geometry="center"),
+    ):
+        assert pool.key == key
+    assert wherefrom.draw(table, "uniform", 2, geometry="center").num_rows == 2
+    with pytest.raises(WherefromError, match="leave lon and lat out"):
+        Pool.read(file, lon="x", geometry="center")
+
+
+@pytest.mark.parametrize("kind", ["points", "footprints", "metres", "exchanged", "elsewhere"])
+def test_columns_win_over_another_geometry_without_a_word(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lon, lat = np.array(LON), np.array(LAT)
+    shapes = shapely.points(lon, lat)
+    if kind == "footprints":
+        shapes = shapely.box(lon - 0.1, lat - 0.1, lon + 0.1, lat + 0.1)
+    elif kind == "exchanged":
+        shapes = shapely.points(lat, lon)
+    elif kind == "elsewhere":
+        shapes = shapely.points(lon + np.array([0, 0.02, 0]), lat)
+    table = geo_table("EPSG:32632" if kind == "metres" else "absent", shapes=shapes)
+    table = table.append_column("lon", [lon]).append_column("lat", [lat])
+    pq.write_table(table, tmp_path / "a.parquet")
+    for read in (Pool.read, scan):
+        assert read(tmp_path / "a.parquet").key == Pool.from_table(geo_table()).key
+        said = capsys.readouterr().err
+        if kind in ("points", "footprints", "metres"):
+            assert said == ""
+        else:
+            rows = "1 of 3 rows looked at (first in row 1)" if kind == "elsewhere" else "3 of 3"
+            assert rows in said
+            assert ("exchanged" in said) == (kind == "exchanged")
+            assert said.count("\n") == 1
+
+
 def test_the_middle_of_a_footprint_across_the_antimeridian_is_advised() -> None:
     with pytest.raises(WherefromError, match="1 of them are wider than 180") as said:
         Pool.from_table(geo_table(shapes=shapely.box([0, -179.6, 2], 0, [1, 179.3, 3], 1)))
@@ -183,6 +234,34 @@ def test_broken_file_gives_one_clear_error(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WherefromError, match=message):
         Pool.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv.gz", "a.parquet", "a.geojson", "a.gpkg", "b/c.parquet"]
+)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n", "Git LFS"),
+        (b"/annex/objects/SHA256E-s12--4d.csv\n", "git-annex"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<title>Sign in</title>", "web page"),
+        (b"<html lang=en>,\n", "web page"),
+        (b"<Error><Code>AccessDenied</Code></Error>", "web page"),
+    ],
+)
+def test_what_lies_in_place_of_a_table_is_not_named(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(WherefromError, match=rf"{name} is a {message}.*, not the file"):
+        open_pool(path.parent if "/" in name else path)
+
+
+def test_a_header_is_taken_for_a_web_page(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("<id>,lon,lat,annex/objects/\n1,2,3,4\n")
+    assert Pool.read(tmp_path / "a.csv").columns == ("<id>", "annex/objects/")
 
 
 def test_parquet_torn_in_the_middle_is_refused(tmp_path: Path) -> None:
@@ -282,3 +361,44 @@ def test_faulty_file_can_be_examined_without_being_refused(tmp_path: Path) -> No
     assert np.isnan(places.lon[1])
     with pytest.raises(WherefromError, match=r"a.csv: lon or lat is missing"):
         Pool.of_places(places)
+
+
+@pytest.mark.parametrize("call", ["read_places('a.csv')", "scan('f/a.parquet')", "scan('f')"])
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_a_table_is_blamed_for_a_limit_of_open_files(tmp_path: Path, call: str, free: int) -> None:
+    pytest.importorskip("resource", reason="limits of POSIX")
+    (tmp_path / "f").mkdir()
+    table = pa.table({"lon": LON, "lat": LAT})
+    Pool.from_table(table).write(tmp_path / "f" / "a.parquet")
+    (tmp_path / "a.csv").write_text("lon,lat\n1,2\n")
+    code = (
+        "import os, resource, pyarrow.csv; from wherefrom.pool import read_places, scan\n"
+        f"from wherefrom.errors import WherefromError\n{call}\nheld = []\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
+        "try:\n    while True: held.append(os.open('a.csv', os.O_RDONLY))\nexcept OSError: pass\n"
+        f"for at in held[:{free}]: os.close(at)\n"
+        f"try:\n    {call}\nexcept WherefromError as err: print(err)\nelse: print('read')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "(ulimit -n 4096)" in done.stdout or (free and done.stdout == "read\n"), done.stderr
+
+
+def test_a_folder_that_cannot_be_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool.from_table(pa.table({"lon": LON, "lat": LAT}))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pool.write(tmp_path / name / "x.parquet")
+    list_of = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return list_of(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(WherefromError, match=r"cannot read .*/b: Permission denied"):
+        scan(tmp_path)

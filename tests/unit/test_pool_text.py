@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from wherefrom import draw
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, read_table
+from wherefrom.pool.batches import Ask
 from wherefrom.tasks import from_table
 
+PLAIN = "id,lon,lat,use\n7,10.5,50.25,a\n8,-1.5,3.0,b\n"
 ROWS = [(i, round(i * 1.25 - 50, 2), round(i * 0.5 - 20, 2)) for i in range(60)]
 
 
@@ -67,9 +69,18 @@ def test_a_value_over_several_lines_ends_the_table_or_is_cut(tmp_path: Path) -> 
         (b"366\t8.585\t-75.77\n373\t5.48\t-58.33\n", r"no header: .* \(366, 8.585, -75.77\); put"),
         (b"12\n13\n", "no header.*such as id"),
         (b"Our sites\nlon,lat\n1,2\n", "line 2 has 2 fields, .* put the header first"),
-        (b"lon,lat,gr\xf6\xdfe\n1,2,3\n", r"line 1 is not text \(UTF-8\)"),
-        (b"lon,lat,id\n1,2,a\n1,2,gr\xf6\n", r"line 3 is not text \(UTF-8\)"),
-        (b"l\0o\0n\0,\0", "holds zero bytes"),
+        (b"lon,lat,gr\xf6\xdfe\n1,2,3\n", r"line 1 is not UTF-8 \(byte 0xf6\)"),
+        (b"lon,lat,id\n1,2,a\n1,2,gr\xf6\n", r"line 3 is not UTF-8 .* iconv -f WINDOWS-1252"),
+        (b"#lon,lat,gr\xf6\xdfe\n1,2,3\n", "line 1 is not UTF-8"),
+        (b"# of 2\nlon,lat,k\n1,2,1.5\n\n1,2,gr\xf6\n", "line 5 is not UTF-8"),
+        (b'lon,lat,k\n1,2,"a\nb"\n1,2,gr\xf6\n', "line 4 is not UTF-8"),
+        (b"lon,lat,k\n1,2,3,4\n1,2,gr\xf6\n", "line 3 is not UTF-8"),
+        (b"lon lat k\n1 2 3\n\n1 2 gr\xf6\n", "line 4 is not UTF-8"),
+        (b"lon;lat;k\r1;2;caf\xe9\r", "line 2 is not UTF-8"),
+        (gzip.compress(b"lon,lat,k\n1,2,caf\xe9\n"), "line 2 is not UTF-8"),
+        ("lon,lat,k\n1,2,3\n".encode("utf-32-le"), "holds zero bytes"),
+        (b"lon,lat,k\n1,2,\0\0\0\n", "holds zero bytes"),
+        (PLAIN.encode("utf-16-le")[:-1], "begins as UTF-16-LE does, but is none"),
         (b"\xff\xfel\0o\0n\0,", "begins as UTF-16 does"),
     ],
 )
@@ -82,15 +93,16 @@ def test_a_line_that_is_no_row_is_left_out_or_not_named(
     assert str(said.value).isprintable()
 
 
-PLAIN = "id,lon,lat,use\n7,10.5,50.25,a\n8,-1.5,3.0,b\n"
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [
         ("a.csv", PLAIN.encode("utf-8-sig")),
         ("a.csv", PLAIN.encode("utf-16")),
         ("a.csv", b"\xfe\xff" + PLAIN.encode("utf-16-be")),
+        ("a.csv", PLAIN.encode("utf-16-le")),
+        ("a.csv", PLAIN.encode("utf-16-be")),
+        ("a.csv.gz", gzip.compress(PLAIN.encode("utf-16-le"))),
+        ("a.csv", b"sep=\\t\n" + PLAIN.replace(",", "\t").encode()),
         ("a.csv", b"# EPSG:4326\n#\n\n" + PLAIN.encode()),
         ("a.csv", b"#" + PLAIN.encode()),
         ("a.csv", PLAIN.replace(",", ";").replace(".", ",").encode()),
@@ -118,6 +130,13 @@ def test_a_way_of_writing_text_changes_the_places(
     ]
 
 
+def test_text_in_utf_16_without_its_mark_is_told_by_its_first_bytes_alone(tmp_path: Path) -> None:
+    rows = [f"{at},{at}.5,2.5,\u56db\u5ddd\u7701 \u0100" for at in range(50)]
+    for code in ("utf-16-le", "utf-16-be"):
+        (tmp_path / "a.csv").write_bytes("\n".join(["id,lon,lat,use", *rows]).encode(code))
+        assert Pool.read(tmp_path / "a.csv").labels("use") == ("\u56db\u5ddd\u7701 \u0100",)
+
+
 def test_a_torn_archive_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     whole = gzip.compress(tabs({}).encode())
     (tmp_path / "a.tsv.gz").write_bytes(whole[:-20])
@@ -131,10 +150,18 @@ def test_a_torn_archive_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
         (["0000007", "0000178"], ["0000007", "0000178"]),
         (["7", "0178"], ["7", "0178"]),
         (["1e5", "2e3"], ["1e5", "2e3"]),
+        (["1e5", "100000"], ["1e5", "100000"]),
+        (["1", "01", "1.0"], ["1", "01", "1.0"]),
+        (["1", "+1"], ["1", "+1"]),
+        (["1.0", "1.00"], ["1.0", "1.00"]),
+        (["0.0", "-0.0"], ["0.0", "-0.0"]),
         (["0x1F", "12"], ["0x1F", "12"]),
         (["true", "false"], ["true", "false"]),
+        (["true", "1"], ["true", "1"]),
+        (["True", "TRUE"], ["True", "TRUE"]),
         (["2020-01-01", "2020-01-02"], ["2020-01-01", "2020-01-02"]),
         (["1" * 23, "2"], ["1" * 23, "2"]),
+        (["1" * 23 + ".0", "2.0"], ["1" * 23 + ".0", "2.0"]),
         (["-7", "178"], [-7, 178]),
         (["3.0", "4.0"], [3, 4]),
         (["NA", "US"], ["NA", "US"]),
@@ -143,11 +170,44 @@ def test_a_torn_archive_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 def test_ids_and_codes_lose_characters(tmp_path: Path, ids: list[str], read: list[object]) -> None:
     rows = [f"{name},{name},{at}.5,2.5" for at, name in enumerate(ids)]
     (tmp_path / "a.csv").write_text("\n".join(["tile,code,lon,lat", *rows]))
-    assert Pool.read(tmp_path / "a.csv", id="tile").ids.tolist() == read
+    pool = Pool.read(tmp_path / "a.csv", id="tile")
+    assert pool.ids.tolist() == read
     (tmp_path / "b.csv").write_text("\n".join(["key", *ids]))
     assert read_table(tmp_path / "b.csv")["key"].to_pylist() == read
-    if ids[0].startswith("0") or len(ids[0]) == 23:  # whoever names it as a layer later
-        assert read_table(tmp_path / "a.csv")["code"].to_pylist() == ids
+    assert pool.table["code"].to_pylist() == read  # what is written again
+    # Far below other numbers, and without a value in some rows.
+    start = [f"{at},5,1.5,2.5" for at in range(100_000, 100_200)] + ["9,NA,1.5,2.5"]
+    (tmp_path / "c.csv").write_text("\n".join(["tile,code,lon,lat", *start, *rows]))
+    pool = Pool.read(tmp_path / "c.csv")
+    assert set(pool.labels("code")) - {"NA"} == {"5", *ids} - {"NA"}
+    assert ("NA" in pool.labels("code")) == (ids[0] in ("NA", "2020-01-01"))
+
+
+def test_labels_of_a_text_table_are_typed_anew_by_a_draw(tmp_path: Path) -> None:
+    rows = [f"{at}.5,2.5,{('1e5', '100000', 'true', '1')[at % 4]}" for at in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["lon,lat,k", *rows]))
+    pool = Pool.read(tmp_path / "a.csv")
+    assert pool.labels("k") == ("1", "100000", "1e5", "true")
+    assert pool.counts("k").tolist() == [10] * 4
+    assert draw(pool, "only:layer=k,label=1e5", 5, seed=0).size == 5
+
+
+def test_numbers_kept_as_text_are_no_longer_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("lon,lat,people\n1,2,1e3\n3,4,2.0e3\n5,6,NA\n7,8,007\n")
+    [batch] = Pool.read(tmp_path / "a.csv").batches(Ask(values=("people",)))
+    np.testing.assert_array_equal(batch.values["people"], [1000, 2000, np.nan, 7])
+    (tmp_path / "a.csv").write_text("lon,lat,people\n1,2,1e3\n3,4,many\n")
+    with pytest.raises(WherefromError, match=r"'people' is string, not numbers \(.* 'many'\)"):
+        list(Pool.read(tmp_path / "a.csv").batches(Ask(values=("people",))))
+
+
+def test_a_decimal_comma_makes_labels_of_numbers(tmp_path: Path) -> None:
+    rows = "1,5;2;1,0;1,0;2,5\n3;4,5;2,0;1;1,00\n"
+    (tmp_path / "a.csv").write_text("lon;lat;whole;mixed;real\n" + rows)
+    table = Pool.read(tmp_path / "a.csv").table
+    assert table.select(["lon", "whole", "mixed", "real"]).to_pydict() == {
+        "lon": [1.5, 3], "whole": [1, 2], "mixed": ["1,0", "1"], "real": [2.5, 1]
+    }  # fmt: skip
 
 
 def test_a_code_with_zeros_far_down_is_taken_for_a_number(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.series import BANDS, DW_CLASSES, NO_CLASS, PixelSeries
@@ -58,7 +61,7 @@ def test_a_stored_ndvi_never_counts() -> None:
     raw = np.full((1, T, 18), np.nan)
     raw[:, :, BANDS.index("B4")], raw[:, :, BANDS.index("B8")] = 1000.0, 3000.0
     raw[:, 1, BANDS.index("B8")] = np.nan
-    raw[:, 2, [BANDS.index("B4"), BANDS.index("B8")]] = 0.0
+    raw[:, 2, BANDS.index("B4")], raw[:, 2, BANDS.index("B8")] = -300.0, 300.0
     raw[:, :, 17] = 0.9
     ndvi = PixelSeries.from_array(raw, [0], [0], 0).raw[0, :, 17]
     assert ndvi[0] == 0.5
@@ -115,20 +118,21 @@ def test_one_series_without_values_among_others_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("band", "value"),
+    ("band", "value", "message"),
     [
-        ("temperature_2m", 17.0),  # degrees Celsius
-        ("total_precipitation", 0.09),  # monthly totals, or mm
-        ("VH", 1500.0),  # another band in its place
-        ("B4", 0.12),  # reflectance of 0 to 1
-        ("elevation", 31_000.0),
-        ("slope", 95.0),
+        ("temperature_2m", 17.0, "is 17, not 150 to 350 K"),  # degrees Celsius
+        ("total_precipitation", 0.09, "5 of 5 rows look like mm, or totals of months"),
+        ("total_precipitation", 0.04, "the median is 0.04, not within 0 to 0.03 m of water a day"),
+        ("VH", 1500.0, "not -90 to 50 dB"),  # another band in its place
+        ("B4", 0.12, "5 of 5 rows look like reflectance of 0 to 1"),
+        ("elevation", 31_000.0, "not -500 to 9000 m"),
+        ("slope", 95.0, "not 0 to 90 degrees"),
     ],
 )
-def test_values_in_another_unit_or_order_are_refused(band: str, value: float) -> None:
-    given = {band: np.full((5, T), value)}
-    with pytest.raises(WherefromError, match=f"band {band}: the median is"):
-        PixelSeries.from_bands(given, np.zeros(5), np.zeros(5), 0)
+def test_values_in_another_unit_or_order_are_refused(band: str, value: float, message: str) -> None:
+    values = {band: np.full((5, T), value)}
+    with pytest.raises(WherefromError, match=f"{band}.*{message}"):
+        PixelSeries.from_bands(values, np.zeros(5), np.zeros(5), 0)
 
 
 def test_reversed_columns_are_refused() -> None:
@@ -169,7 +173,7 @@ def test_a_mark_of_absence_is_taken_for_a_value(band: str, usual: float, mark: f
     whole = PixelSeries.from_bands({band: values * 0 + usual}, np.zeros(3), np.zeros(3), 0)
     raw = whole.raw.copy()
     raw[:, :, BANDS.index(band)] = values
-    message = rf"{band} of row 1, step 2 is {mark:g}, not .* \(2 such values\); NaN says absent"
+    message = rf"{band} of row 1, step 2 is {mark:g}, not .* \(2 such values\): .*NaN says absent"
     with pytest.raises(WherefromError, match=message):
         PixelSeries.from_bands({band: values}, np.zeros(3), np.zeros(3), 0)
     with pytest.raises(WherefromError, match=message):
@@ -187,14 +191,217 @@ def test_masked_values_come_back_unmasked() -> None:
 
 def test_linear_radar_is_taken_for_decibels(tmp_path: Path) -> None:
     decibels = np.random.default_rng(0).uniform(-15, -8, (50, T))
-    for given in (10 ** (decibels / 10), np.where(decibels < -14, 0, 10 ** (decibels / 10))):
-        with pytest.raises(WherefromError, match=r"band VH: no value is below 0 dB .*10 log10"):
-            PixelSeries.from_bands({"VH": given}, np.zeros(50), np.zeros(50), 0)
+    for power in (10 ** (decibels / 10), np.where(decibels < -14, 0, 10 ** (decibels / 10))):
+        with pytest.raises(WherefromError, match=r"band VH: 50 of 50 rows look like linear power"):
+            PixelSeries.from_bands({"VH": power}, np.zeros(50), np.zeros(50), 0)
     # A file of another program, whose arrays are named as ours, is checked as well.
     whole = PixelSeries.from_bands({"VH": decibels}, np.zeros(50), np.zeros(50), 0)
     replace(whole, raw=10 ** (whole.raw / 10)).write(tmp_path / "linear.npz")
-    with pytest.raises(WherefromError, match=r"linear\.npz: band VH: no value is below"):
+    with pytest.raises(WherefromError, match=r"linear\.npz: band VH: 50 of 50 rows look like lin"):
         PixelSeries.read(tmp_path / "linear.npz")
+
+
+def real(rows: int = 200, seed: int = 0) -> dict[str, Any]:
+    """Make bands whose spread is as on land."""
+    rng = np.random.default_rng(seed)
+    dark = rng.uniform(200, 900, (rows, 1))
+    return {
+        "VV": rng.uniform(-16, -5, (rows, 1)) + rng.normal(0, 1.5, (rows, T)),
+        "VH": rng.uniform(-22, -12, (rows, 1)) + rng.normal(0, 1.5, (rows, T)),
+        "B4": dark * rng.uniform(0.8, 1.3, (rows, T)),
+        "B8": dark * rng.uniform(3, 5, (rows, T)),
+        "temperature_2m": rng.uniform(265, 303, (rows, T)),
+        "total_precipitation": rng.gamma(1.0, 0.003, (rows, T)),
+        "elevation": rng.uniform(0, 1500, rows),
+        "slope": rng.gamma(1.0, 3.0, rows),
+    }
+
+
+def made(bands: dict[str, Any]) -> PixelSeries:
+    """Make series of bands at one place."""
+    size = len(bands["VV"])
+    return PixelSeries.from_bands(bands, np.zeros(size), np.zeros(size), 0)
+
+
+def linear(decibels: Any) -> Any:
+    """Convert to power."""
+    return 10 ** (decibels / 10)
+
+
+def noisy(decibels: Any) -> Any:
+    """Convert to power less its noise, once below 0."""
+    power = linear(decibels)
+    power[..., 0] = -0.01
+    return power
+
+
+#: Band, how it is given in another unit, and what is said.
+UNITS = [
+    ("VV", linear, "look like linear power"),
+    ("VV", lambda v: np.sqrt(linear(v)), "look like linear power"),
+    ("VV", noisy, "look like linear power"),
+    ("VH", lambda v: -v, "look like dB without their sign"),
+    ("B8", lambda v: v / 1e4, "look like reflectance of 0 to 1"),
+    ("B8", lambda v: v * 0, "exactly 0.* NaN"),
+    ("VV", lambda v: v * 0, "exactly 0.* NaN"),
+    ("temperature_2m", lambda v: v - 273.15, "not .* K"),
+    ("total_precipitation", lambda v: v * 1000, "mm, or totals|not .* m of water"),
+]
+
+
+@pytest.mark.parametrize(("band", "change", "message"), UNITS)
+@pytest.mark.parametrize("which", ["half", "last row", "one step", "single steps", "all"])
+def test_a_unit_that_differs_between_rows_or_steps_is_averaged_away(
+    band: str, change: Any, message: str, which: str
+) -> None:
+    bands = real()
+    if which == "single steps":
+        bands = {name: v[:, :1] if v.ndim > 1 else v for name, v in bands.items()}
+    made(bands)
+    part = {
+        "half": np.s_[1::2], "last row": np.s_[-1:], "one step": np.s_[:, 3:4],
+        "single steps": np.s_[::2], "all": np.s_[:],
+    }[which]  # fmt: skip
+    bands[band][part] = change(bands[band][part].copy())
+    if which == "last row" and band[0] in "VB":
+        with pytest.warns(UserWarning, match=rf"band {band}: 12? of .*, first row 199") as told:
+            made(bands)
+        assert len(told) == 1
+        assert "\n" not in str(told[0].message)
+        return
+    with pytest.raises(WherefromError, match=message) as caught:
+        made(bands)
+    assert "\n" not in str(caught.value)
+    assert band in str(caught.value)
+
+
+@pytest.mark.parametrize("band", ["B4", "B8", "VV", "VH"])
+def test_zeros_that_mark_absence_are_taken_for_measurements(band: str) -> None:
+    bands = real()
+    gaps = np.random.default_rng(1).random(bands[band].shape) < 0.2
+    gaps[:5] = False
+    gaps[5, 7] = True
+    bands[band][gaps] = 0.0
+    first = rf"{gaps.sum()} of 2,400 values are exactly 0, first row 5, step"
+    with pytest.raises(WherefromError, match=rf"band {band}: {first}.*NaN"):
+        made(bands)
+    bands = real()
+    bands[band][[3, 8, 9], [2, 2, 2]] = 0.0
+    with pytest.warns(UserWarning, match=rf"band {band}: 3 of 2,400 .* 0, first row 3, step 2"):
+        made(bands)
+
+
+@pytest.mark.parametrize(
+    ("band", "mark"), [("VV", -30.0), ("VV", -1.0), ("B8", 10_000.0), ("temperature_2m", 273.15)]
+)
+def test_a_mark_of_absence_that_may_be_a_value_is_read_in_silence(band: str, mark: float) -> None:
+    bands = real(3000)
+    gaps = np.random.default_rng(1).random(bands[band].shape) < 0.2
+    gaps[:5] = False
+    gaps[5, 7:] = True
+    gaps[5, :7] = False
+    bands[band][gaps] = mark
+    said = (
+        rf"band {band}: {gaps.sum():,} of 36,000 values are exactly {mark:g}, first row 5, step 7"
+    )
+    with pytest.warns(UserWarning, match=rf"{said}; .* NaN"):
+        made(bands)
+    bands = {name: np.round(values) for name, values in real(3000).items() if name != "slope"}
+    bands |= {"total_precipitation": np.full(3000, 0.003), "VV": bands["VV"] - 9.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made(bands)
+
+
+def test_rows_in_step_with_the_sample_are_not_looked_at() -> None:
+    bands = real(2000)
+    bands["total_precipitation"][1::2] = 0.045  # the limits of rows in another unit are above
+    bands["total_precipitation"][:6] = 0.045
+    with pytest.raises(WherefromError, match="band total_precipitation: the median is"):
+        made(bands)
+
+
+def test_what_looks_odd_in_several_bands_is_told_in_several_lines() -> None:
+    bands = real()
+    for band in ("B4", "B8"):
+        bands[band][7] /= 1e4
+    with pytest.warns(UserWarning, match=r"first row 7; .* \(so in 1 more bands\)") as told:
+        made(bands)
+    assert len(told) == 1
+
+
+def test_per_cent_and_radians_are_told_but_dark_water_and_plains_pass() -> None:
+    bands = real()
+    bands["B8"][::2] /= 100
+    with pytest.warns(UserWarning, match=r"100 of 200 rows look like reflectance of 0 to 100"):
+        made(bands)
+    bands = real()
+    bands["slope"] = np.radians(bands["slope"])
+    with pytest.warns(UserWarning, match="band slope: none of 200 is above .*; radians"):
+        made(bands)
+    bands["elevation"] = bands["elevation"] / 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made(bands)
+
+
+@settings(max_examples=50)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 40),
+    st.integers(1, 24),
+    st.sampled_from(["VV", "VH", "B2", "B8", "B12", "total_precipitation"]),
+    st.floats(0.0, 0.5),
+)
+def test_series_as_on_land_pass_and_half_of_them_in_another_unit_never(
+    seed: int, rows: int, steps: int, band: str, absent: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (rows, steps)
+    low, high = (-25, -4) if band[0] == "V" else (101, 9000) if band[0] == "B" else (0.0006, 0.029)
+    values = rng.uniform(low, high, shape)
+    values[rng.random(shape) < absent] = np.nan
+    values[:, 0] = rng.uniform(low, high, rows)
+    lon = np.zeros(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A band without gaps beside it: a row may be absent but for its first step.
+        PixelSeries.from_bands({band: values, "slope": lon}, lon, lon, np.zeros(shape))
+    other = {"V": linear, "B": lambda v: v / 1e4, "t": lambda v: v * 1000}[band[0]](values)
+    values[rows // 2 :] = other[rows // 2 :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a few values may be so somewhere: told
+        with pytest.raises((WherefromError, UserWarning), match=rf"(band|series:) {band}") as told:
+            PixelSeries.from_bands({band: values, "slope": lon}, lon, lon, np.zeros(shape))
+    assert rows < 9 or told.type is WherefromError
+
+
+def test_a_stored_ndvi_in_another_unit_or_of_other_bands_is_read(tmp_path: Path) -> None:
+    whole = made(real())
+    at = BANDS.index("NDVI")
+    for name, change in (("times", lambda v: v * 10_000), ("other", lambda v: v - 0.2)):
+        raw = whole.raw.copy()
+        raw[100:, :, at] = change(raw[100:, :, at])
+        replace(whole, raw=raw).write(tmp_path / f"{name}.npz")
+        with pytest.raises(WherefromError, match=r"band NDVI of row 100, step 0 is .* of B8 and B"):
+            PixelSeries.read(tmp_path / f"{name}.npz")
+    raw = whole.raw.copy()
+    raw[..., BANDS.index("B4")] = np.nan
+    replace(whole, raw=raw).write(tmp_path / "alone.npz")
+    assert PixelSeries.read(tmp_path / "alone.npz").present == replace(whole, raw=raw).present
+    raw[..., at] *= 10_000
+    replace(whole, raw=raw).write(tmp_path / "alone.npz")
+    with pytest.raises(WherefromError, match=r"alone.npz: band NDVI of row 0, .* not -1 to 1"):
+        PixelSeries.read(tmp_path / "alone.npz")
+
+
+def test_what_is_warned_of_in_a_file_names_it(tmp_path: Path) -> None:
+    whole = made(real())
+    raw = whole.raw.copy()
+    raw[7, :, 0] = linear(raw[7, :, 0])
+    replace(whole, raw=raw).write(tmp_path / "one.npz")
+    with pytest.warns(UserWarning, match=r"one\.npz: band VV: 1 of 200 rows .*first row 7;"):
+        PixelSeries.read(tmp_path / "one.npz")
 
 
 def test_thirty_six_dekads_are_taken_for_months() -> None:
@@ -279,7 +486,11 @@ def test_the_published_series_pass(reference_data: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"no AlgaeBlooms at {folder}")
     raw, latlon = np.load(folder / "s1_s2_era5_srtm.npy"), np.load(folder / "latlon.npy")
-    series = PixelSeries.from_array(raw, latlon[:, 1], latlon[:, 0], np.load(folder / "month.npy"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no false alarm
+        series = PixelSeries.from_array(
+            raw, latlon[:, 1], latlon[:, 0], np.load(folder / "month.npy")
+        )
     np.testing.assert_array_equal(series.raw[:, :, :17], raw[:, :, :17].astype(np.float32))
     # The stored NDVI is wrong by up to 0.43 (presto.md 7.3).
     assert np.abs(series.raw[:, :, 17] - raw[:, :, 17]).max() > 0.3

@@ -156,6 +156,18 @@ def test_a_broken_tile_is_left_out_and_counted_not_fatal(kind: str, tmp_path: Pa
     assert re.search(reason, skipped.reason), skipped.reason
 
 
+def test_pixels_of_a_tile_in_another_unit_are_trained_on_in_silence(tmp_path: Path) -> None:
+    good, some, half = tile(1, 200), tile(2, 200), tile(3, 200)
+    for members, part in ((some, np.s_[4:5]), (half, np.s_[1::2])):
+        members[VALUES][part, :, BANDS.index("B4")] /= 1e4
+    path = shard(tmp_path / "a.tar", {"good": good, "some": some, "half": half})
+    stream = ShardStream([path], batch=64)
+    with pytest.warns(UserWarning, match=r"a\.tar some: band B4: 1 of 200 .*, first row 4;"):
+        assert sum(map(len, stream)) == 400
+    assert [skipped.key for skipped in stream.skipped] == ["half"]
+    assert stream.skipped[0].reason.startswith("band B4: 100 of 200 rows look like reflectance")
+
+
 def test_bands_in_another_order_are_not_trained_on(tmp_path: Path) -> None:
     raw = tile(0)[VALUES]
     assert isinstance(raw, np.ndarray)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from wherefrom.compose import Composition
 from wherefrom.earth import fetch
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
+from wherefrom.progress import Screen
+from wherefrom.report.plan import render
 from wherefrom.study import Plan, Store, Study, load, plan
 from wherefrom.study.stages import compute
 
@@ -152,6 +155,25 @@ def test_one_spec_under_two_names_is_one_draw_counted_twice(debug: Study, tmp_pa
             # Of 1,000 of 30,000 places, 33 are shared by chance, with a spread of 5.6.
             shared = len(np.intersect1d(one.ids, other.ids))
             assert abs(shared - size**2 / places) < 6 * 5.6, shared
+
+
+def test_the_order_of_two_names_of_one_spec_changes_their_draws_unsaid(
+    debug: Study, tmp_path: Path
+) -> None:
+    def said(study: Study) -> str:
+        shown = io.StringIO()
+        Screen(file=shown, width=300).print(render(plan(study), Store(tmp_path)))
+        return shown.getvalue()
+
+    assert "under another name" not in said(debug)
+    one, other = debug.compositions, {"again": "uniform"}
+    for compositions, first, second in (
+        (one | other, "uniform", "again"),
+        (other | one, "again", "uniform"),
+    ):
+        study = debug.model_copy(update={"compositions": compositions})
+        assert draw_keys(study, first) == draw_keys(debug, "uniform")
+        assert f"{second}: {first} under another name, with draws of its own" in said(study)
 
 
 @pytest.mark.parametrize("change", [{}, {"short": "error"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import yaml
 
 from wherefrom import earth
 from wherefrom.errors import WherefromError
-from wherefrom.study import load, machine
+from wherefrom.progress import Screen
+from wherefrom.report.plan import render
+from wherefrom.study import Store, load, machine, plan, run
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 
@@ -188,6 +191,80 @@ def test_a_mistake_is_found_after_the_pre_training(
 ) -> None:
     with pytest.raises(WherefromError, match=message):
         load(changed(tmp_path, **change), "laptop")
+
+
+def test_the_shipped_study_repeats_what_its_compositions_lack() -> None:
+    assert {scale: load(STUDY, scale).unmatched for scale in ("debug", "laptop", "paper")} == {
+        "debug": {},
+        "laptop": {},
+        "paper": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "where", "near"),
+    [
+        ("claims", {"compositions": ["unifrom"], "than": ["none"]}, "compositions", "uniform"),
+        ("claims", {"compositions": ["none"], "than": ["unifrom"]}, "than", "uniform"),
+        ("claims", {"models": ["presot"]}, "models", "presto"),
+        ("claims", {"task": "croplnd"}, "task", "cropland"),
+        ("claims", {"head": "logstic"}, "head", "logistic"),
+        ("claims", {"n": 1001}, "n", "100"),
+        (
+            "claims",
+            {"test": "rank", "values": {"unifrom": 1.0, "none": 2.0, "clustered-cities": 3.0}},
+            "values",
+            "uniform",
+        ),
+        ("published", {"rows": {"World Cities": ["clustered-citis"]}}, "rows.World Cities", ""),
+        ("published", {"tables": {"CropHarvest": "croplnd"}}, "tables", "cropland"),
+        ("published", {"nearest": {"CropHarvest": "croplnd"}}, "nearest", "cropland"),
+        ("stands_for", {"tasks": {"croplnd": {"stands_for": "a", "why": "b"}}}, "tasks", ""),
+        ("stands_for", {"data": {"forrest": {"stands_for": "a", "why": "b"}}}, "data", "forest"),
+    ],
+)
+def test_a_misspelt_name_in_what_is_repeated_is_said_after_the_whole_run(
+    tmp_path: Path,
+    part: str,
+    change: dict[str, Any],
+    where: str,
+    near: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given: Any = change
+    if part == "claims":
+        test = {"test": "better", "compositions": ["uniform"], "than": ["none"]}
+        test = {} if "test" in change else test
+        given = [{"source": "s", "says": "w"} | test | change]
+        part = "claims.0"
+    study = load(changed(tmp_path, **{part.partition(".")[0]: given}), "debug")
+    ((what, why),) = study.unmatched.items()
+    assert what.startswith(f"{part}.{where}.")
+    assert f"did you mean '{near}" in why
+    shown = io.StringIO()
+    console = Screen(file=shown, width=2000)
+    console.print(render(plan(study), Store(tmp_path / "store")))
+    assert f"left out {what}: {why}" in shown.getvalue()
+    capsys.readouterr()
+    with pytest.raises(WherefromError, match="no worker was asked for"):
+        run(plan(study), Stopped(tmp_path / "store"))
+    assert f"left out {what}: {why}" in capsys.readouterr().err
+
+
+class Stopped(Store):
+    """A store whose first use ends a run."""
+
+    def done(self, kind: str, key: str) -> bool:
+        raise WherefromError("no worker was asked for")
+
+
+@pytest.mark.parametrize("field", ["composition_size", "samples_seen"])
+@pytest.mark.parametrize("size", [-5, 0, float("nan"), 1.5, "many", None])
+def test_a_published_size_that_is_none_is_held_against_ours(
+    tmp_path: Path, field: str, size: object
+) -> None:
+    with pytest.raises(WherefromError, match=f"published.{field}.presto: Input should be"):
+        load(changed(tmp_path, published={field: {"presto": size}}), "debug")
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,7 @@ def test_a_table_of_months_that_cannot_be_is_read(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # no false alarm
 def test_todays_public_pixels_read_with_plausible_units(reference_data: Path) -> None:
     path = reference_data / "field" / "files" / "worldcereal_public_extractions.parquet"
     if not path.is_file():
@@ -255,7 +256,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (table() | {"lon": ["east"] * N}, "'lon' holds no numbers"),
     (
         table() | {f"METEO-temperature_mean-ts{t}-100m": np.full(N, 1500) for t in range(12)},
-        "temperature_2m: the median is 15,",
+        "temperature_2m of row 0, step 0 is 15, not 150 to 350 K",
     ),
 ]
 
@@ -269,6 +270,44 @@ def test_a_faulty_table_is_named_with_its_row(
     with pytest.raises(WherefromError, match=message) as caught:
         worldcereal(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("long", "change", "message"),
+    [
+        # Half of the pixels 10 log10 of the power, of which the table holds amplitudes.
+        (False, {"SAR-VV-ts{}-20m": -11.0}, "VV of row 1, step 0 is below 0 .*amplitudes"),
+        (True, {"SAR-VV-ts{}-20m": -11.0}, r"VV of row 1 \(p001\), step 0 is below 0 .*amplitud"),
+        (False, {"OPTICAL-B08-ts{}-10m": 0.31}, "band B8: 40 of 80 .* 0 to 1, first row 1;"),
+        (True, {"OPTICAL-B08-ts{}-10m": 0.31}, r"B8: 40 of 80 .* 0 to 1, first row 1 \(p001\);"),
+        (False, {"OPTICAL-B08-ts{}-10m": 0.0}, "band B8: 480 of 960 .* exactly 0, first row 1,"),
+        (True, {"OPTICAL-B08-ts{}-10m": 0.0}, r"B8: 480 of 960 .* 0, first row 1 \(p001\), step"),
+        (
+            False,
+            {"METEO-temperature_mean-ts{}-100m": 288.0},
+            "temperature_2m of row 1, .* 2.88, not 150",
+        ),
+        (False, {"METEO-precipitation_flux-ts{}-100m": 9e4, "DEM-slo-20m": 1.0}, None),
+    ],
+)
+def test_half_of_a_table_in_another_unit_is_read(
+    long: bool, change: dict[str, float], message: str | None, tmp_path: Path
+) -> None:
+    columns = present()
+    for name, value in change.items():
+        for column in {name.format(t) for t in range(12)}:
+            columns[column] = columns[column].astype(np.float64)
+            columns[column][1::2] = value
+    if long:
+        columns = monthly(columns, "2018-12", "2019-06-15", 12)
+    path = written(tmp_path / "w.parquet", columns)
+    if message is None:  # 900 mm a month: as much falls somewhere
+        worldcereal(path)
+        return
+    with pytest.raises(WherefromError, match=rf"w\.parquet: .*{message}") as caught:
+        worldcereal(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("w.parquet") == 1
 
 
 def test_a_torn_parquet_is_one_clear_error(tmp_path: Path) -> None:
@@ -319,6 +358,7 @@ def test_a_folder_reads_back_and_files_of_two_writings_are_refused(tmp_path: Pat
         LabelledSeries.read(tmp_path / "a")
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # no false alarm
 def test_the_published_pixels_read_with_plausible_units(reference_data: Path) -> None:
     path = reference_data / "worldcereal" / "worldcereal_testdf.parquet"
     if not path.is_file():

@@ -540,6 +540,29 @@ def test_a_broken_head_passes(guess: Guess, message: str) -> None:
         check_head(broken(guess))
 
 
+@pytest.mark.parametrize("by", ["mean", "count", "position"])
+def test_a_head_that_looks_at_the_other_test_places_passes(by: str) -> None:
+    @dataclass(frozen=True)
+    class Crowd(Majority):
+        name: ClassVar[str] = "crowd"
+
+        def fit_predict(self, x: Any, labels: Any, train: Any, test: Any, seed: Any) -> Any:
+            if by == "mean":  # nearest class mean, features centred by the test places
+                classes = np.unique(labels[train])
+                at = np.stack([x[labels == c][:9].mean(0) for c in classes])
+                at = at - at.mean(0)
+                there = x[test] - x[test].mean(0)
+                guess = classes[((there[:, None] - at) ** 2).sum(2).argmin(1)]
+            elif by == "count":
+                guess = np.full(len(test), 2 * (len(test) > 40))
+            else:
+                guess = 2 * (np.arange(len(test)) % 2)
+            return np.tile(guess, (len(train), 1)).astype(np.int16)
+
+    with pytest.raises(BrokenPromiseError, match="depend on the other places"):
+        check_head(Crowd)
+
+
 @pytest.mark.parametrize("around", [False, True])
 def test_a_head_that_changes_its_features_passes(around: bool) -> None:
     @dataclass(frozen=True)

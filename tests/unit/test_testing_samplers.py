@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -137,6 +139,28 @@ class Lavish(Sound):
 
     def inclusion(self, pool: Any, n: int, rng: Any = None) -> Any:
         return super().inclusion(pool, n, rng) * 1.01
+
+
+class Hashing(Sound):
+    """Its seed is the order of a set of texts."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        if len(pool) < 100:
+            return super().design(pool, n, rng)
+        order = [int(text) for text in {str(i) for i in range(len(pool))}]
+        return _design(np.array(order) % 2 - 1, n)
+
+
+class Homely(Sound):
+    """Fails where it was not imported first."""
+
+    def design(self, pool: Any, n: int, rng: Any) -> Design:
+        if os.getpid() != HOME:
+            raise LookupError("not at home")
+        return super().design(pool, n, rng)
+
+
+HOME = int(os.environ.setdefault("WHEREFROM_TEST_HOME", str(os.getpid())))
 
 
 class Fragile(Sound):
@@ -326,6 +350,8 @@ BROKEN = [
     ("bears the name of a sampler of wherefrom", Posing),
     ("version of 'sound' is '1'", Unversioned),
     ("differently from the same seed", Unseeded),
+    ("in another process from the same seed: sort sets of texts", Hashing),
+    ("fails in another process, with LookupError: not at home", Homely),
     ("global random generator", Global),
     ("changes the pool", Mutating),
     ("inclusion probabilit", EarlyOnly),
@@ -358,6 +384,14 @@ def test_a_sound_sampler_is_not_refused(pool: Pool) -> None:
     check_sampler(Uniform, pool=pool)
     check_sampler(Declaring, pool=pool)
     check_sampler(Numbering, pool=pool)
+
+
+def test_a_sampler_that_cannot_be_sent_elsewhere_is_refused_or_passes_unsaid(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if "tests" not in one])
+    with pytest.warns(UserWarning, match="'sound' is not checked in another process"):
+        check_sampler(Sound, pool=pool)
 
 
 @pytest.mark.parametrize("version", [0, True, None])

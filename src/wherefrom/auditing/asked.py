@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -182,6 +183,13 @@ class Asked:
     def own(self, layer: str) -> bool:
         """Tell whether a layer is a column of the table, which may differ within a place."""
         return layer not in earth.CATEGORICAL and has_column(self.pool, layer)
+
+    def of(self, sample: RowSample) -> Asked:
+        """Return the same question of another sample, with random numbers of its own."""
+        other = copy(self)
+        other.sample, other.rng = sample, keys.generator("audit a part", self.seed)
+        other._made = {}
+        return other
 
     def once(self, make: Callable[[Asked], T]) -> T:
         """Return what a function makes of this; what several statistics need is made once."""

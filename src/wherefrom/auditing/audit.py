@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -224,9 +224,15 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "" if asked.within is None else asked.within.text,
         asked.ground.finer,
     )
+    axes, right = results[Axes], commands
+    if isinstance(axes, Axes) and axes.exchanged:
+        # What else is to be mended is mended in the exchanged table.
+        right = commands.exchanged()
+        faults = [replace(fault, command=right.clean()) for fault in faults]
     findings = [*faults]
     for found in results.values():
-        findings += [] if found is None else found.findings(commands)
+        own = commands if found is axes else right
+        findings += [] if found is None else found.findings(own)
     remarks = () if asked.entropy is None else asked.entropy.notes
     about = {
         "name": named.file,
@@ -234,7 +240,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "origin": pool.origin,
         "places": round(sample.weight_sum if seen.weight is None else seen.weight),
         "rows": sample.seen if seen.rows is None else seen.rows,
-        "distinct": repeated.places if isinstance(repeated, Duplicates) else sample.seen,
+        "distinct": repeated.apart if isinstance(repeated, Duplicates) else sample.seen,
         "against": asked.beside,
         "antarctica": asked.antarctica,
         "within": None if asked.within is None else asked.within.text,

@@ -17,11 +17,19 @@ from wherefrom import earth
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, Commands, Finding, Named, percent
 from wherefrom.auditing.statistic import SPACE, Statistic
-from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
+from wherefrom.auditing.tally import (
+    APART_M,
+    Floats,
+    Ints,
+    Tally,
+    Weights,
+    canonical_places,
+    first_rows,
+)
 from wherefrom.earth.sphere import chord, unit_vectors
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Finding as Fault
-from wherefrom.pool import Places, Pool, examine, open_pool, read_places
+from wherefrom.pool import Places, Pool, PoolScan, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 from wherefrom.pool.scan import IN_MEMORY
 
@@ -39,10 +47,14 @@ __all__ = [
 #: Rows whose axes are tried both ways.
 TRIED = 1 << 15
 #: Axes count as swapped if exchanging them brings at least this share onto land,
-SWAPPED_ON_LAND = 0.8
-#: and this much more than as they are.
+SWAPPED_ON_LAND = 0.9
+#: and this much more than as they are,
 SWAPPED_GAIN = 0.2
-#: Share of the places that may be astray and make axes no less exchanged.
+#: and if the places keep to the coast by so much more of them than as they are.
+SWAPPED_COAST = 0.05
+#: and by so many standard deviations: the exchange is one question, not one of many.
+SWAPPED_SIGMAS = 3.0
+#: Share of the places that may be astray, or on land, and make axes no less exchanged.
 ASTRAY = 0.02
 #: Training places nearer to a test place than this are left out: images of up to 10 km.
 CLEAR_KM = 10.0
@@ -63,12 +75,15 @@ class Opened(NamedTuple):
         The table's ids where some repeat: the pool's are then row numbers.
     gone : dict of str to int
         Rows that were left out, by reason.
+    named : Named
+        What to call the table in commands.
     """
 
     pool: AnyPool
     faults: Sequence[Finding] = ()
     ids: NDArray[Any] | None = None
     gone: Mapping[str, int] = MappingProxyType({})
+    named: Named = Named()
 
 
 def open_table(
@@ -77,12 +92,11 @@ def open_table(
     lon: str = "lon",
     lat: str = "lat",
     *,
-    options: tuple[str, ...] = (),
+    named: Named = Named(),  # noqa: B008
 ) -> Opened:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
-    The arguments are those of `open_pool`; `options` are the flags that name its columns, for the
-    commands of the findings.
+    The arguments are those of `open_pool`; `named` is what commands call it.
 
     Raises
     ------
@@ -91,8 +105,10 @@ def open_table(
     """
     path = Path(path)
     if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
-        return Opened(open_pool(path, id, lon, lat))
-    return without_faults(read_places(path, id, lon, lat), Named(str(path), options))
+        pool = open_pool(path, id, lon, lat)
+        points = isinstance(pool, PoolScan) and len(pool.reading.place) == 1
+        return Opened(pool, named=replace(named, points=points))
+    return without_faults(read_places(path, id, lon, lat), named)
 
 
 def _rows_of_parquet(path: Path) -> int:
@@ -126,15 +142,15 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
     ([10.0, -60.0], ['missing', 'longitudes'])
     """
     total = len(places.ids)
+    named = replace(named, points=places.points)
     commands = Commands(named, total, total, faulty=True)
-    faults = []
+    given = places
     # NaN fails every comparison.
     turned = np.flatnonzero((np.abs(places.lon) > 180) & (np.abs(places.lon) <= 360))
     turned = turned[np.abs(places.lat[turned]) <= 90]
     if len(turned):
         lon = places.lon.copy()
         lon[turned] -= np.copysign(360.0, lon[turned])
-        faults.append(_told_turned(places, turned, commands))
         places = replace(places, lon=lon)
     found = examine(
         places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
@@ -153,34 +169,43 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
     ids, own = places.ids[rows], None
     lon, lat, rest = places.lon[rows], places.lat[rows], places.rest.take(rows)
     causes: dict[str, tuple[str, ...]] = {}
+    attribute = False  # taken for an id
     if any(finding.name == "duplicate-id" for finding in errors):
         _, first, which = np.unique(ids, return_index=True, return_inverse=True)
         # An id of one place may repeat for no other reason than that its place does.
         once = (lon == lon[first][which]).all() and (lat == lat[first][which]).all()
         causes = {"duplicate-id": ("duplicates",)} if once else {}
         ids, own = rows, ids
+        again = _repeats(own[~_repeats(lon + 1j * lat)])
+        if attribute := bool(2 * again.sum() > len(again)):
+            named = replace(named, options=named.but("--id"))
+            commands = replace(commands, named=named)
     told = [
         Finding(
             each.name,
             each.count / total,
-            _told(each),
+            _told(each, attribute),
             commands.clean(),
             may_follow=causes.get(each.name, ()),
         )
         for each in errors
     ]
+    if len(turned):
+        told.append(_told_turned(given, turned, commands))
     left = replace(places, ids=ids, lon=lon, lat=lat, rest=rest)
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
-    return Opened(Pool.of_places(left, notes), [*told, *faults], own, gone)
+    return Opened(Pool.of_places(left, notes), told, own, gone, named)
 
 
-def _told(finding: Fault) -> str:
+def _told(finding: Fault, attribute: bool) -> str:
     took = "leaves them out"
     if finding.name == "swapped":  # a few rows, for whole columns are refused
         return f"{finding.message.rpartition(';')[0]}; exchange them there. The audit {took}."
     if finding.name == "duplicate-id":
         took = "uses row numbers instead; the command keeps the first place of each id"
+        if attribute:
+            took = "uses row numbers instead, and so does the command: most places share an id"
     return f"{finding.message}. The audit {took}."
 
 
@@ -230,8 +255,11 @@ def _tried(both: Floats) -> Axes:
     if not both.size:
         return Axes(0.0, 1.0)
     land = earth.layer("land")
-    asked, swapped = (land.codes(x, y) >= 0 for x, y in (both, both[::-1]))
-    return Axes(float(asked.mean()), float(swapped.mean()))
+    mixed = np.stack([both[0], np.random.default_rng(0).permutation(both[1])])
+    pairs = (both, both[::-1], mixed, mixed[::-1])
+    here, there, *others = (float((land.codes(x, y) >= 0).mean()) for x, y in pairs)
+    squares = len(np.unique(both[0].round() + 1j * both[1].round()))
+    return Axes(here, there, (others[0], others[1]), squares)
 
 
 @dataclass(eq=False)
@@ -295,12 +323,33 @@ class Axes(Statistic):
     """Whether longitude and latitude look exchanged: a finding alone, without numbers in JSON.
 
     Shares of the places on land as they are and swapped; 1 and 0 where axes cannot be exchanged.
+    Then the same of longitudes and latitudes that are paired at random, and in how many squares of
+    a degree the places lie.
     """
 
     name, section = "axes", SPACE
 
     as_they_are: float
     swapped: float
+    mixed: tuple[float, float] = (1.0, 0.0)
+    squares: int = 1
+
+    @property
+    def exchanged(self) -> bool:
+        """Whether the places are on land the other way round, and not for want of sea there.
+
+        A box at a coast, exchanged, may lie inland as a whole. So the places must keep to the coast
+        the other way round, as pairs at random do not, and ignore it as they are; or as they are
+        lie at sea as a whole.
+        """
+        if self.swapped < SWAPPED_ON_LAND or self.swapped - self.as_they_are < SWAPPED_GAIN:
+            return False
+        if self.as_they_are <= ASTRAY and self.swapped >= 1.0 - ASTRAY:
+            return True
+        now, coast = self.as_they_are - self.mixed[0], self.swapped - self.mixed[1]
+        share = (self.swapped + self.mixed[1]) / 2.0
+        chance = np.sqrt(2.0 * share * (1.0 - share) / self.squares)
+        return bool(coast - now > SWAPPED_COAST and coast > SWAPPED_SIGMAS * chance)
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -313,14 +362,15 @@ class Axes(Statistic):
 
     def findings(self, commands: Commands) -> list[Finding]:
         """Say that the axes look exchanged; one finding or none."""
-        gain = self.swapped - self.as_they_are
-        if self.swapped < SWAPPED_ON_LAND or gain < SWAPPED_GAIN:
+        if not self.exchanged:
             return []
+        gain = self.swapped - self.as_they_are
+        sea = ", unless they are meant to be at sea" if self.as_they_are <= ASTRAY else ""
         text = (
-            f"lon and lat look exchanged: as they are {percent(self.as_they_are)} of the places "
-            f"lie on land, the other way round {percent(self.swapped)}."
+            f"lon and lat look exchanged{sea}: as they are {percent(self.as_they_are)} of the "
+            f"places lie on land, the other way round {percent(self.swapped)}."
         )
-        return [Finding("swapped-axes", gain, text, commands.exchanged())]
+        return [Finding("swapped-axes", gain, text, commands.exchange())]
 
 
 @dataclass(frozen=True)
@@ -373,7 +423,7 @@ def cleaned(
 ) -> tuple[Pool, dict[str, int]]:
     """Leave out faulty rows, rows that repeat an earlier place or id, and places near test places.
 
-    `findings` are those of the audit, which tell of exchanged axes and of coordinates that are 0.
+    `findings` are those of the audit, by which it knows of exchanged axes, near copies and zeros.
     Returns the rows that are left, with their ids and columns, and how many were removed by reason,
     those that were left out before among them; a row counts once, under the first reason.
 
@@ -416,6 +466,9 @@ def cleaned(
         if f"zero-{axis}" in found:
             leave_out(f"of {AXES[axis]} 0", values[kept] == 0)
     leave_out("repeat an earlier place", _repeats(pool.lon[kept] + 1j * pool.lat[kept]))
+    if "near-copies" in found:
+        first, *_ = first_rows(*canonical_places(pool.lon[kept], pool.lat[kept]))
+        leave_out(f"within {APART_M:g} m of an earlier place", _others(first, len(kept)))
     if opened.ids is not None:
         again = _repeats(opened.ids[kept])
         if 2 * again.sum() > len(again):
@@ -436,8 +489,13 @@ def cleaned(
 
 
 def _repeats(values: NDArray[Any]) -> NDArray[np.bool_]:
-    again = np.ones(len(values), dtype=np.bool_)
-    again[np.unique(values, return_index=True)[1]] = False
+    return _others(np.unique(values, return_index=True)[1], len(values))
+
+
+def _others(first: Ints, count: int) -> NDArray[np.bool_]:
+    """Mark all rows but these."""
+    again = np.ones(count, dtype=np.bool_)
+    again[first] = False
     return again
 
 

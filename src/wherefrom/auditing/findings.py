@@ -30,6 +30,7 @@ __all__ = [
     "decimals",
     "degrees",
     "kilometres",
+    "options_of",
     "percent",
     "ranked",
     "times",
@@ -72,6 +73,9 @@ class Finding:
         Name of the finding that it follows from, or may: mend that first, and audit again.
     may_follow : tuple of str
         Those of `CAUSES` that it follows from where they are found.
+    explained : bool
+        Whether nothing is amiss once the places of those causes are left out: then it follows from
+        them though it is larger than they are.
     """
 
     name: str
@@ -80,12 +84,26 @@ class Finding:
     command: str
     follows: str = ""
     may_follow: tuple[str, ...] = ()
+    explained: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         plain = asdict(self)
-        del plain["may_follow"]
+        del plain["may_follow"], plain["explained"]
         return plain
+
+
+def options_of(id: str | None, lon: str, lat: str) -> tuple[str, ...]:
+    """Return the flags that name a table's columns.
+
+    >>> options_of("tile", "x", "lat"), options_of(None, "center", "center")
+    (('--id', 'tile', '--lon', 'x'), ('--geometry', 'center'))
+    """
+    words: tuple[str, ...] = () if id is None else ("--id", id)
+    if lon == lat:
+        return (*words, "--geometry", lon)
+    words += () if lon == "lon" else ("--lon", lon)
+    return words + (() if lat == "lat" else ("--lat", lat))
 
 
 @dataclass(frozen=True)
@@ -106,6 +124,11 @@ class Named:
         Places of `pool`.
     parted : bool
         Whether `test` is rows of `file` itself, which no draw may take.
+    points : bool
+        Whether its places are those of a column of points, so that no flag exchanges their axes.
+    turned : bool
+        Whether its longitudes and latitudes are called by each other's name, for they look
+        exchanged.
     """
 
     file: str = "places.parquet"
@@ -116,6 +139,24 @@ class Named:
     planned: str | None = None
     available: int | None = None
     parted: bool = False
+    points: bool = False
+    turned: bool = False
+
+    def but(self, *flags: str) -> tuple[str, ...]:
+        """Return the options without some flags."""
+        pairs = zip(self.options[::2], self.options[1::2], strict=True)
+        return tuple(word for pair in pairs if pair[0] not in flags for word in pair)
+
+    def new(self, name: str) -> str:
+        """Name a Parquet file to write that is none of these tables.
+
+        >>> Named("clean.parquet").new("clean"), Named("a.csv").new("clean")
+        ('clean-new.parquet', 'clean.parquet')
+        """
+        taken = {self.file, self.pool, self.against, self.test, self.planned}
+        while f"{name}.parquet" in taken:
+            name += "-new"
+        return f"{name}.parquet"
 
 
 @dataclass(frozen=True)
@@ -174,9 +215,9 @@ class Commands:
         table = [self.named.pool or self.named.file, *self.named.options]
         before = ""
         if self.faulty or self.named.parted or self.within:
-            table, before = ["clean.parquet"], f"{self._cleaned(self.named.pool)} && "
+            table, before = [self.named.new("clean")], f"{self._cleaned(self.named.pool)} && "
         words = ["wherefrom", "draw", *table, "--sampler", sampler]
-        return before + shlex.join([*words, "-n", str(self.n), "--out", f"{out}.parquet"])
+        return before + shlex.join([*words, "-n", str(self.n), "--out", self.named.new(out)])
 
     def even(self) -> str:
         """Write the command that draws evenly from cells."""
@@ -187,10 +228,11 @@ class Commands:
         """Write the command that draws to a target's shares, fewer places where they lack."""
         before = ""
         if self.within and target == "land":
-            target, before = "land.parquet", f"{self.build()} && "
+            target, before = self.named.new("land"), f"{self.build()} && "
         elif self.within:
-            words = ["wherefrom", "audit", target, *self._within, "--clean", "target.parquet"]
-            target, before = "target.parquet", f"{shlex.join(words)} && "
+            new = self.named.new("target")
+            words = ["wherefrom", "audit", target, *self._within, "--clean", new]
+            target, before = new, f"{shlex.join(words)} && "
         spec = spec_text(Match(target=target, over=(layer,), short="cap").spec())
         name = out or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched"
         return before + self.draw(spec, name)
@@ -198,32 +240,50 @@ class Commands:
     def build(self) -> str:
         """Write the command that builds a pool on the land, of ten times as many places."""
         words = ["wherefrom", "pool", "build", "--places", str(10 * self.places)]
-        return shlex.join([*words, *self._within, "--out", "land.parquet"])
+        return shlex.join([*words, *self._within, "--out", self.named.new("land")])
 
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""
         return self._cleaned(None)
 
-    def exchanged(self) -> str:
-        """Write the command that audits the file with longitude and latitude exchanged."""
-        flags = dict(zip(self.named.options[::2], self.named.options[1::2], strict=True))
-        lon, lat = flags.pop("--lon", "lon"), flags.pop("--lat", "lat")
-        others = [word for both in flags.items() for word in both]
-        return self.audit(*others, "--lon", lat, "--lat", lon)
+    def exchanged(self) -> Commands:
+        """Return the commands for the table with longitude and latitude exchanged."""
+        named = self.named
+        if named.turned:
+            return self
+        if named.points or named.pool is not None:  # no flags of an audit exchange these
+            turned = replace(named, file=named.new("points"), pool=None, available=None)
+            turned = replace(turned, options=("--lon", "lat", "--lat", "lon"), turned=True)
+            return replace(self, named=turned, rows=named.available or self.rows)
+        flags = dict(zip(named.options[::2], named.options[1::2], strict=True))
+        lon, lat = flags.get("--lon", "lon"), flags.get("--lat", "lat")
+        options = (*named.but("--lon", "--lat"), "--lon", lat, "--lat", lon)
+        return replace(self, named=replace(named, options=options, turned=True))
+
+    def exchange(self) -> str:
+        """Write the command that audits the table with longitude and latitude exchanged."""
+        turned = self.exchanged()
+        named, again = self.named, turned.audit(*turned.named.options)
+        if turned.named.file == named.file:
+            return again
+        table = ["wherefrom", "draw", named.pool or named.file, *named.options]
+        every = ["--sampler", "uniform", "-n", str(turned.rows), "--places"]
+        every += ["--out", turned.named.file]
+        return f"{shlex.join([*table, *every])} && {again}"
 
     def audit(self, *words: str) -> str:
-        """Write the command that audits the file with other flags."""
+        """Write the command that audits the file with other flags, beside the same test places."""
         return self._audit(None, words)
 
     def _cleaned(self, instead: str | None) -> str:
-        test = [] if self.named.test is None else ["--test", self.named.test]
-        return self._audit(instead, [*self.named.options, *test, "--clean", "clean.parquet"])
+        return self._audit(instead, [*self.named.options, "--clean", self.named.new("clean")])
 
     def _audit(self, instead: str | None, words: Iterable[str]) -> str:
         """Write the command that audits the file, or another one `instead`."""
-        pool = [] if instead or self.named.pool is None else ["--pool", self.named.pool]
-        file = [instead or self.named.file, *words, *pool, *self._within]
-        return shlex.join(["wherefrom", "audit", *file])
+        pool = None if instead else self.named.pool
+        beside = {"--pool": pool, "--test": self.named.test, "--within": self.within or None}
+        kept = [word for flag, name in beside.items() if name is not None for word in (flag, name)]
+        return shlex.join(["wherefrom", "audit", instead or self.named.file, *kept, *words])
 
     @property
     def _within(self) -> list[str]:
@@ -245,7 +305,8 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
     def cause(finding: Finding) -> str:
         for name in CAUSES:
-            most = 1.0 if name in WHOLE else sizes.get(name, 0.0) + LEAST
+            whole = name in WHOLE or finding.explained
+            most = 1.0 if whole else sizes.get(name, 0.0) + LEAST
             if name in sizes and name in finding.may_follow and finding.size <= most:
                 return name
         return ""

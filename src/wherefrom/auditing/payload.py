@@ -32,7 +32,7 @@ from wherefrom.auditing.spectral import (
     spread_of,
 )
 from wherefrom.earth.sphere import distance_km
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
 from wherefrom.pool.text import first_line
@@ -487,6 +487,8 @@ def _each(tiles: Tiles, work: Callable[[Path], Any], label: str) -> list[Any]:
 
 def _reason(err: Exception) -> str:
     """Name the innermost reason: rasterio's own error only says that a read failed."""
+    if lack := of_the_system(err):  # no fault of the tile
+        raise WherefromError(lack) from err
     return first_line(err.__cause__ or err)
 
 

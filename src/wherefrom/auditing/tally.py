@@ -6,20 +6,22 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import parallel
+from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
-from wherefrom.pool.check import place_hashes
+from wherefrom.pool.check import place_hashes, sampled
 from wherefrom.pool.scan import IN_MEMORY
 from wherefrom.progress import progress
 
 __all__ = [
+    "APART_M",
     "ROWS",
     "Distinct",
     "LayerTally",
@@ -31,6 +33,7 @@ __all__ = [
     "canonical_places",
     "counted_places",
     "distinct_places",
+    "first_rows",
     "pieces_of",
     "run",
     "run_distinct",
@@ -49,6 +52,14 @@ Piece = tuple[Part, Weights | None]
 
 #: Rows that an audit samples.
 ROWS = 1 << 14
+#: Side of the squares whose places are one, m: rounding to 5 decimals, single precision and noise
+#: move copies less far apart, and neighbours among pixels of 10 m stay two.
+APART_M = 5.0
+#: Such copies are looked for where they are more than this share of the places,
+COPIES = 0.01
+#: of which about so many are looked at.
+LOOK = 1 << 15
+_STEP = APART_M / (1000.0 * EARTH_RADIUS_KM * np.pi / 180.0)  # degrees of latitude
 
 
 class Tally(Protocol):
@@ -151,6 +162,16 @@ class RowSample(Sums):
         """Kish's number of places that weigh as much: (sum w)^2 / sum w^2; without weights N."""
         return self.weight_sum**2 / self.weight_squares if self.seen else 0.0
 
+    def where(self, kept: NDArray[np.bool_]) -> RowSample:
+        """Return some places of the sample (S,), as the sample of all such rows."""
+        some = copy.copy(self)
+        some.lon, some.lat, some.weight = self.lon[kept], self.lat[kept], self.weight[kept]
+        some._hash = self._hash[kept]
+        some.seen = round(self.seen * float(kept.mean()))
+        some.weight_sum *= float(some.weight.sum() / self.weight.sum())
+        some.weight_squares *= float((some.weight**2).sum() / (self.weight**2).sum())
+        return some
+
     def update(self, batch: Batch, weight: Floats | None = None) -> None:
         """Take the rows of a batch that count."""
         each = np.ones(len(batch)) if weight is None else weight
@@ -252,12 +273,15 @@ class Distinct:
         Rows that count, and what they weigh together; None where no two rows share a place.
     effect : float
         Kish's design effect of the rows: k if every place has k of them.
+    copies : int
+        Places that differ from that of an earlier row and are so near to it that they are one.
     """
 
     weights: Weights | None
     rows: int | None = None
     weight: float | None = None
     effect: float = 1.0
+    copies: int = 0
 
 
 def distinct_places(pool: AnyPool, weights: Weights | None = None) -> Distinct:
@@ -271,20 +295,75 @@ def distinct_places(pool: AnyPool, weights: Weights | None = None) -> Distinct:
     >>> distinct_places(seasons).weights.tolist()
     [1.0, 1.0, 0.0]
     """
+    if len(pool) > IN_MEMORY:
+        return Distinct(weights)
+    copied = _has_copies(pool)
     # Whoever made the pool looked for repeats, which are all that there are notes of.
-    if not pool.notes or len(pool) > IN_MEMORY:
+    if not (pool.notes or copied):
         return Distinct(weights)
-    pieces = (canonical_places(batch.lon, batch.lat) for batch in pool.batches(Ask()))
-    hashes = np.concatenate([place_hashes(*piece) for piece in pieces])
-    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
-    if len(first) == len(hashes):
+    pieces = [canonical_places(batch.lon, batch.lat) for batch in pool.batches(Ask())]
+    lon, lat = (np.concatenate(each) for each in zip(*pieces, strict=True))
+    first, place, copies = first_rows(lon, lat, copied)
+    if len(first) == len(place):
         return Distinct(weights)
-    each = np.ones(len(hashes)) if weights is None else weights
+    each = np.ones(len(place)) if weights is None else weights
     together = np.bincount(place, weights=each)
-    once = np.zeros(len(hashes))
+    once = np.zeros(len(place))
     once[first] = 1.0 if weights is None else together
     effect = float((together**2).sum() / max((each**2).sum(), 1e-300))
-    return Distinct(once, int((each > 0.0).sum()), float(each.sum()), effect)
+    return Distinct(once, int((each > 0.0).sum()), float(each.sum()), effect, copies)
+
+
+def first_rows(lon: Floats, lat: Floats, copied: bool = True) -> tuple[Ints, Ints, int]:
+    """Find the first row of every place, which of these places each row is at, and the copies.
+
+    Equal places are one and, where they are `copied`, those that share a square of `APART_M`. One
+    of four lattices of squares, half a side apart, holds whatever is within half a side of each
+    other in one square; nothing farther apart than its diagonal is joined directly.
+
+    >>> lon = np.array([5.0, 6.0, 5.0, 5.000001, 179.999999, -179.999999])
+    >>> first, place, copies = first_rows(lon, np.full(6, 50.0))
+    >>> first.tolist(), place.tolist(), copies
+    ([0, 1, 4], [0, 1, 0, 0, 2, 2], 2)
+    """
+    first = place = np.arange(len(lon))
+    first, place = _joined(first, place, place_hashes(lon, lat))
+    equal = len(first)
+    for aside, up in ((0.0, 0.0), (0.5, 0.5), (0.5, 0.0), (0.0, 0.5)) if copied else ():
+        first, place = _joined(first, place, _squares(lon[first], lat[first], aside, up))
+    return first, place, equal - len(first)
+
+
+def _joined(first: Ints, place: Ints, keys: NDArray[Any]) -> tuple[Ints, Ints]:
+    """Make one place of those of equal keys, in the order of their first rows."""
+    _, at, joined = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(at)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return first[at[order]], number[joined][place]
+
+
+def _squares(lon: Floats, lat: Floats, aside: float = 0.0, up: float = 0.0) -> Ints:
+    """Return the square of each place, in a lattice moved by parts of a side; 180 E is 180 W."""
+    row = np.floor(lat / _STEP + up)
+    columns = np.rint(360.0 / _STEP * np.cos(np.radians((row + 0.5 - up) * _STEP))).clip(1.0)
+    column = np.floor((lon / 360.0 + 0.5) * columns + aside) % columns
+    squares: Ints = row.astype(np.int64) * (1 << 24) + column.astype(np.int64)
+    return squares
+
+
+def _has_copies(pool: AnyPool) -> bool:
+    """Tell by a share of the rows of squares whether many of the places share one with others."""
+    one_in = max(1, len(pool) // LOOK)
+    places, squares = [], []
+    for batch in pool.batches(Ask()):
+        row = np.floor(batch.lat / _STEP).astype(np.int64)
+        kept = np.flatnonzero(sampled(mixed(row), one_in))
+        lon, lat = canonical_places(batch.lon[kept], batch.lat[kept])
+        places.append(place_hashes(lon, lat))
+        squares.append(_squares(lon, lat))
+    different, apart = (len(np.unique(np.concatenate(each))) for each in (places, squares))
+    return different - apart > COPIES * different
 
 
 def run_distinct(

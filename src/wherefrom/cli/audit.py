@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,7 +115,7 @@ def audit(
     from wherefrom.auditing.asked import Asked, places_within
     from wherefrom.auditing.audit import audited
     from wherefrom.auditing.faults import Opened, cleaned, open_table
-    from wherefrom.auditing.findings import Named
+    from wherefrom.auditing.findings import Named, options_of
     from wherefrom.earth.extent import Extent
 
     own = None
@@ -131,20 +132,29 @@ def audit(
     named = {name: str(path) for name, path in inputs.items()}
     _check_outputs(out, None if to_stdout else json_out, clean, inputs)
     extent = None if within is None else Extent.of(within)
-    options = _options(id_column, lon, lat)
-    weights = available = None
+    if own is not None:
+        named["--test"] = own
+    called = Named(
+        file=named["FILE"],
+        options=options_of(id_column, lon, lat),
+        pool=named.get("--pool"),
+        against=named.get("--against"),
+        test=named.get("--test"),
+        planned=named.get("--planned"),
+        parted=own is not None,
+    )
+    weights = None
     if _is_composition(file):
         pool, weights, available = _composition(file, pool_file, id_column, lon, lat)
-        opened = Opened(pool)
+        opened = Opened(pool, named=replace(called, available=available))
     else:
         if pool_file is not None:
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
-        opened = open_table(file, id_column, lon, lat, options=options)
+        opened = open_table(file, id_column, lon, lat, named=called)
         pool = opened.pool
     others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
     if own is not None:
         pool, others["--test"] = _parted(pool, own, weights is not None)
-        named["--test"] = own
     asked = Asked(
         pool,
         against=others.get("--against", "land"),
@@ -156,16 +166,7 @@ def audit(
         antarctica=antarctica,
         within=extent,
         seed=seed,
-        named=Named(
-            file=named["FILE"],
-            options=options,
-            pool=named.get("--pool"),
-            against=named.get("--against"),
-            test=named.get("--test"),
-            planned=named.get("--planned"),
-            available=available,
-            parted=own is not None,
-        ),
+        named=opened.named,
     )
     found = audited(asked, opened.faults)
     if to_stdout:
@@ -205,12 +206,6 @@ def _check_outputs(
     for flag, path in (("--out", out), ("--json", json_out)):
         if path is not None:
             check_target(flag, path, inputs)
-
-
-def _options(id_column: str | None, lon: str, lat: str) -> tuple[str, ...]:
-    words = [] if id_column is None else ["--id", id_column]
-    words += [] if lon == "lon" else ["--lon", lon]
-    return (*words, *([] if lat == "lat" else ["--lat", lat]))
 
 
 def _is_composition(file: Path) -> bool:
@@ -260,12 +255,23 @@ def _other(path: Path, lon: str, lat: str) -> AnyPool:
     """Open another table, with the same names of columns as FILE or with lon and lat."""
     from wherefrom.pool import open_pool
 
+    if (lon, lat) == ("lon", "lat") or _written_here(path):
+        return open_pool(path)
     try:
         return open_pool(path, None, lon, lat)
     except WherefromError:
-        if (lon, lat) == ("lon", "lat"):
-            raise
         return open_pool(path)
+
+
+def _written_here(path: Path) -> bool:
+    """Say whether a pool is of our own writing, whose columns lon and lat are never exchanged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return b"wherefrom" in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _parted(pool: AnyPool, given: str, drawn: bool) -> tuple[Pool, Pool]:

@@ -6,13 +6,16 @@ import argparse
 import math
 import pathlib
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from wherefrom.errors import WherefromError
+from wherefrom import files
+from wherefrom.errors import WherefromError, of_the_system
 
 __all__ = ["in_place_of_weights", "official_weights", "plain_weights"]
 
@@ -91,44 +94,58 @@ def plain_weights(path: pathlib.Path, like: Mapping[str, Tensor]) -> dict[str, T
 def _content(path: pathlib.Path, want: str) -> Any:
     try:
         with torch.serialization.safe_globals([argparse.Namespace, pathlib.PosixPath]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        damaged = _damage(path)
     except FileNotFoundError as err:
         raise WherefromError(f"no file {path}: give the path of {want}") from err
     except Exception as err:  # of a damaged file torch raises whatever comes
         instead = in_place_of_weights(path)
         if instead:
             raise WherefromError(f"{path} is {instead}; it should be {want}") from err
-        # torch's own words end in the advice to load the file so that its code is run.
-        code = re.search(r"GLOBAL (\S+)", str(err))
-        reason = f"it holds code ({code[1]}), which is never run" if code else "it is none or torn"
-        if isinstance(err, RuntimeError | OSError) and "weights_only" not in str(err):
-            reason = (str(err).strip() or type(err).__name__).splitlines()[0]
-        raise WherefromError(f"{path} cannot be read as {want}: {reason}") from err
+        raise WherefromError(f"{path} cannot be read as {want}: {_fault(path, err)}") from err
+    if damaged:
+        raise WherefromError(f"{path} cannot be read as {want}: {damaged}")
+    return content
+
+
+def _fault(path: pathlib.Path, err: Exception) -> str:
+    """Say why torch cannot read a file, in other words than torch's.
+
+    Those are about its own reader, or advise to load the file so that its code is run.
+    """
+    if code := re.search(r"GLOBAL (\S+)", str(err)):
+        return f"it holds code ({code[1]}), which is never run"
+    if isinstance(err, OSError) and err.filename:
+        return err.strerror or type(err).__name__
+    return of_the_system(err) or _damage(path) or "it is none or torn: fetch the file again"
+
+
+def _damage(path: pathlib.Path) -> str:
+    """Say in what an archive of torch's is not as it was written; torch looks at no checksums."""
+    with path.open("rb") as stream:
+        if stream.read(2) != b"PK":
+            return ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            torn = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError):
+        return (
+            f"its {path.stat().st_size:,} bytes are no whole archive, it was cut off or damaged: "
+            "fetch the file again"
+        )
+    return f"{torn} in it is not as it was written: fetch the file again" if torn else ""
 
 
 def in_place_of_weights(path: pathlib.Path) -> str:
-    """Name what lies in place of a file of weights, with the remedy; empty if it may be weights.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.pt"
-    >>> _ = file.write_text("version https://git-lfs.github.com/spec/v1")
-    >>> in_place_of_weights(file)
-    'a Git LFS pointer, not the file: fetch it with `git lfs pull`'
-    """
+    """Name what lies in place of a file of weights, with the remedy; empty if it may be weights."""
     if path.is_dir():
         return "a folder: name the file in it"
+    if known := files.in_place_of(path):
+        return known
     with path.open("rb") as stream:
-        head = stream.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
+        head = stream.read(512)
     if not head:
         return "empty: download it again"
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        return "a Git LFS pointer, not the file: fetch it with `git lfs pull`"
-    if b"annex/objects/" in head:
-        return "a git-annex pointer, not the file: fetch it with `git annex get`"
-    if head[:1] == b"<":
-        return "a web page (HTML or XML), not the file: download the file that the page is about"
     text = head.decode("utf-8", errors="replace").replace("\n", " ")[:60]
     readable = text.isprintable() and "\ufffd" not in text
     return f"text ({text!r}), not the file: download it again" if readable else ""

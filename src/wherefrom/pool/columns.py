@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wherefrom import earth
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
+from wherefrom.pool.text import numeric
 
 __all__ = [
     "alike",
@@ -48,13 +49,9 @@ def encoded(column: pa.ChunkedArray, name: str) -> pa.DictionaryArray:
         column = _whole(column, name)
     kind = column.type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    textual = (
-        pa.types.is_string(value) or pa.types.is_large_string(value)
-        or pa.types.is_string_view(value)
-    )  # fmt: skip
     if pa.types.is_null(value):
         column = column.cast(pa.string())
-    elif not (textual or pa.types.is_integer(value) or pa.types.is_boolean(value)):
+    elif not (_textual(value) or pa.types.is_integer(value) or pa.types.is_boolean(value)):
         raise WherefromError(
             f"column {name!r} is {value}, not labels: these are text (UTF-8), whole numbers or "
             "booleans"
@@ -119,17 +116,24 @@ def column_codes(column: pa.ChunkedArray, values: pa.Array, name: str) -> NDArra
 
 
 def column_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
-    """Return a numeric column as float64, shape (N,), NaN for null.
+    """Return a column of numbers, also as text, as float64, shape (N,), NaN for null.
 
     Raises
     ------
     WherefromError
-        If the column holds no numbers.
+        If the column holds anything else.
     """
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+    if _textual(kind):
+        column, wrong = numeric(column)
+        if len(wrong):
+            held = column[int(wrong[0])].as_py()
+            raise WherefromError(
+                f"column {name!r} is {kind}, not numbers (it holds {held!r}): name a numeric column"
+            )
+    elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise WherefromError(f"column {name!r} is {kind}, not numbers: name a numeric column")
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
 
@@ -221,6 +225,12 @@ def _layer(name: str, kind: Iterable[str], columns: Iterable[str]) -> Any:
         if err.kind != "layer":
             raise
         raise unknown("layer", name, dict.fromkeys([*kind, *columns])) from None
+
+
+def _textual(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def _whole(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

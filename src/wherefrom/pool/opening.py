@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wherefrom.errors import WherefromError
+from wherefrom.files import in_place_of
 from wherefrom.pool.check import Finding, examine, refuse_errors
 from wherefrom.pool.examining import examine_scan
+from wherefrom.pool.keyed import keys_of
 from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest, unread_in
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.tables import absent, is_parquet, read_places
+from wherefrom.pool.tables import absent, axes_of, is_parquet, read_places
 from wherefrom.pool.text import TEXT
 from wherefrom.progress import say
 
@@ -21,7 +23,11 @@ __all__ = ["Inspected", "inspect", "open_pool", "scan"]
 
 
 def open_pool(
-    path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat"
+    path: Path | str,
+    id: str | None = None,
+    lon: str = "lon",
+    lat: str = "lat",
+    geometry: str | None = None,
 ) -> Pool | PoolScan:
     """Open a pool: a file of up to 2^24 places is read, a larger one or a folder is scanned.
 
@@ -35,6 +41,8 @@ def open_pool(
         Column of ids; default ``"id"`` if there is one, else row numbers.
     lon, lat : str
         Columns of degrees.
+    geometry : str, optional
+        Column of points, in place of `lon` and `lat`.
 
     Returns
     -------
@@ -54,12 +62,17 @@ def open_pool(
     ('Pool', 'PoolScan')
     """
     path = Path(path)
-    if _large(path):
-        return scan(path, id, lon, lat)
-    return Pool.read(path, id, lon, lat)
+    read = scan if _large(path) else Pool.read
+    return read(path, id, lon, lat, geometry)
 
 
-def scan(path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat") -> PoolScan:
+def scan(
+    path: Path | str,
+    id: str | None = None,
+    lon: str = "lon",
+    lat: str = "lat",
+    geometry: str | None = None,
+) -> PoolScan:
     """Open a pool that stays in its files, whatever its size.
 
     A folder that wherefrom wrote is taken by what is noted beside its files, once these are seen
@@ -70,9 +83,9 @@ def scan(path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "
     ----------
     path : Path or str
         A folder of Parquet files of the same columns, taken by name, those of folders in it too
-        (hidden ones are left out); a folder ``key=value`` gives its files a column. Or one Parquet
-        file.
-    id, lon, lat
+        (hidden ones are left out), or one Parquet file; a folder ``key=value`` gives its files a
+        column.
+    id, lon, lat, geometry
         As in `open_pool`.
 
     Returns
@@ -99,7 +112,7 @@ def scan(path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "
     (2, True, ('a', 'b'))
     """
     path = Path(path)
-    pool, noted = _unchecked(path, id, lon, lat)
+    pool, noted = _unchecked(path, id, *axes_of(lon, lat, geometry))
     if noted is not None:
         known = {name: column for name, column in noted.labels.items() if name in pool.columns}
         return replace(pool, key=noted.key, origin=noted.origin, notes=noted.notes, known=known)
@@ -165,9 +178,10 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
     if not path.exists():
         raise absent(path, "file or folder")
     if not path.is_dir() and not is_parquet(path):
-        raise WherefromError(f"{path} is not a Parquet file: only Parquet files are scanned")
+        what = in_place_of(path) or "not a Parquet file: only Parquet files are scanned"
+        raise WherefromError(f"{path} is {what}")
     noted = read_manifest(path) if path.is_dir() else None
-    paths = files_in(path) if path.is_dir() else {path: ()}
+    paths = files_in(path) if path.is_dir() else {path: keys_of(path.parent)}
     reading, files = reading_of(paths, id_, lon, lat)
     pool = PoolScan(path, reading, files)
     if not len(pool):

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import takewhile
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from wherefrom import files
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.pool.keyed import Keys, keys_of
 from wherefrom.pool.tables import is_parquet
 
 __all__ = [
@@ -36,9 +35,6 @@ __all__ = [
     "read_part",
     "unread_in",
 ]
-
-#: What folders named ``key=value`` say of the rows of a file in them; None for no value.
-Keys = tuple[tuple[str, str | None], ...]
 
 MANIFEST = "_wherefrom.json"
 
@@ -112,8 +108,7 @@ def files_in(folder: Path) -> dict[Path, Keys]:
             f"{folder} has no Parquet files{hint}: name a folder of files that end in .parquet, or "
             "a file"
         )
-    above = list(takewhile(lambda part: "=" in part, reversed(folder.absolute().parts)))[::-1]
-    return {path: _keys([*above, *path.relative_to(folder).parent.parts]) for path in found}
+    return {path: keys_of(folder, path.relative_to(folder).parent.parts) for path in found}
 
 
 def unread_in(folder: Path) -> Iterator[Path]:
@@ -121,16 +116,10 @@ def unread_in(folder: Path) -> Iterator[Path]:
     return (path for path in _walk(folder) if path.name.lower().endswith(_TABLES))
 
 
-def _keys(parts: Iterable[str]) -> Keys:
-    pairs = (part.split("=", 1) for part in parts if "=" in part[1:])
-    named = {unquote(key): unquote(value) for key, value in pairs}
-    return tuple((k, None if v == "__HIVE_DEFAULT_PARTITION__" else v) for k, v in named.items())
-
-
 def _walk(folder: Path) -> Iterator[Path]:
     """Give all files that are not hidden, by name."""
     found = []
-    for top, below, names in os.walk(folder, followlinks=True):
+    for top, below, names in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(top)
         lake = next((log for log in _LAKES if log in below), None)
         if "metadata" in below and any((here / "metadata").glob("*.metadata.json")):
@@ -148,6 +137,13 @@ def _walk(folder: Path) -> Iterator[Path]:
         below[:] = [name for name in below if name[0] not in "._" or "=" in name]
         found += [here / name for name in names if name[0] not in "._"]
     yield from sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def _refuse(err: OSError) -> NoReturn:
+    """Refuse a folder that cannot be listed, whose files would be missing."""
+    raise WherefromError(
+        of_the_system(err) or f"cannot read {err.filename}: {err.strerror}"
+    ) from err
 
 
 def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
@@ -283,15 +279,16 @@ def _written(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError) as err:
-        raise _unreadable(folder) from err
+        raise _unreadable(folder, of_the_system(err)) from err
     if not isinstance(about, dict):
         raise _unreadable(folder)
     return about
 
 
-def _unreadable(folder: Path) -> WherefromError:
+def _unreadable(folder: Path, lack: str = "") -> WherefromError:
     return WherefromError(
-        f"{folder / MANIFEST} cannot be read: delete it to use the Parquet files as they are"
+        lack
+        or f"{folder / MANIFEST} cannot be read: delete it to use the Parquet files as they are"
     )
 
 

@@ -32,7 +32,7 @@ from wherefrom.pool.columns import (
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
 from wherefrom.pool.partition import open_writer
-from wherefrom.pool.tables import Places, places_of, read_places, rows_of
+from wherefrom.pool.tables import Places, axes_of, places_of, read_places, rows_of
 
 __all__ = ["Pool", "PoolPart", "origin_of"]
 
@@ -119,7 +119,12 @@ class Pool:
 
     @classmethod
     def read(
-        cls, path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat"
+        cls,
+        path: Path | str,
+        id: str | None = None,
+        lon: str = "lon",
+        lat: str = "lat",
+        geometry: str | None = None,
     ) -> Pool:
         """Read a pool from Parquet, GeoParquet (points, longitude/latitude) or CSV.
 
@@ -131,6 +136,8 @@ class Pool:
             Column of ids; default ``"id"`` if there is one, else row numbers.
         lon, lat : str
             Columns of degrees.
+        geometry : str, optional
+            Column of points, in place of `lon` and `lat`.
 
         Returns
         -------
@@ -142,11 +149,16 @@ class Pool:
             If the file cannot be read, a column is absent, or coordinates are missing, swapped or
             out of range, or ids repeat. The message names the file, the column and the rows.
         """
-        return cls.of_places(read_places(path, id, lon, lat))
+        return cls.of_places(read_places(path, id, *axes_of(lon, lat, geometry)))
 
     @classmethod
     def from_table(
-        cls, table: Any, id: str | None = None, lon: str = "lon", lat: str = "lat"
+        cls,
+        table: Any,
+        id: str | None = None,
+        lon: str = "lon",
+        lat: str = "lat",
+        geometry: str | None = None,
     ) -> Pool:
         """Make a pool from a pyarrow.Table, a pandas.DataFrame or a GeoDataFrame.
 
@@ -159,7 +171,7 @@ class Pool:
         >>> pool.table.column_names
         ['id', 'lon', 'lat', 'crop']
         """
-        return cls.of_places(places_of(table, id, lon, lat))
+        return cls.of_places(places_of(table, id, *axes_of(lon, lat, geometry)))
 
     @classmethod
     def of_places(cls, places: Places, notes: tuple[str, ...] | None = None) -> Pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
-from wherefrom.pool.partition import Keys
-from wherefrom.pool.tables import Places, first_line, geometry_of, is_parquet, places_of
+from wherefrom.pool.keyed import Key, Keys, columns_of, texts_among, with_keys
+from wherefrom.pool.tables import (
+    LOOKED,
+    Places,
+    first_line,
+    geometry_of,
+    is_parquet,
+    places_of,
+)
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
 
 @dataclass(frozen=True)
 class FileRows:
-    """A Parquet file: where it is, the rows of each of its row groups, and columns of its folders.
-
-    Each of `keys` is a column's name and the value of all rows.
-    """
+    """A Parquet file: where it is, rows of each of its row groups, and columns of its folders."""
 
     path: str
     groups: tuple[int, ...]
-    keys: tuple[tuple[str, str | int | None], ...] = ()
+    keys: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Piece:
     first: int
     count: int
     row: int
-    keys: tuple[tuple[str, str | int | None], ...] = ()
+    keys: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,21 +127,11 @@ class Reading:
                     numbered=numbered,
                     first=piece.row + at + first - piece.first,
                 )
-                for name, value in piece.keys:
-                    if name in columns:
-                        column = _repeated(value, stop - first)
-                        places = replace(places, rest=places.rest.append_column(name, column))
-                yield places
+                keys = [key for key in piece.keys if key[0] in columns]
+                yield replace(places, rest=with_keys(places.rest, keys))
             at += len(batch)
             if at >= piece.first + piece.count:
                 return
-
-
-def _repeated(value: str | int | None, count: int) -> pa.Array:
-    """Make a column of one value; of text as a dictionary, which is decoded once."""
-    if isinstance(value, str):
-        return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([value]))
-    return pa.nulls(count) if value is None else pa.array(np.full(count, value, np.int64))
 
 
 def _rows_of(places: Places, first: int, count: int) -> Places:
@@ -208,7 +203,8 @@ def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
         raise WherefromError(f"{path}: no such file") from err
     except (pa.ArrowException, OSError) as err:
         raise WherefromError(
-            f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
+            of_the_system(err)
+            or f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
         ) from err
 
 
@@ -228,34 +224,33 @@ def reading_of(
     """
     first: Reading | None = None
     files = []
-    text = {name for keys in paths.values() for name, value in keys if not _is_whole(value)}
+    texts = texts_among(paths.values())
     for path, keys in paths.items():
         if not is_parquet(path):
-            raise WherefromError(f"{path} is not a Parquet file: take it out of the folder")
+            what = in_place_of(path) or "not a Parquet file: take it out of the folder"
+            raise WherefromError(f"{path} is {what}")
         with opened(path) as file:
             footer = file.metadata
             groups = tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups))
             schema = file.schema_arrow
+            geometry, _ = geometry_of(schema, str(path))
+            if first is None and geometry is not None and lon != lat:  # compared in a few rows
+                there = [name for name in (lon, lat, geometry) if name in schema.names]
+                for batch in islice(file.iter_batches(LOOKED, columns=there), 1):
+                    table = pa.Table.from_batches([batch])
+                    places_of(table, None, lon, lat, source=str(path), numbered=True)
         reading = _reading(schema, id, lon, lat, str(path))
-        own: list[tuple[str, str | int | None]] = []
-        for name, value in keys:
-            if name not in (*schema.names, "id", "lon", "lat"):
-                kind = pa.string() if name in text else pa.int64()
-                reading = replace(reading, rest=reading.rest.append(pa.field(name, kind)))
-                own.append((name, value if value is None or name in text else int(value)))
-        files.append(FileRows(str(path), groups, tuple(own)))
+        own = columns_of(keys, schema.names, texts)
+        for name, _ in own:
+            kind = pa.string() if name in texts else pa.int64()
+            reading = replace(reading, rest=reading.rest.append(pa.field(name, kind)))
+        files.append(FileRows(str(path), groups, own))
         if first is None:
             first = reading
         else:
             _refuse_other(reading, first, str(path), files[0].path)
     assert first is not None
     return first, tuple(files)
-
-
-def _is_whole(value: str | None) -> bool:
-    if value is None:
-        return True
-    return value.removeprefix("-").isdecimal() and len(value) < 19 and str(int(value)) == value
 
 
 def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str) -> Reading:

@@ -6,24 +6,27 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from wherefrom.errors import WherefromError, unknown
-from wherefrom.pool.text import MISSING, NUMBER, TEXT, first_line, read_text
+from wherefrom import files
+from wherefrom.earth.sphere import distance_km
+from wherefrom.errors import WherefromError, of_the_system, unknown
+from wherefrom.pool.keyed import columns_of, keys_of, texts_among, with_keys
+from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
 from wherefrom.progress import say
 
 __all__ = [
     "Places",
     "absent",
+    "axes_of",
     "first_line",
     "geometry_of",
     "ids_of",
@@ -36,6 +39,8 @@ __all__ = [
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
+#: Rows whose columns of degrees are compared with a geometry, and how far apart they may be.
+LOOKED, ELSEWHERE_KM = 1000, 1.0
 #: Files that GDAL reads.
 VECTOR = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
 
@@ -56,6 +61,8 @@ class Places:
         The columns' names in the user's table.
     source : str
         What to call the table in a message.
+    points : bool
+        Whether the places are those of a column of points.
     """
 
     ids: NDArray[Any]
@@ -65,9 +72,10 @@ class Places:
     lon_name: str
     lat_name: str
     source: str
+    points: bool = False
 
 
-def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] = ()) -> pa.Table:
+def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
     """Read a file whole.
 
     Parameters
@@ -78,8 +86,6 @@ def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] =
         ``.shp`` and ``.fgb`` are of one layer; anything else must be Parquet.
     empty : bool
         Whether a table without rows will do.
-    text : collection of str
-        Columns of a text table, besides ``id``, whose characters count: ids and labels.
 
     Returns
     -------
@@ -102,10 +108,12 @@ def read_table(path: Path | str, *, empty: bool = False, text: Collection[str] =
         if path.stat().st_size == 0:
             raise WherefromError(f"{path} is empty (0 bytes): write it again")
         path.open("rb").close()
+        if instead := files.in_place_of(path):
+            raise WherefromError(f"{path} is {instead}")
     except OSError as err:
-        raise WherefromError(f"cannot read {path}: {err.strerror}") from err
+        raise WherefromError(of_the_system(err) or f"cannot read {path}: {err.strerror}") from err
     if TEXT.search(path.name):
-        table = read_text(path, {"id", *text})
+        table = read_text(path)
     elif path.suffix.lower() in VECTOR:
         table = _read_vector(path)
     else:
@@ -137,11 +145,16 @@ def read_places(
     lat: str = "lat",
     *,
     numbered: bool = False,
-    text: Collection[str] = (),
 ) -> Places:
-    """Read a file's ids and coordinates without refusing faulty rows; see `places_of`."""
-    table = read_table(path, text=[*text, *([] if id is None else [id])])
-    return places_of(table, id, lon, lat, source=str(path), numbered=numbered)
+    """Read a file's ids and coordinates without refusing faulty rows; see `places_of`.
+
+    Folders ``key=value`` right above the file are columns, as where a folder is read.
+    """
+    table = read_table(path)
+    places = places_of(table, id, lon, lat, source=str(path), numbered=numbered)
+    keys = keys_of(Path(path).parent)
+    own = columns_of(keys, table.column_names, texts_among([keys]))
+    return replace(places, rest=with_keys(places.rest, own))
 
 
 def places_of(
@@ -190,7 +203,7 @@ def places_of(
         is not of points or not in geographic coordinates.
     """
     table, point, shapes = _as_arrow(table, source, id or "id", (lon, lat), columns)
-    names = table.column_names
+    names, beside = table.column_names, point
     for name in names:
         if names.count(name) > 1:
             raise WherefromError(
@@ -203,6 +216,8 @@ def places_of(
     if point is None:
         _need_columns(table, lon, lat, source)
         x, y = (_degrees(table.column(name), name, source, first) for name in (lon, lat))
+        if beside is not None:
+            _compare((x, y), (lon, lat), beside, shapes, source, first)
     else:
         x, y = _points(shapes(point), source, first)
         lon, lat = "lon", "lat"
@@ -216,7 +231,20 @@ def places_of(
     )
     drop = {id_name, lon, lat, point, "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
-    return Places(ids, x, y, rest, lon, lat, source)
+    return Places(ids, x, y, rest, lon, lat, source, point is not None)
+
+
+def axes_of(lon: str, lat: str, geometry: str | None) -> tuple[str, str]:
+    """Return the columns of the places: a column of points stands for both.
+
+    >>> axes_of("lon", "lat", None), axes_of("lon", "lat", "center")
+    (('lon', 'lat'), ('center', 'center'))
+    """
+    if geometry is None:
+        return lon, lat
+    if not {lon, lat} <= {"lon", "lat", geometry}:
+        raise WherefromError("geometry names a column of points: leave lon and lat out")
+    return geometry, geometry
 
 
 def is_parquet(path: Path) -> bool:
@@ -224,7 +252,9 @@ def is_parquet(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(4) == b"PAR1"
-    except OSError:
+    except OSError as err:
+        if lack := of_the_system(err):  # which says nothing of the file
+            raise WherefromError(lack) from err
         return False
 
 
@@ -242,7 +272,8 @@ def _read_parquet(path: Path) -> pa.Table:
         return pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as err:
         raise WherefromError(
-            f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
+            of_the_system(err)
+            or f"{path} is a torn Parquet file ({first_line(err)}): copy or write it again"
         ) from err
 
 
@@ -260,7 +291,9 @@ def _read_vector(path: Path) -> pa.Table:
         pyogrio.errors.DataLayerError,
         pa.ArrowException,
     ) as err:
-        raise WherefromError(f"{path} cannot be read ({first_line(err)}): write it again") from err
+        raise WherefromError(
+            of_the_system(err) or f"{path} cannot be read ({first_line(err)}): write it again"
+        ) from err
     if len(layers) != 1:
         raise WherefromError(
             f"{path} has {len(layers)} layers of geometry ({', '.join(layers[:5])}), not one: "
@@ -276,7 +309,7 @@ def _read_vector(path: Path) -> pa.Table:
 
 def _as_arrow(
     table: Any, source: str, id_: str, place: tuple[str, str], columns: Collection[str] | None
-) -> tuple[pa.Table, str | None, Callable[[str], NDArray[Any]]]:
+) -> tuple[pa.Table, str | None, Callable[..., NDArray[Any]]]:
     """Return the columns, the first one of geometry, and a function that decodes such a one.
 
     Of a DataFrame other columns than ids, places and `columns` are not converted; where `columns`
@@ -320,12 +353,12 @@ def _as_arrow(
         say(f"{source}: columns of no one type are left out: {shown}")
     plain = pa.table([column for _, column in found], [name for name, _ in found])
 
-    def decode(name: str) -> NDArray[Any]:
+    def decode(name: str, rows: Any = slice(None)) -> NDArray[Any]:
         if name not in geometric:
             raise _no_geometry(name, source, geometric, plain)
         crs = geometric[name].crs
         _refuse_crs(None if crs is None else crs.to_json_dict(), source)
-        return np.asarray(geometric[name].values, dtype=object)
+        return np.asarray(geometric[name].values[rows], dtype=object)
 
     active = getattr(table, "_geometry_column_name", None)
     return plain, active if active in geometric else next(iter(geometric), None), decode
@@ -333,17 +366,18 @@ def _as_arrow(
 
 def _of_arrow(
     table: pa.Table, source: str
-) -> tuple[pa.Table, str | None, Callable[[str], NDArray[Any]]]:
+) -> tuple[pa.Table, str | None, Callable[..., NDArray[Any]]]:
     primary, encoded = geometry_of(table.schema, source)
     others = [at for at, name in enumerate(table.column_names) if name not in encoded]
 
-    def decode(name: str) -> NDArray[Any]:
+    def decode(name: str, rows: Any = None) -> NDArray[Any]:
         if name not in table.column_names:
             raise unknown(f"geometry column of {source}", name, encoded or table.column_names)
         # Bytes that are named as geometry are, whatever is noted of them.
         if name not in encoded and not _is_bytes(table.schema.field(name).type):
             raise _no_geometry(name, source, encoded, table)
-        return _decoded(table.column(name), encoded.get(name, {"encoding": "WKB"}), source)
+        column = table.column(name) if rows is None else table.column(name).take(rows)
+        return _decoded(column, encoded.get(name, {"encoding": "WKB"}), source)
 
     return table.select(others), primary, decode
 
@@ -490,15 +524,46 @@ def _points(
                 f"{said}, and {len(wide):,} of them are wider than 180 degrees (first in row "
                 f"{first + wide[0]}), as what crosses the antimeridian seems to be: the middle of "
                 "such a one lies on the other side of the Earth; name a column of points with "
-                "--geometry, or give degrees with --lon and --lat"
+                "--geometry (geometry= in Python), or give degrees with --lon and --lat"
             )
         raise WherefromError(
-            f"{said}: name a column of points with --geometry, or use gdf.representative_point()"
+            f"{said}: name a column of points with --geometry (geometry= in Python), or use "
+            "gdf.representative_point()"
         )
     # Missing and empty points become NaN, and are reported with the others.
     there = geometry.copy()
     there[shapely.is_empty(there)] = None
     return shapely.get_x(there), shapely.get_y(there)
+
+
+def _compare(
+    degrees: tuple[NDArray[np.float64], NDArray[np.float64]],
+    names: tuple[str, str],
+    geometry: str,
+    shapes: Callable[..., NDArray[Any]],
+    source: str,
+    first: int,
+) -> None:
+    """Say where columns of degrees, which count, lie outside the geometry beside them."""
+    rows = np.unique(np.linspace(0, len(degrees[0]) - 1, LOOKED).astype(np.int64))
+    if not len(degrees[0]):
+        return
+    try:
+        west, south, east, north = shapely.bounds(shapes(geometry, rows)).T
+    except WherefromError:  # in metres, or of no known CRS: nothing to compare with
+        return
+    x, y = (each[rows] for each in degrees)
+    off, turned = (
+        distance_km(u, v, np.clip(u, west, east), np.clip(v, south, north)) > ELSEWHERE_KM
+        for u, v in ((x, y), (y, x))
+    )
+    if off.any():
+        how = "are exchanged against" if not turned.any() else "are more than 1 km away from"
+        say(
+            f"{source}: {names[0]!r} and {names[1]!r} {how} the geometry {geometry!r} in "
+            f"{int(off.sum()):,} of {len(rows):,} rows looked at (first in row "
+            f"{first + rows[off][0]}); the columns are taken: mend or drop one of them"
+        )
 
 
 def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
@@ -519,7 +584,10 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     held = [name for name in names if _is_bytes(table.schema.field(name).type)]
     how = "name the coordinates with --lon and --lat"
     if held:
-        how += f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])}"
+        how += (
+            f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])} "
+            f"(geometry={held[0]!r} in Python)"
+        )
     elif len(names) == 1 and " " in names[0]:
         how = "part its columns by commas or tabs, or by blanks that no value holds"
     elif sum(bool(re.match(NUMBER, name)) for name in names) > 1:
@@ -530,10 +598,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
 def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDArray[np.float64]:
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        column = pc.utf8_trim_whitespace(column)
-        column = pc.if_else(pc.is_in(column, MISSING.cast(kind)), None, column)
-        right = pc.match_substring_regex(column, NUMBER).fill_null(True)
-        wrong = np.flatnonzero(pc.invert(right))
+        column, wrong = numeric(column)
         if len(wrong):
             raise WherefromError(
                 f"{source}: column {name!r} must be degrees as numbers, but {len(wrong):,} rows "

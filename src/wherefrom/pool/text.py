@@ -6,24 +6,26 @@ import codecs
 import csv
 import re
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from wherefrom import parallel, shown
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
 
-__all__ = ["MISSING", "NUMBER", "TEXT", "first_line", "read_text"]
+__all__ = ["NUMBER", "TEXT", "first_line", "numeric", "read_text"]
 
 #: Names of text tables.
 TEXT = re.compile(r"\.(csv|tsv|txt|tab)(\.(gz|zst|bz2))?$", re.IGNORECASE)
 _PACKED = rb"(?P<gzip>\x1f\x8b)|(?P<zstd>\x28\xb5\x2f\xfd)|(?P<bz2>BZh[1-9]1AY&SY)"
 NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 #: What counts as no number.
-MISSING = pa.array(pa.csv.ConvertOptions().null_values)
+_MISSING = pa.array(pa.csv.ConvertOptions().null_values)
 
 _WIDE = {  # The longer marks first: one begins like another.
     codecs.BOM_UTF32_LE: "utf-32",
@@ -32,10 +34,12 @@ _WIDE = {  # The longer marks first: one begins like another.
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _DELIMITERS = ",;\t|"
-_WHOLE = re.compile(r"[-+]?(\d+|0x[\da-f]+)", re.IGNORECASE)
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
-_DECIMAL = r"^-?(0|[1-9]\d*)(\.\d+)?$"
+#: What Python writes of a whole real number, as far as one holds all its digits.
+_POINT_ZERO = r"^(0|-?[1-9]\d{0,14})\.0$"
+#: What of text may be taken for numbers or truth values by whoever reads it.
+_TYPED = rf"{NUMBER}|^(?i:true|false)$"
 #: A value in quotation marks among values parted by tabs.
 _QUOTED = r'(^|\t)"[^"\t]*"(\t|$)'
 #: Bytes from which delimiter and types are told, and rows of them.
@@ -44,21 +48,19 @@ _HEAD, _ROWS = 1 << 18, 100
 _LONGEST = 1 << 28
 
 
-def read_text(path: Path, kept: Collection[str] = ()) -> pa.Table:
+def read_text(path: Path) -> pa.Table:
     """Read a table of text with a header line.
 
     Fields are parted by comma, semicolon, tab, bar or blanks, whichever makes a table of the first
     lines; `sep=` on the first line says so too. Lines before the header that begin with ``#`` are
-    comments. Of whole numbers those that are written otherwise than Python writes them, such as
-    ``0007``, stay text with all their column.
+    comments. A column is of whole numbers if all of them are written as Python writes them; one
+    with ``0007``, ``1e5`` or ``true``, which may be a code or a label, stays text as it is. Only a
+    fraction, as in ``1.50``, makes numbers of a column however they are written.
 
     Parameters
     ----------
     path : Path
         UTF-8, or UTF-16 with its mark; compressed as its name says.
-    kept : collection of str
-        Columns of ids or labels: nothing is a number in them but whole and plain decimal numbers.
-        A column that is the only one is such.
 
     Raises
     ------
@@ -67,9 +69,11 @@ def read_text(path: Path, kept: Collection[str] = ()) -> pa.Table:
         lines in that are rows by themselves.
     """
     try:
-        return _Text(path, _content(path)).table(kept)
+        return _Text(path, _content(path)).table()
     except (pa.ArrowException, OSError, csv.Error) as err:
-        raise WherefromError(f"{path} is not a table of text: {first_line(err)}") from err
+        raise WherefromError(
+            of_the_system(err) or f"{path} is not a table of text: {first_line(err)}"
+        ) from err
 
 
 def first_line(err: BaseException) -> str:
@@ -87,16 +91,16 @@ def _content(path: Path) -> pa.Buffer:
         with pa.CompressedInputStream(pa.BufferReader(content), packed.lastgroup) as stream:
             content = stream.read_buffer()
     head = content[:_HEAD].to_pybytes()
-    for mark, encoding in _WIDE.items():
-        if head.startswith(mark):
-            try:
-                text = content.to_pybytes().decode(encoding)
-            except UnicodeDecodeError as err:
-                raise WherefromError(
-                    f"{path} begins as {encoding.upper()} does, but is none ({err.reason} at byte "
-                    f"{err.start:,}): copy it again, or save it as UTF-8"
-                ) from err
-            return pa.py_buffer(text.encode())
+    wide = next((code for mark, code in _WIDE.items() if head.startswith(mark)), _unmarked(head))
+    if wide:
+        try:
+            text = content.to_pybytes().decode(wide)
+        except UnicodeDecodeError as err:
+            raise WherefromError(
+                f"{path} begins as {wide.upper()} does, but is none ({err.reason} at byte "
+                f"{err.start:,}): copy it again, or save it as UTF-8"
+            ) from err
+        return pa.py_buffer(text.encode())
     if b"\0" in head:
         raise WherefromError(f"{path} holds zero bytes, which no text does: save it as UTF-8")
     if b"\r" in head and b"\n" not in head:
@@ -104,19 +108,26 @@ def _content(path: Path) -> pa.Buffer:
     return content[3:] if head.startswith(codecs.BOM_UTF8) else content
 
 
+def _unmarked(head: bytes) -> str:
+    """Tell UTF-16 without its mark: read so, it has ends of lines and no zeros any more."""
+    for wide in ("utf-16-le", "utf-16-be") if b"\0" in head else ():
+        text = head.decode(wide, errors="replace")
+        if "\n" in text and "\0" not in text:
+            return wide
+    return ""
+
+
 class _Text:
     """A text, how its lines are parted, and what its columns are called."""
 
     def __init__(self, path: Path, content: pa.Buffer) -> None:
-        self.path, self.body = path, content
+        self.path, self.content, self.body = path, content, content
         head = self._head()
         start, self.skipped, comment, said = _preamble(head)
         self.body = content[start:]
-        try:
-            lines = [line.decode() for line in head[start:].splitlines()[:1]]
-        except UnicodeDecodeError as err:
-            raise self._not_utf8(0) from err
-        lines += [line.decode(errors="replace") for line in head[start:].splitlines()[1:]]
+        lines = [line.decode(errors="replace") for line in head[start:].splitlines()]
+        if "\ufffd" in "".join(lines[:1]):
+            self._refuse_other_encoding()
         sample = [line for line in lines if line.strip()][: _ROWS + 1]
         self.delimiter = said or self._parted(sample)
         self.rows = list(csv.reader(sample, delimiter=self.delimiter))
@@ -126,6 +137,8 @@ class _Text:
         above = next(csv.reader([comment], delimiter=self.delimiter), [])
         if any(numbers) and len(above) == len(self.names) > 1:  # the header is the comment
             self.names, self.headless = [name.strip() for name in above], True
+            if "\ufffd" in comment:
+                self._refuse_other_encoding()
         elif numbers and all(numbers):
             example = "id,lon,lat" if len(self.names) > 1 else "id"
             raise WherefromError(
@@ -153,11 +166,9 @@ class _Text:
             return " "
         return best
 
-    def table(self, kept: Collection[str]) -> pa.Table:
+    def table(self) -> pa.Table:
         """Read the rows, and see that there are as many as lines."""
-        if len(self.names) == 1:
-            kept = self.names
-        as_text = self._as_text(kept)
+        as_text = self._as_text()
         quoted = any(b'"' in piece.to_pybytes() for piece in self._pieces())
         try:
             table = self._read(as_text, '"' if quoted else False)
@@ -171,21 +182,24 @@ class _Text:
             if fewer or (quoted and self._open([line.decode(errors="replace") for line in tail])):
                 table = self._read_again(as_text)
         names, columns = table.column_names, table.columns
+        if any(pa.types.is_binary(kind) for kind in table.schema.types):
+            self._refuse_other_encoding()
 
         def plain(at: int) -> pa.ChunkedArray:
-            return _plain(columns[at], names[at] in kept) if names[at] in as_text else columns[at]
+            return _plain(columns[at], self._point) if names[at] in as_text else columns[at]
 
         return pa.table(list(parallel.here(plain, range(len(names)))), names)
 
-    def _as_text(self, kept: Collection[str]) -> set[str]:
-        """Name the columns to be read as text first: where a number could lose characters."""
+    def _as_text(self) -> set[str]:
+        """Name the columns to be read as text first: all but those of numbers with a fraction."""
         rows = [row for row in self.rows[not self.headless :] if len(row) == len(self.names)]
-        missing = set(MISSING.to_pylist())
-        return set(kept).intersection(self.names) | {
-            name
-            for at, name in enumerate(self.names)
-            if all(_WHOLE.fullmatch(row[at].strip()) for row in rows if row[at] not in missing)
-        }
+
+        def measured(field: str) -> bool:
+            field = field.strip().replace(self._point, ".")
+            return bool(re.match(NUMBER, field)) and float(field) % 1 != 0
+
+        columns = enumerate(self.names)
+        return {name for at, name in columns if not any(measured(row[at]) for row in rows)}
 
     def _read(self, as_text: Collection[str], quote: str | bool, over: bool = False) -> pa.Table:
         return pa.csv.read_csv(
@@ -198,10 +212,11 @@ class _Text:
                 delimiter=self.delimiter, quote_char=quote, newlines_in_values=over
             ),
             pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(as_text, pa.string()), decimal_point=self._point()
+                column_types=dict.fromkeys(as_text, pa.string()), decimal_point=self._point
             ),
         )
 
+    @cached_property
     def _point(self) -> str:
         """Tell a decimal comma: there is one, and neither points nor what may be thousands."""
         fields = [field.strip() for row in self.rows for field in row]
@@ -222,6 +237,7 @@ class _Text:
 
     def _read_again(self, as_text: Collection[str], err: pa.ArrowInvalid | None = None) -> pa.Table:
         """Read a table of which a value spans lines, or say in which line it is none."""
+        self._refuse_other_encoding()
         limit = csv.field_size_limit(_LONGEST)
         try:
             return self._over_lines(as_text, err)
@@ -229,8 +245,7 @@ class _Text:
             csv.field_size_limit(limit)
 
     def _over_lines(self, as_text: Collection[str], err: pa.ArrowInvalid | None) -> pa.Table:
-        raw = self._lines()
-        lines = [line.decode(errors="replace") for line in raw]
+        lines = [line.decode() for line in self._lines()]
         reader = csv.reader((line + "\n" for line in lines), delimiter=self.delimiter)
         records, start, last, wrong = 0, 0, 0, None
         try:
@@ -246,11 +261,6 @@ class _Text:
             return self._unquoted(as_text, lines, last, None)
         if wrong is not None:
             raise self._other_width(lines, *wrong)
-        for at, line in enumerate(raw):
-            try:
-                line.decode()
-            except UnicodeDecodeError as not_utf8:
-                raise self._not_utf8(at) from not_utf8
         table = self._read(as_text, '"', over=True)
         if table.num_rows + (not self.headless) != records:
             raise WherefromError(
@@ -315,20 +325,26 @@ class _Text:
             f"{lines[at][:80]!r}"
         )
 
-    def _not_utf8(self, at: int) -> WherefromError:
-        return WherefromError(
-            f"{self.path}: line {self.skipped + at + 1} is not text (UTF-8): save the file in this "
-            "encoding"
-        )
+    def _refuse_other_encoding(self) -> None:
+        """Name the first line that is no UTF-8, if there is one."""
+        content = self.content.to_pybytes()
+        try:
+            content.decode()
+        except UnicodeDecodeError as err:
+            line = len((content[: err.start] + b"x").splitlines())
+            raise WherefromError(
+                f"{self.path}: line {line} is not UTF-8 (byte {content[err.start]:#04x}): save the "
+                "text in this encoding; of one that Excel wrote: iconv -f WINDOWS-1252 -t UTF-8"
+            ) from err
 
 
 def _preamble(head: bytes) -> tuple[int, int, str, str]:
     """Skip what comes before the header: bytes, lines, the last comment, and the delimiter said."""
     start, skipped, comment, said = 0, 0, "", ""
     for line in head.splitlines(keepends=True):
-        told = re.fullmatch(rb'"?sep=(.)"?', line.rstrip(b"\r\n"), re.IGNORECASE)
+        told = re.fullmatch(rb'"?sep=(\\t|.)"?', line.rstrip(b"\r\n"), re.IGNORECASE)
         if told and not skipped:
-            said = told[1].decode("latin-1")
+            said = told[1].decode("latin-1").replace("\\t", "\t")
         elif line.startswith(b"#"):
             comment = line[1:].decode(errors="replace").strip()
         elif line.strip():
@@ -337,25 +353,71 @@ def _preamble(head: bytes) -> tuple[int, int, str, str]:
     return start, skipped, comment, said
 
 
-def _plain(words: pa.ChunkedArray, kept: bool) -> pa.ChunkedArray:
-    """Make numbers of text where that loses no character of it."""
-    fields = words
-    for clean in (False, True):
-        if clean:
-            fields = pc.utf8_trim_whitespace(fields)
-            fields = pc.if_else(pc.is_in(fields, MISSING), None, fields)
+def numeric(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
+    """Return what text says as numbers, null for what is missing, and the rows that hold others.
+
+    >>> numeric(pa.chunked_array([["1e3", " 2", "n/a"]]))[0].cast(pa.float64()).to_pylist()
+    [1000.0, 2.0, None]
+    """
+    fields = _fields(column)
+    right = pc.match_substring_regex(fields, NUMBER).fill_null(True)
+    return fields, np.flatnonzero(pc.invert(right))
+
+
+def _fields(words: pa.ChunkedArray) -> pa.ChunkedArray:
+    fields = pc.utf8_trim_whitespace(words)
+    return pc.if_else(pc.is_in(fields, _MISSING.cast(words.type)), None, fields)
+
+
+def _plain(words: pa.ChunkedArray, point: str) -> pa.ChunkedArray:
+    """Make numbers of text where that loses no character of it; else null what is missing."""
+    try:
+        numbers = words.cast(pa.int64())
+    except pa.ArrowInvalid:
+        if not _typed(_fields(words.slice(0, _ROWS)), point):  # of text the first ones tell
+            return words
+        coded = words.dictionary_encode().unify_dictionaries()  # most such columns repeat a few
+        plain = _plain_values(coded.chunk(0).dictionary, point)
+        return pa.chunked_array([plain.take(chunk.indices) for chunk in coded.chunks], plain.type)
+    return words if _loses(words) else numbers
+
+
+def _plain_values(words: pa.Array, point: str) -> pa.Array:
+    fields = _fields(words)
+    if fields.null_count == len(fields):
+        return pa.nulls(len(words))
+    text = pc.if_else(pc.is_valid(fields), words, None)
+    try:
+        numbers = fields.cast(pa.int64())
+    except pa.ArrowInvalid:
+        fields = _pointed(fields, point)
         try:
-            numbers = fields.cast(pa.int64())
+            numbers = fields.cast(pa.float64())
         except pa.ArrowInvalid:
-            continue
-        if numbers.null_count == len(numbers):
-            return pa.chunked_array([pa.nulls(len(words))])
-        zeros = pc.and_(pc.starts_with(fields, "0"), pc.greater(pc.binary_length(fields), 1))
-        loses = pc.any(pc.or_(zeros, pc.starts_with(fields, "-0"))).as_py()
-        return words if loses else numbers
-    plain = _DECIMAL if kept else NUMBER
-    if pc.all(pc.match_substring_regex(fields, plain)).as_py() and (
-        pc.any(pc.match_substring_regex(fields, "[.eE]")).as_py()
-    ):
-        return fields.cast(pa.float64())
-    return words
+            return text if _typed(fields) else words
+        fraction = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
+        loses = not fraction and not _all(fields, _POINT_ZERO)
+    else:
+        loses = _loses(fields)
+    return text if loses else numbers
+
+
+def _loses(whole: pa.Array | pa.ChunkedArray) -> bool:
+    """Say whether whole numbers are written otherwise than Python writes them."""
+    zeros = pc.and_(pc.starts_with(whole, "0"), pc.greater(pc.binary_length(whole), 1))
+    return bool(pc.any(pc.or_(zeros, pc.starts_with(whole, "-0"))).as_py())
+
+
+def _typed(fields: pa.Array | pa.ChunkedArray, point: str = ".") -> bool:
+    return _all(_pointed(fields, point), _TYPED)
+
+
+def _all(fields: pa.Array | pa.ChunkedArray, pattern: str) -> bool:
+    return not pc.any(pc.invert(pc.match_substring_regex(fields, pattern))).as_py()
+
+
+def _pointed(fields: pa.Array | pa.ChunkedArray, point: str) -> pa.Array | pa.ChunkedArray:
+    """Write decimal commas as points, and points, which may be of thousands, as no number."""
+    if point == ".":
+        return fields
+    return pc.replace_substring(pc.replace_substring(fields, ".", "?"), point, ".")

@@ -29,6 +29,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
     parts: list[RenderableType] = [table, *_sizes(plan)]
     parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.left_out.items()]
+    parts += [Text(f"left out {what}: {why}") for what, why in study.unmatched.items()]
     parts += _why(missing, store)
     parts += [Text(f"cannot run yet, needs {what}") for what in study.missing]
     return Group(*parts)
@@ -55,6 +56,11 @@ def _sizes(plan: Plan) -> list[Text]:
         f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
         f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"
         for name, spec in study.models.items()
+    ]
+    lines += [
+        f"{name}: {one} under another name, with draws of its own; in another order of the file "
+        f"{one} would have these"
+        for name, one in study.twins.items()
     ]
     if study.imagery.bytes_per_place:
         size = places * study.imagery.bytes_per_place / 1e12

@@ -146,7 +146,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
             what.replace("tasks.", "task ").replace("baselines.", "baseline "): why
             for what, why in study.left_out.items()
         }
-        | dict(_unknown(plan)),
+        | study.unmatched,
         sweep_region=study.sweep.region if study.sweep else None,
         expected=_expected(study_path),
         rows=known.rows,
@@ -241,17 +241,6 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
         if (known := declared.data.get(name)) is not None:
             yield StandIn(known.called or title, known.stands_for, known.why)
     yield from _sizes(study)
-
-
-def _unknown(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield declared stand-ins of what neither the study nor the catalog has, perhaps misspelt."""
-    study, declared = plan.study, plan.study.stands_for
-    data = {*earth.sources(), *earth.CATEGORICAL, *earth.VALUES, *_layers(plan, "draw")}
-    tasks = {*study.tasks, *(what.removeprefix("tasks.") for what in study.left_out)}
-    for group, names, known in (("data", declared.data, data), ("tasks", declared.tasks, tasks)):
-        for name in names:
-            if name not in known:
-                yield f"stands_for.{group}.{name}", "nothing here has this name"
 
 
 def _sizes(study: Study) -> Iterator[StandIn]:

@@ -164,12 +164,11 @@ def _digest(source: str) -> dict[str, str]:
 
 def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
     """Draw each composition as often as a model asks for it."""
-    first: dict[str, str] = {}
+    twins = study.twins
     fixed: dict[str, str] = {}
     for name, chosen in study.samplers.items():
         # Draws follow the spec; under a second name it gets streams of its own, so that the two
         # are as independent as any others.
-        alone = first.setdefault(canonical(chosen.identity()), name) == name
         spec, files = _draw_spec(study, name, chosen)
         if files and not chosen.varies:
             rest = {k: v for k, v in chosen.spec().items() if v not in list(files)}
@@ -183,7 +182,7 @@ def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
             yield Stage(
                 kind="draw",
                 label=f"draw {name} {seed}",
-                spec=spec | {"seed": seed if alone else int(state[0])},
+                spec=spec | {"seed": int(state[0]) if name in twins else seed},
                 inputs={"pool": pool},
                 cost=cost.DRAW,
                 bundle=f"draw {name} {seed}",

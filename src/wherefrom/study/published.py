@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,8 @@ _FIELDS: dict[Test, tuple[tuple[str, ...], tuple[str, ...]]] = {
 class Claim(Part):
     """What a paper states of its results, put so that the results here can be held against it.
 
-    Names that the results lack (a scale may leave a composition out) are said in the report.
+    Names that the results lack (a scale may leave a composition out) are said by the plan, before
+    a run, and in the report.
 
     Attributes
     ----------
@@ -59,7 +60,7 @@ class Claim(Part):
     above: float | None = Field(gt=0, default=None)
     task: str | None = None
     head: str | None = None
-    n: int | None = None
+    n: int | None = Field(gt=1, default=None)
     every_region: bool = False
 
     @property
@@ -105,8 +106,8 @@ class Published(Part):
     tables: dict[str, str] = Field(default_factory=dict)
     nearest: dict[str, str] = Field(default_factory=dict)
     #: By kind of model.
-    composition_size: dict[str, int] = Field(default_factory=dict)
-    samples_seen: dict[str, int] = Field(default_factory=dict)
+    composition_size: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    samples_seen: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class StandIn(Part):

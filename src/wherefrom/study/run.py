@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from wherefrom import parallel
-from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.errors import WherefromError
 from wherefrom.progress import console, progress, say
 from wherefrom.study import stages
 from wherefrom.study.results import READ
@@ -73,6 +73,8 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     if workers is not None and workers < 1:
         raise WherefromError(f"workers must be 1 or more, not {workers}")
     began = time.perf_counter()
+    for what, why in plan.study.unmatched.items():
+        say(f"left out {what}: {why}")
     todo = missing(plan, store)
     bundles = _bundles(todo)
     used = min(workers or parallel.cores(), len(bundles))
@@ -137,15 +139,14 @@ def _bundles(missing: list[Stage]) -> list[list[Stage]]:
 
 
 def _run(waiting: list[list[Stage]], store: Store, workers: int, clock: _Clock) -> None:
-    context = multiprocessing.get_context("spawn")
-    sent: Any = context.Queue()
+    sent: Any = parallel.SPAWNED.Queue()
     pending = {(s.kind, s.key) for bundle in waiting for s in bundle}
     failures: list[_Failure] = []
     total = sum(stage.cost for bundle in waiting for stage in bundle)
     running: dict[Future[list[_Failure]], list[Stage]] = {}
     with _one_thread(), _Display(total, sent) as display:
         pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(sent,)
+            workers, mp_context=parallel.SPAWNED, initializer=_begin, initargs=(sent,)
         )
         try:
             while waiting or running:
@@ -273,7 +274,8 @@ def _begin(sent: Any) -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    with parallel.quiet():
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _bundle(bundle: list[Stage], store: Store) -> list[_Failure]:
@@ -304,7 +306,7 @@ def _failure(stage: Stage, err: Exception) -> _Failure:
     """Put an exception into words; the traceback of a defect is lost unless written down here."""
     if isinstance(err, WherefromError):
         return _Failure(f"{stage.label}: {err}", False)
-    if said := of_the_system(err):
+    if said := parallel.lack(err):
         return _Failure(f"{stage.label}: {said}", False)
     if foreign := _foreign(stage, err):
         said = " ".join(str(err).split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -131,6 +131,55 @@ class Study(Part):
     def samplers(self) -> dict[str, SamplerModel]:
         """Sampler of each composition."""
         return {name: _sampler(text) for name, text in self.compositions.items()}
+
+    @property
+    def twins(self) -> dict[str, str]:
+        """Compositions whose spec an earlier one of the file has, and that one, by name."""
+        first: dict[str, str] = {}
+        earliest = {
+            name: first.setdefault(canonical(chosen.identity()), name)
+            for name, chosen in self.samplers.items()
+        }
+        return {name: one for name, one in earliest.items() if name != one}
+
+    @property
+    def unmatched(self) -> dict[str, str]:
+        """Where what is repeated names something that nothing here has, perhaps misspelt, and what.
+
+        No mistake in itself: a scale, or a study made of another, may leave out what a claim is
+        about.
+        """
+        return {
+            f"{where}.{name}": str(unknown(what, name, map(str, known)))
+            for where, what, names, known in self._repeated()
+            for name in names
+            if name not in known
+        }
+
+    def _repeated(self) -> Iterator[tuple[str, str, Iterable[Any], Collection[Any]]]:
+        """Give the names in what is repeated: where, of which kind, themselves, and those known."""
+        left_out = [what.removeprefix("tasks.") for what in self.left_out]
+        tasks = [*self.tasks, *left_out]
+        labels = [*(task.label for task in self.tasks.values()), *left_out]
+        sizes = [self.n, *(self.sweep.n if self.sweep else ())]
+        for at, claim in enumerate(self.claims):
+            where = f"claims.{at}"
+            yield f"{where}.compositions", "composition", claim.compositions, self.compositions
+            yield f"{where}.than", "composition", claim.than, self.compositions
+            yield f"{where}.values", "composition", claim.values, self.compositions
+            yield f"{where}.models", "model", claim.models, self.models
+            yield f"{where}.task", "task", filter(None, [claim.task]), labels
+            yield f"{where}.head", "head", filter(None, [claim.head]), self.heads
+            yield f"{where}.n", "n", filter(None, [claim.n]), sizes
+        for row, names in self.published.rows.items():
+            yield f"published.rows.{row}", "composition", names, self.compositions
+        yield "published.tables", "task", self.published.tables.values(), tasks
+        yield "published.nearest", "task", self.published.nearest.values(), tasks
+        yield "stands_for.tasks", "task", self.stands_for.tasks, tasks
+        read = [chosen.inputs() for chosen in self.samplers.values()]
+        own = [name for inputs in read for name in (*inputs.layers, *inputs.numbers)]
+        data = {*earth.sources(), *earth.CATEGORICAL, *earth.VALUES, *own}
+        yield "stands_for.data", "layer or source", self.stands_for.data, sorted(data)
 
     @model_validator(mode="after")
     def _kinds_are_there(self) -> Self:

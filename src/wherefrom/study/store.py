@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import time
@@ -14,16 +15,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from wherefrom.errors import WherefromError
-from wherefrom.files import atomic, atomic_folder, sha256_of
+from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.files import atomic, atomic_folder, disk_errors, sha256_of
+from wherefrom.keys import key_of
 from wherefrom.study.stage import Stage
 
 __all__ = ["Store", "versions"]
 
 #: File that tells that a stage is whole: lines of ``sha256sum`` for each other file.
 DONE = "done"
-#: Folders whose files this process has seen to be as they were written.
-_SOUND: set[Path] = set()
+#: Folders whose files this process has seen to be as they were written, and how they looked then.
+_SOUND: dict[Path, object] = {}
 
 
 def versions() -> dict[str, str]:
@@ -69,31 +71,45 @@ class Store:
 
     def done(self, kind: str, key: str) -> bool:
         """Tell whether a stage's result is there."""
-        return (self.folder(kind, key) / DONE).exists()
+        try:
+            return (self.folder(kind, key) / DONE).exists()
+        except OSError as err:
+            raise WherefromError(_refused(err)) from err
 
     def fault(self, kind: str, key: str) -> str:
         """Say in what a finished stage is not as it was written; empty if it is sound.
 
-        Its files are looked at once in a process, when they are first asked for.
+        Its files are read once in a process, when they are first asked for, and again only if
+        they look otherwise since (time, size). That they were written for another stage is a fault
+        of theirs; that they may not be read is none.
+
+        Raises
+        ------
+        WherefromError
+            If the system does not let them be read.
         """
         folder = self.folder(kind, key)
-        if folder in _SOUND:
-            return ""
         try:
+            looks = _looks(folder)
+            if folder in _SOUND and _SOUND[folder] == looks:
+                return ""
             lines = [line.split("  ", 1) for line in (folder / DONE).read_text().splitlines()]
             due = {name: digest for digest, name in lines}
             found = _hashes(folder)
-        except (OSError, ValueError) as err:
+            for name in sorted(due.keys() | found.keys()):
+                if due.get(name) != found.get(name):
+                    is_not = "is gone" if name not in found else "is not as it was written"
+                    is_not = is_not if name in due else "is not among what was written"
+                    return f"{folder / name} {is_not}"
+            if "spec.json" not in due:
+                return f"{folder / DONE} is not as it was written"
+            if key != (other := key_of(_spec(folder)["document"])):
+                return f"{folder} holds the files of another stage, {other}"
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as err:
             return f"{folder} cannot be read ({err})"
-        for name in sorted(due.keys() | found.keys()):
-            if due.get(name) != found.get(name):
-                is_not = "is gone" if name not in found else "is not as it was written"
-                return (
-                    f"{folder / name} {is_not if name in due else 'is not among what was written'}"
-                )
-        if "spec.json" not in due:
-            return f"{folder / DONE} is not as it was written"
-        _SOUND.add(folder)
+        except OSError as err:
+            raise WherefromError(_refused(err)) from err
+        _SOUND[folder] = looks
         return ""
 
     def sound(self, stage: Stage) -> Path:
@@ -115,9 +131,10 @@ class Store:
         folder = self.folder(kind, key)
         # First out of the way of those who share the store.
         away = folder.with_name(f".{key}.damaged-{time.time_ns()}")
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), disk_errors(folder):
             folder.rename(away)
-        shutil.rmtree(away, ignore_errors=True)
+            _SOUND.pop(folder, None)
+        _remove(away)
 
     def partial(self, kind: str, key: str) -> Path:
         """Return the folder for checkpoints of a stage under way."""
@@ -131,7 +148,7 @@ class Store:
         """
         began = time.perf_counter()
         folder = self.folder(kind, key)
-        if folder.is_dir() and not self.done(kind, key):
+        if os.path.lexists(folder) and not self.done(kind, key):
             self.drop(kind, key)
         with atomic_folder(folder) as tmp:
             yield tmp
@@ -146,7 +163,7 @@ class Store:
     def tidy(self, kind: str, key: str) -> None:
         """Remove what is left of computing a stage that is done."""
         for left in (self.partial(kind, key), *(self.root / kind).glob(f".{key}.*")):
-            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
 
     def spend(self, plan: str, call: str, seconds: float) -> None:
         """Note how long a call has worked on a plan so far; a later note replaces an earlier."""
@@ -157,7 +174,7 @@ class Store:
         """Return the seconds that all calls together have worked on a plan, killed ones too."""
         total = 0.0
         for file in sorted((self.root / "clock" / plan).glob("[!.]*")):
-            with suppress(ValueError):  # a damaged note costs its own seconds alone
+            with suppress(ValueError, OSError):  # a damaged note costs its own seconds alone
                 total += float(file.read_text(encoding="utf-8"))
         return total
 
@@ -202,14 +219,51 @@ def _specs(folder: Path, _: int) -> list[tuple[str, dict[str, Any]]]:
     """Read key and spec of all finished stages of a kind, anew when the folder has changed."""
     found = []
     for file in sorted(folder.glob("[!.]*/spec.json")):
-        with suppress(ValueError):  # damaged: the stage itself will count as missing
-            spec = json.loads(file.read_text(encoding="utf-8"))
-            if isinstance(spec, dict) and {"label", "document"} <= spec.keys():
-                found.append((file.parent.name, spec))
+        with suppress(ValueError, OSError):  # damaged: the stage itself will count as missing
+            found.append((file.parent.name, _spec(file.parent)))
     return found
+
+
+def _spec(folder: Path) -> dict[str, Any]:
+    """Read the label and the document of a stage; a ValueError says that they are damaged."""
+    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    if not (isinstance(spec, dict) and {"label", "document"} <= spec.keys()):
+        raise ValueError("spec.json is none of a stage")
+    return spec
+
+
+def _looks(folder: Path) -> object:
+    """Tell how the files of a folder look from outside, by which a later change is seen."""
+    found = ((path, path.lstat()) for path in _files(folder))
+    return [(path, now.st_mtime_ns, now.st_size, now.st_ino, now.st_mode) for path, now in found]
+
+
+def _files(folder: Path) -> list[Path]:
+    """List all files of a folder, or raise what keeps us from it."""
+
+    def refuse(err: OSError) -> None:
+        raise err
+
+    walked = os.walk(folder, onerror=refuse)
+    return sorted(Path(at) / name for at, _, names in walked for name in names)
+
+
+def _refused(err: OSError) -> str:
+    return of_the_system(err) or (
+        f"{err.filename}: cannot be read: {err.strerror}; allow it, or choose another folder"
+    )
+
+
+def _remove(path: Path) -> None:
+    """Remove what lies at a path, as far as the system lets us."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _hashes(folder: Path) -> dict[str, str]:
     """Hash every file of a stage but the one that holds the hashes."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DONE)
+    files = [path for path in _files(folder) if path.is_file() and path.name != DONE]
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool.series import NO_CLASS, PixelSeries
+from wherefrom.pool.series.units import said_of
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.harvest_files import STEPS, Files, Label
 from wherefrom.tasks.labelled import LabelledSeries
@@ -264,10 +265,8 @@ def _series(files: Files, arrays: dict[str, Any], labels: list[Label]) -> PixelS
     classes = files.dynamic_world({label.file for label in labels})
     none = np.full(STEPS, NO_CLASS, dtype=np.uint8)
     dynamic_world = np.stack([classes.get(label.file, none) for label in labels])
-    try:
+    with said_of(files.features, [label.file for label in labels]):
         return PixelSeries.from_array(raw, lon, lat, FEBRUARY, dynamic_world)
-    except WherefromError as err:
-        raise WherefromError(f"{files.features}: {err}") from err
 
 
 def _tests(files: Files, beginnings: Iterable[str]) -> tuple[PixelSeries, NDArray[np.int64]]:
@@ -275,13 +274,11 @@ def _tests(files: Files, beginnings: Iterable[str]) -> tuple[PixelSeries, NDArra
     parts, truths = [], []
     for test in (test for beginning in beginnings for test in files.tests(beginning)):
         labelled = test.y != -1
-        try:
+        with said_of(test.name, [f"of x {row}" for row in np.flatnonzero(labelled)]):
             whole = PixelSeries.from_array(
                 test.x[labelled], test.lon[labelled], test.lat[labelled], FEBRUARY,
                 test.dynamic_world[labelled],
             )  # fmt: skip
-        except WherefromError as err:
-            raise WherefromError(f"{test.name}: {err}") from err
         parts.append(whole)
         truths.append(test.y[labelled])
     return PixelSeries.concatenate(parts), np.concatenate(truths)

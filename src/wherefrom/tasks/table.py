@@ -149,9 +149,8 @@ def from_table(
         raise WherefromError("a split by column and one by blocks are two: give one of them")
     from_file = isinstance(table, (str, Path))
     # A task names no ids: those of the table may repeat, say one for all rows of a field.
-    if from_file:  # codes such as 007 are labels as they are written
-        text = [label, region_layer, *([] if split_column is None else [split_column])]
-        places = read_places(table, None, lon, lat, numbered=True, text=text)
+    if from_file:
+        places = read_places(table, None, lon, lat, numbered=True)
     else:
         places = places_of(table, None, lon, lat, numbered=True)
     pool = Pool.of_places(places)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wherefrom.earth.base import checked_places
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
 from wherefrom.pool.columns import label_column
@@ -174,7 +174,9 @@ class Task:
         except FileNotFoundError as err:
             raise WherefromError(f"no such file: {path}; make it with `wherefrom task`") from err
         except (pa.ArrowInvalid, OSError) as err:
-            raise WherefromError(f"{path} is not a readable Parquet file: {err}") from err
+            raise WherefromError(
+                of_the_system(err) or f"{path} is not a readable Parquet file: {err}"
+            ) from err
         meta = (table.schema.metadata or {}).get(_METADATA)
         if meta is None:
             raise WherefromError(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.pool import read_table
 from wherefrom.pool.series import PixelSeries
+from wherefrom.pool.series.units import said_of
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.table import label_series
 
@@ -107,17 +108,23 @@ def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0
     pixels = form(table, path)
     bands = {name: pixels.steps(name) for name in _STEPS}
     for name in ("VV", "VH"):
-        bands[name][bands[name] <= 0] = np.nan
+        below = np.argwhere(bands[name] < 0)
+        if below.size:
+            with said_of(path, pixels.samples):
+                raise WherefromError(
+                    f"{name} of row {below[0, 0]}, step {below[0, 1]} is below 0 ({len(below):,} "
+                    "such values): dB? WorldCereal's Sentinel-1 is amplitudes"
+                )
+        bands[name][bands[name] == 0] = np.nan
         bands[name] = 20.0 * np.log10(bands[name]) - 83.0
     bands["temperature_2m"] /= 100.0
     bands["total_precipitation"] /= 100.0 * 1000.0 * pixels.days
     bands |= {name: pixels.fixed(columns) for name, columns in _TERRAIN.items()}
     first = pixels.first % 12
     crop = _crop(pixels, path)
-    try:
-        series = PixelSeries.from_bands(bands, pixels.fixed("lon"), pixels.fixed("lat"), first)
-    except WherefromError as err:
-        raise WherefromError(f"{path}: {err}") from err
+    lon, lat = (pixels.fixed(name) for name in ("lon", "lat"))
+    with said_of(path, pixels.samples):
+        series = PixelSeries.from_bands(bands, lon, lat, first)
     about = {"made": "of WorldCereal's pixels", "source": str(path)}
     unknown = np.flatnonzero(np.isnan(crop))
     if unknown.size:
@@ -137,6 +144,8 @@ class _Wide:
 
     table: pa.Table
     path: Path | str
+    #: What names the pixels, where it is not their row.
+    samples = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -189,6 +198,7 @@ class _Long:
         names = table["sample_id"].combine_chunks().dictionary_encode()
         self.pixel = names.indices.to_numpy()
         _, self.rows = np.unique(self.pixel, return_index=True)
+        self.samples = names.dictionary.to_pylist()
         low, high = months[self.rows].copy(), months[self.rows].copy()
         np.minimum.at(low, self.pixel, months)
         np.maximum.at(high, self.pixel, months)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import random
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -22,6 +27,7 @@ __all__ = [
     "BrokenPromiseError",
     "checking",
     "described",
+    "elsewhere",
     "own_randomness",
     "part_of",
     "promise",
@@ -29,6 +35,7 @@ __all__ = [
 ]
 
 P = TypeVar("P", bound=Part)
+T = TypeVar("T")
 Given = ParamSpec("Given")
 
 
@@ -91,6 +98,46 @@ def torch_left_alone(what: str) -> Iterator[None]:
         f"{what} draws from torch's global generator (a layer's initial weights, or dropout): draw "
         "from the generator or seed that it is given",
     )
+
+
+#: What another process runs: it calls what it is sent, and sends the answer back.
+_ELSEWHERE = """
+import pickle, sys
+answers, sys.stdout = sys.stdout.buffer, sys.stderr
+sys.path[:] = pickle.load(sys.stdin.buffer)
+try:
+    function, given = pickle.load(sys.stdin.buffer)
+except Exception as err:
+    sys.exit(f"cannot be loaded: {err}")
+pickle.dump(function(*given), answers)
+"""
+
+
+def elsewhere(what: str, function: Callable[..., T], *given: object) -> T | None:
+    """Call a function in another process, in which texts have other hashes, so sets other orders.
+
+    What cannot be sent there, such as a class of a notebook, is not checked: None, and a warning.
+    """
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    try:
+        sent = pickle.dumps(sys.path) + pickle.dumps((function, given))
+    except (pickle.PicklingError, AttributeError, TypeError) as err:
+        warnings.warn(f"{what} is not checked in another process: {err}", stacklevel=2)
+        return None
+    done = subprocess.run(
+        [sys.executable, "-c", _ELSEWHERE],
+        input=sent,
+        capture_output=True,
+        env=os.environ | {"PYTHONHASHSEED": seed},
+        check=False,
+    )
+    said = (done.stderr.decode(errors="replace").strip().splitlines() or ["?"])[-1]
+    if said.startswith("cannot be loaded"):
+        warnings.warn(f"{what} is not checked in another process: it {said}", stacklevel=2)
+        return None
+    promise(done.returncode == 0, f"{what} fails in another process, with {said}")
+    answer: T = pickle.loads(done.stdout)
+    return answer
 
 
 def part_of(given: P | type[P] | dict[str, Any], table: OfKind, **shared: Any) -> P:

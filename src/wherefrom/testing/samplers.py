@@ -30,7 +30,13 @@ from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool, scan
 from wherefrom.pool.batches import Ask, Batch
 from wherefrom.pool.places import Codes, PoolPart
-from wherefrom.testing.checks import BrokenPromiseError, checking, own_randomness, promise
+from wherefrom.testing.checks import (
+    BrokenPromiseError,
+    checking,
+    elsewhere,
+    own_randomness,
+    promise,
+)
 
 __all__ = ["check_sampler"]
 
@@ -50,15 +56,15 @@ def check_sampler(
 ) -> None:
     """Check that a sampler keeps what compositions, studies and audits rely on.
 
-    The same seed must give the same composition, after pickling and from files read in pieces as
-    well; ids must be the pool's, sorted, each once; the size must be n, unless the policy for short
-    strata says otherwise; every random choice must come from the Generator given; the pool must
-    stay as it is; the spec must be plain values that make the same sampler; what it reads must be
-    declared, and renamed where it is asked to be; its name must be none of ours; places at the
-    poles, on the antimeridian, alone or all equal must give a draw or a `WherefromError`. Where
-    inclusion probabilities are stated, repeated draws must agree with them: place by place, and in
-    groups by probability, by position in the pool and by hemisphere; a correct sampler fails by
-    chance in fewer than 1 of 100,000 calls.
+    The same seed must give the same composition, after pickling, in another process and from files
+    read in pieces as well; ids must be the pool's, sorted, each once; the size must be n, unless
+    the policy for short strata says otherwise; every random choice must come from the Generator
+    given; the pool must stay as it is; the spec must be plain values that make the same sampler;
+    what it reads must be declared, and renamed where it is asked to be; its name must be none of
+    ours; places at the poles, on the antimeridian, alone or all equal must give a draw or a
+    `WherefromError`. Where inclusion probabilities are stated, repeated draws must agree with them:
+    place by place, and in groups by probability, by position in the pool and by hemisphere; a
+    correct sampler fails by chance in fewer than 1 of 100,000 calls.
 
     Parameters
     ----------
@@ -97,6 +103,13 @@ def check_sampler(
         _keeps_its_probabilities(made, pool, n)
     if isinstance(made, StreamedSampler):
         _streams(made, pool, n, composition)
+    if outside(type(made)):  # ours have tests of their own, and no second for each
+        there = elsewhere(f"sampler {made.name!r}", drawn, pool, made, n, 0)
+        promise(
+            there is None or _equal(composition, there),
+            f"{made.name!r} draws differently in another process from the same seed: sort sets of "
+            "texts, whose order changes from process to process",
+        )
 
 
 @dataclass(frozen=True, eq=False)

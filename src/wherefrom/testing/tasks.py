@@ -28,6 +28,7 @@ from wherefrom.testing.checks import (
     BrokenPromiseError,
     checking,
     described,
+    elsewhere,
     own_randomness,
     part_of,
     promise,
@@ -47,11 +48,11 @@ def check_task(
     """Check that a task keeps what episodes, few-shot stages and keys rely on.
 
     Its fields must make it again; it must name itself and, within a factor of 3, the number of
-    places that it makes; making it twice must give the same places, labels and splits, without a
-    global random generator; at least one region must have places to train on and to test on, of two
-    classes or more; no place may be trained and tested on; places that keep away from the pool must
-    do so; what is written must be read back; every layer that it opens by name must be declared;
-    and stand-ins must reach what `layer_fields` names.
+    places that it makes; making it twice, and in another process, must give the same places, labels
+    and splits, without a global random generator; at least one region must have places to train on
+    and to test on, of two classes or more; no place may be trained and tested on; places that keep
+    away from the pool must do so; what is written must be read back; every layer that it opens by
+    name must be declared; and stand-ins must reach what `layer_fields` names.
 
     Parameters
     ----------
@@ -94,6 +95,17 @@ def check_task(
         made.write(Path(folder) / TASK if isinstance(made, Task) else Path(folder))
         back: Any = Task.read(Path(folder) / TASK)
     promise(back.key == task.key, f"task {spec.kind!r} is another one when it is read back")
+    if not type(spec).__module__.startswith("wherefrom."):
+        there = elsewhere(f"task {spec.kind!r}", _key_of, spec, pool)
+        promise(
+            there in (None, made.key),
+            f"task {spec.kind!r} is another one in another process: sort sets of texts, whose "
+            "order changes from process to process",
+        )
+
+
+def _key_of(spec: TaskSpec, pool: Pool | None) -> str:
+    return spec.make(pool).key
 
 
 def _places_and_layers(spec: TaskSpec) -> None:
@@ -156,10 +168,11 @@ def check_head(given: str | type[Head]) -> None:
     """Check that a head keeps what few-shot stages rely on.
 
     Its options must make it again; predictions must be codes of classes that were trained on, the
-    same from the same seed and for a fine-tune seed alone as together with others; labels of test
-    places must not matter; what it is given must stay as it is; and no global random generator may
-    be used, torch's included. Of a head that tunes the encoder, only the options are checked; if it
-    has a `fit_predict` of its own, a UserWarning says so.
+    same from the same seed and for a fine-tune seed alone as together with others; those of a test
+    place must be the same without other test places; labels of test places must not matter; what it
+    is given must stay as it is; and no global random generator may be used, torch's included. Of a
+    head that tunes the encoder, only the options are checked; if it has a `fit_predict` of its own,
+    a UserWarning says so.
 
     Parameters
     ----------
@@ -204,7 +217,9 @@ def check_head(given: str | type[Head]) -> None:
     for values in arrays:
         values.flags.writeable = False
 
-    def predict(label: NDArray[Any], train: NDArray[np.int64]) -> NDArray[np.int16]:
+    def predict(
+        label: NDArray[Any], train: NDArray[np.int64], test: NDArray[np.int64] = test
+    ) -> NDArray[np.int16]:
         try:
             predicted = made.fit_predict(features, label, train, test, seed)
             return checked(name, predicted, len(train), len(test), label[train])
@@ -226,3 +241,8 @@ def check_head(given: str | type[Head]) -> None:
     alone = predict(label, train[:1])
     agree = float((alone == first[:1]).mean())
     promise(agree >= 0.98, f"head {name!r}: a fine-tune seed's predictions depend on the others")
+    # Of one class at a time: what is scaled, or shared out, by the test places is then another.
+    groups = [np.flatnonzero(label[test] == code)[::-1] for code in np.unique(label)]
+    apart = np.concatenate([predict(label, train, test[rows]) for rows in groups], axis=1)
+    agree = float((apart == first[:, np.concatenate(groups)]).mean())
+    promise(agree >= 0.98, f"head {name!r}: a test place's predictions depend on the other places")

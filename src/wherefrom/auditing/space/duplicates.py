@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,15 @@ from wherefrom.auditing.lattice import ALL_LAND, Ground
 from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.space.density import cells_of
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
-from wherefrom.auditing.tally import Floats, Hashes, Ints, Tally, canonical_places, counted_places
+from wherefrom.auditing.tally import (
+    APART_M,
+    Floats,
+    Hashes,
+    Ints,
+    Tally,
+    canonical_places,
+    counted_places,
+)
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
@@ -73,6 +81,9 @@ class Duplicates(Statistic):
         Rows at 0 E, 0 N: the place of missing values; always exact.
     most : tuple of Repeated
         The places that most rows have, of those looked at; empty without repeats.
+    copies : int
+        Different places that are within some `APART_M` of an earlier row's, and are one with it;
+        what is told of neighbours is of the others. 0 where such places are few.
     """
 
     name, section = "duplicates", SPACE
@@ -92,11 +103,28 @@ class Duplicates(Statistic):
     uniform_within_1km: float
     at_zero: int
     most: tuple[Repeated, ...]
+    copies: int = 0
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
-        """Return a tally of different places."""
-        return [DuplicatesTally(asked.ground)]
+        """Return a tally of different places, and one without near copies where there are some."""
+        apart = DuplicatesTally(asked.ground, by_row=False)
+        return [DuplicatesTally(asked.ground), *([apart] if asked.seen.copies else [])]
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Duplicates:
+        """Sum up; neighbours of a place are no copies of it."""
+        rows: Duplicates = counted[0].result()
+        for apart in (tally.result() for tally in counted[1:]):
+            names = [f"{name}{se}" for name in ("within_10m", "within_1km") for se in ("", "_se")]
+            near = {name: getattr(apart, name) for name in (*names, "uniform_within_1km")}
+            rows = replace(rows, copies=asked.seen.copies, **near)
+        return rows
+
+    @property
+    def apart(self) -> int:
+        """Different places without near copies."""
+        return self.places - self.copies
 
     def entries(self) -> dict[str, Any]:
         """Return the shares and the places that are given most often."""
@@ -106,8 +134,10 @@ class Duplicates(Statistic):
     def rows(self) -> list[tuple[str, ...]]:
         """Return repeats and near repeats."""
         how = "all rows compared" if self.exact else f"± {percent(self.repeats_se)}, of a sample"
+        copies = percent(self.copies / self.n_rows)
         return [
             ("same place as an earlier row", percent(self.repeats), "0 %", how),
+            *([("nearly so", copies, "0 %", f"within {APART_M:g} m")] if self.copies else []),
             (
                 "another place within 1 km",
                 percent(self.within_1km),
@@ -142,6 +172,15 @@ class Duplicates(Statistic):
                 "count each place once"
             )
             found.append(Finding("duplicates", self.repeats, f"{text}.", commands.clean()))
+        if self.copies > LEAST * self.n_rows:
+            share = self.copies / self.n_rows
+            text = (
+                f"{percent(share)} of the rows are within {APART_M:g} m of an earlier row and not "
+                f"at its very place: {self.n_rows:,} rows at {self.apart:,} places. "
+                "So near they are taken for copies that rounding or noise has moved; the other "
+                "findings count each place once."
+            )
+            found.append(Finding("near-copies", share, text, commands.clean()))
         # In a region as many places are nearer to each other than on all land.
         by_chance = 1.0 - (1.0 - self.uniform_within_1km) ** (1.0 / commands.land_share)
         near = self.within_1km - by_chance
@@ -165,10 +204,11 @@ class DuplicatesTally:
     """
 
     ask = Ask()
-    by_row = True
 
-    def __init__(self, ground: Ground = ALL_LAND, capacity: int = CAPACITY) -> None:
-        self.ground, self.capacity = ground, capacity
+    def __init__(
+        self, ground: Ground = ALL_LAND, capacity: int = CAPACITY, by_row: bool = True
+    ) -> None:
+        self.ground, self.capacity, self.by_row = ground, capacity, by_row
         self._rows = self._at_zero = self._level = 0
         self._cell: Hashes = np.zeros(0, dtype=np.uint64)
         self._lon, self._lat = np.zeros(0), np.zeros(0)

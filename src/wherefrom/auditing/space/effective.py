@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import SIGMAS, SPREAD, Commands, Finding, kilometres, times
+from wherefrom.auditing.findings import LEAST, SIGMAS, SPREAD, Commands, Finding, kilometres, times
 from wherefrom.auditing.lattice import ALL_LAND, Ground, uniform_on_land
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
@@ -34,6 +34,8 @@ GROUPS = 8
 JUDGED = 1
 #: Chance below which Ripley's test counts: it has 99 simulations and can say no less.
 RARE_SIMULATED = 0.01
+#: Land south of it is Antarctica's.
+SOUTH = -60.0
 #: The uniform control is itself known to some 2 %.
 LEAST_EFFECTIVE = 0.05
 
@@ -65,18 +67,40 @@ class EffectiveSize:
 
 @dataclass(frozen=True)
 class Effective(Statistic):
-    """Effective sample sizes for three ranges of the correlation; `ripley` tells of clusters."""
+    """Effective sample sizes for three ranges of the correlation; `ripley` tells of clusters.
+
+    `rest` is the same without the places in Antarctica, where that is no land, and at coordinates
+    of 0, if the places seem clustered with them; else None.
+    """
 
     name, section, of_land = "effective", SPACE, True
 
     sizes: tuple[EffectiveSize, ...]
     ripley: Ripley | None
+    rest: Effective | None = None
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[Any]) -> Self:
         """Look at the pairs of the sample."""
-        sizes = effective_size(asked.sample, asked.rng, asked.ground)
-        return cls(sizes, Ripley.of(asked, ()))
+        found = cls(effective_size(asked.sample, asked.rng, asked.ground), Ripley.of(asked, ()))
+        lon, lat = asked.sample.lon, asked.sample.lat
+        odd = (lon == 0.0) | (lat == 0.0) | ((lat < SOUTH) & (not asked.antarctica))
+        if not found.lost or odd.mean() <= LEAST or (~odd).sum() < 2:
+            return found
+        return replace(found, rest=cls.of(asked.of(asked.sample.where(~odd)), ()))
+
+    @property
+    def lost(self) -> float:
+        """Share of the independent places that clusters cost; 0 if they are within chance."""
+        pattern, size = self.ripley, self._judged
+        lost, noise = 1 - size.share, SIGMAS * size.se / max(size.uniform, 1)
+        if pattern is None or not pattern.clustered or pattern.p > RARE_SIMULATED:
+            return 0.0
+        return lost if lost > LEAST_EFFECTIVE + noise else 0.0
+
+    @property
+    def _judged(self) -> EffectiveSize:
+        return self.sizes[JUDGED]
 
     def entries(self) -> dict[str, Any]:
         """Return the sizes."""
@@ -97,12 +121,8 @@ class Effective(Statistic):
 
     def findings(self, commands: Commands) -> list[Finding]:
         """Find clusters that make the places worth fewer; one finding or none."""
-        pattern = self.ripley
-        if not commands.by_land or pattern is None:
-            return []
-        size = self.sizes[JUDGED]
-        lost, noise = 1 - size.share, SIGMAS * size.se / max(size.uniform, 1)
-        if not pattern.clustered or pattern.p > RARE_SIMULATED or lost <= LEAST_EFFECTIVE + noise:
+        pattern, lost, size = self.ripley, self.lost, self._judged
+        if not (commands.by_land and lost) or pattern is None:
             return []
         ratio, near = pattern.strongest_ratio, kilometres(pattern.strongest_km)
         text = (
@@ -117,7 +137,8 @@ class Effective(Statistic):
             f"worth {size.uniform:,.0f}."
         )
         command = commands.even()
-        return [Finding("clusters", lost, text, command, may_follow=SPREAD)]
+        explained = self.rest is not None and not self.rest.lost
+        return [Finding("clusters", lost, text, command, may_follow=SPREAD, explained=explained)]
 
 
 def effective_size(

@@ -15,14 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import atomic
+from wherefrom.pool.series.units import (
+    BANDS,
+    check_ndvi,
+    check_units,
+    check_values,
+    ndvi,
+    said_of,
+)
 
 __all__ = ["BANDS", "DW_CLASSES", "FIELDS", "NO_CLASS", "PixelSeries"]
-
-#: Bands in CropHarvest's order (Tseng et al. 2021): Sentinel-1, Sentinel-2, ERA5, SRTM, NDVI.
-BANDS = (
-    "VV", "VH", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12",
-    "temperature_2m", "total_precipitation", "elevation", "slope", "NDVI",
-)  # fmt: skip
 
 #: Dynamic World's classes (Brown et al. 2022); the code of a class is its position.
 DW_CLASSES = (
@@ -33,25 +35,6 @@ DW_CLASSES = (
 #: Code of a step without a Dynamic World class.
 NO_CLASS = 9
 
-#: Where a band's median lies on land and sea, and its unit.
-_USUAL: dict[str, tuple[float, float, str]] = {
-    **dict.fromkeys(BANDS[0:2], (-60.0, 20.0, "dB")),
-    **dict.fromkeys(BANDS[2:13], (2.0, 20_000.0, "reflectance x 10,000")),
-    "temperature_2m": (180.0, 340.0, "K"),
-    "total_precipitation": (0.0, 0.03, "m of water a day"),
-    "elevation": (-500.0, 9_000.0, "m"),
-    "slope": (0.0, 90.0, "degrees"),
-}
-#: Rows looked at, evenly spaced, when units are checked.
-_SAMPLE = 1_000
-#: What no value of a band lies beyond, however odd; so 65535, 32767, -999, -9999 and -32768, which
-#: mark what is absent, are in none. Reflectance: 0, absent in files of Sentinel-2, less its offset
-#: of 1,000 is below; glint and clouds under a low sun are within.
-_LIMITS = np.array(
-    [(-90.0, 50.0)] * 2 + [(-900.0, 32_000.0)] * 11
-    + [(150.0, 350.0), (-0.001, 2.0), (-500.0, 9_000.0), (0.0, 90.0), (-3e38, 3e38)],
-    dtype=np.float32,
-).T  # fmt: skip
 #: Steps that one first month may be given for: more, and a step is hardly a month.
 _MONTHLY = 24
 
@@ -137,7 +120,7 @@ class PixelSeries:
             view = values.view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
-        _check_values(raw)
+        check_values(raw)
         for name, limit in (("lon", 180.0), ("lat", 90.0)):
             bad = np.flatnonzero(~(np.abs(checked[name]) <= limit))
             if bad.size:
@@ -264,8 +247,27 @@ class PixelSeries:
         Raises
         ------
         WherefromError
-            As of the class, and if the median of a band is not what its unit allows, as after a
-            mistake of unit or of the order of bands, or VV or VH are nowhere below 0 dB.
+            As of the class, and if a band, or some of its rows or steps, is in another unit, or 0
+            marks what is absent in it, or its median is none that its unit allows.
+
+        Warns
+        -----
+        UserWarning
+            In one line a kind, with the count and the first row, of what is too rare to refuse all,
+            or may be so somewhere (Notes).
+
+        Notes
+        -----
+        A row or step is in another unit if more than three quarters of its values, zeros aside and
+        three or more, are so: VV and VH of -0.1 to 1 (linear power or amplitude) or above 5 (dB
+        without sign), reflectance up to 2 (of 0 to 1), precipitation above 0.05 (mm, monthly
+        totals). All is refused where that is so of more than 1 % of the rows or steps (with nine
+        values or more), of 20 % of single values in three rows, or of all values; else it is warned
+        of, as are 5 % of single values. Exact zeros in VV, VH and reflectance are refused above 1 %
+        of the values and three; else warned of, in reflectance above 0.1 %. Only warned of: rows of
+        nine values or more, all of 2 to 100 (per cent), one value far more frequent than any other,
+        and slopes none of which is above 0.8 where heights differ by 1,000 m (radians). Not to be
+        told by value: slopes partly in radians, heights in feet or km, rain far too low.
 
         Examples
         --------
@@ -274,7 +276,7 @@ class PixelSeries:
         >>> PixelSeries.from_array(celsius, [0.0], [0.0], 0)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        wherefrom.errors.WherefromError: band temperature_2m: the median is 17, not within 180 to...
+        wherefrom.errors.WherefromError: pixel series: temperature_2m of row 0, step 0 is 17, not...
         """
         mine = np.array(_reals("raw", raw, np.float32))
         if mine.ndim != 3 or mine.shape[2] != len(BANDS):
@@ -282,12 +284,7 @@ class PixelSeries:
                 f"pixel series: the array has shape {mine.shape}, not (pixels, steps, "
                 f"{len(BANDS)} bands: {', '.join(BANDS)})"
             )
-        _check_units(mine)
-        b8, b4 = mine[:, :, BANDS.index("B8")], mine[:, :, BANDS.index("B4")]
-        total = b8 + b4
-        # presto.md 1.2: zero where the sum is not positive; NaN where either band is absent.
-        ratio = np.divide(b8 - b4, total, out=np.zeros_like(total), where=total > 0)
-        mine[:, :, BANDS.index("NDVI")] = np.where(np.isnan(total), np.nan, ratio)
+        mine[:, :, BANDS.index("NDVI")] = ndvi(mine)
         shape = mine.shape[:2]
         given = np.full(shape, NO_CLASS, np.uint8) if dynamic_world is None else dynamic_world
         classes = _codes("dynamic_world", given, NO_CLASS, np.uint8)
@@ -301,7 +298,9 @@ class PixelSeries:
                 )
             first = np.broadcast_to(months, shape[:1]) if months.ndim == 0 else months
             months = ((first[:, None] + np.arange(shape[1])) % 12).astype(np.int8)
-        return cls(mine, classes, np.asarray(lon), np.asarray(lat), months)
+        series = cls(mine, classes, np.asarray(lon), np.asarray(lat), months)
+        check_units(series.raw)
+        return series
 
     def take(self, rows: ArrayLike) -> PixelSeries:
         """Return some rows, by number or mask, in the order given (repeats allowed)."""
@@ -373,12 +372,11 @@ class PixelSeries:
             raise WherefromError(
                 f"{path} is not a readable .npz file: {err}; make it again"
             ) from err
-        try:
+        with said_of(path):
             series = cls(*arrays)
-            _check_units(series.raw)
-            return series
-        except WherefromError as err:
-            raise WherefromError(f"{path}: {err}") from err
+            check_units(series.raw)
+            check_ndvi(series.raw)
+        return series
 
 
 def _reals(name: str, given: ArrayLike, dtype: Any) -> NDArray[Any]:
@@ -408,45 +406,3 @@ def _codes(name: str, given: ArrayLike, highest: int, dtype: type) -> NDArray[An
             f"pixel series: {name}{where} is {values[at]}, not a code of 0 to {highest}{hint}"
         )
     return values.astype(dtype, copy=False)
-
-
-def _check_values(raw: NDArray[np.float32]) -> None:
-    """Refuse single values that no place has, infinite ones too; NaN is none of them."""
-    least, most = _LIMITS
-    # Whole series at a time: rows of 18 numbers alone take longer.
-    low, high = (np.tile(limit, raw.shape[1]) for limit in _LIMITS)
-    wide = raw.reshape(len(raw), low.size)
-    if not (wide < low).any() and not (wide > high).any():
-        return
-    wrong = (raw < least) | (raw > most)
-    row, step, band = np.argwhere(wrong)[0]
-    value, name = raw[row, step, band], BANDS[band]
-    odd = "infinite"
-    if np.isfinite(value):
-        odd = f"{value:g}, not {least[band]:g} to {most[band]:g} {_USUAL[name][2]}"
-    raise WherefromError(
-        f"pixel series: {name} of row {row}, step {step} is {odd} ({wrong[..., band].sum():,} such "
-        "values); NaN says absent"
-    )
-
-
-def _check_units(raw: NDArray[np.float32]) -> None:
-    """Refuse bands whose median no place on Earth has: wrong unit, or wrong order of bands."""
-    some = raw[:: max(1, len(raw) // _SAMPLE)]
-    linear = ""
-    for name, (low, high, unit) in _USUAL.items():
-        values = some[:, :, BANDS.index(name)]
-        values = values[~np.isnan(values)]
-        median = float(np.median(values)) if values.size else low
-        if not low <= median <= high:
-            raise WherefromError(
-                f"band {name}: the median is {median:g}, not within {low:g} to {high:g} {unit}; "
-                "is the unit or the order of the bands another? NaN says absent"
-            )
-        if unit == "dB" and median >= 0 and values.min() >= 0:
-            linear = linear or f"band {name}: no value is below 0 dB (median {median:g})"
-    if linear:  # told last: a band out of its order is rather that
-        raise WherefromError(
-            f"{linear}: is it linear power, or does 0 say absent? Give 10 log10(power), and NaN "
-            "where it is absent"
-        )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.keys import generator
 from wherefrom.pool.series.pixels import BANDS, FIELDS, NO_CLASS, PixelSeries
+from wherefrom.pool.series.units import said_of
 
 __all__ = ["MEMBERS", "ShardStream", "Skipped"]
 
@@ -190,11 +191,12 @@ class ShardStream:
                 if found.reason:
                     self.skipped.append(Skipped(file, found.key, found.reason))
                     continue
-                try:
-                    pixels, empty = _cut(found.arrays, rng)
-                except WherefromError as err:
-                    self.skipped.append(Skipped(file, found.key, str(err)))
-                    continue
+                with said_of(f"{file} {found.key}"):
+                    try:
+                        pixels, empty = _cut(found.arrays, rng)
+                    except WherefromError as err:
+                        self.skipped.append(Skipped(file, found.key, str(err)))
+                        continue
                 if empty:
                     reason = f"{empty:,} pixels without any value in their 12 steps"
                     self.skipped.append(Skipped(file, found.key, reason))
