@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 
 import wherefrom
+from wherefrom.auditing.faults import without_faults
 from wherefrom.compose import Composition, sampler
 from wherefrom.errors import WherefromError
 from wherefrom.frames import audit, draw, pool_of
-from wherefrom.pool import Pool, places
+from wherefrom.pool import Pool, places, places_of
 
 N, ASKED = 120, 60
 
@@ -63,6 +64,20 @@ def test_a_geodataframe_keeps_index_geometry_and_crs(table: pa.Table, drawn: Com
     assert got["inclusion_probability"].tolist() == [ASKED / N] * ASKED
     assert got.attrs["wherefrom"]["size"] == ASKED
     assert "multiplicity" not in frame  # the user's own is left alone
+
+
+@pytest.mark.parametrize("kept", [["name", "geometry"], ["geometry"]])
+def test_points_without_another_column_are_no_rows(kept: list[str]) -> None:
+    geopandas = pytest.importorskip("geopandas")
+    lon = np.arange(1.0, 50.0)
+    points = geopandas.points_from_xy(lon, lon / 3, crs=4326)
+    frame = geopandas.GeoDataFrame({"name": ["x"] * 49}, geometry=points)[kept]
+    assert len(draw(frame, "uniform", 3)) == 3
+    assert len(draw(frame, "stratified:layer=continent,short=cap", 5)) == 5
+    assert cast("Pool", pool_of(frame)).ids.tolist() == list(range(49))
+    assert len(Pool.from_table(pa.table(frame.to_arrow()))) == 49
+    frame.loc[7, "geometry"] = None
+    assert len(without_faults(places_of(frame)).pool) == 48
 
 
 def test_a_dictionary_of_arrays_stays_one(table: pa.Table) -> None:

@@ -225,7 +225,7 @@ def places_of(
         raise unknown(f"id column of {source}", id, names)
     id_name = id or ("id" if "id" in names and not numbered else None)
     ids = (
-        np.arange(first, first + table.num_rows, dtype=np.int64)
+        np.arange(first, first + len(x), dtype=np.int64)  # of no other columns Arrow has no rows
         if id_name is None
         else ids_of(table.column(id_name), id_name, source, first)
     )
