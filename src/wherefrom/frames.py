@@ -21,7 +21,7 @@ from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
-from wherefrom.pool.tables import axes_of
+from wherefrom.pool.tables import array_of, axes_of
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
@@ -227,7 +227,9 @@ def audit(
     lon, lat = axes_of(lon, lat, geometry)
     opened = _audited(data, id, lon, lat)
     pool = opened.pool
-    counted = None if weights is None else np.asarray(weights, dtype=np.float64)
+    counted = None
+    if weights is not None:  # one under a mask is missing
+        counted = np.ma.filled(np.ma.asanyarray(weights, dtype=np.float64), np.nan)
     if counted is not None and counted.shape != (len(pool),):
         raise WherefromError(
             f"weights are of shape {counted.shape}, but {len(pool):,} places are sound: give one "
@@ -285,7 +287,7 @@ def _rows_of(
 ) -> Any:
     """Return rows of a table, with more columns, as the type that it has."""
     if isinstance(data, Mapping):
-        return {name: np.asarray(values)[rows] for name, values in data.items()} | gained
+        return {name: array_of(values)[rows] for name, values in data.items()} | gained
     if isinstance(data, pa.Table):
         taken = data.take(pa.array(rows))
         for name, values in gained.items():

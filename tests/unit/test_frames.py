@@ -225,6 +225,24 @@ def test_levels_of_an_index_are_no_columns() -> None:
         draw(frame, "uniform", 4, id="tyle")
 
 
+def test_values_under_a_mask_are_drawn() -> None:
+    at = np.arange(10.0)
+    lon = np.ma.masked_array(at, at > 5)
+    whole = np.ma.masked_array(np.arange(10), at > 5)
+    for given in ({"lon": lon, "lat": at}, {"lon": at, "lat": whole}):
+        with pytest.raises(WherefromError, match=r"missing or not finite in 4 of 10 rows: 6, 7"):
+            draw(given, "uniform", 4)
+    with pytest.raises(WherefromError, match=r"'id' is empty in 4 rows \(first: 6\)"):
+        draw({"id": whole, "lon": at, "lat": at}, "uniform", 4)
+    use = np.ma.masked_array(["a"] * 10, at > 5)
+    drawn = draw({"lon": at, "lat": at, "use": use, "whole": whole}, "stratified:layer=use", 6)
+    assert sorted(drawn["lon"]) == [0, 1, 2, 3, 4, 5]
+    drawn = draw({"lon": at, "lat": at, "use": use}, "uniform", 10)
+    assert np.ma.getmaskarray(drawn["use"]).tolist() == (at > 5).tolist()
+    with pytest.raises(WherefromError, match="weights"):
+        audit({"lon": at, "lat": at}, layers=["continent"], weights=whole)
+
+
 def test_columns_that_are_there_are_not_overwritten(table: pa.Table) -> None:
     taken = table.append_column("multiplicity", pa.array([1] * N))
     with pytest.raises(WherefromError, match="'multiplicity' already"):

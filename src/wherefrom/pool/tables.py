@@ -26,6 +26,7 @@ from wherefrom.progress import say
 __all__ = [
     "Places",
     "absent",
+    "array_of",
     "axes_of",
     "first_line",
     "geometry_of",
@@ -319,7 +320,7 @@ def _as_arrow(
         return _of_arrow(_with_plain_text(table), source)
     series: list[tuple[str, Any]]
     if isinstance(table, Mapping):
-        series = [(str(name), np.asarray(values)) for name, values in table.items()]
+        series = [(str(name), array_of(values)) for name, values in table.items()]
     elif type(table).__module__.partition(".")[0] in ("pandas", "geopandas"):
         series = [(str(name), table.iloc[:, at]) for at, name in enumerate(table.columns)]
         known = {name for name, _ in series}
@@ -429,9 +430,19 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def array_of(values: Any) -> NDArray[Any]:
+    """Return an array, with the mask that it may have, which `numpy.asarray` drops.
+
+    >>> array_of(np.ma.masked_array([1, 2], [False, True])).tolist(), array_of([1, 2]).tolist()
+    ([1, None], [1, 2])
+    """
+    return values if np.ma.isMaskedArray(values) else np.asarray(values)
+
+
 def _of_values(values: Any, degrees: bool) -> pa.Array:
     """Convert a column of a DataFrame, or an array."""
-    if values.dtype == np.float64:  # NaN does for null: nobody has to look for it
+    if values.dtype == np.float64 and not np.ma.isMaskedArray(values):
+        # NaN does for null: nobody has to look for it
         return pa.array(np.asarray(values))
     if str(values.dtype).startswith("Sparse"):
         values = np.asarray(values)
