@@ -21,7 +21,7 @@ from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
-from wherefrom.pool.tables import array_of, axes_of
+from wherefrom.pool.tables import array_of, names_of, need_table, taken
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
@@ -140,12 +140,13 @@ def draw(
     >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
     ([1.0, 2.0], [0.667, 0.667])
     """
-    lon, lat = axes_of(lon, lat, geometry)
+    id, lon, lat = names_of(id, lon, lat, geometry)
     if isinstance(data, Pool | PoolScan | str | Path):
         return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
-    names = list(data.column_names if isinstance(data, pa.Table) else data)
+    need_table(data)
+    names = list(map(str, data.column_names if isinstance(data, pa.Table) else data))
     if hasattr(data, "index"):  # whose named levels are columns
-        names += [name for name in data.index.names if name is not None]
+        names += [str(name) for name in data.index.names if name is not None]
     for name in GAINED:
         if name in names:
             raise WherefromError(f"the table has a column {name!r} already: rename or drop it")
@@ -224,7 +225,7 @@ def audit(
     >>> found.layers["continent"].empty[0]
     'Asia'
     """
-    lon, lat = axes_of(lon, lat, geometry)
+    id, lon, lat = names_of(id, lon, lat, geometry)
     opened = _audited(data, id, lon, lat)
     pool = opened.pool
     counted = None
@@ -289,11 +290,11 @@ def _rows_of(
     if isinstance(data, Mapping):
         return {name: array_of(values)[rows] for name, values in data.items()} | gained
     if isinstance(data, pa.Table):
-        taken = data.take(pa.array(rows))
+        drawn = taken(data, rows)
         for name, values in gained.items():
-            taken = taken.append_column(name, pa.array(values))
+            drawn = drawn.append_column(name, pa.array(values))
         about = {b"wherefrom": json.dumps(composition.provenance, sort_keys=True).encode()}
-        return taken.replace_schema_metadata({**(data.schema.metadata or {}), **about})
-    taken = data.iloc[rows].assign(**gained)
-    taken.attrs["wherefrom"] = composition.provenance
-    return taken
+        return drawn.replace_schema_metadata({**(data.schema.metadata or {}), **about})
+    frame = data.iloc[rows].assign(**gained)
+    frame.attrs["wherefrom"] = composition.provenance
+    return frame

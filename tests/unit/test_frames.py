@@ -243,6 +243,65 @@ def test_values_under_a_mask_are_drawn() -> None:
         audit({"lon": at, "lat": at}, layers=["continent"], weights=whole)
 
 
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("GeoSeries", r'to_frame\("geometry"\)'),
+        ("Series", 'such as {"lon": '),
+        ("ndarray", 'such as {"lon": '),
+        ("list", 'such as {"lon": '),
+        ("NoneType", 'such as {"lon": '),
+        ("int", 'such as {"lon": '),
+        ("RecordBatchReader", r"pyarrow.table\(data\)"),
+        ("RecordBatch", r"pyarrow.table\(data\)"),
+    ],
+)
+def test_what_is_no_table_ends_in_a_traceback(kind: str, remedy: str, table: pa.Table) -> None:
+    geopandas = pytest.importorskip("geopandas")
+    pandas = pytest.importorskip("pandas")
+    data = {
+        "GeoSeries": geopandas.GeoSeries.from_xy([1.0, 2.0], [3.0, 4.0], crs=4326),
+        "Series": pandas.Series([1.0, 2.0]),
+        "ndarray": np.zeros((5, 2)),
+        "list": [(1.0, 2.0), (3.0, 4.0)],
+        "NoneType": None,
+        "int": 5,
+        "RecordBatchReader": table.to_reader(),
+        "RecordBatch": table.to_batches()[0],
+    }[kind]
+    refused = f"cannot make a pool from a {kind}: .*{remedy}"
+    for call in (lambda: draw(data, "uniform", 2), lambda: audit(data), lambda: pool_of(data)):
+        with pytest.raises(WherefromError, match=refused):
+            call()
+
+
+@pytest.mark.parametrize("view", [pa.string_view(), pa.binary_view()])
+def test_views_cannot_be_given_back(table: pa.Table, view: pa.DataType) -> None:
+    field = pa.field("beside", view, metadata={b"mine": b"kept"})
+    plain = pa.array([f"longer than twelve {at}" for at in range(N)])
+    given = table.append_column(field, plain.cast(pa.binary()).cast(view))
+    got = draw(given, "stratified:layer=use", 10, **FLAGS)
+    assert got.schema.field("beside").equals(field, check_metadata=True)
+    assert got["beside"].to_pylist() == [
+        given["beside"][given["tile"].index(tile).as_py()].as_py() for tile in got["tile"]
+    ]
+    assert len(without_faults(places_of(given, "tile", "x", "y")).pool) == N
+    nested = table.append_column("nested", pa.array([["a"]] * N, pa.list_(view)))
+    with pytest.raises(WherefromError, match=r"column 'nested' is list<.*: cast or drop it"):
+        draw(nested, "uniform", 2, **FLAGS)
+
+
+def test_columns_named_by_numbers_are_not_found() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({0: [1.0, 2.0, 3.0], 1: [4.0, 5.0, 6.0], 2: [7, 8, 9]})
+    named = draw(frame, "uniform", 2, id="2", lon="0", lat="1")
+    flags = cast("dict[str, Any]", {"id": 2, "lon": 0, "lat": 1})
+    assert draw(frame, "uniform", 2, **flags).equals(named)
+    assert Pool.from_table(frame, **flags).ids.tolist() == [7, 8, 9]
+    with pytest.raises(WherefromError, match=r"no column '5' and '1'.* Columns: 0, 2"):
+        draw(frame.drop(columns=1), "uniform", 2, **flags | {"lon": 5})
+
+
 def test_columns_that_are_there_are_not_overwritten(table: pa.Table) -> None:
     taken = table.append_column("multiplicity", pa.array([1] * N))
     with pytest.raises(WherefromError, match="'multiplicity' already"):

@@ -32,6 +32,7 @@ from wherefrom.pool import Finding as Fault
 from wherefrom.pool import Places, Pool, PoolScan, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 from wherefrom.pool.scan import IN_MEMORY
+from wherefrom.pool.tables import taken
 
 __all__ = [
     "CLEAR_KM",
@@ -167,7 +168,7 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
     gone = {"without coordinates": missing, "out of range": total - kept - missing}
     rows = np.flatnonzero(sound)
     ids, own = places.ids[rows], None
-    lon, lat, rest = places.lon[rows], places.lat[rows], places.rest.take(rows)
+    lon, lat, rest = places.lon[rows], places.lat[rows], taken(places.rest, rows)
     causes: dict[str, tuple[str, ...]] = {}
     attribute = False  # taken for an id
     if any(finding.name == "duplicate-id" for finding in errors):

@@ -15,7 +15,7 @@ from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.tables import absent, axes_of, is_parquet, read_places
+from wherefrom.pool.tables import absent, is_parquet, names_of, read_places
 from wherefrom.pool.text import TEXT
 from wherefrom.progress import say
 
@@ -112,7 +112,7 @@ def scan(
     (2, True, ('a', 'b'))
     """
     path = Path(path)
-    pool, noted = _unchecked(path, id, *axes_of(lon, lat, geometry))
+    pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry))
     if noted is not None:
         known = {name: column for name, column in noted.labels.items() if name in pool.columns}
         return replace(pool, key=noted.key, origin=noted.origin, notes=noted.notes, known=known)

@@ -32,7 +32,7 @@ from wherefrom.pool.columns import (
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
 from wherefrom.pool.partition import open_writer
-from wherefrom.pool.tables import Places, axes_of, places_of, read_places, rows_of
+from wherefrom.pool.tables import Places, names_of, places_of, read_places, rows_of
 
 __all__ = ["Pool", "PoolPart", "origin_of"]
 
@@ -149,7 +149,7 @@ class Pool:
             If the file cannot be read, a column is absent, or coordinates are missing, swapped or
             out of range, or ids repeat. The message names the file, the column and the rows.
         """
-        return cls.of_places(read_places(path, id, *axes_of(lon, lat, geometry)))
+        return cls.of_places(read_places(path, *names_of(id, lon, lat, geometry)))
 
     @classmethod
     def from_table(
@@ -171,7 +171,7 @@ class Pool:
         >>> pool.table.column_names
         ['id', 'lon', 'lat', 'crop']
         """
-        return cls.of_places(places_of(table, id, *axes_of(lon, lat, geometry)))
+        return cls.of_places(places_of(table, *names_of(id, lon, lat, geometry)))
 
     @classmethod
     def of_places(cls, places: Places, notes: tuple[str, ...] | None = None) -> Pool:

@@ -27,21 +27,25 @@ __all__ = [
     "Places",
     "absent",
     "array_of",
-    "axes_of",
     "first_line",
     "geometry_of",
     "ids_of",
     "is_parquet",
+    "names_of",
+    "need_table",
     "places_of",
     "read_places",
     "read_table",
     "rows_of",
+    "taken",
 ]
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
 #: Rows whose columns of degrees are compared with a geometry, and how far apart they may be.
 LOOKED, ELSEWHERE_KM = 1000, 1.0
+#: Types that Arrow takes no rows of, and what they are plainly.
+VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 #: Files that GDAL reads.
 VECTOR = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
 
@@ -235,17 +239,36 @@ def places_of(
     return Places(ids, x, y, rest, lon, lat, source, point is not None)
 
 
-def axes_of(lon: str, lat: str, geometry: str | None) -> tuple[str, str]:
-    """Return the columns of the places: a column of points stands for both.
+def names_of(
+    id: str | None, lon: str, lat: str, geometry: str | None
+) -> tuple[str | None, str, str]:
+    """Return the columns of ids and places as text: a column of points stands for both axes.
 
-    >>> axes_of("lon", "lat", None), axes_of("lon", "lat", "center")
-    (('lon', 'lat'), ('center', 'center'))
+    >>> names_of("key", "lon", "lat", None), names_of(None, "lon", "lat", "center")
+    (('key', 'lon', 'lat'), (None, 'center', 'center'))
     """
+    id = None if id is None else str(id)  # columns of pandas may be numbers
     if geometry is None:
-        return lon, lat
+        return id, str(lon), str(lat)
     if not {lon, lat} <= {"lon", "lat", geometry}:
         raise WherefromError("geometry names a column of points: leave lon and lat out")
-    return geometry, geometry
+    return id, str(geometry), str(geometry)
+
+
+def need_table(data: Any) -> None:
+    """Refuse what is no table, and say how to make one of it."""
+    frame = type(data).__module__.partition(".")[0] in ("pandas", "geopandas")
+    if isinstance(data, pa.Table | Mapping) or (frame and hasattr(data, "columns")):
+        return
+    how = '{"lon": ..., "lat": ...}'
+    if str(getattr(data, "dtype", "")) == "geometry":
+        how = 'series.to_frame("geometry")'
+    elif hasattr(data, "__arrow_c_stream__") and not frame:
+        how = "pyarrow.table(data)"
+    raise WherefromError(
+        f"cannot make a pool from a {type(data).__name__}: give a pyarrow.Table, a pandas "
+        f"DataFrame, a GeoDataFrame or a dict of arrays, such as {how}"
+    )
 
 
 def is_parquet(path: Path) -> bool:
@@ -316,12 +339,13 @@ def _as_arrow(
     Of a DataFrame other columns than ids, places and `columns` are not converted; where `columns`
     are not told, those that cannot be are left out.
     """
+    need_table(table)
     if isinstance(table, pa.Table):
         return _of_arrow(_with_plain_text(table), source)
     series: list[tuple[str, Any]]
     if isinstance(table, Mapping):
         series = [(str(name), array_of(values)) for name, values in table.items()]
-    elif type(table).__module__.partition(".")[0] in ("pandas", "geopandas"):
+    else:
         series = [(str(name), table.iloc[:, at]) for at, name in enumerate(table.columns)]
         known = {name for name, _ in series}
         series += [
@@ -329,11 +353,6 @@ def _as_arrow(
             for at, name in enumerate(table.index.names)
             if name is not None and str(name) not in known
         ]
-    else:
-        raise WherefromError(
-            f"cannot make a pool from a {type(table).__name__}: give a pyarrow.Table, a pandas "
-            "DataFrame or a GeoDataFrame"
-        )
     geometric = {name: values for name, values in series if str(values.dtype) == "geometry"}
     needed = {id_, *place}
     found, left = [], {}
@@ -457,12 +476,30 @@ def _of_values(values: Any, degrees: bool) -> pa.Array:
 
 
 def _with_plain_text(table: pa.Table) -> pa.Table:
-    """Turn string views, which some writers prefer, into plain strings."""
+    """Turn views of text and bytes, which some writers prefer, into plain ones."""
     for at, field in enumerate(table.schema):
-        if pa.types.is_string_view(field.type):
-            column = table.column(at).cast(pa.large_string())
-            table = table.set_column(at, field.name, column)
+        if plain := VIEWS.get(field.type):
+            table = table.set_column(at, field.with_type(plain), table.column(at).cast(plain))
     return table
+
+
+def taken(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Return rows of a table in the types it has, of views too, of which Arrow takes none.
+
+    Raises
+    ------
+    WherefromError
+        If Arrow cannot take rows of a column.
+    """
+    plain, at = _with_plain_text(table), pa.array(rows)
+    for name, column in zip(plain.column_names, plain.columns, strict=True):
+        try:
+            column.slice(0, 0).take(at.slice(0, 0))
+        except pa.ArrowNotImplementedError as err:
+            raise WherefromError(
+                f"column {name!r} is {column.type}, of which pyarrow takes no rows: cast or drop it"
+            ) from err
+    return plain.take(at) if plain is table else plain.take(at).cast(table.schema)
 
 
 def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDArray[Any]:
