@@ -163,7 +163,6 @@ def test_a_torn_archive_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
         (["1" * 23, "2"], ["1" * 23, "2"]),
         (["1" * 23 + ".0", "2.0"], ["1" * 23 + ".0", "2.0"]),
         (["-7", "178"], [-7, 178]),
-        (["3.0", "4.0"], [3, 4]),
         (["NA", "US"], ["NA", "US"]),
     ],
 )
@@ -181,6 +180,48 @@ def test_ids_and_codes_lose_characters(tmp_path: Path, ids: list[str], read: lis
     pool = Pool.read(tmp_path / "c.csv")
     assert set(pool.labels("code")) - {"NA"} == {"5", *ids} - {"NA"}
     assert ("NA" in pool.labels("code")) == (ids[0] in ("NA", "2020-01-01"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "codes"),
+    [
+        (["1.1", "1.10"], [1.1, 1.1]),
+        (["5.0", "6.0"], [5, 6]),
+        (["10.50", "7"], [10.5, 7]),
+        (["007.5", "1e-3"], [7.5, 1e-3]),
+    ],
+)
+@pytest.mark.parametrize("named", ["id", "tile"])
+def test_ids_with_a_point_are_numbers(
+    tmp_path: Path, ids: list[str], codes: list[float], named: str
+) -> None:
+    rows = [f"{name},{name},{at}.5,2.5" for at, name in enumerate(ids)]
+    (tmp_path / "a.csv").write_text("\n".join([f"{named},code,lon,lat", *rows]))
+    for id_ in {named, None if named == "id" else named}:
+        pool = Pool.read(tmp_path / "a.csv", id_)
+        assert pool.ids.tolist() == ids
+        assert pool.table["code"].to_pylist() == codes
+    for header in (["id"], ["tile"], ["id,multiplicity"]):  # a list to draw
+        lines = [name + ",1" * header[0].count(",") for name in ids]
+        (tmp_path / "b.csv").write_text("\n".join(header + lines))
+        assert draw(pool, f"ids:file={tmp_path / 'b.csv'}").size == 2
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "none", "nan", "NULL", "N/A", "<NA>", "NaT", "#NA"])
+def test_a_word_for_nothing_is_a_class_without_a_note(tmp_path: Path, word: str) -> None:
+    rows = [
+        f"{at}.5,2.5,{word if at % 2 else 'crop'},{word if at == 9 else at}" for at in range(20)
+    ]
+    rows = [f"{row},{word if at == 9 else at + 0.5}" for at, row in enumerate(rows)]
+    (tmp_path / "a.csv").write_text("\n".join(["lon,lat,use,whole,real", *rows]))
+    pool = Pool.read(tmp_path / "a.csv")
+    assert set(pool.labels("use")) == {word, "crop"}
+    remarks = draw(pool, "stratified:layer=use", 4).provenance["remarks"]
+    assert f"{word!r} reads like a missing value, and is taken for a label" in " ".join(remarks)
+    for name in ("whole", "real"):
+        assert np.flatnonzero(pool.table[name].is_null().to_numpy()).tolist() == [9]
+    with pytest.raises(WherefromError, match="missing or not finite in 1 of 20 rows: 9"):
+        Pool.read(tmp_path / "a.csv", lon="real")
 
 
 def test_labels_of_a_text_table_are_typed_anew_by_a_draw(tmp_path: Path) -> None:

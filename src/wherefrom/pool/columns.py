@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wherefrom import earth
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
-from wherefrom.pool.text import numeric
+from wherefrom.pool.text import MISSING, numeric
 
 __all__ = [
     "alike",
@@ -29,8 +29,6 @@ __all__ = [
     "value_layer",
 ]
 
-#: What programs write for a missing value.
-_MISSING = ("nan", "null", "n/a", "#n/a", "<na>", "nat")
 #: Lines about labels that are alike.
 _TOLD = 5
 #: Threads that want the same layer at once would each read it.
@@ -166,7 +164,7 @@ def alike(labels: Iterable[str]) -> list[str]:
         f"{label!r} reads like a missing value, and is taken for a label"
         for group in groups.values()
         for label in group
-        if label.strip().casefold() in _MISSING
+        if label.strip() in MISSING
     ]
     more = [f"and {len(said) - _TOLD} more such labels"] if len(said) > _TOLD else []
     return said[:_TOLD] + more

@@ -80,7 +80,7 @@ class Places:
     points: bool = False
 
 
-def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
+def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.Table:
     """Read a file whole.
 
     Parameters
@@ -91,6 +91,8 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
         ``.shp`` and ``.fgb`` are of one layer; anything else must be Parquet.
     empty : bool
         Whether a table without rows will do.
+    id : str
+        Column of ids, which in a text table stay as they are written.
 
     Returns
     -------
@@ -118,7 +120,7 @@ def read_table(path: Path | str, *, empty: bool = False) -> pa.Table:
     except OSError as err:
         raise WherefromError(of_the_system(err) or f"cannot read {path}: {err.strerror}") from err
     if TEXT.search(path.name):
-        table = read_text(path)
+        table = read_text(path, id)
     elif path.suffix.lower() in VECTOR:
         table = _read_vector(path)
     else:
@@ -155,7 +157,7 @@ def read_places(
 
     Folders ``key=value`` right above the file are columns, as where a folder is read.
     """
-    table = read_table(path)
+    table = read_table(path, id=id or "id")
     places = places_of(table, id, lon, lat, source=str(path), numbered=numbered)
     keys = keys_of(Path(path).parent)
     own = columns_of(keys, table.column_names, texts_among([keys]))

@@ -18,14 +18,19 @@ from numpy.typing import NDArray
 from wherefrom import parallel, shown
 from wherefrom.errors import WherefromError, of_the_system
 
-__all__ = ["NUMBER", "TEXT", "first_line", "numeric", "read_text"]
+__all__ = ["MISSING", "NUMBER", "TEXT", "first_line", "numeric", "read_text"]
 
 #: Names of text tables.
 TEXT = re.compile(r"\.(csv|tsv|txt|tab)(\.(gz|zst|bz2))?$", re.IGNORECASE)
 _PACKED = rb"(?P<gzip>\x1f\x8b)|(?P<zstd>\x28\xb5\x2f\xfd)|(?P<bz2>BZh[1-9]1AY&SY)"
 NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-#: What counts as no number.
-_MISSING = pa.array(pa.csv.ConvertOptions().null_values)
+#: What programs write for a missing value: none among numbers, among words a label like others.
+MISSING = frozenset(
+    form(word)
+    for word in (*pa.csv.ConvertOptions().null_values, "None", "<NA>", "NaT")
+    for form in (str, str.lower, str.upper, str.capitalize)
+)
+_MISSING = pa.array(sorted(MISSING))
 
 _WIDE = {  # The longer marks first: one begins like another.
     codecs.BOM_UTF32_LE: "utf-32",
@@ -48,19 +53,23 @@ _HEAD, _ROWS = 1 << 18, 100
 _LONGEST = 1 << 28
 
 
-def read_text(path: Path) -> pa.Table:
+def read_text(path: Path, id: str = "id") -> pa.Table:
     """Read a table of text with a header line.
 
     Fields are parted by comma, semicolon, tab, bar or blanks, whichever makes a table of the first
     lines; `sep=` on the first line says so too. Lines before the header that begin with ``#`` are
     comments. A column is of whole numbers if all of them are written as Python writes them; one
     with ``0007``, ``1e5`` or ``true``, which may be a code or a label, stays text as it is. Only a
-    fraction, as in ``1.50``, makes numbers of a column however they are written.
+    fraction, as in ``1.50``, makes numbers of a column however they are written. Among numbers
+    ``NA``, ``None``, ``nan`` and the like are null; among words they are words.
 
     Parameters
     ----------
     path : Path
         UTF-8, or UTF-16 with its mark; compressed as its name says.
+    id : str
+        Column of ids, which are never measurements: ``1.10`` and ``5.0`` stay text, too. So does
+        the only column of a table.
 
     Raises
     ------
@@ -69,7 +78,7 @@ def read_text(path: Path) -> pa.Table:
         lines in that are rows by themselves.
     """
     try:
-        return _Text(path, _content(path)).table()
+        return _Text(path, _content(path), id).table()
     except (pa.ArrowException, OSError, csv.Error) as err:
         raise WherefromError(
             of_the_system(err) or f"{path} is not a table of text: {first_line(err)}"
@@ -120,7 +129,7 @@ def _unmarked(head: bytes) -> str:
 class _Text:
     """A text, how its lines are parted, and what its columns are called."""
 
-    def __init__(self, path: Path, content: pa.Buffer) -> None:
+    def __init__(self, path: Path, content: pa.Buffer, id_: str) -> None:
         self.path, self.content, self.body = path, content, content
         head = self._head()
         start, self.skipped, comment, said = _preamble(head)
@@ -145,6 +154,7 @@ class _Text:
                 f"{path} has no header: its first line holds only numbers "
                 f"({', '.join(self.names[:5])}); put the columns' names above it, such as {example}"
             )
+        self.id = id_ if len(self.names) > 1 else "".join(self.names)
 
     def _head(self) -> bytes:
         """Return the first lines, none of them cut."""
@@ -186,7 +196,9 @@ class _Text:
             self._refuse_other_encoding()
 
         def plain(at: int) -> pa.ChunkedArray:
-            return _plain(columns[at], self._point) if names[at] in as_text else columns[at]
+            if names[at] not in as_text:
+                return columns[at]
+            return _plain(columns[at], self._point, names[at] == self.id)
 
         return pa.table(list(parallel.here(plain, range(len(names)))), names)
 
@@ -198,8 +210,11 @@ class _Text:
             field = field.strip().replace(self._point, ".")
             return bool(re.match(NUMBER, field)) and float(field) % 1 != 0
 
-        columns = enumerate(self.names)
-        return {name for at, name in columns if not any(measured(row[at]) for row in rows)}
+        return {
+            name
+            for at, name in enumerate(self.names)
+            if name == self.id or not any(measured(row[at]) for row in rows)
+        }
 
     def _read(self, as_text: Collection[str], quote: str | bool, over: bool = False) -> pa.Table:
         return pa.csv.read_csv(
@@ -212,7 +227,9 @@ class _Text:
                 delimiter=self.delimiter, quote_char=quote, newlines_in_values=over
             ),
             pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(as_text, pa.string()), decimal_point=self._point
+                column_types=dict.fromkeys(as_text, pa.string()),
+                null_values=MISSING,
+                decimal_point=self._point,
             ),
         )
 
@@ -369,20 +386,23 @@ def _fields(words: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_in(fields, _MISSING.cast(words.type)), None, fields)
 
 
-def _plain(words: pa.ChunkedArray, point: str) -> pa.ChunkedArray:
-    """Make numbers of text where that loses no character of it; else null what is missing."""
+def _plain(words: pa.ChunkedArray, point: str, ids: bool) -> pa.ChunkedArray:
+    """Make numbers of text where that loses no character of it; else null what is missing.
+
+    Of ids only whole numbers are made.
+    """
     try:
         numbers = words.cast(pa.int64())
     except pa.ArrowInvalid:
         if not _typed(_fields(words.slice(0, _ROWS)), point):  # of text the first ones tell
             return words
         coded = words.dictionary_encode().unify_dictionaries()  # most such columns repeat a few
-        plain = _plain_values(coded.chunk(0).dictionary, point)
+        plain = _plain_values(coded.chunk(0).dictionary, point, ids)
         return pa.chunked_array([plain.take(chunk.indices) for chunk in coded.chunks], plain.type)
     return words if _loses(words) else numbers
 
 
-def _plain_values(words: pa.Array, point: str) -> pa.Array:
+def _plain_values(words: pa.Array, point: str, ids: bool) -> pa.Array:
     fields = _fields(words)
     if fields.null_count == len(fields):
         return pa.nulls(len(words))
@@ -396,7 +416,7 @@ def _plain_values(words: pa.Array, point: str) -> pa.Array:
         except pa.ArrowInvalid:
             return text if _typed(fields) else words
         fraction = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
-        loses = not fraction and not _all(fields, _POINT_ZERO)
+        loses = ids or (not fraction and not _all(fields, _POINT_ZERO))
     else:
         loses = _loses(fields)
     return text if loses else numbers
