@@ -240,7 +240,7 @@ def audit(
     asked = Asked(
         pool,
         against="land" if land else pool_of(against, id, lon, lat),
-        wanted=layers,
+        wanted=None if layers is None else list(map(str, layers)),
         weights=counted,
         test=None if test is None else pool_of(test, id, lon, lat),
         planned=None if planned is None else pool_of(planned, id, lon, lat),

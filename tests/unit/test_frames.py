@@ -298,6 +298,7 @@ def test_columns_named_by_numbers_are_not_found() -> None:
     flags = cast("dict[str, Any]", {"id": 2, "lon": 0, "lat": 1})
     assert draw(frame, "uniform", 2, **flags).equals(named)
     assert Pool.from_table(frame, **flags).ids.tolist() == [7, 8, 9]
+    assert list(audit(frame, layers=cast("Any", [2]), lon="0", lat="1").layers) == ["2"]
     with pytest.raises(WherefromError, match=r"no column '5' and '1'.* Columns: 0, 2"):
         draw(frame.drop(columns=1), "uniform", 2, **flags | {"lon": 5})
 
