@@ -30,7 +30,7 @@ from wherefrom.progress import say
 
 __all__ = ["ADDRESS", "BUILT_IN", "NO_PLUGINS", "Group", "Kind", "kind", "kinds"]
 
-Group: TypeAlias = Literal["layers", "samplers", "gfms", "tasks", "heads"]
+Group: TypeAlias = Literal["layers", "samplers", "payloads", "gfms", "tasks", "heads"]
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -76,6 +76,10 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "match": "wherefrom.compose.samplers.match:Match",
         "mixture": "wherefrom.compose.samplers.mixture:Mixture",
         "ids": "wherefrom.compose.samplers.plain:Ids",
+    },
+    "payloads": {
+        "blue-marble": "wherefrom.payload.earth:BlueMarble",
+        "earth-series": "wherefrom.payload.earth:EarthSeries",
     },
     "gfms": {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",

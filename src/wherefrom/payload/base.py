@@ -1,0 +1,208 @@
+"""What a payload is: the fields of a study file, what it depends on, and how it is read by id."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from wherefrom.errors import WherefromError
+from wherefrom.part import OfKind, Part
+
+__all__ = ["NAMES", "AnyPayload", "Lost", "Modality", "Payload", "Piece", "Records", "Sought"]
+
+#: What there is to read of places besides where they are: a vector of numbers a place, an image of
+#: it, or its time series.
+Modality = Literal["features", "images", "series"]
+
+#: Names of the arrays that hold a modality, places along their first axes. Features are (N, F);
+#: images (N, C, H, W), channels in the order of `Payload.bands`; series are the fields of
+#: `wherefrom.pool.series.PixelSeries`.
+NAMES: dict[Modality, tuple[str, ...]] = {
+    "features": ("features",),
+    "images": ("images",),
+    "series": ("raw", "dynamic_world", "lon", "lat", "month"),
+}
+
+#: Arrays by name, places along their first axes.
+Records = Mapping[str, NDArray[Any]]
+#: Positions among the places that are sought, (k,) int64, and the records of these.
+Piece = tuple[NDArray[np.int64], Records]
+
+
+@dataclass(frozen=True, eq=False)
+class Sought:
+    """Places whose payload is sought.
+
+    Attributes
+    ----------
+    ids : (N,) array of int64 or str
+        They may repeat.
+    lon, lat : (N,) float64 array
+        Degrees.
+    labelled : bool
+        Whether they are a task's: what labels may be made of is then not shown.
+    """
+
+    ids: NDArray[Any]
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    labelled: bool = False
+
+    def __len__(self) -> int:
+        return len(self.lon)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Sought:
+        """Return some of the places."""
+        return Sought(self.ids[rows], self.lon[rows], self.lat[rows], self.labelled)
+
+
+@dataclass
+class Lost:
+    """What could not be read and was left out: how often, and the first of each reason.
+
+    Examples
+    --------
+    >>> lost = Lost()
+    >>> lost.add("a.tif", "is cut short")
+    >>> lost.add("b.tif", "is cut short")
+    >>> str(lost)
+    'a.tif is cut short, and 1 more'
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, reason: str) -> None:
+        """Note that `what` (a file, a member) was left out, and why."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.first.setdefault(reason, what)
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def __str__(self) -> str:
+        """Say the first of each reason, and how many more there were."""
+        return "; ".join(
+            f"{self.first[reason]} {reason}" + (f", and {count - 1:,} more" if count > 1 else "")
+            for reason, count in self.counts.items()
+        )
+
+
+class Payload(Part):
+    """A kind of payload: one class, whose fields a study file gives.
+
+    A new kind states its `modality`, what it depends on, and has `read`.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in the table of payloads.
+    most_missing : float
+        Share of the pool's places that may be without; more are refused. A task's must all be there.
+    """
+
+    #: What its records are.
+    modality: ClassVar[Modality]
+    #: Whether keeping records is cheaper than reading them again; then they are a stage.
+    kept: ClassVar[bool] = True
+    #: Places of one stage.
+    shard: ClassVar[int] = 1 << 20
+    #: Fields that name files or folders of the user's: what they hold, not where they lie, counts.
+    file_fields: ClassVar[tuple[str, ...]] = ()
+    #: Raised by hand when the code changes what is read: old results are then not reused.
+    version: ClassVar[int] = 1
+
+    kind: str
+    most_missing: float = Field(ge=0, lt=1, default=0.01)
+
+    @abstractmethod
+    def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
+        """Yield records in pieces that memory holds, each place at most once, in any order.
+
+        Parameters
+        ----------
+        places : Sought
+        lost : Lost
+            Is told what is damaged; places without a record are left out.
+
+        Raises
+        ------
+        WherefromError
+            If nothing of it can be read.
+        """
+
+    @property
+    def seconds(self) -> float:
+        """Expected on one core for each place, to read it."""
+        return 1e-4
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the channels of images, in their order; empty if they have none."""
+        return ()
+
+    def layers(self, labelled: bool = False) -> tuple[str, ...]:
+        """Earth layers that it reads, of candidates or of labelled places."""
+        return ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Sources of the catalog that it reads."""
+        return ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files and folders of the user's that it reads."""
+        given = (getattr(self, name) for name in self.file_fields)
+        own = tuple(one for one in given if one is not None)
+        return own + tuple(file for _, inner in self._inner() for file in inner.files)
+
+    def settings(self) -> dict[str, Any]:
+        """Give what records depend on: every field but where files lie and what may be missing."""
+        inner = dict(self._inner())
+        plain = self.model_dump(exclude={"most_missing", *self.file_fields, *inner})
+        made = {"version": self.version} | plain
+        return made | {name: payload.settings() for name, payload in inner.items()}
+
+    def settled(self) -> Payload:
+        """Decide what depends on this machine, such as which images are there."""
+        return self
+
+    def _inner(self) -> Iterator[tuple[str, Payload]]:
+        """Yield the fields that are payloads themselves."""
+        return ((name, value) for name, value in self if isinstance(value, Payload))
+
+
+#: A payload of a study file, of the class that its key ``kind`` names.
+AnyPayload = Annotated[Payload, OfKind("payloads", Payload)]
+
+
+def checked(payload: Payload, places: Sought, lost: Lost) -> Iterator[Piece]:
+    """Read a payload, holding its pieces against what they are due to be.
+
+    Raises
+    ------
+    WherefromError
+        If the payload breaks the contract: other names or lengths, rows twice or out of range.
+    """
+    due = set(NAMES[payload.modality])
+    seen = np.zeros(len(places), dtype=bool)
+    what = f"payload {payload.kind!r}"
+    for rows, records in payload.read(places, lost):
+        if set(records) != due:
+            raise WherefromError(f"{what} gives {sorted(records)}, due are {sorted(due)}")
+        for name, values in records.items():
+            if len(values) != len(rows):
+                raise WherefromError(f"{what} gives {len(values)} {name} of {len(rows)} places")
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(places)):
+            raise WherefromError(f"{what} gives rows that were not sought")
+        if len(np.unique(rows)) < len(rows) or seen[rows].any():
+            raise WherefromError(f"{what} gives a place twice")
+        seen[rows] = True
+        yield rows, records

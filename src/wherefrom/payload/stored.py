@@ -1,0 +1,190 @@
+"""A payload's records kept in folders: arrays that are mapped, not read, and what is lacking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Records, Sought, checked
+
+__all__ = ["Stored", "gathered", "keep", "refuse_many"]
+
+#: Files of a folder besides the arrays: which places are there, what was left out, and of features
+#: how many there are, their mean and the sum of their squared deviations.
+THERE, LOST, MOMENTS = "there.npy", "lost.json", "moments.npy"
+
+
+def keep(
+    payload: Payload, places: Sought, out: Path, tell: Callable[[float], None] | None = None
+) -> None:
+    """Read a payload into a folder, a piece at a time; `tell` is called with the share done.
+
+    Raises
+    ------
+    WherefromError
+        As `Payload.read`; or if a labelled place is without.
+    """
+    lost, there = Lost(), np.zeros(len(places), dtype=bool)
+    arrays: dict[str, NDArray[Any]] = {}
+    moments: NDArray[np.float64] | None = None
+    for rows, records in checked(payload, places, lost):
+        for name, values in records.items():
+            if name not in arrays:
+                arrays[name] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+                    out / f"{name}.npy", "w+", values.dtype, (len(places), *values.shape[1:])
+                )
+            held = arrays[name]
+            if values.shape[1:] != held.shape[1:] or values.dtype != held.dtype:
+                raise WherefromError(
+                    f"payload {payload.kind!r} gives {name} of shape {values.shape[1:]} "
+                    f"({values.dtype}) after {held.shape[1:]} ({held.dtype}): state one size"
+                )
+            held[rows] = values
+        if payload.modality == "features":
+            moments = _joined(moments, _moments(records["features"]))
+        there[rows] = True
+        if tell:
+            tell(float(there.mean()))
+    if not there.any() and len(places):
+        raise WherefromError(
+            f"payload {payload.kind!r} has none of the {len(places):,} places, first "
+            f"{_some(places.ids)}" + (f": {lost}" if lost else ": are their ids those of the data?")
+        )
+    for array in arrays.values():
+        array.flush()  # type: ignore[attr-defined]
+    np.save(out / THERE, there)
+    if moments is not None:
+        np.save(out / MOMENTS, moments)
+    about = {"lost": lost.counts, "first": lost.first}
+    (out / LOST).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    if places.labelled:
+        refuse_many(payload, there, places.ids, lost)
+
+
+def refuse_many(
+    payload: Payload, there: NDArray[np.bool_], ids: NDArray[Any], lost: Lost, labelled: bool = True
+) -> None:
+    """Refuse places of which more lack a payload than may; of a task none may.
+
+    `there` (N,) tells which have one, `lost` why the others do not.
+    """
+    lacking = np.flatnonzero(~there)
+    if lacking.size <= (0 if labelled else payload.most_missing * len(there)):
+        return
+    share = f"{lacking.size:,} of {len(there):,}"
+    why = f" ({lost})" if lost else ""
+    remedy = (
+        "take these rows out of the task's table"
+        if labelled
+        else f"only {payload.most_missing:.1%} may be (most_missing)"
+    )
+    raise WherefromError(
+        f"payload {payload.kind!r}: {share} places are without, first {_some(ids[lacking])}{why}; "
+        f"{remedy}"
+    )
+
+
+def _some(ids: NDArray[Any]) -> str:
+    shown = ", ".join(str(one) for one in ids[:3].tolist())
+    return shown + (", ..." if len(ids) > 3 else "")
+
+
+def gathered(payload: Payload, places: Sought, lost: Lost) -> tuple[NDArray[np.bool_], Records]:
+    """Read a payload into memory: which places are there (N,), and the records of these alone."""
+    there = np.zeros(len(places), dtype=bool)
+    found: list[NDArray[np.int64]] = []
+    pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in NAMES[payload.modality]}
+    for rows, records in checked(payload, places, lost):
+        there[rows] = True
+        found.append(rows)
+        for name, values in records.items():
+            pieces[name].append(values)
+    if not found:
+        raise WherefromError(f"payload {payload.kind!r} has none of the {len(places):,} places")
+    order = np.argsort(np.concatenate(found), kind="stable")
+    return there, {name: np.concatenate(some)[order] for name, some in pieces.items()}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Records that `keep` wrote into folders, one after the other, of consecutive places."""
+
+    modality: Modality
+    folders: tuple[Path, ...]
+
+    @cached_property
+    def there(self) -> NDArray[np.bool_]:
+        """Which places have records, (N,)."""
+        return np.concatenate([np.load(folder / THERE) for folder in self.folders])
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        counts = [len(np.load(folder / THERE, mmap_mode="r")) for folder in self.folders]
+        return np.cumsum([0, *counts])
+
+    @cached_property
+    def _arrays(self) -> dict[str, list[NDArray[Any]]]:
+        return {
+            name: [np.load(folder / f"{name}.npy", mmap_mode="r") for folder in self.folders]
+            for name in NAMES[self.modality]
+        }
+
+    def take(self, rows: NDArray[np.int64]) -> Records:
+        """Gather the records of some places (k,), which all have some; only theirs are read."""
+        return {name: self._gathered(parts, rows) for name, parts in self._arrays.items()}
+
+    def _gathered(self, parts: Sequence[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:
+        if len(parts) == 1:
+            return np.asarray(parts[0][rows])
+        made = np.empty((len(rows), *parts[0].shape[1:]), parts[0].dtype)
+        part = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(part):
+            here = np.flatnonzero(part == number)
+            made[here] = parts[number][rows[here] - self._starts[number]]
+        return made
+
+    @cached_property
+    def lost(self) -> Lost:
+        """What was left out in all of them."""
+        all_of_them = Lost()
+        for folder in self.folders:
+            about = json.loads((folder / LOST).read_text(encoding="utf-8"))
+            for reason, count in about["lost"].items():
+                all_of_them.counts[reason] = all_of_them.counts.get(reason, 0) + count
+                all_of_them.first.setdefault(reason, about["first"][reason])
+        return all_of_them
+
+    @cached_property
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of the features of all places, each (F,)."""
+        joined: NDArray[np.float64] | None = None
+        for folder in self.folders:
+            joined = _joined(joined, np.load(folder / MOMENTS))
+        assert joined is not None
+        return joined[1], np.sqrt(joined[2] / joined[0])
+
+
+def _moments(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the number of rows, their mean and the sum of squared deviations, (3, F)."""
+    mean = values.mean(0, dtype=np.float64)
+    squares = np.square(values - mean, dtype=np.float64).sum(0)
+    return np.stack([np.full_like(mean, len(values)), mean, squares])
+
+
+def _joined(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Join the moments of two sets of rows (Chan, Golub and LeVeque 1979)."""
+    if one is None:
+        return other
+    count = one[0] + other[0]
+    delta = other[1] - one[1]
+    mean = one[1] + delta * (other[0] / count)
+    squares = one[2] + other[2] + delta**2 * (one[0] * other[0] / count)
+    return np.stack([count, mean, squares])
