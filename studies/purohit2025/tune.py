@@ -65,8 +65,10 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     from wherefrom.gfms.engine import trained
     from wherefrom.gfms.places import PoolPlaces, TaskData
     from wherefrom.keys import generator
+    from wherefrom.payload.stored import Stored
     from wherefrom.pool import Pool
     from wherefrom.study import Store, load, plan
+    from wherefrom.study.stages import seen_of
     from wherefrom.tasks import plan_episodes
     from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
@@ -80,9 +82,10 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     run = next(s for s in steps.of_kind("pretrain") if s.spec["name"] == name)
     shot = next(s for s in steps.of_kind("fewshot") if s.axes["model"] == name)
     at = {role: store.folder(s.kind, s.key) for role, s in (run.inputs | shot.inputs).items()}
-    images = [path for role, path in at.items() if role.startswith("features")]
+    held = {one.modality: one for one in run.payloads}
+    held |= {modality: Stored(modality, paths) for modality, paths in seen_of(run, at)}
     pool = Pool.read(at["pool"] / "pool.parquet")
-    data = TaskData(at["task"], at.get("series"))
+    data = TaskData(at["task"], seen_of(shot, at))
 
     fields = study.models[name].model_dump()
     budget = fields["pretrain"]
@@ -97,14 +100,14 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     rows = pool.take(draw(pool, text, study.composition_size, SEED).expanded_ids())
     distinct, places = np.unique(rows, return_inverse=True)
     began = time.perf_counter()
-    made = trained(gfm, PoolPlaces(pool, distinct, images), places, seed=SEED)
+    made = trained(gfm, PoolPlaces(pool, distinct, held), places, seed=SEED)
     seconds = time.perf_counter() - began
 
     # One order for all compositions, so that most of these places are the same.
     order = generator("tune", "held out").permutation(len(pool))
-    held = order[~np.isin(order, rows)][:HELD_OUT]
-    records = gfm.records(PoolPlaces(pool, held, images))
-    loss = held_out_loss(made.model, made.module, records, np.arange(len(held)), budget["batch"])
+    others = order[~np.isin(order, rows)][:HELD_OUT]
+    records = gfm.records(PoolPlaces(pool, others, held))
+    loss = held_out_loss(made.model, made.module, records, np.arange(len(others)), budget["batch"])
 
     task = data.task
     features = embed(

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from wherefrom.errors import unknown
 from wherefrom.part import OfKind, Part
+from wherefrom.payload.base import NAMES, Modality
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +28,6 @@ __all__ = ["FLOPS", "AnyGfm", "Gfm", "Modality", "PretrainSpec"]
 #: Single-precision operations per second that the models reach on one core of a server CPU of 2024
 #: (see benchmarks/README.md).
 FLOPS = 55e9
-
-#: What can be read of places besides where they are (`wherefrom.gfms.places.Places`).
-Modality = Literal["images", "series"]
 
 
 class PretrainSpec(Part):
@@ -72,6 +70,8 @@ class Gfm(Part):
         Its name in the table of GFMs.
     tasks : tuple of str
         Keys of the study's tasks on which it is evaluated; the first is the headline's.
+    payloads : tuple of str
+        Names of the study's payloads that it reads, where several have what it `reads`.
     pretrain : PretrainSpec
     draws, pretrain_seeds : int
         Draws of each composition, and pre-trainings on each draw.
@@ -79,7 +79,8 @@ class Gfm(Part):
         For the plan of a scale that no laptop reaches.
     """
 
-    #: Read of the places of a composition in pre-training, and of the labelled places of a task.
+    #: Read of the places of a composition in pre-training, and of the labelled places of a task,
+    #: besides where they are (`wherefrom.gfms.places.Places`).
     reads: ClassVar[frozenset[Modality]] = frozenset()
     reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset()
     #: Earth layers, and sources of the catalog, that `records` looks up itself.
@@ -92,6 +93,7 @@ class Gfm(Part):
 
     kind: str
     tasks: tuple[str, ...] = Field(min_length=1)
+    payloads: tuple[str, ...] = ()
     pretrain: PretrainSpec
     draws: int = Field(gt=0)
     pretrain_seeds: int = Field(gt=0)
@@ -99,7 +101,8 @@ class Gfm(Part):
 
     def settings(self) -> dict[str, Any]:
         """Give what a pre-training depends on: every field but the axes of the study."""
-        return self.model_dump(exclude={"tasks", "draws", "pretrain_seeds", "gpu_hours_per_run"})
+        axes = {"tasks", "payloads", "draws", "pretrain_seeds", "gpu_hours_per_run"}
+        return self.model_dump(exclude=axes)
 
     def settled(self) -> Self:
         """Decide what depends on this machine, such as a precision; by default nothing."""
@@ -114,10 +117,9 @@ class Gfm(Part):
     def __pydantic_init_subclass__(cls, **more: Any) -> None:
         """Refuse a modality that nobody provides, where the class is made."""
         super().__pydantic_init_subclass__(**more)
-        known = get_args(Modality)
         for name in (*cls.reads, *cls.reads_of_tasks):
-            if name not in known:
-                raise unknown(f"modality that {cls.__name__} reads", name, known)
+            if name not in NAMES:
+                raise unknown(f"modality that {cls.__name__} reads", name, NAMES)
 
     # What it costs.
 

@@ -80,6 +80,10 @@ def _series(places: Places) -> Features:
     return raw_series(places.series())
 
 
+def _features(places: Places) -> Features:
+    return places.features()
+
+
 def _presto(places: Places) -> Features:
     """Show the published weights all that is there: they have seen every band."""
     from wherefrom.earth import path_of
@@ -101,6 +105,7 @@ BASELINES = {
         _of_harmonics(10),
         _of_harmonics(40),
         Baseline("raw-series", _series, _OF_SERIES),
+        Baseline("raw-features", _features, frozenset({"features"}), width=512),
         Baseline("presto-official", _presto, _OF_SERIES, ("presto",), 128, pretrained=True),
         Baseline("majority", None),
     )

@@ -80,7 +80,7 @@ def pretrain(
     """Pre-train as a stage does: on rows of the pool that may repeat, weights into `out`."""
     partial.mkdir(parents=True, exist_ok=True)
     distinct, order = np.unique(places.rows, return_inverse=True)
-    once = PoolPlaces(places.pool, distinct, places.folders, gfm.reads)
+    once = PoolPlaces(places.pool, distinct, places.held, gfm.reads)
     made = trained(gfm, once, order, seed=seed, checkpoint=partial / "checkpoint.pt", tell=tell)
     save_weights(made.model, made.module, out / WEIGHTS)
 

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
+from wherefrom.payload.base import Lost, Modality, Payload, Records, Sought
+from wherefrom.payload.earth import EarthSeries
+from wherefrom.payload.stored import Stored, gathered
 from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries
-from wherefrom.pool.series.earth import earth_series
 from wherefrom.tasks.labelled import SERIES, TASK
 from wherefrom.tasks.task import Task
 
-__all__ = ["FEATURES", "STATISTICS", "Places", "PoolPlaces", "TaskData", "TaskPlaces", "task_data"]
+__all__ = ["Held", "Places", "PoolPlaces", "TaskData", "TaskPlaces", "task_data"]
 
 Floats = NDArray[np.float64]
+#: Where each modality is read: from records that were kept, or from the payload itself.
+Held = Mapping[Modality, Stored | Payload]
 
-#: Files of an image stage.
-FEATURES, STATISTICS = "features.npy", "statistics.npy"
-
-
-def _allow(reads: frozenset[str] | None, modality: str) -> None:
-    """Refuse to read what is not declared, since no key would tell of it."""
-    if reads is not None and modality not in reads:
-        raise WherefromError(
-            f"{modality} are read, but not declared: name them in `reads`, or in `reads_of_tasks` "
-            "for labelled places"
-        )
+_OF_THE_EARTH: Held = MappingProxyType({"series": EarthSeries(kind="earth-series")})
 
 
 class Places(Protocol):
@@ -49,23 +44,23 @@ class Places(Protocol):
     def series(self) -> PixelSeries:
         """Read their pixel series, row by row."""
 
-    def images(self) -> NDArray[np.float32]:
-        """Read the features of the images around them, (N, F)."""
+    def features(self) -> NDArray[np.float32]:
+        """Read the numbers that describe them, (N, F)."""
 
-    def image_scales(self) -> Floats:
-        """Read two rows (2, F) that have mean and spread of the whole pool's image features."""
+    def feature_scales(self) -> Floats:
+        """Read two rows (2, F) that have mean and spread of the whole pool's features."""
 
 
 @dataclass(frozen=True)
 class PoolPlaces:
-    """Places of the pool, candidates of pre-training; `folders` are of the image stages.
+    """Places of the pool, candidates of pre-training; all of them have what is `held`.
 
     With `reads`, what it does not name is refused.
     """
 
     pool: Pool
     rows: NDArray[np.int64]
-    folders: Sequence[Path] = ()
+    held: Held = field(default_factory=lambda: _OF_THE_EARTH)
     reads: frozenset[str] | None = None
 
     @property
@@ -79,33 +74,57 @@ class PoolPlaces:
         return self.pool.lat[self.rows]
 
     def series(self) -> PixelSeries:
-        """Make the series of climate and relief, land cover included."""
-        _allow(self.reads, "series")
-        return earth_series(self.lon, self.lat)
+        """Read the series."""
+        return PixelSeries(**self._records("series"))
 
-    def images(self) -> NDArray[np.float32]:
-        """Read the image features."""
-        _allow(self.reads, "images")
-        some = [np.load(f / FEATURES, mmap_mode="r")[self.rows] for f in self.folders]
-        return np.concatenate(some, axis=1).astype(np.float32)
+    def features(self) -> NDArray[np.float32]:
+        """Read the features."""
+        return self._records("features")["features"].astype(np.float32)
 
-    def image_scales(self) -> Floats:
+    def feature_scales(self) -> Floats:
         """Read mean minus spread, and mean plus spread, of the pool's features."""
-        _allow(self.reads, "images")
-        both = [np.load(folder / STATISTICS) for folder in self.folders]
-        scales = [np.stack([mean - std, mean + std]) for mean, std in both]
-        return np.concatenate(scales, axis=1)
+        held = self._of("features")
+        if not isinstance(held, Stored):
+            raise WherefromError(f"features of payload {held.kind!r} are not kept: no scale is")
+        mean, std = held.moments
+        return np.stack([mean - std, mean + std])
+
+    def _of(self, modality: Modality) -> Stored | Payload:
+        if self.reads is not None and modality not in self.reads:
+            # No key would tell of it.
+            raise WherefromError(
+                f"{modality} are read, but not declared: name them in `reads`, or in "
+                "`reads_of_tasks` for labelled places"
+            )
+        if modality not in self.held:
+            raise WherefromError(f"these places have no {modality}")
+        return self.held[modality]
+
+    def _records(self, modality: Modality) -> Records:
+        held = self._of(modality)
+        if isinstance(held, Stored):
+            return held.take(self.rows)
+        return _read(held, Sought(self.pool.ids[self.rows], self.lon, self.lat))
+
+
+def _read(payload: Payload, places: Sought) -> Records:
+    """Read a payload that every place has."""
+    there, records = gathered(payload, places, lost := Lost())
+    if not there.all():
+        raise WherefromError(f"payload {payload.kind!r} lacks places ({lost}): it must be kept")
+    return records
 
 
 @dataclass(frozen=True)
 class TaskData:
     """A task in the store, read when it is asked for; two are equal if they lie in one place.
 
-    `series_folder` is of the stage that holds the pixel series of its places.
+    `folders` are of the stages that hold records of its places, by modality; without one, series
+    are the task's own.
     """
 
     folder: Path
-    series_folder: Path | None = None
+    folders: tuple[tuple[Modality, tuple[Path, ...]], ...] = ()
 
     @cached_property
     def task(self) -> Task:
@@ -113,11 +132,16 @@ class TaskData:
         return Task.read(self.folder / TASK)
 
     @cached_property
-    def series(self) -> PixelSeries:
-        """The series of the places, row by row."""
-        if self.series_folder is None:
+    def held(self) -> Mapping[Modality, Stored]:
+        """The records of its places."""
+        return {modality: Stored(modality, paths) for modality, paths in self.folders}
+
+    @cached_property
+    def own_series(self) -> PixelSeries:
+        """The series that the task brought."""
+        if not (self.folder / SERIES).is_file():
             raise WherefromError(f"task {self.task.name!r} has no pixel series in {self.folder}")
-        return PixelSeries.read(self.series_folder / SERIES)
+        return PixelSeries.read(self.folder / SERIES)
 
     def places(self, rows: NDArray[np.int64] | None = None) -> TaskPlaces:
         """Give some of the places, or all."""
@@ -125,9 +149,9 @@ class TaskData:
 
 
 @lru_cache(maxsize=1)
-def task_data(folder: Path, series_folder: Path | None) -> TaskData:
+def task_data(folder: Path, folders: tuple[tuple[Modality, tuple[Path, ...]], ...]) -> TaskData:
     """Give a task's data; a worker keeps those of the last one."""
-    return TaskData(folder, series_folder)
+    return TaskData(folder, folders)
 
 
 @dataclass(frozen=True)
@@ -149,12 +173,19 @@ class TaskPlaces:
 
     def series(self) -> PixelSeries:
         """Read the series of the places."""
-        return self.data.series.take(self.rows)
+        if "series" not in self.data.held:
+            return self.data.own_series.take(self.rows)
+        return PixelSeries(**self._records("series"))
 
-    def images(self) -> NDArray[np.float32]:
-        """Refuse: no image is made of labelled places."""
-        raise WherefromError(f"task {self.data.task.name!r} has no images of its places")
+    def features(self) -> NDArray[np.float32]:
+        """Read the features of the places."""
+        return self._records("features")["features"].astype(np.float32)
 
-    def image_scales(self) -> Floats:
-        """Refuse, as `images`."""
-        raise WherefromError(f"task {self.data.task.name!r} has no images of its places")
+    def feature_scales(self) -> Floats:
+        """Refuse: scales are the pool's."""
+        raise WherefromError(f"scales of task {self.data.task.name!r} are asked for: read the pool")
+
+    def _records(self, modality: Modality) -> Records:
+        if modality not in self.data.held:
+            raise WherefromError(f"task {self.data.task.name!r} has no {modality} of its places")
+        return self.data.held[modality].take(self.rows)

@@ -38,7 +38,7 @@ class SatCLIP(Gfm):
         Frozen features of the window around a place, or a small network on it, trained jointly.
     """
 
-    reads: ClassVar[frozenset[Modality]] = frozenset({"images"})
+    reads: ClassVar[frozenset[Modality]] = frozenset({"features"})
     embed_batch: ClassVar[int] = 2048
 
     degrees: int = Field(gt=0)
@@ -68,7 +68,7 @@ class SatCLIP(Gfm):
     def records(self, places: Places) -> Records:
         """Read coordinates and images."""
         lon, lat = places.lon, places.lat
-        image = windows(lon, lat, WINDOW) if self.image == "cnn" else places.images()
+        image = windows(lon, lat, WINDOW) if self.image == "cnn" else places.features()
         return {"lon": lon, "lat": lat, "image": image}
 
     def records_of_task(self, places: Places) -> Records:
@@ -77,7 +77,7 @@ class SatCLIP(Gfm):
 
     def calibration(self, places: Places) -> Records | None:
         """Scale features by the whole pool's."""
-        return None if self.image == "cnn" else {"image": places.image_scales()}
+        return None if self.image == "cnn" else {"image": places.feature_scales()}
 
     def model(self, records: Records) -> SatCLIPConfig:
         """Make the model; its image side takes as many inputs as the records have."""

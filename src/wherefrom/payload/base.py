@@ -104,7 +104,8 @@ class Payload(Part):
     kind : str
         Its name in the table of payloads.
     most_missing : float
-        Share of the pool's places that may be without; more are refused. A task's must all be there.
+        Share of the pool's places that may be without; more are refused. A task's must all be
+        there.
     """
 
     #: What its records are.

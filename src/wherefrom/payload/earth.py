@@ -91,7 +91,7 @@ class EarthSeries(Payload):
 
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Make the series."""
-        for start in range(0, len(places), _AT_ONCE):
+        for start in range(0, max(len(places), 1), _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
             made = earth_series(places.lon[some], places.lat[some], not places.labelled)
             rows = np.arange(start, start + len(made))

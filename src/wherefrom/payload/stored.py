@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Records, Sought, checked
+from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Records, Sought, checked
 
 __all__ = ["Stored", "gathered", "keep", "refuse_many"]
 
@@ -33,12 +33,12 @@ def keep(
         As `Payload.read`; or if a labelled place is without.
     """
     lost, there = Lost(), np.zeros(len(places), dtype=bool)
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, np.memmap[Any, Any]] = {}
     moments: NDArray[np.float64] | None = None
     for rows, records in checked(payload, places, lost):
         for name, values in records.items():
             if name not in arrays:
-                arrays[name] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+                arrays[name] = np.lib.format.open_memmap(
                     out / f"{name}.npy", "w+", values.dtype, (len(places), *values.shape[1:])
                 )
             held = arrays[name]
@@ -59,7 +59,7 @@ def keep(
             f"{_some(places.ids)}" + (f": {lost}" if lost else ": are their ids those of the data?")
         )
     for array in arrays.values():
-        array.flush()  # type: ignore[attr-defined]
+        array.flush()
     np.save(out / THERE, there)
     if moments is not None:
         np.save(out / MOMENTS, moments)
@@ -107,7 +107,7 @@ def gathered(payload: Payload, places: Sought, lost: Lost) -> tuple[NDArray[np.b
         found.append(rows)
         for name, values in records.items():
             pieces[name].append(values)
-    if not found:
+    if not found and len(places):
         raise WherefromError(f"payload {payload.kind!r} has none of the {len(places):,} places")
     order = np.argsort(np.concatenate(found), kind="stable")
     return there, {name: np.concatenate(some)[order] for name, some in pieces.items()}

@@ -44,7 +44,6 @@ def _minutes(stages: list[Stage]) -> str:
 def _sizes(plan: Plan) -> list[Text]:
     study = plan.study
     draws = [stage for stage in plan.of_kind("draw") if not stage.of.empty]
-    places = len(draws) * study.composition_size
     lines = [
         f"pool {study.pool_places:,} places; {len(draws)} draws of {study.composition_size:,}; "
         f"n = {study.n} labelled places, {study.finetune_seeds} fine-tune seeds"
@@ -62,12 +61,6 @@ def _sizes(plan: Plan) -> list[Text]:
         f"{one} would have these"
         for name, one in study.twins.items()
     ]
-    if study.imagery.bytes_per_place:
-        size = places * study.imagery.bytes_per_place / 1e12
-        lines.append(
-            f"images: {places:,} tiles at most, {size:.2f} TB "
-            f"({study.imagery.bytes_per_place / 1e6:.2f} MB a tile)"
-        )
     hours = sum(
         stage.of.gpu_hours_per_run or 0.0
         for stage in plan.of_kind("pretrain")

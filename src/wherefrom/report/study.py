@@ -16,6 +16,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
+from wherefrom.payload.base import Payload
 from wherefrom.pool import Pool
 from wherefrom.report.context import DataSource, Places, ReportContext, StandIn, evidence_of
 from wherefrom.report.html import write as write_page
@@ -136,7 +137,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         provenance={
             stage.label: stage.key
             for stage in plan.stages
-            if stage.kind in ("pool", "task", "series", "features")
+            if stage.kind in ("pool", "task", "payload")
         },
         versions=versions(),
         seconds=store.spent(plan.key) or None,
@@ -193,8 +194,9 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     }
     for task in study.tasks.values():
         sections[f"task {task.label}"] = dict(task.settings())
-    if plan.of_kind("features"):
-        sections["images"] = study.imagery.model_dump(exclude={"bytes_per_place"})
+    sections |= {
+        f"payload {payload.kind}": payload.settings() for payload in _payloads(plan).values()
+    }
     for name, spec in study.models.items():
         axes = {
             "tasks": ", ".join(study.tasks[task].label for task in spec.tasks),
@@ -218,11 +220,12 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
     """
     study, declared = plan.study, plan.study.stands_for
     catalog = earth.sources()
-    for name in _images(plan):
+    for name in _data(plan):
         if (known := declared.data.get(name)) is not None:
             title = catalog[name].title if name in catalog else name
             yield StandIn(known.called or title, known.stands_for, known.why)
-    if declared.series and (layers := _layers(plan, "series", "pretrain")):
+    series = [one for one in _payloads(plan).values() if one.modality == "series"]
+    if declared.series and (layers := [name for one in series for name in one.layers()]):
         called = declared.series.called or ", ".join(layers)
         yield StandIn(called, declared.series.stands_for, declared.series.why)
     for name, task in study.tasks.items():
@@ -260,11 +263,10 @@ def _sizes(study: Study) -> Iterator[StandIn]:
 
 def sources(plan: Plan) -> Iterator[DataSource]:
     """Yield the sources of all data of a study, each once."""
-    # An image that nothing reads yet has no entry in the catalog.
-    named = [name for name in _images(plan) if name in earth.sources()]
-    named += [name for one in _baselines(plan.study) for name in one.sources]
+    named = _data(plan) + [name for one in _baselines(plan.study) for name in one.sources]
+    layers = [name for one in _payloads(plan).values() for name in one.layers()]
     known = [
-        *_sources_of("land", *_layers(plan, "task", "series", "pretrain", "draw")),
+        *_sources_of("land", *_layers(plan, "task", "pretrain", "draw"), *layers),
         *map(earth.source, [*_layers(plan, "task", "draw", what="sources"), *named]),
     ]
     for source in {source.name: source for source in known}.values():
@@ -281,8 +283,16 @@ def _baselines(study: Study) -> list[Baseline]:
     return [baseline(name) for task in study.tasks.values() for name in task.baselines]
 
 
-def _images(plan: Plan) -> list[str]:
-    return [stage.spec["image"]["source"] for stage in plan.of_kind("features")]
+def _payloads(plan: Plan) -> dict[str, Payload]:
+    """Return the payloads that a study reads, each once."""
+    read = [one for stage in plan.of_kind("pretrain") for one in stage.payloads]
+    read += [stage.of for stage in plan.of_kind("payload")]
+    return {key_of(one.settings()): one for one in read}
+
+
+def _data(plan: Plan) -> list[str]:
+    """Return the catalog's sources that payloads read, each once."""
+    return list(dict.fromkeys(name for one in _payloads(plan).values() for name in one.sources))
 
 
 def _sources_of(*layers: str) -> list[earth.Source]:

@@ -10,29 +10,30 @@ from collections.abc import Sequence
 
 from wherefrom.gfms.base import FLOPS, Gfm
 from wherefrom.gfms.baselines import Baseline
+from wherefrom.payload.base import Payload
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.train.heads import HeadOptions
 
-__all__ = ["DRAW", "START", "embed", "fewshot", "of_places", "pretrain"]
+__all__ = ["DRAW", "START", "embed", "fewshot", "of_payload", "of_places", "pretrain"]
 
 #: Seconds to draw one composition, and to write initial weights.
 DRAW = 0.5
 START = 0.1
 
 #: Seconds to begin and for each place: to build the pool; to draw and label a task's places, or to
-#: read them; to make their pixel series; to filter one image and look the pool up.
-_PLACES = {
-    "pool": (0.5, 1.5e-6),
-    "task": (1, 2e-5),
-    "series": (1, 5e-5),
-    "features": (3.5, 2.5e-5),
-}
+#: read them.
+_PLACES = {"pool": (0.5, 1.5e-6), "task": (1, 2e-5)}
 
 
 def of_places(kind: str, places: int) -> float:
     """Seconds of a stage that passes once over the places of the pool or of a task."""
     begin, each = _PLACES[kind]
     return begin + each * places
+
+
+def of_payload(payload: Payload, places: int) -> float:
+    """Seconds to read a payload of so many places."""
+    return 1 + payload.seconds * places
 
 
 def pretrain(spec: Gfm) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, text_of
-from wherefrom.earth import imagery
 from wherefrom.earth.fetch import find
 from wherefrom.errors import WherefromError
 from wherefrom.gfms.baselines import baseline
@@ -21,10 +20,11 @@ def adapted(study: Study) -> Study:
 
     Everything that is decided here is a field of the study that is returned.
     """
-    study = _put_stand_ins(_drop_months(_leave_out(study)))
-    settled = {name: gfm.settled() for name, gfm in study.models.items()}
+    study = _put_stand_ins(_leave_out(study))
+    models = {name: gfm.settled() for name, gfm in study.models.items()}
+    payloads = {name: payload.settled() for name, payload in study.payloads.items()}
     # Checked anew: with a stand-in two tasks may have become one.
-    return Study.model_validate({**dict(study), "models": settled})
+    return Study.model_validate({**dict(study), "models": models, "payloads": payloads})
 
 
 def _leave_out(study: Study) -> Study:
@@ -64,19 +64,6 @@ def _absent(*sources: str) -> str:
         f"{titles}: not on this machine (wherefrom data fetch "
         f"{' '.join(known.name for known in missing)}, or place {files} in the folder that "
         "WHEREFROM_DATA names)"
-    )
-
-
-def _drop_months(study: Study) -> Study:
-    """Do without the monthly images where they are not on this machine."""
-    monthly = "blue-marble-monthly"
-    if monthly not in study.imagery.sources or imagery.available(monthly):
-        return study
-    sources = tuple(name for name in study.imagery.sources if name != monthly)
-    if not sources:
-        return study  # nothing else was asked for: the plan names the files to place
-    return study.model_copy(
-        update={"imagery": study.imagery.model_copy(update={"sources": sources})}
     )
 
 

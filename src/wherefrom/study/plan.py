@@ -7,13 +7,13 @@ from typing import Any
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel
-from wherefrom.earth import imagery
 from wherefrom.earth.fetch import digest_of
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import canonical, seed_of
-from wherefrom.pool.series.earth import SERIES_LAYERS
+from wherefrom.payload.base import Modality, Payload
+from wherefrom.payload.content import content_of as content_of_payload
 from wherefrom.study import cost
 from wherefrom.study.pools import content_of, stage_spec
 from wherefrom.study.spec import HeadUse, Study
@@ -30,8 +30,8 @@ def plan(study: Study) -> Plan:
     Returns
     -------
     Plan
-        Pool, tasks and their series, image features, draws, then each model's pre-training and
-        few-shot stages, and the baselines'.
+        Pool, tasks, draws, then what each model sees of places, its pre-training and few-shot
+        stages, and the baselines'.
 
     Raises
     ------
@@ -53,39 +53,31 @@ def _expand(study: Study) -> Iterator[Stage]:
     yield pool
     tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
     yield from tasks.values()
-    # A task with series of its own holds them; the others' are made where something reads them.
-    series = {
-        name: _series(spec, tasks[name])
-        for name, spec in study.tasks.items()
-        if not spec.own_series and _reads_series(study, name)
-    }
-    yield from series.values()
-    data = {name: {"task": task, "series": series.get(name, task)} for name, task in tasks.items()}
-    seen = any("images" in gfm.reads for gfm in study.models.values())
-    images = study.imagery.sources if seen else ()
-    features = {f"features {name}": _features(study, name, pool) for name in images}
-    yield from features.values()
+    seen = _Seen(study, pool, tasks)
     draws = {(s.axes["composition"], s.axes["draw_seed"]): s for s in _draws(study, pool)}
     yield from draws.values()
     for model, gfm in study.models.items():
         for name, chosen in study.samplers.items():
             for draw, seed in _runs(gfm, chosen):
                 inputs = {"draw": draws[name, draw], "pool": pool}
-                inputs |= features if "images" in gfm.reads else {}
+                yield from seen.new(of_pool := seen.of_pool(gfm))
+                inputs |= of_pool
                 axes = {
                     "model": model,
                     "composition": name,
                     "draw_seed": draw,
                     "pretrain_seed": seed,
                 }
-                run = _pretrain(gfm, chosen, axes, inputs)
+                run = _pretrain(gfm, chosen, axes, inputs, seen.read_directly(gfm))
                 yield run
                 for task in gfm.tasks:
-                    yield from _fewshot(study, task, data[task], gfm, axes, run)
+                    yield from seen.new(data := seen.of_task(task, gfm))
+                    yield from _fewshot(study, task, data, gfm, axes, run)
     for task, spec in study.tasks.items():
         for name in spec.baselines:
             axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
-            yield from _fewshot(study, task, data[task], baseline(name), axes, None)
+            yield from seen.new(data := seen.of_task(task, baseline(name)))
+            yield from _fewshot(study, task, data, baseline(name), axes, None)
 
 
 def _pool(study: Study) -> Stage:
@@ -122,44 +114,97 @@ def _task(spec: TaskSpec, pool: Stage) -> Stage:
     )
 
 
-def _series(spec: TaskSpec, task: Stage) -> Stage:
-    """Pixel series of what the Earth layers say of a task's places."""
-    # Land cover is what a task of places may ask for: never among its inputs.
-    layers = [name for name in SERIES_LAYERS if name != "land_cover"]
-    return Stage(
-        kind="series",
-        label=f"series {spec.label}",
-        spec={"land_cover": False, "layers": {name: earth.layer_key(name) for name in layers}},
-        inputs={"task": task},
-        cost=cost.of_places("series", spec.places),
-        bundle=f"series {spec.label}",
-    )
+class _Seen:
+    """The stages that hold what is read of places, each made once, for whoever reads it."""
+
+    def __init__(self, study: Study, pool: Stage, tasks: dict[str, Stage]) -> None:
+        self.study, self.pool, self.tasks = study, pool, tasks
+        self._made: dict[tuple[str, str], dict[str, Stage]] = {}
+        self._given: set[str] = set()
+
+    def of_pool(self, gfm: Gfm) -> dict[str, Stage]:
+        """Return what a GFM reads of the pool's places, by role; but for what it reads directly."""
+        found: dict[str, Stage] = {}
+        for name, payload in self._payloads(gfm.reads, gfm.payloads):
+            if payload.kept:
+                found |= self._stages(name, payload, "", self.pool, self.study.pool_places)
+        return found
+
+    def read_directly(self, gfm: Gfm) -> tuple[Payload, ...]:
+        """Return the payloads that a pre-training reads itself."""
+        payloads = self._payloads(gfm.reads, gfm.payloads)
+        return tuple(one for _, one in payloads if not one.kept)
+
+    def of_task(self, name: str, reader: Gfm | Baseline) -> dict[str, Stage]:
+        """Return a task, and what a GFM or a baseline reads of its places, by role."""
+        spec, task = self.study.tasks[name], self.tasks[name]
+        if isinstance(reader, Gfm):
+            reads, named = reader.reads_of_tasks, reader.payloads
+        else:
+            models = [one for one in self.study.models.values() if name in one.tasks]
+            reads = reader.reads
+            named = tuple(dict.fromkeys(one for gfm in models for one in gfm.payloads))
+        if spec.own_series:  # it holds them
+            reads -= {"series"}
+        found = {"task": task}
+        for payload_name, payload in self._payloads(reads, named):
+            found |= self._stages(payload_name, payload, name, task, spec.places)
+        return found
+
+    def new(self, stages: dict[str, Stage]) -> Iterator[Stage]:
+        """Yield those of some stages that were not yielded before."""
+        for stage in stages.values():
+            if stage.kind == "payload" and stage.key not in self._given:
+                self._given.add(stage.key)
+                yield stage
+
+    def _payloads(
+        self, reads: Iterable[Modality], named: tuple[str, ...]
+    ) -> list[tuple[str, Payload]]:
+        return [self.study.payload_of(modality, named) for modality in sorted(reads)]
+
+    def _stages(
+        self, name: str, payload: Payload, task: str, source: Stage, places: int
+    ) -> dict[str, Stage]:
+        if (name, task) not in self._made:
+            made = _payload_stages(name, payload, task, source, places)
+            self._made[name, task] = {
+                f"{payload.modality} {number}": stage for number, stage in enumerate(made)
+            }
+        return self._made[name, task]
 
 
-def _reads_series(study: Study, task: str) -> bool:
-    read = [gfm.reads_of_tasks for gfm in study.models.values() if task in gfm.tasks]
-    read += [baseline(name).reads for name in study.tasks[task].baselines]
-    return any("series" in modalities for modalities in read)
+def _payload_spec(payload: Payload, *, labelled: bool) -> dict[str, Any]:
+    """Give all that the records of a payload depend on."""
+    for source in payload.sources:
+        earth.path_of(source)
+    return {
+        "payload": payload.settings(),
+        "layers": {name: earth.layer_key(name) for name in payload.layers(labelled)},
+        "sources": {name: digest_of(name) for name in payload.sources},
+        "content": [content_of_payload(file) for file in payload.files],
+    }
 
 
-def _features(study: Study, source: str, pool: Stage) -> Stage:
-    image = study.imagery.model_dump(include={"window_km", "filters", "seed"})
-    return Stage(
-        kind="features",
-        label=f"image features {source}",
-        spec={"image": image | {"source": source}} | _digest(source),
-        inputs={"pool": pool},
-        cost=cost.of_places("features", study.pool_places),
-        bundle=f"features {source}",
-    )
-
-
-def _digest(source: str) -> dict[str, str]:
-    """Hash an image of which the catalog knows no checksum; of others the name says it all."""
-    if source not in imagery.IMAGES or all(file.sha256 for file in earth.source(source).files):
-        return {}
-    earth.path_of(source)
-    return {"sha256": digest_of(source)}
+def _payload_stages(
+    name: str, payload: Payload, task: str, source: Stage, places: int
+) -> Iterator[Stage]:
+    """Yield the stages that read a payload of a task, or of `payload.shard` places of the pool."""
+    spec = _payload_spec(payload, labelled=bool(task))
+    where = f"of task {task}" if task else "of the pool"
+    starts = range(0, places, payload.shard) if not task else [0]
+    for number, start in enumerate(starts, start=1):
+        count = min(payload.shard, places - start) if not task else places
+        part = f" {number}/{len(starts)}" if len(starts) > 1 else ""
+        yield Stage(
+            kind="payload",
+            label=f"payload {name} {where}{part}",
+            spec=spec | {"labelled": bool(task), "start": start, "count": None if task else count},
+            inputs={"task" if task else "pool": source},
+            cost=cost.of_payload(payload, count),
+            bundle=f"payload {name} {where}{part}",
+            of=payload,
+        )
 
 
 def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
@@ -245,7 +290,11 @@ def _runs(gfm: Gfm, chosen: SamplerModel) -> list[tuple[int, int]]:
 
 
 def _pretrain(
-    gfm: Gfm, chosen: SamplerModel, axes: dict[str, Any], inputs: dict[str, Stage]
+    gfm: Gfm,
+    chosen: SamplerModel,
+    axes: dict[str, Any],
+    inputs: dict[str, Stage],
+    payloads: tuple[Payload, ...],
 ) -> Stage:
     model, composition, draw, seed = axes.values()
     made: dict[str, Any] = {
@@ -255,9 +304,9 @@ def _pretrain(
         "seed": seed,
     }
     files = _contents(gfm.files, f"model {model!r}")
-    layers = (*(SERIES_LAYERS if "series" in gfm.reads else ()), *gfm.layers)
     read = {
-        "layers": {name: earth.layer_key(name) for name in layers},
+        "payloads": [_payload_spec(one, labelled=False) for one in payloads],
+        "layers": {name: earth.layer_key(name) for name in gfm.layers},
         "sources": {name: digest_of(name) for name in gfm.sources},
         "content": list(files.values()),
     }
@@ -270,6 +319,7 @@ def _pretrain(
         cost=cost.START if chosen.empty else cost.pretrain(gfm),
         bundle=f"{model} {composition} {draw} {seed}",
         of=gfm,
+        payloads=payloads,
         files=files,
         axes=axes,
     )
@@ -285,17 +335,15 @@ def _fewshot(
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
     label = study.tasks[task].label
-    inputs = {"task": data["task"]} | ({"pretrain": run} if run else {})
+    inputs = data | ({"pretrain": run} if run else {})
     if isinstance(features, Gfm):
-        reads, once = features.reads_of_tasks, cost.embed(features, study.tasks[task])
+        once = cost.embed(features, study.tasks[task])
         about: dict[str, Any] = {"model": features.kind}
     else:
-        reads, once = features.reads, 0.0
+        once = 0.0
         about = {"baseline": features.name}
         if features.sources:
             about["weights"] = [digest_of(name) for name in features.sources]
-    if "series" in reads:
-        inputs["series"] = data["series"]
     for head, use in study.heads.items():
         kind = kind_of_head(head)
         if kind.tunes_encoder and run is None:

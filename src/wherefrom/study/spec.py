@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, sampler
@@ -15,7 +15,8 @@ from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import AnyGfm
 from wherefrom.gfms.baselines import BASELINES, is_baseline
 from wherefrom.keys import canonical
-from wherefrom.part import Part
+from wherefrom.part import OfKind, Part
+from wherefrom.payload.base import AnyPayload, Modality, Payload
 from wherefrom.plugins import kind
 from wherefrom.study.pools import PoolSpec, PoolTable
 from wherefrom.study.published import Claim, Published, StandsFor
@@ -28,23 +29,11 @@ _NAME = re.compile(r"[\w.+-]+")
 #: A plan asks for the sampler of a composition's text at every run.
 _sampler = lru_cache(maxsize=256)(sampler)
 
-__all__ = ["METRICS", "Headline", "HeadUse", "ImagerySpec", "Study", "SweepSpec"]
+__all__ = ["METRICS", "Headline", "HeadUse", "Study", "SweepSpec"]
 
 
-class ImagerySpec(Part):
-    """The image side: frozen features of the window around each place.
-
-    The twelve months are used where they are present; `Study.stood_in` does not count them, since
-    one date stands for itself.
-    """
-
-    sources: tuple[Literal["blue-marble", "blue-marble-monthly", "sentinel-2-l2a"], ...] = Field(
-        min_length=1, default=("blue-marble",)
-    )
-    window_km: float = Field(gt=0, default=60.0)
-    filters: int = Field(ge=0, default=64)
-    seed: int = 0
-    bytes_per_place: int = Field(ge=0, default=0)
+#: By modality, the payload that is read where a study names none.
+DEFAULTS: dict[Modality, str] = {"features": "blue-marble", "series": "earth-series"}
 
 
 class HeadUse(Part):
@@ -95,7 +84,8 @@ class Study(Part):
     compositions: dict[str, str]
     #: By key; the results use each one's `label`.
     tasks: dict[str, AnyTask] = Field(min_length=1)
-    imagery: ImagerySpec = ImagerySpec()
+    #: What models see of places, by name; a payload's kind is its name where it gives none.
+    payloads: dict[str, AnyPayload] = Field(default_factory=dict)
     #: By name. Each is evaluated on the tasks that it names.
     models: dict[str, AnyGfm] = Field(min_length=1)
     n: int = Field(gt=1)
@@ -121,6 +111,42 @@ class Study(Part):
     #: What the table of the user's holds that is the pool.
     table: PoolTable | None = None
     missing: tuple[str, ...] = ()
+
+    @field_validator("payloads", mode="before")
+    @classmethod
+    def _names_are_kinds(cls, given: Any) -> Any:
+        """Let a name be the kind, and a scale take a payload of the base away (null)."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: {"kind": name, **one} if isinstance(one, dict) else one
+            for name, one in given.items()
+            if one is not None
+        }
+
+    def payload_of(self, modality: Modality, named: tuple[str, ...] = ()) -> tuple[str, Payload]:
+        """Return the payload of a modality, and its name: of those named, else of the study's.
+
+        Raises
+        ------
+        WherefromError
+            If there is none, or several and none is named.
+        """
+        among = [name for name in named if name in self.payloads] or list(self.payloads)
+        found = [name for name in among if self.payloads[name].modality == modality]
+        if len(found) == 1:
+            return found[0], self.payloads[found[0]]
+        if found:
+            raise WherefromError(
+                f"payloads {' and '.join(found)} both have {modality}: name one of them "
+                "(payloads: [...] of the model)"
+            )
+        if modality not in DEFAULTS:
+            raise WherefromError(f"no payload of the study has {modality}: name one in 'payloads'")
+        kind = DEFAULTS[modality]
+        made = OfKind("payloads", Payload).read({"kind": kind})
+        assert isinstance(made, Payload)
+        return kind, made.settled()
 
     @property
     def pool_places(self) -> int:
@@ -222,6 +248,8 @@ class Study(Part):
         for model in self.models.values():
             for name in model.tasks:
                 yield "task", name, self.tasks
+            for name in model.payloads:
+                yield "payload", name, self.payloads
         for use in self.heads.values():
             for name in use.models or ():
                 yield "model", name, self.models
@@ -234,8 +262,24 @@ class Study(Part):
                 yield "region", self.sweep.region, earth.CONTINENTS
 
     @model_validator(mode="after")
+    def _what_models_read_is_there(self) -> Self:
+        for name, model in self.models.items():
+            try:
+                for modality in sorted(model.reads | model.reads_of_tasks):
+                    self.payload_of(modality, model.payloads)
+            except WherefromError as err:
+                raise ValueError(f"models.{name}: {err}") from err
+            for one in model.payloads:
+                if self.payloads[one].modality not in model.reads | model.reads_of_tasks:
+                    raise ValueError(
+                        f"models.{name}: payload {one!r} has {self.payloads[one].modality}, which "
+                        f"{model.kind!r} does not read"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:
-        for name in (self.name, *self.compositions, *self.models, *self.tasks):
+        for name in (self.name, *self.compositions, *self.models, *self.tasks, *self.payloads):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
         for name in self.models:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from wherefrom.keys import key_of
+from wherefrom.payload.base import Payload
 from wherefrom.study.spec import Study
 
 __all__ = ["VERSIONS", "Plan", "Stage"]
@@ -16,8 +17,7 @@ __all__ = ["VERSIONS", "Plan", "Stage"]
 VERSIONS = {
     "pool": 1,
     "task": 2,
-    "series": 1,
-    "features": 1,
+    "payload": 1,
     "draw": 2,
     "pretrain": 3,
     "fewshot": 3,
@@ -43,6 +43,8 @@ class Stage:
     #: What it is about: the sampler of a draw, the task, the GFM. All that matters of it is in the
     #: spec.
     of: Any = None
+    #: What it reads of places itself, not from another stage.
+    payloads: tuple[Payload, ...] = ()
     #: Files of the user's that it reads, with the hash of what they held when it was planned.
     files: dict[str, str] = field(default_factory=dict)
     #: Of a draw the composition and the seed; of a few-shot stage columns of the results table.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,23 +15,24 @@ from numpy.typing import NDArray
 
 from wherefrom.compose import Composition, drawn
 from wherefrom.compose.card import write_card
-from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.errors import WherefromError
-from wherefrom.gfms.places import FEATURES, STATISTICS, PoolPlaces, TaskData, task_data
+from wherefrom.gfms.places import PoolPlaces, TaskData, task_data
 from wherefrom.keys import seed_of
+from wherefrom.payload.base import Modality, Payload, Sought
+from wherefrom.payload.content import content_of as content_of_payload
+from wherefrom.payload.stored import Stored, keep, refuse_many
 from wherefrom.pool import Pool
-from wherefrom.pool.series.earth import earth_series
 from wherefrom.study.pools import content_of
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
 from wherefrom.tasks import Episodes, Task, plan_episodes
-from wherefrom.tasks.labelled import SERIES, TASK
+from wherefrom.tasks.labelled import TASK
 
-__all__ = ["compute"]
+__all__ = ["compute", "seen_of"]
 
 Tell = Callable[[float], None]
 #: Files of the stages.
-POOL, COMPOSITION = "pool.parquet", "composition.parquet"
+POOL, COMPOSITION, PROBLEMS = "pool.parquet", "composition.parquet", "problems.txt"
 #: Scores of a few-shot stage; none if no region could be evaluated.
 SCORES = pa.schema(
     [
@@ -63,8 +64,7 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
     work = {
         "pool": _pool,
         "task": _task,
-        "series": _series,
-        "features": _features,
+        "payload": _payload,
         "draw": _draw,
         "pretrain": _pretrain,
         "fewshot": _fewshot,
@@ -105,18 +105,20 @@ def _task(job: _Job) -> None:
     made.write(job.out / TASK if isinstance(made, Task) else job.out)
 
 
-def _series(job: _Job) -> None:
-    task = Task.read(job.inputs["task"] / TASK)
-    earth_series(task.lon, task.lat, land_cover=job.spec["land_cover"]).write(job.out / SERIES)
-
-
-def _features(job: _Job) -> None:
-    pool = job.pool()
-    features = ImageFeatures(**job.spec["image"]).compute(pool.lon, pool.lat)
-    statistics = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    np.save(job.out / STATISTICS, np.stack(statistics))
-    # Half precision keeps three digits of what comes from eight-bit pictures.
-    np.save(job.out / FEATURES, features.astype(np.float16))
+def _payload(job: _Job) -> None:
+    if "task" in job.inputs:
+        task = Task.read(job.inputs["task"] / TASK)
+        places = Sought(task.ids, task.lon, task.lat, labelled=True)
+    else:
+        pool, start = job.pool(), job.spec["start"]
+        rows = slice(start, start + job.spec["count"])
+        places = Sought(pool.ids[rows], pool.lon[rows], pool.lat[rows])
+    content = [content_of_payload(file) for file in job.stage.of.files]
+    if content != job.spec["content"]:
+        raise WherefromError(
+            f"{', '.join(job.stage.of.files)}: changed since the study began: run it again"
+        )
+    keep(job.stage.of, places, job.out, job.tell)
 
 
 def _draw(job: _Job) -> None:
@@ -131,20 +133,49 @@ def _pretrain(job: _Job) -> None:
 
     composition = Composition.read(job.inputs["draw"] / COMPOSITION)
     pool = job.pool()
-    images = [path for role, path in job.inputs.items() if role.startswith("features")]
-    places = PoolPlaces(pool, pool.take(composition.expanded_ids()), images)
+    rows = pool.take(composition.expanded_ids())
+    held: dict[Modality, Stored | Payload] = {one.modality: one for one in job.stage.payloads}
+    problems = []
+    for modality, folders in seen_of(job.stage, job.inputs):
+        held[modality] = stored = Stored(modality, folders)
+        there = stored.there[rows]
+        if not there.all():
+            payload = job.stage.inputs[f"{modality} 0"].of
+            refuse_many(payload, there, pool.ids[rows], stored.lost, labelled=False)
+            problems.append(
+                f"payload {payload.kind}: {int((~stored.there).sum()):,} of {len(pool):,} places "
+                f"of the pool are without, and left out of compositions ({stored.lost})"
+            )
+            rows = rows[there]
+    places = PoolPlaces(pool, rows, held)
     engine.pretrain(job.stage.of, job.spec["seed"], places, job.out, job.partial, job.tell)
+    (job.out / PROBLEMS).write_text("\n".join(problems), encoding="utf-8")
+
+
+def seen_of(
+    stage: Stage, folders: Mapping[str, Path]
+) -> tuple[tuple[Modality, tuple[Path, ...]], ...]:
+    """Return the folders of the payload stages among a stage's inputs, by modality.
+
+    `folders` are of all its inputs, by role.
+    """
+    found: dict[Modality, list[Path]] = {}
+    for role, made in stage.inputs.items():
+        if made.kind == "payload":
+            found.setdefault(made.of.modality, []).append(folders[role])
+    return tuple((modality, tuple(some)) for modality, some in found.items())
 
 
 def _fewshot(job: _Job) -> None:
     from wherefrom.train.scores import scores
 
-    spec, data = job.spec, task_data(job.inputs["task"], job.inputs.get("series"))
+    spec, data = job.spec, task_data(job.inputs["task"], seen_of(job.stage, job.inputs))
     task = data.task
     regions = task.regions if spec["regions"] is None else spec["regions"]
     rows: list[dict[str, Any]] = []
     predictions: dict[str, NDArray[Any]] = {}
-    problems: list[str] = []
+    run = job.inputs.get("pretrain")
+    problems = (run / PROBLEMS).read_text(encoding="utf-8").splitlines() if run else []
     every: list[Episodes] = []
     for n in spec["n"]:
         planned, failed = plan_episodes(task, regions, n, range(spec["finetune_seeds"]))
@@ -164,7 +195,7 @@ def _fewshot(job: _Job) -> None:
     table = pa.Table.from_pylist(rows, SCORES)
     pq.write_table(table, job.out / "scores.parquet", write_page_checksum=True)
     np.savez_compressed(job.out / "predictions.npz", **predictions)  # type: ignore[arg-type]
-    (job.out / "problems.txt").write_text("\n".join(problems), encoding="utf-8")
+    (job.out / PROBLEMS).write_text("\n".join(problems), encoding="utf-8")
 
 
 def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.int16]:

@@ -91,6 +91,7 @@ def from_table(
     seed: int = 0,
     split_column: str | None = None,
     block_km: float | None = None,
+    id: str | None = None,
 ) -> Task:
     """Make a task of a table of labelled places.
 
@@ -123,6 +124,8 @@ def from_table(
     block_km : float, optional
         Split cells of about this size, of equal area, instead of places: fewer test places then
         lie beside a training place, and classes may be missing from a split.
+    id : str, optional
+        Column by which payloads look the places up, kept as text; rows may share one.
 
     Returns
     -------
@@ -148,13 +151,14 @@ def from_table(
     if split_column is not None and block_km is not None:
         raise WherefromError("a split by column and one by blocks are two: give one of them")
     from_file = isinstance(table, (str, Path))
-    # A task names no ids: those of the table may repeat, say one for all rows of a field.
+    # No ids of a pool: those of the table may repeat, say one for all rows of a field.
     if from_file:
         places = read_places(table, None, lon, lat, numbered=True)
     else:
         places = places_of(table, None, lon, lat, numbered=True)
     pool = Pool.of_places(places)
     classes, codes = _labels(places.rest, label, "label", places.source)
+    ids = None if id is None else _ids(places.rest, id, places.source)
     given = None
     kept = _left_out(codes, f"no label in column {label!r}", places.source)
     if split_column is not None:
@@ -166,6 +170,7 @@ def from_table(
         present, code = np.unique(codes[rows], return_inverse=True)
         classes, codes = tuple(classes[one] for one in present), code.astype(np.int32)
         given = None if given is None else given[rows]
+        ids = None if ids is None else ids[rows]
     for told in alike(classes):
         warnings.warn(f"labels of column {label!r}: {told}", stacklevel=2)
     if len(classes) < 2:
@@ -212,6 +217,7 @@ def from_table(
             **how,
             "seed": seed,
         },
+        id=ids,
     )
 
 
@@ -276,6 +282,17 @@ def _labels(
     if pa.types.is_boolean(values.type):
         labels = tuple(word.lower() for word in labels)
     return labels, codes
+
+
+def _ids(rest: pa.Table, name: str, source: str) -> NDArray[np.str_]:
+    """Return a column of ids as text."""
+    if name not in rest.column_names:
+        raise unknown(f"id column of {source}", name, rest.column_names)
+    column = rest.column(name)
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise WherefromError(f"{source}: row {row} has no id in column {name!r}")
+    return np.array([str(one) for one in column.to_pylist()])
 
 
 def _given(rest: pa.Table, name: str, source: str) -> NDArray[np.int8]:

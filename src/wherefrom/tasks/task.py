@@ -57,6 +57,8 @@ class Task:
         Code of the positive class; only for two classes.
     provenance : mapping
         Plain values that say how the task was made.
+    id : (N,) array of str, optional
+        By which payloads look the places up, many rows perhaps by one; by default their numbers.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class Task:
     label_layer: str
     positive: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    id: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         for column, dtype in _DTYPES.items():
@@ -114,8 +117,18 @@ class Task:
                 f"not {len(self.classes)}"
             )
 
+        if self.id is not None and len(self.id) != len(self.lon):
+            raise WherefromError(
+                f"task {self.name!r}: {len(self.id):,} ids are given for {len(self.lon):,} places"
+            )
+
     def __len__(self) -> int:
         return len(self.lon)
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """What payloads look the places up by, (N,): text, or the numbers of the rows."""
+        return np.arange(len(self)) if self.id is None else np.asarray(self.id)
 
     @cached_property
     def key(self) -> str:
@@ -124,7 +137,8 @@ class Task:
         for column in _DTYPES:
             digest.update(np.ascontiguousarray(getattr(self, column)).tobytes())
         names = [self.name, self.label_layer, list(self.classes), list(self.regions)]
-        return key_of(["task", *names, self.positive, digest.hexdigest()])
+        ids = [] if self.id is None else [self.id.tolist()]
+        return key_of(["task", *names, self.positive, digest.hexdigest(), *ids])
 
     def rows(self, region: str | int, split: str) -> NDArray[np.int64]:
         """Return the rows of one region and split, ascending."""
@@ -148,6 +162,8 @@ class Task:
         columns = {"lon": self.lon, "lat": self.lat}
         for column, names in (("label", self.classes), ("region", self.regions), ("split", SPLITS)):
             columns[column] = label_column(getattr(self, column).astype(np.int32), names)
+        if self.id is not None:
+            columns["id"] = pa.array(self.id.tolist(), pa.string())
         about = {
             "name": self.name,
             "classes": self.classes,
@@ -197,6 +213,7 @@ class Task:
             label_layer=about["label_layer"],
             positive=about["positive"],
             provenance=about["provenance"],
+            id=table["id"].to_numpy().astype(str) if "id" in table.column_names else None,
         )
 
 

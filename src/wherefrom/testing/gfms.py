@@ -72,7 +72,7 @@ def check_gfm(
         A GFM; a class whose own fields all have defaults; or the part of a study file.
     places : Places, optional
         What to pre-train on, with what it `reads`; by default real places on land, where they are
-        and their series of climate and relief (images must be given).
+        and their series of climate and relief (features must be given).
     labelled : Places, optional
         What to embed, with what it `reads_of_tasks`; by default `places`.
 
@@ -167,11 +167,11 @@ class _Declared:
     def series(self) -> PixelSeries:
         return self._read("series", self.places.series)
 
-    def images(self) -> NDArray[np.float32]:
-        return self._read("images", self.places.images)
+    def features(self) -> NDArray[np.float32]:
+        return self._read("features", self.places.features)
 
-    def image_scales(self) -> NDArray[np.float64]:
-        return self._read("images", self.places.image_scales)
+    def feature_scales(self) -> NDArray[np.float64]:
+        return self._read("features", self.places.feature_scales)
 
     def _read(self, modality: Modality, read: Callable[[], R]) -> R:
         promise(
@@ -190,8 +190,8 @@ class _Declared:
         if name.startswith("_"):
             raise AttributeError(name)
         raise BrokenPromiseError(
-            f"{self.what} reads {name!r} of places: there are lon, lat, series(), images() and "
-            "image_scales()"
+            f"{self.what} reads {name!r} of places: there are lon, lat, series(), features() "
+            "and feature_scales()"
         )
 
 
