@@ -80,6 +80,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "payloads": {
         "blue-marble": "wherefrom.payload.earth:BlueMarble",
         "earth-series": "wherefrom.payload.earth:EarthSeries",
+        "columns": "wherefrom.payload.columns:Columns",
     },
     "gfms": {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",

@@ -62,7 +62,7 @@ def small(folder: Path, **change: Any) -> Path:
     base["compositions"] = {"none": "none", "uniform": "uniform"}
     base["composition_size"] = 1000
     base["pool"] = {"places": 6000}
-    base["imagery"] = {"sources": ["blue-marble"], "filters": 1}
+    base["payloads"] = {"blue-marble": {"images": ["blue-marble"], "filters": 1}}
     base["models"] = {
         "satclip-L10": base["models"]["satclip-L10"]
         | {
@@ -219,7 +219,7 @@ def test_damage_of_a_stored_file_goes_unsaid(
     file, out, _ = finished
     steps, whole, faults = plan(load(file, "debug")), Store(out / "store"), 0
     stages = {stage.kind: stage for stage in steps.stages if stage.spec.get("head") != "majority"}
-    assert set(stages) == {"pool", "task", "series", "features", "draw", "pretrain", "fewshot"}
+    assert set(stages) == {"pool", "task", "payload", "draw", "pretrain", "fewshot"}
     for kind, stage in stages.items():
         needed = {s.key for s in steps.stages if stage.key in {i.key for i in s.inputs.values()}}
         folder = whole.folder(kind, stage.key)

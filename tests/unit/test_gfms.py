@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,11 +13,14 @@ from safetensors.torch import load_file
 
 from wherefrom.gfms import baselines, engine
 from wherefrom.gfms.base import Gfm
-from wherefrom.gfms.places import FEATURES, STATISTICS, PoolPlaces, TaskData
+from wherefrom.gfms.places import Held, PoolPlaces, TaskData
 from wherefrom.models.masked import PrestoConfig, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.models.tokens import GROUPS
 from wherefrom.part import OfKind
+from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Sought
+from wherefrom.payload.earth import EarthSeries
+from wherefrom.payload.stored import Stored, keep
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
 from wherefrom.pool.series.earth import earth_series
@@ -78,14 +81,28 @@ def pool() -> Pool:
     return Pool.build(400, seed=3)
 
 
+VALUES = np.random.default_rng(0).normal(2.0, 3.0, (400, 5)).astype(np.float16)
+
+
+class Given(Payload):
+    """Numbers of the places of the pool, in three pieces."""
+
+    modality: ClassVar[Modality] = "features"
+
+    def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
+        for part in np.array_split(np.arange(len(places)), 3):
+            yield part, {"features": VALUES[places.ids[part]]}
+
+
 @pytest.fixture(scope="module")
-def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a features stage."""
-    folder = tmp_path_factory.mktemp("features")
-    values = np.random.default_rng(0).normal(2.0, 3.0, (400, 5))
-    np.save(folder / FEATURES, values.astype(np.float16))
-    np.save(folder / STATISTICS, np.stack([values.mean(0), values.std(0)]))
-    return folder
+def features(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Held:
+    """Keep features as two stages do, of 150 places and of the rest."""
+    folders = []
+    for rows in (slice(0, 150), slice(150, 400)):
+        folders.append(tmp_path_factory.mktemp("features"))
+        keep(Given(kind="given"), Sought(pool.ids, pool.lon, pool.lat).take(rows), folders[-1])
+    series = EarthSeries(kind="earth-series")
+    return {"features": Stored("features", tuple(folders)), "series": series}
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +118,10 @@ def data(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> TaskData:
     )  # fmt: skip
     task.write(folder / TASK)
     series.write(folder / SERIES)
-    return TaskData(folder, folder)
+    return TaskData(folder)
 
 
-def stage(kind: str, pool: Pool, features: Path, out: Path, places: int = 200, stop: float = 2.0):
+def stage(kind: str, pool: Pool, features: Held, out: Path, places: int = 200, stop: float = 2.0):
     """Pre-train as a stage of the study does; stop when a share of the work is done."""
 
     def tell(share: float) -> None:
@@ -113,7 +130,7 @@ def stage(kind: str, pool: Pool, features: Path, out: Path, places: int = 200, s
 
     out.mkdir(exist_ok=True)
     rows = np.arange(places, dtype=np.int64)
-    seen = PoolPlaces(pool, rows, [features])
+    seen = PoolPlaces(pool, rows, features)
     engine.pretrain(GFMS[kind], 0, seen, out, out / "partial", tell)
     return load_file(out / engine.WEIGHTS)
 
@@ -121,7 +138,7 @@ def stage(kind: str, pool: Pool, features: Path, out: Path, places: int = 200, s
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_the_study_does_not_train_or_not_twice_alike(
-    kind: str, pool: Pool, features: Path, tmp_path: Path
+    kind: str, pool: Pool, features: Held, tmp_path: Path
 ) -> None:
     first = stage(kind, pool, features, tmp_path / "a")
     again = stage(kind, pool, features, tmp_path / "b")
@@ -137,7 +154,7 @@ def test_a_kind_of_the_study_does_not_train_or_not_twice_alike(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["satclip", "presto", "presto-bfloat16"])
 def test_a_stopped_pre_training_that_goes_on_ends_elsewhere(
-    kind: str, pool: Pool, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, pool: Pool, features: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = stage(kind, pool, features, tmp_path / "whole")
     real = engine.train
@@ -153,12 +170,12 @@ def test_a_stopped_pre_training_that_goes_on_ends_elsewhere(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["satclip", "presto"])
 def test_a_run_is_read_back_as_another_model(
-    kind: str, pool: Pool, features: Path, data: TaskData, tmp_path: Path
+    kind: str, pool: Pool, features: Held, data: TaskData, tmp_path: Path
 ) -> None:
     rows = np.arange(200, dtype=np.int64)
     stage(kind, pool, features, tmp_path)
     gfm = GFMS[kind]
-    made = engine.trained(gfm, PoolPlaces(pool, rows, [features]), rows, seed=0)
+    made = engine.trained(gfm, PoolPlaces(pool, rows, features), rows, seed=0)
     reported = np.flatnonzero(data.task.split < 2)  # tuning places are not embedded
     seen = gfm.records_of_task(data.places(reported))
     direct = embed(made.model, made.module, seen, batch=gfm.embed_batch)
@@ -189,7 +206,7 @@ def test_presto_learns_nothing_from_the_series_of_a_pool(pool: Pool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["satclip", "presto"])
 def test_fine_tuning_of_a_run_predicts_no_better_than_the_majority(
-    kind: str, pool: Pool, features: Path, data: TaskData, tmp_path: Path
+    kind: str, pool: Pool, features: Held, data: TaskData, tmp_path: Path
 ) -> None:
     stage(kind, pool, features, tmp_path)
     (episodes,), _ = plan_episodes(data.task, ["Earth"], 60, range(2))
@@ -201,13 +218,13 @@ def test_fine_tuning_of_a_run_predicts_no_better_than_the_majority(
     assert found.dtype == np.int16
 
 
-def test_inputs_are_scaled_by_the_composition(pool: Pool, features: Path) -> None:
-    values = np.load(features / FEATURES).astype(np.float64)
-    mean, std = np.load(features / STATISTICS)
+def test_inputs_are_scaled_by_the_composition(pool: Pool, features: Held) -> None:
+    values = VALUES.astype(np.float64)
+    mean, std = values.mean(0), values.std(0)
     for rows in (np.arange(10), np.arange(200, 400)):
-        places = PoolPlaces(pool, rows, [features])
-        images, scale = places.images(), places.image_scales()
-        np.testing.assert_array_equal(images, values[rows].astype(np.float32))
+        places = PoolPlaces(pool, rows, features)
+        found, scale = places.features(), places.feature_scales()
+        np.testing.assert_array_equal(found, values[rows].astype(np.float32))
         np.testing.assert_allclose(scale.mean(0), mean, rtol=1e-12)
         np.testing.assert_allclose(scale.std(0), std, rtol=1e-12)
 
@@ -228,8 +245,11 @@ def own_series(data: TaskData, folder: Path) -> TaskData:
     raw[..., :2] = rng.normal(-12, 2, (*raw.shape[:2], 2))
     raw[..., 2:13] = rng.uniform(100, 3000, (*raw.shape[:2], 11))
     old = data.series
-    PixelSeries.from_array(raw, old.lon, old.lat, old.month).write(folder / SERIES)
-    return TaskData(data.folder, folder)
+    made = PixelSeries.from_array(raw, old.lon, old.lat, old.month)
+    for name in NAMES["series"]:
+        np.save(folder / f"{name}.npy", getattr(made, name))
+    np.save(folder / "there.npy", np.ones(len(made), bool))
+    return TaskData(data.folder, (("series", (folder,)),))
 
 
 @pytest.mark.slow

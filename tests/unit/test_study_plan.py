@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from wherefrom import earth
-from wherefrom.earth.imagery import ImageFeatures
 from wherefrom.errors import WherefromError
 from wherefrom.gfms.base import PretrainSpec
 from wherefrom.keys import key_of
+from wherefrom.part import OfKind
+from wherefrom.payload import Payload
 from wherefrom.plugins import kinds
 from wherefrom.study import Store, Study, collect, load, plan
 from wherefrom.study.spec import METRICS
@@ -105,7 +106,7 @@ def test_each_model_is_evaluated_on_the_tasks_of_another(laptop: Study) -> None:
         model = laptop.models.get(stage.axes["model"])
         if model is not None:
             assert stage.axes["task"] in [laptop.tasks[key].label for key in model.tasks]
-            assert ("series" in stage.inputs) == ("series" in model.reads_of_tasks)
+            assert ("series 0" in stage.inputs) == ("series" in model.reads_of_tasks)
 
 
 @pytest.mark.parametrize(
@@ -133,18 +134,19 @@ def test_a_change_of_one_model_recomputes_another(
 
 
 def test_images_or_series_are_made_that_no_model_reads(laptop: Study) -> None:
-    for name, lacking in (("presto", "features"), ("satclip-L40", "series")):
+    for name, other in (("presto", "satclip-L40"), ("satclip-L40", "presto")):
         spec = laptop.models[name]
         tasks = {
             key: laptop.tasks[key].model_copy(update={"baselines": ("raw-lonlat",)})
             for key in spec.tasks
         }
         alone = laptop.model_copy(update={"models": {name: spec}, "tasks": tasks})
-        kinds = {stage.kind for stage in plan(alone).stages}
-        assert lacking not in kinds
-        assert {"features", "series"} & kinds
+        read = {stage.of.modality for stage in plan(alone).of_kind("payload")}
+        assert read
+        assert not read & laptop.models[other].reads
         for stage in plan(alone).of_kind("pretrain"):
-            assert ("features blue-marble" in stage.inputs) == ("images" in spec.reads)
+            assert ("features 0" in stage.inputs) == ("features" in spec.reads)
+            assert bool(stage.payloads) == ("series" in spec.reads)
 
 
 def test_other_series_of_the_same_name_are_served_from_the_cache(
@@ -160,11 +162,11 @@ def test_other_series_of_the_same_name_are_served_from_the_cache(
 
 
 def test_land_cover_is_among_the_inputs_of_the_task_that_asks_for_it(laptop: Study) -> None:
-    (series,) = plan(laptop).of_kind("series")
-    assert series.spec["land_cover"] is False
+    (series,) = [s for s in plan(laptop).of_kind("payload") if "task" in s.inputs]
+    assert series.spec["labelled"] is True
     assert "land_cover" not in series.spec["layers"]
     runs = [s for s in plan(laptop).of_kind("pretrain") if s.spec["name"] == "presto"]
-    assert all("land_cover" in run.spec["layers"] for run in runs)
+    assert all("land_cover" in run.spec["payloads"][0]["layers"] for run in runs)
 
 
 def test_no_row_of_the_results_appears_twice(laptop: Study) -> None:
@@ -222,12 +224,15 @@ def test_a_changed_default_is_served_from_the_cache() -> None:
     # A default stands in no study file, hence in no key: whoever changes one raises the version of
     # its stage in VERSIONS and writes both here.
     defaults = {
-        "features": ImageFeatures().spec(),
+        "payload": [
+            OfKind("payloads", Payload).read({"kind": name}).settings()
+            for name in ("blue-marble", "earth-series")
+        ],
         "pretrain": asdict(PretrainSettings()),
         "fewshot": [head(name).spec() for name in kinds("heads")],
     }
     assert {kind: (VERSIONS[kind], key_of(made)) for kind, made in defaults.items()} == {
-        "features": (1, "e04195f061a7b032"),
+        "payload": (1, "22122902e001fef5"),
         "pretrain": (3, "d0f27edfd65d8880"),
         "fewshot": (3, "971b63aa97641eed"),
     }
@@ -241,14 +246,13 @@ def test_other_images_of_the_same_name_are_served_from_the_cache(
     monkeypatch.setenv("WHEREFROM_DATA", str(tmp_path))
 
     def keys() -> dict[str, str]:
-        return {s.label: s.key for s in plan(load(STUDY, "debug")).of_kind("features")}
+        return {s.label: s.key for s in plan(load(STUDY, "debug")).of_kind("payload")}
 
     before = keys()
     (tmp_path / "earth_07.jpg").write_bytes(b"another")
     after = keys()
-    monthly, single = "image features blue-marble-monthly", "image features blue-marble"
-    assert before[single] == after[single]
-    assert before[monthly] != after[monthly]
+    changed = {label for label in before if before[label] != after[label]}
+    assert changed == {"payload blue-marble of the pool"}
 
 
 def test_a_sweep_over_the_study_s_own_n_is_an_empty_stage(laptop: Study) -> None:

@@ -178,7 +178,7 @@ def test_a_file_or_layer_that_a_gfm_reads_is_in_no_key(
 def test_what_a_gfm_does_not_declare_it_reads_all_the_same() -> None:
     pool = Pool.build(10, seed=0)
     with pytest.raises(WherefromError, match="series are read, but not declared"):
-        PoolPlaces(pool, np.arange(10), (), frozenset({"images"})).series()
+        PoolPlaces(pool, np.arange(10), reads=frozenset({"features"})).series()
 
 
 def test_a_modality_that_nobody_provides_is_planned() -> None:

@@ -183,7 +183,7 @@ def test_a_misspelt_key_is_reported_as_missing(tmp_path: Path) -> None:
             },
             "headline is about model 'satclip-L40'",
         ),
-        ({"imagery": {"sources": []}}, "imagery.sources"),
+        ({"payloads": {"blue-marble": {"images": []}}}, "payloads.blue-marble.images"),
     ],
 )
 def test_a_mistake_is_found_after_the_pre_training(

@@ -112,7 +112,7 @@ def test_a_task_with_series_of_its_own_is_not_evaluated(
     finished: tuple[Plan, Store, dict[tuple[str, str, str], float]],
 ) -> None:
     steps, _, scores = finished
-    assert not steps.of_kind("series"), "the task's own series were made anew"
+    assert not steps.of_kind("payload"), "the task's own series were made anew"
     runs = [(run, way) for run in ("none", "uniform") for way in ("logistic", "finetune")]
     baselines = {("raw-series", "", "logistic"), ("majority", "", "majority")}
     assert set(scores) == {("presto", *run) for run in runs} | baselines
@@ -130,7 +130,7 @@ def test_scores_are_not_those_of_the_series_in_the_task_stage(
     steps, store, _ = finished
     (made,) = steps.of_kind("task")
     folder = store.folder(made.kind, made.key)
-    data = TaskData(folder, folder)
+    data = TaskData(folder)
     temperature = data.series.raw[..., BANDS.index("temperature_2m")].mean(axis=1)
     np.testing.assert_array_equal(data.task.label == data.task.positive, temperature > 290)
     (stage,) = [s for s in steps.of_kind("fewshot") if s.axes["model"] == "raw-series"]

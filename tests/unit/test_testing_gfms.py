@@ -18,7 +18,8 @@ from torch import nn
 from wherefrom import earth
 from wherefrom.earth import Layer, layer
 from wherefrom.gfms import Gfm
-from wherefrom.gfms.places import FEATURES, STATISTICS, PoolPlaces
+from wherefrom.gfms.places import PoolPlaces
+from wherefrom.payload.stored import MOMENTS, THERE, Stored
 from wherefrom.pool import Pool
 from wherefrom.tasks import Task
 from wherefrom.tasks.base import TaskSpec
@@ -267,7 +268,7 @@ class Imaging(Demo):
     reads: ClassVar[frozenset[Any]] = frozenset({"images"})
 
     def records(self, places: Any) -> dict[str, np.ndarray]:
-        return {"image": places.images()}
+        return {"image": places.features()}
 
 
 class OfThePool(Demo):
@@ -359,9 +360,11 @@ def test_a_gfm_of_images_breaks_a_promise(
     pool: Pool, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     features = np.random.default_rng(0).normal(size=(48, 5))
-    np.save(tmp_path / FEATURES, features)
-    np.save(tmp_path / STATISTICS, np.stack([features.mean(0), features.std(0)]))
-    seen = PoolPlaces(pool, np.arange(48), [tmp_path])
+    np.save(tmp_path / "features.npy", features)
+    np.save(tmp_path / THERE, np.ones(48, bool))
+    squares = features.var(0) * 48
+    np.save(tmp_path / MOMENTS, np.stack([np.full(5, 48.0), features.mean(0), squares]))
+    seen = PoolPlaces(pool, np.arange(48), {"features": Stored("features", (tmp_path,))})
     check_gfm({"kind": "satclip", "degrees": 6, "width": 16, "out": 8, **change}, places=seen)
 
 

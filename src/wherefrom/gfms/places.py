@@ -137,8 +137,10 @@ class TaskData:
         return {modality: Stored(modality, paths) for modality, paths in self.folders}
 
     @cached_property
-    def own_series(self) -> PixelSeries:
-        """The series that the task brought."""
+    def series(self) -> PixelSeries:
+        """The series of the places, row by row."""
+        if "series" in self.held:
+            return PixelSeries(**self.held["series"].take(np.arange(len(self.task))))
         if not (self.folder / SERIES).is_file():
             raise WherefromError(f"task {self.task.name!r} has no pixel series in {self.folder}")
         return PixelSeries.read(self.folder / SERIES)
@@ -173,19 +175,15 @@ class TaskPlaces:
 
     def series(self) -> PixelSeries:
         """Read the series of the places."""
-        if "series" not in self.data.held:
-            return self.data.own_series.take(self.rows)
-        return PixelSeries(**self._records("series"))
+        return self.data.series.take(self.rows)
 
     def features(self) -> NDArray[np.float32]:
         """Read the features of the places."""
-        return self._records("features")["features"].astype(np.float32)
+        if "features" not in self.data.held:
+            raise WherefromError(f"task {self.data.task.name!r} has no features of its places")
+        records = self.data.held["features"].take(self.rows)
+        return records["features"].astype(np.float32)
 
     def feature_scales(self) -> Floats:
         """Refuse: scales are the pool's."""
         raise WherefromError(f"scales of task {self.data.task.name!r} are asked for: read the pool")
-
-    def _records(self, modality: Modality) -> Records:
-        if modality not in self.data.held:
-            raise WherefromError(f"task {self.data.task.name!r} has no {modality} of its places")
-        return self.data.held[modality].take(self.rows)

@@ -1,0 +1,172 @@
+"""Numbers of a table of the user's, or of an array beside it: another model's embeddings, say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.payload.base import Lost, Modality, Payload, Piece, Sought
+from wherefrom.payload.matching import Rows
+from wherefrom.pool.tables import is_parquet, read_table
+
+__all__ = ["Columns"]
+
+#: Rows of a table that are read at a time.
+_AT_ONCE = 65_536
+
+
+class Columns(Payload):
+    """Numeric columns of a table, or rows of a ``.npy`` beside it: embeddings of another model.
+
+    Attributes
+    ----------
+    table : str
+        Parquet (a file or a folder), CSV, or whatever else holds a pool; a row a place.
+    id : str
+        Its column of ids.
+    columns : tuple of str
+        Names or patterns (``A*``) of columns of numbers, or of lists of as many numbers a row.
+    array : str, optional
+        A ``.npy`` of shape (rows, D), in the order of the table's rows, in the place of columns.
+    """
+
+    modality: ClassVar[Modality] = "features"
+    file_fields: ClassVar[tuple[str, ...]] = ("table", "array")
+
+    table: str = Field(min_length=1)
+    id: str = "id"
+    columns: tuple[str, ...] = ()
+    array: str | None = Field(min_length=1, default=None)
+
+    @model_validator(mode="after")
+    def _numbers_are_named(self) -> Self:
+        if bool(self.columns) == (self.array is not None):
+            raise ValueError("needs one of 'columns', of the table, and 'array', a .npy beside it")
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """Columns are read as they lie."""
+        return 5e-6
+
+    def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
+        """Read the rows of the places."""
+        rows = Rows(places.ids)
+        array = None if self.array is None else _array(Path(self.array))
+        start = 0
+        for part in self._parts():
+            ids = _texts(part.column(self.id), self.id, self.table, start)
+            at, found = rows.find(ids, self.table)
+            if array is not None and start + len(part) > len(array):
+                break
+            if len(at):
+                if array is not None:
+                    values = np.asarray(array[start + at], np.float32)
+                else:
+                    values = _numbers(part.take(pa.array(at)), self._chosen(part), self.table)
+                whole = np.isfinite(values).all(axis=1)
+                for one in at[~whole]:
+                    lost.add(f"id {ids[one]}", "has a number that is missing or not finite")
+                yield from rows.spread(found[whole], {"features": values[whole]})
+            start += len(part)
+        if array is not None and start != len(array):
+            raise WherefromError(
+                f"{self.array} has {len(array):,} rows, {self.table} has other: a row of each is a "
+                "place"
+            )
+
+    def _parts(self) -> Iterator[pa.Table]:
+        """Give the table's rows in order, only what is read of them where the file allows."""
+        path = Path(self.table)
+        if not path.exists():
+            raise WherefromError(f"payload {self.kind!r}: no such file or folder: {path}")
+        if path.is_dir() or is_parquet(path):
+            data = ds.dataset(path, format="parquet")
+            names = data.schema.names
+            self._known(names)
+            columns = [self.id, *self._chosen(names)]
+            for batch in data.to_batches(columns=columns, batch_size=_AT_ONCE):
+                yield pa.Table.from_batches([batch])
+        else:
+            table = read_table(path, text=[self.id])
+            self._known(table.column_names)
+            yield table
+
+    def _known(self, names: list[str]) -> None:
+        if self.id not in names:
+            raise unknown(f"id column of {self.table}", self.id, names)
+
+    def _chosen(self, given: list[str] | pa.Table) -> list[str]:
+        """Return the columns of numbers, in the table's order; each name or pattern has some."""
+        names = given if isinstance(given, list) else given.column_names
+        for one in self.columns:
+            if not any(fnmatchcase(name, one) for name in names):
+                raise unknown(f"column of {self.table}", one, names)
+        return [
+            name
+            for name in names
+            if name != self.id and any(fnmatchcase(name, one) for one in self.columns)
+        ]
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise WherefromError(f"no such file: {path}") from None
+    except (OSError, ValueError, EOFError) as err:
+        raise WherefromError(f"{path} is no whole .npy: {err}") from err
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise WherefromError(
+            f"{path} holds {array.dtype} of shape {array.shape}: numbers of shape (rows, D) are due"
+        )
+    return array
+
+
+def _texts(column: pa.ChunkedArray, name: str, source: str, start: int) -> NDArray[np.str_]:
+    """Return ids as text, refusing rows without."""
+    if column.null_count:
+        row = start + column.is_null().to_pylist().index(True)
+        raise WherefromError(f"{source}: row {row} has no id in column {name!r}")
+    return np.asarray(pc.cast(column, pa.string()).to_numpy(zero_copy_only=False).astype(str))
+
+
+def _numbers(part: pa.Table, names: list[str], source: str) -> NDArray[np.float32]:
+    """Return columns of numbers, and of lists of numbers, side by side; NaN for null."""
+    wide = []
+    for name in names:
+        column = part.column(name).combine_chunks()
+        kind = column.type
+        there = column.is_valid().to_numpy(zero_copy_only=False)
+        values = column.drop_null()
+        if _is_list(kind):
+            lengths = pc.unique(pc.list_value_length(values))
+            if len(lengths) > 1:
+                raise WherefromError(
+                    f"{source}: lists of column {name!r} have {lengths[0]} numbers, and "
+                    f"{lengths[1]} elsewhere"
+                )
+            values = pc.list_flatten(values)
+        if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+            raise WherefromError(f"{source}: column {name!r} is {kind}, not numbers")
+        plain = np.asarray(values.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False))
+        width = len(plain) // max(int(there.sum()), 1)
+        whole = np.full((len(part), width or 1), np.nan, np.float32)
+        whole[there] = plain.reshape(int(there.sum()), -1)
+        wide.append(whole)
+    return np.concatenate(wide, axis=1)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))

@@ -1,0 +1,77 @@
+"""Which places are sought by an id: numbers and text alike, many places perhaps by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wherefrom.errors import WherefromError
+from wherefrom.payload.base import Piece, Records
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Places by their ids.
+
+    Parameters
+    ----------
+    ids : (N,) array of int64 or str
+
+    Examples
+    --------
+    >>> rows = Rows(np.array(["b", "a", "b"]))
+    >>> at, found = rows.find(np.array(["x", "b"]), "tiles.csv")
+    >>> [piece[0].tolist() for piece in rows.spread(found, {"features": np.ones((1, 2))})]
+    [[0, 2]]
+    """
+
+    def __init__(self, ids: NDArray[np.generic]) -> None:
+        texts = ids.astype(str)
+        self.order = np.argsort(texts, kind="stable")
+        self.known, self.starts, self.counts = np.unique(
+            texts[self.order], return_index=True, return_counts=True
+        )
+        self.seen = np.zeros(len(self.known), dtype=bool)
+
+    def find(
+        self, ids: NDArray[np.str_], source: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find which of some ids (M,) are sought: their positions, and their numbers here.
+
+        Raises
+        ------
+        WherefromError
+            If one that is sought was found before.
+        """
+        if not len(self.known):
+            none = np.zeros(0, np.int64)
+            return none, none
+        near = np.minimum(np.searchsorted(self.known, ids), len(self.known) - 1)
+        at = np.flatnonzero(self.known[near] == ids)
+        found = near[at]
+        again = self.seen[found]
+        if not again.any() and len(np.unique(found)) < len(found):
+            again = np.bincount(found, minlength=len(self.known))[found] > 1
+        if again.any():
+            raise WherefromError(
+                f"{source} has id {str(ids[at[again.argmax()]])!r} more than once: one record a "
+                "place is due"
+            )
+        self.seen[found] = True
+        return at, found
+
+    def spread(self, found: NDArray[np.int64], records: Records) -> Iterator[Piece]:
+        """Give the records of found ids to all places that share them."""
+        counts = self.counts[found]
+        if not len(found):
+            return
+        which = np.repeat(np.arange(len(found)), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = self.order[self.starts[found][which] + within]
+        if (counts == 1).all():
+            yield rows, records
+        else:
+            yield rows, {name: values[which] for name, values in records.items()}

@@ -1,0 +1,244 @@
+"""Payloads: the contract, what is kept of them, and numbers of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherefrom.errors import WherefromError
+from wherefrom.payload import Lost, Modality, Payload, Piece, Sought
+from wherefrom.payload.base import checked
+from wherefrom.payload.columns import Columns
+from wherefrom.payload.content import content_of
+from wherefrom.payload.matching import Rows
+from wherefrom.payload.stored import Stored, gathered, keep, refuse_many
+
+IDS = np.array([f"tile-{i:03}" for i in range(40)])
+VALUES = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+
+
+def sought(ids: Any = IDS, *, labelled: bool = False) -> Sought:
+    places = np.linspace(0, 1, len(ids))
+    return Sought(np.asarray(ids), places, places, labelled)
+
+
+class Numbers(Payload):
+    """Gives each place a number, in the way that a test asks for."""
+
+    modality: ClassVar[Modality] = "features"
+
+    way: str = ""
+
+    def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
+        rows = np.arange(len(places))
+        if self.way == "lacking":
+            lost.add("tile-003", "is cut short")
+            rows = np.delete(rows, 3)
+        values = VALUES[rows]
+        if self.way == "none":
+            return
+        if self.way == "other names":
+            yield rows, {"numbers": values}
+        elif self.way == "fewer":
+            yield rows, {"features": values[1:]}
+        elif self.way == "twice":
+            yield rows, {"features": values}
+            yield rows[:1], {"features": values[:1]}
+        elif self.way == "others":
+            yield rows + 1, {"features": values}
+        elif self.way == "another width":
+            yield rows[:3], {"features": values[:3]}
+            yield rows[3:], {"features": values[3:, 1:]}
+        else:
+            order = np.random.default_rng(1).permutation(len(rows))
+            for part in np.array_split(order, 5):
+                yield rows[part], {"features": values[part]}
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("other names", r"gives \['numbers'\], due are \['features'\]"),
+        ("fewer", "gives 39 features of 40 places"),
+        ("twice", "gives a place twice"),
+        ("others", "gives rows that were not sought"),
+    ],
+)
+def test_records_of_another_place_pass(way: str, message: str) -> None:
+    with pytest.raises(WherefromError, match=message):
+        list(checked(Numbers(kind="numbers", way=way), sought(), Lost()))
+
+
+def test_what_is_kept_in_parts_is_not_what_was_read(tmp_path: Path) -> None:
+    folders = []
+    for rows in (slice(0, 17), slice(17, 40)):
+
+        class Part(Numbers):
+            def read(self, places: Sought, lost: Lost, first: int = rows.start) -> Iterator[Piece]:
+                yield np.arange(len(places)), {"features": VALUES[first : first + len(places)]}
+
+        folders.append(tmp_path / str(rows.start))
+        folders[-1].mkdir()
+        keep(Part(kind="part"), sought().take(rows), folders[-1])
+    stored = Stored("features", tuple(folders))
+    rows_ = np.array([39, 0, 16, 17, 17, 3])
+    np.testing.assert_array_equal(stored.take(rows_)["features"], VALUES[rows_])
+    mean, std = stored.moments
+    np.testing.assert_allclose(mean, VALUES.mean(0, np.float64), rtol=1e-6)
+    np.testing.assert_allclose(std, VALUES.std(0, dtype=np.float64), rtol=1e-6)
+    assert stored.there.all()
+    assert not stored.lost
+
+
+def test_a_place_without_a_payload_is_served_as_zeros(tmp_path: Path) -> None:
+    payload = Numbers(kind="numbers", way="lacking", most_missing=0.1)
+    keep(payload, sought(), tmp_path)
+    stored = Stored("features", (tmp_path,))
+    assert np.flatnonzero(~stored.there).tolist() == [3]
+    assert str(stored.lost) == "tile-003 is cut short"
+    np.testing.assert_allclose(stored.moments[0], np.delete(VALUES, 3, 0).mean(0), rtol=1e-5)
+    refuse_many(payload, stored.there, IDS, stored.lost, labelled=False)
+    strict = payload.model_copy(update={"most_missing": 0.01})
+    with pytest.raises(
+        WherefromError, match=r"1 of 40 places are without, first tile-003 \("
+    ):
+        refuse_many(strict, stored.there, IDS, stored.lost, labelled=False)
+
+
+def test_a_labelled_place_without_a_payload_is_scored(tmp_path: Path) -> None:
+    payload = Numbers(kind="numbers", way="lacking", most_missing=0.5)
+    with pytest.raises(WherefromError, match="take these rows out of the task's table"):
+        keep(payload, sought(labelled=True), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [("none", "has none of the 40 places, first tile-000"), ("another width", "after \\(6,\\)")],
+)
+def test_records_that_are_none_or_of_two_sizes_are_kept(
+    way: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WherefromError, match=message):
+        keep(Numbers(kind="numbers", way=way), sought(), tmp_path)
+
+
+@given(
+    st.lists(st.integers(0, 12), max_size=30),
+    st.lists(st.integers(0, 15), unique=True, max_size=16),
+)
+def test_an_id_reaches_another_place(ids: list[int], there: list[int]) -> None:
+    rows, found = Rows(np.array(ids, dtype=np.int64)), {}
+    names = np.array(there, dtype=np.int64).astype(str)
+    for part in np.array_split(np.arange(len(names)), 2):
+        at, which = rows.find(names[part], "a table")
+        values = names[part][at].astype(np.int64)
+        for places, records in rows.spread(which, {"features": values}):
+            found |= dict(zip(places.tolist(), records["features"].tolist(), strict=True))
+    assert found == {row: one for row, one in enumerate(ids) if one in there}
+
+
+# Columns of a table.
+
+
+def table(folder: Path, **columns: Any) -> Path:
+    order = np.random.default_rng(2).permutation(40)
+    made = {"tile": IDS[order]} | {f"A{i:02}": VALUES[order, i] for i in range(6)}
+    pq.write_table(pa.table(made | columns), folder / "embeddings.parquet", row_group_size=7)
+    return folder / "embeddings.parquet"
+
+
+def read(payload: Columns, places: Sought) -> tuple[Any, Any, Lost]:
+    there, records = gathered(payload, places, lost := Lost())
+    return there, records["features"], lost
+
+
+def columns(path: Path, **fields: Any) -> Columns:
+    return Columns(**{"kind": "columns", "table": str(path), "id": "tile"} | fields)
+
+
+def test_numbers_of_another_row_are_read(tmp_path: Path) -> None:
+    path = table(tmp_path, name=["x"] * 40)
+    ids = np.concatenate([IDS[5:20], IDS[7:8], ["unknown"]])
+    there, values, lost = read(columns(path, columns=("A*",)), sought(ids))
+    assert there.tolist() == [True] * 16 + [False]
+    assert not lost
+    np.testing.assert_array_equal(values, VALUES[[*range(5, 20), 7]])
+    pq.read_table(path).to_pandas().to_csv(tmp_path / "e.csv", index=False)
+    _, of_text, _ = read(columns(tmp_path / "e.csv", columns=("A00", "A05")), sought(IDS))
+    np.testing.assert_allclose(of_text, VALUES[:, [0, 5]], rtol=1e-6)
+
+
+def test_an_array_is_read_in_another_order_than_its_table(tmp_path: Path) -> None:
+    path = table(tmp_path)
+    order = np.random.default_rng(2).permutation(40)
+    np.save(tmp_path / "e.npy", VALUES[order].astype(np.float16))
+    there, values, _ = read(columns(path, array=str(tmp_path / "e.npy")), sought(IDS[::-1]))
+    assert there.all()
+    np.testing.assert_array_equal(values, VALUES[::-1].astype(np.float16).astype(np.float32))
+    for rows in (39, 41):
+        np.save(tmp_path / "e.npy", np.zeros((rows, 3)))
+        with pytest.raises(WherefromError, match=f"has {rows} rows, .* has other"):
+            read(columns(path, array=str(tmp_path / "e.npy")), sought())
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_lists_of_numbers_are_no_numbers(tmp_path: Path, fixed: bool) -> None:
+    order = np.random.default_rng(2).permutation(40)
+    lists: list[Any] = VALUES[order].tolist()
+    lists[4] = None
+    kind = pa.list_(pa.float32(), 6) if fixed else pa.list_(pa.float32())
+    path = table(tmp_path, embedding=pa.array(lists, kind))
+    there, values, lost = read(columns(path, columns=("embedding",)), sought())
+    assert np.flatnonzero(~there).tolist() == [order[4]]
+    np.testing.assert_array_equal(values, np.delete(VALUES, order[4], 0))
+    assert str(lost) == f"id {IDS[order[4]]} has a number that is missing or not finite"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"columns": ("B*",)}, "unknown column of .*embeddings.parquet 'B\\*'"),
+        ({"columns": ("A*",), "id": "tilde"}, "did you mean 'tile'"),
+        ({"columns": ("name",)}, "column 'name' is string, not numbers"),
+        ({"columns": ("A*",), "table": "nowhere.parquet"}, "no such file or folder: nowhere"),
+        ({"columns": ("uneven",)}, "lists of column 'uneven' have 1 numbers, and 2 elsewhere"),
+        ({"array": "nowhere.npy"}, "no such file: nowhere.npy"),
+    ],
+)
+def test_a_mistake_in_a_table_of_numbers_ends_in_a_traceback(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    uneven = pa.array([[1.0]] * 2 + [[1.0, 2.0]] * 38)
+    path = table(tmp_path, name=["x"] * 40, uneven=uneven)
+    with pytest.raises(WherefromError, match=message):
+        read(columns(path, **fields), sought())
+
+
+def test_two_rows_of_one_id_are_one_place(tmp_path: Path) -> None:
+    path = table(tmp_path)
+    one = pq.read_table(path)
+    pq.write_table(pa.concat_tables([one, one.slice(3, 1)]), path)
+    with pytest.raises(WherefromError, match="more than once"):
+        read(columns(path, columns=("A*",)), sought())
+
+
+def test_other_content_of_the_same_files_is_served_from_the_cache(tmp_path: Path) -> None:
+    folder = tmp_path / "tiles"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "a.tif").write_bytes(b"one")
+    first = content_of(folder)
+    assert content_of(folder) == first
+    (folder / "inner" / "a.tif").rename(folder / "b.tif")
+    moved = content_of(folder)
+    (folder / "b.tif").write_bytes(b"two")
+    assert len({first, moved, content_of(folder)}) == 3
+    with pytest.raises(WherefromError, match="no such file or folder"):
+        content_of(tmp_path / "nowhere")
