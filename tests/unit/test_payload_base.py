@@ -107,9 +107,7 @@ def test_a_place_without_a_payload_is_served_as_zeros(tmp_path: Path) -> None:
     np.testing.assert_allclose(stored.moments[0], np.delete(VALUES, 3, 0).mean(0), rtol=1e-5)
     refuse_many(payload, stored.there, IDS, stored.lost, labelled=False)
     strict = payload.model_copy(update={"most_missing": 0.01})
-    with pytest.raises(
-        WherefromError, match=r"1 of 40 places are without, first tile-003 \("
-    ):
+    with pytest.raises(WherefromError, match=r"1 of 40 places are without, first tile-003 \("):
         refuse_many(strict, stored.there, IDS, stored.lost, labelled=False)
 
 

@@ -7,6 +7,7 @@ nothing, or raises `BrokenPromiseError`, which names the promise that is broken.
 from wherefrom.testing.checks import BrokenPromiseError
 from wherefrom.testing.gfms import check_gfm
 from wherefrom.testing.layers import check_layer
+from wherefrom.testing.payloads import check_payload
 from wherefrom.testing.samplers import check_sampler
 from wherefrom.testing.tasks import check_head, check_task
 
@@ -15,6 +16,7 @@ __all__ = [
     "check_gfm",
     "check_head",
     "check_layer",
+    "check_payload",
     "check_sampler",
     "check_task",
 ]
