@@ -159,7 +159,7 @@ def read(payload: Columns, places: Sought) -> tuple[Any, Any, Lost]:
 
 
 def columns(path: Path, **fields: Any) -> Columns:
-    return Columns(**{"kind": "columns", "table": str(path), "id": "tile"} | fields)
+    return Columns(**{"kind": "columns", "file": str(path), "id": "tile"} | fields)
 
 
 def test_numbers_of_another_row_are_read(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_lists_of_numbers_are_no_numbers(tmp_path: Path, fixed: bool) -> None:
         ({"columns": ("B*",)}, "unknown column of .*embeddings.parquet 'B\\*'"),
         ({"columns": ("A*",), "id": "tilde"}, "did you mean 'tile'"),
         ({"columns": ("name",)}, "column 'name' is string, not numbers"),
-        ({"columns": ("A*",), "table": "nowhere.parquet"}, "no such file or folder: nowhere"),
+        ({"columns": ("A*",), "file": "nowhere.parquet"}, "no such file or folder: nowhere"),
         ({"columns": ("uneven",)}, "lists of column 'uneven' have 1 numbers, and 2 elsewhere"),
         ({"array": "nowhere.npy"}, "no such file: nowhere.npy"),
     ],

@@ -265,7 +265,7 @@ class UndeclaredOfTasks(Undeclared):
 class Imaging(Demo):
     """Reads images, which the places of the check lack."""
 
-    reads: ClassVar[frozenset[Any]] = frozenset({"images"})
+    reads: ClassVar[frozenset[Any]] = frozenset({"features"})
 
     def records(self, places: Any) -> dict[str, np.ndarray]:
         return {"image": places.features()}
@@ -385,7 +385,7 @@ def test_a_gfm_of_images_breaks_a_promise(
         (Writing, "changes the record"),
         (Undeclared, "reads series of places, and its 'reads' does not"),
         (UndeclaredOfTasks, "reads series of places, and its 'reads_of_tasks' does not"),
-        (Imaging, "reads images, and the places that it is checked on have none"),
+        (Imaging, "reads features, and the places that it is checked on have none"),
         (OfThePool, "reads 'pool' of places"),
         (Weightless, "has no parameter"),
         (Unbuilt, r"has no build\(\)"),

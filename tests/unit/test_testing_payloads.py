@@ -90,7 +90,7 @@ def test_a_payload_of_ours_breaks_a_promise(kind: Any) -> None:
 def test_columns_break_a_promise(tmp_path: Path) -> None:
     ids = np.arange(24)
     pq.write_table(pa.table({"id": ids[::-1], "a": ids * 1.5, "b": ids}), tmp_path / "t.parquet")
-    check_payload({"kind": "columns", "table": str(tmp_path / "t.parquet"), "columns": ["a", "b"]})
+    check_payload({"kind": "columns", "file": str(tmp_path / "t.parquet"), "columns": ["a", "b"]})
 
 
 def test_a_sound_payload_breaks_a_promise() -> None:

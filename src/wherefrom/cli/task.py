@@ -144,6 +144,10 @@ def from_table(
     block_km: Annotated[
         float | None, typer.Option(help="Split cells of this size instead of places.")
     ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id", help="Column by which payloads (docs/payloads.md) find the places."),
+    ] = None,
 ) -> None:
     """Make a task of your own labelled table.
 
@@ -166,7 +170,17 @@ def from_table(
     check_out(out, "a task", {"the input": file})
     with _noted():
         made = tasks.from_table(
-            file, label, lon, lat, region_layer, positive, name, seed, split_column, block_km
+            file,
+            label,
+            lon,
+            lat,
+            region_layer,
+            positive,
+            name,
+            seed,
+            split_column,
+            block_km,
+            id_column,
         )
     by_place = split_column is None and block_km is None
     if block_km is not None and (gone := _vanished(made)):

@@ -30,7 +30,7 @@ class Columns(Payload):
 
     Attributes
     ----------
-    table : str
+    file : str
         Parquet (a file or a folder), CSV, or whatever else holds a pool; a row a place.
     id : str
         Its column of ids.
@@ -41,9 +41,9 @@ class Columns(Payload):
     """
 
     modality: ClassVar[Modality] = "features"
-    file_fields: ClassVar[tuple[str, ...]] = ("table", "array")
+    file_fields: ClassVar[tuple[str, ...]] = ("file", "array")
 
-    table: str = Field(min_length=1)
+    file: str = Field(min_length=1)
     id: str = "id"
     columns: tuple[str, ...] = ()
     array: str | None = Field(min_length=1, default=None)
@@ -65,15 +65,15 @@ class Columns(Payload):
         array = None if self.array is None else _array(Path(self.array))
         start = 0
         for part in self._parts():
-            ids = _texts(part.column(self.id), self.id, self.table, start)
-            at, found = rows.find(ids, self.table)
+            ids = _texts(part.column(self.id), self.id, self.file, start)
+            at, found = rows.find(ids, self.file)
             if array is not None and start + len(part) > len(array):
                 break
             if len(at):
                 if array is not None:
                     values = np.asarray(array[start + at], np.float32)
                 else:
-                    values = _numbers(part.take(pa.array(at)), self._chosen(part), self.table)
+                    values = _numbers(part.take(pa.array(at)), self._chosen(part), self.file)
                 whole = np.isfinite(values).all(axis=1)
                 for one in at[~whole]:
                     lost.add(f"id {ids[one]}", "has a number that is missing or not finite")
@@ -81,13 +81,13 @@ class Columns(Payload):
             start += len(part)
         if array is not None and start != len(array):
             raise WherefromError(
-                f"{self.array} has {len(array):,} rows, {self.table} has other: a row of each is a "
+                f"{self.array} has {len(array):,} rows, {self.file} has other: a row of each is a "
                 "place"
             )
 
     def _parts(self) -> Iterator[pa.Table]:
         """Give the table's rows in order, only what is read of them where the file allows."""
-        path = Path(self.table)
+        path = Path(self.file)
         if not path.exists():
             raise WherefromError(f"payload {self.kind!r}: no such file or folder: {path}")
         if path.is_dir() or is_parquet(path):
@@ -104,14 +104,14 @@ class Columns(Payload):
 
     def _known(self, names: list[str]) -> None:
         if self.id not in names:
-            raise unknown(f"id column of {self.table}", self.id, names)
+            raise unknown(f"id column of {self.file}", self.id, names)
 
     def _chosen(self, given: list[str] | pa.Table) -> list[str]:
         """Return the columns of numbers, in the table's order; each name or pattern has some."""
         names = given if isinstance(given, list) else given.column_names
         for one in self.columns:
             if not any(fnmatchcase(name, one) for name in names):
-                raise unknown(f"column of {self.table}", one, names)
+                raise unknown(f"column of {self.file}", one, names)
         return [
             name
             for name in names

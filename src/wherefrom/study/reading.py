@@ -95,6 +95,13 @@ def load(path: Path | str, scale: str) -> Study:
     if not isinstance(change, dict):
         raise WherefromError(f"{file}: scale {scale!r} must hold keys and values of the base")
     merged = _merge(base, change)
+    if isinstance(payloads := merged.get("payloads"), dict):
+        # A name is the kind where none is given; a scale takes one of the base away (null).
+        merged["payloads"] = {
+            name: {"kind": name, **one} if isinstance(one, dict) else one
+            for name, one in payloads.items()
+            if one is not None
+        }
     for key in _RESOLVED:
         if key in merged:
             raise WherefromError(f"{file}: {key!r} is not for the study file to say: remove it")

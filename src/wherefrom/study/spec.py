@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, sampler
@@ -84,7 +84,7 @@ class Study(Part):
     compositions: dict[str, str]
     #: By key; the results use each one's `label`.
     tasks: dict[str, AnyTask] = Field(min_length=1)
-    #: What models see of places, by name; a payload's kind is its name where it gives none.
+    #: What models see of places, by name.
     payloads: dict[str, AnyPayload] = Field(default_factory=dict)
     #: By name. Each is evaluated on the tasks that it names.
     models: dict[str, AnyGfm] = Field(min_length=1)
@@ -111,18 +111,6 @@ class Study(Part):
     #: What the table of the user's holds that is the pool.
     table: PoolTable | None = None
     missing: tuple[str, ...] = ()
-
-    @field_validator("payloads", mode="before")
-    @classmethod
-    def _names_are_kinds(cls, given: Any) -> Any:
-        """Let a name be the kind, and a scale take a payload of the base away (null)."""
-        if not isinstance(given, dict):
-            return given
-        return {
-            name: {"kind": name, **one} if isinstance(one, dict) else one
-            for name, one in given.items()
-            if one is not None
-        }
 
     def payload_of(self, modality: Modality, named: tuple[str, ...] = ()) -> tuple[str, Payload]:
         """Return the payload of a modality, and its name: of those named, else of the study's.

@@ -144,7 +144,8 @@ def _pretrain(job: _Job) -> None:
             refuse_many(payload, there, pool.ids[rows], stored.lost, labelled=False)
             problems.append(
                 f"payload {payload.kind}: {int((~stored.there).sum()):,} of {len(pool):,} places "
-                f"of the pool are without, and left out of compositions ({stored.lost})"
+                f"of the pool are without, and left out of compositions"
+                + (f" ({stored.lost})" if stored.lost else "")
             )
             rows = rows[there]
     places = PoolPlaces(pool, rows, held)
