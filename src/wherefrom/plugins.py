@@ -81,6 +81,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "blue-marble": "wherefrom.payload.earth:BlueMarble",
         "earth-series": "wherefrom.payload.earth:EarthSeries",
         "columns": "wherefrom.payload.columns:Columns",
+        "tower": "wherefrom.gfms.tower:TowerFeatures",
     },
     "gfms": {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",
