@@ -98,7 +98,7 @@ class Columns(Payload):
             for batch in data.to_batches(columns=columns, batch_size=_AT_ONCE):
                 yield pa.Table.from_batches([batch])
         else:
-            table = read_table(path, text=[self.id])
+            table = read_table(path)
             self._known(table.column_names)
             yield table
 
