@@ -178,13 +178,20 @@ def _unknown_key(key: str, part: Any) -> str:
     return f"unknown key {key!r} here: it belongs to {' or '.join(dict.fromkeys(elsewhere))}"
 
 
-def _every_field(part: Any, prefix: str) -> Iterator[str]:
-    """Yield the path of every field of a study file, with the kind where not every kind has it."""
-    if of_kind := _kinds(part):
+def _every_field(part: Any, prefix: str, above: tuple[OfKind, ...] = ()) -> Iterator[str]:
+    """Yield the path of every field of a study file, with the kind where not every kind has it.
+
+    A kind within one of its own sort (`above`) has the same fields again.
+    """
+    if (of_kind := _kinds(part)) in above:
+        return
+    if of_kind:
+        above = (*above, of_kind)
         # Kinds of other packages, which may not load, are left to their own pages.
         names = [name for name, one in kinds(of_kind.group).items() if one.package == "wherefrom"]
         fields = {
-            name: list(_every_field(of_kind.chosen({"kind": name}), prefix)) for name in names
+            name: list(_every_field(of_kind.chosen({"kind": name}), prefix, above))
+            for name in names
         }
         for name, paths in fields.items():
             for path in paths:
@@ -196,8 +203,8 @@ def _every_field(part: Any, prefix: str) -> Iterator[str]:
         for name, field in part.model_fields.items():
             if name not in _RESOLVED:
                 yield f"{prefix}{name}"
-                yield from _every_field(field.rebuild_annotation(), f"{prefix}{name}.")
+                yield from _every_field(field.rebuild_annotation(), f"{prefix}{name}.", above)
         return
     named = "NAME." if typing.get_origin(part) is dict else ""
     for inner in typing.get_args(part):
-        yield from _every_field(inner, prefix + named)
+        yield from _every_field(inner, prefix + named, above)
