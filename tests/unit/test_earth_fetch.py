@@ -143,6 +143,27 @@ def test_a_download_with_another_checksum_is_refused(
     assert publisher.asked == 2
 
 
+def test_the_first_digits_of_a_checksum_refuse_the_file_or_let_another_pass(
+    publisher: Publisher, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = source("toy")
+
+    def state(digits: str) -> None:
+        files = (DataFile(member="toy.shp", sha256=digits), toy.files[1])
+        monkeypatch.setitem(sources(), "toy", toy.model_copy(update={"files": files}))
+
+    state("00000000")
+    with pytest.raises(WherefromError, match=f"expected sha256 0{{8}}, found {sha256(SHAPES)}"):
+        fetch.path_of("toy")
+    state(sha256(SHAPES)[:8])
+    path = fetch.path_of("toy")
+    # All digits are kept once it is here: a file with the same first ones is another.
+    (cache / "toy" / "sha256.json").write_text(f'{{"toy.shp": "{sha256(SHAPES)[:8]}{"0" * 56}"}}')
+    assert path.read_bytes() == SHAPES
+    with pytest.raises(WherefromError, match="in the cache is broken"):
+        fetch.path_of("toy", download=False)
+
+
 def test_a_page_instead_of_a_zip_is_refused(publisher: Publisher) -> None:
     publisher.body = b"<html>moved</html>"
     with pytest.raises(WherefromError, match="not a whole zip file"):

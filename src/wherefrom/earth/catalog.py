@@ -18,8 +18,8 @@ __all__ = ["DataFile", "Source", "source", "sources"]
 class DataFile(BaseModel):
     """One file of a source.
 
-    `member` is its path inside the wheel or zip, or the plain name; `bytes` is 0 if not known,
-    `sha256` empty if the publisher states none.
+    `member` is its path inside the wheel or zip, or the plain name; `bytes` is 0 if not known.
+    `sha256` has the first digits alone if the publisher states no more, and is empty if none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
