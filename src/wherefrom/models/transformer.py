@@ -1,4 +1,4 @@
-"""The transformer block that Presto's encoder and decoder are made of."""
+"""The pre-norm transformer block that Presto and the image towers are made of."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ WIDTH, HEADS = 128, 8
 
 
 class Attention(nn.Module):
-    """Self-attention of 8 heads; softmax(q k / 4) v."""
+    """Self-attention, softmax(q k / sqrt(width / heads)) v."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.proj = nn.Linear(WIDTH, WIDTH)
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
 
     def forward(self, h: Tensor, there: Tensor | None, first: int) -> Tensor:
-        samples, tokens, _ = h.shape
+        samples, tokens, width = h.shape
+        each = self.heads, width // self.heads
         if first:
-            asked = _linear(self.qkv, h[:, first:], slice(0, WIDTH))
-            given = _linear(self.qkv, h, slice(WIDTH, None))
-            q = asked.view(samples, tokens - first, HEADS, WIDTH // HEADS)
-            k, v = given.view(samples, tokens, 2, HEADS, WIDTH // HEADS).unbind(2)
+            asked = _linear(self.qkv, h[:, first:], slice(0, width))
+            given = _linear(self.qkv, h, slice(width, None))
+            q = asked.view(samples, tokens - first, *each)
+            k, v = given.view(samples, tokens, 2, *each).unbind(2)
         else:
-            q, k, v = _linear(self.qkv, h).view(samples, tokens, 3, HEADS, WIDTH // HEADS).unbind(2)
+            q, k, v = _linear(self.qkv, h).view(samples, tokens, 3, *each).unbind(2)
         return _linear(self.proj, attend(q, k, v, there))
 
 
@@ -42,10 +44,10 @@ def _linear(layer: nn.Linear, x: Tensor, rows: slice | None = None) -> Tensor:
 class MLP(nn.Module):
     """Two layers with GELU between."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(WIDTH, 4 * WIDTH)
-        self.fc2 = nn.Linear(4 * WIDTH, WIDTH)
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, h: Tensor) -> Tensor:
         return _linear(self.fc2, nn.functional.gelu(_linear(self.fc1, h)))
@@ -54,22 +56,22 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block; from token `first` on, if only those are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTH, heads: int = HEADS, eps: float = 1e-5) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.attn, self.mlp = Attention(), MLP()
+        self.norm1, self.attn = nn.LayerNorm(width, eps), Attention(width, heads)
+        self.norm2, self.mlp = nn.LayerNorm(width, eps), MLP(width)
 
     def forward(
         self, h: Tensor, there: Tensor | None, dtype: torch.dtype, first: int = 0
     ) -> Tensor:
-        """Transform tokens (B, N, 128); keys that are not `there` (B, N) are read by none."""
+        """Transform tokens (B, N, width); keys that are not `there` (B, N) are read by none."""
         mixed = self.attn(self.norm1(h).to(dtype), there, first)
         h = (h[:, first:] if first else h) + mixed
         result: Tensor = h + self.mlp(self.norm2(h).to(dtype))
         return result
 
     def mean(self, h: Tensor, there: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """Average what `forward` returns over the tokens that are `there`: (B, 128).
+        """Average what `forward` returns over the tokens that are `there`: (B, width).
 
         The last layer is linear, so it is applied once, to the average of its inputs.
         """
