@@ -17,7 +17,13 @@ from torch import Tensor
 from wherefrom import files
 from wherefrom.errors import WherefromError, of_the_system
 
-__all__ = ["in_place_of_weights", "official_weights", "plain_weights"]
+__all__ = [
+    "fitting",
+    "in_place_of_weights",
+    "official_weights",
+    "plain_weights",
+    "tensors_of",
+]
 
 
 def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
@@ -66,29 +72,47 @@ def official_weights(path: pathlib.Path) -> list[tuple[Tensor, Tensor]]:
 
 
 def plain_weights(path: pathlib.Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Read a flat checkpoint of tensors, which must have the names and shapes of `like`.
+    """Read Presto's flat checkpoint of tensors, which must have the names and shapes of `like`.
 
     One that is absent, holds anything but plain data, or does not fit raises a `WherefromError`.
     """
     want = "Presto weights (default_model.pt) as released at https://github.com/nasaharvest/presto"
+    return fitting(path, tensors_of(path, want), like, want)
+
+
+def tensors_of(path: pathlib.Path, want: str) -> dict[str, Any]:
+    """Read tensors by name: those of a flat file, or what is under its ``state_dict``.
+
+    A file that is absent or holds anything but plain data raises a `WherefromError`.
+    """
     content = _content(path, want)
-    if not isinstance(content, dict):
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict):
         raise WherefromError(f"{path} holds no tensors by name: give {want}")
+    return {str(name): value for name, value in state.items()}
+
+
+def fitting(
+    path: pathlib.Path, found: Mapping[str, Any], like: Mapping[str, Tensor], want: str
+) -> dict[str, Tensor]:
+    """Return what was found in a file, if it has the names and shapes of `like` and is finite."""
     for name, tensor in like.items():
-        found = content.get(name)
-        if not isinstance(found, Tensor):
+        value = found.get(name)
+        if not isinstance(value, Tensor):
             raise WherefromError(f"{path} lacks the tensor {name}: give {want}")
-        if found.shape != tensor.shape:
+        if value.shape != tensor.shape:
             raise WherefromError(
-                f"{path}: {name} has shape {tuple(found.shape)}, not {tuple(tensor.shape)}: "
+                f"{path}: {name} has shape {tuple(value.shape)}, not {tuple(tensor.shape)}: "
                 f"give {want}"
             )
-        if not bool(torch.isfinite(found).all()):
+        if value.is_floating_point() != tensor.is_floating_point():
+            raise WherefromError(f"{path}: {name} is of {value.dtype}: give {want}")
+        if not bool(torch.isfinite(value).all()):
             raise WherefromError(f"{path}: {name} is not finite: fetch the file again")
-    further = sorted(map(str, content.keys() - like.keys()))
+    further = sorted(found.keys() - like.keys())
     if further:
         raise WherefromError(f"{path} has the tensor {further[0]}, which is not of {want}")
-    return content
+    return dict(found)
 
 
 def _content(path: pathlib.Path, want: str) -> Any:
