@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wherefrom.models.satclip import SatCLIP
 from wherefrom.models.towers import TOWERS, Tower, frozen, sentinel2, tower
 
 Arrays = dict[str, np.ndarray]
@@ -242,3 +243,41 @@ def test_real_tiles_are_clipped_shifted_or_give_other_features_in_bfloat16(
         due = frozen(model)(torch.from_numpy(given[at]))
         found = frozen(model, torch.bfloat16)(torch.from_numpy(given[at]))
     assert ((found - due).norm(dim=1) / due.norm(dim=1)).max() < 2e-2
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_small_patch16_224"])
+def test_a_satclip_checkpoint_is_misread_or_written_otherwise(
+    reference_data: Path, reference: Arrays, name: str, tmp_path: Path
+) -> None:
+    with np.load(reference_data / "satclip" / "reference_outputs.npz") as arrays:
+        places = {key: torch.from_numpy(arrays[key]) for key in arrays.files if "L40" not in key}
+    model, size = made(name), dict(SMALL)[name]
+    weight, bias = torch.randn(256, model.width), torch.randn(256)
+    state = {"model.logit_scale": torch.tensor(3.5)}
+    state |= {f"model.visual.{key}": value for key, value in generated(name).items()}
+    state |= {f"model.visual.{model.top}.{k}": v for k, v in (("weight", weight), ("bias", bias))}
+    for key, value in places.items():
+        if key.startswith("nnet."):
+            state |= {f"model.{whose}{key}": value.double() for whose in ("", "location.")}
+    settings = {"le_type": "sphericalharmonics", "pe_type": "siren", "eval_downstream": False}
+    torch.save({"state_dict": state, "hyper_parameters": settings}, tmp_path / "a.ckpt")
+    read = SatCLIP.load_official(tmp_path / "a.ckpt")
+    read.save_official(tmp_path / "b.ckpt")
+    again = SatCLIP.load_official(tmp_path / "b.ckpt")
+    features = torch.from_numpy(reference[f"{name}/{size}/features64"])
+    image = features @ weight.T.double() + bias
+    with torch.inference_mode():
+        for found in (read, again):
+            off = found.image(images(size)) - image
+            assert (off.norm(dim=1) / image.norm(dim=1)).max() < 5e-6
+            place = found.location(*places["lonlat"].T)
+            assert (place - places["location_embedding_L10"]).abs().max() < 5e-12
+            assert found.logit_scale == 3.5
+    written = torch.load(tmp_path / "b.ckpt", weights_only=True)
+    assert written["state_dict"].keys() == state.keys()
+    for key, value in state.items():
+        assert written["state_dict"][key].dtype == value.dtype
+        assert torch.equal(written["state_dict"][key], value), key
+    assert written["hyper_parameters"]["legendre_polys"] == 10
+    assert written["hyper_parameters"]["num_hidden_layers"] == 2
+    assert written["hyper_parameters"]["capacity"] == 512

@@ -21,10 +21,11 @@ from wherefrom.gfms.satclip import embed_places
 from wherefrom.models.masked import PrestoConfig, groups_of, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
+from wherefrom.models.towers import frozen, sentinel2, tower
 from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries, earth_series
 from wherefrom.tasks import Task
-from wherefrom.train.embed import embed
+from wherefrom.train.embed import embed, features
 
 
 @pytest.fixture(autouse=True)
@@ -195,3 +196,39 @@ def test_a_place_that_is_none_is_embedded(function: Any, lat: float) -> None:
     with pytest.raises(WherefromError, match=r"row 2|row.*: 2\b") as caught:
         function(lons, lats)
     assert "\n" not in str(caught.value)
+
+
+class Counted:
+    """Tiles that tell how many of them are read at a time."""
+
+    def __init__(self, tiles: np.ndarray) -> None:
+        self.tiles, self.most = tiles, 0
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        part = self.tiles[rows]
+        self.most = max(self.most, len(part))
+        return part
+
+
+def test_features_of_tiles_differ_or_are_read_at_once() -> None:
+    tiles = np.random.default_rng(0).integers(0, 9000, (7, 12, 33, 40), np.uint16)
+    tiles.flags.writeable = False
+    model, counted = frozen(tower("resnet18")), Counted(tiles)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = features(model, counted, batch=3)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        due = model(torch.from_numpy(sentinel2(tiles)))
+    assert found.shape == (7, 512)
+    assert np.allclose(found, due.numpy(), rtol=1e-4, atol=1e-5)
+    assert counted.most == 3
+
+
+def test_features_of_a_hole_are_given() -> None:
+    images = np.zeros((3, 13, 32, 32), np.float32)
+    images[1, 0, 3, 3] = np.nan
+    with pytest.raises(WherefromError, match="row 1 is not finite"):
+        features(tower("resnet18"), images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from wherefrom.models.satclip import (
     SphericalHarmonics,
     contrastive_loss,
 )
+from wherefrom.models.towers import Tower, tower
+from wherefrom.train.checkpoint import load_weights, save_weights
+from wherefrom.train.pretrain import PretrainSettings, pretrain
 
 SMALL = SatCLIPConfig(degrees=4, inputs=5, width=16, out=8)
 
@@ -221,3 +225,75 @@ def test_a_place_without_an_image_is_trained_on() -> None:
     assert SMALL.encode(module.eval(), batch).shape == (4, SMALL.out)
     with pytest.raises(WherefromError, match="the records have no image"):
         SMALL.loss(module, batch, torch.Generator())
+
+
+@pytest.fixture
+def towered(tmp_path: Path) -> SatCLIPConfig:
+    """SatCLIP on a frozen ResNet-18 whose weights a file holds."""
+    torch.save(tower("resnet18", generator=seeded(8)).state_dict(), tmp_path / "moco.pth")
+    return replace(SMALL, image="resnet18", inputs=13, weights=tmp_path / "moco.pth")
+
+
+def tiles(n: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(2)
+    image = rng.integers(0, 15_000, (n, 12, 32, 32), np.uint16)
+    return {"lon": rng.uniform(-180, 180, n), "lat": rng.uniform(-90, 90, n), "image": image}
+
+
+@pytest.mark.parametrize("drifting", [False, True])
+def test_a_frozen_tower_is_trained_drifts_or_is_lost_with_the_weights(
+    towered: SatCLIPConfig, drifting: bool, tmp_path: Path
+) -> None:
+    model = replace(towered, drifting=drifting)
+    budget = PretrainSettings(samples_seen=12, batch=4, lr=1e-2, warmup=0)
+    module = pretrain(model, tiles(6), np.arange(6), budget, seed=1)
+    official = torch.load(tmp_path / "moco.pth")
+    assert isinstance(module.image, Tower)
+    changed = {k for k, v in official.items() if not torch.equal(v, module.image.state_dict()[k])}
+    assert all("running" in name or "num_batches" in name for name in changed)
+    assert bool(changed) == drifting
+    start = model.build(seeded())
+    assert not torch.equal(start.image.fc.weight, module.image.fc.weight)
+    save_weights(model, module, tmp_path / "w.safetensors")
+    elsewhere = replace(model, weights=None)  # the file of the tower is not needed any more
+    read = load_weights(elsewhere, tmp_path / "w.safetensors")
+    image = torch.from_numpy(tiles(2)["image"])
+    assert torch.equal(read.image(image), module.image(image))
+
+
+def test_a_tower_of_drawn_weights_is_taken_for_a_published_one(towered: SatCLIPConfig) -> None:
+    model = replace(towered, weights=None)
+    module = model.build(seeded())
+    batch = model.prepare(tiles(4), torch.device("cpu"))
+    with pytest.raises(WherefromError, match=r"weights of resnet18 are drawn.*published"):
+        model.loss(module.train(), batch, seeded())
+    assert math.isfinite(model.loss(module.eval(), batch, seeded()).item())
+
+
+def test_an_unknown_image_side_is_built() -> None:
+    with pytest.raises(WherefromError, match="image side 'resnet81': did you mean 'resnet18'"):
+        replace(SMALL, image="resnet81")
+
+
+def test_a_drift_or_a_path_enters_the_spec_of_what_has_none(towered: SatCLIPConfig) -> None:
+    assert not {"drifting", "weights"} & SMALL.spec().keys()
+    assert towered.spec() == replace(towered, weights=None).spec()
+    assert towered.spec() != replace(towered, drifting=True).spec()
+
+
+def test_an_image_side_without_official_form_is_written_as_one(tmp_path: Path) -> None:
+    with pytest.raises(WherefromError, match="FeatureHead has no official form"):
+        SMALL.build(seeded()).save_official(tmp_path / "a.ckpt")
+
+
+def test_an_official_checkpoint_without_a_tower_is_read_whole(tmp_path: Path) -> None:
+    known = LocationEncoder(3, width=8, depth=1, out=5)
+    state = {
+        f"model.nnet.{name}.{kind}": getattr(layer, kind).detach()
+        for name, layer in zip(("layers.0", "last_layer"), known.layers, strict=True)
+        for kind in ("weight", "bias")
+    }
+    state["model.visual.class_embedding"] = torch.zeros(128)
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    with pytest.raises(WherefromError, match="holds no weights of a tower"):
+        SatCLIP.load_official(tmp_path / "a.ckpt")

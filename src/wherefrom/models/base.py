@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "GeoModel", "Narrowed", "Narrowing", "Records"]
+__all__ = ["Batch", "Embedder", "GeoModel", "Narrowed", "Narrowing", "Records"]
 
 #: Arrays by name, all with places along their first axis, as a pool's payload is read.
 Records = Mapping[str, np.ndarray]
@@ -17,32 +17,15 @@ Records = Mapping[str, np.ndarray]
 Batch = Mapping[str, Tensor]
 #: The module of one model.
 M = TypeVar("M", bound=nn.Module)
+M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 
 
-class GeoModel(Protocol[M]):
-    """A model's frozen configuration, which knows the model's maths and nothing of loops.
-
-    The loops own seeds, budgets, order of the data and checkpoints; a model owns what is listed
-    here. Every random choice comes from the generator that is handed in, never from torch's
-    global one. Implementations are frozen dataclasses whose fields are the configuration; one
-    that derives from this has its `collate` and `backward`.
-    """
+class Embedder(Protocol[M_contra]):
+    """What embedding asks of a model."""
 
     @property
     def name(self) -> str:
         """Short name for tables, e.g. ``"satclip-L40"``."""
-        ...
-
-    def spec(self) -> dict[str, Any]:
-        """Give the whole configuration as plain values: equal specs, equal models."""
-        ...
-
-    def build(self, generator: torch.Generator) -> M:
-        """Make the module, its initial weights drawn from `generator` (a CPU generator)."""
-        ...
-
-    def calibrate(self, module: M, records: Records) -> None:
-        """Set what is measured, not trained (e.g. input scales), from the records of the pool."""
         ...
 
     def prepare(self, records: Records, device: torch.device) -> Batch:
@@ -56,6 +39,35 @@ class GeoModel(Protocol[M]):
         """Gather a batch: the `rows` (int64, repeats allowed) of what `prepare` returned."""
         return {name: values.index_select(0, rows) for name, values in prepared.items()}
 
+    def encode(self, module: M_contra, batch: Batch) -> Tensor:
+        """Embed a batch, shape (B, D), without randomness; the caller sets eval mode.
+
+        Fine-tuning follows the gradient through this, to the parameters that it reaches.
+        """
+        ...
+
+
+class GeoModel(Embedder[M], Protocol[M]):
+    """A model's frozen configuration, which knows the model's maths and nothing of loops.
+
+    The loops own seeds, budgets, order of the data and checkpoints; a model owns what is listed
+    here. Every random choice comes from the generator that is handed in, never from torch's
+    global one. Implementations are frozen dataclasses whose fields are the configuration; one
+    that derives from this has its `collate` and `backward`.
+    """
+
+    def spec(self) -> dict[str, Any]:
+        """Give the whole configuration as plain values: equal specs, equal models."""
+        ...
+
+    def build(self, generator: torch.Generator) -> M:
+        """Make the module, its initial weights drawn from `generator` (a CPU generator)."""
+        ...
+
+    def calibrate(self, module: M, records: Records) -> None:
+        """Set what is measured, not trained (e.g. input scales), from the records of the pool."""
+        ...
+
     def loss(self, module: M, batch: Batch, generator: torch.Generator) -> Tensor:
         """Evaluate the pre-training loss of a batch; dropout and masks from `generator`."""
         ...
@@ -68,13 +80,6 @@ class GeoModel(Protocol[M]):
         loss = self.loss(module, batch, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-    def encode(self, module: M, batch: Batch) -> Tensor:
-        """Embed a batch, shape (B, D), without randomness; the caller sets eval mode.
-
-        Fine-tuning follows the gradient through this, to the parameters that it reaches.
-        """
-        ...
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Tell whether weight decay acts on the parameter of that name."""

@@ -8,24 +8,27 @@ code, weights and outputs do not (see `LocationEncoder.load_official`).
 from __future__ import annotations
 
 import copy
+import io
 import itertools
 import math
 import pathlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wherefrom.earth.base import checked_places
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.files import atomic
 from wherefrom.models.axes import Axes
 from wherefrom.models.base import Batch, GeoModel, Narrowed, Records
 from wherefrom.models.contrastive import contrastive_loss
 from wherefrom.models.harmonics import SphericalHarmonics
-from wherefrom.models.official import official_weights
+from wherefrom.models.official import fitting, official_weights, tensors_of
+from wherefrom.models.towers import TOWERS, VISUAL, Tower, tower, tower_in
 
 __all__ = [
     "FeatureHead",
@@ -38,6 +41,8 @@ __all__ = [
     "places_on",
 ]
 
+#: Image sides without a tower.
+_SIDES = ("features", "cnn")
 # Harmonics of a composition are kept between steps up to this size, beyond it evaluated anew.
 _KEEP_BYTES = 2**30
 # Places whose harmonics are read at a time.
@@ -114,6 +119,11 @@ class LocationEncoder(nn.Module):
     def dtype(self) -> torch.dtype:
         """Precision of the weights, and so of the embedding."""
         return next(self.parameters()).dtype
+
+    @property
+    def out(self) -> int:
+        """Length of the embedding."""
+        return len(next(reversed(list(self.parameters()))))
 
     def forward(self, lon: Tensor, lat: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Embed N places.
@@ -270,11 +280,84 @@ class ImageCNN(nn.Module):
 class SatCLIP(nn.Module):
     """Location encoder, image side and temperature; built by `SatCLIPConfig.build`."""
 
-    def __init__(self, location: LocationEncoder, image: FeatureHead | ImageCNN) -> None:
+    def __init__(self, location: LocationEncoder, image: FeatureHead | ImageCNN | Tower) -> None:
         super().__init__()
         self.location = location
         self.image = image
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    @classmethod
+    def load_official(cls, path: pathlib.Path | str, dtype: torch.dtype = torch.float64) -> SatCLIP:
+        """Read a released checkpoint whole: location encoder, image tower, temperature.
+
+        Parameters
+        ----------
+        path, dtype
+            As of `LocationEncoder.load_official`; the image side is float32.
+
+        Returns
+        -------
+        SatCLIP
+            In eval mode; which tower it is, is read off names and shapes of the weights.
+
+        Raises
+        ------
+        WherefromError
+            As of `LocationEncoder.load_official`, or if the image side is no tower of ours.
+
+        Examples
+        --------
+        How well an image and places fit each other::
+
+            model = SatCLIP.load_official("satclip-resnet18-l40.ckpt")
+            image = torch.nn.functional.normalize(model.image(sentinel2(tile)))
+            place = torch.nn.functional.normalize(model.location(lon, lat).float())
+            image @ place.T
+        """
+        path = pathlib.Path(path)
+        location = LocationEncoder.load_official(path, dtype)
+        made = cls(location, tower_in(path, out=location.out))
+        like = {"model.logit_scale": made.logit_scale.detach()}
+        want = "a SatCLIP checkpoint"
+        found = {name: v for name, v in tensors_of(path, want).items() if name in like}
+        made.logit_scale.data.copy_(fitting(path, found, like, want)["model.logit_scale"])
+        return made.eval()
+
+    def save_official(self, path: pathlib.Path | str) -> None:
+        """Write a checkpoint that the official code reads, as does `load_official`.
+
+        Raises
+        ------
+        WherefromError
+            If the image side is no tower, which the official code has no name for.
+        """
+        image, location = self.image, self.location
+        if not isinstance(image, Tower):
+            raise WherefromError(
+                f"SatCLIP with a {type(image).__name__} has no official form: take a tower as its "
+                f"image side ({', '.join(TOWERS)})"
+            )
+        sines = [f"layers.{i}" for i in range(len(location.layers) - 1)]
+        state = {"model.logit_scale": self.logit_scale.detach()}
+        state |= {f"{VISUAL}{name}": value for name, value in image.state_dict().items()}
+        for name, layer in zip([*sines, "last_layer"], location.layers, strict=True):
+            for kind, value in layer.state_dict().items():
+                for whose in ("nnet", "location.nnet"):  # officially a part of two modules
+                    state[f"model.{whose}.{name}.{kind}"] = value.double()
+        settings = {
+            "embed_dim": location.out, "image_resolution": image.side or 256,
+            "vision_layers": TOWERS[image.name].official, "in_channels": image.bands,
+            "le_type": "sphericalharmonics", "pe_type": "siren",
+            "legendre_polys": location.harmonics.degrees, "harmonics_calculation": "analytic",
+            "capacity": location.layers[0].out_features, "num_hidden_layers": len(sines),
+            # Read by the official code, and of no effect on this encoding.
+            "frequency_num": 16, "max_radius": 0.01, "min_radius": 1e-5,
+            "eval_downstream": False, "air_temp_data_path": "", "election_data_path": "",
+        }  # fmt: skip
+        content = io.BytesIO()
+        torch.save({"state_dict": state, "hyper_parameters": settings}, content)
+        with atomic(path) as tmp:
+            tmp.write_bytes(content.getbuffer())
 
 
 def places_on(records: Records, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -295,21 +378,29 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
     """SatCLIP for the training loops (see `wherefrom.models.base.GeoModel`).
 
     Records are ``lon``, ``lat`` (N,) in degrees and, for the loss alone, ``image``: (N, F) float32
-    features for the image side ``"features"`` or (N, C, H, W) uint8 windows for ``"cnn"``.
+    features for the image side ``"features"``, (N, C, H, W) uint8 windows for ``"cnn"``, and what
+    `wherefrom.models.towers.Tower.forward` reads for a tower.
 
     Parameters
     ----------
     degrees : int
         Degrees of the spherical harmonics.
     inputs : int
-        Number F of image features, or of channels C of the windows; 0 for a location encoder
-        without images.
-    image : {"features", "cnn"}
-        Trainable head on frozen features, or a small network trained jointly.
+        Number F of image features, of channels C of the windows, or of a tower's bands; 0 for a
+        location encoder without images.
+    image : str
+        ``"features"``, a trainable head on frozen features; ``"cnn"``, a small network trained
+        jointly; or the name of a frozen tower (`wherefrom.models.towers.TOWERS`), with the official
+        trainable linear head.
     hidden : int, default 256
         Hidden units of the head on features; 0 for a linear head.
     width, depth, out, dropout
         Of the `LocationEncoder`.
+    drifting : bool, default False
+        Of a tower, see `wherefrom.models.towers.Tower`; True as in the official training.
+    weights : Path or str, optional
+        File of a tower's weights, without which it does not train. Not in `spec`: a module's own
+        weights hold the tower's.
 
     Examples
     --------
@@ -323,12 +414,18 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
 
     degrees: int
     inputs: int
-    image: Literal["features", "cnn"] = "features"
+    image: str = "features"
     hidden: int = 256
     width: int = 512
     depth: int = 2
     out: int = 256
     dropout: float = 0.5
+    drifting: bool = False
+    weights: pathlib.Path | str | None = None
+
+    def __post_init__(self) -> None:
+        if self.image not in (*_SIDES, *TOWERS):
+            raise unknown("image side", self.image, (*_SIDES, *TOWERS))
 
     @property
     def name(self) -> str:
@@ -337,7 +434,11 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
 
     def spec(self) -> dict[str, Any]:
         """Give the configuration as plain values."""
-        return {"model": "satclip", **asdict(self)}
+        fields = asdict(self)
+        del fields["weights"]
+        if self.image not in TOWERS:
+            del fields["drifting"]
+        return {"model": "satclip", **fields}
 
     def build(self, generator: torch.Generator) -> SatCLIP:
         """Make the module; its location encoder starts alike whatever the image side is."""
@@ -349,6 +450,12 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
             dropout=self.dropout,
             generator=generator,
         )
+        if self.image in TOWERS:
+            seen = tower(
+                self.image, self.inputs, weights=self.weights, out=self.out, generator=generator
+            )
+            seen.drifting = self.drifting
+            return SatCLIP(location, seen)
         if self.image == "cnn":
             return SatCLIP(location, ImageCNN(self.inputs, self.out, generator))
         return SatCLIP(location, FeatureHead(self.inputs, self.hidden, self.out, generator))
@@ -365,12 +472,14 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
         """
         seen = {}
         if "image" in records:
-            if records["image"].shape[1] != self.inputs:
+            image = records["image"]
+            tiles = self.image in TOWERS and image.dtype == np.uint16
+            if image.shape[1] != self.inputs and not tiles:
                 raise WherefromError(
-                    f"the images have {records['image'].shape[1]} features or channels, the model "
-                    f"expects {self.inputs}: give it inputs={records['image'].shape[1]}"
+                    f"the images have {image.shape[1]} features or channels, the model "
+                    f"expects {self.inputs}: give it inputs={image.shape[1]}"
                 )
-            seen["image"] = torch.from_numpy(records["image"]).to(device)
+            seen["image"] = torch.from_numpy(image).to(device)
         lon, lat = places_on(records, device)
         seen |= {"lon": lon, "lat": lat}
         if len(lon) * self.degrees**2 * 4 <= _KEEP_BYTES:
@@ -384,6 +493,11 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
         """
         if "image" not in batch:
             raise WherefromError("the records have no image, from which SatCLIP learns")
+        if module.training and self.image in TOWERS and self.weights is None:
+            raise WherefromError(
+                f"the weights of {self.image} are drawn, and stay so: give weights=, e.g. "
+                f"wherefrom.models.towers.published({self.image!r})"
+            )
         location = self._locate(module.location, batch, generator)
         return contrastive_loss(location, module.image(batch["image"]), module.logit_scale)
 

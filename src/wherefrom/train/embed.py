@@ -1,4 +1,4 @@
-"""Embeddings of records by any trained model."""
+"""Embeddings of records by any trained model, and features of images by frozen towers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.models.base import Batch, GeoModel, Records
+from wherefrom.models.base import Batch, Embedder, Records
+from wherefrom.models.towers import Tower
 from wherefrom.train.memory import keep_freed_memory
 
-__all__ = ["embed", "encoded"]
+__all__ = ["embed", "encoded", "features"]
 
 
-def encoded(model: GeoModel[Any], module: nn.Module, batch: Batch, rows: int) -> Tensor:
+def encoded(model: Embedder[Any], module: nn.Module, batch: Batch, rows: int) -> Tensor:
     """Embed a batch of so many rows, (B, D), as float32, with or without gradients.
 
     Raises
@@ -37,13 +38,14 @@ def encoded(model: GeoModel[Any], module: nn.Module, batch: Batch, rows: int) ->
 
 
 def embed(
-    model: GeoModel[Any], module: nn.Module, records: Records, batch: int = 128
+    model: Embedder[Any], module: nn.Module, records: Records, batch: int = 128
 ) -> NDArray[np.float32]:
     """Embed records, in eval mode and without gradients.
 
     Parameters
     ----------
-    model : GeoModel
+    model : Embedder
+        E.g. a `wherefrom.models.base.GeoModel`.
     module : torch.nn.Module
         Of `model`, of any precision, on any device.
     records : mapping of str to (N, ...) array
@@ -101,3 +103,43 @@ def embed(
     finally:
         module.train(training)
     return np.concatenate(pieces)
+
+
+class _Features(Embedder[Tower]):
+    """A tower, as the loop of `embed` takes it."""
+
+    name = "the tower"
+
+    def prepare(self, records: Records, device: torch.device) -> Batch:
+        return {name: torch.from_numpy(np.array(v)).to(device) for name, v in records.items()}
+
+    def encode(self, module: Tower, batch: Batch) -> Tensor:
+        found: Tensor = module(batch["image"])
+        return found
+
+
+def features(
+    tower: Tower, images: NDArray[np.float32] | NDArray[np.uint16], batch: int = 8
+) -> NDArray[np.float32]:
+    """Give a tower's features of images; see `embed`.
+
+    Parameters
+    ----------
+    tower : Tower
+        As `wherefrom.models.towers.frozen` makes it, to be fast.
+    images : (N, bands, H, W) float or (N, 12, H, W) uint16 array
+        As `Tower.forward` reads them; one mapped from a file is read a batch at a time.
+    batch : int, default 8
+        Images at a time; more are no faster on a CPU.
+
+    Returns
+    -------
+    (N, F) float32 array
+
+    Examples
+    --------
+    >>> from wherefrom.models.towers import frozen, tower
+    >>> features(frozen(tower("resnet18")), np.zeros((3, 12, 32, 32), np.uint16)).shape
+    (3, 512)
+    """
+    return embed(_Features(), tower, {"image": images}, batch)
