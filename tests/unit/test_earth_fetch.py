@@ -153,7 +153,7 @@ def test_the_first_digits_of_a_checksum_refuse_the_file_or_let_another_pass(
         monkeypatch.setitem(sources(), "toy", toy.model_copy(update={"files": files}))
 
     state("00000000")
-    with pytest.raises(WherefromError, match=f"expected sha256 0{{8}}, found {sha256(SHAPES)}"):
+    with pytest.raises(WherefromError, match=f"expected sha256 0{{8}}.*, found {sha256(SHAPES)}"):
         fetch.path_of("toy")
     state(sha256(SHAPES)[:8])
     path = fetch.path_of("toy")

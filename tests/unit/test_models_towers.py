@@ -193,5 +193,8 @@ def test_published_weights_have_no_address(
 ) -> None:
     monkeypatch.setenv("WHEREFROM_CACHE", str(tmp_path))
     monkeypatch.delenv("WHEREFROM_DATA", raising=False)
-    with pytest.raises(WherefromError, match=rf"{name}_sentinel2_all_moco-[0-9a-f]{{8}}\.pth"):
+    with pytest.raises(
+        WherefromError,
+        match=rf"{name}_sentinel2_all_moco-[0-9a-f]{{8}}\.pth \(sha256 [0-9a-f]{{8}}\.\.\.\)",
+    ):
         published(name)

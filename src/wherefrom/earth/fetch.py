@@ -228,7 +228,8 @@ def _fault(path: Path, expected: str) -> str:
     """Say what is wrong with a file, or nothing."""
     found = _checksum(path)
     if not found.startswith(expected):
-        return f"{path}: expected sha256 {expected}, found {found} ({path.stat().st_size} bytes)"
+        size = path.stat().st_size
+        return f"{path}: expected sha256 {_stated(expected)}, found {found} ({size} bytes)"
     return ""
 
 
@@ -270,9 +271,15 @@ def _stamp(path: Path) -> Path:
     return cache_folder() / "stamps" / f"{key_of(str(path))}.json"
 
 
+def _stated(digits: str) -> str:
+    """Show a checksum, or that only its first digits are known."""
+    return digits if len(digits) == 64 else f"{digits}..."
+
+
 def _how_to_place(wanted: Source) -> str:
     names = ", ".join(
-        file.name + (f" (sha256 {file.sha256})" if file.sha256 else "") for file in wanted.files
+        file.name + (f" (sha256 {_stated(file.sha256)})" if file.sha256 else "")
+        for file in wanted.files
     )
     given = os.environ.get("WHEREFROM_DATA") or "not set now"
     carrier = f"; carried by the {wanted.where_from}" if wanted.kind == "wheel" else ""
