@@ -160,14 +160,17 @@ def test_t4_what_lies_between_layers_differs(
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "autocast"),
-    [(*case, True) for case in SMALL] + [(name, "224x224", False) for name in TOWERS],
+    ("name", "size", "form"),
+    [(*case, form) for case in SMALL for form in ("autocast", "pure")]
+    + [(name, "224x224", "frozen") for name in TOWERS],
 )
-def test_t5_bfloat16_features_are_far(
-    reference: Arrays, name: str, size: str, autocast: bool
-) -> None:
-    model = made(name) if autocast else frozen(made(name), torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+def test_t5_bfloat16_features_are_far(reference: Arrays, name: str, size: str, form: str) -> None:
+    model = made(name)
+    if form == "pure":
+        model = copy.deepcopy(model).to(torch.bfloat16)
+    if form == "frozen":
+        model = frozen(model, torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=form == "autocast"):
         assert apart(model, reference, name, size, images(size)) < 2e-2
         with torch.inference_mode():
             found = model(images(size)).double()
