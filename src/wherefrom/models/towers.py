@@ -412,8 +412,8 @@ def frozen(model: Tower, dtype: torch.dtype = torch.float32) -> Tower:
     model : Tower
         Left as it is.
     dtype : torch.dtype, default torch.float32
-        Of the convolutions and matrix products: bfloat16 is up to twice as fast on some
-        processors and changes features by about half a per cent.
+        Of the convolutions and matrix products: bfloat16 is several times as fast on processors
+        that multiply in it, and changes features by less than one per cent.
 
     Returns
     -------
