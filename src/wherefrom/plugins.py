@@ -82,6 +82,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "earth-series": "wherefrom.payload.earth:EarthSeries",
         "columns": "wherefrom.payload.columns:Columns",
         "tower": "wherefrom.gfms.tower:TowerFeatures",
+        "tiles": "wherefrom.payload.tiles:Tiles",
     },
     "gfms": {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",
