@@ -26,6 +26,7 @@ from wherefrom.payload.base import Lost, Sought, checked
 from wherefrom.payload.stored import Stored, gathered, keep
 from wherefrom.payload.tiles import BANDS, Tiles, geotiff, members
 from wherefrom.plugins import kind
+from wherefrom.testing import check_payload
 
 RNG = np.random.default_rng(0)
 NAMES = ("red", "green", "blue")
@@ -98,6 +99,11 @@ def folder_of(path: Path, content: Mapping[str, bytes]) -> Path:
 
 def test_tiles_are_a_kind_of_payload() -> None:
     assert kind("payloads", "tiles").load() is Tiles
+
+
+def test_the_contract_of_payloads_is_kept(tmp_path: Path, three: dict[str, NDArray[Any]]) -> None:
+    path = tar(tmp_path / "a.tar", {**packed(three), "images/torn.tif": b"II*"})
+    check_payload(tiles(path), places=sought([*three, "torn", "none"]))
 
 
 # What is decoded.
@@ -654,6 +660,18 @@ def test_a_zarr_that_cannot_be_read_is_left_out_with_its_name(
     assert "b.zarr.zip is torn, or no zip" in str(lost)
     with pytest.raises(AssertionError, match=rf"a.zarr.zip .*{said}"):
         raise AssertionError(str(lost))
+
+
+def test_zarr_of_another_version_or_on_a_disk_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "new.zarr.zip", "w") as store:
+        store.writestr("zarr.json", '{"zarr_format": 3}')
+    (tmp_path / "old.zarr.zip").write_bytes(zarr_zip({"bands": scenes(4)}, {}))
+    (tmp_path / "none.zarr.zip").write_bytes(b"PK")
+    payload = Tiles(kind="tiles", path=str(tmp_path), **SSL4EO)
+    found, lost = read(payload, ["old", "new", "none"])
+    assert found.keys() == {"old"}
+    assert "new.zarr.zip is Zarr of version 3, and only 2 is read" in str(lost)
+    assert "none.zarr.zip cannot be read (File is not a zip file)" in str(lost)
 
 
 def test_what_zarr_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
