@@ -152,6 +152,12 @@ def test_a_torn_tile_is_damaged_and_no_error_of_another_kind(cut: int) -> None:
         geotiff.decode(content[:cut])
 
 
+def test_a_name_of_a_band_that_is_not_there_is_no_error_of_another_kind() -> None:
+    content = tif(pixels(), ("a", "b", "c")).replace(b'sample="2"', b'sample="7"')
+    with pytest.raises(geotiff.DamagedError, match="torn"):
+        geotiff.decode(content)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_scrambled_header_is_damaged_and_no_error_of_another_kind(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -640,6 +646,11 @@ def test_a_date_must_be_said_where_there_are_several(tmp_path: Path) -> None:
         ({"band": np.array(["a"])}, {}, "has no Zarr array `bands`"),
         ({"bands": scenes(4)}, {"compressor": {"id": "pickle"}}, "of a type or compression"),
         ({"bands": scenes(4)}, {"filters": [{"id": "delta"}]}, "of a type or compression"),
+        ({"bands": scenes(4)}, {"order": None}, "of a type or compression"),
+        ({"bands": scenes(4)}, {"dtype": "08,"}, "of a type or compression"),
+        ({"bands": scenes(4)}, {"dtype": "<i7"}, "has no Zarr array `bands` that can be read"),
+        ({"bands": scenes(4)}, {"shape": [4, 12, 1 << 40, 1 << 40]}, "of no possible shape"),
+        ({"bands": scenes(4)}, {"shape": [4, 12, 26]}, "of a type or compression"),
         ({"bands": scenes(4)}, {"compressor": BLOSC}, "has a torn chunk of `bands`"),
         ({"bands": scenes(4)}, {"chunks": [1, 12, 26, 26]}, "has a torn chunk|lacks bands/2.0.0.0"),
         ({"bands": scenes(4)[0, 0]}, {}, "has an array `bands` of 2 axes"),

@@ -273,5 +273,5 @@ class _Source(ExitStack):
 def _zip(file: str | io.BytesIO) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except zipfile.BadZipFile as err:
+    except (zipfile.BadZipFile, NotImplementedError) as err:
         raise DamagedError("is torn, or no zip") from err

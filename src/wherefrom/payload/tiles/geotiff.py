@@ -81,7 +81,8 @@ def decode(content: bytes) -> Tile:
         with MemoryFile(content) as file, _opened(file) as tile:
             names = tuple(name or "" for name in tile.descriptions)
             return Tile(tile.read(), names, tile.nodata)
-    except (RasterioError, ValueError) as err:
+    # A damaged header may ask for more than any memory.
+    except (RasterioError, ValueError, IndexError, MemoryError, OverflowError) as err:
         raise DamagedError("is torn, or no GeoTIFF") from err
 
 

@@ -266,7 +266,7 @@ def _of_zarr(path: Path) -> pa.Table:
             if len(zarr.shape_of(store)) < 5:
                 return _whole([path.name])
             names = zarr.texts(store, "sample")
-    except (DamagedError, zipfile.BadZipFile, OSError) as err:
+    except (DamagedError, zipfile.BadZipFile, NotImplementedError, OSError) as err:
         said = str(err) if isinstance(err, DamagedError) else f"cannot be read ({first_line(err)})"
         return _whole([]).replace_schema_metadata({"torn": said})
     table = _whole(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import zipfile
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,8 @@ __all__ = ["decode", "shape_of", "texts"]
 
 #: Compressors that only compress; others, such as pickles, may run code.
 _HARMLESS = ("blosc", "zstd", "zlib", "gzip", "lz4", "bz2", "lzma")
+#: Types of numbers, and of texts of a fixed width.
+_PLAIN = re.compile(r"[<>|][iufUS]\d{1,6}")
 
 
 def decode(store: zipfile.ZipFile, sample: int, season: int | None) -> Tile:
@@ -79,7 +82,10 @@ def _array(store: zipfile.ZipFile, name: str, lead: tuple[int, ...]) -> NDArray[
     shape, chunks = about["shape"], about["chunks"]
     dtype, dot = np.dtype(about["dtype"]), about.get("dimension_separator", ".")
     rest = len(lead)
-    made = np.empty(shape[rest:], dtype.newbyteorder("="))
+    try:
+        made = np.empty(shape[rest:], dtype.newbyteorder("="))
+    except (ValueError, MemoryError) as err:  # of a damaged description
+        raise DamagedError(f"has a Zarr array `{name}` of no possible shape") from err
     ahead = [at // chunk for at, chunk in zip(lead, chunks, strict=False)]
     within = tuple(at % chunk for at, chunk in zip(lead, chunks, strict=False))
     counts = [-(-n // chunk) for n, chunk in zip(shape[rest:], chunks[rest:], strict=True)]
@@ -107,10 +113,11 @@ def _about(store: zipfile.ZipFile, name: str) -> dict[str, Any]:
         )
     try:
         about = json.loads(_read(store, f"{name}/.zarray"))
-        plain = np.dtype(about["dtype"]).kind in "iufUS" and not about.get("filters")
+        plain = _PLAIN.fullmatch(about["dtype"]) and not about.get("filters")
+        np.dtype(about["dtype"] if plain else "u1")  # of a possible size
         codec = (about["compressor"] or {"id": "none"})["id"]
         whole = len(about["shape"]) == len(about["chunks"]) and min(about["chunks"], default=1) > 0
-        if plain and whole and codec in (*_HARMLESS, "none"):
+        if plain and whole and about["order"] in ("C", "F") and codec in (*_HARMLESS, "none"):
             return dict(about)
     except (ValueError, KeyError, TypeError) as err:
         raise DamagedError(f"has no Zarr array `{name}` that can be read") from err
