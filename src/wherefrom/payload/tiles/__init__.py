@@ -192,22 +192,20 @@ class Tiles(Payload):
 
     def _fill(self, out: NDArray[Any], tile: Tile) -> None:
         """Write what is to be given of a tile (C, size, size)."""
-        sides = list(tile.values.shape[1:])
-        if tile.values.dtype != self.dtype:
-            raise DamagedError(f"is of {tile.values.dtype}, not {self.dtype} (dtype)")
+        sides = list(tile.pixels.shape[1:])
+        if tile.pixels.dtype != self.dtype:
+            raise DamagedError(f"is of {tile.pixels.dtype}, not {self.dtype} (dtype)")
         if min(sides) < self.size or (sides != [self.size] * 2 and not self.crop):
             remedy = "" if min(sides) < self.size else "; crop: true takes the centre"
             wanted = f"{self.size} x {self.size} (size)"
             raise DamagedError(f"has {sides[1]} x {sides[0]} pixels, not {wanted}{remedy}")
         names = self._names(tile)
-        top, left = ((side - self.size) // 2 for side in sides)
-        area = tile.values[:, top : top + self.size, left : left + self.size]
-        blank = np.zeros(area.shape[1:], dtype=bool)
+        blank = np.zeros(out.shape[1:], dtype=bool)
         for k, name in enumerate(self.bands):
             if name in self.zeros:
                 out[k] = 0
                 continue
-            out[k] = area[names.index(name)]
+            tile.give(names.index(name), out[k])
             if tile.nodata is not None or out.dtype.kind == "f":
                 gaps = np.isnan(out[k]) if out.dtype.kind == "f" else np.zeros_like(blank)
                 gaps |= out[k] == tile.nodata
@@ -222,7 +220,7 @@ class Tiles(Payload):
 
     def _names(self, tile: Tile) -> tuple[str, ...]:
         """Name the bands of a file, and refuse it if one that is due is not among them."""
-        count, names = len(tile.values), tile.names
+        count, names = len(tile.pixels), tile.names
         if self.holds and not set(names) & set(self.holds):
             names = self.holds
             if count != len(names):

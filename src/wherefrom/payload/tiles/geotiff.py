@@ -42,16 +42,35 @@ class Tile:
 
     Attributes
     ----------
-    values : (C, H, W) array
+    pixels : (C, H, W) array
+        Values, or their differences from the left.
     names : tuple of str
         Of the bands; empty texts where the file gives none.
     nodata : float or None
         Value that marks what is absent.
+    step : int
+        Width of the blocks in which differences begin anew; 0: these are values.
     """
 
-    values: NDArray[Any]
+    pixels: NDArray[Any]
     names: tuple[str, ...]
     nodata: float | None = None
+    step: int = 0
+
+    def give(self, band: int, out: NDArray[Any]) -> None:
+        """Write the values of a band's centre (h, w), at most (H, W)."""
+        pixels = self.pixels[band]
+        top, left = ((n - m) // 2 for n, m in zip(pixels.shape, out.shape, strict=True))
+        area = np.s_[top : top + out.shape[0], left : left + out.shape[1]]
+        if not self.step:
+            out[:] = pixels[area]
+            return
+        made = out if out.shape == pixels.shape else np.empty_like(pixels)
+        for start in range(0, pixels.shape[1], self.step):
+            block = np.s_[:, start : start + self.step]
+            np.add.accumulate(pixels[block], axis=1, out=made[block], dtype=pixels.dtype)
+        if made is not out:
+            out[:] = made[area]
 
 
 def decode(content: bytes) -> Tile:
@@ -77,7 +96,12 @@ def decode(content: bytes) -> Tile:
         alike = None
     try:
         if alike is not None:
-            return Tile(_parted(alike, tags), _names(tags), _nodata(tags))
+            with MemoryFile(alike) as file, file.open(driver="GTiff") as one:
+                width, height, bands = _sides(tags)
+                pixels = one.read(1).reshape(height, width, bands).transpose(2, 0, 1)
+            plain = tags.get(_PREDICTOR, (1,))[0] == 1
+            step = 0 if plain else tags.get(_TILE_WIDTH, (width,))[0]
+            return Tile(pixels, _names(tags), _nodata(tags), step)
         with MemoryFile(content) as file, _opened(file) as tile:
             names = tuple(name or "" for name in tile.descriptions)
             return Tile(tile.read(), names, tile.nodata)
@@ -116,7 +140,7 @@ def _as_one_band(content: bytes, tags: Mapping[int, tuple[Any, ...]]) -> bytes |
     """
     if not tags:
         return None
-    width, height, bands = tags[_WIDTH][0], tags[_HEIGHT][0], tags.get(_BANDS, (1,))[0]
+    width, height, bands = _sides(tags)
     predictor = tags.get(_PREDICTOR, (1,))[0]
     bits, forms = set(tags[_BITS]), set(tags.get(_FORMAT, (1,)))
     if (
@@ -161,19 +185,8 @@ def _as_one_band(content: bytes, tags: Mapping[int, tuple[Any, ...]]) -> bytes |
     return header.ljust(length, b"\0") + content
 
 
-def _parted(alike: bytes, tags: Mapping[int, tuple[Any, ...]]) -> NDArray[Any]:
-    """Read what `_as_one_band` wrote; part the bands and sum up the differences."""
-    width, height, bands = tags[_WIDTH][0], tags[_HEIGHT][0], tags.get(_BANDS, (1,))[0]
-    with MemoryFile(alike) as file, file.open(driver="GTiff") as one:
-        pixels = one.read(1).reshape(height, width, bands).transpose(2, 0, 1)
-    if tags.get(_PREDICTOR, (1,))[0] == 1:
-        return np.ascontiguousarray(pixels)
-    made = np.empty(pixels.shape, pixels.dtype)
-    step = tags.get(_TILE_WIDTH, (width,))[0]
-    for start in range(0, width, step):  # each block begins anew
-        block = np.s_[:, :, start : start + step]
-        np.add.accumulate(pixels[block], axis=2, out=made[block], dtype=pixels.dtype)
-    return made
+def _sides(tags: Mapping[int, tuple[Any, ...]]) -> tuple[int, int, int]:
+    return tags[_WIDTH][0], tags[_HEIGHT][0], tags.get(_BANDS, (1,))[0]
 
 
 def _names(tags: Mapping[int, tuple[Any, ...]]) -> tuple[str, ...]:
