@@ -158,10 +158,15 @@ def test_a_torn_tile_is_damaged_and_no_error_of_another_kind(cut: int) -> None:
         geotiff.decode(content[:cut])
 
 
-def test_a_name_of_a_band_that_is_not_there_is_no_error_of_another_kind() -> None:
-    content = tif(pixels(), ("a", "b", "c")).replace(b'sample="2"', b'sample="7"')
-    with pytest.raises(geotiff.DamagedError, match="torn"):
-        geotiff.decode(content)
+def test_what_gdal_makes_of_an_odd_description_is_taken() -> None:
+    values = pixels()
+    content = tif(values, ("a", "b", "c"), nodata=7)
+    for old, new in ((b'sample="2"', b'sample="7"'), (b"\x007\x00", b"\x00x\x00")):
+        tile = geotiff.decode(content.replace(old, new))
+        assert tile.names[:2] == ("a", "b")
+        given = np.zeros((32, 32), np.uint16)
+        tile.give(2, given)
+        np.testing.assert_array_equal(given, values[2])
 
 
 @pytest.mark.parametrize("seed", range(40))

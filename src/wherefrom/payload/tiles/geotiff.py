@@ -92,6 +92,7 @@ def decode(content: bytes) -> Tile:
     try:
         tags = _tags(content)
         alike = _as_one_band(content, tags)
+        names, nodata = _names(tags), _nodata(tags)
     except (struct.error, KeyError, IndexError, ValueError):  # unusual, or torn: GDAL will say
         alike = None
     try:
@@ -101,12 +102,12 @@ def decode(content: bytes) -> Tile:
                 pixels = one.read(1).reshape(height, width, bands).transpose(2, 0, 1)
             plain = tags.get(_PREDICTOR, (1,))[0] == 1
             step = 0 if plain else tags.get(_TILE_WIDTH, (width,))[0]
-            return Tile(pixels, _names(tags), _nodata(tags), step)
+            return Tile(pixels, names, nodata, step)
         with MemoryFile(content) as file, _opened(file) as tile:
             names = tuple(name or "" for name in tile.descriptions)
             return Tile(tile.read(), names, tile.nodata)
     # A damaged header may ask for more than any memory.
-    except (RasterioError, ValueError, IndexError, MemoryError, OverflowError) as err:
+    except (RasterioError, ValueError, MemoryError, OverflowError) as err:
         raise DamagedError("is torn, or no GeoTIFF") from err
 
 
