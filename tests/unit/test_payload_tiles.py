@@ -169,6 +169,19 @@ def test_what_gdal_makes_of_an_odd_description_is_taken() -> None:
         np.testing.assert_array_equal(given, values[2])
 
 
+def test_a_predictor_means_nothing_where_nothing_is_compressed() -> None:
+    values = pixels()
+    content = tif(values, compress=None, predictor=1)
+    planar = (284).to_bytes(2, "little") + b"\3\0\1\0\0\0\1\0"
+    assert content.count(planar) == 1
+    content = content.replace(planar, (317).to_bytes(2, "little") + b"\3\0\1\0\0\0\2\0")
+    with MemoryFile(content) as file, file.open() as official:
+        np.testing.assert_array_equal(official.read(), values)
+    given = np.zeros((32, 32), np.uint16)
+    geotiff.decode(content).give(1, given)
+    np.testing.assert_array_equal(given, values[1])
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_scrambled_header_is_damaged_and_no_error_of_another_kind(seed: int) -> None:
     rng = np.random.default_rng(seed)

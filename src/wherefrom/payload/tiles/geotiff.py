@@ -100,8 +100,7 @@ def decode(content: bytes) -> Tile:
             with MemoryFile(alike) as file, file.open(driver="GTiff") as one:
                 width, height, bands = _sides(tags)
                 pixels = one.read(1).reshape(height, width, bands).transpose(2, 0, 1)
-            plain = tags.get(_PREDICTOR, (1,))[0] == 1
-            step = 0 if plain else tags.get(_TILE_WIDTH, (width,))[0]
+            step = tags.get(_TILE_WIDTH, (width,))[0] if _predictor(tags) == 2 else 0
             return Tile(pixels, names, nodata, step)
         with MemoryFile(content) as file, _opened(file) as tile:
             names = tuple(name or "" for name in tile.descriptions)
@@ -142,16 +141,16 @@ def _as_one_band(content: bytes, tags: Mapping[int, tuple[Any, ...]]) -> bytes |
     if not tags:
         return None
     width, height, bands = _sides(tags)
-    predictor = tags.get(_PREDICTOR, (1,))[0]
     bits, forms = set(tags[_BITS]), set(tags.get(_FORMAT, (1,)))
     if (
         tags.get(_PLANAR, (1,))[0] != 1
         or len(bits) > 1
         or len(forms) > 1
         or (*forms, *bits) not in _TYPES
-        or predictor not in (1, 2)
+        or _predictor(tags) not in (1, 2)
         or tags[_COMPRESSION][0] not in _COMPRESSIONS
         or tags.get(266, (1,))[0] != 1  # order of bits
+        or tags.get(262, (1,))[0] == 6  # colours apart from brightness, some of them left out
     ):
         return None
     tiled = _TILES in tags
@@ -188,6 +187,11 @@ def _as_one_band(content: bytes, tags: Mapping[int, tuple[Any, ...]]) -> bytes |
 
 def _sides(tags: Mapping[int, tuple[Any, ...]]) -> tuple[int, int, int]:
     return tags[_WIDTH][0], tags[_HEIGHT][0], tags.get(_BANDS, (1,))[0]
+
+
+def _predictor(tags: Mapping[int, tuple[Any, ...]]) -> int:
+    """Return what was done before compressing; nothing where nothing is compressed."""
+    return 1 if tags[_COMPRESSION][0] == 1 else int(tags.get(_PREDICTOR, (1,))[0])
 
 
 def _names(tags: Mapping[int, tuple[Any, ...]]) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from wherefrom.keys import key_of
 from wherefrom.payload.tiles import zarr
 from wherefrom.payload.tiles.geotiff import DamagedError
 from wherefrom.pool.tables import absent, first_line, ids_of, read_table
-from wherefrom.progress import progress
 
 __all__ = ["GEOTIFF", "KINDS", "ZARR", "Members", "members_of", "named"]
 
@@ -168,7 +167,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _of_table(path: Path) -> Members:
-    table = read_table(path, text=("path",))
+    table = read_table(path)
     for column in ("id", "path"):
         if column not in table.column_names:
             raise WherefromError(
@@ -198,8 +197,7 @@ def _whole(names: Iterable[str] | pa.Array) -> pa.Table:
 
 def _joined(files: list[Path]) -> Members:
     """Index tars or Zarrs, each once: what was read of one stays in the cache."""
-    with progress() as bar:
-        tables = [_indexed(path) for path in bar.track(files, description="indexing tiles")]
+    tables = [_indexed(path) for path in files]
     counts = [len(table) for table in tables]
     notes = [(table.schema.metadata or {}).get(b"torn", b"").decode() for table in tables]
     torn = tuple((str(f), note) for f, note in zip(files, notes, strict=True) if note)
