@@ -151,7 +151,8 @@ class Tiles(Payload):
         order = np.argsort(at, kind="stable")[np.count_nonzero(at < 0) :]
         distinct, starts = np.unique(at[order], return_index=True)
         bounds = np.append(starts, len(order))
-        step = max(1, _AT_ONCE // self._empty(1).nbytes)
+        # A power of two, as batches of those who go on with the pieces are.
+        step = 1 << max(0, (_AT_ONCE // self._empty(1).nbytes).bit_length() - 1)
         cuts = range(0, len(distinct), step)
         groups = (distinct[cut : cut + step] for cut in cuts)
         done = parallel.here(partial(self._decoded, members), groups)
