@@ -275,18 +275,17 @@ class ViT(Tower):
 
 
 class Kind(NamedTuple):
-    """An entry of the table: what makes it, its weights in the catalog, SatCLIP's word for it."""
+    """An entry of the table: what makes it, and SatCLIP's word for it."""
 
     make: Callable[[int], Tower]
-    source: str
     official: str
 
 
 #: Towers by timm's names; another one is one line.
 TOWERS: dict[str, Kind] = {
-    "resnet18": Kind(partial(ResNet, (2, 2, 2, 2), False), "moco-resnet18", "moco_resnet18"),
-    "resnet50": Kind(partial(ResNet, (3, 4, 6, 3), True), "moco-resnet50", "moco_resnet50"),
-    "vit_small_patch16_224": Kind(partial(ViT, 384, 12, 6, 16), "moco-vit-small", "moco_vit16"),
+    "resnet18": Kind(partial(ResNet, (2, 2, 2, 2), False), "moco_resnet18"),
+    "resnet50": Kind(partial(ResNet, (3, 4, 6, 3), True), "moco_resnet50"),
+    "vit_small_patch16_224": Kind(partial(ViT, 384, 12, 6, 16), "moco_vit16"),
 }
 
 
@@ -363,7 +362,8 @@ def published(name: str) -> Path:
     WherefromError
         If it is not there; names the file to place, the folder and the address.
     """
-    return path_of(_kind(name).source, download=False)
+    _kind(name)
+    return path_of(f"moco-{name}", download=False)
 
 
 def tower_in(path: Path | str, out: int = 0) -> Tower:
