@@ -138,16 +138,16 @@ def _pretrain(job: _Job) -> None:
     problems = []
     for modality, folders in seen_of(job.stage, job.inputs):
         held[modality] = stored = Stored(modality, folders)
-        there = stored.there[rows]
-        if not there.all():
-            payload = job.stage.inputs[f"{modality} 0"].of
+        lacking = int((~stored.there).sum())
+        if lacking and len(rows):
+            payload, there = job.stage.inputs[f"{modality} 0"].of, stored.there[rows]
             refuse_many(payload, there, pool.ids[rows], stored.lost, labelled=False)
+            rows = rows[there]
             problems.append(
-                f"payload {payload.kind}: {int((~stored.there).sum()):,} of {len(pool):,} places "
-                f"of the pool are without, and left out of compositions"
+                f"payload {payload.kind}: {lacking:,} of {len(pool):,} places of the pool are "
+                "without, and left out of compositions"
                 + (f" ({stored.lost})" if stored.lost else "")
             )
-            rows = rows[there]
     places = PoolPlaces(pool, rows, held)
     engine.pretrain(job.stage.of, job.spec["seed"], places, job.out, job.partial, job.tell)
     (job.out / PROBLEMS).write_text("\n".join(problems), encoding="utf-8")
