@@ -20,7 +20,7 @@ from wherefrom.models.tokens import GROUPS
 from wherefrom.part import OfKind
 from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Sought
 from wherefrom.payload.earth import EarthSeries
-from wherefrom.payload.stored import Stored, keep
+from wherefrom.payload.stored import AT, Stored, keep
 from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
 from wherefrom.pool.series.earth import earth_series
@@ -248,7 +248,7 @@ def own_series(data: TaskData, folder: Path) -> TaskData:
     made = PixelSeries.from_array(raw, old.lon, old.lat, old.month)
     for name in NAMES["series"]:
         np.save(folder / f"{name}.npy", getattr(made, name))
-    np.save(folder / "there.npy", np.ones(len(made), bool))
+    np.save(folder / AT, np.arange(len(made)))
     return TaskData(data.folder, (("series", (folder,)),))
 
 

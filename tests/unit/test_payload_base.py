@@ -119,13 +119,24 @@ def test_a_labelled_place_without_a_payload_is_scored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("way", "message"),
-    [("none", "has none of the 40 places, first tile-000"), ("another width", "after \\(6,\\)")],
+    [("none", "40 of 40 places are without"), ("another width", "after \\(6,\\)")],
 )
 def test_records_that_are_none_or_of_two_sizes_are_kept(
     way: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(WherefromError, match=message):
-        keep(Numbers(kind="numbers", way=way), sought(), tmp_path)
+        keep(Numbers(kind="numbers", way=way), sought(labelled=True), tmp_path)
+
+
+def test_a_part_without_a_record_ends_a_run(tmp_path: Path) -> None:
+    folders = [tmp_path / "none", tmp_path / "all"]
+    for folder, way in zip(folders, ("none", ""), strict=True):
+        folder.mkdir()
+        keep(Numbers(kind="numbers", way=way), sought(), folder)
+    stored = Stored("features", tuple(folders))
+    assert stored.there.tolist() == [False] * 40 + [True] * 40
+    np.testing.assert_array_equal(stored.take(np.array([79, 40]))["features"], VALUES[[39, 0]])
+    np.testing.assert_allclose(stored.moments[0], VALUES.mean(0), rtol=1e-5)
 
 
 @given(

@@ -19,7 +19,7 @@ from wherefrom import earth
 from wherefrom.earth import Layer, layer
 from wherefrom.gfms import Gfm
 from wherefrom.gfms.places import PoolPlaces
-from wherefrom.payload.stored import MOMENTS, THERE, Stored
+from wherefrom.payload.stored import AT, MOMENTS, Stored
 from wherefrom.pool import Pool
 from wherefrom.tasks import Task
 from wherefrom.tasks.base import TaskSpec
@@ -361,7 +361,7 @@ def test_a_gfm_of_images_breaks_a_promise(
 ) -> None:
     features = np.random.default_rng(0).normal(size=(48, 5))
     np.save(tmp_path / "features.npy", features)
-    np.save(tmp_path / THERE, np.ones(48, bool))
+    np.save(tmp_path / AT, np.arange(48))
     squares = features.var(0) * 48
     np.save(tmp_path / MOMENTS, np.stack([np.full(5, 48.0), features.mean(0), squares]))
     seen = PoolPlaces(pool, np.arange(48), {"features": Stored("features", (tmp_path,))})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +18,11 @@ from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Records, Soug
 
 __all__ = ["Stored", "gathered", "keep", "refuse_many"]
 
-#: Files of a folder besides the arrays: which places are there, what was left out, and of features
-#: how many there are, their mean and the sum of their squared deviations.
-THERE, LOST, MOMENTS = "there.npy", "lost.json", "moments.npy"
+#: Files of a folder besides the arrays: where in them each place is, -1 if nowhere; what was left
+#: out; and of features how many there are, their mean and the sum of their squared deviations.
+AT, LOST, MOMENTS = "at.npy", "lost.json", "moments.npy"
+#: Bytes of the header of an array, whatever its shape.
+_HEADER = 128
 
 
 def keep(
@@ -27,46 +30,61 @@ def keep(
 ) -> None:
     """Read a payload into a folder, a piece at a time; `tell` is called with the share done.
 
+    Places without a record take no room.
+
     Raises
     ------
     WherefromError
         As `Payload.read`; or if a labelled place is without.
     """
-    lost, there = Lost(), np.zeros(len(places), dtype=bool)
-    arrays: dict[str, np.memmap[Any, Any]] = {}
+    lost, at = Lost(), np.full(len(places), -1, dtype=np.int64)
+    written: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     moments: NDArray[np.float64] | None = None
-    for rows, records in checked(payload, places, lost):
-        for name, values in records.items():
-            if name not in arrays:
-                arrays[name] = np.lib.format.open_memmap(
-                    out / f"{name}.npy", "w+", values.dtype, (len(places), *values.shape[1:])
-                )
-            held = arrays[name]
-            if values.shape[1:] != held.shape[1:] or values.dtype != held.dtype:
-                raise WherefromError(
-                    f"payload {payload.kind!r} gives {name} of shape {values.shape[1:]} "
-                    f"({values.dtype}) after {held.shape[1:]} ({held.dtype}): state one size"
-                )
-            held[rows] = values
-        if payload.modality == "features":
-            moments = _joined(moments, _moments(records["features"]))
-        there[rows] = True
-        if tell:
-            tell(float(there.mean()))
-    if not there.any() and len(places):
-        raise WherefromError(
-            f"payload {payload.kind!r} has none of the {len(places):,} places, first "
-            f"{_some(places.ids)}" + (f": {lost}" if lost else ": are their ids those of the data?")
-        )
-    for array in arrays.values():
-        array.flush()
-    np.save(out / THERE, there)
+    count = 0
+    with ExitStack() as files:
+        streams = {
+            name: files.enter_context((out / f"{name}.npy").open("wb"))
+            for name in NAMES[payload.modality]
+        }
+        for stream in streams.values():
+            stream.write(bytes(_HEADER))
+        for rows, records in checked(payload, places, lost):
+            for name, values in records.items():
+                held = written.setdefault(name, (values.shape[1:], values.dtype))
+                if held != (values.shape[1:], values.dtype):
+                    raise WherefromError(
+                        f"payload {payload.kind!r} gives {name} of shape {values.shape[1:]} "
+                        f"({values.dtype}) after {held[0]} ({held[1]}): state one size"
+                    )
+                streams[name].write(np.ascontiguousarray(values).data)
+            if payload.modality == "features" and len(rows):
+                moments = _joined(moments, _moments(records["features"]))
+            at[rows] = np.arange(count, count + len(rows))
+            count += len(rows)
+            if tell:
+                tell(count / max(1, len(places)))
+        for name, stream in streams.items():
+            shape, kind = written.get(name, ((), np.dtype("f4")))
+            stream.seek(0)
+            stream.write(_header((count, *shape), kind))
+    np.save(out / AT, at)
     if moments is not None:
         np.save(out / MOMENTS, moments)
     about = {"lost": lost.counts, "first": lost.first}
     (out / LOST).write_text(json.dumps(about, indent=1), encoding="utf-8")
     if places.labelled:
-        refuse_many(payload, there, places.ids, lost)
+        refuse_many(payload, at >= 0, places.ids, lost)
+
+
+def _header(shape: tuple[int, ...], kind: np.dtype[Any]) -> bytes:
+    """Write the header of a ``.npy`` (format 1.0), always as long."""
+    fields = {
+        "descr": np.lib.format.dtype_to_descr(kind),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    text = repr(fields).encode("latin1").ljust(_HEADER - 11) + b"\n"
+    return np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text
 
 
 def refuse_many(
@@ -86,6 +104,8 @@ def refuse_many(
         if labelled
         else f"only {payload.most_missing:.1%} may be (most_missing)"
     )
+    if lacking.size == len(there) and not lost:
+        remedy = "are their ids those of the data?"
     raise WherefromError(
         f"payload {payload.kind!r}: {share} places are without, first {_some(ids[lacking])}{why}; "
         f"{remedy}"
@@ -123,12 +143,15 @@ class Stored:
     @cached_property
     def there(self) -> NDArray[np.bool_]:
         """Which places have records, (N,)."""
-        return np.concatenate([np.load(folder / THERE) for folder in self.folders])
+        return np.concatenate([at >= 0 for at in self._at])
+
+    @cached_property
+    def _at(self) -> list[NDArray[np.int64]]:
+        return [np.load(folder / AT) for folder in self.folders]
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
-        counts = [len(np.load(folder / THERE, mmap_mode="r")) for folder in self.folders]
-        return np.cumsum([0, *counts])
+        return np.cumsum([0, *map(len, self._at)])
 
     @cached_property
     def _arrays(self) -> dict[str, list[NDArray[Any]]]:
@@ -143,12 +166,14 @@ class Stored:
 
     def _gathered(self, parts: Sequence[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:
         if len(parts) == 1:
-            return np.asarray(parts[0][rows])
-        made = np.empty((len(rows), *parts[0].shape[1:]), parts[0].dtype)
+            return np.asarray(parts[0][self._at[0][rows]])
+        some = next((part for part in parts if len(part)), parts[0])
+        made = np.empty((len(rows), *some.shape[1:]), some.dtype)
         part = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(part):
             here = np.flatnonzero(part == number)
-            made[here] = parts[number][rows[here] - self._starts[number]]
+            at = self._at[number][rows[here] - self._starts[number]]
+            made[here] = parts[number][at]
         return made
 
     @cached_property
@@ -167,8 +192,10 @@ class Stored:
         """Mean and standard deviation of the features of all places, each (F,)."""
         joined: NDArray[np.float64] | None = None
         for folder in self.folders:
-            joined = _joined(joined, np.load(folder / MOMENTS))
-        assert joined is not None
+            if (folder / MOMENTS).is_file():  # not where no place has features
+                joined = _joined(joined, np.load(folder / MOMENTS))
+        if joined is None:
+            raise WherefromError("no place of the pool has features")
         return joined[1], np.sqrt(joined[2] / joined[0])
 
 
