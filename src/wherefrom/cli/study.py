@@ -62,7 +62,9 @@ def run_(
     steps, store, folder = _prepare(study, scale, out)
     if steps.study.missing:
         needs = "; ".join(steps.study.missing)
-        raise WherefromError(f"scale {scale!r} can be planned but not yet run: it needs {needs}")
+        raise WherefromError(
+            f"scale {scale!r} can be planned, and run when what it reads is there: {needs}"
+        )
     if not all(importlib.util.find_spec(name) for name in ("torch", "safetensors", "sklearn")):
         raise WherefromError(
             'running a study needs torch and scikit-learn: pip install "wherefrom[train]"'

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from wherefrom.earth.catalog import source
+from wherefrom.earth.fetch import find
 from wherefrom.errors import WherefromError
 from wherefrom.part import OfKind, Part
 
@@ -106,6 +109,8 @@ class Payload(Part):
     most_missing : float
         Share of the pool's places that may be without; more are refused. A task's must all be
         there.
+    bytes_per_place : int
+        What a place takes, for the plan of data that are not there yet.
     """
 
     #: What its records are.
@@ -121,6 +126,7 @@ class Payload(Part):
 
     kind: str
     most_missing: float = Field(ge=0, lt=1, default=0.01)
+    bytes_per_place: int = Field(ge=0, default=0)
 
     @abstractmethod
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
@@ -167,9 +173,22 @@ class Payload(Part):
     def settings(self) -> dict[str, Any]:
         """Give what records depend on: every field but where files lie and what may be missing."""
         inner = dict(self._inner())
-        plain = self.model_dump(exclude={"most_missing", *self.file_fields, *inner})
+        aside = {"most_missing", "bytes_per_place", *self.file_fields, *inner}
+        plain = self.model_dump(exclude=aside)
         made = {"version": self.version} | plain
         return made | {name: payload.settings() for name, payload in inner.items()}
+
+    def absent(self) -> tuple[str, ...]:
+        """Say what of its files and sources is not on this machine; sources can be fetched."""
+        files = (f"{file} (no such file or folder)" for file in self.files if not _exists(file))
+        known = (source(name) for name in self.sources)
+        lacking = (
+            f"{one.title}: wherefrom data fetch {one.name}, or place {one.files[0].name} in the "
+            "folder that WHEREFROM_DATA names"
+            for one in known
+            if not one.default and find(one.name) is None
+        )
+        return (*files, *lacking)
 
     def settled(self) -> Payload:
         """Decide what depends on this machine, such as which images are there."""
@@ -182,6 +201,13 @@ class Payload(Part):
 
 #: A payload of a study file, of the class that its key ``kind`` names.
 AnyPayload = Annotated[Payload, OfKind("payloads", Payload)]
+
+
+def _exists(file: str) -> bool:
+    try:
+        return Path(file).exists()
+    except OSError as err:
+        raise WherefromError(f"{file}: cannot be read: {err.strerror}") from err
 
 
 def checked(payload: Payload, places: Sought, lost: Lost) -> Iterator[Piece]:

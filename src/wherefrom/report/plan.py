@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from wherefrom.payload.base import Payload
 from wherefrom.study import Plan, Stage, Store
 from wherefrom.study.stage import VERSIONS
 
@@ -31,7 +35,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
     parts += [Text(f"left out {what}: {why}") for what, why in study.left_out.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.unmatched.items()]
     parts += _why(missing, store)
-    parts += [Text(f"cannot run yet, needs {what}") for what in study.missing]
+    parts += [Text(line) for line in _payloads(plan)]
     return Group(*parts)
 
 
@@ -69,6 +73,37 @@ def _sizes(plan: Plan) -> list[Text]:
     if hours:
         lines.append(f"pre-training: about {hours:,.0f} GPU hours (one A100-class GPU a run)")
     return [Text(line) for line in lines]
+
+
+def _payloads(plan: Plan) -> Iterator[str]:
+    """Say of each payload what it gives, where it was looked for, and its bytes and time."""
+    study = plan.study
+    drawn = sum(not s.of.empty for s in plan.of_kind("draw")) * study.composition_size
+    for name, payload in study.read.items():
+        said = f"payload {name} ({payload.modality})"
+        if absent := payload.absent():
+            size = _of(payload) * drawn
+            stated = f"; {drawn:,} places at most, {size / 1e12:.2f} TB" if size else ""
+            yield f"{said}: cannot run yet, lacks {'; '.join(absent)}{stated}"
+            continue
+        stages = [s for s in plan.of_kind("payload") if s.of == payload]
+        hours = sum(s.cost for s in stages) / 3600
+        where = [f"{file}, {_size(Path(file)) / 1e6:,.0f} MB" for file in payload.files]
+        where += [f"source {source}" for source in payload.sources]
+        where += [f"layer {layer}" for layer in payload.layers()]
+        yield f"{said}: of {', '.join(where) or 'where places are'}; {hours:.1f} core hours"
+
+
+def _of(payload: Payload) -> int:
+    """Return the bytes that a place takes, here or in the payload that it is made of."""
+    inner = (value for _, value in payload if isinstance(value, Payload))
+    return payload.bytes_per_place or sum(map(_of, inner))
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
 
 
 def _why(missing: list[Stage], store: Store) -> list[Text]:

@@ -176,11 +176,15 @@ class _Seen:
 
 def _payload_spec(payload: Payload, *, labelled: bool) -> dict[str, Any]:
     """Give all that the records of a payload depend on."""
-    for source in payload.sources:
-        earth.path_of(source)
-    return {
+    made = {
         "payload": payload.settings(),
         "layers": {name: earth.layer_key(name) for name in payload.layers(labelled)},
+    }
+    if absent := payload.absent():  # planned, and not run before it is there
+        return made | {"absent": absent}
+    for source in payload.sources:
+        earth.path_of(source)
+    return made | {
         "sources": {name: digest_of(name) for name in payload.sources},
         "content": [content_of_payload(file) for file in payload.files],
     }

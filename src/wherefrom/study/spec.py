@@ -110,7 +110,6 @@ class Study(Part):
     left_out: dict[str, str] = Field(default_factory=dict)
     #: What the table of the user's holds that is the pool.
     table: PoolTable | None = None
-    missing: tuple[str, ...] = ()
 
     def payload_of(self, modality: Modality, named: tuple[str, ...] = ()) -> tuple[str, Payload]:
         """Return the payload of a modality, and its name: of those named, else of the study's.
@@ -135,6 +134,21 @@ class Study(Part):
         made = OfKind("payloads", Payload).read({"kind": kind})
         assert isinstance(made, Payload)
         return kind, made.settled()
+
+    @property
+    def read(self) -> dict[str, Payload]:
+        """The payloads that its models read, by name."""
+        return dict(
+            self.payload_of(modality, model.payloads)
+            for model in self.models.values()
+            for modality in sorted(model.reads | model.reads_of_tasks)
+        )
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What this machine lacks to run it."""
+        read = self.read.items()
+        return tuple(f"payload {name}: {one}" for name, payload in read for one in payload.absent())
 
     @property
     def pool_places(self) -> int:
