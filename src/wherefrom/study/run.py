@@ -255,9 +255,10 @@ class _Display:
             done = self.finished / self.total if self.total else 1.0
             self.bar.update(self.row, completed=done * self.total, description=f"{label:<44.44}")
             now = time.perf_counter()
-            if not console.is_terminal and now - self.said > 15:
+            # Before a hundredth is done, nobody knows how long the rest takes.
+            if not console.is_terminal and now - self.said > 15 and done > 0.01:
                 self.said = now
-                left = (now - self.began) * (1 - done) / max(done, 1e-9)
+                left = (now - self.began) * (1 - done) / done
                 self.say(f"{done:4.0%}  about {left / 60:.1f} min left  {label}")
 
 
