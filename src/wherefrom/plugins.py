@@ -83,6 +83,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "columns": "wherefrom.payload.columns:Columns",
         "tower": "wherefrom.gfms.tower:TowerFeatures",
         "tiles": "wherefrom.payload.tiles:Tiles",
+        "rasters": "wherefrom.payload.rasters:Rasters",
     },
     "gfms": {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",
