@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,8 +19,9 @@ from wherefrom.earth import layer
 from wherefrom.earth.fetch import find
 from wherefrom.earth.sphere import distance_km, offset
 from wherefrom.errors import WherefromError
+from wherefrom.payload import rasters
 from wherefrom.payload.base import Lost, Sought, checked
-from wherefrom.payload.rasters import STACK, Raster, Rasters
+from wherefrom.payload.rasters import STACK, Raster, Rasters, Source
 
 
 def smooth(lon: Any, lat: Any) -> Any:
@@ -58,12 +59,12 @@ def of_function(path: Path, affine: Affine, crs: str, width: int, height: int) -
 
 
 def windows(
-    rasters: dict[str, Any], lon: Any, lat: Any, size: int = 4, metres: float = 1000.0,
+    specs: dict[str, Any], lon: Any, lat: Any, size: int = 4, metres: float = 1000.0,
     labelled: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, Lost]:  # fmt: skip
     """Rows that have a window, in their order, the windows, and what was left out."""
     payload = Rasters.model_validate(
-        {"kind": "rasters", "rasters": rasters, "window_px": size, "metres_per_px": metres}
+        {"kind": "rasters", "rasters": specs, "window_px": size, "metres_per_px": metres}
     )
     lon, lat = np.atleast_1d(np.asarray(lon, float)), np.atleast_1d(np.asarray(lat, float))
     lost = Lost()
@@ -530,7 +531,7 @@ def test_the_built_in_stack_says_other_than_the_layers(stack: Rasters) -> None:
     found = dict(zip(stack.bands, images[:, :, 0, 0].T, strict=True))
     assert len(found) == 47
     height = np.nan_to_num(layer("elevation")(lon, lat))
-    assert np.allclose(found["relief:1"], height)
+    assert np.allclose(found["relief:metres"], height)
     cover = layer("land_cover")
     shares = np.stack([found[f"land-cover:{name}"] for name in cover.labels], axis=1)
     assert np.array_equal(shares.argmax(axis=1), cover.codes(lon, lat))
@@ -544,6 +545,21 @@ def test_the_built_in_stack_says_other_than_the_layers(stack: Rasters) -> None:
     assert (found["ndvi:minimum"] <= found["ndvi:maximum"]).all()
     blue = found["blue-marble:blue"]
     assert ((blue >= 0) & (blue <= 255)).all()
+
+
+@pytest.mark.parametrize("source", get_args(Source))
+def test_names_of_bands_fit_no_source(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raster = Raster.model_validate(
+        {"source": source, "variable": "t2m" if source == "era5-climatology" else ""}
+    )
+    there = find(source) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(rasters, "path_of", lambda name: pytest.fail("fetched to know its bands"))
+        names = raster.channels
+    assert len(set(names)) == len(names)
+    if not there:
+        pytest.skip(f"not on this machine: wherefrom data fetch {source}")
+    assert len(names) == sum(map(len, raster.sampled(7500.0).numbers))
 
 
 def test_land_cover_is_shown_of_labelled_places(stack: Rasters) -> None:
