@@ -243,7 +243,8 @@ def test_links_of_the_prose_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("bands", 40), ("warmth", 80), ("belts", 30), ("centroid", 40)]
+    ("name", "most"),
+    [("bands", 40), ("warmth", 80), ("belts", 30), ("daylight", 30), ("centroid", 40)],
 )
 def test_a_kind_of_ones_own_takes_pages_or_is_not_the_one_that_is_tested(
     name: str, most: int

@@ -19,6 +19,7 @@ OUTSIDE = Path(__file__).resolve().parents[1] / "outside"
 KINDS = {
     "layers": "belt",
     "samplers": "latitude-bands",
+    "payloads": "daylight",
     "gfms": "warmth",
     "tasks": "belts",
     "heads": "centroid",
@@ -30,6 +31,7 @@ from wherefrom.tasks import Task
 loaded = {group: plugins.kind(group, name).load() for group, name in KINDS.items()}
 testing.check_layer("belt")
 testing.check_sampler("latitude-bands")
+testing.check_payload({"kind": "daylight"})
 testing.check_gfm({"kind": "warmth", "width": 16})
 testing.check_task({"kind": "belts", "train_per_region": 30, "test_per_region": 20,
                     "tune_train_per_region": 5, "tune_test_per_region": 5, "min_distance_km": 5})

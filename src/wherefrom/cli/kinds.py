@@ -1,4 +1,4 @@
-"""``wherefrom list``: which kinds of layers, samplers, GFMs, tasks and heads there are."""
+"""``wherefrom list``: which kinds of layers, samplers, payloads, GFMs, ... there are."""
 
 from __future__ import annotations
 
