@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ from wherefrom.keys import generator
 from wherefrom.pool.series.pixels import BANDS, FIELDS, NO_CLASS, PixelSeries
 from wherefrom.pool.series.units import said_of
 
-__all__ = ["MEMBERS", "ShardStream", "Skipped"]
+__all__ = [
+    "MEMBERS", "RawTile", "ShardStream", "Skipped", "array_of", "cut", "located", "read_array",
+    "tiles_of",
+]  # fmt: skip
 
 #: Members of a tile: values (P, 24, 18), Dynamic World (P, 24), and latitude, longitude (P, 2).
 MEMBERS = ("s1_s2_era5_srtm_2020_2021.npy", "dynamicworld2020_2021.npy", "latlon.npy")
@@ -176,12 +180,12 @@ class ShardStream:
         """Read the shards in random order, several in turns; give each tile's pixels, cut."""
         order = rng.permutation(len(self.files))
         due = [Path(self.files[i]) for i in order[::-1]]
-        reading: list[tuple[str, Generator[_Raw]]] = []
+        reading: list[tuple[str, Generator[RawTile]]] = []
         try:
             while due or reading:
                 while due and len(reading) < self.open_files:
                     path = due.pop()
-                    reading.append((str(path), _tiles_of(path)))
+                    reading.append((str(path), tiles_of(path)))
                 turn = int(rng.integers(len(reading)))
                 file, tiles = reading[turn]
                 found = next(tiles, None)
@@ -193,11 +197,11 @@ class ShardStream:
                     continue
                 with said_of(f"{file} {found.key}"):
                     try:
-                        pixels, empty = _cut(found.arrays, rng)
+                        pixels, full = cut(found.arrays, rng)
                     except WherefromError as err:
                         self.skipped.append(Skipped(file, found.key, str(err)))
                         continue
-                if empty:
+                if empty := len(full) - int(full.sum()):
                     reason = f"{empty:,} pixels without any value in their 12 steps"
                     self.skipped.append(Skipped(file, found.key, reason))
                 yield pixels
@@ -207,18 +211,50 @@ class ShardStream:
 
 
 @dataclass(frozen=True, eq=False)
-class _Raw:
-    """A tile's members, or the reason why it cannot be read."""
+class RawTile:
+    """What was loaded of a tile's members, by their names, or why it cannot be read.
+
+    The reason of a tile without a key is why the tar ends before its time.
+    """
 
     key: str
-    arrays: dict[str, NDArray[Any]]
+    arrays: dict[str, Any]
     reason: str = ""
 
 
-def _tiles_of(path: Path) -> Generator[_Raw]:
+def array_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> NDArray[Any]:
+    """Load the array of a member."""
+    stream = archive.extractfile(member)
+    content = stream.read() if stream else b""
+    if len(content) < member.size:
+        raise tarfile.ReadError("unexpected end of data")
+    return read_array(content)
+
+
+def located(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[int, int]:
+    """Load where in the tar a member lies: its first byte, and how many."""
+    assert archive.fileobj is not None
+    if member.offset_data + member.size > os.fstat(archive.fileobj.fileno()).st_size:
+        raise tarfile.ReadError("unexpected end of data")
+    return member.offset_data, member.size
+
+
+def read_array(content: bytes) -> NDArray[Any]:
+    """Read the bytes of a ``.npy``; a `ValueError` says why they are none."""
+    try:
+        loaded: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    # Of this member alone: the tar goes on. A damaged header may ask for more than any memory.
+    except (EOFError, MemoryError, OverflowError) as err:
+        raise ValueError(str(err)) from err
+    return loaded
+
+
+def tiles_of(
+    path: Path, load: Callable[[tarfile.TarFile, tarfile.TarInfo], Any] = array_of
+) -> Generator[RawTile]:
     """Read the tiles of one tar, whose members lie together; a tar may end anywhere."""
     key = broken = torn = ""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     try:
         with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
@@ -234,46 +270,42 @@ def _tiles_of(path: Path) -> Generator[_Raw]:
                     key, arrays, broken = this, {}, ""
                 if part in MEMBERS:
                     try:
-                        arrays[part] = _array(archive, member)
+                        arrays[part] = load(archive, member)
                     except ValueError as err:
                         broken = f"member {part} cannot be read: {err}"
-            # tarfile takes a header that is torn or no header for the end: the end is two blocks
-            # of zeros.
-            stream.seek(archive.offset)
-            if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                torn = "no end of archive"
+            torn = _end_of(archive, stream)
     except (tarfile.TarError, OSError) as err:
         torn = str(err)
     if key and not (torn and any(name not in arrays for name in MEMBERS)):
         yield _whole(key, arrays, broken)
     if torn:
-        yield _Raw("", {}, f"the tar is torn after tile {key or 'none'} ({torn})")
+        yield RawTile("", {}, f"the tar is torn after tile {key or 'none'} ({torn})")
 
 
-def _array(archive: tarfile.TarFile, member: tarfile.TarInfo) -> NDArray[Any]:
-    stream = archive.extractfile(member)
-    content = stream.read() if stream else b""
-    if len(content) < member.size:
-        raise tarfile.ReadError("unexpected end of data")
-    try:
-        loaded: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    # Of this member alone: the tar goes on. A damaged header may ask for more than any memory.
-    except (EOFError, MemoryError, OverflowError) as err:
-        raise ValueError(str(err)) from err
-    return loaded
+def _end_of(archive: tarfile.TarFile, stream: BinaryIO) -> str:
+    """Say what is wrong with the end, for which tarfile takes any header that is torn or none."""
+    stream.seek(archive.offset)
+    there = stream.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)  # two of them are due
+    return "" if there else "no end of archive"
 
 
-def _whole(key: str, arrays: dict[str, NDArray[Any]], broken: str) -> _Raw:
+def _whole(key: str, arrays: dict[str, Any], broken: str) -> RawTile:
     lacking = [name for name in MEMBERS if name not in arrays]
-    return _Raw(key, arrays, broken or (f"lacks the member {lacking[0]}" if lacking else ""))
+    return RawTile(key, arrays, broken or (f"lacks the member {lacking[0]}" if lacking else ""))
 
 
-def _cut(
+def cut(
     arrays: dict[str, NDArray[Any]], rng: np.random.Generator
-) -> tuple[dict[str, NDArray[Any]], int]:
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
     """Check a tile and cut 12 steps of each pixel, from a month of its own.
 
-    Pixels without any value in these steps are left out, and counted.
+    Pixels without any value in these steps are left out. Returns the arrays of `PixelSeries`, and
+    which pixels these are, (P,) bool.
+
+    Raises
+    ------
+    WherefromError
+        If the tile has another shape, or holds what `PixelSeries.from_array` refuses.
     """
     raw, classes, latlon = (arrays[name] for name in MEMBERS)
     for name, array in arrays.items():
@@ -297,4 +329,4 @@ def _cut(
     tile = PixelSeries.from_array(
         values[full], latlon[full, 1], latlon[full, 0], starts[full], chosen[full]
     )
-    return {name: getattr(tile, name) for name in FIELDS}, int((~full).sum())
+    return {name: getattr(tile, name) for name in FIELDS}, full
