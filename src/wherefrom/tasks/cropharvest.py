@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.pool.series import NO_CLASS, PixelSeries
+from wherefrom.pool.series import PixelSeries
+from wherefrom.pool.series.harvest_files import FEBRUARY, Files, Label
 from wherefrom.pool.series.units import said_of
 from wherefrom.tasks.base import TaskSpec
-from wherefrom.tasks.harvest_files import STEPS, Files, Label
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.table import label_series
 from wherefrom.tasks.task import SPLITS, Task
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "COUNTRIES", "Country", "CropHarvest", "country_rows", "cropharvest", "cropharvest_country",
 ]  # fmt: skip
-
-#: Series end on 1 February and have 12 steps of 30 days: the first is in February.
-FEBRUARY = 1
 
 
 class CropHarvest(TaskSpec):
@@ -139,7 +136,7 @@ def cropharvest(
         raise WherefromError(
             f"{files.features}: none of its series belongs to a place of {files.geojson}"
         )
-    series = _series(files, arrays, kept)
+    series = files.series(arrays, [label.file for label in kept])
     crop = np.array([label.is_crop for label in kept])
     about = {"made": "of CropHarvest", "without_series": len(labels) - len(kept)}
     return label_series("cropharvest", series, crop, "crop", region_layer, seed, about)
@@ -186,7 +183,7 @@ def cropharvest_country(country: str, folder: Path | str | None = None) -> Label
             raise WherefromError(
                 f"{files.features}: no {what} training place of {about.name} has a series"
             )
-    train = _series(files, arrays, [*positives, *negatives])
+    train = files.series(arrays, [label.file for label in (*positives, *negatives)])
     test, truth = _tests(files, about.tests)
     labelled = PixelSeries.concatenate([train, test])
     positive = np.concatenate([np.arange(len(train)) < len(positives), truth == 1])
@@ -256,17 +253,6 @@ def _ordered(country: Country, places: list[Label]) -> tuple[list[Label], list[L
     without = [p for p in places if not p.is_crop]
     repeats = max(1, math.ceil(len(without) / len(others))) if others else 1
     return positives, others * repeats + without
-
-
-def _series(files: Files, arrays: dict[str, Any], labels: list[Label]) -> PixelSeries:
-    """Gather the series of some labels, which may repeat."""
-    raw = np.stack([arrays[label.file].values for label in labels])
-    lon, lat = (np.array([getattr(arrays[p.file], n) for p in labels]) for n in ("lon", "lat"))
-    classes = files.dynamic_world({label.file for label in labels})
-    none = np.full(STEPS, NO_CLASS, dtype=np.uint8)
-    dynamic_world = np.stack([classes.get(label.file, none) for label in labels])
-    with said_of(files.features, [label.file for label in labels]):
-        return PixelSeries.from_array(raw, lon, lat, FEBRUARY, dynamic_world)
 
 
 def _tests(files: Files, beginnings: Iterable[str]) -> tuple[PixelSeries, NDArray[np.int64]]:

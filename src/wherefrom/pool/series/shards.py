@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -233,8 +232,7 @@ def array_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> NDArray[Any]:
 
 def located(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[int, int]:
     """Load where in the tar a member lies: its first byte, and how many."""
-    assert archive.fileobj is not None
-    if member.offset_data + member.size > os.fstat(archive.fileobj.fileno()).st_size:
+    if member.offset_data + member.size > Path(str(archive.name)).stat().st_size:
         raise tarfile.ReadError("unexpected end of data")
     return member.offset_data, member.size
 

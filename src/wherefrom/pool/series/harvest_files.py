@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 
 from wherefrom import earth
 from wherefrom.errors import WherefromError
-from wherefrom.pool.series import BANDS, NO_CLASS
+from wherefrom.pool.series.pixels import BANDS, NO_CLASS, PixelSeries
+from wherefrom.pool.series.units import said_of
 from wherefrom.progress import progress
 
-__all__ = ["STEPS", "Files", "Label", "Pixel", "TestFile", "padded_classes"]
+__all__ = ["FEBRUARY", "STEPS", "Files", "Label", "Pixel", "TestFile", "padded_classes"]
 
 STEPS = 12
+#: Series end on 1 February and have 12 steps of 30 days: the first is in February.
+FEBRUARY = 1
 #: Sources of the catalog.
 LABELS, FEATURES, TESTS = "cropharvest", "cropharvest-features", "cropharvest-test-features"
 
@@ -120,6 +123,16 @@ class Files:
                 found[path.stem] = Pixel(values.astype(np.float32), *place)
                 bar.advance(task)
         return found
+
+    def series(self, arrays: Mapping[str, Pixel], names: Sequence[str]) -> PixelSeries:
+        """Gather the series of some places, which may repeat; `arrays` are those that were read."""
+        raw = np.stack([arrays[name].values for name in names])
+        lon, lat = (np.array([getattr(arrays[one], n) for one in names]) for n in ("lon", "lat"))
+        classes = self.dynamic_world(set(names))
+        none = np.full(STEPS, NO_CLASS, dtype=np.uint8)
+        dynamic_world = np.stack([classes.get(name, none) for name in names])
+        with said_of(self.features, names):
+            return PixelSeries.from_array(raw, lon, lat, FEBRUARY, dynamic_world)
 
     def dynamic_world(self, wanted: Collection[str]) -> dict[str, NDArray[np.uint8]]:
         """Read Dynamic World's classes of some places, (12,) each, where they are published."""
