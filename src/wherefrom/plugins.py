@@ -81,6 +81,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "blue-marble": "wherefrom.payload.earth:BlueMarble",
         "earth-series": "wherefrom.payload.earth:EarthSeries",
         "columns": "wherefrom.payload.columns:Columns",
+        "series": "wherefrom.payload.series:Series",
         "tower": "wherefrom.gfms.tower:TowerFeatures",
         "tiles": "wherefrom.payload.tiles:Tiles",
         "rasters": "wherefrom.payload.rasters:Rasters",

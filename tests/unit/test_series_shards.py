@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from made_shards import CLASSES, LATLON, PIXELS, VALUES, Members, claimed, shard, tile
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.series import BANDS, NO_CLASS, PixelSeries
-from wherefrom.pool.series.shards import MEMBERS, ShardStream
-
-PIXELS = 50
-VALUES, CLASSES, LATLON = MEMBERS
-Members = dict[str, NDArray[Any] | bytes]
-
-
-def tile(number: int, pixels: int = PIXELS) -> Members:
-    """Make a tile whose elevation is its number, and B2 the step since January 2020."""
-    raw = np.full((pixels, 24, 18), 300.0)
-    raw[:, :, :2] = -12.0
-    raw[:, :, BANDS.index("B2")] = 100.0 + np.arange(24)
-    raw[:, :, BANDS.index("total_precipitation")] = 0.003
-    raw[:, :, BANDS.index("elevation")] = number
-    raw[:, :, BANDS.index("slope")] = np.arange(pixels)[:, None] % 90
-    classes = np.tile(np.arange(24, dtype=np.uint8) % 9, (pixels, 1))
-    latlon = np.stack([np.full(pixels, 5.0), np.full(pixels, number / 10.0)], axis=1)
-    return {VALUES: raw, CLASSES: classes, LATLON: latlon}
-
-
-def shard(path: Path, tiles: Mapping[str, Members]) -> Path:
-    """Write a tar as webdataset does: one key a tile, one member an array."""
-    with tarfile.open(path, "w") as archive:
-        for key, members in tiles.items():
-            for name, content in members.items():
-                if not isinstance(content, bytes):
-                    stream = io.BytesIO()
-                    np.save(stream, content)
-                    content = stream.getvalue()
-                about = tarfile.TarInfo(f"{key}.{name}")
-                about.size = len(content)
-                archive.addfile(about, io.BytesIO(content))
-    return path
+from wherefrom.pool.series.shards import ShardStream
 
 
 def shards(folder: Path, files: int, tiles: int) -> list[Path]:
@@ -119,15 +84,6 @@ def test_going_on_at_a_batch_gives_what_would_have_come(tmp_path: Path) -> None:
     stream = ShardStream(shards(tmp_path, 2, 4), 64, buffer=130)
     whole = [b.key for b in stream.batches(3)]
     assert [b.key for b in stream.batches(3, start=4)] == whole[4:]
-
-
-def claimed(values: int) -> bytes:
-    """Return an array whose header claims more values than there are."""
-    out = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        out, {"descr": "<f8", "fortran_order": False, "shape": (values,)}
-    )
-    return out.getvalue() + bytes(800)
 
 
 def broken_tiles() -> dict[str, tuple[Members, str]]:

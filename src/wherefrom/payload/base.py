@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -143,6 +144,15 @@ class Payload(Part):
         WherefromError
             If nothing of it can be read.
         """
+
+    def places(self, lost: Lost) -> Iterator[pa.Table]:
+        """Yield id, lon and lat of all records, and other columns of a pool, without reading them.
+
+        By default refused: of few kinds of data it is known.
+        """
+        raise WherefromError(
+            f"payload {self.kind!r} does not tell where its records lie: give a table of places"
+        )
 
     @property
     def seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,7 +19,7 @@ from wherefrom.payload.base import Lost, Modality, Payload, Piece, Sought
 from wherefrom.payload.matching import Rows
 from wherefrom.pool.tables import is_parquet, read_table
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "numbers_of", "parts_of", "texts_of"]
 
 #: Rows of a table that are read at a time.
 _AT_ONCE = 65_536
@@ -64,8 +64,8 @@ class Columns(Payload):
         rows = Rows(places.ids)
         array = None if self.array is None else _array(Path(self.array))
         start = 0
-        for part in self._parts():
-            ids = _texts(part.column(self.id), self.id, self.file, start)
+        for part in parts_of(Path(self.file), self.kind, self._needed):
+            ids = texts_of(part.column(self.id), self.id, self.file, start)
             at, found = rows.find(ids, self.file)
             if array is not None and start + len(part) > len(array):
                 break
@@ -73,7 +73,7 @@ class Columns(Payload):
                 if array is not None:
                     values = np.asarray(array[start + at], np.float32)
                 else:
-                    values = _numbers(part.take(pa.array(at)), self._chosen(part), self.file)
+                    values = numbers_of(part.take(pa.array(at)), self._chosen(part), self.file)
                 whole = np.isfinite(values).all(axis=1)
                 for one in at[~whole]:
                     lost.add(f"id {ids[one]}", "has a number that is missing or not finite")
@@ -85,26 +85,10 @@ class Columns(Payload):
                 "place"
             )
 
-    def _parts(self) -> Iterator[pa.Table]:
-        """Give the table's rows in order, only what is read of them where the file allows."""
-        path = Path(self.file)
-        if not path.exists():
-            raise WherefromError(f"payload {self.kind!r}: no such file or folder: {path}")
-        if path.is_dir() or is_parquet(path):
-            data = ds.dataset(path, format="parquet")
-            names = data.schema.names
-            self._known(names)
-            columns = [self.id, *self._chosen(names)]
-            for batch in data.to_batches(columns=columns, batch_size=_AT_ONCE):
-                yield pa.Table.from_batches([batch])
-        else:
-            table = read_table(path)
-            self._known(table.column_names)
-            yield table
-
-    def _known(self, names: list[str]) -> None:
+    def _needed(self, names: list[str]) -> list[str]:
         if self.id not in names:
             raise unknown(f"id column of {self.file}", self.id, names)
+        return [self.id, *self._chosen(names)]
 
     def _chosen(self, given: list[str] | pa.Table) -> list[str]:
         """Return the columns of numbers, in the table's order; each name or pattern has some."""
@@ -117,6 +101,35 @@ class Columns(Payload):
             for name in names
             if name != self.id and any(fnmatchcase(name, one) for one in self.columns)
         ]
+
+
+def parts_of(
+    path: Path,
+    kind: str,
+    needed: Callable[[list[str]], list[str]],
+    rows: int = _AT_ONCE,
+) -> Iterator[pa.Table]:
+    """Give a table's rows in order, only what is read of them where the file allows.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        Of the payload, for messages.
+    needed : callable
+        Says which of the table's columns are read, and refuses what they lack.
+    rows : int
+        Most rows of a part, where the file allows.
+    """
+    if not path.exists():
+        raise WherefromError(f"payload {kind!r}: no such file or folder: {path}")
+    if path.is_dir() or is_parquet(path):
+        data = ds.dataset(path, format="parquet")
+        for batch in data.to_batches(columns=needed(data.schema.names), batch_size=rows):
+            yield pa.Table.from_batches([batch])
+    else:
+        table = read_table(path)
+        yield table.select(needed(table.column_names))
 
 
 def _array(path: Path) -> NDArray[Any]:
@@ -133,7 +146,7 @@ def _array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _texts(column: pa.ChunkedArray, name: str, source: str, start: int) -> NDArray[np.str_]:
+def texts_of(column: pa.ChunkedArray, name: str, source: str, start: int) -> NDArray[np.str_]:
     """Return ids as text, refusing rows without."""
     if column.null_count:
         row = start + column.is_null().to_pylist().index(True)
@@ -141,7 +154,9 @@ def _texts(column: pa.ChunkedArray, name: str, source: str, start: int) -> NDArr
     return np.asarray(pc.cast(column, pa.string()).to_numpy(zero_copy_only=False).astype(str))
 
 
-def _numbers(part: pa.Table, names: list[str], source: str) -> NDArray[np.float32]:
+def numbers_of(
+    part: pa.Table, names: Sequence[str], source: str, dtype: type[np.floating[Any]] = np.float32
+) -> NDArray[Any]:
     """Return columns of numbers, and of lists of numbers, side by side; NaN for null."""
     wide = []
     for name in names:
@@ -159,9 +174,10 @@ def _numbers(part: pa.Table, names: list[str], source: str) -> NDArray[np.float3
             values = pc.list_flatten(values)
         if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
             raise WherefromError(f"{source}: column {name!r} is {kind}, not numbers")
-        plain = np.asarray(values.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False))
+        values = values.cast(pa.from_numpy_dtype(dtype), safe=False)
+        plain = np.asarray(values.to_numpy(zero_copy_only=False))
         width = len(plain) // max(int(there.sum()), 1)
-        whole = np.full((len(part), width or 1), np.nan, np.float32)
+        whole = np.full((len(part), width or 1), np.nan, dtype)
         whole[there] = plain.reshape(int(there.sum()), -1)
         wide.append(whole)
     return np.concatenate(wide, axis=1)

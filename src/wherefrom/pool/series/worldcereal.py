@@ -18,7 +18,7 @@ from wherefrom.pool.series.pixels import PixelSeries
 from wherefrom.pool.series.units import said_of
 from wherefrom.pool.tables import read_table
 
-__all__ = ["Pixels", "is_worldcereal", "worldcereal_pixels"]
+__all__ = ["Pixels", "dates_of", "is_worldcereal", "worldcereal_pixels"]
 
 STEPS = 12
 #: Of twelve months, that of valid_time is the seventh.
@@ -158,7 +158,7 @@ class _Wide:
     @cached_property
     def first(self) -> NDArray[np.int64]:
         """Month of the middle of each first step, (N,), counted from January 1970."""
-        middle = _dates(self.table, self.path, "start_date") + round(STEP_DAYS / 2)
+        middle = dates_of(self.table, self.path, "start_date") + round(STEP_DAYS / 2)
         return _months(middle) + self._offset
 
     @property
@@ -174,7 +174,7 @@ class _Long:
 
     def __init__(self, table: pa.Table, path: Path | str) -> None:
         self.table, self.path = table, path
-        months = _months(_dates(table, path, "timestamp"))
+        months = _months(dates_of(table, path, "timestamp"))
         if "sample_id" not in table.column_names or table["sample_id"].null_count:
             raise WherefromError(f"{path}: every row needs a sample_id, which names its pixel")
         names = table["sample_id"].combine_chunks().dictionary_encode()
@@ -184,7 +184,7 @@ class _Long:
         low, high = months[self.rows].copy(), months[self.rows].copy()
         np.minimum.at(low, self.pixel, months)
         np.maximum.at(high, self.pixel, months)
-        valid = _months(_dates(table, path, "valid_time")[self.rows])
+        valid = _months(dates_of(table, path, "valid_time")[self.rows])
         latest = np.maximum(low, high - (STEPS - 1))
         #: First of the twelve months that are read, (N,), counted from January 1970.
         self.first = np.minimum(np.maximum(valid - MIDDLE, low), latest)
@@ -258,7 +258,7 @@ def _numbers(table: pa.Table, path: Path | str, name: str) -> NDArray[np.float64
     return values
 
 
-def _dates(table: pa.Table, path: Path | str, name: str) -> NDArray[np.datetime64]:
+def dates_of(table: pa.Table, path: Path | str, name: str) -> NDArray[np.datetime64]:
     """Return a column of dates, as text or dates, (N,) days."""
     if name not in table.column_names:
         raise WherefromError(f"{path} lacks the column {name!r}: it is no WorldCereal table")
