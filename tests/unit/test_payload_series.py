@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tracemalloc
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_shards import PIXELS, claimed, shard, tile
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.payload import Lost, Sought
-from wherefrom.payload.series import Series
+from wherefrom.payload.series import Series, tables
 from wherefrom.payload.series import shards as module
 from wherefrom.payload.stored import gathered
-from wherefrom.pool.series import BANDS, NO_CLASS
+from wherefrom.pool.series import BANDS, NO_CLASS, PixelSeries
+from wherefrom.pool.series.pixels import FIELDS
+from wherefrom.pool.series.worldcereal import worldcereal_pixels
 from wherefrom.testing import check_payload
 
 AT = {name: BANDS.index(name) for name in ("B2", "elevation", "slope")}
@@ -230,3 +234,178 @@ def test_a_set_that_memory_does_not_hold_is_read_into_it(tmp_path: Path) -> None
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 0.4 * size
+
+
+# Files of series, and tables.
+
+
+def some_series(rows: int, steps: int = 12) -> PixelSeries:
+    """Make series whose elevation is the row, at lon 0 to 10."""
+    rng = np.random.default_rng(rows)
+    bands = {name: rng.uniform(500, 4000, (rows, steps)) for name in ("B4", "B8")}
+    bands["elevation"] = np.arange(rows)
+    classes = rng.integers(9, size=(rows, steps))
+    first = np.arange(rows) % 12
+    return PixelSeries.from_bands(bands, np.linspace(0, 10, rows), np.ones(rows), first, classes)
+
+
+def places_of(whole: PixelSeries, ids: Any, rows: Any) -> Sought:
+    return Sought(np.asarray(ids), whole.lon[rows], whole.lat[rows])
+
+
+def same(records: Any, whole: PixelSeries, rows: Any) -> None:
+    for name, values in records.items():
+        np.testing.assert_array_equal(values, getattr(whole, name)[rows])
+
+
+def test_a_row_of_another_file_of_series_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_AT_ONCE", 16)
+    whole, rows = some_series(70), [69, 0, 33, 33, 16]
+    whole.write(tmp_path / "a.npz")
+    np.savez_compressed(tmp_path / "b.npz", **{n: getattr(whole, n) for n in FIELDS})
+    _, records, lost = read(series(tmp_path / "a.npz"), places_of(whole, rows, rows))
+    same(records, whole, rows)
+    assert not lost
+    ids = [f"{'ab'[n % 2]}:{row}" for n, row in enumerate(rows)]
+    _, records, _ = read(series(tmp_path), places_of(whole, ids, rows))
+    same(records, whole, rows)
+    pool = pa.concat_tables(series(tmp_path).places(Lost()))
+    assert pool["id"].to_pylist()[-1] == "b:69"
+    assert pool["file"].unique().to_pylist() == ["a", "b"]
+
+
+def test_ids_of_a_table_beside_are_those_of_other_rows(tmp_path: Path) -> None:
+    whole = some_series(30)
+    whole.write(tmp_path / "a.npz")
+    order = np.random.default_rng(0).permutation(30)
+    pq.write_table(pa.table({"plot": [f"p{n}" for n in order]}), tmp_path / "ids.parquet")
+    payload = series(tmp_path / "a.npz", ids=str(tmp_path / "ids.parquet"), id="plot")
+    _, records, _ = read(payload, places_of(whole, ["p3", "p29"], np.argsort(order)[[3, 29]]))
+    same(records, whole, np.argsort(order)[[3, 29]])
+    pq.write_table(pa.table({"plot": ["p"] * 29}), tmp_path / "ids.parquet")
+    with pytest.raises(WherefromError, match=r"has 29 rows, .*a.npz 30 series"):
+        read(payload, places_of(whole, ["p"], [0]))
+    with pytest.raises(WherefromError, match="unknown id column"):
+        read(payload.model_copy(update={"id": "plots"}), places_of(whole, ["p"], [0]))
+
+
+def test_a_damaged_file_of_series_is_read(tmp_path: Path) -> None:
+    whole = some_series(300)
+    whole.write(tmp_path / "a.npz")
+    whole.write(tmp_path / "b.npz")
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    (tmp_path / "b.npz").write_bytes(content[:9000])
+    there, _, lost = read(series(tmp_path), places_of(whole, ["a:1", "b:1"], [1, 1]))
+    assert there.tolist() == [True, False]
+    assert "b.npz is not a readable .npz file" in str(lost)
+    content[60_000] ^= 255
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(WherefromError, match=r"a.npz holds no whole pixel series \(Bad CRC"):
+        read(series(tmp_path), places_of(whole, ["a:1"], [1]))
+    np.savez(tmp_path / "a.npz", raw=whole.raw, lon=whole.lon)
+    with pytest.raises(WherefromError, match=r"no whole pixel series .*dynamic_world"):
+        read(series(tmp_path), places_of(whole, ["a:1"], [1]))
+
+
+def columns_of(whole: PixelSeries, *, lists: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "id": [f"p{n}" for n in range(len(whole))],
+        "lon": whole.lon,
+        "lat": whole.lat,
+        "start_date": [f"2019-{month + 1:02}-15" for month in whole.month[:, 0]],
+        "elevation": whole.raw[:, 0, BANDS.index("elevation")],
+    }
+    values = {name: whole.raw[:, :, BANDS.index(name)] for name in ("B4", "B8")}
+    for name, band in (values | {"dynamic_world": whole.dynamic_world}).items():
+        if lists:
+            made[name] = list(band)
+        else:
+            made |= {f"{name}_{step}": band[:, step] for step in range(whole.steps)}
+    return made
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_columns_become_other_series(
+    lists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_AT_ONCE", 16)
+    whole, rows = some_series(50), [49, 0, 17]
+    table = pa.table(columns_of(whole, lists=lists))
+    pq.write_table(table, tmp_path / "s.parquet")
+    places = places_of(whole, [f"p{row}" for row in rows], rows)
+    _, records, lost = read(series(tmp_path / "s.parquet"), places)
+    same(records, whole, rows)
+    assert not lost
+    check_payload(series(tmp_path / "s.parquet"), places=places)
+    if not lists:
+        table.to_pandas().to_csv(tmp_path / "s.csv", index=False)
+        _, records, _ = read(series(tmp_path / "s.csv"), places)
+        np.testing.assert_allclose(records["raw"], whole.raw[rows], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start_date": None}, "unknown column of .*start_date"),
+        ({"B4_3": None}, "lacks the column B4_3: steps count from 0"),
+        ({"B4": [1.0] * 9}, "has columns B4 and B4_0"),
+        ({"lon": None}, "unknown column of .*'lon'"),
+        ({f"{b}_{t}": None for b in ("B4", "B8") for t in range(12)} | {"elevation": None}, "_0, "),
+    ],
+)
+def test_a_table_that_lacks_something_is_read(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    whole = some_series(9)
+    made = {k: v for k, v in (columns_of(whole, lists=False) | change).items() if v is not None}
+    pq.write_table(pa.table(made), tmp_path / "s.parquet")
+    with pytest.raises(WherefromError, match=message):
+        read(series(tmp_path / "s.parquet"), places_of(whole, ["p1"], [1]))
+
+
+def test_worldcereal_is_read_as_its_task_is(reference_data: Path) -> None:
+    path = reference_data / "worldcereal" / "worldcereal_testdf.parquet"
+    _, whole = worldcereal_pixels(path)
+    payload = series(path)
+    pool = pa.concat_tables(payload.places(Lost()))
+    assert len(pool) == len(whole) == 500
+    rows = [499, 3]
+    _, records, _ = read(payload, places_of(whole, pool["id"].to_numpy()[rows].astype(str), rows))
+    same(records, whole, rows)
+
+
+def test_cropharvest_is_read_as_its_task_is(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="CropHarvest needs the extra cropharvest")
+    (tmp_path / "features" / "arrays").mkdir(parents=True)
+    raw = tile(0)
+    features = []
+    for index in range(4):
+        about = {"index": index, "dataset": "here", "lon": 0.0, "lat": 5.0, "is_crop": 1}
+        features.append({"properties": about | {"is_test": int(index == 2)}})
+        with h5py.File(tmp_path / "features" / "arrays" / f"{index}_here.h5", "w") as file:
+            file["array"] = next(iter(raw.values()))[index, :12]
+            file.attrs.update({"instance_lon": 0.0, "instance_lat": 5.0})
+    (tmp_path / "labels.geojson").write_text(json.dumps({"features": features}))
+    payload = series(tmp_path)
+    pool = pa.concat_tables(payload.places(Lost()))
+    assert sorted(pool["id"].to_pylist()) == ["0_here", "1_here", "3_here"]
+    ids = ["3_here", "0_here", "2_here", "9_here"]
+    there, records, _ = read(payload, sought(ids, tiles=[0, 0, 0, 0]))
+    assert there.tolist() == [True, True, False, False]
+    assert records["raw"][:, 0, AT["slope"]].tolist() == [3, 0]
+    assert (records["month"][:, 0] == 1).all()
+
+
+def test_a_folder_of_two_layouts_is_one_of_them_at_random(tars: Path) -> None:
+    some_series(9).write(tars / "a.npz")
+    with pytest.raises(WherefromError, match=r"holds several \(shards, npz\): name it as `layout`"):
+        read(series(tars), sought(["t0:1"]))
+    assert read(series(tars, layout="shards"), sought(["t0:1"]))[0].all()
+    with pytest.raises(WherefromError, match="has no series of layout table"):
+        read(series(tars, layout="table"), sought(["t0:1"]))
+    with pytest.raises(WherefromError, match="no such file or folder"):
+        read(series(tars / "gone"), sought(["t0:1"]))
+    with pytest.raises(WherefromError, match="ids are of layout npz, not shards"):
+        read(series(tars, layout="shards", ids="ids.csv"), sought(["t0:1"]))

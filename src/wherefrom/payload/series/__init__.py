@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 from pydantic import Field
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, unknown
 from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Sought
 from wherefrom.payload.columns import parts_of, texts_of
 from wherefrom.payload.matching import Rows
@@ -140,9 +140,15 @@ class Series(Payload):
     def _named(self, blocks: Iterator[Block], path: Path) -> Iterator[Block]:
         """Give blocks the ids of a table."""
         name = self.id or "id"
+
+        def needed(names: list[str]) -> list[str]:
+            if name not in names:
+                raise unknown(f"id column of {path}", name, names)
+            return [name]
+
         every = [
             texts_of(part.column(name), name, str(path), 0)
-            for part in parts_of(path, self.kind, lambda _: [name], [name])
+            for part in parts_of(path, self.kind, needed, [name])
         ]
         ids, start = np.concatenate(every), 0
         for block in blocks:
