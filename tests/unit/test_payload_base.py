@@ -139,6 +139,17 @@ def test_a_part_without_a_record_ends_a_run(tmp_path: Path) -> None:
     np.testing.assert_allclose(stored.moments[0], VALUES.mean(0), rtol=1e-5)
 
 
+def test_a_thousand_reasons_are_said_in_one_line() -> None:
+    lost = Lost()
+    for number in range(1000):
+        lost.add(f"{number}.tif", f"has value {number}")
+    lost.add("last.tif", "has value 7")
+    assert str(lost) == (
+        "7.tif has value 7, and 1 more; 0.tif has value 0; 1.tif has value 1; and 997 for other "
+        "reasons"
+    )
+
+
 @given(
     st.lists(st.integers(0, 12), max_size=30),
     st.lists(st.integers(0, 15), unique=True, max_size=16),

@@ -66,6 +66,10 @@ class Sought:
         return Sought(self.ids[rows], self.lon[rows], self.lat[rows], self.labelled)
 
 
+#: Reasons that are said of what was lost.
+_SAID = 3
+
+
 @dataclass
 class Lost:
     """What could not be read and was left out: how often, and the first of each reason.
@@ -91,11 +95,14 @@ class Lost:
         return sum(self.counts.values())
 
     def __str__(self) -> str:
-        """Say the first of each reason, and how many more there were."""
-        return "; ".join(
+        """Say the first of some reasons, the most frequent before, and how many more there were."""
+        often = sorted(self.counts.items(), key=lambda one: -one[1])
+        said = [
             f"{self.first[reason]} {reason}" + (f", and {count - 1:,} more" if count > 1 else "")
-            for reason, count in self.counts.items()
-        )
+            for reason, count in often[:_SAID]
+        ]
+        others = sum(count for _, count in often[_SAID:])
+        return "; ".join([*said, *([f"and {others:,} for other reasons"] if others else [])])
 
 
 class Payload(Part):
