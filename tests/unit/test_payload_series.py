@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_shards import PIXELS, claimed, shard, tile
 from numpy.typing import NDArray
 
+from made_shards import PIXELS, claimed, shard, tile
 from wherefrom.errors import WherefromError
 from wherefrom.payload import Lost, Sought
 from wherefrom.payload.series import Series, tables

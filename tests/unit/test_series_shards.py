@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_shards import CLASSES, LATLON, PIXELS, VALUES, Members, claimed, shard, tile
 from numpy.typing import NDArray
 
+from made_shards import CLASSES, LATLON, PIXELS, VALUES, Members, claimed, shard, tile
 from wherefrom.errors import WherefromError
 from wherefrom.pool.series import BANDS, NO_CLASS, PixelSeries
 from wherefrom.pool.series.shards import ShardStream

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wherefrom import parallel
-from wherefrom.cli.output import check_out, show
+from wherefrom.cli.output import check_out, note, show
 from wherefrom.errors import WherefromError
 
 __all__ = ["GeometryColumn", "IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
@@ -135,6 +135,33 @@ def build(
         _check_folder(out)
         pool = build_folder(places, out, seed, antarctica, names_of(layers))
     show(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
+
+
+@app.command()
+def from_payload(
+    payload: Annotated[
+        str, typer.Argument(help="What holds the records: KIND:FIELD=VALUE,FIELD=VALUE.")
+    ],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+) -> None:
+    """Write the places of data at hand as a pool: id, lon, lat, and what they lie in.
+
+    Of Presto's shards every pixel becomes a place, whose column tile is a
+    layer to draw by. The data themselves are not read. A study finds the
+    records by the ids (docs/payloads.md).
+
+    For example:
+
+        wherefrom pool from-payload series:path=shards --out pixels.parquet
+    """
+    from wherefrom.payload.places import payload_of, write_places
+
+    check_out(out, "a pool")
+    made = payload_of(payload)
+    count, lost = write_places(made, out)
+    if lost:
+        note(f"left out: {lost}")
+    show(f"{out}: {count:,} places of payload {made.kind}")
 
 
 @app.command()

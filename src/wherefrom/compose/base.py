@@ -17,8 +17,9 @@ from wherefrom.compose import passes
 from wherefrom.compose.allocate import Exact, round_at_random
 from wherefrom.compose.composition import Composition
 from wherefrom.compose.design import Design, Sample
+from wherefrom.compose.spec import translated
 from wherefrom.compose.strata import LISTED, Plan, Strata
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
 from wherefrom.pool.columns import alike
@@ -201,7 +202,7 @@ class SamplerModel(BaseModel, ABC):
         try:
             return cls.model_validate(given)
         except ValidationError as err:
-            raise _translated(cls, err) from err
+            raise translated(f"sampler {cls.name!r}", cls.model_fields, err) from err
 
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.
@@ -505,26 +506,6 @@ def _mapped(value: object, layers: Mapping[str, str]) -> object:
     if isinstance(value, str):
         return layers.get(value, value)
     return value and tuple(layers.get(name, name) for name in _names(value))
-
-
-def _translated(sampler: type[SamplerModel], err: ValidationError) -> WherefromError:
-    name = sampler.name
-    # A misspelt flag is the cause, the flag that is missing then only its consequence.
-    first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    flag = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        fields = list(sampler.model_fields)
-        if not fields:
-            return WherefromError(f"sampler {name!r} takes no flags, but {flag!r} is given")
-        return unknown(f"flag of sampler {name!r}:", flag, fields)
-    if first["type"] == "missing":
-        return WherefromError(f"sampler {name!r} needs {flag}=")
-    if first["type"] == "literal_error":
-        known = get_args(sampler.model_fields[flag].annotation)
-        return unknown(f"value of {flag!r} in sampler {name!r}:", first["input"], known)
-    reason = first["msg"].removeprefix("Value error, ")
-    where = f"{flag}={first['input']}: " if flag else ""
-    return WherefromError(f"sampler {name!r}: {where}{reason[0].lower()}{reason[1:]}")
 
 
 class StreamedSampler(DesignSampler):

@@ -8,9 +8,9 @@ from typing import Any, get_args, overload
 from wherefrom import keys
 from wherefrom.compose.base import Sampler, SamplerModel, address, in_memory
 from wherefrom.compose.composition import Composition
-from wherefrom.compose.spec import flags_of, spec_text
+from wherefrom.compose.spec import read_spec, spec_text
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.plugins import ADDRESS, kind, kinds
+from wherefrom.plugins import kind, kinds
 from wherefrom.pool.batches import AnyPool
 
 __all__ = ["called", "drawn", "sampler", "text_of"]
@@ -50,7 +50,8 @@ def sampler(spec: str | dict[str, Any] | Sampler) -> Sampler:
     True
     """
     if isinstance(spec, str):
-        given = _read(spec.strip())
+        said, flags = read_spec(spec.strip(), "samplers")
+        given: dict[str, Any] = {"name": said, **flags}
     elif isinstance(spec, dict):
         given = dict(spec)
     elif isinstance(spec, Sampler):
@@ -147,15 +148,6 @@ def drawn(
     else:
         composition = chosen.draw(in_memory(pool, chosen.name), n, rng)
     return replace(composition, provenance={**composition.provenance, "seed": seed})
-
-
-def _read(text: str) -> dict[str, Any]:
-    name, _, flags = text.partition(":")
-    # "module:Class:flag=value"; a flag's own name is followed by its "=".
-    address = ADDRESS.match(text)
-    if address and text[address.end() :][:1] in ("", ":") and name not in kinds("samplers"):
-        name, flags = address.group(), text[address.end() + 1 :]
-    return {"name": name.strip(), **flags_of(flags, text)}
 
 
 def _class(name: str, given: dict[str, Any]) -> type[SamplerModel]:

@@ -1,4 +1,4 @@
-"""The text of a sampler, ``name:flag=value,flag=value``, and the dictionary that it stands for.
+"""The text of a sampler or a payload, ``name:flag=value,flag=value``, and what it stands for.
 
 A value, or a label of weights, may be written between double quotes, as JSON writes a text:
 ``only:layer=use,label="a;b, c=d"``.
@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, get_args
 
-from wherefrom.errors import WherefromError
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from wherefrom.errors import WherefromError, unknown
+from wherefrom.plugins import ADDRESS, Group, kinds
 
 __all__ = [
     "before_flag",
-    "flags_of",
     "quoted",
+    "read_spec",
     "spec_text",
     "split_outside_quotes",
+    "translated",
     "unquoted",
 ]
 
@@ -35,27 +42,55 @@ def before_flag(mark: str) -> str:
 _COMMA = before_flag(",")
 
 
-def flags_of(flags: str, text: str) -> dict[str, str]:
-    """Read ``flag=value,flag=value``, which may be empty; `text` is the whole spec, for messages.
+def read_spec(text: str, group: Group) -> tuple[str, dict[str, str]]:
+    """Part the name of a kind, or its address ``module:name``, from its flags.
 
     A part that is not flag=value, or a flag given twice, raises a `WherefromError`.
 
-    >>> flags_of('layer=use,label="a, b=c"', "")
-    {'layer': 'use', 'label': 'a, b=c'}
+    >>> read_spec('only:layer=use,label="a, b=c"', "samplers")
+    ('only', {'layer': 'use', 'label': 'a, b=c'})
     """
+    name, _, flags = text.partition(":")
+    # "module:Class:flag=value"; a flag's own name is followed by its "=".
+    address = ADDRESS.match(text)
+    if address and text[address.end() :][:1] in ("", ":") and name not in kinds(group):
+        name, flags = address.group(), text[address.end() + 1 :]
+    what = f"{group.removesuffix('s')} {text!r}"
     given: dict[str, str] = {}
     for part in split_outside_quotes(flags, _COMMA) if flags.strip() else []:
         flag, equals, value = part.partition("=")
         flag = flag.strip()
         if not equals:
             raise WherefromError(
-                f"sampler {text!r}: {part.strip()!r} is not flag=value; write "
-                "name:flag=value,flag=value"
+                f"{what}: {part.strip()!r} is not flag=value; write name:flag=value,flag=value"
             )
         if flag in given:
-            raise WherefromError(f"sampler {text!r}: {flag!r} is given twice")
+            raise WherefromError(f"{what}: {flag!r} is given twice")
         given[flag] = unquoted(value.strip())
-    return given
+    return name.strip(), given
+
+
+def translated(what: str, fields: Mapping[str, FieldInfo], err: ValidationError) -> WherefromError:
+    """Say in one line what is wrong with the flags of `what`, a sampler or a payload and its name.
+
+    `fields` are those of its class.
+    """
+    # A misspelt flag is the cause, the flag that is missing then only its consequence.
+    first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    flag = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        if not fields:
+            return WherefromError(f"{what} takes no flags, but {flag!r} is given")
+        return unknown(f"flag of {what}:", flag, list(fields))
+    if first["type"] == "missing":
+        return WherefromError(f"{what} needs {flag}=")
+    if first["type"] == "literal_error":
+        among = get_args(fields[flag].annotation)  # of those of an optional, within
+        known = [one for part in among for one in get_args(part) or (part,) if one is not NoneType]
+        return unknown(f"value of {flag!r} in {what}:", first["input"], known)
+    reason = first["msg"].removeprefix("Value error, ")
+    where = f"{flag}={first['input']}: " if flag else ""
+    return WherefromError(f"{what}: {where}{reason[0].lower()}{reason[1:]}")
 
 
 def spec_text(spec: dict[str, Any]) -> str:
