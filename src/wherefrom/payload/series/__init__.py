@@ -148,7 +148,7 @@ class Series(Payload):
 
         every = [
             texts_of(part.column(name), name, str(path), 0)
-            for part in parts_of(path, self.kind, needed, [name])
+            for part in parts_of(path, self.kind, needed)
         ]
         ids, start = np.concatenate(every), 0
         for block in blocks:
