@@ -148,6 +148,11 @@ def test_a_labelled_place_is_found_by_its_row_and_not_by_its_id(tables: Path) ->
     plain = from_table(pq.read_table(tables / "fields-table.parquet"), "crop", positive="yes")
     assert plain.ids[:4].tolist() == [0, 1, 2, 3]
     assert plain.key != task.key
+    named = pq.read_table(tables / "fields-table.parquet").rename_columns({"tile": "id"})
+    assert (
+        from_table(named, "crop", positive="yes", id="id").ids[:4].tolist() == task.ids[:4].tolist()
+    )
+    assert from_table(named, "crop", positive="yes").key == plain.key
     with pytest.raises(WherefromError, match="unknown id column"):
         from_table(pq.read_table(tables / "fields-table.parquet"), "crop", id="tiles")
 

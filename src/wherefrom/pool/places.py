@@ -185,7 +185,8 @@ class Pool:
         refuse_errors(errors_in(places.ids, places.lon, places.lat, *names), places.source)
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
         for name in places.rest.column_names:
-            table = table.append_column(name, places.rest.column(name))
+            if name != "id":  # of a table whose rows are numbered
+                table = table.append_column(name, places.rest.column(name))
         origin = origin_of((places.rest.schema.metadata or {}).get(b"wherefrom"))
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 

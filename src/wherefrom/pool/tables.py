@@ -192,7 +192,7 @@ def places_of(
         What to call the table in a message.
     numbered : bool
         Whether to take row numbers as ids even if there is a column ``"id"``, which may then
-        repeat or hold anything.
+        repeat or hold anything, and is in the rest.
     first : int
         Row of the source that the table's first row is, for the messages.
     columns : collection of str, optional
@@ -236,7 +236,7 @@ def places_of(
         if id_name is None
         else ids_of(table.column(id_name), id_name, source, first)
     )
-    drop = {id_name, lon, lat, point, "id", "lon", "lat"}
+    drop = {id_name, lon, lat, point, None if numbered else "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
     return Places(ids, x, y, rest, lon, lat, source, point is not None)
 
