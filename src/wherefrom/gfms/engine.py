@@ -80,6 +80,8 @@ def pretrain(
     """Pre-train as a stage does: on rows of the pool that may repeat, weights into `out`."""
     partial.mkdir(parents=True, exist_ok=True)
     distinct, order = np.unique(places.rows, return_inverse=True)
+    if not len(distinct):  # what an untrained model is to read is told by some places of the pool
+        distinct = places.some()
     once = PoolPlaces(places.pool, distinct, places.held, gfm.reads)
     made = trained(gfm, once, order, seed=seed, checkpoint=partial / "checkpoint.pt", tell=tell)
     save_weights(made.model, made.module, out / WEIGHTS)

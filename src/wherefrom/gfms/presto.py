@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Presto", "embed_series"]
 
-#: Channel groups of the series that a study makes of its places (`earth_series`).
-SEEN = ("ERA5", "SRTM", "dynamic_world")
+#: Channel groups of a climatology, as a study makes it of its places (`earth_series`).
+_CLIMATE = frozenset({"ERA5", "SRTM", "dynamic_world"})
 
 
 class Presto(Gfm):
     """Presto (arXiv 2304.14065): a masked auto-encoder of pixel series, in its published size.
 
-    In a study it reads the monthly climate, the relief and, in pre-training alone, the land cover
-    of a place (`wherefrom.pool.series.earth`): of its channel groups ERA5, SRTM and Dynamic World.
+    It reads the channel groups that the pool's series have, of labelled places too. In a study
+    these are by default the monthly climate, the relief and, in pre-training alone, the land cover
+    of a place (`wherefrom.pool.series.earth`): ERA5, SRTM and Dynamic World.
 
     Attributes
     ----------
@@ -73,12 +74,26 @@ class Presto(Gfm):
         return records_of(places.series())
 
     def model(self, records: Records) -> PrestoConfig:
-        """Make the model; each sample begins in a month of its own: a climatology has no first."""
-        from wherefrom.models.masked import PrestoConfig
+        """Make the model that reads what the series have.
+
+        A climatology has no first month: a sample begins in one of its own, and goes on round the
+        year's end. Series are one if they have twelve steps, all begin in the same month, and have
+        but weather, relief and land cover. Of more than twelve steps a run of twelve is taken.
+        """
+        from wherefrom.models.masked import PrestoConfig, groups_of
 
         assert self.precision != "fastest"  # settled
+        groups, month = groups_of(records), records["month"]
+        steps = month.shape[1]
+        months: Literal["given", "cyclic", "sliding"] = "sliding" if steps > 12 else "given"
+        if steps == 12 and _CLIMATE.issuperset(groups) and (month[:, 0] == month[:1, 0]).all():
+            months = "cyclic"
         return PrestoConfig(
-            groups=SEEN, months="cyclic", mask_ratio=self.mask_ratio, precision=self.precision
+            groups=groups,
+            steps=min(steps, 12),
+            months=months,
+            mask_ratio=self.mask_ratio,
+            precision=self.precision,
         )
 
     def restore(self, spec: Mapping[str, Any]) -> PrestoConfig:

@@ -1,0 +1,153 @@
+"""Presto on a pool of shards: drawn by tile, trained on what the series have, nothing lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from made_shards import LATLON, PIXELS, VALUES, shard, tile
+from wherefrom.gfms.engine import WEIGHTS
+from wherefrom.models.masked import records_of
+from wherefrom.payload.places import write_places
+from wherefrom.payload.series import Series
+from wherefrom.pool.series import BANDS, PixelSeries
+from wherefrom.study import Plan, Store, collect, load, plan
+from wherefrom.study.results import problems
+from wherefrom.study.stages import compute
+from wherefrom.tasks import from_table
+from wherefrom.train.checkpoint import spec_of
+
+ALL = ("S1", "S2_RGB", "S2_Red_Edge", "S2_NIR_10m", "S2_NIR_20m", "S2_SWIR", "ERA5", "SRTM",
+       "NDVI", "dynamic_world")  # fmt: skip
+
+
+def noisy(number: int, pixels: int = PIXELS) -> Any:
+    """Make a tile in central Africa whose bands vary."""
+    rng = np.random.default_rng(number)
+    made = tile(number, pixels)
+    raw = made[VALUES]
+    assert isinstance(raw, np.ndarray)
+    raw[..., 2:13] = rng.uniform(300, 3000, raw[..., 2:13].shape)
+    crop = np.arange(pixels) % 2
+    raw[..., BANDS.index("B8")] += 2000 * crop[:, None]
+    made[LATLON] = np.stack([rng.uniform(-3, 3, pixels), number / 10 + 18.0 + 0 * crop], axis=1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write shards of 24 tiles, one torn, the pool of their pixels, and labelled pixels."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "shards").mkdir()
+    for file in range(3):
+        tiles = {f"t{n}": noisy(n) for n in range(8 * file, 8 * file + 8)}
+        shard(folder / "shards" / f"{file}.tar", tiles)
+    write_places(Series(kind="series", path=str(folder / "shards")), folder / "pool.parquet")
+    path = folder / "shards" / "1.tar"
+    torn = bytearray(path.read_bytes())
+    at = torn.index(b"t11.dynamic") + 512
+    torn[at : at + 40] = b"x" * 40  # the header of an array
+    path.write_bytes(torn)
+    labelled = pq.read_table(folder / "pool.parquet").to_pandas()
+    labelled = labelled[~labelled["tile"].isin(["t11", "t12"])]
+    labelled["crop"] = np.where(np.arange(len(labelled)) % 2, "yes", "no")
+    table = pa.Table.from_pandas(labelled[["id", "lon", "lat", "crop"]], preserve_index=False)
+    task = from_table(table, "crop", positive="yes", id="id", region_layer="continent")
+    task.write(folder / "fields.parquet")
+    return folder
+
+
+def study(folder: Path, data: Path) -> Path:
+    base = {
+        "name": "mine",
+        "title": "Mine",
+        "pool": {"file": str(data / "pool.parquet"), "id": "id"},
+        "composition_size": 96,
+        "compositions": {"none": "none", "uniform": "balanced:over=tile"},
+        "tasks": {
+            "fields": {
+                "kind": "table",
+                "name": "fields",
+                "file": str(data / "fields.parquet"),
+                "baselines": ["raw-series", "majority"],
+            }
+        },
+        "payloads": {"series": {"path": str(data / "shards"), "most_missing": 0.05}},
+        "models": {
+            "presto": {
+                "kind": "presto",
+                "tasks": ["fields"],
+                "pretrain": {"samples_seen": 128, "batch": 32, "lr": 1e-3},
+                "draws": 1,
+                "pretrain_seeds": 1,
+            }
+        },
+        "n": 40,
+        "finetune_seeds": 2,
+        "heads": {"logistic": {}, "majority": {}},
+        "headlines": [{"model": "presto", "head": "logistic"}],
+    }
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump({"base": base, "scales": {"debug": {}}}))
+    return file
+
+
+def run(steps: Plan, out: Path) -> Store:
+    store = Store(out / "store")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for stage in steps.stages:
+        compute(stage, store, lambda _: None)
+    torch.set_num_threads(threads)
+    return store
+
+
+@pytest.mark.slow
+def test_presto_does_not_read_the_bands_of_shards_or_reads_round_the_years_end(
+    data: Path, tmp_path: Path
+) -> None:
+    steps = plan(load(study(tmp_path, data), "debug"))
+    store = run(steps, tmp_path)
+    specs = [spec_of(store.folder(s.kind, s.key) / WEIGHTS) for s in steps.of_kind("pretrain")]
+    assert len(specs) == 2
+    for spec in specs:  # also of zero pre-training, whose embeddings are to see as much
+        assert tuple(spec["groups"]) == ALL
+        assert spec["months"] == "given"
+    rows = collect(steps, store, tmp_path).to_pylist()
+    assert {row["model"] for row in rows} == {"presto", "raw-series", "majority"}
+    (said,) = [line for line in problems(steps, store) if line.startswith("payload")]
+    assert said.startswith(
+        "payload series: 50 of 1,200 places of the pool are without, and left out of compositions "
+        f"({data}/shards/1.tar t11 member dynamicworld"
+    )
+
+
+def test_a_year_of_weather_is_taken_for_a_climatology() -> None:
+    from wherefrom.gfms.base import Gfm
+    from wherefrom.part import OfKind
+
+    made = OfKind("gfms", Gfm).read(
+        {"kind": "presto", "tasks": ["x"], "draws": 1, "pretrain_seeds": 1}
+        | {"pretrain": {"samples_seen": 64, "batch": 32, "lr": 1e-3}}
+    )
+    assert isinstance(made, Gfm)
+
+    def months(first: Any, steps: int = 12, **more: Any) -> tuple[str, int]:
+        bands = {"temperature_2m": np.full((2, steps), 290.0), "elevation": [1.0, 2.0]}
+        bands |= {"total_precipitation": np.full((2, steps), 0.002), "slope": [1.0, 2.0]}
+        series = PixelSeries.from_bands(bands | more, [0.0, 1.0], [0.0, 1.0], first)
+        model = made.model(records_of(series))
+        return model.months, model.steps
+
+    assert months(0) == ("cyclic", 12)
+    assert months([3, 4]) == ("given", 12)
+    assert months(0, B8=np.full((2, 12), 2000.0)) == ("given", 12)
+    assert months(0, 24) == ("sliding", 12)
+    assert months(0, 6) == ("given", 6)
