@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +212,22 @@ def test_sizes_of_nothing_are_refused(name: str, tmp_path: Path) -> None:
     given = {"batch": 10} | {name: 0}
     with pytest.raises(WherefromError, match=f"{name} must be at least 1"):
         ShardStream(shards(tmp_path, 1, 1), **given)
+
+
+def test_another_process_gets_the_data_in_another_order(tmp_path: Path) -> None:
+    files = shards(tmp_path, 3, 4)
+    code = (
+        "import sys; from wherefrom.pool.series import ShardStream\n"
+        "stream = ShardStream(sys.argv[1:], 64, seed=5, buffer=130)\n"
+        "print(*[batch.key for batch in stream.batches(2, start=3)])"
+    )
+    here = [b.key for b in ShardStream(files, 64, seed=5, buffer=130).batches(2)][3:]
+    for seed in "12":  # of the hashes that sets and dictionaries may follow
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, files)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        )
+        assert done.stdout.split() == here
