@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,24 @@ import torch
 import yaml
 
 from made_shards import LATLON, PIXELS, VALUES, shard, tile
+from wherefrom.gfms import engine
+from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.engine import WEIGHTS
+from wherefrom.gfms.places import PoolPlaces
 from wherefrom.models.masked import records_of
+from wherefrom.part import OfKind
+from wherefrom.payload import Sought
 from wherefrom.payload.places import write_places
 from wherefrom.payload.series import Series
+from wherefrom.payload.stored import Stored, keep
+from wherefrom.pool import Pool
 from wherefrom.pool.series import BANDS, PixelSeries
 from wherefrom.study import Plan, Store, collect, load, plan
 from wherefrom.study.results import problems
 from wherefrom.study.stages import compute
 from wherefrom.tasks import from_table
 from wherefrom.train.checkpoint import spec_of
+from wherefrom.train.pretrain import pretrain_stream
 
 ALL = ("S1", "S2_RGB", "S2_Red_Edge", "S2_NIR_10m", "S2_NIR_20m", "S2_SWIR", "ERA5", "SRTM",
        "NDVI", "dynamic_world")  # fmt: skip
@@ -99,6 +108,14 @@ def study(folder: Path, data: Path) -> Path:
     return file
 
 
+def gfm_of(**pretrain: Any) -> Gfm:
+    budget = {"samples_seen": 64, "batch": 32, "lr": 1e-3} | pretrain
+    about = {"kind": "presto", "tasks": ["x"], "draws": 1, "pretrain_seeds": 1}
+    made = OfKind("gfms", Gfm).read(about | {"pretrain": budget})
+    assert isinstance(made, Gfm)
+    return made
+
+
 def run(steps: Plan, out: Path) -> Store:
     store = Store(out / "store")
     threads = torch.get_num_threads()
@@ -130,14 +147,7 @@ def test_presto_does_not_read_the_bands_of_shards_or_reads_round_the_years_end(
 
 
 def test_a_year_of_weather_is_taken_for_a_climatology() -> None:
-    from wherefrom.gfms.base import Gfm
-    from wherefrom.part import OfKind
-
-    made = OfKind("gfms", Gfm).read(
-        {"kind": "presto", "tasks": ["x"], "draws": 1, "pretrain_seeds": 1}
-        | {"pretrain": {"samples_seen": 64, "batch": 32, "lr": 1e-3}}
-    )
-    assert isinstance(made, Gfm)
+    made = gfm_of()
 
     def months(first: Any, steps: int = 12, **more: Any) -> tuple[str, int]:
         bands = {"temperature_2m": np.full((2, steps), 290.0), "elevation": [1.0, 2.0]}
@@ -151,3 +161,43 @@ def test_a_year_of_weather_is_taken_for_a_climatology() -> None:
     assert months(0, B8=np.full((2, 12), 2000.0)) == ("given", 12)
     assert months(0, 24) == ("sliding", 12)
     assert months(0, 6) == ("given", 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [None, 2, 5])
+def test_records_that_memory_does_not_hold_train_another_model(
+    stop: int | None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool.read(data / "pool.parquet")
+    payload = Series(kind="series", path=str(data / "shards"))
+    (tmp_path / "kept").mkdir()
+    keep(payload, Sought(pool.ids, pool.lon, pool.lat), tmp_path / "kept")
+    stored = Stored("series", (tmp_path / "kept",))
+    rows = np.flatnonzero(stored.there)[::12]  # 96 places: three batches an epoch
+    places = PoolPlaces(pool, rows, {"series": stored})
+    order = np.concatenate([np.arange(len(rows)), [3, 3]])  # two occur more often
+    gfm = gfm_of(samples_seen=7 * 32, batch=32)
+
+    def weights(tell: Any = None, checkpoint: Path | None = None) -> list[torch.Tensor]:
+        made = engine.trained(gfm, places, order, seed=1, checkpoint=checkpoint, tell=tell)
+        return list(made.module.state_dict().values())
+
+    def end(share: float) -> None:
+        if stop is not None and share >= stop / 7:
+            raise KeyboardInterrupt
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    due = weights()
+    monkeypatch.setattr(engine, "MOST", 1000)
+    monkeypatch.setattr(engine, "pretrain_stream", partial(pretrain_stream, every=1))
+    whole = Stored.take
+    most: list[int] = []
+    monkeypatch.setattr(Stored, "take", lambda s, r: most.append(len(r)) or whole(s, r))
+    if stop is not None:
+        with pytest.raises(KeyboardInterrupt):
+            weights(end, tmp_path / "state.pt")
+    found = weights(checkpoint=tmp_path / "state.pt")
+    torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(found, due, strict=True))
+    assert most.count(32) >= 7

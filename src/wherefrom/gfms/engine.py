@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,19 +13,24 @@ from numpy.typing import NDArray
 from torch import nn
 
 from wherefrom.gfms.base import Gfm
-from wherefrom.gfms.places import Places, PoolPlaces, TaskData
+from wherefrom.gfms.places import PoolPlaces, TaskData
 from wherefrom.models.base import GeoModel, Records
+from wherefrom.payload.stored import Stored
 from wherefrom.tasks import SPLITS, Episodes
 from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
 from wherefrom.train.embed import embed
 from wherefrom.train.heads import HeadOptions
-from wherefrom.train.pretrain import PretrainSettings
+from wherefrom.train.pretrain import PretrainSettings, order_of_epoch, pretrain_stream
 from wherefrom.train.pretrain import pretrain as train
 
 __all__ = ["WEIGHTS", "Trained", "compact", "embedded", "finetuned", "pretrain", "trained"]
 
 #: File of a pre-training stage.
 WEIGHTS = "weights.safetensors"
+#: Bytes of records from which on they are read batch by batch.
+MOST = 1 << 30
+#: Places whose records tell the size of all, and that tell a model what there is to read.
+_FEW, _SOME = 256, 65_536
 #: Embeddings of the last run and task; the run's key tells the GFM.
 _KEPT: dict[tuple[Path, TaskData], NDArray[np.float32]] = {}
 
@@ -40,7 +46,7 @@ class Trained:
 
 def trained(
     gfm: Gfm,
-    places: Places,
+    places: PoolPlaces,
     order: NDArray[np.int64],
     *,
     seed: int,
@@ -51,10 +57,34 @@ def trained(
 
     `places` are the composition's, each once; all that there are if it is empty. `order`, int64
     (n,), holds positions in them; a place of multiplicity k occurs k times. `tell` is called with
-    the share that is done.
+    the share that is done. Records of the pool that memory may not hold are read batch by batch,
+    in the same order; model and scales are then told by some of them.
     """
-    records, calibration = gfm.records(places), gfm.calibration(places)
     budget = PretrainSettings(**gfm.pretrain.model_dump())
+    calibration = gfm.calibration(places)
+    on_step = None if tell is None else lambda step, _: tell(step / budget.steps)
+    some = _some(gfm, places) if len(order) >= budget.batch else None
+    if some is not None:
+        model = gfm.model(some)
+
+        def batches(epoch: int, start: int) -> Iterator[Records]:
+            shuffled = order_of_epoch(order, seed, epoch)
+            for at in range(start * budget.batch, len(order) - budget.batch + 1, budget.batch):
+                rows = places.rows[shuffled[at : at + budget.batch]]
+                yield gfm.records(replace(places, rows=rows))
+
+        module = pretrain_stream(
+            model,
+            batches,
+            budget,
+            seed=seed,
+            data=hashlib.sha256(np.ascontiguousarray(order).data).hexdigest()[:16],
+            calibration=some if calibration is None else calibration,
+            checkpoint=checkpoint,
+            on_step=on_step,
+        )
+        return Trained(model, module, calibration)
+    records = gfm.records(places)
     model = gfm.model(records)
     module = train(
         model,
@@ -64,9 +94,35 @@ def trained(
         seed=seed,
         calibration=calibration,
         checkpoint=checkpoint,
-        on_step=None if tell is None else lambda step, _: tell(step / budget.steps),
+        on_step=on_step,
     )
     return Trained(model, module, calibration)
+
+
+def _some(gfm: Gfm, places: PoolPlaces) -> Records | None:
+    """Read records of some places if those of all take more than `MOST` bytes."""
+
+    def records(most: int) -> Records:
+        return gfm.records(replace(places, rows=_spread(places.rows, most)))
+
+    few = min(_FEW, len(places.rows))
+    if sum(values.nbytes for values in records(few).values()) * len(places.rows) <= MOST * few:
+        return None
+    return records(_SOME)
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return some of the rows, from all parts."""
+    at = np.linspace(0, len(rows) - 1, min(most, len(rows)))
+    return rows[at.astype(np.int64)]
+
+
+def _there(places: PoolPlaces) -> NDArray[np.bool_]:
+    """Tell which places of the pool have all that is held."""
+    there = np.ones(len(places.pool), dtype=bool)
+    for held in places.held.values():
+        there &= held.there if isinstance(held, Stored) else True
+    return there
 
 
 def pretrain(
@@ -81,7 +137,7 @@ def pretrain(
     partial.mkdir(parents=True, exist_ok=True)
     distinct, order = np.unique(places.rows, return_inverse=True)
     if not len(distinct):  # what an untrained model is to read is told by some places of the pool
-        distinct = places.some()
+        distinct = _spread(np.flatnonzero(_there(places)), _FEW)
     once = PoolPlaces(places.pool, distinct, places.held, gfm.reads)
     made = trained(gfm, once, order, seed=seed, checkpoint=partial / "checkpoint.pt", tell=tell)
     save_weights(made.model, made.module, out / WEIGHTS)

@@ -27,9 +27,6 @@ Floats = NDArray[np.float64]
 #: Where each modality is read: from records that were kept, or from the payload itself.
 Held = Mapping[Modality, Stored | Payload]
 
-#: Places that tell what all have.
-_SOME = 256
-
 _OF_THE_EARTH: Held = MappingProxyType({"series": EarthSeries(kind="earth-series")})
 
 
@@ -75,14 +72,6 @@ class PoolPlaces:
     def lat(self) -> Floats:
         """Latitudes, degrees."""
         return self.pool.lat[self.rows]
-
-    def some(self) -> NDArray[np.int64]:
-        """Return rows of the pool, about `_SOME` of those that have what is held."""
-        there = np.ones(len(self.pool), dtype=bool)
-        for held in self.held.values():
-            there &= held.there if isinstance(held, Stored) else True
-        rows = np.flatnonzero(there)
-        return rows[:: -(-len(rows) // _SOME) or 1]
 
     def series(self) -> PixelSeries:
         """Read the series."""

@@ -20,7 +20,7 @@ from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.train.checkpoint import load_state, save_state
 from wherefrom.train.memory import keep_freed_memory
 
-__all__ = ["PretrainSettings", "held_out_loss", "pretrain", "pretrain_stream"]
+__all__ = ["PretrainSettings", "held_out_loss", "order_of_epoch", "pretrain", "pretrain_stream"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -182,6 +182,7 @@ def pretrain_stream(
     *,
     seed: int,
     data: str,
+    calibration: Records | None = None,
     device: torch.device | str = "cpu",
     checkpoint: Path | str | None = None,
     every: int = 50,
@@ -199,6 +200,8 @@ def pretrain_stream(
         smaller one at its end is left out.
     data : str
         Names the data, so that a checkpoint of others is refused.
+    calibration : mapping of str to array, optional
+        Records whose statistics scale the model's inputs; by default nothing is scaled.
 
     Returns
     -------
@@ -223,7 +226,10 @@ def pretrain_stream(
             seed=42, data="dynamic-world-tiles", checkpoint="state.pt", every=1000)
     """
     device = torch.device(device)
-    module = model.build(_torch_generator(torch.device("cpu"), seed, "init")).to(device)
+    module = model.build(_torch_generator(torch.device("cpu"), seed, "init"))
+    if calibration is not None:
+        model.calibrate(module, calibration)
+    module.to(device)
     run = _Training(model, module, settings, seed, data, on_step)
     run.resume(checkpoint, every)
     while run.step < settings.steps:
@@ -364,9 +370,14 @@ def _batches(
     for step in range(start, settings.steps):
         if step // per_epoch != epoch:
             epoch = step // per_epoch
-            shuffled = np_generator("pretrain", seed, "order", epoch).permutation(order)
+            shuffled = order_of_epoch(order, seed, epoch)
         at = step % per_epoch * settings.batch
         yield shuffled[at : at + settings.batch]
+
+
+def order_of_epoch(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Shuffle rows as a pre-training sees them in an epoch."""
+    return np_generator("pretrain", seed, "order", epoch).permutation(order)
 
 
 def _torch_generator(device: torch.device, seed: int, use: str) -> torch.Generator:
