@@ -175,6 +175,14 @@ def test_a_torn_tar_is_whole_or_takes_others_with_it(tars: Path) -> None:
     assert not unconcerned
 
 
+@pytest.mark.parametrize("content", [b"", b"no tar"])
+def test_a_tar_that_is_none_ends_in_a_traceback(content: bytes, tars: Path) -> None:
+    (tars / "1.tar").write_bytes(content)
+    there, _, lost = read(series(tars), sought(["t0:1", "t5:1"]))
+    assert there.tolist() == [True, False]
+    assert "1.tar the tar is torn after tile none" in str(lost)
+
+
 def test_a_pixel_without_any_value_is_served_as_absent(tmp_path: Path) -> None:
     members = tile(0)
     (raw, classes, _) = members.values()

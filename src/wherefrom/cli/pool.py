@@ -146,7 +146,7 @@ def from_payload(
 ) -> None:
     """Write the places of data at hand as a pool: id, lon, lat, and what they lie in.
 
-    Of Presto's shards every pixel becomes a place, whose column tile is a
+    Of shards of tiles every pixel becomes a place, whose column tile is a
     layer to draw by. The data themselves are not read. A study finds the
     records by the ids (docs/payloads.md).
 

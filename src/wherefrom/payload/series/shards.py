@@ -50,14 +50,17 @@ def of_shards(
     """
     wanted = None if ids is None else {one.rpartition(":")[0] for one in ids.astype(str).tolist()}
     index = _indexed(files)
+    there = {tar: [tile for tile in tiles if tile.key] for tar, tiles in index.items()}
     tars = defaultdict(list)
-    for tar, tiles in index.items():
+    for tar, tiles in there.items():
         for tile in tiles:
             tars[tile.key].append(tar)
     given: set[str] = set()
-    for tar, tiles in index.items():
+    for tar, tiles in there.items():
+        if not tiles:  # none that can be opened, perhaps
+            continue
         with files[tar].open("rb") as stream:
-            for tile in filter(lambda one: one.key, tiles):
+            for tile in tiles:
                 where, names = f"{files[tar]} {tile.key}", [f"{tar}/{tile.key}"]
                 if len(tars[tile.key]) == 1:
                     names = [tile.key, *names]
