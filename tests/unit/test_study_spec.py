@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from wherefrom import earth
+from wherefrom.earth import fetch
 from wherefrom.errors import WherefromError
 from wherefrom.progress import Screen
 from wherefrom.report.plan import render
-from wherefrom.study import Store, load, machine, plan, run
+from wherefrom.study import Store, load, plan, run
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 
@@ -367,7 +368,7 @@ def test_headline_model_that_is_not_in_the_study_is_refused(tmp_path: Path) -> N
 
 def lacking(monkeypatch: pytest.MonkeyPatch, *absent: str) -> None:
     """Pretend that this machine has none of these sources, and all others."""
-    monkeypatch.setattr(machine, "find", lambda name: None if name in absent else Path(name))
+    monkeypatch.setattr(fetch, "find", lambda name: None if name in absent else Path(name))
 
 
 def test_absent_data_are_an_error_or_left_out_without_a_word(
@@ -389,7 +390,7 @@ def test_absent_data_are_an_error_or_left_out_without_a_word(
     assert "default_model.pt" in fewer.left_out["baselines.presto-official"]
 
 
-def test_a_model_without_any_task_left_is_planned(
+def test_a_model_without_any_task_left_cannot_be_planned_or_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models, tasks = base_of("models"), base_of("tasks")
@@ -399,8 +400,9 @@ def test_a_model_without_any_task_left_is_planned(
     del content["scales"]["debug"]["tasks"]["cropland"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     lacking(monkeypatch, "cropharvest")
-    with pytest.raises(WherefromError, match="'presto' has no task left"):
-        load(tmp_path, "debug")
+    study = load(tmp_path, "debug")
+    assert "tasks.cropharvest" not in study.left_out
+    assert any("task cropharvest: CropHarvest" in one for one in study.missing)
 
 
 def test_names_in_the_results_are_not_those_of_the_tasks(tmp_path: Path) -> None:

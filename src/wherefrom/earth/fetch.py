@@ -18,7 +18,7 @@ from wherefrom.files import atomic, disk_errors, sha256_of
 from wherefrom.keys import key_of
 from wherefrom.progress import progress, say
 
-__all__ = ["cache_folder", "digest_of", "fetch", "find", "path_of"]
+__all__ = ["absent", "cache_folder", "digest_of", "fetch", "find", "path_of"]
 
 #: (path, size, mtime in ns) -> sha256; stamps on disk do the same across processes.
 _KNOWN: dict[tuple[str, int, int], str] = {}
@@ -90,6 +90,20 @@ def find(name: str) -> Path | None:
         If the name is unknown or a file in ``WHEREFROM_DATA`` is not what the catalog states.
     """
     return _look(source(name))[0]
+
+
+def absent(*names: str) -> str:
+    """Say what to fetch or to place where if sources are not on this machine; else nothing."""
+    missing = [source(name) for name in names if find(name) is None]
+    if not missing:
+        return ""
+    titles = "; ".join(known.title for known in missing)
+    files = ", ".join(known.files[0].name for known in missing)
+    return (
+        f"{titles}: not on this machine (wherefrom data fetch "
+        f"{' '.join(known.name for known in missing)}, or place {files} in the folder that "
+        "WHEREFROM_DATA names)"
+    )
 
 
 def digest_of(name: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wherefrom.earth.catalog import source
-from wherefrom.earth.fetch import find
+from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError
 from wherefrom.part import OfKind, Part
 
@@ -196,16 +196,10 @@ class Payload(Part):
         return made | {name: payload.settings() for name, payload in inner.items()}
 
     def absent(self) -> tuple[str, ...]:
-        """Say what of its files and sources is not on this machine; sources can be fetched."""
+        """Say what of its files and sources is not on this machine."""
         files = (f"{file} (no such file or folder)" for file in self.files if not _exists(file))
-        known = (source(name) for name in self.sources)
-        lacking = (
-            f"{one.title}: wherefrom data fetch {one.name}, or place {one.files[0].name} in the "
-            "folder that WHEREFROM_DATA names"
-            for one in known
-            if not one.default and find(one.name) is None
-        )
-        return (*files, *lacking)
+        others = (name for name in self.sources if not source(name).default)  # these are fetched
+        return (*files, *filter(None, map(absent, others)))
 
     def settled(self) -> Payload:
         """Decide what depends on this machine, such as which images are there."""

@@ -36,6 +36,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
     parts += [Text(f"left out {what}: {why}") for what, why in study.unmatched.items()]
     parts += _why(missing, store)
     parts += [Text(line) for line in _payloads(plan)]
+    parts += [Text(f"cannot run yet: {one}") for one in study.missing if one.startswith("task ")]
     return Group(*parts)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, text_of
-from wherefrom.earth.fetch import find
+from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError
 from wherefrom.gfms.baselines import baseline
 from wherefrom.study.published import Claim
@@ -28,43 +28,30 @@ def adapted(study: Study) -> Study:
 
 
 def _leave_out(study: Study) -> Study:
-    """Do without the tasks and baselines whose data this machine lacks, and note why."""
+    """Do without the tasks and baselines whose data this machine lacks, and note why.
+
+    The tasks of a model that has no other stay: with them the study can be planned, not run.
+    """
     reasons: dict[str, str] = {}
     tasks = {}
     for name, task in study.tasks.items():
-        if why := _absent(*task.sources):
-            reasons[f"tasks.{name}"] = why
-            continue
-        lacking = {one: why for one in task.baselines if (why := _absent(*baseline(one).sources))}
+        lacking = {one: why for one in task.baselines if (why := absent(*baseline(one).sources))}
         reasons |= {f"baselines.{one}": why for one, why in lacking.items()}
         kept = tuple(one for one in task.baselines if one not in lacking)
         tasks[name] = task.model_copy(update={"baselines": kept}) if lacking else task
-    models = {}
-    for name, model in study.models.items():
-        kept = tuple(task for task in model.tasks if task in tasks)
-        if not kept:
-            raise WherefromError(
-                f"model {name!r} has no task left: "
-                + "; ".join(f"{what}: {why}" for what, why in reasons.items())
-            )
-        models[name] = model.model_copy(update={"tasks": kept})
+    gone = {name: why for name, task in tasks.items() if (why := absent(*task.sources))}
+    for model in study.models.values():
+        if gone.keys() >= set(model.tasks):
+            gone = {name: why for name, why in gone.items() if name not in model.tasks}
+    reasons |= {f"tasks.{name}": why for name, why in gone.items()}
     if not reasons:
         return study
+    models = {
+        name: model.model_copy(update={"tasks": tuple(t for t in model.tasks if t not in gone)})
+        for name, model in study.models.items()
+    }
+    tasks = {name: task for name, task in tasks.items() if name not in gone}
     return study.model_copy(update={"tasks": tasks, "models": models, "left_out": reasons})
-
-
-def _absent(*sources: str) -> str:
-    """Say what to place where if sources are not on this machine; nothing if all are."""
-    missing = [earth.source(name) for name in sources if find(name) is None]
-    if not missing:
-        return ""
-    titles = "; ".join(known.title for known in missing)
-    files = ", ".join(known.files[0].name for known in missing)
-    return (
-        f"{titles}: not on this machine (wherefrom data fetch "
-        f"{' '.join(known.name for known in missing)}, or place {files} in the folder that "
-        "WHEREFROM_DATA names)"
-    )
 
 
 def _put_stand_ins(study: Study) -> Study:

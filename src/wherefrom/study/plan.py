@@ -7,7 +7,7 @@ from typing import Any
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel
-from wherefrom.earth.fetch import digest_of
+from wherefrom.earth.fetch import absent, digest_of
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.baselines import Baseline, baseline
@@ -100,7 +100,7 @@ def _task(spec: TaskSpec, pool: Stage) -> Stage:
         "version": spec.version,
         "layers": {name: earth.layer_key(name) for name in spec.layers},
         "content": list(files.values()),
-        "sources": {name: digest_of(name) for name in spec.sources},
+        "sources": {name: absent(name) or digest_of(name) for name in spec.sources},
     }
     return Stage(
         kind="task",

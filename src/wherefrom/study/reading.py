@@ -47,7 +47,7 @@ def load(path: Path | str, scale: str) -> Study:
     ----------
     path : Path or str
         A ``study.yaml`` or the folder that holds it. The file has two keys: ``base``, and
-        ``scales`` with changes to the base (nested mappings are merged).
+        ``scales`` with changes to the base (nested mappings are merged, null takes a key away).
     scale : str
         One of the file's scales, e.g. ``"laptop"``.
 
@@ -95,12 +95,10 @@ def load(path: Path | str, scale: str) -> Study:
     if not isinstance(change, dict):
         raise WherefromError(f"{file}: scale {scale!r} must hold keys and values of the base")
     merged = _merge(base, change)
-    if isinstance(payloads := merged.get("payloads"), dict):
-        # A name is the kind where none is given; a scale takes one of the base away (null).
+    if isinstance(payloads := merged.get("payloads"), dict):  # a name is the kind by default
         merged["payloads"] = {
             name: {"kind": name, **one} if isinstance(one, dict) else one
             for name, one in payloads.items()
-            if one is not None
         }
     for key in _RESOLVED:
         if key in merged:
@@ -115,9 +113,13 @@ def load(path: Path | str, scale: str) -> Study:
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Change a base; null takes a key of it away."""
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
+        if value is None and key in merged:
+            del merged[key]
+            continue
         both = isinstance(old, dict) and isinstance(value, dict)
         merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
     return merged

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, sampler
+from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import AnyGfm
 from wherefrom.gfms.baselines import BASELINES, is_baseline
@@ -147,8 +148,15 @@ class Study(Part):
     @property
     def missing(self) -> tuple[str, ...]:
         """What this machine lacks to run it."""
-        read = self.read.items()
-        return tuple(f"payload {name}: {one}" for name, payload in read for one in payload.absent())
+        lacking = [
+            f"payload {name}: {one}"
+            for name, payload in self.read.items()
+            for one in payload.absent()
+        ]
+        for task in self.tasks.values():
+            if why := absent(*task.sources):
+                lacking.append(f"task {task.label}: {why}")
+        return tuple(lacking)
 
     @property
     def pool_places(self) -> int:
