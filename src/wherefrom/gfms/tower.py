@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from wherefrom.payload.base import AnyPayload, Lost, Modality, Payload, Piece, Sought, checked
 
-__all__ = ["TowerFeatures"]
+__all__ = ["PUBLISHED", "RANDOM", "TowerFeatures", "file_of", "lacks_b10", "path_of", "source_of"]
 
 #: What its weights can be besides a file.
 PUBLISHED, RANDOM = "published", "random"
@@ -70,21 +69,16 @@ class TowerFeatures(Payload):
     @property
     def sources(self) -> tuple[str, ...]:
         """The catalog's weights, if they are asked for, and the sources of the images."""
-        own = (f"moco-{self.tower}",) if self.weights == PUBLISHED else ()
-        return own + self.of.sources
-
-    @property
-    def _file(self) -> str | None:
-        return None if self.weights in (PUBLISHED, RANDOM) else self.weights
+        return source_of(self.tower, self.weights) + self.of.sources
 
     @property
     def files(self) -> tuple[str, ...]:
         """The weights, if they are a file, and those of the images."""
-        return (() if self._file is None else (self._file,)) + self.of.files
+        return file_of(self.weights) + self.of.files
 
     def settings(self) -> dict[str, Any]:
         """Give all but where the weights lie."""
-        return super().settings() | ({} if self._file is None else {"weights": "a file"})
+        return super().settings() | ({"weights": "a file"} if file_of(self.weights) else {})
 
     def settled(self) -> Self:
         """Settle the images."""
@@ -94,44 +88,49 @@ class TowerFeatures(Payload):
         """Show the tower the images, a piece at a time."""
         import torch
 
-        from wherefrom.models.towers import Tower, frozen, published, tower
+        from wherefrom.models.towers import Tower, centre, frozen, reflectances, tower
         from wherefrom.train.embed import features
 
         module: Tower | None = None
         device = "cuda" if torch.cuda.is_available() else "cpu"
         for rows, records in checked(self.of, places, lost):
-            images = self._shown(records["images"])
+            images = reflectances(
+                records["images"], self.divisor, lacks_b10=lacks_b10(self.of.bands)
+            )
             if module is None:
                 made = tower(
                     self.tower,
                     images.shape[1],
-                    weights=published(self.tower) if self.weights == PUBLISHED else self._file,
+                    weights=path_of(self.tower, self.weights),
                     generator=torch.Generator().manual_seed(self.seed),
                 )
                 module = frozen(made, getattr(torch, self.precision)).to(device)
             side = module.side or min(images.shape[2:])
-            yield rows, {"features": features(module, _centre(images, side))}
-
-    def _shown(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Scale images, and put zeros in place of the B10 that level 2A lacks."""
-        divisor = self.divisor or (1.0 if images.dtype.kind == "f" else 10_000.0)
-        shown = images.astype(np.float32) / np.float32(divisor)
-        if _plain(self.of.bands) == _L2A:
-            shown = np.insert(shown, len(_L2A[:10]), 0, axis=1)
-        return shown
+            yield rows, {"features": features(module, centre(images, side))}
 
 
 #: Bands of Sentinel-2 without B10, which the towers' weights want between B9 and B11.
 _L2A = tuple(f"B{band}" for band in (1, 2, 3, 4, 5, 6, 7, 8, "8A", 9, 11, 12))
 
 
-def _plain(bands: tuple[str, ...]) -> tuple[str, ...]:
-    """Write bands as B1, ..., B8A: files have B01 and B8a, too."""
-    return tuple(re.sub(r"^B0?(\d+)([aA]?)$", lambda m: f"B{m[1]}{m[2].upper()}", b) for b in bands)
+def lacks_b10(bands: tuple[str, ...]) -> bool:
+    """Tell whether these are the bands of level 2A: B1, ..., B8A, or B01 and B8a, as files say."""
+    plain = (re.sub(r"^B0?(\d+)([aA]?)$", lambda m: f"B{m[1]}{m[2].upper()}", b) for b in bands)
+    return tuple(plain) == _L2A
 
 
-def _centre(images: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Cut images to a square at their centre, if they are larger."""
-    height, width = images.shape[2:]
-    top, left = max(0, height - side) // 2, max(0, width - side) // 2
-    return images[:, :, top : top + side, left : left + side]
+def source_of(tower: str, weights: str) -> tuple[str, ...]:
+    """Give the source of the catalog that weights are, if they are one."""
+    return (f"moco-{tower}",) if weights == PUBLISHED else ()
+
+
+def file_of(weights: str) -> tuple[str, ...]:
+    """Give the user's file that weights are, if they are one."""
+    return () if weights in (PUBLISHED, RANDOM) else (weights,)
+
+
+def path_of(tower: str, weights: str) -> Path | str | None:
+    """Return the file of weights on this machine; None for random ones."""
+    from wherefrom.models.towers import published
+
+    return published(tower) if weights == PUBLISHED else next(iter(file_of(weights)), None)

@@ -24,7 +24,17 @@ from wherefrom.errors import WherefromError, unknown
 from wherefrom.models.official import fitting, tensors_of
 from wherefrom.models.transformer import Block
 
-__all__ = ["TOWERS", "Tower", "frozen", "published", "sentinel2", "tower", "tower_in"]
+__all__ = [
+    "TOWERS",
+    "Tower",
+    "centre",
+    "frozen",
+    "published",
+    "reflectances",
+    "sentinel2",
+    "tower",
+    "tower_in",
+]
 
 A = TypeVar("A", np.ndarray, Tensor)
 
@@ -47,7 +57,8 @@ class Tower(nn.Module):
         Number of features F.
     drifting : bool
         In train mode normalise by the batch and let running statistics drift, as SatCLIP's
-        official training leaves its frozen ResNets; else the tower is always in eval mode.
+        official training leaves its frozen ResNets, and as a tower must that learns itself; else
+        the tower is always in eval mode.
     """
 
     #: Names of the first layer, which tells the number of bands, and of the head.
@@ -442,6 +453,49 @@ def frozen(model: Tower, dtype: torch.dtype = torch.float32) -> Tower:
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def centre(images: A, side: int) -> A:
+    """Cut images (N, C, H, W) to a square at their centre, if they are larger."""
+    height, width = images.shape[2:]
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
+    return images[:, :, top : top + side, left : left + side]
+
+
+def reflectances(images: A, divisor: float | None = None, *, lacks_b10: bool = False) -> A:
+    """Make float32 images for a tower of pixels of any type.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) array or tensor
+    divisor : float, optional
+        What pixels are divided by; by default 10,000 for whole numbers, as Sentinel-2's are, and 1
+        for others.
+    lacks_b10 : bool, default False
+        Put a plane of zeros between B9 and B11 of level 2A, which has no B10.
+
+    Examples
+    --------
+    >>> reflectances(np.full((1, 3, 1, 1), 5000, np.int16)).ravel().tolist()
+    [0.5, 0.5, 0.5]
+    """
+    if divisor is None:
+        real = (
+            images.dtype.kind == "f"
+            if isinstance(images, np.ndarray)
+            else images.is_floating_point()
+        )
+        divisor = 1.0 if real else 10_000.0
+    count, bands, *sides = images.shape
+    shape = (count, bands + lacks_b10, *sides)
+    made = (
+        np.zeros(shape, np.float32)
+        if isinstance(images, np.ndarray)
+        else images.new_zeros(shape, dtype=torch.float32)
+    )
+    made[:, :_B10], made[:, _B10 + lacks_b10 :] = images[:, :_B10], images[:, _B10:]
+    made /= divisor
+    return made
+
+
 def sentinel2(tiles: A, size: int | None = None) -> A:
     """Make images for a tower of Sentinel-2 level 2A tiles, as SatCLIP's official code does.
 
@@ -475,22 +529,12 @@ def sentinel2(tiles: A, size: int | None = None) -> A:
             f"Sentinel-2 tiles are digital numbers, uint16 (N, {_L2A}, H, W), not {kind} "
             f"{tuple(tiles.shape)}: give level 2A as it is published"
         )
-    count, _, height, width = tiles.shape
     if size is not None:
-        top, left = (height - size) // 2, (width - size) // 2
-        if min(top, left) < 0:
+        height, width = tiles.shape[2:]
+        if min(height, width) < size:
             raise WherefromError(
                 f"the tiles have {height} x {width} pixels, fewer than the {size} x {size} to be "
                 "cut out of them"
             )
-        tiles = tiles[:, :, top : top + size, left : left + size]
-        height = width = size
-    shape = count, _L2A + 1, height, width
-    images = (
-        np.zeros(shape, np.float32)
-        if isinstance(tiles, np.ndarray)
-        else tiles.new_zeros(shape, dtype=torch.float32)
-    )
-    images[:, :_B10], images[:, _B10 + 1 :] = tiles[:, :_B10], tiles[:, _B10:]
-    images /= 10_000
-    return images
+        tiles = centre(tiles, size)
+    return reflectances(tiles, lacks_b10=True)
