@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -209,10 +209,17 @@ class Gfm(Part):
         """Set what is measured, not trained, from the records of the pool; by default nothing."""
 
     def prepare(self, records: Records, device: torch.device) -> Batch:
-        """Move the records to the device."""
+        """Move the records to the device, but for images, which stay until a batch is gathered."""
         import torch
 
-        return {name: torch.from_numpy(np.array(v)).to(device) for name, v in records.items()}
+        from wherefrom.models.base import OnDemand
+
+        return {
+            name: torch.from_numpy(np.array(values)).to(device)
+            if isinstance(values, np.ndarray)
+            else cast("torch.Tensor", OnDemand(values, device))
+            for name, values in records.items()
+        }
 
     def collate(self, prepared: Batch, rows: Tensor) -> Batch:
         """Gather the rows of a batch."""

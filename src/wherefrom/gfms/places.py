@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.payload.base import Lost, Modality, Payload, Records, Sought
 from wherefrom.payload.earth import EarthSeries
-from wherefrom.payload.stored import Stored, gathered
+from wherefrom.payload.stored import Images, Stored, gathered
 from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries
 from wherefrom.tasks.labelled import SERIES, TASK
@@ -47,8 +47,11 @@ class Places(Protocol):
     def features(self) -> NDArray[np.float32]:
         """Read the numbers that describe them, (N, F)."""
 
-    def feature_scales(self) -> Floats:
-        """Read two rows (2, F) that have mean and spread of the whole pool's features."""
+    def images(self) -> Images:
+        """Give images of them, (N, C, H, W), which are read when they are indexed."""
+
+    def scales(self, modality: Modality) -> Floats:
+        """Read two rows (2, F) that have mean and spread of the pool's features, or channels."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,20 @@ class PoolPlaces:
         """Read the features."""
         return self._records("features")["features"].astype(np.float32)
 
-    def feature_scales(self) -> Floats:
-        """Read mean minus spread, and mean plus spread, of the pool's features."""
-        held = self._of("features")
+    def images(self) -> Images:
+        """Give the images."""
+        held = self._of("images")
+        if isinstance(held, Stored):
+            return held.images(self.rows)
+        values = self._records("images")["images"]
+        every = np.arange(len(values))
+        return Images(values.__getitem__, every, values.shape[1:], values.dtype, held.bands)
+
+    def scales(self, modality: Modality) -> Floats:
+        """Read mean minus spread, and mean plus spread, of the pool's features, or channels."""
+        held = self._of(modality)
         if not isinstance(held, Stored):
-            raise WherefromError(f"features of payload {held.kind!r} are not kept: no scale is")
+            raise WherefromError(f"{modality} of payload {held.kind!r} are not kept: no scale is")
         mean, std = held.moments
         return np.stack([mean - std, mean + std])
 
@@ -179,11 +191,17 @@ class TaskPlaces:
 
     def features(self) -> NDArray[np.float32]:
         """Read the features of the places."""
-        if "features" not in self.data.held:
-            raise WherefromError(f"task {self.data.task.name!r} has no features of its places")
-        records = self.data.held["features"].take(self.rows)
-        return records["features"].astype(np.float32)
+        return self._held("features").take(self.rows)["features"].astype(np.float32)
 
-    def feature_scales(self) -> Floats:
+    def images(self) -> Images:
+        """Give images of the places."""
+        return self._held("images").images(self.rows)
+
+    def _held(self, modality: Modality) -> Stored:
+        if modality not in self.data.held:
+            raise WherefromError(f"task {self.data.task.name!r} has no {modality} of its places")
+        return self.data.held[modality]
+
+    def scales(self, modality: Modality) -> Floats:
         """Refuse: scales are the pool's."""
         raise WherefromError(f"scales of task {self.data.task.name!r} are asked for: read the pool")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "Embedder", "GeoModel", "Narrowed", "Narrowing", "Records"]
+__all__ = ["Batch", "Embedder", "GeoModel", "Narrowed", "Narrowing", "OnDemand", "Records"]
 
 #: Arrays by name, all with places along their first axis, as a pool's payload is read.
 Records = Mapping[str, np.ndarray]
@@ -18,6 +18,28 @@ Batch = Mapping[str, Tensor]
 #: The module of one model.
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
+
+
+class OnDemand:
+    """Records that stay where they are, in memory or in files, until a batch of them is gathered.
+
+    In what `prepare` returns it takes the place of a tensor.
+
+    Parameters
+    ----------
+    values : (N, ...) array, or what is indexed like one
+    device : torch.device
+        Where batches go.
+    """
+
+    def __init__(self, values: Any, device: torch.device) -> None:
+        self.values, self.device = values, device
+
+    def index_select(self, axis: int, rows: Tensor) -> Tensor:
+        """Read some rows, as a tensor's method of that name; the axis is the first."""
+        assert axis == 0
+        found = np.ascontiguousarray(self.values[rows.cpu().numpy()])
+        return torch.from_numpy(found).to(self.device)
 
 
 class Embedder(Protocol[M_contra]):

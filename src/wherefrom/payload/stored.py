@@ -6,20 +6,21 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Records, Sought, checked
 
-__all__ = ["Stored", "gathered", "keep", "refuse_many"]
+__all__ = ["Images", "Stored", "gathered", "keep", "refuse_many"]
 
 #: Files of a folder besides the arrays: where in them each place is, -1 if nowhere; what was left
-#: out; and of features how many there are, their mean and the sum of their squared deviations.
+#: out, and the bands; and of each feature or channel how many numbers there are, their mean and
+#: the sum of their squared deviations.
 AT, LOST, MOMENTS = "at.npy", "lost.json", "moments.npy"
 #: Bytes of the header of an array, whatever its shape.
 _HEADER = 128
@@ -57,8 +58,8 @@ def keep(
                         f"({values.dtype}) after {held[0]} ({held[1]}): state one size"
                     )
                 streams[name].write(np.ascontiguousarray(values).data)
-            if payload.modality == "features" and len(rows):
-                moments = _joined(moments, _moments(records["features"]))
+            if payload.modality in records and len(rows):
+                moments = _joined(moments, _moments(records[payload.modality]))
             at[rows] = np.arange(count, count + len(rows))
             count += len(rows)
             if tell:
@@ -70,7 +71,7 @@ def keep(
     np.save(out / AT, at)
     if moments is not None:
         np.save(out / MOMENTS, moments)
-    about = {"lost": lost.counts, "first": lost.first}
+    about = {"lost": lost.counts, "first": lost.first, "bands": payload.bands}
     (out / LOST).write_text(json.dumps(about, indent=1), encoding="utf-8")
     if places.labelled:
         refuse_many(payload, at >= 0, places.ids, lost)
@@ -133,6 +134,47 @@ def gathered(payload: Payload, places: Sought, lost: Lost) -> tuple[NDArray[np.b
     return there, {name: np.concatenate(some)[order] for name, some in pieces.items()}
 
 
+class Images:
+    """Images of N places, (N, C, H, W), that stay in their files until they are asked for.
+
+    Indexed along the first axis, or made an array of as a whole, they are read.
+
+    Attributes
+    ----------
+    bands : tuple of str
+        Names of the channels; empty if they have none.
+    shape, dtype
+        As of an array.
+
+    Examples
+    --------
+    >>> images = Images(np.zeros((4, 3, 8, 8)).__getitem__, np.arange(2, 4), (3, 8, 8), "f8")
+    >>> images.shape, images[:1].shape, np.asarray(images).shape
+    ((2, 3, 8, 8), (1, 3, 8, 8), (2, 3, 8, 8))
+    """
+
+    def __init__(
+        self,
+        read: Callable[[NDArray[np.int64]], NDArray[Any]],
+        rows: NDArray[np.int64],
+        each: tuple[int, ...],
+        dtype: DTypeLike,
+        bands: tuple[str, ...] = (),
+    ) -> None:
+        self._read, self._rows, self.bands = read, rows, bands
+        self.shape, self.dtype, self.ndim = (len(rows), *each), np.dtype(dtype), 1 + len(each)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        rows = self._rows[index]
+        return self._read(rows) if np.ndim(rows) else self._read(rows[None])[0]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+
 @dataclass(frozen=True)
 class Stored:
     """Records that `keep` wrote into folders, one after the other, of consecutive places."""
@@ -167,7 +209,7 @@ class Stored:
     def _gathered(self, parts: Sequence[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[Any]:
         if len(parts) == 1:
             return np.asarray(parts[0][self._at[0][rows]])
-        some = next((part for part in parts if len(part)), parts[0])
+        some = _filled(parts)
         made = np.empty((len(rows), *some.shape[1:]), some.dtype)
         part = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(part):
@@ -175,6 +217,18 @@ class Stored:
             at = self._at[number][rows[here] - self._starts[number]]
             made[here] = parts[number][at]
         return made
+
+    def images(self, rows: NDArray[np.int64]) -> Images:
+        """Give the images of some places (k,), which all have some, to be read when indexed."""
+        parts = self._arrays["images"]
+        some = _filled(parts)
+        read = partial(self._gathered, parts)
+        return Images(read, rows, some.shape[1:], some.dtype, self.bands)
+
+    @cached_property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the channels of images."""
+        return tuple(json.loads((self.folders[0] / LOST).read_text(encoding="utf-8"))["bands"])
 
     @cached_property
     def lost(self) -> Lost:
@@ -189,21 +243,39 @@ class Stored:
 
     @cached_property
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of the features of all places, each (F,)."""
+        """Mean and standard deviation of each feature of all places, or of each channel, (F,).
+
+        Of images they are over places and pixels; NaN counts nowhere.
+        """
         joined: NDArray[np.float64] | None = None
         for folder in self.folders:
-            if (folder / MOMENTS).is_file():  # not where no place has features
+            if (folder / MOMENTS).is_file():  # not where no place has any
                 joined = _joined(joined, np.load(folder / MOMENTS))
         if joined is None:
-            raise WherefromError("no place of the pool has features")
-        return joined[1], np.sqrt(joined[2] / joined[0])
+            raise WherefromError(f"no place of the pool has {self.modality}")
+        return joined[1], np.sqrt(joined[2] / np.maximum(joined[0], 1))
+
+
+def _filled(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return an array that tells the shape and the type of all: an empty one may not."""
+    return next((part for part in parts if len(part)), parts[0])
 
 
 def _moments(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the number of rows, their mean and the sum of squared deviations, (3, F)."""
-    mean = values.mean(0, dtype=np.float64)
-    squares = np.square(values - mean, dtype=np.float64).sum(0)
-    return np.stack([np.full_like(mean, len(values)), mean, squares])
+    """Return how many numbers a column has, their mean and sum of squared deviations, (3, F).
+
+    A column, or channel, at a time, so that little is in memory.
+    """
+    made = np.zeros((3, values.shape[1]))
+    for column in range(values.shape[1]):
+        numbers = values[:, column].ravel().astype(np.float64)
+        if values.dtype.kind == "f":
+            numbers = numbers[~np.isnan(numbers)]
+        if len(numbers):
+            mean = numbers.mean()
+            numbers -= mean
+            made[:, column] = len(numbers), mean, numbers @ numbers
+    return made
 
 
 def _joined(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -212,6 +284,7 @@ def _joined(one: NDArray[np.float64] | None, other: NDArray[np.float64]) -> NDAr
         return other
     count = one[0] + other[0]
     delta = other[1] - one[1]
-    mean = one[1] + delta * (other[0] / count)
-    squares = one[2] + other[2] + delta**2 * (one[0] * other[0] / count)
+    share = other[0] / np.maximum(count, 1)
+    mean = one[1] + delta * share
+    squares = one[2] + other[2] + delta**2 * (one[0] * share)
     return np.stack([count, mean, squares])

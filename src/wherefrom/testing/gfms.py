@@ -18,6 +18,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.gfms.base import Gfm, Modality
 from wherefrom.gfms.places import Places, PoolPlaces
 from wherefrom.part import OfKind
+from wherefrom.payload.stored import Images
 from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries
 from wherefrom.testing.checks import (
@@ -72,7 +73,7 @@ def check_gfm(
         A GFM; a class whose own fields all have defaults; or the part of a study file.
     places : Places, optional
         What to pre-train on, with what it `reads`; by default real places on land, where they are
-        and their series of climate and relief (features must be given).
+        and their series of climate and relief (features and images must be given).
     labelled : Places, optional
         What to embed, with what it `reads_of_tasks`; by default `places`.
 
@@ -170,8 +171,11 @@ class _Declared:
     def features(self) -> NDArray[np.float32]:
         return self._read("features", self.places.features)
 
-    def feature_scales(self) -> NDArray[np.float64]:
-        return self._read("features", self.places.feature_scales)
+    def images(self) -> Images:
+        return self._read("images", self.places.images)
+
+    def scales(self, modality: Modality) -> NDArray[np.float64]:
+        return self._read(modality, partial(self.places.scales, modality))
 
     def _read(self, modality: Modality, read: Callable[[], R]) -> R:
         promise(
@@ -190,8 +194,8 @@ class _Declared:
         if name.startswith("_"):
             raise AttributeError(name)
         raise BrokenPromiseError(
-            f"{self.what} reads {name!r} of places: there are lon, lat, series(), features() "
-            "and feature_scales()"
+            f"{self.what} reads {name!r} of places: there are lon, lat, series(), features(), "
+            "images() and scales()"
         )
 
 

@@ -24,6 +24,9 @@ __all__ = ["PretrainSettings", "held_out_loss", "order_of_epoch", "pretrain", "p
 
 M = TypeVar("M", bound=nn.Module)
 
+#: Bytes that are hashed at a time.
+_AT_ONCE = 2**26
+
 
 @dataclass(frozen=True)
 class PretrainSettings:
@@ -165,7 +168,9 @@ def pretrain(
         )
     scales = {name: buffer.cpu().numpy() for name, buffer in module.named_buffers()}
     distinct, order = np.unique(rows, return_inverse=True)
-    chosen = {name: values[distinct] for name, values in records.items()}
+    chosen = dict(records)
+    if len(distinct) < len(next(iter(records.values()))):  # else images stay in their files
+        chosen = {name: values[distinct] for name, values in records.items()}
     run = _Training(model, module, settings, seed, _digest(order, chosen | scales), on_step)
     run.resume(checkpoint, every)
     if run.step < settings.steps:
@@ -407,5 +412,9 @@ def _digest(order: np.ndarray, records: dict[str, Any]) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(order).data)
     for name in sorted(records):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(records[name]).data)
+        values = records[name] if records[name].ndim else records[name].reshape(1)
+        # A part at a time: images may lie in files.
+        rows = max(1, _AT_ONCE // max(1, values.dtype.itemsize * math.prod(values.shape[1:])))
+        for at in range(0, len(values), rows):
+            digest.update(np.ascontiguousarray(values[at : at + rows]).data)
     return digest.hexdigest()[:16]
