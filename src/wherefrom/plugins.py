@@ -88,6 +88,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     },
     "gfms": {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",
+        "satclip-images": "wherefrom.gfms.satclip:SatCLIPImages",
         "presto": "wherefrom.gfms.presto:Presto",
     },
     "tasks": {

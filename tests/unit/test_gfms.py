@@ -41,7 +41,6 @@ SATCLIP = AXES | {
     "out": 16,
     "hidden": 0,
     "dropout": 0.5,
-    "image": "features",
     "pretrain": PRETRAIN,
 }
 PRESTO = AXES | {
@@ -57,7 +56,8 @@ def gfm_of(fields: dict[str, Any]) -> Gfm:
 
 KINDS = {
     "satclip": SATCLIP,
-    "satclip-cnn": SATCLIP | {"image": "cnn"},
+    "satclip-images": {k: v for k, v in SATCLIP.items() if k != "hidden"}
+    | {"kind": "satclip-images", "image": "cnn", "augment": True},
     "presto": PRESTO | {"pretrain": PRETRAIN | {"betas": (0.9, 0.95), "weight_decay": 0.05}},
     # Products of bfloat16 are slow where the processor has none: two steps.
     "presto-bfloat16": PRESTO
@@ -94,15 +94,27 @@ class Given(Payload):
             yield part, {"features": VALUES[places.ids[part]]}
 
 
+class Seen(Payload):
+    """Images of the places of the pool."""
+
+    modality: ClassVar[Modality] = "images"
+
+    def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
+        noise = np.random.default_rng(1).integers(0, 256, (400, 3, 8, 8), np.uint8)
+        yield np.arange(len(places)), {"images": noise[places.ids]}
+
+
 @pytest.fixture(scope="module")
 def features(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Held:
-    """Keep features as two stages do, of 150 places and of the rest."""
-    folders = []
-    for rows in (slice(0, 150), slice(150, 400)):
-        folders.append(tmp_path_factory.mktemp("features"))
-        keep(Given(kind="given"), Sought(pool.ids, pool.lon, pool.lat).take(rows), folders[-1])
-    series = EarthSeries(kind="earth-series")
-    return {"features": Stored("features", tuple(folders)), "series": series}
+    """Keep features and images as two stages do, of 150 places and of the rest."""
+    held: dict[Modality, Stored | Payload] = {"series": EarthSeries(kind="earth-series")}
+    for payload in (Given(kind="given"), Seen(kind="seen")):
+        folders = []
+        for rows in (slice(0, 150), slice(150, 400)):
+            folders.append(tmp_path_factory.mktemp("kept"))
+            keep(payload, Sought(pool.ids, pool.lon, pool.lat).take(rows), folders[-1])
+        held[payload.modality] = Stored(payload.modality, tuple(folders))
+    return held
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +164,7 @@ def test_a_kind_of_the_study_does_not_train_or_not_twice_alike(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["satclip", "presto", "presto-bfloat16"])
+@pytest.mark.parametrize("kind", ["satclip", "satclip-images", "presto", "presto-bfloat16"])
 def test_a_stopped_pre_training_that_goes_on_ends_elsewhere(
     kind: str, pool: Pool, features: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +235,7 @@ def test_inputs_are_scaled_by_the_composition(pool: Pool, features: Held) -> Non
     mean, std = values.mean(0), values.std(0)
     for rows in (np.arange(10), np.arange(200, 400)):
         places = PoolPlaces(pool, rows, features)
-        found, scale = places.features(), places.feature_scales()
+        found, scale = places.features(), places.scales("features")
         np.testing.assert_array_equal(found, values[rows].astype(np.float32))
         np.testing.assert_allclose(scale.mean(0), mean, rtol=1e-12)
         np.testing.assert_allclose(scale.std(0), std, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Features and windows of the whole-Earth image: exact windows, seams, poles, real places."""
+"""Features of the whole-Earth image: exact windows, seams, poles, real places."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wherefrom.earth import imagery
-from wherefrom.earth.imagery import ImageFeatures, available, windows
+from wherefrom.earth.imagery import ImageFeatures, available
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError
 
@@ -112,18 +112,6 @@ def test_sea_of_one_colour_yields_filters(image: np.ndarray) -> None:
     assert np.abs(flat).max() < 20
 
 
-def test_window_of_pixels_is_shifted_or_not_square_on_the_ground(image: np.ndarray) -> None:
-    lon = np.array([0.5, 1.0, -179.5, 10.0])
-    lat = np.array([0.5, 61.0, 0.5, 89.5])
-    cut = windows(lon, lat, 5)
-    assert cut.shape == (4, 3, 5, 5)
-    assert np.array_equal(cut[0], image[:, 42:47, 88:93])
-    # cos(61 deg) is 0.4848: columns are 2.06 pixels apart.
-    assert np.array_equal(cut[1], image[:, 12:17, [86, 88, 90, 92, 94]])
-    assert np.array_equal(cut[2], image[:, 42:47, [178, 179, 0, 1, 2]])
-    assert np.array_equal(cut[3][:, 0], cut[3][:, 1])
-
-
 @pytest.mark.parametrize("wrong", [{"source": "blue-marbel"}, {"window_km": 1.0}, {"filters": -1}])
 def test_impossible_features_are_made(wrong: dict[str, object]) -> None:
     with pytest.raises(WherefromError):
@@ -134,7 +122,7 @@ def test_bad_place_becomes_a_number(image: np.ndarray) -> None:
     with pytest.raises(WherefromError, match=r"row 1: lon nan.* is not a place"):
         ImageFeatures(filters=0).compute(np.array([0.0, np.nan]), np.array([0.0, 0.0]))
     with pytest.raises(WherefromError, match=r"row 0: lat 91\.0 is not within"):
-        windows(np.array([0.0]), np.array([91.0]), 4)
+        ImageFeatures(filters=0).compute(np.array([0.0]), np.array([91.0]))
 
 
 def test_unknown_image_is_asked_for() -> None:

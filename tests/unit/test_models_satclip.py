@@ -264,7 +264,7 @@ def test_a_frozen_tower_is_trained_drifts_or_is_lost_with_the_weights(
 def test_a_tower_of_drawn_weights_is_taken_for_a_published_one(towered: SatCLIPConfig) -> None:
     model = replace(towered, weights=None)
     module = model.build(seeded())
-    batch = model.prepare(tiles(4), torch.device("cpu"))
+    batch = model.collate(model.prepare(tiles(4), torch.device("cpu")), torch.arange(4))
     with pytest.raises(WherefromError, match=r"weights of resnet18 are drawn.*published"):
         model.loss(module.train(), batch, seeded())
     assert math.isfinite(model.loss(module.eval(), batch, seeded()).item())

@@ -355,8 +355,8 @@ def test_a_sound_gfm_of_another_make_breaks_a_promise(kind: type[Gfm], pool: Poo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{}, {"hidden": 4, "dropout": 0.3}, {"image": "cnn"}])
-def test_a_gfm_of_images_breaks_a_promise(
+@pytest.mark.parametrize("change", [{}, {"hidden": 4, "dropout": 0.3}])
+def test_a_gfm_of_features_breaks_a_promise(
     pool: Pool, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     features = np.random.default_rng(0).normal(size=(48, 5))

@@ -1,4 +1,4 @@
-"""What a place looks like from above: frozen features and raw windows of the Blue Marble.
+"""What a place looks like from above: frozen features of the Blue Marble.
 
 The features are the plain statistics of a window and random convolutional features: patches of
 the image itself serve as filters, as in Rolf et al. (2021), *A generalizable and accessible
@@ -22,7 +22,7 @@ from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator, key_of
 
-__all__ = ["IMAGES", "ImageFeatures", "available", "windows"]
+__all__ = ["IMAGES", "ImageFeatures", "available"]
 
 #: Names of the images, as in the catalog: one date, or all twelve months.
 IMAGES = ("blue-marble", "blue-marble-monthly")
@@ -37,31 +37,6 @@ def available(source: str) -> bool:
     if source not in IMAGES:
         raise unknown("image", source, IMAGES)
     return fetch.find(source) is not None
-
-
-def windows(lon: np.ndarray, lat: np.ndarray, size: int, source: str = "blue-marble") -> np.ndarray:
-    """Cut a square window of the image around each place, (N, C, size, size) uint8.
-
-    Nearest pixels; C = 3, or 36 for twelve months. Row 0 is the northernmost. Beyond a pole the
-    outermost row repeats. A pixel is as large on the ground in both directions: the image's own
-    step of latitude (7.4 km for ``"blue-marble"``, 19.5 km for the months).
-
-    >>> windows(np.array([13.4]), np.array([52.5]), 8).shape
-    (1, 3, 8, 8)
-    """
-    image = _read(source)
-    channels, height, width = image.shape
-    x, y = _pixel(lon, lat, height, width)
-    step = np.arange(size) - (size - 1) / 2
-    result = np.empty((len(x), channels, size, size), np.uint8)
-    for start in range(0, len(x), _LOOKUP):
-        part = slice(start, start + _LOOKUP)
-        rows = np.floor(y[part, None] + step).astype(np.int64).clip(0, height - 1)
-        stretch = 1 / np.maximum(np.cos(np.radians(lat[part])), 1e-3)
-        columns = np.floor(x[part, None] + stretch[:, None] * step).astype(np.int64) % width
-        cut = image[:, rows[:, :, None], columns[:, None, :]]
-        result[part] = cut.transpose(1, 0, 2, 3)
-    return result
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import math
 import pathlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from wherefrom.earth.base import checked_places
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import atomic
+from wherefrom.models.augment import augmented, cropped, shifted
 from wherefrom.models.axes import Axes
-from wherefrom.models.base import Batch, GeoModel, Narrowed, Records
+from wherefrom.models.base import Batch, GeoModel, Narrowed, OnDemand, Records
 from wherefrom.models.contrastive import contrastive_loss
 from wherefrom.models.harmonics import SphericalHarmonics
 from wherefrom.models.official import fitting, official_weights, tensors_of
-from wherefrom.models.towers import TOWERS, VISUAL, Tower, tower, tower_in
+from wherefrom.models.towers import TOWERS, VISUAL, Tower, reflectances, tower, tower_in
 
 __all__ = [
     "FeatureHead",
@@ -210,33 +211,41 @@ class LocationEncoder(nn.Module):
         return encoder.eval()
 
 
-class FeatureHead(nn.Module):
+class Scaled(nn.Module):
+    """What scales features, or channels of images, by the pool's mean and spread."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("std", torch.ones(count))
+
+    def calibrate(self, values: np.ndarray) -> None:
+        """Take mean and spread from those of the pool, (N, F) or (N, C, H, W); NaN is left out."""
+        axes = (0, *range(2, values.ndim))
+        std = np.nanstd(values, axes, dtype=np.float64)
+        self.mean.copy_(torch.from_numpy(np.nanmean(values, axes, dtype=np.float64)))
+        # What never varies carries nothing: keep it at zero instead of dividing by it.
+        self.std.copy_(torch.from_numpy(np.where(std > 0, std, 1)))
+
+
+class FeatureHead(Scaled):
     """Trainable head on frozen image features: scaled by the pool's statistics, then projected.
 
     It takes the part of SatCLIP's frozen, pre-trained backbone with its trainable last layer;
     `hidden` units of GELU lie between, or none: 0 for a linear head.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, features: int, hidden: int, out: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("std", torch.ones(features))
+        super().__init__(features)
         sizes = [features, hidden, out] if hidden else [features, out]
         self.layers = nn.ModuleList(_linear(a, b) for a, b in itertools.pairwise(sizes))
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
             nn.init.zeros_(layer.bias)
-
-    def calibrate(self, features: np.ndarray) -> None:
-        """Take mean and spread from the features of the pool, shape (N, F)."""
-        std = features.std(0, dtype=np.float64)
-        self.mean.copy_(torch.from_numpy(features.mean(0, dtype=np.float64)))
-        # A feature that never varies carries nothing: keep it at zero instead of dividing by it.
-        self.std.copy_(torch.from_numpy(np.where(std > 0, std, 1)))
 
     def forward(self, features: Tensor) -> Tensor:
         """Embed (N, F) features as an (N, out) tensor."""
@@ -247,15 +256,16 @@ class FeatureHead(nn.Module):
         return x
 
 
-class ImageCNN(nn.Module):
-    """Small convolutional network on raw image windows, trained jointly.
+class ImageCNN(Scaled):
+    """Small convolutional network on images, trained jointly.
 
-    Three 3x3 convolutions with stride 2 (32, 64, 128 channels, GELU), the mean over the window and
-    a linear layer. It costs several times a step of `FeatureHead`.
+    Channels scaled by the pool's statistics, three 3x3 convolutions with stride 2 (32, 64, 128
+    channels, GELU), the mean over the image and a linear layer. On 16 x 16
+    pixels a step costs several times one of `FeatureHead`.
     """
 
     def __init__(self, channels: int, out: int, generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(channels)
         sizes = [channels, 32, 64, 128]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=2, padding=1, device="meta").to_empty(device="cpu")
@@ -268,9 +278,10 @@ class ImageCNN(nn.Module):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """Embed (N, C, H, W) uint8 windows as an (N, out) tensor."""
-        x = windows.to(self.last.weight.dtype) / 127.5 - 1
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed (N, C, H, W) images of any type as an (N, out) tensor."""
+        x = images.to(self.last.weight.dtype)
+        x = (x - self.mean[:, None, None]) / self.std[:, None, None]
         for convolution in self.convolutions:
             x = nn.functional.gelu(convolution(x))
         result: Tensor = self.last(x.mean(dim=(2, 3)))
@@ -378,29 +389,37 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
     """SatCLIP for the training loops (see `wherefrom.models.base.GeoModel`).
 
     Records are ``lon``, ``lat`` (N,) in degrees and, for the loss alone, ``image``: (N, F) float32
-    features for the image side ``"features"``, (N, C, H, W) uint8 windows for ``"cnn"``, and what
-    `wherefrom.models.towers.Tower.forward` reads for a tower.
+    features for the image side ``"features"``, else images (N, C, H, W) of any type, or what is
+    indexed like them; they stay where they are until a batch is gathered.
 
     Parameters
     ----------
     degrees : int
         Degrees of the spherical harmonics.
     inputs : int
-        Number F of image features, of channels C of the windows, or of a tower's bands; 0 for a
-        location encoder without images.
+        Number F of image features, of channels C of the images, or of a tower's bands; 0 for a
+        location encoder without images. A tower of 13 bands reads images of 12, too: those of
+        Sentinel-2 level 2A, with zeros for B10.
     image : str
         ``"features"``, a trainable head on frozen features; ``"cnn"``, a small network trained
-        jointly; or the name of a frozen tower (`wherefrom.models.towers.TOWERS`), with the official
-        trainable linear head.
+        jointly; or the name of a tower (`wherefrom.models.towers.TOWERS`), with the official
+        trainable linear head. It reads a crop of larger images than it takes.
     hidden : int, default 256
         Hidden units of the head on features; 0 for a linear head.
     width, depth, out, dropout
         Of the `LocationEncoder`.
     drifting : bool, default False
         Of a tower, see `wherefrom.models.towers.Tower`; True as in the official training.
+    trained : bool, default False
+        Whether a tower learns, too; else it is frozen.
+    augment : bool, default False
+        Change images and places at each step as the official training does
+        (`wherefrom.models.augment`), and so crop at random; harmonics are then evaluated anew.
+    divisor : float, optional
+        What a tower's pixels are divided by, see `wherefrom.models.towers.reflectances`.
     weights : Path or str, optional
-        File of a tower's weights, without which it does not train. Not in `spec`: a module's own
-        weights hold the tower's.
+        File of a tower's weights, without which a frozen one does not train. Not in `spec`: a
+        module's own weights hold the tower's.
 
     Examples
     --------
@@ -421,11 +440,16 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
     out: int = 256
     dropout: float = 0.5
     drifting: bool = False
+    trained: bool = False
+    augment: bool = False
+    divisor: float | None = None
     weights: pathlib.Path | str | None = None
 
     def __post_init__(self) -> None:
         if self.image not in (*_SIDES, *TOWERS):
             raise unknown("image side", self.image, (*_SIDES, *TOWERS))
+        if self.augment and self.image == "features":
+            raise WherefromError("features cannot be augmented: the images that they are of could")
 
     @property
     def name(self) -> str:
@@ -437,7 +461,9 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
         fields = asdict(self)
         del fields["weights"]
         if self.image not in TOWERS:
-            del fields["drifting"]
+            del fields["drifting"], fields["trained"], fields["divisor"]
+        if self.image == "features":
+            del fields["augment"]
         return {"model": "satclip", **fields}
 
     def build(self, generator: torch.Generator) -> SatCLIP:
@@ -454,35 +480,43 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
             seen = tower(
                 self.image, self.inputs, weights=self.weights, out=self.out, generator=generator
             )
-            seen.drifting = self.drifting
+            seen.drifting = self.drifting or self.trained
+            if self.trained:
+                seen.requires_grad_(True)
             return SatCLIP(location, seen)
         if self.image == "cnn":
             return SatCLIP(location, ImageCNN(self.inputs, self.out, generator))
         return SatCLIP(location, FeatureHead(self.inputs, self.hidden, self.out, generator))
 
     def calibrate(self, module: SatCLIP, records: Records) -> None:
-        """Scale the image features by the records of the pool."""
-        if isinstance(module.image, FeatureHead):
+        """Scale features, or the channels of images, by the records of the pool."""
+        if isinstance(module.image, Scaled):
             module.image.calibrate(records["image"])
 
     def prepare(self, records: Records, device: torch.device) -> Batch:
-        """Move the records to the device and evaluate the harmonics once, if they fit.
+        """Move places to the device and evaluate the harmonics once, if they fit and stay.
 
         Coordinates that the Earth's layers refuse are refused here: NaN, a latitude of 113.
         """
-        seen = {}
+        seen: dict[str, Tensor] = {}
         if "image" in records:
             image = records["image"]
-            tiles = self.image in TOWERS and image.dtype == np.uint16
-            if image.shape[1] != self.inputs and not tiles:
+            if image.ndim != (2 if self.image == "features" else 4):
+                due = "features are (N, F)" if self.image == "features" else "images (N, C, H, W)"
+                raise WherefromError(f"{due}, not {image.shape}")
+            if image.shape[1] != self.inputs and not self._lacks_b10(image.shape[1]):
                 raise WherefromError(
                     f"the images have {image.shape[1]} features or channels, the model "
                     f"expects {self.inputs}: give it inputs={image.shape[1]}"
                 )
-            seen["image"] = torch.from_numpy(image).to(device)
+            if image.ndim == 2:
+                seen["image"] = torch.from_numpy(image).to(device)
+            else:
+                seen["image"] = cast("Tensor", OnDemand(image, device))
         lon, lat = places_on(records, device)
         seen |= {"lon": lon, "lat": lat}
-        if len(lon) * self.degrees**2 * 4 <= _KEEP_BYTES:
+        moving = self.augment and "image" in seen
+        if not moving and len(lon) * self.degrees**2 * 4 <= _KEEP_BYTES:
             seen["harmonics"] = SphericalHarmonics(self.degrees)(lon, lat, torch.float32)
         return seen
 
@@ -493,13 +527,40 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
         """
         if "image" not in batch:
             raise WherefromError("the records have no image, from which SatCLIP learns")
-        if module.training and self.image in TOWERS and self.weights is None:
+        frozen = self.image in TOWERS and not self.trained
+        if module.training and frozen and self.weights is None:
             raise WherefromError(
                 f"the weights of {self.image} are drawn, and stay so: give weights=, e.g. "
-                f"wherefrom.models.towers.published({self.image!r})"
+                f"wherefrom.models.towers.published({self.image!r}), or trained=True"
+            )
+        draws = generator if self.augment and module.training else None
+        images = self._shown(module.image, batch["image"], draws)
+        if draws is not None:
+            batch = dict(
+                zip(("lon", "lat"), shifted(batch["lon"], batch["lat"], draws), strict=True)
             )
         location = self._locate(module.location, batch, generator)
-        return contrastive_loss(location, module.image(batch["image"]), module.logit_scale)
+        return contrastive_loss(location, module.image(images), module.logit_scale)
+
+    def _shown(self, side: nn.Module, images: Tensor, draws: torch.Generator | None) -> Tensor:
+        """Make what the image side reads of features, or of images as they were given."""
+        if isinstance(side, FeatureHead):
+            return images
+        if isinstance(side, Tower):
+            images = cropped(images, side.side, draws)
+            images = reflectances(images, self.divisor, lacks_b10=self._lacks_b10(images.shape[1]))
+        images = images.float()
+        void = int((~images.isfinite()).flatten(1).any(1).sum())
+        if void:
+            raise WherefromError(
+                f"{void} of {len(images)} images of a batch have pixels that are no number: let "
+                "the payload fill them, or leave these places out"
+            )
+        return images if draws is None else augmented(images, draws)
+
+    def _lacks_b10(self, channels: int) -> bool:
+        """Tell whether images are of level 2A, and the tower is not."""
+        return self.image in TOWERS and (channels, self.inputs) == (12, 13)
 
     def encode(self, module: SatCLIP | LocationEncoder, batch: Batch) -> Tensor:
         """Embed places."""
