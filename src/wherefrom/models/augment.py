@@ -40,9 +40,10 @@ def augmented(images: Tensor, draws: torch.Generator) -> Tensor:
 
     The blur's standard deviation is uniform from 0.1 to 2 pixels; edges are reflected.
     """
+    images = images.clone()
     for axis in (3, 2):
-        flip = (_uniform((len(images), 1, 1, 1), draws) < 0.5).to(images.device)
-        images = torch.where(flip, images.flip(axis), images)
+        turned = (_uniform((len(images),), draws) < 0.5).nonzero()[:, 0].to(images.device)
+        images[turned] = images[turned].flip(axis)
     low, high = _SIGMA
     sigma = low + (high - low) * _uniform((len(images), 1, 1, 1), draws)
     beside = torch.exp(-0.5 / sigma**2)
@@ -55,10 +56,11 @@ def augmented(images: Tensor, draws: torch.Generator) -> Tensor:
                 f"images of {count} pixel along a side cannot be blurred: take larger ones, or no "
                 "augmentation"
             )
-        ends = images.narrow(axis, 1, 1), images.narrow(axis, count - 2, 1)
-        wide = torch.cat([ends[0], images, ends[1]], axis)
-        sides = wide.narrow(axis, 0, count) + wide.narrow(axis, 2, count)
-        images = middle * images + beside * sides
+        made = middle * images
+        # From and to where, and how much: a step either way, and the edges' reflections.
+        for start, to, some in ((0, 1, count - 1), (1, 0, count - 1), (1, 0, 1), (-2, -1, 1)):
+            made.narrow(axis, to, some).addcmul_(images.narrow(axis, start, some), beside)
+        images = made
     return images
 
 

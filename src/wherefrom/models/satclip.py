@@ -46,6 +46,8 @@ __all__ = [
 _SIDES = ("features", "cnn")
 # Harmonics of a composition are kept between steps up to this size, beyond it evaluated anew.
 _KEEP_BYTES = 2**30
+# Images that a frozen tower is shown at a time.
+_PART = {"cpu": 8, "other": 128}
 # Places whose harmonics are read at a time.
 _BLOCK = 4096
 
@@ -534,13 +536,20 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
                 f"wherefrom.models.towers.published({self.image!r}), or trained=True"
             )
         draws = generator if self.augment and module.training else None
-        images = self._shown(module.image, batch["image"], draws)
+        # A batch of tiles is gigabytes; what is frozen keeps nothing of one part for another.
+        device = "cpu" if batch["image"].device.type == "cpu" else "other"
+        part = _PART[device] if frozen and not self.drifting else len(batch["image"])
+        images = torch.cat(
+            [
+                module.image(self._shown(module.image, some, draws))
+                for some in torch.split(batch["image"], part)
+            ]
+        )
         if draws is not None:
-            batch = dict(
-                zip(("lon", "lat"), shifted(batch["lon"], batch["lat"], draws), strict=True)
-            )
+            lon, lat = shifted(batch["lon"], batch["lat"], draws)
+            batch = {"lon": lon, "lat": lat}
         location = self._locate(module.location, batch, generator)
-        return contrastive_loss(location, module.image(images), module.logit_scale)
+        return contrastive_loss(location, images, module.logit_scale)
 
     def _shown(self, side: nn.Module, images: Tensor, draws: torch.Generator | None) -> Tensor:
         """Make what the image side reads of features, or of images as they were given."""
