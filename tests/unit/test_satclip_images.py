@@ -295,6 +295,19 @@ def test_a_tower_sees_other_numbers_than_its_payload_shows_it(
         np.testing.assert_allclose(module.image.pooled(image), features, rtol=1e-3, atol=1e-4)
 
 
+def test_parts_of_a_batch_rival_only_each_other(
+    places: PoolPlaces, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gfm = gfm_of(image="resnet18", weights=weights)
+    records = gfm.records(places)
+    model = gfm.model(records)
+    module = model.build(seeded()).train()
+    batch = model.collate(model.prepare(records, CPU), torch.arange(16))
+    parts = model.loss(module, batch, seeded()).item()
+    monkeypatch.setattr("wherefrom.models.satclip._PART", {"cpu": 16})
+    assert parts == pytest.approx(model.loss(module, batch, seeded()).item(), rel=1e-5)
+
+
 class Numbers(Payload):
     """What is given, a row of them at a time."""
 
