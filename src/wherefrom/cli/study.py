@@ -49,7 +49,7 @@ def run_(
     scale: Scale = "laptop",
     out: Out = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. [default: one per core]")
+        int | None, typer.Option(min=1, help="Processes. [default: one per GPU, else one per core]")
     ] = None,
 ) -> None:
     """Run what is missing, then print the table and the path of the HTML report.

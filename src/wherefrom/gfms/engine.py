@@ -18,6 +18,7 @@ from wherefrom.models.base import GeoModel, Records
 from wherefrom.payload.stored import Stored
 from wherefrom.tasks import SPLITS, Episodes
 from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
+from wherefrom.train.device import at_once, device
 from wherefrom.train.embed import embed
 from wherefrom.train.heads import HeadOptions
 from wherefrom.train.pretrain import PretrainSettings, order_of_epoch, pretrain_stream
@@ -59,6 +60,7 @@ def trained(
     (n,), holds positions in them; a place of multiplicity k occurs k times. `tell` is called with
     the share that is done. Records of the pool that memory may not hold are read batch by batch,
     in the same order; model and scales are then told by some of them.
+    The module is on `wherefrom.train.device.device`.
     """
     budget = PretrainSettings(**gfm.pretrain.model_dump())
     calibration = gfm.calibration(places)
@@ -80,6 +82,7 @@ def trained(
             seed=seed,
             data=hashlib.sha256(np.ascontiguousarray(order).data).hexdigest()[:16],
             calibration=some if calibration is None else calibration,
+            device=device(),
             checkpoint=checkpoint,
             on_step=on_step,
         )
@@ -93,6 +96,7 @@ def trained(
         budget,
         seed=seed,
         calibration=calibration,
+        device=device(),
         checkpoint=checkpoint,
         on_step=on_step,
     )
@@ -144,9 +148,12 @@ def pretrain(
 
 
 def _read(gfm: Gfm, run: Path) -> tuple[GeoModel[Any], nn.Module]:
-    """Read a pre-training stage: the model as it embeds, and its module, in eval mode."""
+    """Read a pre-training stage: the model as it embeds, and its module, in eval mode.
+
+    On the device of this process.
+    """
     model = gfm.restore(spec_of(run / WEIGHTS))
-    return gfm.embedding(model), load_weights(model, run / WEIGHTS)
+    return gfm.embedding(model), load_weights(model, run / WEIGHTS).to(device())
 
 
 def embedded(gfm: Gfm, run: Path, data: TaskData) -> NDArray[np.float32]:
@@ -158,7 +165,7 @@ def embedded(gfm: Gfm, run: Path, data: TaskData) -> NDArray[np.float32]:
         reported = [SPLITS.index("train"), SPLITS.index("test")]
         rows = np.flatnonzero(np.isin(data.task.split, reported))
         records = gfm.records_of_task(data.places(rows))
-        some = embed(*_read(gfm, run), records, batch=gfm.embed_batch)
+        some = embed(*_read(gfm, run), records, batch=at_once(gfm.embed_batch, device()))
         whole = np.full((len(data.task), some.shape[1]), np.nan, np.float32)
         whole[rows] = some
         whole.flags.writeable = False  # many heads look at it

@@ -38,7 +38,8 @@ class Presto(Gfm):
         Share of the tokens that are hidden.
     precision : {"float32", "bfloat16", "fastest"}
         Of the matrix products in pre-training; weights and optimiser stay float32. "fastest" is
-        bfloat16 on processors that multiply in it, else float32; the report says which it was.
+        bfloat16 on processors and GPUs that multiply in it, else float32; the report says which it
+        was.
     """
 
     reads: ClassVar[frozenset[Modality]] = frozenset({"series"})
@@ -144,10 +145,9 @@ def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:
 
 
 def _multiplies_bfloat16() -> bool:
-    """Tell whether the processor has products of bfloat16, and torch to use them."""
+    """Tell whether the device of this process has products of bfloat16."""
     try:
-        from torch import cpu
+        from wherefrom.train.device import device, multiplies_bfloat16
     except ModuleNotFoundError:
-        return False  # nothing can be trained either
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(cpu, name, bool)() for name in checks)
+        return False  # without torch nothing can be trained either
+    return multiplies_bfloat16(device())

@@ -89,10 +89,11 @@ class TowerFeatures(Payload):
         import torch
 
         from wherefrom.models.towers import Tower, centre, frozen, reflectances, tower
+        from wherefrom.train.device import at_once, device
         from wherefrom.train.embed import features
 
         module: Tower | None = None
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        chosen = device()
         for rows, records in checked(self.of, places, lost):
             images = reflectances(
                 records["images"], self.divisor, lacks_b10=lacks_b10(self.of.bands)
@@ -104,9 +105,10 @@ class TowerFeatures(Payload):
                     weights=path_of(self.tower, self.weights),
                     generator=torch.Generator().manual_seed(self.seed),
                 )
-                module = frozen(made, getattr(torch, self.precision)).to(device)
+                module = frozen(made, getattr(torch, self.precision)).to(chosen)
             side = module.side or min(images.shape[2:])
-            yield rows, {"features": features(module, centre(images, side))}
+            shown = features(module, centre(images, side), at_once(8, chosen))
+            yield rows, {"features": shown}
 
 
 #: Bands of Sentinel-2 without B10, which the towers' weights want between B9 and B11.

@@ -122,7 +122,7 @@ class Narrowing(Protocol):
         Parameters
         ----------
         module : nn.Module
-            On the CPU, float32, in eval mode; left as it is.
+            Float32, in eval mode; left as it is.
         prepared : mapping of str to tensor
             As `GeoModel.prepare` gives it.
 

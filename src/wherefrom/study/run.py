@@ -59,14 +59,15 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     """Compute every stage of a plan that the store lacks.
 
     A second call computes nothing; a killed call goes on; what is damaged is said, and computed
-    again if anything reads it. The workers are processes, each with one
-    thread for matrix products; by default one per available core.
+    again if anything reads it. The workers are processes, each with one thread for matrix products;
+    by default one per available core. Where something is trained on GPUs, by default one per GPU;
+    they share the cores, and more of them share the GPUs in turn.
 
     Raises
     ------
     WherefromError
-        If a stage failed (the others were finished first), a worker was killed, or `workers` is
-        less than 1.
+        If a stage failed (the others were finished first), a worker was killed, `workers` is less
+        than 1, or ``WHEREFROM_DEVICE`` names a device that is not there.
     RuntimeError
         If a stage failed by a defect of the code; holds the worker's traceback.
     """
@@ -77,9 +78,10 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
         say(f"left out {what}: {why}")
     todo = missing(plan, store)
     bundles = _bundles(todo)
-    used = min(workers or parallel.cores(), len(bundles))
+    gpus = _gpus(todo)
+    used = min(workers or len(gpus) or parallel.cores(), len(bundles))
     if todo:
-        _run(bundles, store, used, _Clock(store, plan.key))
+        _run(bundles, store, used, gpus, _Clock(store, plan.key))
     own, child = (
         resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -113,6 +115,16 @@ def missing(plan: Plan, store: Store) -> list[Stage]:
     return [stage for stage in plan.stages if stage.key in lacks]
 
 
+def _gpus(todo: list[Stage]) -> tuple[str, ...]:
+    """Name the GPUs on which stages are trained and scored, and say the device."""
+    if not {stage.kind for stage in todo} & {"pretrain", "fewshot"}:
+        return ()
+    from wherefrom.train import device  # and torch with it
+
+    say(device.said())
+    return device.gpus()
+
+
 class _Clock:
     """Notes the time that this call spends, now and then, so that a kill loses seconds of it."""
 
@@ -138,15 +150,25 @@ def _bundles(missing: list[Stage]) -> list[list[Stage]]:
     return sorted(groups.values(), key=lambda group: -sum(stage.cost for stage in group))
 
 
-def _run(waiting: list[list[Stage]], store: Store, workers: int, clock: _Clock) -> None:
+def _run(
+    waiting: list[list[Stage]],
+    store: Store,
+    workers: int,
+    gpus: tuple[str, ...],
+    clock: _Clock,
+) -> None:
     sent: Any = parallel.SPAWNED.Queue()
+    given: Any = parallel.SPAWNED.Queue() if gpus else None
+    for worker in range(workers if gpus else 0):
+        given.put(gpus[worker % len(gpus)])
     pending = {(s.kind, s.key) for bundle in waiting for s in bundle}
     failures: list[_Failure] = []
     total = sum(stage.cost for bundle in waiting for stage in bundle)
     running: dict[Future[list[_Failure]], list[Stage]] = {}
-    with _one_thread(), _Display(total, sent) as display:
+    threads = max(1, parallel.cores() // workers) if gpus else 1
+    with _threads(threads), _Display(total, sent) as display:
         pool = ProcessPoolExecutor(
-            workers, mp_context=parallel.SPAWNED, initializer=_begin, initargs=(sent,)
+            workers, mp_context=parallel.SPAWNED, initializer=_begin, initargs=(sent, given)
         )
         try:
             while waiting or running:
@@ -205,11 +227,11 @@ def _raise(failures: list[_Failure], skipped: int) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for each worker's matrix products: two such workers beat two threads in one."""
+def _threads(count: int) -> Iterator[None]:
+    """So many for each worker's products; on CPUs two workers of one beat two threads in one."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     old = {name: os.environ[name] for name in names if name in os.environ}
-    os.environ.update(dict.fromkeys(names, "1"))
+    os.environ.update(dict.fromkeys(names, str(count)))
     try:
         yield
     finally:
@@ -262,10 +284,15 @@ class _Display:
                 self.say(f"{done:4.0%}  about {left / 60:.1f} min left  {label}")
 
 
-def _begin(sent: Any) -> None:
-    """Prepare a worker: its progress goes to the parent, and it does not outlive the parent."""
+def _begin(sent: Any, gpus: Any = None) -> None:
+    """Prepare a worker: its progress goes to the parent, and it does not outlive the parent.
+
+    If there are GPUs, it takes the next one that is given.
+    """
     global _SENT
     _SENT = sent
+    if gpus is not None:
+        os.environ["WHEREFROM_DEVICE"] = gpus.get()
     # A parent that was killed outright terminates nobody: its workers would go on computing. What
     # it holds open tells so, even if it died while this process was importing.
     parent = multiprocessing.parent_process()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from wherefrom.errors import WherefromError
 from wherefrom.models.base import Batch, Embedder, Records
 from wherefrom.models.towers import Tower
+from wherefrom.progress import say
+from wherefrom.train.device import CPU, halving, memory_of, precise
 from wherefrom.train.memory import keep_freed_memory
 
 __all__ = ["embed", "encoded", "features"]
@@ -52,7 +55,8 @@ def embed(
         As the model reads them; what only its loss reads may be absent.
     batch : int, default 128
         Records at a time; only theirs are prepared and in memory. Few keep what lies between
-        layers in the processor's cache; on a GPU thousands are faster.
+        layers in the processor's cache; on a GPU thousands are faster. Where they do not fit into
+        the GPU's memory, halves are tried, which is said.
 
     Returns
     -------
@@ -74,32 +78,42 @@ def embed(
     """
     count = len(next(iter(records.values())))
     weights = chain(module.parameters(), module.buffers())
-    device = next((weight.device for weight in weights), torch.device("cpu"))
+    device = next((weight.device for weight in weights), CPU)
     keep_freed_memory(device)
-    pieces = []
-    training = module.training
+    pieces: list[NDArray[np.float32]] = []
+    start, training = 0, module.training
+
+    def piece(start: int, size: int) -> NDArray[np.float32]:
+        part = {name: values[start : start + size] for name, values in records.items()}
+        try:
+            prepared = model.prepare(part, device)
+        except WherefromError as err:
+            if not start:
+                raise
+            raise WherefromError(f"of the records from row {start} on: {err}") from err
+        rows = torch.arange(min(size, count - start), device=device)
+        embedding = encoded(model, module, model.collate(prepared, rows), len(rows))
+        found: NDArray[np.float32] = embedding.cpu().numpy()
+        bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(bad):
+            raise WherefromError(
+                f"the embedding of row {start + bad[0]} is not finite: drop such rows, or "
+                "the model has diverged"
+            )
+        return found
+
     module.eval()
     try:
         # Not inference mode: what a module computes once and keeps must serve training, too.
-        with torch.no_grad():
-            for start in range(0, max(count, 1), batch):
-                part = {name: values[start : start + batch] for name, values in records.items()}
-                try:
-                    prepared = model.prepare(part, device)
-                except WherefromError as err:
-                    if not start:
-                        raise
-                    raise WherefromError(f"of the records from row {start} on: {err}") from err
-                rows = torch.arange(min(batch, count - start), device=device)
-                embedding = encoded(model, module, model.collate(prepared, rows), len(rows))
-                piece = embedding.cpu().numpy()
-                bad = np.flatnonzero(~np.isfinite(piece).all(axis=1))
-                if len(bad):
-                    raise WherefromError(
-                        f"the embedding of row {start + bad[0]} is not finite: drop such rows, or "
-                        "the model has diverged"
-                    )
-                pieces.append(piece)
+        with torch.no_grad(), precise(device, tf32=False):
+            while start < count or not pieces:
+                what = f"embedding by {model.name}"
+                found, size = halving(partial(piece, start), batch, what, device)
+                if size < batch:
+                    held = f"more than {memory_of(device)} holds"
+                    say(f"{what}: {batch:,} at a time are {held}: {size:,} from here on")
+                pieces.append(found)
+                start, batch = start + size, size
     finally:
         module.train(training)
     return np.concatenate(pieces)

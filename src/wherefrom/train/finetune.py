@@ -17,18 +17,20 @@ from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.base import Batch, GeoModel, Narrowed, Narrowing, Records
+from wherefrom.train.device import CPU
 from wherefrom.train.embed import encoded
 from wherefrom.train.heads.base import Codes, Labels, Rows
 from wherefrom.train.heads.fewshot import FewShot, standardise
 from wherefrom.train.heads.newton import fit
 from wherefrom.train.memory import keep_freed_memory
 
-__all__ = ["Start", "Tuning"]
+__all__ = ["Start", "Tuning", "pass_bytes"]
 
 #: Memory of the copies that are trained together, and of one pass over their rows, bytes: what a
-#: processor's last cache holds.
+#: processor's last cache holds; and on a GPU.
 PASS_BYTES = 64 * 2**20
-#: Rows that are embedded at a time before a pass is measured.
+GPU_PASS_BYTES = 2 * 2**30
+#: Rows that are embedded at a time before a pass is measured; fewer where the room is less.
 _ROWS = 128
 #: Of a weight: itself, its gradient and AdamW's two moments.
 _WEIGHT_BYTES = 16
@@ -65,7 +67,8 @@ class Start:
     `narrowed` makes of a seed's rows the module that it trains, and what reads its batches;
     `frozen`, (N, D), are the embeddings of the training rows, others not set; `names` are the
     parameters that are tuned, `copy_bytes` and `row_bytes` what one copy takes and what a training
-    row leaves for the backward pass; `stacks` says whether copies can be evaluated together.
+    row leaves for the backward pass; `stacks` says whether copies can be evaluated together;
+    `room` is the memory of a pass, bytes.
     """
 
     model: GeoModel[Any]
@@ -76,6 +79,7 @@ class Start:
     copy_bytes: int
     row_bytes: int
     stacks: bool
+    room: int
 
     @classmethod
     def of(
@@ -86,17 +90,20 @@ class Start:
         labels: Labels,
         train: Rows,
         test: Rows,
+        room: int = 0,
     ) -> Start:
         """Check the rows, embed the training ones and try a pass; see `FineTune.fit_predict`."""
-        cpu = torch.device("cpu")
-        keep_freed_memory(cpu)
-        module = copy.deepcopy(module).to(cpu).float().eval()
-        prepared = model.prepare(records, cpu)
+        device = next((weight.device for weight in module.parameters()), CPU)
+        keep_freed_memory(device)
+        module = copy.deepcopy(module).float().eval()
+        prepared = model.prepare(records, device)
         count = len(next(iter(prepared.values())))
         _check_rows(count, labels, train, test)
-        rows, pieces = torch.from_numpy(np.unique(train)), []
+        room = room or pass_bytes(device)
+        size = max(1, _ROWS * room // pass_bytes(device))
+        rows, pieces = torch.from_numpy(np.unique(train)).to(device), []
         with torch.no_grad():
-            for part in torch.split(rows, _ROWS):
+            for part in torch.split(rows, size):
                 pieces.append(encoded(model, module, model.collate(prepared, part), len(part)))
         found = torch.cat(pieces)
         bad = rows[~torch.isfinite(found).all(dim=1)]
@@ -115,23 +122,26 @@ class Start:
                 # another thread may do so at the same time.
                 return Narrowed(copy.deepcopy(module), partial(model.collate, prepared))
 
-        first = torch.from_numpy(train[0])
+        first = torch.from_numpy(train[0]).to(device)
         tried = narrowed(first)
-        row_bytes, names = _row_bytes(model, tried, first), _reached(model, tried, rows)
-        size = sum(p.numel() for name, p in tried.module.named_parameters() if name in names)
+        row_bytes, names = (
+            _row_bytes(model, tried, first),
+            _reached(model, tried, torch.split(rows, size)),
+        )
+        tuned = sum(p.numel() for name, p in tried.module.named_parameters() if name in names)
         stacks = len(train) > 1 and _stacks(model, tried, names, first)
-        cost = _WEIGHT_BYTES * size
-        return cls(model, narrowed, labels, frozen, names, cost, row_bytes, stacks)
+        cost = _WEIGHT_BYTES * tuned
+        return cls(model, narrowed, labels, frozen, names, cost, row_bytes, stacks, room)
 
     def chunks(self, train: Rows) -> list[slice]:
         """Cut the seeds into parts that are trained together."""
-        together = PASS_BYTES // (self.copy_bytes + train.shape[1] * self.row_bytes)
+        together = self.room // (self.copy_bytes + train.shape[1] * self.row_bytes)
         together = max(1, together) if self.stacks else 1
         return [slice(s, s + together) for s in range(0, len(train), together)]
 
     def tuning(self, train: Rows, C: float) -> Tuning:
         """Copy the module for some seeds and fit their heads on the frozen embeddings."""
-        where = torch.from_numpy(train)
+        where = torch.from_numpy(train).to(self.frozen.device)
         made = [self.narrowed(rows) for rows in where]
         parts = [one.read(rows) for one, rows in zip(made, where, strict=True)]
         owned = [dict(one.module.named_parameters()) for one in made]
@@ -144,7 +154,7 @@ class Start:
             batch={name: torch.stack([part[name] for part in parts]) for name in parts[0]},
             read=[one.read for one in made],
             few=_few(self.frozen[where], self.labels, train),
-            size=max(1, PASS_BYTES // self.row_bytes),
+            size=max(1, self.room // self.row_bytes),
             C=C,
         )
 
@@ -228,7 +238,8 @@ class Tuning:
             one = {name: w[s : s + 1] for name, w in self.weights.items()}
             absent = torch.where(self.few.present[s], 0.0, -torch.inf)
             found = []
-            for rows in torch.split(torch.from_numpy(test), self.size):
+            where = torch.from_numpy(test).to(self.few.y.device)
+            for rows in torch.split(where, self.size):
                 whole = {name: values[None] for name, values in read(rows).items()}
                 features = (self.encode.stacked(one, whole)[0] - self.mean[s]) / self.scale[s]
                 logit = features @ self.head_weight[s].T + self.head_bias[s]
@@ -241,6 +252,11 @@ class Tuning:
                 found.append((logit + absent).argmax(dim=1))
             winners.append(torch.cat(found))
         return self.few.codes(torch.stack(winners))
+
+
+def pass_bytes(device: torch.device) -> int:
+    """Return the memory of the copies that are trained together, and of a pass of theirs."""
+    return PASS_BYTES if device.type == "cpu" else GPU_PASS_BYTES
 
 
 def _check_rows(count: int, labels: Any, train: Any, test: Any) -> None:
@@ -266,18 +282,18 @@ def _few(features: Tensor, labels: Labels, train: Rows) -> FewShot:
     """Standardise each seed's features (S, n, D), in place."""
     mean, scale = standardise(features, features.abs().amax(dim=(0, 1)))
     classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)
-    y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64))
+    y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64)).to(features.device)
     return FewShot(features, y, classes.astype(np.int64), torch.empty(0), mean, scale)
 
 
-def _reached(model: GeoModel[Any], tried: Narrowed, rows: Tensor) -> tuple[str, ...]:
+def _reached(model: GeoModel[Any], tried: Narrowed, rows: tuple[Tensor, ...]) -> tuple[str, ...]:
     """Name the parameters that the embedding of any of the rows depends on.
 
     All rows, not some: a module may treat places differently, such as the north and the south.
     """
     given = {name: p for name, p in tried.module.named_parameters() if p.requires_grad}
     missing = dict(given)
-    for part in torch.split(rows, _ROWS):
+    for part in rows:
         if not missing:
             break
         total = encoded(model, tried.module, tried.read(part), len(part)).sum()

@@ -18,6 +18,7 @@ from wherefrom.keys import generator as np_generator
 from wherefrom.keys import seed_of
 from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.train.checkpoint import load_state, save_state
+from wherefrom.train.device import CPU, ahead, fits, halving, memory_of, precise, release
 from wherefrom.train.memory import keep_freed_memory
 
 __all__ = ["PretrainSettings", "held_out_loss", "order_of_epoch", "pretrain", "pretrain_stream"]
@@ -109,7 +110,9 @@ def pretrain(
 
     The initial weights, the order of the data and dropout come from three streams named by
     `seed`; so two compositions with the same seed start from the same weights. On a CPU with a
-    given number of threads the result is the same to the bit, interrupted and resumed or not.
+    given number of threads the result is the same to the bit, interrupted and resumed or not. On a
+    GPU, whose sums have no fixed order, it is the same but for rounding; records that do not fit
+    into half of its memory stay on the host, and batches are copied while others are worked on.
 
     Parameters
     ----------
@@ -146,7 +149,8 @@ def pretrain(
     ------
     WherefromError
         If the composition has fewer places than a batch, a checkpoint belongs to another
-        training, or the loss is no longer finite.
+        training, the loss is no longer finite, or a batch does not fit into the device's memory
+        (the largest half, quarter, ... that does is named).
 
     Notes
     -----
@@ -156,7 +160,7 @@ def pretrain(
     """
     device = torch.device(device)
     rows = np.asarray(rows, dtype=np.int64)
-    module = model.build(_torch_generator(torch.device("cpu"), seed, "init"))
+    module = model.build(_torch_generator(CPU, seed, "init"))
     model.calibrate(module, records if calibration is None else calibration)
     module.to(device)
     if len(rows) == 0:
@@ -174,9 +178,13 @@ def pretrain(
     run = _Training(model, module, settings, seed, _digest(order, chosen | scales), on_step)
     run.resume(checkpoint, every)
     if run.step < settings.steps:
-        prepared = model.prepare(chosen, device)
-    for picked in _batches(order, settings, seed, run.step):
-        run.advance(model.collate(prepared, torch.from_numpy(picked).to(device)))
+        where = device if fits(chosen, device) else CPU
+        prepared = model.prepare(chosen, where)
+        batches: Iterable[Batch] = (
+            model.collate(prepared, torch.from_numpy(picked).to(where))
+            for picked in _batches(order, settings, seed, run.step)
+        )
+        run.follow(batches if where == device else ahead(batches, device))
     return module.eval()
 
 
@@ -231,7 +239,7 @@ def pretrain_stream(
             seed=42, data="dynamic-world-tiles", checkpoint="state.pt", every=1000)
     """
     device = torch.device(device)
-    module = model.build(_torch_generator(torch.device("cpu"), seed, "init"))
+    module = model.build(_torch_generator(CPU, seed, "init"))
     if calibration is not None:
         model.calibrate(module, calibration)
     module.to(device)
@@ -239,15 +247,12 @@ def pretrain_stream(
     run.resume(checkpoint, every)
     while run.step < settings.steps:
         before = run.step
-        for records in batches(run.epoch, run.within):
-            if len(next(iter(records.values()))) < settings.batch:
-                continue
-            prepared = model.prepare(records, device)
-            rows = torch.arange(settings.batch, device=device)
-            run.within += 1
-            run.advance(model.collate(prepared, rows))
-            if run.step == settings.steps:
-                break
+        whole: Iterable[Batch] = (
+            model.collate(model.prepare(records, CPU), torch.arange(settings.batch))
+            for records in batches(run.epoch, run.within)
+            if len(next(iter(records.values()))) >= settings.batch
+        )
+        run.follow(whole if device.type == "cpu" else ahead(whole, device))
         if run.step == before and run.within == 0:
             raise WherefromError(
                 f"epoch {run.epoch} has no whole batch of {settings.batch} places: lower the batch"
@@ -280,6 +285,8 @@ class _Training(Generic[M]):
             "seed": seed,
             "data": data,
         }
+        if device.type != "cpu":  # whose state of random numbers is of another kind
+            self.spec["device"] = device.type
         self.checkpoint: Path | None = None
         self.every = 0
         module.train()
@@ -297,19 +304,31 @@ class _Training(Generic[M]):
             self.optimizer.load_state_dict(state["optimizer"])
             self.noise.set_state(state["noise"])
 
+    def follow(self, batches: Iterable[Batch]) -> None:
+        """Take a step for each batch, until the budget is used up."""
+        with precise(self.noise.device, tf32=True):
+            for batch in batches:
+                self.within += 1
+                self.advance(batch)
+                if self.step == self.settings.steps:
+                    break
+
     def advance(self, batch: Batch) -> None:
         """Take one step."""
         steps, lr = self.settings.steps, self.settings.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.zero_grad()
-        value = self.model.backward(self.module, batch, self.noise).item()
+        try:
+            value = self._moved(batch)
+        except torch.OutOfMemoryError:
+            value = None  # what the error holds is let go before a smaller batch is tried
+        if value is None:
+            raise WherefromError(self._too_much(batch))
         if not math.isfinite(value):
             raise WherefromError(
                 f"the pre-training loss is {value} at step {self.step + 1} of {steps} "
                 f"(learning rate {lr:.3g}): lower lr or lengthen the warm-up"
             )
-        self.optimizer.step()
         self.step += 1
         if self.checkpoint and (self.step % self.every == 0 or self.step == steps):
             state = {
@@ -323,6 +342,32 @@ class _Training(Generic[M]):
             save_state(self.checkpoint, self.spec, state)
         if self.on_step is not None:
             self.on_step(self.step, value)
+
+    def _moved(self, batch: Batch) -> float:
+        """Move the weights by a batch, unless its loss, which is returned, is not finite."""
+        self.optimizer.zero_grad()
+        value = self.model.backward(self.module, batch, self.noise).item()
+        if math.isfinite(value):
+            self.optimizer.step()
+        return value
+
+    def _too_much(self, batch: Batch) -> str:
+        """Say that a batch is more than memory holds, and try which is not; the training ends."""
+        device, tried = self.noise.device, self.settings.batch
+        self.optimizer.zero_grad()
+        release(device)
+        what = f"pre-training {self.model.name} with batch = {tried:,}"
+
+        def step(rows: int) -> float:
+            return self._moved({name: values[:rows] for name, values in batch.items()})
+
+        _, fitting = halving(step, max(2, tried // 2), what, device, least=2)
+        return (
+            f"{what}: the memory of {memory_of(device)} ran out at step {self.step + 1} of "
+            f"{self.settings.steps}; a batch of {fitting:,} fits (a step of it was tried). Another "
+            "pretrain.batch is another experiment: lower it for all compositions, or take a device "
+            "with more memory"
+        )
 
 
 def held_out_loss(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.axes import Axes
+from wherefrom.train.device import device
 from wherefrom.train.heads.base import Codes, Features, Labels, Rows
 
 __all__ = ["FewShot", "standardise"]
@@ -35,7 +36,8 @@ class FewShot:
     """The training rows of S seeds, each standardised with its own n rows' mean and spread.
 
     Nothing of the test places, and nothing of another seed's places, enters the statistics; a
-    feature that is constant over the n rows is only centred.
+    feature that is constant over the n rows is only centred. All tensors are on the device of this
+    process.
 
     Attributes
     ----------
@@ -60,10 +62,13 @@ class FewShot:
     def of(cls, features: Features, labels: Labels, train: Rows, test: Rows) -> FewShot:
         """Gather and standardise; a row whose features are not finite raises a `WherefromError`."""
         rows = np.unique(train)
-        used = torch.from_numpy(np.ascontiguousarray(features[rows], dtype=np.float32))
-        tested = torch.from_numpy(np.ascontiguousarray(features[test], dtype=np.float32))
+        chosen = device()
+        used, tested = (
+            torch.from_numpy(np.ascontiguousarray(features[some], dtype=np.float32)).to(chosen)
+            for some in (rows, test)
+        )
         for where, values in ((rows, used), (test, tested)):
-            bad = np.flatnonzero(~torch.isfinite(values).all(dim=1).numpy())
+            bad = np.flatnonzero(~torch.isfinite(values).all(dim=1).cpu().numpy())
             if bad.size:
                 raise WherefromError(
                     f"features of row {where[bad[0]]} are not finite ({bad.size} such rows): "
@@ -72,17 +77,17 @@ class FewShot:
         # One centre for all seeds first: float32 then holds features that are far from zero, too.
         centre = used.mean(dim=0)
         used, tested = used - centre, tested - centre
-        position = torch.from_numpy(np.searchsorted(rows, train))
+        position = torch.from_numpy(np.searchsorted(rows, train)).to(chosen)
         x = used[position]
         mean, scale = standardise(x, used.abs().amax(dim=0))
         classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)
-        y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64))
+        y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64)).to(chosen)
         return cls(x, y, classes.astype(np.int64), tested, mean, scale)
 
     @cached_property
     def present(self) -> torch.Tensor:
         """Which classes occur in which seed's training rows: (S, C) bool tensor."""
-        present = torch.zeros(len(self.y), len(self.classes), dtype=torch.bool)
+        present = self.y.new_zeros(len(self.y), len(self.classes), dtype=torch.bool)
         present.scatter_(1, self.y, value=True)
         return present
 
@@ -109,5 +114,5 @@ class FewShot:
 
     def codes(self, winner: torch.Tensor) -> Codes:
         """Turn positions in `classes` (S, T) into class codes (S, T)."""
-        codes: Codes = self.classes.astype(np.int16)[winner.numpy()]
+        codes: Codes = self.classes.astype(np.int16)[winner.cpu().numpy()]
         return codes

@@ -41,7 +41,9 @@ class FineTune(HeadOptions):
     -----
     Each seed has a copy of the weights. Copies are stacked and evaluated by `torch.func.vmap`, as
     many as `PASS_BYTES` hold, where a try shows that this gives what the module alone gives; else
-    one after the other. Memory: 16 bytes a weight and copy, and `PASS_BYTES`, for each thread.
+    one after the other. Memory: 16 bytes a weight and copy, and `PASS_BYTES`, for each thread; on a
+    GPU, which does one part of the seeds after the other, `GPU_PASS_BYTES`, or half of it as often
+    as memory runs out, which is said.
 
     Examples
     --------
@@ -87,8 +89,8 @@ class FineTune(HeadOptions):
         ----------
         model : GeoModel
         module : torch.nn.Module
-            Of `model`, pre-trained; left as it is. Whatever its device and precision, the work is
-            done on the CPU in float32. Tuned are the parameters that require a gradient and that
+            Of `model`, pre-trained; left as it is. The work is done on its device, in float32
+            whatever its precision. Tuned are the parameters that require a gradient and that
             `model.encode` reaches from any training row.
         records : mapping of str to (N, ...) array
             As the model reads them; what only its loss reads may be absent.
@@ -110,15 +112,30 @@ class FineTune(HeadOptions):
             If the model refuses the records, an embedding is not finite or no row a place, labels
             are not one code a record, or a row is not in the records.
         """
-        from wherefrom.train.finetune import Start
+        from wherefrom.progress import say
+        from wherefrom.train.device import CPU, halving, memory_of, precise
+        from wherefrom.train.finetune import Start, pass_bytes
         from wherefrom.train.threads import over_threads
 
         train, test = np.asarray(train), np.asarray(test)
-        begun = Start.of(model, module, records, labels, train, test)
+        device = next((weight.device for weight in module.parameters()), CPU)
 
-        def tuned(part: slice) -> Codes:
-            tuning = begun.tuning(train[part], self.C)
-            tuning.tune(self.steps, self.lr, self.head_lr, self.weight_decay)
-            return tuning.predict(test)
+        def predicted(room: int) -> Codes:
+            begun = Start.of(model, module, records, labels, train, test, room)
 
-        return np.concatenate(over_threads(tuned, begun.chunks(train)))
+            def tuned(part: slice) -> Codes:
+                tuning = begun.tuning(train[part], self.C)
+                tuning.tune(self.steps, self.lr, self.head_lr, self.weight_decay)
+                return tuning.predict(test)
+
+            parts = begun.chunks(train)
+            if device.type == "cpu":
+                return np.concatenate(over_threads(tuned, parts))
+            return np.concatenate([tuned(part) for part in parts])
+
+        what, room = f"fine-tuning {model.name}, passes of bytes", pass_bytes(device)
+        with precise(device, tf32=False):
+            found, fitting = halving(predicted, room, what, device, least=2**20)
+        if fitting < room:
+            say(f"{what}: {room:,} are more than {memory_of(device)} holds: {fitting:,} at a time")
+        return found

@@ -61,7 +61,7 @@ class KNN(Head):
             # and the score is linear in t, so that each seed's scaling folds into its weights.
             score = few.linear(few.x, few.x.square().sum(dim=2) / -2)
             nearest = score.topk(self.k, dim=2, sorted=False).indices
-            votes = torch.zeros(*nearest.shape[:2], len(few.classes))
+            votes = score.new_zeros(*nearest.shape[:2], len(few.classes))
             voters = few.y.expand(places, -1, -1).gather(2, nearest)
             votes.scatter_add_(2, voters, torch.ones_like(nearest, dtype=votes.dtype))
             found.append(few.codes(votes.argmax(dim=2).T))

@@ -63,13 +63,13 @@ class Problem:
         """Set up the problem in the coordinates of the principal axes, and one for the bias."""
         z = nn.functional.pad(few.axes.z, (0, 1), value=1.0)
         power = nn.functional.pad(few.axes.power, (0, 1), value=float(z.shape[1]))
-        truth = torch.zeros(len(z), len(few.classes), z.shape[1], dtype=torch.float64)
+        truth = z.new_zeros(len(z), len(few.classes), z.shape[1])
         truth.scatter_(1, few.y[:, None], 1.0)
         absent = torch.where(few.present, 0.0, -torch.inf).double()[:, :, None]
-        penalty = torch.ones(len(z), 1, z.shape[2], dtype=torch.float64) / C
+        penalty = z.new_ones(len(z), 1, z.shape[2]) / C
         penalty[few.present.sum(dim=1) == 2] *= 2
         penalty[..., -1] = 0
-        weight = torch.ones(len(z), 1, z.shape[1], dtype=torch.float64)
+        weight = z.new_ones(len(z), 1, z.shape[1])
         if balanced:
             rows = truth.sum(dim=2, keepdim=True)
             share = z.shape[1] / (few.present.sum(dim=1)[:, None, None] * rows.clamp(min=1))
@@ -114,7 +114,7 @@ class _Dense:
         seeds, classes, n = chance.shape
         k = z.shape[2]
         self.inverse = 1 / diagonal
-        blocks = torch.empty(seeds, classes, k, classes, k)
+        blocks = z.new_empty(seeds, classes, k, classes, k)
         faint = FAINT * min(1.0, float(penalty.max()))
         for a in range(classes):
             for b in range(a + 1):
@@ -233,8 +233,8 @@ def minimise(problem: Problem) -> Tensor:
     """Return the minima (S, C, r + 1), float64; a seed that is far from its own is an error."""
     seeds, classes, _ = problem.truth.shape
     softness = max(1.0, 1 / float(problem.penalty.max()))
-    solved = torch.zeros(seeds, classes, problem.z.shape[2], dtype=torch.float64)
-    live, point = torch.arange(seeds), solved.clone()
+    solved = problem.z.new_zeros(seeds, classes, problem.z.shape[2])
+    live, point = torch.arange(seeds, device=solved.device), solved.clone()
     value, chance = problem.value(point)
     gradient = problem.gradient(point, chance)
     decrement = torch.full_like(value, torch.inf)

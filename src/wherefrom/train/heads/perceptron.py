@@ -63,7 +63,7 @@ def train_all(few: FewShot, start: Weights, steps: int, lr: float, weight_decay:
     Gradients are written out: five batched products a step, no graph. All weights of all seeds lie
     in one tensor, so one fused AdamW serves them all; it acts on each weight alone.
     """
-    flat = torch.cat([w.flatten() for w in start])
+    flat = torch.cat([w.flatten() for w in start]).to(few.x.device)
     flat.grad = torch.empty_like(flat)
     sizes = [w.numel() for w in start]
     w1, b1, w2, b2 = _views(flat, sizes, start)
@@ -72,9 +72,9 @@ def train_all(few: FewShot, start: Weights, steps: int, lr: float, weight_decay:
     x = few.axes.z.to(flat.dtype)
     xt = x.mT.contiguous()
     seeds, n, _ = x.shape
-    truth = torch.zeros(seeds, len(few.classes), n, dtype=x.dtype).scatter_(1, few.y[:, None], 1.0)
+    truth = x.new_zeros(seeds, len(few.classes), n).scatter_(1, few.y[:, None], 1.0)
     absent = absent_bias(few).to(x.dtype)
-    unit = torch.empty(seeds, w1.shape[1], n, dtype=x.dtype)
+    unit = x.new_empty(seeds, w1.shape[1], n)
     back = torch.empty_like(unit)
     for _ in range(steps):
         torch.baddbmm(b1, w1, xt, out=unit).tanh_()
