@@ -50,11 +50,12 @@ def loop(data: tuple[Any, ...], kind: FineTune) -> None:
     """Train one encoder after the other and predict with it."""
     model, encoder, records, _, train, test = data
     begun = Start.of(Wide(model), *data[1:])  # type: ignore[arg-type]
-    harmonics = model.prepare(records, torch.device("cpu"))["harmonics"]
+    device = next(encoder.parameters()).device
+    harmonics = model.prepare(records, device)["harmonics"]
     for rows in train:
         tuned = begun.tuning(rows[None], kind.C)
         alone = copy.deepcopy(encoder).eval()
-        head = nn.Linear(*reversed(tuned.head_weight.shape[1:]))
+        head = nn.Linear(*reversed(tuned.head_weight.shape[1:])).to(device)
         with torch.no_grad():
             head.weight.copy_(tuned.head_weight[0])
             head.bias.copy_(tuned.head_bias[0])
