@@ -31,6 +31,7 @@ _WORDS = {
     "failed to map segment": errno.ENOMEM,
     "cannot allocate memory": errno.ENOMEM,
     "can't allocate memory": errno.ENOMEM,
+    "CUDA out of memory": errno.ENOMEM,
     "std::bad_alloc": errno.ENOMEM,
     "Too many open files": errno.EMFILE,
     "File too large": errno.EFBIG,

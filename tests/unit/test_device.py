@@ -18,7 +18,7 @@ from far import FAR, far_device
 from torch import Tensor
 
 from wherefrom import parallel
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.models.base import Batch
 from wherefrom.models.masked import PrestoConfig
 from wherefrom.models.satclip import SatCLIP, SatCLIPConfig
@@ -252,6 +252,11 @@ def test_memory_that_runs_out_ends_an_embedding_or_changes_it(
     assert len(said) == 1
     assert "64 at a time are more than" in said[0]
     assert "8 from here on" in said[0]
+
+
+def test_memory_of_a_gpu_that_runs_out_elsewhere_is_a_defect() -> None:
+    err = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    assert "fewer workers" in of_the_system(err)
 
 
 @pytest.mark.slow

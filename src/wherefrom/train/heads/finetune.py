@@ -133,7 +133,7 @@ class FineTune(HeadOptions):
                 return np.concatenate(over_threads(tuned, parts))
             return np.concatenate([tuned(part) for part in parts])
 
-        what, room = f"fine-tuning {model.name}, passes of bytes", pass_bytes(device)
+        what, room = f"fine-tuning {model.name}, bytes of a pass", pass_bytes(device)
         with precise(device, tf32=False):
             found, fitting = halving(predicted, room, what, device, least=2**20)
         if fitting < room:
