@@ -22,6 +22,7 @@ __all__ = [
     "atomic_folder",
     "disk_errors",
     "in_place_of",
+    "in_place_of_numbers",
     "refuse_target",
     "seal",
     "sha256_of",
@@ -277,6 +278,21 @@ def in_place_of(path: Path) -> str:
     if re.match(rb"<([?!]|(html|head|body|error)\b)", head, re.IGNORECASE):
         return "a web page (HTML or XML), not the file: download the file that the page is about"
     return ""
+
+
+def in_place_of_numbers(path: Path) -> str:
+    """Name what lies in place of a file of numbers, with the remedy; empty if it may be that."""
+    if path.is_dir():
+        return "a folder: name the file in it"
+    if known := in_place_of(path):
+        return known
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    if not head:
+        return "empty: download it again"
+    text = head.decode("utf-8", errors="replace").replace("\n", " ")[:60]
+    readable = text.isprintable() and "\ufffd" not in text
+    return f"text ({text!r}), not the file: download it again" if readable else ""
 
 
 def sha256_of(path: Path | str) -> str:

@@ -441,7 +441,7 @@ def test_places_without_a_tile_are_counted_and_too_many_refused(
     with pytest.raises(WherefromError, match=r"2 of 4 places are without, first patch_1, x.*torn"):
         keep(tiles(path), sought([*three, "x"], labelled=True), out)
     with pytest.raises(WherefromError, match="are their ids those of the data"):
-        keep(tiles(path), sought(["x", "y"]), out)
+        keep(tiles(path), sought(["x", "y"], labelled=True), out)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from wherefrom.errors import WherefromError, of_the_system
 
 __all__ = [
     "fitting",
-    "in_place_of_weights",
     "official_weights",
     "plain_weights",
     "tensors_of",
@@ -123,7 +122,7 @@ def _content(path: pathlib.Path, want: str) -> Any:
     except FileNotFoundError as err:
         raise WherefromError(f"no file {path}: give the path of {want}") from err
     except Exception as err:  # of a damaged file torch raises whatever comes
-        instead = in_place_of_weights(path)
+        instead = files.in_place_of_numbers(path)
         if instead:
             raise WherefromError(f"{path} is {instead}; it should be {want}") from err
         raise WherefromError(f"{path} cannot be read as {want}: {_fault(path, err)}") from err
@@ -158,18 +157,3 @@ def _damage(path: pathlib.Path) -> str:
             "fetch the file again"
         )
     return f"{torn} in it is not as it was written: fetch the file again" if torn else ""
-
-
-def in_place_of_weights(path: pathlib.Path) -> str:
-    """Name what lies in place of a file of weights, with the remedy; empty if it may be weights."""
-    if path.is_dir():
-        return "a folder: name the file in it"
-    if known := files.in_place_of(path):
-        return known
-    with path.open("rb") as stream:
-        head = stream.read(512)
-    if not head:
-        return "empty: download it again"
-    text = head.decode("utf-8", errors="replace").replace("\n", " ")[:60]
-    readable = text.isprintable() and "\ufffd" not in text
-    return f"text ({text!r}), not the file: download it again" if readable else ""

@@ -25,7 +25,7 @@ from scipy.ndimage import uniform_filter1d
 
 from wherefrom.earth.sphere import distance_km, unit_vectors
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.files import in_place_of
+from wherefrom.files import in_place_of_numbers
 from wherefrom.pool.text import first_line
 
 __all__ = ["Looked", "Sampled", "bands_of", "files_of", "opened"]
@@ -65,7 +65,7 @@ def opened(path: str, variable: str = "", level: int | None = None) -> Any:
             found = rasterio.open(address, **({} if level is None else {"overview_level": level}))
     except RasterioError as err:
         # A VRT is XML itself.
-        instead = "" if path.lower().endswith(".vrt") else in_place_of(Path(path))
+        instead = "" if path.lower().endswith(".vrt") else in_place_of_numbers(Path(path))
         said = f"is {instead}" if instead else f"cannot be read as a raster: {_reason(err)}"
         raise WherefromError(f"{path} {said}") from err
     if not found.count:

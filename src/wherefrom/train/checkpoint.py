@@ -13,10 +13,9 @@ from safetensors.torch import save
 from torch import nn
 
 from wherefrom.errors import WherefromError
-from wherefrom.files import atomic, seal, unsealed
+from wherefrom.files import atomic, in_place_of_numbers, seal, unsealed
 from wherefrom.keys import canonical
 from wherefrom.models.base import GeoModel
-from wherefrom.models.official import in_place_of_weights
 from wherefrom.progress import say
 
 __all__ = ["load_state", "load_weights", "save_state", "save_weights", "spec_of"]
@@ -92,7 +91,7 @@ def _open(
     except FileNotFoundError as err:
         raise WherefromError(f"no weights at {path}: pre-train first") from err
     except (SafetensorError, ValueError, OSError) as err:
-        if instead := in_place_of_weights(Path(path)):
+        if instead := in_place_of_numbers(Path(path)):
             raise WherefromError(f"{path} is {instead}") from err
         raise WherefromError(
             f"weights {path} are damaged ({err}): delete the file and pre-train again"
