@@ -254,7 +254,7 @@ def test_a_damaged_store_changes_the_scores_or_ends_in_a_traceback(
     for stage in (out / "store" / "fewshot").iterdir():
         if "presto" in (stage / "spec.json").read_text():
             shutil.rmtree(stage)  # so that what they were made of is read
-    hit = ["task/*/task.parquet", "series/*/series.npz", "pretrain/*/weights.safetensors"]
+    hit = ["task/*/task.parquet", "payload/*/raw.npy", "pretrain/*/weights.safetensors"]
     hit += ["fewshot/*/scores.parquet", "../results.parquet"]
     for pattern in hit:
         for path in (out / "store").glob(pattern):
@@ -263,7 +263,7 @@ def test_a_damaged_store_changes_the_scores_or_ends_in_a_traceback(
         note.write_bytes(b"")
     done = run_alone(file, out)
     assert done.returncode == 0, done.stderr
-    for name in ("task.parquet", "series.npz", "weights.safetensors", "scores.parquet"):
+    for name in ("task.parquet", "raw.npy", "weights.safetensors", "scores.parquet"):
         assert f"{name} is not as it was written" in " ".join(done.stderr.split()), name
     assert "Traceback" not in done.stderr
     assert done.stdout.replace(str(out), str(whole)) == stdout

@@ -164,6 +164,11 @@ class Images:
         self._read, self._rows, self.bands = read, rows, bands
         self.shape, self.dtype, self.ndim = (len(rows), *each), np.dtype(dtype), 1 + len(each)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds in memory: none."""
+        return 0
+
     def __len__(self) -> int:
         return len(self._rows)
 
