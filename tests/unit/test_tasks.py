@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -256,6 +257,24 @@ def test_rows_of_one_place_fall_into_two_splits() -> None:
     task = from_table(table, label="crop", lon="x", lat="y")
     assert np.array_equal(task.split[:600], task.split[600:1200])
     assert np.array_equal(task.split[:100], task.split[1200:])
+
+
+def test_near_copies_of_a_place_fall_into_two_splits() -> None:
+    there = crops(20_000)
+    rng = np.random.default_rng(1)
+    x, y = (np.array(there[name]) + rng.uniform(-2e-5, 2e-5, 20_000) for name in ("x", "y"))
+    near = pa.table({**{name: there[name] for name in there.column_names}, "x": x, "y": y})
+    both = pa.concat_tables([there, near])
+    for how in ({}, {"block_km": 20.0}):
+        split = from_table(both, label="crop", lon="x", lat="y", **how).split
+        assert np.array_equal(split[:20_000], split[20_000:])
+
+
+def test_a_split_without_near_copies_changes() -> None:
+    task = from_table(crops(), label="crop", lon="x", lat="y")
+    assert hashlib.sha256(task.split.tobytes()).hexdigest()[:16] == "404b4cc028a4fd1e"
+    blocks = from_table(crops(), label="crop", lon="x", lat="y", block_km=50)
+    assert hashlib.sha256(blocks.split.tobytes()).hexdigest()[:16] == "d9d2145d1c40f552"
 
 
 def test_regions_of_the_users_own_column() -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from wherefrom.auditing.tally import Ints, canonical_places, first_rows
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
@@ -96,8 +97,8 @@ def from_table(
     """Make a task of a table of labelled places.
 
     Places are split at random in each region, stratified by class, into train, test, tune-train
-    and tune-test by `SHARES`. Rows of one place (the same coordinates) stay together, so that no
-    place is trained and tested on. Rows without a label are left out; Python's `warnings` say how
+    and tune-test by `SHARES`. Rows of one place (the same coordinates, or some 5 m apart) stay
+    together, so that no place is trained and tested on. Rows without a label are left out; Python's `warnings` say how
     many, and which labels differ by case, signs or blanks alone.
 
     Parameters
@@ -343,9 +344,7 @@ def _split(
     shares: tuple[float, ...] = SHARES,
 ) -> NDArray[np.int8]:
     """Split places at random within each region and class; rows of one place stay together."""
-    both = np.stack([lon, lat], axis=1)
-    _, first, place = np.unique(both, axis=0, return_index=True, return_inverse=True)
-    place = place.reshape(-1)
+    first, place = _places(lon, lat)
     # Of places that have rows of several classes, the first row decides the stratum.
     stratum = (region[first].astype(np.int64) + 1) * (int(label.max()) + 1) + label[first]
     shuffled = rng.permutation(first.size)
@@ -357,6 +356,16 @@ def _split(
     at = (turn + np.repeat(rng.random(counts.size), counts)) / np.repeat(counts, counts)
     split[order] = np.searchsorted(np.cumsum(shares)[:-1], at, side="right")
     return split[place]
+
+
+def _places(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[Ints, Ints]:
+    """Return the first row of every place, places sorted, and the place of each row.
+
+    Near copies are of one place, as in an audit.
+    """
+    first, place, _ = first_rows(*canonical_places(lon, lat))
+    order = np.lexsort((lat[first], lon[first]))
+    return first[order], np.argsort(order)[place]
 
 
 def by_blocks(
@@ -388,9 +397,11 @@ def by_blocks(
     """
     if not 1 <= block_km <= 5000:
         raise WherefromError(f"--block-km {block_km:g}: blocks are 1 to 5,000 km wide")
-    cells = EqualAreaCells(round(np.pi * EARTH_RADIUS_KM / block_km)).cell(lon, lat)
+    # Copies on both sides of a cell's edge are in the cell of the first.
+    first, place = _places(lon, lat)
+    cells = EqualAreaCells(round(np.pi * EARTH_RADIUS_KM / block_km)).cell(lon[first], lat[first])
     # A cell that a border cuts is two blocks: episodes stay within a region.
-    both = np.stack([region, cells], axis=1)
+    both = np.stack([region, cells[place]], axis=1)
     blocks, block, sizes = np.unique(both, axis=0, return_inverse=True, return_counts=True)
     split = np.empty(len(blocks), dtype=np.int8)
     for one in np.unique(blocks[:, 0]):
