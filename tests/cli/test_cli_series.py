@@ -47,6 +47,20 @@ def test_pixels_become_a_folder_that_reads_back(run: Run, pixels: Path, tmp_path
     assert stdout.endswith(f"key {made.key}\n")
 
 
+def test_series_beside_training_places_are_not_told_of(
+    run: Run, pixels: Path, tmp_path: Path
+) -> None:
+    columns = dict(pq.read_table(pixels).to_pydict())
+    columns["lon"] = np.repeat(np.linspace(15, 25, 15), 4) + np.tile([0.0, 0.01, 0.02, 0.03], 15)
+    columns["lat"] = np.repeat(np.linspace(-5, 5, 15), 4)
+    pq.write_table(pa.table(columns), pixels)
+    made = run("task", "worldcereal", pixels, "--out", tmp_path / "t")
+    assert "--block-km 50 splits by blocks" in made.stderr
+    made = run("task", "worldcereal", pixels, "--block-km", 50, "--out", tmp_path / "b")
+    assert "splits by blocks" not in made.stderr
+    assert LabelledSeries.read(tmp_path / "b").task.provenance["block_km"] == 50
+
+
 def test_one_region_holds_all(run: Run, pixels: Path, tmp_path: Path) -> None:
     words = ("--region-layer", "all", "--out", tmp_path / "made")
     code, stdout, stderr = run("task", "worldcereal", pixels, *words)
@@ -109,7 +123,8 @@ def test_cropharvest_becomes_a_folder_that_reads_back(
     ("words", "message"),
     [
         (("--country", "kenia"), "did you mean 'kenya'"),
-        (("--country", "togo", "--seed", "3"), "leave out --region-layer and --seed"),
+        (("--country", "togo", "--seed", "3"), "leave out --region-layer, --seed and"),
+        (("--country", "togo", "--block-km", "50"), "leave out --region-layer, --seed and"),
         (("--country", "togo"), "test_features.tar.gz"),
     ],
 )

@@ -86,7 +86,7 @@ def test_test_places_beside_training_places_are_not_told_of(run: Run, tmp_path: 
     words = ("task", "from-table", tmp_path / "u.parquet", "--label", "use", "--out")
     code, stdout, stderr = run(*words, tmp_path / "t.parquet")
     assert code == 0, stderr
-    assert "from a test place to the nearest training place: median 0." in stdout
+    assert "from a test place to the nearest training place: median " in stdout
     assert "100 % nearer than 10 km" in stdout
     offered = next(line for line in stderr.splitlines() if "--block-km 50 splits" in line)
     assert "'rare' of Africa from " in offered
@@ -95,6 +95,26 @@ def test_test_places_beside_training_places_are_not_told_of(run: Run, tmp_path: 
     assert stderr.startswith("note: classes that blocks of 50 km take from a split: 'rare' of")
     assert "100 % nearer" not in stdout
     assert "splits by blocks" not in stderr
+
+
+def test_blocks_take_classes_that_were_absent_before(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    middle = rng.uniform([15, -5], [25, 5], (40, 2)).repeat(25, axis=0)
+    lon, lat = (middle + rng.normal(0, 0.01, (1000, 2))).T
+    labels = np.where(np.arange(1000) % 100 == 0, "one", rng.choice(["no", "yes"], 1000))
+    labels = np.array([f"{x}{i}" if x == "one" else x for i, x in enumerate(labels)])
+    pq.write_table(pa.table({"lon": lon, "lat": lat, "use": labels}), tmp_path / "u.parquet")
+    words = ("task", "from-table", tmp_path / "u.parquet", "--label", "use", "--out")
+    (_, _, offered), (_, _, told) = (
+        run(*words, tmp_path / "t.parquet"), run(*words, tmp_path / "b.parquet", "--block-km", 50)
+    )  # fmt: skip
+    where = [
+        dict(pq.read_table(tmp_path / f, columns=["label", "split"]).to_pandas().to_numpy())
+        for f in ("t.parquet", "b.parquet")
+    ]
+    for name in (name for name in where[0] if name.startswith("one")):
+        lost = where[0][name] in ("train", "test") and where[1][name] not in ("train", "test")
+        assert (f"'{name}' of" in offered) == (f"'{name}' of" in told) == lost
 
 
 def test_a_published_split_is_kept(run: Run, fields: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +46,7 @@ TuneTest = Annotated[int, typer.Option(help="Test places per region for tuning."
 MinDistance = Annotated[float, typer.Option(help="Distance to keep from every pool place.")]
 Folder = Annotated[Path, typer.Option(help="Folder to write task.parquet and series.npz into.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split; the same seed, the same task.")]
+BlockKm = Annotated[float | None, typer.Option(help="Split cells of this size instead of places.")]
 RegionOrAll = Annotated[
     str,
     typer.Option(help="Layer whose labels are the regions to fine-tune in; or all: one region."),
@@ -141,9 +141,7 @@ def from_table(
         str | None,
         typer.Option(help="Column of a published split to keep: train, test, validation."),
     ] = None,
-    block_km: Annotated[
-        float | None, typer.Option(help="Split cells of this size instead of places.")
-    ] = None,
+    block_km: BlockKm = None,
     id_column: Annotated[
         str | None,
         typer.Option("--id", help="Column by which payloads (docs/payloads.md) find the places."),
@@ -182,10 +180,7 @@ def from_table(
             block_km,
             id_column,
         )
-    by_place = split_column is None and block_km is None
-    if block_km is not None and (gone := _vanished(made)):
-        note(f"classes that blocks of {block_km:g} km take from a split: {gone}")
-    _finish(made, out, offer=by_place)
+    _finish(made, out)
 
 
 @app.command()
@@ -194,6 +189,7 @@ def worldcereal(
     out: Folder,
     region_layer: RegionOrAll = "continent",
     seed: SplitSeed = 0,
+    block_km: BlockKm = None,
 ) -> None:
     """Make a crop or not crop task of WorldCereal's labelled pixels.
 
@@ -208,12 +204,14 @@ def worldcereal(
         wherefrom task worldcereal pixels.parquet --out worldcereal
 
         wherefrom task worldcereal pixels.parquet --region-layer all --out global
+
+        wherefrom task worldcereal pixels.parquet --block-km 50 --out apart
     """
     from wherefrom import tasks
 
     _check_folder(out)
     with _noted():
-        made = tasks.worldcereal(file, region_layer, seed)
+        made = tasks.worldcereal(file, region_layer, seed, block_km)
     _finish_series(made, out)
 
 
@@ -230,6 +228,7 @@ def cropharvest(
     ] = None,
     region_layer: RegionOrAll = "continent",
     seed: SplitSeed = 0,
+    block_km: BlockKm = None,
 ) -> None:
     """Make a crop or not crop task of CropHarvest.
 
@@ -248,11 +247,11 @@ def cropharvest(
 
     _check_folder(out)
     if country is None:
-        made = tasks.cropharvest(folder, region_layer, seed)
-    elif region_layer != "continent" or seed:
+        made = tasks.cropharvest(folder, region_layer, seed, block_km)
+    elif region_layer != "continent" or seed or block_km is not None:
         raise WherefromError(
             f"--country {country}: its region and split are the published ones; leave out "
-            "--region-layer and --seed"
+            "--region-layer, --seed and --block-km"
         )
     else:
         made = tasks.cropharvest_country(country, folder)
@@ -294,39 +293,43 @@ def _noted() -> Iterator[None]:
                     note(str(warning.message))
 
 
-def _finish(made: Task, out: Path, offer: bool = False) -> None:
+def _finish(made: Task, out: Path) -> None:
     made.write(out)
-    _show(made, out, offer)
+    _show(made, out)
 
 
-def _show(task: Task, out: Path, offer: bool = False) -> None:
+def _show(task: Task, out: Path) -> None:
     """Print the task's table and distances, and name the regions that are too thin for the study.
 
-    With `offer` a split by blocks is named where many test places lie beside training places.
+    Of a split by places, one by blocks is named where many test places lie beside training places.
     """
     import numpy as np
 
+    from wherefrom.auditing.findings import kilometres
     from wherefrom.tasks import plan_episodes
     from wherefrom.tasks.episode import apart_km
-    from wherefrom.tasks.table import by_blocks
+    from wherefrom.tasks.table import resplit
 
     show("\n".join(_table(task)))
     apart = apart_km(task)
     if apart.size:
         shares = (f"{100 * (apart < km).mean():.0f} % nearer than {km:g} km" for km in (1, NEAR_KM))
-        median, least = np.median(apart).round(3), apart.min().round(3)
         show(
-            f"from a test place to the nearest training place: median {median:.3g} km, "
-            f"least {least:.3g} km; {', '.join(shares)}"
+            f"from a test place to the nearest training place: median "
+            f"{kilometres(float(np.median(apart)))}, least {kilometres(float(apart.min()))}; "
+            f"{', '.join(shares)}"
         )
-    if offer and apart.size and (apart < NEAR_KM).mean() > NEAR_SHARE:
-        rng = np.random.default_rng(0)
-        other = replace(task, split=by_blocks(task.lon, task.lat, task.region, BLOCK_KM, rng))
-        gone = _vanished(other)
+    block_km = task.provenance.get("block_km")
+    if block_km is not None and (gone := _vanished(task, resplit(task))):
+        note(f"classes that blocks of {block_km:g} km take from a split: {gone}")
+    by_place = "shares" in task.provenance  # at random, by `tasks.from_table`
+    if by_place and apart.size and (apart < NEAR_KM).mean() > NEAR_SHARE:
+        other = resplit(task, BLOCK_KM)
+        gone = _vanished(other, task)
         lost = f"takes classes from a split ({gone})" if gone else "leaves every class in its split"
         note(
             f"many test places lie beside training places: --block-km {BLOCK_KM} splits by blocks, "
-            f"with a median of {np.median(apart_km(other)):.3g} km; it {lost}"
+            f"with a median of {kilometres(float(np.median(apart_km(other))))}; it {lost}"
         )
     outside = int((task.region < 0).sum())
     if outside:
@@ -341,16 +344,14 @@ def _show(task: Task, out: Path, offer: bool = False) -> None:
     show(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
 
 
-def _vanished(task: Task) -> str:
-    """Name the classes that a region has, but not in its training or its test places."""
+def _vanished(task: Task, before: Task) -> str:
+    """Name the classes of a region that lack train or test in one split more than before."""
+    there, were = (one.counts()[:, :, :2] > 0 for one in (task, before))  # of train and test
+    fewer = there.sum(axis=2) < were.sum(axis=2)
     gone = []
-    for region, counts in zip(task.regions, task.counts(), strict=True):
-        for name, (train, test, *_), total in zip(
-            task.classes, counts, counts.sum(axis=1), strict=True
-        ):
-            lacks = [what for what, there in (("train", train), ("test", test)) if not there]
-            if total and lacks:
-                gone.append(f"{name!r} of {region} from {' and '.join(lacks)}")
+    for at, of in zip(*fewer.nonzero(), strict=True):
+        lacks = [("train", "test")[i] for i in (were & ~there)[at, of].nonzero()[0]]
+        gone.append(f"{task.classes[of]!r} of {task.regions[at]} from {' and '.join(lacks)}")
     more = [f"and {len(gone) - NAMED} more"] if len(gone) > NAMED else []
     return "; ".join(gone[:NAMED] + more)
 

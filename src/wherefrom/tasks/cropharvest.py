@@ -94,7 +94,10 @@ COUNTRIES = {
 
 
 def cropharvest(
-    folder: Path | str | None = None, region_layer: str = "continent", seed: int = 0
+    folder: Path | str | None = None,
+    region_layer: str = "continent",
+    seed: int = 0,
+    block_km: float | None = None,
 ) -> LabelledSeries:
     """Read CropHarvest as a crop or not crop task with its series.
 
@@ -109,6 +112,8 @@ def cropharvest(
         Layer whose labels are the regions, or ``"all"`` for one region that holds every place.
     seed : int
         Seed of the split into train, test and the two for tuning (`from_table`).
+    block_km : float, optional
+        Split cells of about this size instead of places.
 
     Returns
     -------
@@ -139,7 +144,7 @@ def cropharvest(
     series = files.series(arrays, [label.file for label in kept])
     crop = np.array([label.is_crop for label in kept])
     about = {"made": "of CropHarvest", "without_series": len(labels) - len(kept)}
-    return label_series("cropharvest", series, crop, "crop", region_layer, seed, about)
+    return label_series("cropharvest", series, crop, "crop", region_layer, seed, about, block_km)
 
 
 def cropharvest_country(country: str, folder: Path | str | None = None) -> LabelledSeries:

@@ -26,7 +26,7 @@ from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["EVERYWHERE", "SHARES", "Table", "by_blocks", "from_table", "label_series"]
+__all__ = ["EVERYWHERE", "SHARES", "Table", "by_blocks", "from_table", "label_series", "resplit"]
 
 #: What to give as regions for one region that holds every place.
 EVERYWHERE = "all"
@@ -98,8 +98,8 @@ def from_table(
 
     Places are split at random in each region, stratified by class, into train, test, tune-train
     and tune-test by `SHARES`. Rows of one place (the same coordinates, or some 5 m apart) stay
-    together, so that no place is trained and tested on. Rows without a label are left out; Python's `warnings` say how
-    many, and which labels differ by case, signs or blanks alone.
+    together, so that no place is trained and tested on. Rows without a label are left out; Python's
+    `warnings` say how many, and which labels differ by case, signs or blanks alone.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def from_table(
     region, regions = pool.codes(region_layer)
     for told in alike(regions) if region_layer in pool.columns else ():
         warnings.warn(f"regions of column {region_layer!r}: {told}", stacklevel=2)
-    rng = generator("split", pool.key, label, seed)
+    rng = _generator(pool.key, label, seed)
     how: dict[str, Any] = {"shares": dict(zip(SPLITS, SHARES, strict=True))}
     if given is not None:
         how = {"split_column": split_column}
@@ -230,6 +230,7 @@ def label_series(
     region_layer: str = "continent",
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
+    block_km: float | None = None,
 ) -> LabelledSeries:
     """Make a two-class task of series, split as `from_table` splits: by region and class.
 
@@ -249,6 +250,8 @@ def label_series(
         Seed of the split.
     provenance : mapping, optional
         Plain values to note beside those of `from_table`.
+    block_km : float, optional
+        Split cells of about this size instead of places.
 
     Returns
     -------
@@ -263,9 +266,26 @@ def label_series(
     table = pa.table({"lon": series.lon, "lat": series.lat, label: pa.array(words, pa.string())})
     if region_layer == EVERYWHERE:
         table = table.append_column(EVERYWHERE, pa.array([EVERYWHERE] * len(series)))
-    task = from_table(table, label, region_layer=region_layer, positive=label, name=name, seed=seed)
+    task = from_table(
+        table, label, region_layer=region_layer, positive=label, name=name, seed=seed,
+        block_km=block_km,
+    )  # fmt: skip
     about = dict(task.provenance) | dict(provenance or {})
     return LabelledSeries(replace(task, provenance=about), series)
+
+
+def resplit(task: Task, block_km: float | None = None) -> Task:
+    """Return a task as `from_table` would have split it, by places or by blocks."""
+    about = task.provenance
+    rng = _generator(about["places_key"], about["label"], about["seed"])
+    at = task.lon, task.lat
+    if block_km is not None:
+        return replace(task, split=by_blocks(*at, task.region, block_km, rng))
+    return replace(task, split=_split(*at, task.label, task.region, rng))
+
+
+def _generator(places_key: str, label: str, seed: int) -> np.random.Generator:
+    return generator("split", places_key, label, seed)
 
 
 def _labels(
@@ -339,7 +359,7 @@ def _split(
     lon: NDArray[np.float64],
     lat: NDArray[np.float64],
     label: NDArray[np.int32],
-    region: NDArray[np.int32],
+    region: NDArray[np.integer[Any]],
     rng: np.random.Generator,
     shares: tuple[float, ...] = SHARES,
 ) -> NDArray[np.int8]:

@@ -22,7 +22,12 @@ LEGENDS = {
 }
 
 
-def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0) -> LabelledSeries:
+def worldcereal(
+    path: Path | str,
+    region_layer: str = "continent",
+    seed: int = 0,
+    block_km: float | None = None,
+) -> LabelledSeries:
     """Read a WorldCereal table of pixels as a crop or not crop task with its series.
 
     Crop is temporary crops: LANDCOVER_LABEL 11, or ewoc_code 1100000000 to 1199999999; everything
@@ -38,6 +43,8 @@ def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0
         Layer whose labels are the regions, or ``"all"`` for one region that holds every place.
     seed : int
         Seed of the split into train, test and the two for tuning (`from_table`).
+    block_km : float, optional
+        Split cells of about this size instead of places.
 
     Returns
     -------
@@ -62,7 +69,9 @@ def worldcereal(path: Path | str, region_layer: str = "continent", seed: int = 0
         )
         kept = np.flatnonzero(~np.isnan(crop))
         series, crop = series.take(kept), crop[kept]
-    return label_series("worldcereal", series, crop == 1, "crop", region_layer, seed, about)
+    return label_series(
+        "worldcereal", series, crop == 1, "crop", region_layer, seed, about, block_km
+    )
 
 
 def _crop(pixels: Pixels, path: Path | str) -> NDArray[np.float64]:
