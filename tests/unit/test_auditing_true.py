@@ -139,6 +139,20 @@ def test_rows_too_many_to_compare_are_called_places(
     assert found.about["distinct"] == 1000
 
 
+@pytest.mark.parametrize("metres", [40.0, 200.0])
+def test_copies_some_way_apart_make_clusters_and_gaps_of_their_own(
+    land: Pool, metres: float
+) -> None:
+    turn = np.tile(np.arange(5) * 2 * np.pi / 5, len(land))
+    lon, lat = (np.repeat(each, 5) for each in (land.lon, land.lat))
+    apart = metres / 111_200
+    lon = lon + apart * np.cos(turn) / np.cos(np.radians(lat))
+    found = audit(pa.table({"lon": np.clip(lon, -180, 180), "lat": lat + apart * np.sin(turn)}))
+    follows = {each.name: each.follows for each in found.findings}
+    assert next(iter(follows)) == "near-duplicates"
+    assert follows["clusters"] == follows["gaps"] == "near-duplicates"
+
+
 @pytest.mark.parametrize("moved", [1e-7, 1e-6, 1e-5])
 def test_copies_moved_by_rounding_or_noise_make_clusters_and_gaps(land: Pool, moved: float) -> None:
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from wherefrom.compose.samplers.match import Match
 __all__ = [
     "CAUSES",
     "LEAST",
+    "PAIRED",
     "RARE",
     "SIGMAS",
     "SPREAD",
@@ -46,9 +47,13 @@ SIGMAS = 4.5
 RARE = 1e-4
 #: What other findings may follow from, the first cause first. Those of `WHOLE` explain any
 #: difference, the others one of no more places than they concern.
-CAUSES = ("swapped-axes", "region", "zero-lon", "zero-lat", "antarctica", "duplicates")
+CAUSES = (
+    "swapped-axes", "region", "zero-lon", "zero-lat", "antarctica", "duplicates", "near-duplicates",
+)  # fmt: skip
 #: What a difference of where the places lie may follow from.
-SPREAD = CAUSES[:-1]
+SPREAD = CAUSES[:-2]
+#: What a difference of how far places lie apart may follow from.
+PAIRED = (*SPREAD, "near-duplicates")
 WHOLE = CAUSES[:2]
 
 

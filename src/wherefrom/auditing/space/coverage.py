@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import LEAST, SPREAD, Commands, Finding, kilometres, percent
+from wherefrom.auditing.findings import LEAST, PAIRED, Commands, Finding, kilometres, percent
 from wherefrom.auditing.lattice import ALL_LAND, Ground, Land, land_lattice, uniform_on_land
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Tally, canonical_places, counted_places
@@ -125,7 +125,7 @@ class Coverage(Statistic):
                 f". The farthest land, at {gap.lon:.1f}, {gap.lat:.1f}, is {kilometres(gap.km)} "
                 "away"
             )
-        return [Finding("gaps", excess, f"{text}.", commands.build(), may_follow=SPREAD)]
+        return [Finding("gaps", excess, f"{text}.", commands.build(), may_follow=PAIRED)]
 
 
 def tree_of(xyz: Floats) -> cKDTree:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import LEAST, SIGMAS, SPREAD, Commands, Finding, kilometres, times
+from wherefrom.auditing.findings import LEAST, PAIRED, SIGMAS, Commands, Finding, kilometres, times
 from wherefrom.auditing.lattice import ALL_LAND, Ground, uniform_on_land
 from wherefrom.auditing.space.ripley import Ripley
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
@@ -138,7 +138,7 @@ class Effective(Statistic):
         )
         command = commands.even()
         explained = self.rest is not None and not self.rest.lost
-        return [Finding("clusters", lost, text, command, may_follow=SPREAD, explained=explained)]
+        return [Finding("clusters", lost, text, command, may_follow=PAIRED, explained=explained)]
 
 
 def effective_size(
