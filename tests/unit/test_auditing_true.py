@@ -139,6 +139,34 @@ def test_rows_too_many_to_compare_are_called_places(
     assert found.about["distinct"] == 1000
 
 
+@pytest.mark.parametrize("step", [10.0, 2.5, 0.75, 0.2])
+def test_a_grid_is_told_as_a_finer_one_and_its_node_as_missing(step: float) -> None:
+    axes = [np.arange(-8, 9) * step] * 2
+    lon, lat = (each.ravel() for each in np.meshgrid(*axes))
+    table = pa.table({"lon": lon, "lat": lat})
+    found = audit(table)
+    assert f"on a lattice of {step:g}°" in next(
+        each.text for each in found.findings if each.name == "rounded"
+    )
+    assert "null-island" not in names(found)
+    left, _ = cleaned(Opened(Pool.from_table(table)), findings=found.findings)
+    assert len(left) == len(lon)
+
+
+def test_a_missing_coordinate_is_told_as_a_node_of_rounded_places(land: Pool) -> None:
+    rng = np.random.default_rng(0)
+    lon, lat = land.lon.round(), land.lat.round()
+    for zeros in (1, 20):
+        table = pa.table(
+            {"lon": np.append(lon, [0.0] * zeros), "lat": np.append(lat, [0.0] * zeros)}
+        )
+        assert "null-island" in names(audit(table))
+    lone = rng.uniform(5, 50, (2, 400)) * (rng.random(400) < 0.5)
+    lone[1] = np.where(lone[0] > 0, 0.0, rng.uniform(5, 50, 400))
+    table = pa.table({"lon": np.append(lone[0], 0.0), "lat": np.append(lone[1], 0.0)})
+    assert "null-island" in names(audit(table))
+
+
 @pytest.mark.parametrize("metres", [40.0, 200.0])
 def test_copies_some_way_apart_make_clusters_and_gaps_of_their_own(
     land: Pool, metres: float

@@ -420,11 +420,12 @@ class Zeros(Statistic):
 
 
 def cleaned(
-    opened: Opened, test: AnyPool | None = None, findings: Sequence[Finding] = ()
+    opened: Opened, test: AnyPool | None = None, findings: Sequence[Finding] | None = None
 ) -> tuple[Pool, dict[str, int]]:
     """Leave out faulty rows, rows that repeat an earlier place or id, and places near test places.
 
-    `findings` are those of the audit, by which it knows of exchanged axes, near copies and zeros.
+    `findings` are those of the audit, by which it knows of exchanged axes, near copies and zeros;
+    without them it takes 0 E, 0 N for missing, which may be a node of a lattice.
     Returns the rows that are left, with their ids and columns, and how many were removed by reason,
     those that were left out before among them; a row counts once, under the first reason.
 
@@ -448,7 +449,7 @@ def cleaned(
             f"--clean needs the table in memory, and it has {len(pool):,} places: draw a thinner "
             "pool first (wherefrom draw POOL --sampler uniform -n 10000000 --places --out FILE)"
         )
-    found = {finding.name: finding for finding in findings}
+    found = {finding.name: finding for finding in findings or ()}
     if "swapped-axes" in found:
         raise WherefromError(
             "nothing is cleaned, for lon and lat look exchanged: first try "
@@ -462,7 +463,8 @@ def cleaned(
         removed[reason] = int(bad.sum())
         kept = kept[~bad]
 
-    leave_out("at 0° E 0° N", (pool.lon == 0) & (pool.lat == 0))
+    nowhere = findings is None or "null-island" in found
+    leave_out("at 0° E 0° N", nowhere & (pool.lon == 0) & (pool.lat == 0))
     for axis, values in zip(AXES, (pool.lon, pool.lat), strict=True):
         if f"zero-{axis}" in found:
             leave_out(f"of {AXES[axis]} 0", values[kept] == 0)

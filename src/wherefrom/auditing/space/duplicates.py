@@ -79,6 +79,8 @@ class Duplicates(Statistic):
         What `within_1km` would be for as many places uniform by area on land.
     at_zero : int
         Rows at 0 E, 0 N: the place of missing values; always exact.
+    node : bool
+        Whether that is a node of the places' own lattice: those around it have places as well.
     most : tuple of Repeated
         The places that most rows have, of those looked at; empty without repeats.
     copies : int
@@ -104,6 +106,7 @@ class Duplicates(Statistic):
     at_zero: int
     most: tuple[Repeated, ...]
     copies: int = 0
+    node: bool = False
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -149,7 +152,7 @@ class Duplicates(Statistic):
     def findings(self, commands: Commands) -> list[Finding]:
         """Find rows that repeat a place or stand at 0/0, whatever the reference."""
         found = []
-        if self.at_zero:
+        if self.at_zero and not self.node:
             share = self.at_zero / self.n_rows
             rows = f"{self.at_zero:,} rows ({percent(share)}) are" if share < 1 else "All rows are"
             text = f"{rows} at 0° E 0° N, at sea: what missing coordinates leave behind."
@@ -262,7 +265,21 @@ class DuplicatesTally:
             1.0 - float(np.exp((1 - places) * cap / area)),
             self._at_zero,
             tuple(Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i])) for i in most),
+            node=bool(self._at_zero) and share == 1.0 and self._is_node(),
         )
+
+    def _is_node(self) -> bool:
+        """Tell whether the places around 0 E, 0 N, as far as they reach, are a lattice with it."""
+        lon, lat, count = self._lon, self._lat, self._count
+        own = (lon == 0.0) & (lat == 0.0)
+        along = [np.abs(x[(y == 0.0) & ~own]) for x, y in ((lon, lat), (lat, lon))]
+        if not all(map(len, along)) or count[own].sum() > count[~own].max():
+            return False
+        x, y = (axis / away.min() for axis, away in zip((lon, lat), along, strict=True))
+        nodes = np.stack([x, y])[:, np.maximum(np.abs(x), np.abs(y)) < 1.001].round(3)
+        reach = [sum(axis.min() <= 0.999 * i <= axis.max() for i in (-1, 0, 1)) for axis in (x, y)]
+        there = np.unique(nodes[:, (nodes == nodes.round()).all(axis=0)], axis=1)
+        return there.shape[1] == reach[0] * reach[1]
 
     def _wait(self, cell: Hashes, lon: Floats, lat: Floats, count: Ints) -> None:
         """Put places aside until there are so many that sorting them pays."""

@@ -36,6 +36,8 @@ WINDOW = 251
 _LON, _LAT = 360.0, 180.0
 #: Coordinates on a lattice as coarse as this or coarser are named: 0.1 degrees is 11 km.
 COARSE = 0.1
+#: No larger multiple of a lattice is looked for, degrees.
+_COARSEST = 45.0
 #: Fewest places of which a period can be told.
 FEWEST = 100
 
@@ -86,7 +88,8 @@ class Striping(Statistic):
     Attributes
     ----------
     rounded : tuple of Rounded
-        One for each of `STEPS`.
+        One for each of `STEPS`; before them the coarsest multiple of the coarsest one that holds
+        most places, if it holds most of them too.
     periods : tuple of Period
         Of longitude and of latitude; empty with fewer than `FEWEST` places.
     """
@@ -179,6 +182,7 @@ class StripingTally(Sums):
             Rounded(step, float(on[0]), float(on[1]), float(on[2]), 2.0 * NEAR / step)
             for step, on in zip(STEPS, self._on / self._rows, strict=True)
         )
+        rounded = (*self._coarser(rounded), *rounded)
         if self._rows < FEWEST:
             return Striping(rounded, ())
         lon, lat = _land_waves(self.ground)
@@ -186,6 +190,34 @@ class StripingTally(Sums):
             rounded,
             (_period("lon", self._lon, _LON, lon), _period("lat", self._lat, _LAT, lat)),
         )
+
+    def _coarser(self, rounded: Sequence[Rounded]) -> list[Rounded]:
+        """Find the largest multiple of the coarsest lattice of most places that holds most too."""
+        fine = next((each for each in rounded if each.both > 0.5), None)
+        if fine is None:
+            return []
+        spans = ((self._lon, _LON), (self._lat, _LAT))
+        if min(np.count_nonzero(counts) for counts, _ in spans) < 2:  # a line has no lattice
+            return []
+        most = [_on_multiples(counts, span, fine.step) for counts, span in spans]
+        for times in range(round(_COARSEST / fine.step), 1, -1):
+            step = times * fine.step
+            lost = [
+                (of - _on_multiples(counts, span, step)) / self._rows
+                for of, (counts, span) in zip(most, spans, strict=True)
+            ]
+            # Whatever is on the coarser lattice along both axes is at least so much.
+            if (both := fine.both - sum(lost)) > 0.5:
+                lon, lat = fine.lon - lost[0], fine.lat - lost[1]
+                return [Rounded(step, lon, lat, both, 2.0 * NEAR / step)]
+        return []
+
+
+def _on_multiples(counts: Ints, span: float, step: float) -> int:
+    """Count the places of a histogram within half a bin of the multiples of a step."""
+    most = int(span / 2.0 / step + 1e-9)
+    at = np.rint((np.arange(-most, most + 1) * step + span / 2.0) / BIN).astype(np.int64)
+    return int(counts[np.unique(at % len(counts))].sum())
 
 
 def _on_lattice(x: Floats, step: float) -> NDArray[np.bool_]:
