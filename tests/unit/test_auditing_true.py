@@ -167,6 +167,21 @@ def test_a_missing_coordinate_is_told_as_a_node_of_rounded_places(land: Pool) ->
     assert "null-island" in names(audit(table))
 
 
+def test_angles_from_the_pole_are_told_as_swapped_axes(land: Pool) -> None:
+    opened = without_faults(places_of(pa.table({"lon": land.lon, "lat": 90.0 - land.lat})))
+    found = audited(Asked(opened.pool), opened.faults)
+    first = found.findings[0]
+    assert first.name == "colatitude"
+    assert f"lat is out of range in {int((land.lat < 0).sum()):,} of 1,000 rows" in first.text
+    assert "give 90 - lat" in first.text
+    assert [each.name for each in found.causes] == ["colatitude"]
+    north = land.lat > 0
+    typo = pa.table(
+        {"lon": np.append(land.lon[north], 120.0), "lat": np.append(land.lat[north], 95)}
+    )
+    assert [fault.name for fault in without_faults(places_of(typo)).faults] == ["out-of-range"]
+
+
 @pytest.mark.parametrize("metres", [40.0, 200.0])
 def test_copies_some_way_apart_make_clusters_and_gaps_of_their_own(
     land: Pool, metres: float

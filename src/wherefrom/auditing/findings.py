@@ -48,13 +48,14 @@ RARE = 1e-4
 #: What other findings may follow from, the first cause first. Those of `WHOLE` explain any
 #: difference, the others one of no more places than they concern.
 CAUSES = (
-    "swapped-axes", "region", "zero-lon", "zero-lat", "antarctica", "duplicates", "near-duplicates",
+    "colatitude", "swapped-axes", "region", "zero-lon", "zero-lat", "antarctica",
+    "duplicates", "near-duplicates",
 )  # fmt: skip
 #: What a difference of where the places lie may follow from.
 SPREAD = CAUSES[:-2]
 #: What a difference of how far places lie apart may follow from.
 PAIRED = (*SPREAD, "near-duplicates")
-WHOLE = CAUSES[:2]
+WHOLE = CAUSES[:3]
 
 
 @dataclass(frozen=True)

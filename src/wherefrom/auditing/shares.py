@@ -14,6 +14,7 @@ from wherefrom.auditing import divergence
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import INK, LABELS, OURS, REFERENCE, Drawing, label_rows, rows_size
 from wherefrom.auditing.findings import (
+    CAUSES,
     LEAST,
     SIGMAS,
     SPREAD,
@@ -420,7 +421,7 @@ def _off_land(continent: LayerShares, against: str, commands: Commands) -> list[
     if share > LEAST:
         text = f"{percent(share)} of the places are at sea; shares are of the others."
         command = commands.draw("only:layer=land,label=land", "on-land")
-        causes = ("swapped-axes", "zero-lon", "zero-lat")
+        causes = ("colatitude", "swapped-axes", "zero-lon", "zero-lat")
         found.append(Finding("sea", share, text, command, may_follow=causes))
     share = sum(row.places for row in continent.rows if row.label == ANTARCTICA)
     share /= max(continent.places + continent.none, 1e-300)
@@ -430,7 +431,7 @@ def _off_land(continent: LayerShares, against: str, commands: Commands) -> list[
             "with --antarctica it does."
         )
         command = commands.audit(*commands.named.options, "--antarctica")
-        found.append(Finding("antarctica", share, text, command, may_follow=("swapped-axes",)))
+        found.append(Finding("antarctica", share, text, command, may_follow=CAUSES[:2]))
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
+from wherefrom.pool.check import cause_of
 
 __all__ = ["SphericalHarmonics", "legendre"]
 
@@ -156,7 +157,8 @@ class SphericalHarmonics(nn.Module):
             row = int(wrong.nonzero()[0])
             raise WherefromError(
                 f"row {row}: lon {lon[row]:g}, lat {lat[row]:g} is not a place: latitudes are "
-                f"-90 to 90 ({wrong.sum():,} such rows); were lon and lat swapped?"
+                f"-90 to 90 ({wrong.sum():,} such rows); "
+                + cause_of(float(lon[row]), float(lat[row]))
             )
         out = _empty((len(lon), self.degrees**2), dtype, lon.device)
         with torch.no_grad():

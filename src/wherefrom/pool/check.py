@@ -22,6 +22,7 @@ __all__ = [
     "Faults",
     "Finding",
     "Repeats",
+    "cause_of",
     "errors_in",
     "examine",
     "first_repeats",
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 SHOWN = 5
+#: Latitudes of 0 to 180 are taken for angles from a pole if more than this share is beyond 90, and
+#: more than this share of those where no exchange of axes could help.
+POLAR = 0.05
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
@@ -48,7 +52,8 @@ class Finding:
     Attributes
     ----------
     name : str
-        ``missing``, ``swapped``, ``out-of-range``, ``duplicate-id`` or ``duplicate-place``.
+        ``missing``, ``swapped``, ``colatitude``, ``out-of-range``, ``duplicate-id`` or
+        ``duplicate-place``.
     error : bool
         Whether a pool with this fault is refused; a repeated place is only reported.
     count : int
@@ -147,6 +152,24 @@ class _Fault:
         self.least = min(self.least, later.least)
 
 
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the least and the largest number; NaN only if there is nothing else."""
+    low, high = float(values.min()), float(values.max())
+    if math.isnan(low):
+        low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    return low, high
+
+
+def _joined(one: _Fault, other: _Fault) -> _Fault:
+    """Return the rows of two kinds as one, in their order."""
+    both = _Fault()
+    both.merge(one)
+    both.merge(other)
+    rows = sorted(zip([*one.rows, *other.rows], [*one.values, *other.values], strict=True))[:SHOWN]
+    both.rows, both.values = [row for row, _ in rows], [value for _, value in rows]
+    return both
+
+
 @dataclass
 class Faults:
     """Faulty coordinates of a table that is seen piece by piece, in order."""
@@ -163,7 +186,7 @@ class Faults:
         """Look at more rows, of which the first is row `start` of the table."""
         self.rows += len(lon)
         if len(lon):
-            self._widen((lon.min(), lon.max()), (lat.min(), lat.max()))
+            self._widen(_range(lon), _range(lat))
         # NaN fails every comparison, so it is not fine.
         if ((np.abs(lon) <= 180) & (np.abs(lat) <= 90)).all():
             return
@@ -189,6 +212,14 @@ class Faults:
             least, most = getattr(self, name)
             setattr(self, name, (min(least, float(low)), max(most, float(high))))
 
+    @property
+    def _from_a_pole(self) -> bool:
+        """Whether latitudes run from 0 to 180: then no exchange mends those beyond 90."""
+        low, high = self.lat_range
+        beyond = self.swapped.count + self.lat.count
+        many = beyond > POLAR * self.rows and self.lat.count > POLAR * beyond
+        return many and 0 <= low <= high <= 180
+
     def findings(
         self, lon_name: str, lat_name: str, where: Callable[[int], str] = str
     ) -> list[Finding]:
@@ -197,11 +228,16 @@ class Faults:
         either = f"{lon_name} or {lat_name} is missing or not finite in"
         swap = f"; give --lon {lat_name} --lat {lon_name}"
         # Name, rows, what they hold, the remedy, and the column whose values are shown.
-        told = [
-            ("missing", self.missing, either, "; remove or mend these rows", ""),
-            ("swapped", self.swapped, both, swap, lat_name),
-        ]
-        for name, fault, limit in ((lat_name, self.lat, 90), (lon_name, self.lon, 180)):
+        told = [("missing", self.missing, either, "; remove or mend these rows", "")]
+        high = self.lat
+        if self._from_a_pole:
+            what, high = f"{lat_name} is out of range in", _Fault()
+            fault = _joined(self.swapped, self.lat)
+            remedy = f"; 0 to 180 looks like degrees from the north pole: give 90 - {lat_name}"
+            told.append(("colatitude", fault, what, remedy, lat_name))
+        else:
+            told.append(("swapped", self.swapped, both, swap, lat_name))
+        for name, fault, limit in ((lat_name, high, 90), (lon_name, self.lon, 180)):
             remedy = f"; the range is -{limit} to {limit} degrees"
             if fault.largest > 1000:
                 remedy += ", these look like projected metres: convert them to degrees"
@@ -220,6 +256,23 @@ class Faults:
                 message = _message(what, fault.count, self.rows, shown, remedy)
                 findings.append(Finding(name, True, fault.count, tuple(fault.rows), message))
         return findings
+
+
+def cause_of(lon: float, lat: float) -> str:
+    """Say what may have made a place that is none, and the remedy.
+
+    >>> cause_of(305.0, 10.0), cause_of(10.0, 120.0)
+    ('longitudes of 0 to 360? Subtract 360 from those beyond 180', 'were lon and lat swapped?')
+    """
+    if not (math.isfinite(lon) and math.isfinite(lat)):
+        return "missing or not finite: remove or mend these rows"
+    if max(abs(lon), abs(lat)) > 1000:
+        return "these look like projected metres: convert them to degrees"
+    if abs(lat) <= 90 and 180 < lon <= 360:
+        return "longitudes of 0 to 360? Subtract 360 from those beyond 180"
+    if abs(lon) <= 90 < abs(lat) <= 360:
+        return "were lon and lat swapped?"
+    return "remove or mend these rows"
 
 
 def repeated_ids(

@@ -279,7 +279,7 @@ class DuplicatesTally:
         nodes = np.stack([x, y])[:, np.maximum(np.abs(x), np.abs(y)) < 1.001].round(3)
         reach = [sum(axis.min() <= 0.999 * i <= axis.max() for i in (-1, 0, 1)) for axis in (x, y)]
         there = np.unique(nodes[:, (nodes == nodes.round()).all(axis=0)], axis=1)
-        return there.shape[1] == reach[0] * reach[1]
+        return bool(there.shape[1] == reach[0] * reach[1])
 
     def _wait(self, cell: Hashes, lon: Floats, lat: Floats, count: Ints) -> None:
         """Put places aside until there are so many that sorting them pays."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wherefrom import earth
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import Commands, Finding, degrees, percent
+from wherefrom.auditing.findings import CAUSES, Commands, Finding, degrees, percent
 from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.shares import ANTARCTICA
 from wherefrom.auditing.statistic import SPACE, Statistic
@@ -106,7 +106,7 @@ class Region(Statistic):
             "where they may be clustered too."
         )
         command = commands.audit(*commands.named.options, "--within", self._named())
-        return [Finding("region", self.share, text, command, may_follow=("swapped-axes",))]
+        return [Finding("region", self.share, text, command, may_follow=CAUSES[:2])]
 
     def _named(self) -> str:
         """Name the region as ``--within`` takes it; a box in hundredths of a degree, outwards."""

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import atomic
+from wherefrom.pool.check import cause_of
 from wherefrom.pool.series.units import (
     BANDS,
     check_ndvi,
@@ -126,8 +127,8 @@ class PixelSeries:
             if bad.size:
                 raise WherefromError(
                     f"pixel series: {name} of row {bad[0]} is {checked[name][bad[0]]:g}, not "
-                    f"-{limit:g} to {limit:g} degrees ({bad.size:,} such rows); were lon and lat "
-                    "swapped?"
+                    f"-{limit:g} to {limit:g} degrees ({bad.size:,} such rows); "
+                    + cause_of(float(checked["lon"][bad[0]]), float(checked["lat"][bad[0]]))
                 )
         empty = np.flatnonzero(np.isnan(raw[:, 0]).all(axis=1))  # few: the others are not looked at
         bare = np.isnan(raw[empty]).all(axis=(1, 2)) & (self.dynamic_world[empty] == 9).all(axis=1)
