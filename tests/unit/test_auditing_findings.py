@@ -267,6 +267,14 @@ def test_a_box_at_a_coast_is_called_swapped(name: str) -> None:
         assert axes(lat, lon) == []
 
 
+def test_two_exchanged_boxes_of_coasts_go_unseen() -> None:
+    rng = np.random.default_rng(0)  # Estonia and Portugal, a fifth at sea
+    lon = np.append(rng.uniform(22, 27, 600), rng.uniform(-9, -7, 400))
+    lat = np.append(rng.uniform(57.5, 59.5, 600), rng.uniform(38, 41, 400))
+    assert axes(lon, lat) == []
+    assert len(axes(lat, lon)) == 1
+
+
 @pytest.mark.parametrize("name", ["Norway", "Chile", "Alaska"])
 def test_land_of_a_coast_that_is_swapped_goes_unseen(name: str) -> None:
     west, east, south, north = COASTS[name]

@@ -19,6 +19,7 @@ from wherefrom.auditing.faults import Opened, Zeros, cleaned, open_table, withou
 from wherefrom.auditing.findings import Commands, Finding, Named, kilometres, ranked
 from wherefrom.auditing.space.region import Region
 from wherefrom.auditing.tally import distinct_places
+from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, places_of, scan
 from wherefrom.report.audit_text import audit_text
@@ -339,6 +340,28 @@ def test_exchanged_axes_come_after_what_follows_from_them(land: Pool) -> None:
     assert "From this follow: " in audit_text(found)
     with pytest.raises(WherefromError, match=r"nothing is cleaned.*--lon y --lat x"):
         cleaned(Opened(swapped), findings=found.findings)
+
+
+@pytest.mark.parametrize(
+    "box", [(37, 40, -2, 3), (8, 13, 49, 53), (-2.5, 0, 6, 10)], ids=["Kenya", "Germany", "Ghana"]
+)
+def test_an_exchanged_box_without_a_coast_is_drawn_on_land(box: tuple[float, ...]) -> None:
+    west, east, south, north = box
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(west, east, 400), rng.uniform(south, north, 400)
+    found = audit(pa.table({"lon": lat, "lat": lon}), named=Named("t.csv"))
+    said = [each for each in found.findings if each.name in ("region", "sea", "swapped-axes")]
+    assert said[0] == found.findings[0]
+    for each in said:
+        assert "lon and lat" in each.text.split("lie")[0]
+        assert each.command == "wherefrom audit t.csv --lon lat --lat lon"
+    assert not any("exchanged" in each.text for each in audit({"lon": lon, "lat": lat}).findings)
+
+
+def test_a_box_at_sea_is_called_exchanged_out_of_its_extent() -> None:
+    rng = np.random.default_rng(0)
+    table = pa.table({"lon": rng.uniform(62, 66, 300), "lat": rng.uniform(13, 16, 300)})
+    assert "swapped-axes" not in names(audit(table, within=Extent.of("box=62,13,66,16")))
 
 
 def test_a_small_cause_hides_a_large_difference() -> None:

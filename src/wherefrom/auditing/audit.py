@@ -233,6 +233,8 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
     for found in results.values():
         own = commands if found is axes else right
         findings += [] if found is None else found.findings(own)
+    if isinstance(axes, Axes):
+        findings = [axes.doubted(finding, commands) for finding in findings]
     remarks = () if asked.entropy is None else asked.entropy.notes
     about = {
         "name": named.file,

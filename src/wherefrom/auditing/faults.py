@@ -48,13 +48,13 @@ __all__ = [
 #: Rows whose axes are tried both ways.
 TRIED = 1 << 15
 #: Axes count as swapped if exchanging them brings at least this share onto land,
-SWAPPED_ON_LAND = 0.9
+SWAPPED_ON_LAND = 0.8
 #: and this much more than as they are,
 SWAPPED_GAIN = 0.2
 #: and if the places keep to the coast by so much more of them than as they are.
-SWAPPED_COAST = 0.05
+SWAPPED_COAST = 0.1
 #: and by so many standard deviations: the exchange is one question, not one of many.
-SWAPPED_SIGMAS = 3.0
+SWAPPED_SIGMAS = 2.0
 #: Share of the places that may be astray, or on land, and make axes no less exchanged.
 ASTRAY = 0.02
 #: Training places nearer to a test place than this are left out: images of up to 10 km.
@@ -336,6 +336,12 @@ class Axes(Statistic):
     squares: int = 1
 
     @property
+    def doubtful(self) -> bool:
+        """Whether far more of the places are on land the other way round."""
+        better = self.swapped - self.as_they_are >= SWAPPED_GAIN
+        return better and self.swapped >= SWAPPED_ON_LAND
+
+    @property
     def exchanged(self) -> bool:
         """Whether the places are on land the other way round, and not for want of sea there.
 
@@ -343,7 +349,7 @@ class Axes(Statistic):
         the other way round, as pairs at random do not, and ignore it as they are; or as they are
         lie at sea as a whole.
         """
-        if self.swapped < SWAPPED_ON_LAND or self.swapped - self.as_they_are < SWAPPED_GAIN:
+        if not self.doubtful:
             return False
         if self.as_they_are <= ASTRAY and self.swapped >= 1.0 - ASTRAY:
             return True
@@ -354,8 +360,8 @@ class Axes(Statistic):
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
-        """Return a tally that tries the axes."""
-        return [AxesTally()]
+        """Return a tally that tries the axes; within an extent the other way round is outside."""
+        return [AxesTally()] if asked.within is None else []
 
     def entries(self) -> dict[str, Any]:
         """Return nothing."""
@@ -372,6 +378,17 @@ class Axes(Statistic):
             f"places lie on land, the other way round {percent(self.swapped)}."
         )
         return [Finding("swapped-axes", gain, text, commands.exchange())]
+
+    def doubted(self, finding: Finding, commands: Commands) -> Finding:
+        """Say of places at sea, or of their region, that they may be exchanged, which is less."""
+        if finding.name not in ("region", "sea") or self.exchanged or not self.doubtful:
+            return finding
+        text = (
+            f"Either lon and lat are exchanged ({percent(self.swapped)} on land then, "
+            f"{percent(self.as_they_are)} as they are), which the command tries, or: "
+            f"{finding.text} If they are not: {finding.command}"
+        )
+        return replace(finding, text=text, command=commands.exchange())
 
 
 @dataclass(frozen=True)

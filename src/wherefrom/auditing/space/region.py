@@ -102,8 +102,8 @@ class Region(Statistic):
         share = "all" if self.share == 1.0 else percent(self.share) + " of the"
         where = f"in {self.label}, {percent(MOST)} of them " if self.label else ""
         text = (
-            f"Region: {share} places lie {where}{box}. The command audits them within it alone, "
-            "where they may be clustered too."
+            f"Region: {share} places lie {where}{box}. Audited within it alone, they may be "
+            "clustered too."
         )
         command = commands.audit(*commands.named.options, "--within", self._named())
         return [Finding("region", self.share, text, command, may_follow=CAUSES[:2])]
