@@ -103,6 +103,38 @@ def test_polygons_of_a_file_are_taken_for_their_box_or_in_metres(tmp_path: Path)
         Extent.of(tmp_path / "table.geojson")
 
 
+@pytest.mark.parametrize(
+    ("ring", "said"),
+    [
+        ([(170, -20), (-170, -20), (-170, 0), (170, 0)], "from 170, -20 to -170, -20.*split it"),
+        ([(178, 0), (179.9, 2), (-179.9, 2), (-179.9, -2)], "antimeridian"),
+        ([(0, 0), (10, 10), (10, 0), (0, 10)], r"1 of 1 polygons are not valid \(Self-inter.*mend"),
+    ],
+    ids=["antimeridian", "small", "bow tie"],
+)
+def test_a_polygon_that_crosses_itself_or_the_antimeridian_is_taken_silently(
+    tmp_path: Path, ring: list[tuple[float, float]], said: str
+) -> None:
+    (tmp_path / "p.geojson").write_text(shapely.to_geojson(shapely.Polygon(ring)))
+    with pytest.raises(WherefromError, match=said):
+        Extent.of(tmp_path / "p.geojson")
+
+
+def test_a_polygon_across_the_antimeridian_cannot_be_written(tmp_path: Path) -> None:
+    for name, shape in {
+        "beyond": shapely.box(170, -20, 190, 0),
+        "split": shapely.MultiPolygon([shapely.box(170, -20, 180, 0),
+                                       shapely.box(-180, -20, -170, 0)]),
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.geojson").write_text(shapely.to_geojson(shape))
+        held = Extent.of(tmp_path / f"{name}.geojson").holds(
+            np.array([175.0, -175.0, 0.0]), np.full(3, -5.0)
+        )
+        assert held.tolist() == [True, True, False]
+    (tmp_path / "south.geojson").write_text(shapely.to_geojson(shapely.box(-180, -90, 180, -60)))
+    assert Extent.of(tmp_path / "south.geojson").holds(np.array([0.0]), np.array([-70.0])).all()
+
+
 def test_many_small_polygons_far_apart_have_no_cells(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lon, lat = rng.uniform(20, 30, 300), rng.uniform(-10, 10, 300)

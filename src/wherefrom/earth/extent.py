@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -314,7 +315,28 @@ def _read(text: str) -> bytes:
             f"--within {text}: its coordinates go from {west:g}, {south:g} to {east:g}, {north:g} "
             "and are no degrees: write longitude and latitude, or name their CRS in the file"
         )
+    _refuse_crossed(text, shapes)
     return _wrapped(shapes)
+
+
+def _refuse_crossed(text: str, shapes: NDArray[Any]) -> None:
+    """Refuse polygons that cross themselves, or the antimeridian by the long way round."""
+    xy, ring = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
+    span = np.abs(np.diff(xy[:, 0])) * (ring[1:] == ring[:-1])
+    span[np.abs(xy[1:, 1]) == 90.0] = 0.0
+    far = np.flatnonzero((span > 180.0) & (span < 360.0))  # 360 degrees are a whole parallel
+    if len(far):
+        (west, south), (east, north) = xy[far[0]], xy[far[0] + 1]
+        raise WherefromError(
+            f"--within {text}: a polygon goes from {west:g}, {south:g} to {east:g}, {north:g}, "
+            "more than 180 degrees, as what crosses the antimeridian seems to: split it, write "
+            "longitudes beyond 180, or give box=WEST,SOUTH,EAST,NORTH"
+        )
+    if len(bad := np.flatnonzero(~shapely.is_valid(shapes))):
+        raise WherefromError(
+            f"--within {text}: {len(bad):,} of {len(shapes):,} polygons are not valid "
+            f"({shapely.is_valid_reason(shapes[bad[0]])}): mend them, such as by ogr2ogr -makevalid"
+        )
 
 
 def _wrapped(shapes: object) -> bytes:
