@@ -111,7 +111,7 @@ def test_an_id_of_a_place_is_a_fault_of_its_own(land: Pool) -> None:
     opened = without_faults(places_of(table, "place"))
     found = audited(Asked(opened.pool, wanted=["continent"]), opened.faults)
     assert names(found) == ["duplicates"]
-    assert found.consequences(found.causes[0]) == "From this may follow: duplicate-id (67 %)."
+    assert found.consequences(found.causes[0]) == "From this may follow: repeated ids (67 %)."
     assert cleaned(opened)[0].ids.tolist() == list(range(1000))
 
 
@@ -484,7 +484,89 @@ def test_a_table_all_out_of_range_is_compared_with_no_row(land: Pool) -> None:
         without_faults(places_of(pacific))
 
 
+def test_a_set_at_sea_is_compared_with_the_land_of_its_box() -> None:
+    rng = np.random.default_rng(0)
+    found = audit({"lon": rng.uniform(-40, -30, 300), "lat": rng.uniform(30, 40, 300)})
+    assert names(found) == ["sea"]
+    assert found.findings[0].command == ""  # no draw has a place on land
+    assert "region (9" in found.consequences(found.causes[0])
+    assert "$" not in audit_text(found)
+
+
+def test_a_cause_that_follows_takes_its_own_consequences_away() -> None:
+    found = ranked([
+        Finding("clusters", 0.9, "", "", may_follow=("sea", "region")),
+        Finding("gaps", 0.5, "", "", may_follow=("region",)),
+        Finding("region", 0.97, "", "", may_follow=("sea",)),
+        Finding("sea", 0.99, "", ""),
+    ])  # fmt: skip
+    assert [each.follows for each in found] == ["", "sea", "sea", "sea"]
+
+
+def test_nothing_is_left_by_a_printed_command() -> None:
+    rng = np.random.default_rng(0)
+    lost = audit({"lon": np.r_[rng.uniform(10, 40, 300), [11.0] * 50], "lat": np.zeros(350)})
+    assert names(lost)[0] == "zero-lat"
+    assert "no other latitude" not in lost.findings[0].text
+    gone = audit({"lon": np.zeros(30), "lat": np.zeros(30)})
+    for found in (lost, gone):
+        assert not any("--clean" in each.command for each in found.findings)
+    assert not any("leaves them out" in each.text for each in lost.findings)
+
+
+@pytest.mark.parametrize("axis", ["lon", "lat"])
+def test_the_box_of_places_on_a_line_is_none(axis: str) -> None:
+    table = {"lon": np.linspace(0.3, 29.7, 300), "lat": np.linspace(40.0, 60.0, 300)}
+    table[axis] = np.full(300, 48.0)
+    found = region(table["lon"], table["lat"])
+    assert found is not None
+    (said,) = found.findings(Commands(Named(), 300, 300))
+    if "box=" in said.command:
+        west, south, east, north = map(float, said.command.split("box=")[1].split(","))
+        assert west < east
+        assert south < north
+        assert Extent.of(said.command.split()[-1]).text
+    assert "at 48.0°" in said.text
+
+
+def test_a_region_drops_places_unsaid() -> None:
+    japan = Pool.build(200, seed=1, within="country=Japan")
+    rng = np.random.default_rng(0)  # off the coast
+    lon = np.r_[japan.lon, rng.uniform(142, 145, 100)]
+    lat = np.r_[japan.lat, rng.uniform(35, 38, 100)]
+    found = region(lon, lat)
+    assert found is not None
+    (said,) = found.findings(Commands(Named(), 300, 300))
+    assert "67 % of the places lie in Japan, 98 % of all between" in said.text
+    assert "the other 33 % are left out" in said.text
+
+
+def test_exchanged_points_are_given_flags_that_refuse_them(land: Pool) -> None:
+    asia = (land.lon > 20) & (land.lon < 170) & (land.lat > 0)
+    points = shapely.to_wkb(shapely.points(land.lat[asia], land.lon[asia]))
+    table = pa.table({"geometry": pa.array(points)})
+    with pytest.raises(WherefromError, match=r"look exchanged.*exchange them: gdf.geometry = "):
+        without_faults(places_of(table, lon="geometry", lat="geometry"))
+
+
 # Words.
+
+
+def test_an_audit_says_how_repeated_places_are_drawn(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("lon,lat\n1,1\n1,1\n2,50\n0,0\n")
+    found = wherefrom.audit(tmp_path / "t.csv", layers=["continent"])
+    (note,) = found.about["notes"]
+    assert note == "an earlier row has the same place in 1 of 4 rows: 1"
+    (zero,) = (each for each in found.findings if each.name == "null-island")
+    assert zero.text.startswith("1 row (25 %) is at 0° E 0° N")
+
+
+def test_nothing_is_compared_with_land_and_a_share_is_that_on_land() -> None:
+    rng = np.random.default_rng(0)
+    table = {"lon": rng.uniform(-40, -39.9, 300), "lat": rng.uniform(30, 30.1, 300)}
+    text = audit_text(audit(table, within=Extent.of("box=-40,30,-39.9,30.1")))
+    assert "another place within 1 km" in text
+    assert "on land" not in text
 
 
 def test_metres_are_written_in_powers_of_ten() -> None:

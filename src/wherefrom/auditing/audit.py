@@ -14,7 +14,7 @@ from typing import Any
 from wherefrom import files
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.entropy import Entropy
-from wherefrom.auditing.faults import Axes, Zeros
+from wherefrom.auditing.faults import LEFT_OUT, Axes, Zeros
 from wherefrom.auditing.findings import WHOLE, Commands, Finding, percent, ranked, title
 from wherefrom.auditing.lattice import COARSE
 from wherefrom.auditing.leakage import Leakage
@@ -34,6 +34,7 @@ from wherefrom.auditing.space.striping import Striping
 from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Tally, run_distinct
 from wherefrom.errors import WherefromError
+from wherefrom.pool.check import DRAWN
 from wherefrom.shown import html
 
 __all__ = ["STATISTICS", "Audit", "audited", "measured"]
@@ -62,6 +63,20 @@ STATISTICS: tuple[type[Statistic], ...] = (
     Realised,
 )
 
+#: Findings whose names are no words.
+WORDS = {
+    "antarctica": "places in Antarctica",
+    "duplicate-id": "repeated ids",
+    "duplicates": "repeated places",
+    "near-copies": "near copies of places",
+    "near-duplicates": "places within 1 km of another",
+    "null-island": "places at 0° E 0° N",
+    "rounded": "rounded coordinates",
+    "sea": "places at sea",
+    "swapped": "exchanged rows",
+    "zero-lat": "latitudes of 0",
+    "zero-lon": "longitudes of 0",
+}
 #: Findings that a card names.
 _FINDINGS = 4
 
@@ -120,7 +135,9 @@ class Audit:
         found = [each for each in self.findings if each.follows == cause.name]
         if not found:
             return ""
-        said = ", ".join(f"{title(each.name)} ({percent(each.size)})" for each in found)
+        said = ", ".join(
+            f"{WORDS.get(each.name, title(each.name))} ({percent(each.size)})" for each in found
+        )
         if cause.name in WHOLE:
             return f"From this follow: {said}."
         return f"From this may follow: {said}."
@@ -233,6 +250,14 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
     for found in results.values():
         own = commands if found is axes else right
         findings += [] if found is None else found.findings(own)
+    zeros, nowhere = results[Zeros], isinstance(repeated, Duplicates) and repeated.all_at_zero
+    if nowhere or (isinstance(zeros, Zeros) and zeros.all):  # cleaning leaves nothing
+        findings = [
+            replace(each, command="", text=each.text.removesuffix(LEFT_OUT))
+            if "--clean" in each.command
+            else each
+            for each in findings
+        ]
     if isinstance(axes, Axes):
         findings = [axes.doubted(finding, commands) for finding in findings]
     remarks = () if asked.entropy is None else asked.entropy.notes
@@ -248,7 +273,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "within": None if asked.within is None else asked.within.text,
         "seed": asked.seed,
         "version": version("wherefrom"),
-        "notes": [*asked.notes, *pool.notes, *remarks],
+        "notes": [*asked.notes, *(note.removesuffix(DRAWN) for note in pool.notes), *remarks],
     }
     return Audit(about, ranked(findings), tuple(faults), results)
 

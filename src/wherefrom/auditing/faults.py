@@ -61,6 +61,8 @@ ASTRAY = 0.02
 CLEAR_KM = 10.0
 #: Axes by their short names.
 AXES = {"lon": "longitude", "lat": "latitude"}
+#: What a finding of zeros ends with, unless nothing is left then.
+LEFT_OUT = " The command leaves them out."
 #: A coordinate of exactly 0 is odd if so many times as many places have it as any other value.
 ODD = 4.0
 
@@ -243,10 +245,14 @@ def _refuse_exchanged(places: Places) -> None:
     beyond = float((earth.layer("land").codes(y[out], x[out]) >= 0).mean())
     if min(axes.swapped, beyond) >= SWAPPED_ON_LAND and axes.swapped > axes.as_they_are:
         lon, lat = places.lon_name, places.lat_name
+        remedy = f"give --lon {lat} --lat {lon}"
+        if places.points:  # which no flags exchange
+            remedy = "exchange them: gdf.geometry = shapely.transform(gdf.geometry.values, "
+            remedy += "lambda xy: xy[:, ::-1])"
         raise WherefromError(
             f"{places.source}: {lon} and {lat} look exchanged: {lat} is beyond 90 in {far:,} of "
             f"{len(x):,} rows, and the other way round {percent(axes.swapped)} of the others lie "
-            f"on land (as they are {percent(axes.as_they_are)}); give --lon {lat} --lat {lon}"
+            f"on land (as they are {percent(axes.as_they_are)}); {remedy}"
         )
 
 
@@ -386,8 +392,10 @@ class Axes(Statistic):
         text = (
             f"Either lon and lat are exchanged ({percent(self.swapped)} on land then, "
             f"{percent(self.as_they_are)} as they are), which the command tries, or: "
-            f"{finding.text} If they are not: {finding.command}"
+            f"{finding.text}"
         )
+        if finding.command:
+            text += f" If they are not: {finding.command}"
         return replace(finding, text=text, command=commands.exchange())
 
 
@@ -417,6 +425,11 @@ class Zeros(Statistic):
                 other[at] = float(counts.max(initial=0) / len(values))
         return cls((zero[0], zero[1]), (other[0], other[1]))
 
+    @property
+    def all(self) -> bool:
+        """Whether every place has such a coordinate, so that cleaning leaves none."""
+        return sum(self.zero) == 1.0 and not any(0.0 < zero <= LEAST for zero in self.zero)
+
     def entries(self) -> dict[str, Any]:
         """Return nothing."""
         return {}
@@ -428,9 +441,9 @@ class Zeros(Statistic):
             name = AXES[axis]
             if zero > LEAST and zero > ODD * other:
                 text = (
-                    f"{percent(zero)} of the places have a {name} of exactly 0, and no other "
-                    f"{name} is that of more than {percent(other)}: what a missing value leaves "
-                    "behind. The command leaves them out."
+                    f"{percent(zero)} of the places have a {name} of exactly 0"
+                    + (f", and no other {name} is that of more than {percent(other)}" * (zero < 1))
+                    + f": what a missing value leaves behind.{LEFT_OUT}"
                 )
                 found.append(Finding(f"zero-{axis}", zero, text, commands.clean()))
         return found

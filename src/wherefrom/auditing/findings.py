@@ -46,16 +46,18 @@ SIGMAS = 4.5
 #: Chance below which a test of one statistic counts, so that all of them together rarely err.
 RARE = 1e-4
 #: What other findings may follow from, the first cause first. Those of `WHOLE` explain any
-#: difference, the others one of no more places than they concern.
+#: difference, the others one of no more places than they concern, or any if they concern `ALL`.
+#: Places at sea are a cause in that case alone.
 CAUSES = (
-    "colatitude", "swapped-axes", "region", "zero-lon", "zero-lat", "antarctica",
+    "colatitude", "swapped-axes", "sea", "region", "zero-lon", "zero-lat", "antarctica",
     "duplicates", "near-duplicates",
 )  # fmt: skip
 #: What a difference of where the places lie may follow from.
 SPREAD = CAUSES[:-2]
 #: What a difference of how far places lie apart may follow from.
 PAIRED = (*SPREAD, "near-duplicates")
-WHOLE = CAUSES[:3]
+WHOLE = ("colatitude", "swapped-axes", "region")
+ALL = 0.98
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Finding:
     text : str
         One or two sentences.
     command : str
-        Runs as it is, in a shell, and remedies it.
+        Runs as it is, in a shell, and remedies it; empty where none does.
     follows : str
         Name of the finding that it follows from, or may: mend that first, and audit again.
     may_follow : tuple of str
@@ -307,17 +309,28 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     [('swapped-axes', ''), ('gaps', 'swapped-axes')]
     """
     found = sorted(findings, key=lambda finding: (-finding.size, finding.name))
-    sizes = {finding.name: finding.size for finding in reversed(found) if finding.name in CAUSES}
+    sizes = {
+        finding.name: finding.size
+        for finding in reversed(found)
+        if finding.name in CAUSES and (finding.name != "sea" or finding.size >= ALL)
+    }
 
     def cause(finding: Finding) -> str:
         for name in CAUSES:
-            whole = name in WHOLE or finding.explained
+            whole = name in WHOLE or finding.explained or sizes.get(name, 0.0) >= ALL
             most = 1.0 if whole else sizes.get(name, 0.0) + LEAST
-            if name in sizes and name in finding.may_follow and finding.size <= most:
+            if (
+                name in sizes
+                and name != finding.name
+                and name in finding.may_follow
+                and finding.size <= most
+            ):
                 return name
         return ""
 
     found = [replace(finding, follows=cause(finding)) for finding in found]
+    roots = {finding.name: finding.follows for finding in found if finding.name in CAUSES}
+    found = [replace(each, follows=roots.get(each.follows) or each.follows) for each in found]
     first = [finding for finding in found if not finding.follows]
     first.sort(key=lambda finding: finding.name not in WHOLE)
     return tuple(

@@ -137,7 +137,7 @@ class PlacesMap(Statistic):
         text = (
             f"Density: {percent(beyond)} of the places would have to lie in other cells of "
             f"{kilometres(self.cells.area_km2**0.5)} to be spread as the land is. Half of the "
-            f"places lie in {cells:,} cells; {land:,} have land."
+            f"places lie in {cells:,} cell{'s' * (cells != 1)}; {land:,} have land."
         )
         command = commands.even()
         return [Finding("density", beyond, text, command, may_follow=SPREAD)]

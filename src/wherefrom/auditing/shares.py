@@ -420,7 +420,9 @@ def _off_land(continent: LayerShares, against: str, commands: Commands) -> list[
     share = continent.none / max(continent.places + continent.none, 1e-300)
     if share > LEAST:
         text = f"{percent(share)} of the places are at sea; shares are of the others."
-        command = commands.draw("only:layer=land,label=land", "on-land")
+        command = ""
+        if continent.places:
+            command = commands.draw("only:layer=land,label=land,short=cap", "on-land")
         causes = ("colatitude", "swapped-axes", "zero-lon", "zero-lat")
         found.append(Finding("sea", share, text, command, may_follow=causes))
     share = sum(row.places for row in continent.rows if row.label == ANTARCTICA)

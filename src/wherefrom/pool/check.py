@@ -19,6 +19,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.keys import mixed
 
 __all__ = [
+    "DRAWN",
     "Faults",
     "Finding",
     "Repeats",
@@ -40,6 +41,8 @@ SHOWN = 5
 #: Latitudes of 0 to 180 are taken for angles from a pole if more than this share is beyond 90, and
 #: more than this share of those where no exchange of axes could help.
 POLAR = 0.05
+#: What the report of repeated places ends with, of a pool that is drawn from.
+DRAWN = "; they are drawn as separate places"
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
@@ -292,7 +295,7 @@ def repeated_places(
     again: Repeats, total: int, where: Callable[[int], str] = str, one_in: int = 1
 ) -> Finding:
     """Say which rows have the place of an earlier one; found in one place of `one_in`."""
-    what, remedy = "an earlier row has the same place in", "; they are drawn as separate places"
+    what, remedy = "an earlier row has the same place in", DRAWN
     count = again.count * one_in
     if one_in > 1:
         what += " about"

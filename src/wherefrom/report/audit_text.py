@@ -42,5 +42,5 @@ def _findings(audit: Audit) -> list[str]:
             initial_indent=head,
             subsequent_indent=" " * len(head),
         )
-        lines.append(f"{' ' * len(head)}$ {finding.command}")
+        lines += [f"{' ' * len(head)}$ {finding.command}"] if finding.command else []
     return lines

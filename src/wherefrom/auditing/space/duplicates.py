@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, SIGMAS, Commands, Finding, degrees, percent
-from wherefrom.auditing.lattice import ALL_LAND, Ground
+from wherefrom.auditing.lattice import ALL_LAND, COARSE, Ground
 from wherefrom.auditing.space.coverage import tree_of
 from wherefrom.auditing.space.density import cells_of
 from wherefrom.auditing.statistic import SPACE, Statistic, plain
@@ -24,6 +24,7 @@ from wherefrom.auditing.tally import (
     canonical_places,
     counted_places,
 )
+from wherefrom.earth.land import LAND_KM2
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
 from wherefrom.pool.batches import Ask, Batch
@@ -107,6 +108,8 @@ class Duplicates(Statistic):
     most: tuple[Repeated, ...]
     copies: int = 0
     node: bool = False
+    #: Whether there is land to be uniform on.
+    by_land: bool = field(default=True, repr=False)
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -138,23 +141,31 @@ class Duplicates(Statistic):
         """Return repeats and near repeats."""
         how = "all rows compared" if self.exact else f"± {percent(self.repeats_se)}, of a sample"
         copies = percent(self.copies / self.n_rows)
+        none = "0 %" if self.by_land else ""
         return [
-            ("same place as an earlier row", percent(self.repeats), "0 %", how),
-            *([("nearly so", copies, "0 %", f"within {APART_M:g} m")] if self.copies else []),
+            ("same place as an earlier row", percent(self.repeats), none, how),
+            *([("nearly so", copies, none, f"within {APART_M:g} m")] if self.copies else []),
             (
                 "another place within 1 km",
                 percent(self.within_1km),
-                percent(self.uniform_within_1km),
+                percent(self.uniform_within_1km) if self.by_land else "",
                 f"{percent(self.within_10m)} within 10 m",
             ),
         ]
+
+    @property
+    def all_at_zero(self) -> bool:
+        """Whether every row is at 0/0."""
+        return self.at_zero == self.n_rows
 
     def findings(self, commands: Commands) -> list[Finding]:
         """Find rows that repeat a place or stand at 0/0, whatever the reference."""
         found = []
         if self.at_zero and not self.node:
             share = self.at_zero / self.n_rows
-            rows = f"{self.at_zero:,} rows ({percent(share)}) are" if share < 1 else "All rows are"
+            rows = "1 row" if self.at_zero == 1 else f"{self.at_zero:,} rows"
+            rows += f" ({percent(share)}) {'is' if self.at_zero == 1 else 'are'}"
+            rows = rows if share < 1 else "All rows are"
             text = f"{rows} at 0° E 0° N, at sea: what missing coordinates leave behind."
             found.append(Finding("null-island", share, text, commands.clean()))
         if self.repeats > LEAST:
@@ -191,12 +202,16 @@ class Duplicates(Statistic):
         chance = (2.0 * by_chance * (1.0 - by_chance) / self.places) ** 0.5
         if near > max(LEAST, SIGMAS * max(self.within_1km_se, chance)):
             where = "land" if commands.land_share == 1.0 else "the land of their region"
+            if commands.land_share <= 1.0 / COARSE:  # of which the lattice has no point
+                where = f"{LAND_KM2 / COARSE:,.0f} km² of land"
+            if not self.by_land:
+                where = commands.within
             text = (
                 f"{percent(self.within_1km)} of the places have another one within 1 km; of as "
                 f"many places uniform on {where} {percent(by_chance)} would."
             )
             command = commands.draw("grid:spacing_km=2", "thinned")
-            found.append(Finding("near-duplicates", near, text, command))
+            found.append(Finding("near-duplicates", near, text, command, may_follow=("sea",)))
         return found
 
 
@@ -266,6 +281,7 @@ class DuplicatesTally:
             self._at_zero,
             tuple(Repeated(float(self._lon[i]), float(self._lat[i]), int(count[i])) for i in most),
             node=bool(self._at_zero) and share == 1.0 and self._is_node(),
+            by_land=not self.ground.none,
         )
 
     def _is_node(self) -> bool:

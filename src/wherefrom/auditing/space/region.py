@@ -25,6 +25,8 @@ MOST = 0.98
 BOX, LABEL = 0.25, 0.5
 #: A continent is taken for the region if the box has at least this part of its land.
 PART = 0.25
+#: What a region may follow from.
+CAUSE = ("colatitude", "swapped-axes", "sea", "zero-lon", "zero-lat")
 #: Fewest places of which a region can be told.
 FEWEST = 10
 #: One point of the lattice of land in so many is looked up, for the share of a label.
@@ -94,26 +96,34 @@ class Region(Statistic):
         """Say that the set is of a region, and how to compare it with the land of that region."""
         if not commands.by_land:
             return []
+        land = f"{percent(self.land_share)} of the" if self.land_share else "hardly any"
         box = (
-            f"between {_degrees(self.south, 'SN')} and {_degrees(self.north, 'SN')} and between "
-            f"{_degrees(self.west, 'WE')} and {_degrees(self.east, 'WE')}, where "
-            + (f"{percent(self.land_share)} of the land is" if self.land_share else "no land is")
+            f"{_between(self.south, self.north, 'SN')} and {_between(self.west, self.east, 'WE')}, "
+            f"where {land} land is"
         )
         share = "all" if self.share == 1.0 else percent(self.share) + " of the"
-        where = f"in {self.label}, {percent(MOST)} of them " if self.label else ""
+        where = f"in {self.label}, {percent(MOST)} of all " if self.label else ""
+        rest = f"; the other {percent(1.0 - self.share)} are left out" if self.share < 1.0 else ""
         text = (
             f"Region: {share} places lie {where}{box}. Audited within it alone, they may be "
-            "clustered too."
+            f"clustered too{rest}."
         )
         command = commands.audit(*commands.named.options, "--within", self._named())
-        return [Finding("region", self.share, text, command, may_follow=CAUSES[:2])]
+        return [Finding("region", self.share, text, command, may_follow=CAUSE)]
 
     def _named(self) -> str:
-        """Name the region as ``--within`` takes it; a box in hundredths of a degree, outwards."""
+        """Name the region as ``--within`` takes it; a box in hundredths of a degree, outwards.
+
+        A place at its corner makes no box, nor does a parallel: it gets a hundredth of width.
+        """
         if self.label:
             return f"{self.layer}={self.label}"
         west, south = (np.floor(100 * at) / 100 for at in (self.west, self.south))
         east, north = (np.ceil(100 * at) / 100 for at in (self.east, self.north))
+        if west == east:
+            west, east = (west - 0.01, east + 0.01) if self.west <= self.east else (-180.0, 180.0)
+        if south == north:
+            south, north = south - 0.01, north + 0.01
         box = (max(west, -180.0), max(south, -90.0), min(east, 180.0), min(north, 90.0))
         return "box=" + ",".join(degrees(float(at)) for at in box)
 
@@ -141,6 +151,12 @@ def _within(
 ) -> NDArray[np.bool_]:
     along = (lon >= west) & (lon <= east) if west <= east else (lon >= west) | (lon <= east)
     return np.asarray(along & (lat >= south) & (lat <= north))
+
+
+def _between(low: float, high: float, signs: str) -> str:
+    """Say between which parallels or meridians, or on which."""
+    low_said, high_said = _degrees(low, signs), _degrees(high, signs)
+    return f"at {low_said}" if low_said == high_said else f"between {low_said} and {high_said}"
 
 
 def _degrees(value: float, signs: str) -> str:
