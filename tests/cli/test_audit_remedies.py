@@ -130,10 +130,28 @@ def few_places_of_many_rows(pool: Pool) -> list[str]:
     return ["f.csv"]
 
 
+def few_on_land(pool: Pool) -> list[str]:
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(-40, -30, 300), rng.uniform(30, 40, 300)
+    lon[:3], lat[:3] = pool.lon[:3], pool.lat[:3]
+    pa.csv.write_csv(pa.table({"lon": lon, "lat": lat}), "s.csv")
+    return ["s.csv"]
+
+
+def on_a_parallel(pool: Pool) -> list[str]:
+    pa.csv.write_csv(pa.table({"lon": np.linspace(0.3, 29.7, 300), "lat": [48.0] * 300}), "o.csv")
+    return ["o.csv"]
+
+
+def latitudes_lost(pool: Pool) -> list[str]:
+    pa.csv.write_csv(pa.table({"lon": pool.lon, "lat": np.zeros(len(pool))}), "z.csv")
+    return ["z.csv"]
+
+
 CASES = (
     region, region_with_test_file, names_of_each_other, exchanged_points, exchanged_named_points,
     exchanged_columns, composition, exchanged_composition, antarctica, copies, repeated_ids, losses,
-    few_places_of_many_rows,
+    few_places_of_many_rows, few_on_land, on_a_parallel, latitudes_lost,
 )  # fmt: skip
 
 
@@ -151,7 +169,7 @@ def test_a_printed_remedy_does_not_run_as_printed(
     assert found
     test = words[words.index("--test") + 1] if "--test" in words else None
     for row in found:
-        for command in row["command"].split(" && "):
+        for command in filter(None, row["command"].split(" && ")):
             program, *line = shlex.split(command)
             if program == "python":
                 subprocess.run([sys.executable, *line], check=True)
