@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wherefrom import earth
 from wherefrom.auditing.asked import Asked
-from wherefrom.auditing.findings import CAUSES, Commands, Finding, degrees, percent
+from wherefrom.auditing.findings import Commands, Finding, degrees, percent
 from wherefrom.auditing.lattice import land_lattice
 from wherefrom.auditing.shares import ANTARCTICA
 from wherefrom.auditing.statistic import SPACE, Statistic
