@@ -60,7 +60,7 @@ def test_check_reports_every_fault_with_rows_and_fails(run: Run, tmp_path: Path)
         "error: x or y is missing or not finite in 1 of 5 rows: 1; remove or mend these rows",
         "error: x and y look swapped in 1 of 5 rows: 2 (y 140); give --lon y --lat x",
         "error: x is out of range in 1 of 5 rows: 3 (x 200); the range is -180 to 180 degrees: "
-        "subtract 360 from these",
+        "subtract 360 from these, or let `wherefrom audit FILE --clean OUT` write them so",
         "error: ids repeat in 1 of 5 rows: 2 (id 7, as in row 0); make ids unique or name another "
         "column with --id",
         "note: an earlier row has the same place in 1 of 5 rows: 4; they are drawn as separate "

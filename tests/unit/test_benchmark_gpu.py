@@ -45,7 +45,12 @@ def test_the_first_run_on_a_gpu_finds_the_script_broken(
         assert row["what"] in printed
         assert row["rate"] is None or row["rate"] > 0, row
     names = {row["what"] for row in found["rows"]}
-    due = {"satclip cached features", "satclip tower resnet18", "presto float32", "presto bfloat16"}
+    due = {
+        "satclip cached features",
+        "satclip-images resnet18",
+        "presto float32",
+        "presto bfloat16",
+    }
     for name in due:
         said = {"pre-training", "plain loop", "embedding", "copied ahead", "resumed"}
         assert names >= {f"{name}: {what}" for what in said}

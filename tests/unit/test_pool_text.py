@@ -210,7 +210,7 @@ def test_ids_with_a_point_are_numbers(
         assert draw(pool, f"ids:file={tmp_path / 'b.csv'}").size == 2
 
 
-@pytest.mark.parametrize("word", ["NA", "None", "none", "nan", "NULL", "N/A", "<NA>", "NaT", "#NA"])
+@pytest.mark.parametrize("word", ["NA", "None", "nan", "NULL", "N/A", "<NA>", "NaT", "#NA"])
 def test_a_word_for_nothing_is_a_class_without_a_note(tmp_path: Path, word: str) -> None:
     rows = [
         f"{at}.5,2.5,{word if at % 2 else 'crop'},{word if at == 9 else at}" for at in range(20)

@@ -27,9 +27,9 @@ NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 #: What programs write for a missing value: none among numbers, among words a label like others.
 MISSING = frozenset(
     form(word)
-    for word in (*pa.csv.ConvertOptions().null_values, "None", "<NA>", "NaT")
+    for word in (*pa.csv.ConvertOptions().null_values, "<NA>", "NaT")
     for form in (str, str.lower, str.upper, str.capitalize)
-)
+) | {"None"}  # Python's; in small letters it is a label like others
 _MISSING = pa.array(sorted(MISSING))
 
 _WIDE = {  # The longer marks first: one begins like another.
