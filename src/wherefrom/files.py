@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from wherefrom.errors import WherefromError, of_the_system
 
@@ -27,6 +28,7 @@ __all__ = [
     "seal",
     "sha256_of",
     "unsealed",
+    "walked",
 ]
 
 #: An address such as s3://bucket/file, of which a path keeps one slash.
@@ -299,6 +301,47 @@ def sha256_of(path: Path | str) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def walked(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder, at any depth, by name; none that are hidden, or in such folders.
+
+    Links to folders are followed, but not into a folder that they lie in.
+
+    Raises
+    ------
+    WherefromError
+        If a folder cannot be listed, or a name is no UTF-8.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.tif", "a.tif", ".hidden"):
+    ...     _ = (folder / name).write_text("")
+    >>> (folder / "again").symlink_to(folder)
+    >>> [path.name for path in walked(folder)]
+    ['a.tif', 'b.tif']
+    """
+
+    def refuse(err: OSError) -> NoReturn:
+        raise WherefromError(
+            of_the_system(err) or f"{err.filename}: cannot be read: {err.strerror}"
+        ) from err
+
+    for top, below, names in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(top)
+        if here.is_symlink() and here.resolve() in (up.resolve() for up in here.parents):
+            below.clear()
+            continue
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise WherefromError(
+                    f"{here}: the name of {os.fsencode(name)!r} is no UTF-8: rename the file"
+                ) from None
+            yield here / name
 
 
 def _umask() -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from wherefrom.earth.kept import keep
 from wherefrom.errors import WherefromError, of_the_system, unknown
-from wherefrom.files import atomic, atomic_folder, seal, sha256_of, unsealed
+from wherefrom.files import atomic, atomic_folder, seal, sha256_of, unsealed, walked
 from wherefrom.keys import canonical, generator, key_of, seed_of
 
 
@@ -59,6 +59,23 @@ def test_a_failed_stage_leaves_its_folder(tmp_path: Path) -> None:
         (tmp / "part").write_text("half")
         raise RuntimeError("midway")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_behind_a_link_is_passed_over_or_walked_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "inner").mkdir(parents=True)
+    (tmp_path / "disk" / "inner" / "b.tif").write_text("")
+    (tmp_path / "tiles" / ".hidden").mkdir(parents=True)
+    (tmp_path / "tiles" / ".hidden" / "c.tif").write_text("")
+    (tmp_path / "tiles" / "there").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "inner" / "up").symlink_to(tmp_path / "disk")
+    (tmp_path / "tiles" / "self").symlink_to(tmp_path / "tiles")
+    assert [one.name for one in walked(tmp_path / "tiles")] == ["b.tif"]
+
+
+def test_a_name_that_is_no_text_ends_in_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\xe9.tif")).write_text("")
+    with pytest.raises(WherefromError, match=r"b'a\\xe9.tif' is no UTF-8: rename the file"):
+        list(walked(tmp_path))
 
 
 def test_the_second_of_two_writers_of_one_folder_fails(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.presto import Presto
+from wherefrom.payload import content
+from wherefrom.payload.base import Lost, Piece, Sought
 from wherefrom.payload.columns import Columns
+from wherefrom.payload.earth import EarthSeries
+from wherefrom.payload.series import Series
 from wherefrom.payload.stored import Stored
 from wherefrom.pool import Pool
-from wherefrom.study import Plan, Store, collect, load, plan
+from wherefrom.report.plan import _payloads, render
+from wherefrom.study import Plan, Store, collect, load, plan, spec
 from wherefrom.study.results import problems
+from wherefrom.study.run import _Folders
 from wherefrom.study.stages import compute
 from wherefrom.tasks import Task, from_table
 
@@ -170,6 +181,132 @@ def test_content_of_a_payload_that_changed_is_served_from_the_cache(
         assert (stage.key not in before) == (reads or "pretrain" in stage.inputs), stage.label
     with pytest.raises(WherefromError, match="changed since the study began"):
         run(steps, tmp_path)
+
+
+def test_what_was_made_of_a_folder_that_changed_meanwhile_is_kept(
+    tables: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(study(tmp_path, tables).read_text())
+    (tmp_path / "many").mkdir()
+    (tmp_path / "e.parquet").rename(tmp_path / "many" / "e.parquet")
+    content["base"]["payloads"]["columns"]["file"] = str(tmp_path / "many")
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    steps, store = plan(load(tmp_path, "debug")), Store(tmp_path / "store")
+    first = [stage for stage in steps.stages if stage.kind in ("pool", "task", "payload")]
+    folders = _Folders(list(steps.stages))
+    for stage in first:
+        compute(stage, store, lambda _: None)
+    (tmp_path / "many" / "note.txt").write_text("another content")
+    folders.read_by(first)
+    (failure,) = folders.changed(store)
+    assert failure.message.startswith(f"{tmp_path / 'many'} changed while it was read")
+    done = [stage.kind for stage in steps.stages if store.done(stage.kind, stage.key)]
+    assert done == ["pool", "task"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_taken_for_the_old_one(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = plan(load(study(tmp_path, tables), "debug"))
+    real = Columns.read
+
+    def read(payload: Columns, places: Sought, lost: Lost) -> Iterator[Piece]:
+        with Path(payload.file).open("ab") as stream:
+            stream.write(b"more")
+        return iter([*real(payload.model_copy(update={"file": str(kept)}), places, lost)])
+
+    kept = tmp_path / "kept.parquet"
+    kept.write_bytes((tmp_path / "e.parquet").read_bytes())
+    monkeypatch.setattr(Columns, "read", read)
+    with pytest.raises(WherefromError, match=r"e\.parquet has changed since the study began"):
+        run(steps, tmp_path)
+    assert not list((tmp_path / "store" / "payload").glob("[!.]*"))
+
+
+def test_a_folder_is_looked_through_for_each_stage_that_reads_it(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    real = content.content_of
+    for module in ("plan", "stages"):
+        of = importlib.import_module(f"wherefrom.study.{module}")
+        monkeypatch.setattr(
+            of, "content_of", lambda file: [looked.append(str(file)), real(file)][1]
+        )
+    monkeypatch.setattr(Columns, "shard", 100)
+    file = study(tmp_path, tables)
+    (tmp_path / "many").mkdir()
+    (tmp_path / "e.parquet").rename(tmp_path / "many" / "e.parquet")
+    file.write_text(file.read_text().replace("e.parquet", "many"))
+    steps = plan(load(file, "debug"))
+    assert len(steps.of_kind("payload")) == 7
+    many = str(tmp_path / "many")
+    assert looked.count(many) == 1
+    said = [line for line in _payloads(steps) if line.startswith("payload columns")]
+    assert f"of {many}, " in said[0]
+    assert " kB; " in said[0]
+    store = Store(tmp_path / "store")
+    for stage in [s for s in steps.stages if s.kind in ("pool", "task", "payload")]:
+        compute(stage, store, lambda _: None)
+    assert looked.count(many) == 2
+
+
+def test_weights_that_are_absent_stop_a_plan(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("WHEREFROM_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr(spec, "absent", lambda *names: " ".join(names) and "not here")
+    monkeypatch.setattr(importlib.import_module("wherefrom.study.plan"), "absent", bool)
+    images = {"kind": "satclip-images", "image": "resnet18", "tasks": ["fields"], "degrees": 6}
+    tiles = {"path": str(tmp_path / "tiles"), "holds": "sentinel-2-l2a"}
+    file = study(
+        tmp_path,
+        tables,
+        models={"satclip": SATCLIP, "official": SATCLIP | images},
+        payloads={"blue-marble": {}, "tiles": tiles},
+    )
+    content = yaml.safe_load(file.read_text())
+    del content["base"]["models"]["official"]["width"]
+    del content["base"]["models"]["official"]["out"]
+    content["base"]["tasks"]["fields"]["baselines"] = []
+    file.write_text(yaml.safe_dump(content))
+    steps = plan(load(file, "debug"))
+    assert "model official: not here" in steps.study.missing
+    said = Console(file=io.StringIO(), width=300)
+    said.print(render(steps, Store(tmp_path / "store")))
+    shown = said.file.getvalue()  # type: ignore[attr-defined]
+    assert "cannot run yet: model official: not here" in shown
+    assert f"lacks {tmp_path / 'tiles'} (no such file or folder)" in shown
+
+
+def test_rasters_that_are_not_there_yet_stop_a_plan(tables: Path, tmp_path: Path) -> None:
+    own = {"kind": "rasters", "rasters": {"s2": {"path": str(tmp_path / "gone.tif")}}}
+    model = {key: SATCLIP[key] for key in SATCLIP.keys() - {"width", "out"}}
+    model |= {"kind": "satclip-images", "image": "cnn"}
+    file = study(tmp_path, tables, payloads={"mine": own}, models={"satclip": model})
+    content = yaml.safe_load(file.read_text())
+    content["base"]["tasks"]["fields"]["baselines"] = []
+    file.write_text(yaml.safe_dump(content))
+    (lacking,) = plan(load(file, "debug")).study.missing
+    assert lacking == f"payload mine: {tmp_path / 'gone.tif'} (no such file or folder)"
+
+
+def test_the_plan_costs_series_of_all_bands_as_a_climatology() -> None:
+    presto = Presto(
+        kind="presto",
+        tasks=("x",),
+        pretrain={"samples_seen": 64, "batch": 32, "lr": 1e-3},
+        draws=1,
+        pretrain_seeds=1,
+    )
+    climate = presto.costed({"series": EarthSeries(kind="earth-series").bands})
+    assert climate.pretrain_flops == presto.pretrain_flops
+    assert presto.costed({}).pretrain_flops == presto.pretrain_flops
+    full = presto.costed({"series": Series(kind="series", path="x").bands})
+    assert (presto._tokens(), full._tokens(), full._tokens("dynamic_world")) == (25, 109, 97)
+    assert full.settings() == presto.settings()
+    assert full.pretrain_flops > 4 * presto.pretrain_flops
 
 
 def test_a_payload_that_moved_is_read_again(tables: Path, tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_a_changed_list_of_ids_is_served_from_the_cache(laptop: Study, tmp_path:
     file = tmp_path / "ids.txt"
     listed = laptop.compositions | {"mine": f"ids:file={file}"}
     study = laptop.model_copy(update={"compositions": listed})
-    with pytest.raises(WherefromError, match=r"ids.txt: cannot be read .*'mine'"):
+    with pytest.raises(WherefromError, match=r"ids.txt: no such file .*'mine'"):
         plan(study)
     file.write_text("1\n2\n")
     before = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}

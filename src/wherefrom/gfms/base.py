@@ -138,6 +138,13 @@ class Gfm(Part):
         """Seconds to fine-tune one seed on n = 100 and predict a region, on one core."""
         return (20 * 100 * 3 + 2000) * self.embed_flops / FLOPS
 
+    def costed(self, bands: Mapping[Modality, tuple[str, ...]]) -> Self:
+        """Return it as it costs on records of such channels; by default as it is.
+
+        `bands` are those that payloads state before they are read: see `Payload.bands`.
+        """
+        return self
+
     # What it sees.
 
     def records(self, places: Places) -> Records:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from wherefrom.gfms.base import Gfm, Modality
 
@@ -23,6 +23,10 @@ __all__ = ["Presto", "embed_series"]
 
 #: Channel groups of a climatology, as a study makes it of its places (`earth_series`).
 _CLIMATE = frozenset({"ERA5", "SRTM", "dynamic_world"})
+#: A band of each group that has a token a month.
+_MONTHLY = frozenset(
+    ("VV", "B4", "B5", "B8", "B8A", "B11", "temperature_2m", "NDVI", "dynamic_world")
+)
 
 
 class Presto(Gfm):
@@ -46,6 +50,11 @@ class Presto(Gfm):
     reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset({"series"})
     embed_batch: ClassVar[int] = 128  # what lies between layers stays in the processor's cache
 
+    #: For what it costs.
+    _bands: frozenset[str] = PrivateAttr(
+        frozenset({"temperature_2m", "elevation", "dynamic_world"})
+    )
+
     mask_ratio: float = Field(gt=0, lt=1, default=0.75)
     precision: Literal["float32", "bfloat16", "fastest"] = "float32"
 
@@ -56,17 +65,27 @@ class Presto(Gfm):
         precision = "bfloat16" if _multiplies_bfloat16() else "float32"
         return self.model_copy(update={"precision": precision})
 
+    def costed(self, bands: Mapping[Modality, tuple[str, ...]]) -> Self:
+        """Return it as it costs on series of such bands."""
+        made = self.model_copy()
+        made._bands = frozenset(bands.get("series", ())) or self._bands
+        return made
+
+    def _tokens(self, *hidden: str) -> int:
+        """Count the tokens of a series: one a month of each group of bands, of relief one."""
+        return 12 * len(_MONTHLY & self._bands - {*hidden}) + ("elevation" in self._bands)
+
     @property
     def pretrain_flops(self) -> float:
         """Visible tokens through the encoder; all tokens and the location's through the decoder."""
-        every = 12 + 1 + 12  # ERA5 and Dynamic World by month, SRTM once
+        every = self._tokens()
         visible = every - int(every * self.mask_ratio) + 1
         return _transformer(visible) + _transformer(every + 1)
 
     @property
     def embed_flops(self) -> float:
-        """The encoder's, of a labelled place: ERA5, SRTM and the location."""
-        return _transformer(12 + 1 + 1)
+        """The encoder's, of a labelled place, without Dynamic World."""
+        return _transformer(self._tokens("dynamic_world") + 1)
 
     def records(self, places: Places) -> Records:
         """Read the series; the scales are the model's own."""

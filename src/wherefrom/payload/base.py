@@ -168,7 +168,10 @@ class Payload(Part):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Names of the channels of images, in their order; empty if they have none."""
+        """Names of the channels of images, in their order; of series, the bands they may have.
+
+        Empty if they have none, or it is not known before they are read.
+        """
         return ()
 
     def layers(self, labelled: bool = False) -> tuple[str, ...]:
@@ -197,7 +200,8 @@ class Payload(Part):
 
     def absent(self) -> tuple[str, ...]:
         """Say what of its files and sources is not on this machine."""
-        files = (f"{file} (no such file or folder)" for file in self.files if not _exists(file))
+        lacking = (Path(file).absolute() for file in self.files if not _exists(file))
+        files = (f"{file} (no such file or folder)" for file in lacking)
         others = (name for name in self.sources if not source(name).default)  # these are fetched
         return (*files, *filter(None, map(absent, others)))
 

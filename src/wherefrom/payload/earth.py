@@ -85,6 +85,11 @@ class EarthSeries(Payload):
         """Nearest pixels of a few rasters."""
         return 5e-5
 
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Climate, relief and land cover."""
+        return ("temperature_2m", "total_precipitation", "elevation", "slope", "dynamic_world")
+
     def layers(self, labelled: bool = False) -> tuple[str, ...]:
         """Climate and relief; land cover of candidates alone."""
         return SERIES_LAYERS[:-1] if labelled else SERIES_LAYERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -140,7 +141,10 @@ class Raster(Part):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of its channels: classes, bands as they are asked for, or as the file has them."""
+        """Names of its channels: classes, bands as they are asked for, or as the file has them.
+
+        None of a file that is not there yet.
+        """
         if self.classes:
             return tuple(self.classes)
         if self.bands:
@@ -148,6 +152,8 @@ class Raster(Part):
         if self.source is not None:
             return _NAMES[self.source]
         assert self.path is not None
+        if not Path(self.path).exists():
+            return ()
         with file_of(self.path, self.variable) as file:
             return tuple(bands_of(file, self.path))
 

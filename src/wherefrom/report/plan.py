@@ -36,7 +36,8 @@ def render(plan: Plan, store: Store) -> RenderableType:
     parts += [Text(f"left out {what}: {why}") for what, why in study.unmatched.items()]
     parts += _why(missing, store)
     parts += [Text(line) for line in _payloads(plan)]
-    parts += [Text(f"cannot run yet: {one}") for one in study.missing if one.startswith("task ")]
+    rest = [one for one in study.missing if not one.startswith("payload ")]
+    parts += [Text(f"cannot run yet: {one}") for one in rest]
     return Group(*parts)
 
 
@@ -82,29 +83,31 @@ def _payloads(plan: Plan) -> Iterator[str]:
     drawn = sum(not s.of.empty for s in plan.of_kind("draw")) * study.composition_size
     for name, payload in study.read.items():
         said = f"payload {name} ({payload.modality})"
-        if absent := payload.absent():
-            size = _of(payload) * drawn
-            stated = f"; {drawn:,} places at most, {size / 1e12:.2f} TB" if size else ""
-            yield f"{said}: cannot run yet, lacks {'; '.join(absent)}{stated}"
-            continue
         stages = [s for s in plan.of_kind("payload") if s.of == payload]
         hours = sum(s.cost for s in stages) / 3600
-        where = [f"{file}, {_size(Path(file)) / 1e6:,.0f} MB" for file in payload.files]
+        if absent := payload.absent():
+            size = _of(payload) * drawn
+            stated = f"; {drawn:,} places at most" + (f", {_bytes(size)}" if size else "")
+            lacking = f"{said}: cannot run yet, lacks {'; '.join(absent)}{stated}"
+            yield f"{lacking}; {hours:.2g} core hours at most"
+            continue
+        sizes = stages[0].bytes if stages else {}
+        where = [f"{Path(file).absolute()}, {_bytes(size)}" for file, size in sizes.items()]
         where += [f"source {source}" for source in payload.sources]
         where += [f"layer {layer}" for layer in payload.layers()]
-        yield f"{said}: of {', '.join(where) or 'where places are'}; {hours:.1f} core hours"
+        yield f"{said}: of {', '.join(where) or 'where places are'}; {hours:.2g} core hours"
+
+
+def _bytes(count: int) -> str:
+    """Write a number of bytes in kB, MB, GB or TB."""
+    power = max(1, min(4, (len(str(count)) - 1) // 3))
+    return f"{count / 1000**power:,.3g} {'kMGT'[power - 1]}B"
 
 
 def _of(payload: Payload) -> int:
     """Return the bytes that a place takes, here or in the payload that it is made of."""
     inner = (value for _, value in payload if isinstance(value, Payload))
     return payload.bytes_per_place or sum(map(_of, inner))
-
-
-def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
 
 
 def _why(missing: list[Stage], store: Store) -> list[Text]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from wherefrom import earth
@@ -13,9 +13,9 @@ from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
-from wherefrom.payload.content import content_of as content_of_payload
+from wherefrom.payload.content import Content, content_of
 from wherefrom.study import cost
-from wherefrom.study.pools import content_of, stage_spec
+from wherefrom.study.pools import stage_spec
 from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.tasks.base import TaskSpec
@@ -57,6 +57,7 @@ def _expand(study: Study) -> Iterator[Stage]:
     draws = {(s.axes["composition"], s.axes["draw_seed"]): s for s in _draws(study, pool)}
     yield from draws.values()
     for model, gfm in study.models.items():
+        costed = _costed(study, gfm)
         for name, chosen in study.samplers.items():
             for draw, seed in _runs(gfm, chosen):
                 inputs = {"draw": draws[name, draw], "pool": pool}
@@ -68,16 +69,16 @@ def _expand(study: Study) -> Iterator[Stage]:
                     "draw_seed": draw,
                     "pretrain_seed": seed,
                 }
-                run = _pretrain(gfm, chosen, axes, inputs, seen.read_directly(gfm))
+                run = _pretrain(gfm, costed, chosen, axes, inputs, seen)
                 yield run
                 for task in gfm.tasks:
                     yield from seen.new(data := seen.of_task(task, gfm))
-                    yield from _fewshot(study, task, data, gfm, axes, run)
+                    yield from _fewshot(study, task, data, gfm, costed, axes, run)
     for task, spec in study.tasks.items():
         for name in spec.baselines:
             axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
             yield from seen.new(data := seen.of_task(task, baseline(name)))
-            yield from _fewshot(study, task, data, baseline(name), axes, None)
+            yield from _fewshot(study, task, data, baseline(name), None, axes, None)
 
 
 def _pool(study: Study) -> Stage:
@@ -120,6 +121,7 @@ class _Seen:
     def __init__(self, study: Study, pool: Stage, tasks: dict[str, Stage]) -> None:
         self.study, self.pool, self.tasks = study, pool, tasks
         self._made: dict[tuple[str, str], dict[str, Stage]] = {}
+        self._held: dict[str, Content] = {}
         self._given: set[str] = set()
 
     def of_pool(self, gfm: Gfm) -> dict[str, Stage]:
@@ -167,34 +169,48 @@ class _Seen:
         self, name: str, payload: Payload, task: str, source: Stage, places: int
     ) -> dict[str, Stage]:
         if (name, task) not in self._made:
-            made = _payload_stages(name, payload, task, source, places)
+            spec, held = self.spec(payload, labelled=bool(task))
+            made = _payload_stages(name, payload, task, source, places, spec, held)
             self._made[name, task] = {
                 f"{payload.modality} {number}": stage for number, stage in enumerate(made)
             }
         return self._made[name, task]
 
+    def held(self, file: str) -> Content:
+        """Say what a file of the user's holds, which is looked at once."""
+        if file not in self._held:
+            self._held[file] = content_of(file)
+        return self._held[file]
 
-def _payload_spec(payload: Payload, *, labelled: bool) -> dict[str, Any]:
-    """Give all that the records of a payload depend on."""
-    made = {
-        "payload": payload.settings(),
-        "layers": {name: earth.layer_key(name) for name in payload.layers(labelled)},
-    }
-    if absent := payload.absent():  # planned, and not run before it is there
-        return made | {"absent": absent}
-    for source in payload.sources:
-        earth.path_of(source)
-    return made | {
-        "sources": {name: digest_of(name) for name in payload.sources},
-        "content": [content_of_payload(file) for file in payload.files],
-    }
+    def spec(
+        self, payload: Payload, *, labelled: bool
+    ) -> tuple[dict[str, Any], dict[str, Content]]:
+        """Give all that the records of a payload depend on, and the files of the user's in it."""
+        made = {
+            "payload": payload.settings(),
+            "layers": {name: earth.layer_key(name) for name in payload.layers(labelled)},
+        }
+        if absent := payload.absent():  # planned, and not run before it is there
+            return made | {"absent": absent}, {}
+        for source in payload.sources:
+            earth.path_of(source)
+        held = {file: self.held(file) for file in payload.files}
+        return made | {
+            "sources": {name: digest_of(name) for name in payload.sources},
+            "content": [content.key for content in held.values()],
+        }, held
 
 
 def _payload_stages(
-    name: str, payload: Payload, task: str, source: Stage, places: int
+    name: str,
+    payload: Payload,
+    task: str,
+    source: Stage,
+    places: int,
+    spec: dict[str, Any],
+    held: dict[str, Content],
 ) -> Iterator[Stage]:
     """Yield the stages that read a payload of a task, or of `payload.shard` places of the pool."""
-    spec = _payload_spec(payload, labelled=bool(task))
     where = f"of task {task}" if task else "of the pool"
     starts = range(0, places, payload.shard) if not task else [0]
     for number, start in enumerate(starts, start=1):
@@ -208,6 +224,8 @@ def _payload_stages(
             cost=cost.of_payload(payload, count),
             bundle=f"payload {name} {where}{part}",
             of=payload,
+            files={file: content.key for file, content in held.items()},
+            bytes={file: content.bytes for file, content in held.items()},
         )
 
 
@@ -265,14 +283,14 @@ def _draw_spec(
     return spec, files
 
 
-def _contents(files: Iterable[str], who: str) -> dict[str, str]:
+def _contents(
+    files: Iterable[str], who: str, held: Callable[[str], Content] = content_of
+) -> dict[str, str]:
     """Hash files of the user's by what they hold."""
     try:
-        return {file: content_of(file) for file in files}
-    except OSError as err:
-        raise WherefromError(
-            f"{err.filename}: cannot be read ({err.strerror}), but {who} names it"
-        ) from None
+        return {file: held(file).key for file in files}
+    except WherefromError as err:
+        raise WherefromError(f"{err}, but {who} names it") from None
 
 
 def _layer_key(name: str, own: Sequence[str]) -> str:
@@ -293,12 +311,19 @@ def _runs(gfm: Gfm, chosen: SamplerModel) -> list[tuple[int, int]]:
     return [(draw, seed) for draw in range(draws) for seed in range(gfm.pretrain_seeds)]
 
 
+def _costed(study: Study, gfm: Gfm) -> Gfm:
+    """Return a GFM as it costs on what the study's payloads say that they give."""
+    read = {one: study.payload_of(one, gfm.payloads)[1] for one in gfm.reads}
+    return gfm.costed({one: payload.bands for one, payload in read.items()})
+
+
 def _pretrain(
     gfm: Gfm,
+    costed: Gfm,
     chosen: SamplerModel,
     axes: dict[str, Any],
     inputs: dict[str, Stage],
-    payloads: tuple[Payload, ...],
+    seen: _Seen,
 ) -> Stage:
     model, composition, draw, seed = axes.values()
     made: dict[str, Any] = {
@@ -307,11 +332,13 @@ def _pretrain(
         "name": model,
         "seed": seed,
     }
-    files = _contents(gfm.files, f"model {model!r}")
+    files = _contents(gfm.files, f"model {model!r}", seen.held)
+    payloads = seen.read_directly(gfm)
+    direct = [seen.spec(one, labelled=False) for one in payloads]
     read = {
-        "payloads": [_payload_spec(one, labelled=False) for one in payloads],
+        "payloads": [spec for spec, _ in direct],
         "layers": {name: earth.layer_key(name) for name in gfm.layers},
-        "sources": {name: digest_of(name) for name in gfm.sources},
+        "sources": {name: absent(name) or digest_of(name) for name in gfm.sources},
         "content": list(files.values()),
     }
     made |= {part: found for part, found in read.items() if found}
@@ -320,11 +347,11 @@ def _pretrain(
         label=f"pretrain {model} {composition} draw {draw} seed {seed}",
         spec=made,
         inputs=inputs,
-        cost=cost.START if chosen.empty else cost.pretrain(gfm),
+        cost=cost.START if chosen.empty else cost.pretrain(costed),
         bundle=f"{model} {composition} {draw} {seed}",
         of=gfm,
         payloads=payloads,
-        files=files,
+        files=files | {file: one.key for _, held in direct for file, one in held.items()},
         axes=axes,
     )
 
@@ -334,6 +361,7 @@ def _fewshot(
     task: str,
     data: dict[str, Stage],
     features: Gfm | Baseline,
+    costed: Gfm | None,
     axes: dict[str, Any],
     run: Stage | None,
 ) -> Iterator[Stage]:
@@ -341,7 +369,7 @@ def _fewshot(
     label = study.tasks[task].label
     inputs = data | ({"pretrain": run} if run else {})
     if isinstance(features, Gfm):
-        once = cost.embed(features, study.tasks[task])
+        once = cost.embed(costed or features, study.tasks[task])
         about: dict[str, Any] = {"model": features.kind}
     else:
         once = 0.0
@@ -370,7 +398,7 @@ def _fewshot(
                 }
                 | about,
                 inputs=inputs,
-                cost=once + cost.fewshot(kind, features, sizes, seeds, regions),
+                cost=once + cost.fewshot(kind, costed or features, sizes, seeds, regions),
                 bundle=run.bundle if run else f"baseline {axes['model']} {label}",
                 of=features,
                 axes=axes | {"task": label, "head": head},

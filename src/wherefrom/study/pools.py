@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
 from wherefrom import earth
-from wherefrom.files import sha256_of
-from wherefrom.keys import key_of
 from wherefrom.part import Part
+from wherefrom.payload.content import content_of
 
 if TYPE_CHECKING:
     from wherefrom.pool import Pool
 
-__all__ = ["PoolSpec", "PoolTable", "content_of", "stage_spec", "table_of"]
+__all__ = ["PoolSpec", "PoolTable", "stage_spec", "table_of"]
 
 
 class PoolSpec(Part):
@@ -76,21 +74,8 @@ def table_of(spec: PoolSpec) -> PoolTable | None:
     if spec.file is None:
         return None
     pool = spec.open()
-    return PoolTable(
-        places=len(pool), columns=pool.columns, origin=pool.origin, content=content_of(spec.file)
-    )
-
-
-def content_of(file: str) -> str:
-    """Hash the bytes of a table, or of the Parquet files of a folder."""
-    from wherefrom.pool.partition import files_in
-
-    path = Path(file)
-    if not path.is_dir():
-        return key_of([sha256_of(path)])
-    # Names of folders count where they are columns.
-    hashes = ((sha256_of(one), keys) for one, keys in files_in(path).items())
-    return key_of([[sha, *map(list, keys)] if keys else sha for sha, keys in hashes])
+    content = content_of(spec.file).key
+    return PoolTable(places=len(pool), columns=pool.columns, origin=pool.origin, content=content)
 
 
 def stage_spec(spec: PoolSpec, table: PoolTable | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from wherefrom import parallel
@@ -81,7 +82,7 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     gpus = _gpus(todo)
     used = min(workers or len(gpus) or parallel.cores(), len(bundles))
     if todo:
-        _run(bundles, store, used, gpus, _Clock(store, plan.key))
+        _run(bundles, store, used, gpus, _Clock(store, plan.key), _Folders(todo))
     own, child = (
         resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -142,6 +143,49 @@ class _Clock:
                 self.store.spend(self.plan, self.call, now - self.began)
 
 
+class _Folders:
+    """Folders of the user's that stages read.
+
+    Workers look once whether one holds what it held when it was planned; whether it still does is
+    looked at when the last stage that reads it is finished.
+    """
+
+    def __init__(self, todo: list[Stage]) -> None:
+        self.todo = todo
+        self.left: dict[tuple[str, str], set[str]] = {}
+        self.other: set[tuple[str, str]] = set()
+        for stage in todo:
+            for folder in stage.files.items():
+                if Path(folder[0]).is_dir():
+                    self.left.setdefault(folder, set()).add(stage.key)
+
+    def read_by(self, bundle: list[Stage]) -> None:
+        """Note that these stages are finished."""
+        done = {stage.key for stage in bundle}
+        for folder, keys in list(self.left.items()):
+            keys -= done
+            if not keys:
+                self._look(folder)
+
+    def changed(self, store: Store) -> list[_Failure]:
+        """Take away what was made of folders that changed meanwhile, and say which these are."""
+        for folder in list(self.left):
+            self._look(folder)
+        wrong: set[str] = set()
+        for stage in self.todo:  # each after those that it is made from
+            made_from = {other.key for other in stage.inputs.values()}
+            if self.other & stage.files.items() or wrong & made_from:
+                wrong.add(stage.key)
+                store.drop(stage.kind, stage.key)
+        said = "changed while it was read, and what was made of it is taken away: run it again"
+        return [_Failure(f"{folder} {said}", False) for folder, _ in sorted(self.other)]
+
+    def _look(self, folder: tuple[str, str]) -> None:
+        del self.left[folder]
+        if not stages.holds(*folder):
+            self.other.add(folder)
+
+
 def _bundles(missing: list[Stage]) -> list[list[Stage]]:
     """Group stages that share a process; costly bundles first, so that none straggles."""
     groups: dict[str, list[Stage]] = {}
@@ -156,6 +200,7 @@ def _run(
     workers: int,
     gpus: tuple[str, ...],
     clock: _Clock,
+    folders: _Folders,
 ) -> None:
     sent: Any = parallel.SPAWNED.Queue()
     given: Any = parallel.SPAWNED.Queue() if gpus else None
@@ -184,6 +229,7 @@ def _run(
                         failures.append(failure)
                         display.say(f"failed: {failure.message}")
                     pending -= {(s.kind, s.key) for s in bundle if store.done(s.kind, s.key)}
+                    folders.read_by(bundle)
                 clock.note()
         except BrokenProcessPool:
             raise WherefromError(
@@ -195,6 +241,7 @@ def _run(
                 process.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
             clock.note(last=True)
+    failures += folders.changed(store)
     if failures:
         _raise(failures, len(pending) - len(failures))
 

@@ -153,10 +153,9 @@ class Study(Part):
             for name, payload in self.read.items()
             for one in payload.absent()
         ]
-        for task in self.tasks.values():
-            if why := absent(*task.sources):
-                lacking.append(f"task {task.label}: {why}")
-        return tuple(lacking)
+        others = [(f"task {task.label}", task.sources) for task in self.tasks.values()]
+        others += [(f"model {name}", model.sources) for name, model in self.models.items()]
+        return (*lacking, *(f"{who}: {why}" for who, names in others if (why := absent(*names))))
 
     @property
     def pool_places(self) -> int:

@@ -47,6 +47,8 @@ class Stage:
     payloads: tuple[Payload, ...] = ()
     #: Files of the user's that it reads, with the hash of what they held when it was planned.
     files: dict[str, str] = field(default_factory=dict)
+    #: And how many bytes they were, of a payload.
+    bytes: dict[str, int] = field(default_factory=dict)
     #: Of a draw the composition and the seed; of a few-shot stage columns of the results table.
     axes: dict[str, Any] = field(default_factory=dict)
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wherefrom.errors import WherefromError, unknown
+from wherefrom.files import walked
 from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Sought
 from wherefrom.payload.columns import parts_of, texts_of
 from wherefrom.payload.matching import Rows
 from wherefrom.payload.series import tables
 from wherefrom.payload.series.blocks import Block
 from wherefrom.payload.series.shards import of_shards
-from wherefrom.pool.series import NO_CLASS
+from wherefrom.pool.series import BANDS, NO_CLASS
 from wherefrom.pool.series.worldcereal import is_worldcereal
 from wherefrom.pool.tables import is_parquet
 
@@ -78,6 +79,11 @@ class Series(Payload):
     def seconds(self) -> float:
         """Numbers are read as they lie, checked, and cut to twelve months."""
         return 4e-5
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """All that there are: which ones files have is known when they are read."""
+        return (*BANDS, "dynamic_world")
 
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Read the blocks that hold what is sought, each once."""
@@ -184,11 +190,10 @@ def _found(path: Path, layout: Layout | None) -> tuple[Layout, dict[str, Path]]:
     if layout == "cropharvest" or (path / "labels.geojson").is_file():
         return "cropharvest", {}
     of_layout: dict[Layout, dict[str, Path]] = {}
-    for one in sorted(path.rglob("*")):
-        inner, end = one.relative_to(path), _ENDS.get(one.suffix.lower())
-        hidden = any(part.startswith(".") for part in inner.parts)
-        if end is not None and one.is_file() and not hidden:
-            of_layout.setdefault(end, {})[inner.with_suffix("").as_posix()] = one
+    for one in walked(path):
+        if (end := _ENDS.get(one.suffix.lower())) is not None:
+            name = one.relative_to(path).with_suffix("").as_posix()
+            of_layout.setdefault(end, {})[name] = one
     among = [layout] if layout is not None else list(of_layout)
     if len(among) != 1 or among[0] not in of_layout:
         held = f"several ({', '.join(of_layout)})" if of_layout else "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from wherefrom.earth.kept import keep
 from wherefrom.errors import WherefromError
+from wherefrom.files import walked
 from wherefrom.keys import key_of
 from wherefrom.payload.tiles import zarr
 from wherefrom.payload.tiles.geotiff import DamagedError
@@ -140,7 +141,7 @@ def members_of(path: Path) -> Members:
 
 
 def _of_folder(folder: Path) -> Members:
-    names = sorted(_walk(folder))
+    names = sorted(one.relative_to(folder).as_posix() for one in walked(folder))
     kinds = {what: [n for n in names if _is(n, what)] for what in (GEOTIFF, TAR, ZARR)}
     there = [what for what, some in kinds.items() if some]
     if len(there) != 1:
@@ -156,14 +157,6 @@ def _of_folder(folder: Path) -> Members:
         return _joined([folder / name for name in found])
     files = tuple(str(folder / name) for name in found)
     return Members(files, np.arange(len(files)), _whole(found))
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """Yield files by their paths in the folder; hidden ones and Zarr in folders are left out."""
-    for at, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inner = Path(at).relative_to(folder)
-        yield from ((inner / name).as_posix() for name in files if not name.startswith("."))
 
 
 def _of_table(path: Path) -> Members:
