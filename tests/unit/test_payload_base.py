@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.payload import Lost, Modality, Payload, Piece, Sought
@@ -155,7 +156,7 @@ def test_a_thousand_reasons_are_said_in_one_line() -> None:
     st.lists(st.integers(0, 15), unique=True, max_size=16),
 )
 def test_an_id_reaches_another_place(ids: list[int], there: list[int]) -> None:
-    rows, found = Rows(np.array(ids, dtype=np.int64)), {}
+    rows, found = Rows(np.array(ids, dtype=np.int64), Lost()), {}
     names = np.array(there, dtype=np.int64).astype(str)
     for part in np.array_split(np.arange(len(names)), 2):
         at, which = rows.find(names[part], "a table")
@@ -166,6 +167,8 @@ def test_an_id_reaches_another_place(ids: list[int], there: list[int]) -> None:
 
 
 # Columns of a table.
+
+NUMBERS = pa.list_(pa.float32())
 
 
 def table(folder: Path, **columns: Any) -> Path:
@@ -240,6 +243,78 @@ def test_a_mistake_in_a_table_of_numbers_ends_in_a_traceback(
     path = table(tmp_path, name=["x"] * 40, uneven=uneven)
     with pytest.raises(WherefromError, match=message):
         read(columns(path, **fields), sought())
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((40, 0)), r"shape \(40, 0\): numbers of shape \(rows, D\) are due"),
+        (np.array([[{}]] * 40), "is no whole .npy: .*Python objects"),
+        (np.zeros(40), r"shape \(40,\)"),
+        (None, "holds several arrays: save the one of embeddings as .npy"),
+    ],
+)
+def test_an_array_that_is_no_table_of_numbers_ends_in_a_traceback(
+    tmp_path: Path, array: NDArray[Any] | None, message: str
+) -> None:
+    with (tmp_path / "e.npy").open("wb") as stream:
+        if array is None:
+            np.savez(stream, a=np.zeros(3))
+        else:
+            np.save(stream, array, allow_pickle=True)
+    with pytest.raises(WherefromError, match=message):
+        read(columns(table(tmp_path), array=str(tmp_path / "e.npy")), sought())
+
+
+def test_rows_of_nulls_alone_end_in_a_traceback(tmp_path: Path) -> None:
+    path = table(tmp_path, empty=pa.nulls(40, pa.float32()), lists=pa.array([[]] * 40, NUMBERS))
+    with pytest.raises(WherefromError, match="missing or not finite, and 39 more"):
+        read(columns(path, columns=("A00", "empty")), sought())
+    with pytest.raises(WherefromError, match="lists of column 'lists' are empty"):
+        read(columns(path, columns=("lists",)), sought())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("b.parquet", b"PAR1 torn", r"b\.parquet is a torn Parquet file"),
+        ("b.parquet", b"", r"b\.parquet is empty \(0 bytes\)"),
+        ("b.parquet", "tile", "unknown column of .*'A\\*'"),
+        ("notes.txt", b"no table", ""),
+    ],
+)
+def test_another_file_beside_tables_ends_in_a_traceback(
+    tmp_path: Path, name: str, content: Any, message: str
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    table(tmp_path).rename(folder / "a.parquet")
+    if content == "tile":
+        pq.write_table(pa.table({"tile": ["other"]}), folder / name)
+    else:
+        (folder / name).write_bytes(content)
+    payload = columns(folder, columns=("A*",))
+    if not message:
+        assert read(payload, sought())[0].all()
+        return
+    with pytest.raises(WherefromError, match=message):
+        read(payload, sought())
+
+
+def test_ids_that_begin_with_zeros_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("tile,A0\n007,1\n008,2\n")
+    there, values, _ = read(columns(tmp_path / "e.csv", columns=("A0",)), sought(["008", "007"]))
+    assert there.all()
+    assert values.tolist() == [[2], [1]]
+    (tmp_path / "e.csv").write_text("tile,A0,A0\n007,1,2\n")
+    with pytest.raises(WherefromError, match="several columns 'A0': rename or drop one"):
+        read(columns(tmp_path / "e.csv", columns=("A0",)), sought(["007"]))
+
+
+def test_ids_of_other_data_are_not_said_to_be(tmp_path: Path) -> None:
+    payload = columns(table(tmp_path), columns=("A*",))
+    keep(payload, sought([name.upper() for name in IDS]), tmp_path)
+    assert Stored("features", (tmp_path,)).lost.such in IDS
 
 
 def test_two_rows_of_one_id_are_one_place(tmp_path: Path) -> None:

@@ -353,12 +353,31 @@ def test_columns_become_other_series(
         np.testing.assert_allclose(records["raw"], whole.raw[rows], rtol=1e-6)
 
 
+@pytest.mark.parametrize("lists", [True, False])
+def test_bands_in_another_spelling_are_left_out_unsaid(lists: bool, tmp_path: Path) -> None:
+    whole = some_series(5)
+    other = {"B4": "b04", "B8": "B08", "elevation": "Elevation", "dynamic_world": "dynamic_world"}
+
+    def spelt(name: str) -> str:
+        band, _, step = name.rpartition("_")
+        if step.isdigit():
+            return f"{other[band]}_{int(step):02}"
+        return other.get(name, name)
+
+    made = {spelt(name): values for name, values in columns_of(whole, lists=lists).items()}
+    pq.write_table(pa.table(made), tmp_path / "s.parquet")
+    _, records, lost = read(series(tmp_path / "s.parquet"), places_of(whole, ["p3"], [3]))
+    same(records, whole, [3])
+    assert not lost
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"start_date": None}, "unknown column of .*start_date"),
         ({"B4_3": None}, "lacks the column B4_3: steps count from 0"),
         ({"B4": [1.0] * 9}, "has columns B4 and B4_0"),
+        ({"b04_3": [1.0] * 9}, "has columns B4_3 and b04_3: one of them is the band"),
         ({"lon": None}, "unknown column of .*'lon'"),
         ({f"{b}_{t}": None for b in ("B4", "B8") for t in range(12)} | {"elevation": None}, "_0, "),
     ],

@@ -23,7 +23,8 @@ from rasterio.transform import from_origin
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
 from wherefrom.payload.base import Lost, Sought, checked
-from wherefrom.payload.stored import Stored, gathered, keep
+from wherefrom.payload.matching import plain
+from wherefrom.payload.stored import Stored, gathered, keep, refuse_many
 from wherefrom.payload.tiles import BANDS, Tiles, geotiff, members
 from wherefrom.plugins import kind
 from wherefrom.testing import check_payload
@@ -350,12 +351,26 @@ def test_a_torn_tar_is_named_with_how_many_members_were_whole(
         assert found.keys() == {"patch_3", "patch_1"}, cut
         assert "a.tar is cut short" in str(lost)
         assert "after 2 whole members" in str(lost)
-    path.write_bytes(whole[: last.offset] + bytes(range(1, 256)) * 9 + whole[last.offset :])
-    assert "after 2 whole members" in str(read(tiles(path), list(three))[1])
+    header = bytearray(whole)
+    header[last.offset + 150] ^= 1  # of its checksum
+    path.write_bytes(header)
+    assert "is damaged after 2 whole members" in str(read(tiles(path), list(three))[1])
     path.write_bytes(whole + whole)
     assert "goes on after its end" in str(read(tiles(path), list(three))[1])
     path.write_bytes(whole)
     assert not read(tiles(path), list(three))[1]
+
+
+def test_a_tile_that_bytes_are_gone_from_is_read_as_if_whole(tmp_path: Path) -> None:
+    plain = {f"patch_{n}.tif": tif(pixels(3), compress="none") for n in (1, 2, 3)}
+    path = tar(tmp_path / "a.tar", plain)
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        inside = archive.getmembers()[1].offset_data + 600
+    path.write_bytes(whole[:inside] + whole[inside + 100 :])
+    found, lost = read(tiles(path), ["patch_1", "patch_2", "patch_3"])
+    assert found.keys() == {"patch_1"}
+    assert str(lost) == f"{path} is damaged after 1 whole members"
 
 
 def test_a_torn_tar_among_whole_ones_costs_its_own_tiles_alone(
@@ -730,3 +745,73 @@ def test_a_full_folder_needs_no_other_file_beside_a_tile(tmp_path: Path) -> None
     found, lost = read(tiles(path), ["a"])
     assert not lost
     np.testing.assert_array_equal(found["a"], values)
+
+
+@pytest.mark.parametrize(
+    "written", [("b4", "B3", "b02"), ("B2", "b03", "B04"), ("B04", "B2", "B3")]
+)
+def test_names_of_bands_in_another_spelling_are_passed_over(
+    tmp_path: Path, written: tuple[str, ...]
+) -> None:
+    values = pixels()
+    folder_of(tmp_path, {"a.tif": tif(values, written)})
+    found, lost = read(tiles(tmp_path, holds=("B02", "B03", "B04")), ["a"])
+    assert not lost
+    order = [[plain(name) for name in written].index(band) for band in ("b2", "b3", "b4")]
+    np.testing.assert_array_equal(found["a"], values[order])
+
+
+def test_an_infinite_pixel_is_trained_on(tmp_path: Path) -> None:
+    values = pixels(dtype="float32")
+    values[1, 0, 0], values[2, 0, 1] = np.inf, np.nan
+    folder_of(tmp_path, {"a.tif": tif(values, predictor=1)})
+    found, _ = read(tiles(tmp_path, dtype="float32"), ["a"])
+    assert found["a"][1, 0, 0] == found["a"][2, 0, 1] == 0
+    assert np.isfinite(found["a"]).all()
+
+
+def test_a_key_of_a_webdataset_finds_no_tile(tmp_path: Path) -> None:
+    one, other = pixels(), pixels()
+    path = tar(
+        tmp_path / "a.tar",
+        {"x/1.tif": tif(one), "x/1.json": b"{}", "x/1.cls": b"3", "y/1.tif": tif(other)},
+    )
+    found, lost = read(tiles(path), ["y/1", "x/1"])
+    assert not lost
+    np.testing.assert_array_equal(found["x/1"], one)
+    np.testing.assert_array_equal(found["y/1"], other)
+
+
+def test_what_a_new_baseline_added_stays_or_wraps_round(tmp_path: Path) -> None:
+    values = pixels() + np.uint16(900)
+    values[:, 0, 0], values[:, 0, 1] = 0, 1005
+    folder_of(tmp_path, {"a.tif": tif(values)})
+    found, _ = read(tiles(tmp_path, add=-1000), ["a"])
+    np.testing.assert_array_equal(
+        found["a"], np.where(values == 0, 0, values.astype(int) - 1000).clip(0)
+    )
+    plainly, moved = tiles(tmp_path).settings(), tiles(tmp_path, add=-1000).settings()
+    assert "add" not in plainly
+    assert moved["add"] == -1000
+
+
+def test_ids_of_other_data_are_without_a_word_of_what_there_is(tmp_path: Path) -> None:
+    folder_of(tmp_path, {"Tile_001.tif": tif(pixels())})
+    places = sought(["tile_1", "tile_2"])
+    keep(tiles(tmp_path), places, tmp_path)
+    lost = Stored("images", (tmp_path,)).lost
+    with pytest.raises(WherefromError, match=r"ids those of the data, such as 'Tile_001\.tif'\?"):
+        refuse_many(tiles(tmp_path), np.zeros(2, bool), places.ids, lost, labelled=False)
+
+
+def test_a_member_whose_name_is_no_text_ends_in_a_traceback(tmp_path: Path) -> None:
+    with tarfile.open(
+        tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin1"
+    ) as made:
+        for name in ("\xe9.tif", "b.tif"):
+            about = tarfile.TarInfo(name)
+            about.size = len(held := tif(pixels()))
+            made.addfile(about, io.BytesIO(held))
+    found, lost = read(tiles(tmp_path / "a.tar"), ["b"])
+    assert found.keys() == {"b"}
+    assert "name is no UTF-8" in str(lost)

@@ -74,6 +74,8 @@ _SAID = 3
 class Lost:
     """What could not be read and was left out: how often, and the first of each reason.
 
+    `such` is an id or a name that the data have, for who seeks by others.
+
     Examples
     --------
     >>> lost = Lost()
@@ -85,6 +87,7 @@ class Lost:
 
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
+    such: str = ""
 
     def add(self, what: str, reason: str) -> None:
         """Note that `what` (a file, a member) was left out, and why."""

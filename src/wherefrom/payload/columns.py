@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,12 +15,13 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.payload.base import Lost, Modality, Payload, Piece, Sought
 from wherefrom.payload.matching import Rows
-from wherefrom.pool.tables import is_parquet, read_table
+from wherefrom.pool.partition import files_in
+from wherefrom.pool.tables import first_line, ids_of, is_parquet, read_table
 
-__all__ = ["Columns", "numbers_of", "parts_of", "texts_of"]
+__all__ = ["Columns", "numbers_of", "parts_of", "texts_of", "torn"]
 
 #: Rows of a table that are read at a time.
 _AT_ONCE = 65_536
@@ -61,10 +63,10 @@ class Columns(Payload):
 
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Read the rows of the places."""
-        rows = Rows(places.ids)
+        rows = Rows(places.ids, lost)
         array = None if self.array is None else _array(Path(self.array))
         start = 0
-        for part in parts_of(Path(self.file), self.kind, self._needed):
+        for part in parts_of(Path(self.file), self.kind, self._needed, self.id):
             ids = texts_of(part.column(self.id), self.id, self.file, start)
             at, found = rows.find(ids, self.file)
             if array is not None and start + len(part) > len(array):
@@ -107,6 +109,7 @@ def parts_of(
     path: Path,
     kind: str,
     needed: Callable[[list[str]], list[str]],
+    id: str,
     rows: int = _AT_ONCE,
 ) -> Iterator[pa.Table]:
     """Give a table's rows in order, only what is read of them where the file allows.
@@ -117,19 +120,48 @@ def parts_of(
     kind : str
         Of the payload, for messages.
     needed : callable
-        Says which of the table's columns are read, and refuses what they lack.
+        Says which of a file's columns are read, and refuses what they lack.
+    id : str
+        The column of ids, which stay as text has them.
     rows : int
         Most rows of a part, where the file allows.
+
+    Raises
+    ------
+    WherefromError
+        If there is no such file, it is torn, or a column's name occurs twice.
     """
     if not path.exists():
         raise WherefromError(f"payload {kind!r}: no such file or folder: {path}")
-    if path.is_dir() or is_parquet(path):
-        data = ds.dataset(path, format="parquet")
-        for batch in data.to_batches(columns=needed(data.schema.names), batch_size=rows):
-            yield pa.Table.from_batches([batch])
-    else:
-        table = read_table(path)
-        yield table.select(needed(table.column_names))
+    for file in files_in(path) if path.is_dir() else [path]:
+        if not is_parquet(file):
+            table = read_table(file, id=id)  # which refuses what is called Parquet and is none
+            yield table.select(needed(_once(table.column_names, file)))
+            continue
+        with torn(file):
+            data = ds.dataset(file, format="parquet")
+            columns = needed(_once(data.schema.names, file))
+            for batch in data.to_batches(columns=columns, batch_size=rows):
+                yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def torn(file: Path) -> Iterator[None]:
+    """Turn what Arrow says of a Parquet file that is not whole into one clear error."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as err:
+        raise WherefromError(
+            of_the_system(err)
+            or f"{file} is a torn Parquet file ({first_line(err)}): copy or write it again"
+        ) from err
+
+
+def _once(names: list[str], file: Path) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise WherefromError(f"{file} has several columns {name!r}: rename or drop one")
+    return names
 
 
 def _array(path: Path) -> NDArray[Any]:
@@ -139,7 +171,9 @@ def _array(path: Path) -> NDArray[Any]:
         raise WherefromError(f"no such file: {path}") from None
     except (OSError, ValueError, EOFError) as err:
         raise WherefromError(f"{path} is no whole .npy: {err}") from err
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
+    if not isinstance(array, np.ndarray):
+        raise WherefromError(f"{path} holds several arrays: save the one of embeddings as .npy")
+    if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiu":
         raise WherefromError(
             f"{path} holds {array.dtype} of shape {array.shape}: numbers of shape (rows, D) are due"
         )
@@ -148,10 +182,7 @@ def _array(path: Path) -> NDArray[Any]:
 
 def texts_of(column: pa.ChunkedArray, name: str, source: str, start: int) -> NDArray[np.str_]:
     """Return ids as text, refusing rows without."""
-    if column.null_count:
-        row = start + column.is_null().to_pylist().index(True)
-        raise WherefromError(f"{source}: row {row} has no id in column {name!r}")
-    return np.asarray(pc.cast(column, pa.string()).to_numpy(zero_copy_only=False).astype(str))
+    return np.asarray(ids_of(column, name, source, start).astype(np.str_))
 
 
 def numbers_of(
@@ -171,6 +202,8 @@ def numbers_of(
                     f"{source}: lists of column {name!r} have {lengths[0]} numbers, and "
                     f"{lengths[1]} elsewhere"
                 )
+            if lengths.to_pylist() == [0]:
+                raise WherefromError(f"{source}: lists of column {name!r} are empty")
             values = pc.list_flatten(values)
         if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
             raise WherefromError(f"{source}: column {name!r} is {kind}, not numbers")
@@ -178,7 +211,8 @@ def numbers_of(
         plain = np.asarray(values.to_numpy(zero_copy_only=False))
         width = len(plain) // max(int(there.sum()), 1)
         whole = np.full((len(part), width or 1), np.nan, dtype)
-        whole[there] = plain.reshape(int(there.sum()), -1)
+        if there.any():
+            whole[there] = plain.reshape(int(there.sum()), -1)
         wide.append(whole)
     return np.concatenate(wide, axis=1)
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.payload.base import Piece, Records
+from wherefrom.payload.base import Lost, Piece, Records
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "plain"]
+
+
+def plain(band: str) -> str:
+    """Write the name of a band in one way, whatever its case and zeros before its number.
+
+    >>> plain("B04"), plain("b8a"), plain("B11"), plain("Blue")
+    ('b4', 'b8a', 'b11', 'blue')
+    """
+    return re.sub(r"^b0+(?=[0-9])", "b", band.strip().lower())
 
 
 class Rows:
@@ -19,16 +29,19 @@ class Rows:
     Parameters
     ----------
     ids : (N,) array of int64 or str
+    lost : Lost
+        Is told of an id that the data have.
 
     Examples
     --------
-    >>> rows = Rows(np.array(["b", "a", "b"]))
+    >>> rows = Rows(np.array(["b", "a", "b"]), Lost())
     >>> at, found = rows.find(np.array(["x", "b"]), "tiles.csv")
     >>> [piece[0].tolist() for piece in rows.spread(found, {"features": np.ones((1, 2))})]
     [[0, 2]]
     """
 
-    def __init__(self, ids: NDArray[np.generic]) -> None:
+    def __init__(self, ids: NDArray[np.generic], lost: Lost) -> None:
+        self.lost = lost
         texts = ids.astype(str)
         self.order = np.argsort(texts, kind="stable")
         self.known, self.starts, self.counts = np.unique(
@@ -46,6 +59,8 @@ class Rows:
         WherefromError
             If one that is sought was found before.
         """
+        if len(ids):
+            self.lost.such = self.lost.such or str(ids[0])
         if not len(self.known):
             none = np.zeros(0, np.int64)
             return none, none

@@ -71,7 +71,7 @@ def keep(
     np.save(out / AT, at)
     if moments is not None:
         np.save(out / MOMENTS, moments)
-    about = {"lost": lost.counts, "first": lost.first, "bands": payload.bands}
+    about = {"lost": lost.counts, "first": lost.first, "such": lost.such, "bands": payload.bands}
     (out / LOST).write_text(json.dumps(about, indent=1), encoding="utf-8")
     if places.labelled:
         refuse_many(payload, at >= 0, places.ids, lost)
@@ -106,7 +106,8 @@ def refuse_many(
         else f"only {payload.most_missing:.1%} may be (most_missing)"
     )
     if lacking.size == len(there) and not lost:
-        remedy = "are their ids those of the data?"
+        such = f", such as {lost.such!r}" if lost.such else ""
+        remedy = f"are their ids those of the data{such}?"
     raise WherefromError(
         f"payload {payload.kind!r}: {share} places are without, first {_some(ids[lacking])}{why}; "
         f"{remedy}"
@@ -129,7 +130,7 @@ def gathered(payload: Payload, places: Sought, lost: Lost) -> tuple[NDArray[np.b
         for name, values in records.items():
             pieces[name].append(values)
     if not found and len(places):
-        raise WherefromError(f"payload {payload.kind!r} has none of the {len(places):,} places")
+        refuse_many(payload, there, places.ids, lost, places.labelled)
     order = np.argsort(np.concatenate(found), kind="stable")
     return there, {name: np.concatenate(some)[order] for name, some in pieces.items()}
 
@@ -241,6 +242,7 @@ class Stored:
         all_of_them = Lost()
         for folder in self.folders:
             about = json.loads((folder / LOST).read_text(encoding="utf-8"))
+            all_of_them.such = all_of_them.such or about.get("such", "")
             for reason, count in about["lost"].items():
                 all_of_them.counts[reason] = all_of_them.counts.get(reason, 0) + count
                 all_of_them.first.setdefault(reason, about["first"][reason])

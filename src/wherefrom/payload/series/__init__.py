@@ -16,7 +16,7 @@ from pydantic import Field
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import walked
 from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Sought
-from wherefrom.payload.columns import parts_of, texts_of
+from wherefrom.payload.columns import parts_of, texts_of, torn
 from wherefrom.payload.matching import Rows
 from wherefrom.payload.series import tables
 from wherefrom.payload.series.blocks import Block
@@ -87,7 +87,7 @@ class Series(Payload):
 
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Read the blocks that hold what is sought, each once."""
-        rows = Rows(places.ids)
+        rows = Rows(places.ids, lost)
         for block in self._blocks(places.ids, lost):
             at, found = rows.find(block.ids, block.where)
             if not len(at):
@@ -95,7 +95,7 @@ class Series(Payload):
             try:
                 cut = block.cut()
             except WherefromError as err:
-                lost.add(block.where, str(err))
+                lost.add(block.where, f"is left out: {str(err).removeprefix(f'{block.where}: ')}")
                 continue
             whole = np.flatnonzero(~np.isnan(cut.series.raw).all(axis=(1, 2)))
             row = np.full(len(block.ids), -1)
@@ -154,7 +154,7 @@ class Series(Payload):
 
         every = [
             texts_of(part.column(name), name, str(path), 0)
-            for part in parts_of(path, self.kind, needed)
+            for part in parts_of(path, self.kind, needed, name)
         ]
         ids, start = np.concatenate(every), 0
         for block in blocks:
@@ -184,7 +184,8 @@ def _found(path: Path, layout: Layout | None) -> tuple[Layout, dict[str, Path]]:
     if not path.is_dir():
         told = _ENDS.get(path.suffix.lower(), "table")
         if told == "table" and is_parquet(path):
-            columns = ds.dataset(path, format="parquet").schema.names
+            with torn(path):
+                columns = ds.dataset(path, format="parquet").schema.names
             told = "worldcereal" if is_worldcereal(columns) else told
         return layout or told, {path.stem: path}
     if layout == "cropharvest" or (path / "labels.geojson").is_file():

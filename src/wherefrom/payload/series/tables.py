@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.payload.base import Lost
 from wherefrom.payload.columns import numbers_of, parts_of, texts_of
+from wherefrom.payload.matching import plain
 from wherefrom.payload.series.blocks import Block, Cut
 from wherefrom.pool.series import BANDS, NO_CLASS, PixelSeries
 from wherefrom.pool.series.harvest_files import Files
@@ -31,6 +32,7 @@ __all__ = ["of_cropharvest", "of_npz", "of_table", "of_worldcereal"]
 _AT_ONCE = 16_384
 #: Bands that a table may have; NDVI is computed.
 _GIVEN = (*BANDS[:-1], "dynamic_world")
+_PLAIN = {plain(band): band for band in _GIVEN}
 
 
 def _whole(series: PixelSeries) -> Cut:
@@ -122,7 +124,7 @@ def of_table(path: Path, kind: str, id: str, lon: str, lat: str) -> Iterator[Blo
                 raise unknown(f"column of {path}", name, names)
         return every + [name for those in _columns_of(names, path).values() for name in those]
 
-    for part in parts_of(path, kind, needed, _AT_ONCE):
+    for part in parts_of(path, kind, needed, id, _AT_ONCE):
         ids = texts_of(part.column(id), id, str(path), rows)
         where = f"{path} from row {rows} on"
         # Of degrees all digits count.
@@ -133,19 +135,29 @@ def of_table(path: Path, kind: str, id: str, lon: str, lat: str) -> Iterator[Blo
 
 
 def _columns_of(names: list[str], path: Path) -> dict[str, list[str]]:
-    """Say which columns hold a band's values: one, or one for each step."""
+    """Say which columns hold a band's values: one, or one for each step; b04 is B4."""
+    given: dict[str, dict[int, str]] = {}  # columns by step, of a whole band by -1
+    for name in names:
+        match = re.fullmatch(r"(.+)_([0-9]+)", name)
+        whole = plain(name) in _PLAIN or match is None
+        band, step = (name, -1) if whole else (match[1], int(match[2]))  # type: ignore[index]
+        if plain(band) not in _PLAIN:
+            continue
+        steps = given.setdefault(_PLAIN[plain(band)], {})
+        if other := steps.get(step):
+            raise WherefromError(f"{path} has columns {other} and {name}: one of them is the band")
+        steps[step] = name
     found: dict[str, list[str]] = {}
-    for band in _GIVEN:
-        steps = sorted(
-            int(match[1]) for name in names if (match := re.fullmatch(f"{band}_([0-9]+)", name))
-        )
-        if steps and steps != list(range(len(steps))):
-            lacking = min(set(range(steps[-1])) - set(steps))
-            raise WherefromError(f"{path} lacks the column {band}_{lacking}: steps count from 0")
-        if steps and band in names:
-            raise WherefromError(f"{path} has columns {band} and {band}_0: one of them is the band")
-        if steps or band in names:
-            found[band] = [f"{band}_{step}" for step in steps] or [band]
+    for band in filter(given.get, _GIVEN):
+        steps = given[band]
+        if -1 in steps and len(steps) > 1:
+            one, other = steps.pop(-1), steps[min(steps)]
+            raise WherefromError(f"{path} has columns {one} and {other}: one of them is the band")
+        if -1 not in steps and (lacking := set(range(max(steps) + 1)) - set(steps)):
+            raise WherefromError(
+                f"{path} lacks the column {band}_{min(lacking)}: steps count from 0"
+            )
+        found[band] = [steps[step] for step in sorted(steps)]
     if not found.keys() - {"dynamic_world"}:
         raise WherefromError(
             f"{path} has no column of a band: name them as {BANDS[2]} (lists of its values) or "

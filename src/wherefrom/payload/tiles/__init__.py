@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -31,6 +32,7 @@ from rasterio.env import Env
 from wherefrom import parallel
 from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.payload.base import Lost, Modality, Payload, Piece, Sought
+from wherefrom.payload.matching import plain
 from wherefrom.payload.tiles import geotiff, zarr
 from wherefrom.payload.tiles.geotiff import DamagedError, Tile
 from wherefrom.payload.tiles.members import KINDS, ZARR, Members, members_of, named
@@ -74,6 +76,8 @@ class Tiles(Payload):
         Of the files; tiles of another are left out.
     season : int, optional
         Which of several dates, from 0 on.
+    add : int
+        Added to all values but 0, which stay above it: -1000 for products of level 2A since 2022.
     most_blank : float
         Share of a tile's pixels that may be absent: 0 in all bands, or what the file declares as
         absent in any, which is given as 0.
@@ -91,6 +95,7 @@ class Tiles(Payload):
     crop: bool = False
     dtype: Literal["uint8", "uint16", "int16", "uint32", "int32", "float16", "float32"] = "uint16"
     season: int | None = Field(ge=0, default=None)
+    add: int = 0
     most_blank: float = Field(ge=0, le=1, default=0.1)
 
     @field_validator("holds", mode="before")
@@ -125,6 +130,11 @@ class Tiles(Payload):
                 raise ValueError(f"{said}; if it is to be zeros, name it in `zeros`")
         return self
 
+    def settings(self) -> dict[str, Any]:
+        """Give what the pixels depend on; of what is added only that something is."""
+        made = super().settings()
+        return made if self.add else {name: made[name] for name in made if name != "add"}
+
     @property
     def bands(self) -> tuple[str, ...]:
         """The channels."""
@@ -145,6 +155,7 @@ class Tiles(Payload):
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Decode each tile once, in the order of the files."""
         members = members_of(Path(self.path))
+        lost.such = members.such
         for file, reason in members.torn:
             lost.add(file, reason)
         at = members.find(named(places.ids, self.name))
@@ -200,15 +211,15 @@ class Tiles(Payload):
             remedy = "" if min(sides) < self.size else "; crop: true takes the centre"
             wanted = f"{self.size} x {self.size} (size)"
             raise DamagedError(f"has {sides[1]} x {sides[0]} pixels, not {wanted}{remedy}")
-        names = self._names(tile)
+        names = tuple(map(plain, self._names(tile)))
         blank = np.zeros(out.shape[1:], dtype=bool)
         for k, name in enumerate(self.bands):
             if name in self.zeros:
                 out[k] = 0
                 continue
-            tile.give(names.index(name), out[k])
+            tile.give(names.index(plain(name)), out[k])
             if tile.nodata is not None or out.dtype.kind == "f":
-                gaps = np.isnan(out[k]) if out.dtype.kind == "f" else np.zeros_like(blank)
+                gaps = ~np.isfinite(out[k])
                 gaps |= out[k] == tile.nodata
                 out[k][gaps] = 0
                 blank |= gaps
@@ -218,19 +229,33 @@ class Tiles(Payload):
         share = np.count_nonzero(blank) / blank.size
         if share > self.most_blank:
             raise DamagedError(f"has more than {self.most_blank:.0%} blank pixels (most_blank)")
+        if self.add:
+            self._shift(out)
+
+    def _shift(self, out: NDArray[Any]) -> None:
+        """Add to all values but what is absent, within what the type holds."""
+        for band, name in zip(out, self.bands, strict=True):
+            if name not in self.zeros:
+                there = band != 0
+                summed = band[there].astype(np.float64) + self.add
+                if out.dtype.kind != "f":
+                    summed = summed.clip(0, np.iinfo(out.dtype).max)
+                band[there] = summed
 
     def _names(self, tile: Tile) -> tuple[str, ...]:
         """Name the bands of a file, and refuse it if one that is due is not among them."""
         count, names = len(tile.pixels), tile.names
-        if self.holds and not set(names) & set(self.holds):
+        known = set(map(plain, names))
+        if self.holds and not known & set(map(plain, self.holds)):
             names = self.holds
             if count != len(names):
                 raise DamagedError(f"has {count} bands, not the {len(names)} of `holds`")
         if "" in names:
             raise DamagedError("does not name its bands: say them in order by `holds`")
+        counts = Counter(map(plain, names))
         for name in self.bands:
-            if name not in self.zeros and names.count(name) != 1:
-                lacks = "lacks the band" if name not in names else "has several bands"
+            if name not in self.zeros and counts[plain(name)] != 1:
+                lacks = "has several bands" if counts[plain(name)] else "lacks the band"
                 raise DamagedError(f"{lacks} {name} (it has {', '.join(names)})")
         return names
 

@@ -30,7 +30,8 @@ __all__ = ["GEOTIFF", "KINDS", "ZARR", "Members", "members_of", "named"]
 GEOTIFF, ZARR, TAR = (".tif", ".tiff"), (".zarr.zip",), (".tar",)
 KINDS = GEOTIFF + ZARR + TAR
 #: Raised by hand when an index has other columns.
-_VERSION = 1
+_VERSION = 2
+_SUFFIX = r"(?i)(\.tiff?|\.zarr\.zip)$"
 #: Bytes at the end of a tar that are looked at: its end is filled up with zeros.
 _TAIL = 1 << 20
 #: Bytes `at` to `at + size` of a file are a tile; size -1: the whole file. `sample` counts the
@@ -65,10 +66,15 @@ class Members:
         file, name = self.files[self.file[member]], self.table["name"][member].as_py()
         return file if file.endswith(name) else f"{file}: {name}"
 
-    def find(self, keys: pa.Array) -> NDArray[np.int64]:
-        """Find tiles by name: the whole, the file's alone, or that without what tells its kind.
+    @property
+    def such(self) -> str:
+        """Return the name of a tile, if there is any."""
+        return str(self.table["name"][0].as_py()) if len(self.table) else ""
 
-        Of these three, the one by which most are found serves for all.
+    def find(self, keys: pa.Array) -> NDArray[np.int64]:
+        """Find tiles by name: the path or the file's name alone, with or without its suffix.
+
+        Of these four, the one by which most are found serves for all.
 
         Returns
         -------
@@ -82,8 +88,8 @@ class Members:
         """
         whole = self.table["name"].combine_chunks()  # an array of one piece
         bare = pc.replace_substring_regex(whole, r"^.*/", "")
-        short = pc.replace_substring_regex(bare, r"(?i)(\.tiff?|\.zarr\.zip)$", "")
-        found = [(pc.index_in(keys, value_set=names), names) for names in (whole, bare, short)]
+        cut = [pc.replace_substring_regex(n, _SUFFIX, "") for n in (bare, whole)]
+        found = [(pc.index_in(keys, value_set=names), names) for names in (whole, bare, *cut)]
         at, names = max(found, key=lambda one: one[0].null_count * -1)
         sought = names.filter(pc.is_in(names, value_set=keys))
         counts = pc.value_counts(sought)
@@ -229,8 +235,12 @@ def _of_tar(path: Path) -> pa.Table:
             # A header that is damaged counts as the end for tarfile; the end is zeros.
             stream.seek(archive.offset)
             tail = stream.read(_TAIL)
-            if not torn and (len(tail) < tarfile.BLOCKSIZE or any(tail[: tarfile.BLOCKSIZE])):
-                torn = "is cut short or damaged"
+            if not torn and len(tail) < tarfile.BLOCKSIZE:
+                torn = "is cut short"
+            elif not torn and any(tail[: tarfile.BLOCKSIZE]):
+                torn = "is damaged"
+                if not tail.startswith(b"ustar", 257):  # no header: bytes before it may be gone
+                    rows = rows[:-1]
             elif not torn and any(tail):
                 torn = "goes on after its end, as tars do that were put together,"
     except tarfile.TarError as err:
@@ -241,13 +251,23 @@ def _of_tar(path: Path) -> pa.Table:
     except OSError as err:
         raise WherefromError(f"cannot read {path}: {err.strerror}") from err
     tiles = [row for row in rows if _is(row[0], GEOTIFF + ZARR)]
-    note = f"{torn} after {len(rows):,} whole members" if torn else ""
+    notes = [f"{torn} after {len(rows):,} whole members"] if torn else []
+    odd = [name for name, *_ in tiles if _no_text(name)]
+    if odd:
+        notes.append(f"has {len(odd):,} tiles whose name is no UTF-8, such as {odd[0]!a}")
+        tiles = [row for row in tiles if not _no_text(row[0])]
+    note = "; it ".join(notes)
     columns = zip(*tiles, strict=True) if tiles else ([],) * len(_COLUMNS)
     made = pa.Table.from_arrays(
         [pa.array(c, kind) for c, kind in zip(columns, _COLUMNS.types, strict=True)],
         schema=_COLUMNS,
     )
     return made.replace_schema_metadata({"torn": note})
+
+
+def _no_text(name: str) -> bool:
+    """Tell whether bytes of a name are none of UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _of_zarr(path: Path) -> pa.Table:
