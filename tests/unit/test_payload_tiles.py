@@ -22,6 +22,7 @@ from rasterio.transform import from_origin
 
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
+from wherefrom.payload import tiles as tiles_module
 from wherefrom.payload.base import Lost, Sought, checked
 from wherefrom.payload.matching import plain
 from wherefrom.payload.stored import Stored, gathered, keep, refuse_many
@@ -815,3 +816,17 @@ def test_a_member_whose_name_is_no_text_ends_in_a_traceback(tmp_path: Path) -> N
     found, lost = read(tiles(tmp_path / "a.tar"), ["b"])
     assert found.keys() == {"b"}
     assert "name is no UTF-8" in str(lost)
+
+
+def test_more_threads_keep_tiles_in_another_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "t", {f"{n}.tif": tif(pixels()) for n in range(12)})
+    monkeypatch.setattr(tiles_module, "_AT_ONCE", 1 << 13)
+    kept = []
+    for threads in (1, 4):
+        monkeypatch.setattr(parallel, "cores", lambda count=threads: count)
+        (out := tmp_path / f"{threads}").mkdir()
+        keep(tiles(tmp_path / "t"), sought([str(n) for n in (5, 3, 11, 0, 7, 1)]), out)
+        kept.append([(out / name).read_bytes() for name in ("at.npy", "images.npy")])
+    assert kept[0] == kept[1]

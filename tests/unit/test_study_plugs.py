@@ -161,7 +161,7 @@ def test_a_file_or_layer_that_a_gfm_reads_is_in_no_key(
 ) -> None:
     file = tmp_path / "shift.txt"
     models = of_presto(kind="plugs:Reader", shift=str(file))
-    with pytest.raises(WherefromError, match=r"shift.txt: cannot be read .*model 'presto'"):
+    with pytest.raises(WherefromError, match=r"shift.txt: no such file .*model 'presto'"):
         plan(load(study(tmp_path, models=models), "debug"))
     file.write_text("one")
     before = pretrain_keys(plan(load(study(tmp_path, models=models), "debug")))

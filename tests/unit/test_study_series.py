@@ -142,7 +142,7 @@ def test_presto_does_not_read_the_bands_of_shards_or_reads_round_the_years_end(
     (said,) = [line for line in problems(steps, store) if line.startswith("payload")]
     assert said.startswith(
         "payload series: 50 of 1,200 places of the pool are without, and left out of compositions "
-        f"({data}/shards/1.tar t11 member dynamicworld"
+        f"({data}/shards/1.tar t11 is left out: member dynamicworld"
     )
 
 

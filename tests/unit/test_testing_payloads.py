@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from wherefrom.errors import WherefromError
 from wherefrom.payload import Lost, Modality, Payload, Piece, Sought
 from wherefrom.testing import BrokenPromiseError, check_payload
 
@@ -64,6 +65,21 @@ class Partly(Sine):
             yield rows[north], {"features": records["features"][north]}
 
 
+class Gaps(Sine):
+    """Has no number of the north, and does not leave it out."""
+
+    def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
+        for rows, records in super().read(places, lost):
+            yield rows, {"features": np.where(places.lat[:, None] > 0, np.nan, records["features"])}
+
+
+class Nameless(Payload):
+    """Does not say what its records are."""
+
+    def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
+        yield from Sine(kind="sine").read(places, lost)
+
+
 class Banded(Sine):
     """Names bands that it does not give."""
 
@@ -110,4 +126,16 @@ def test_a_sound_payload_breaks_a_promise() -> None:
 )
 def test_a_broken_payload_passes(kind: type[Payload], message: str) -> None:
     with pytest.raises(BrokenPromiseError, match=message):
+        check_payload(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Gaps, "gives features that are missing or not finite, first of place"),
+        (Nameless, "has modality None: its class is to say"),
+    ],
+)
+def test_a_payload_that_trains_on_nothing_is_planned(kind: type[Payload], message: str) -> None:
+    with pytest.raises((WherefromError, BrokenPromiseError), match=message):
         check_payload(kind)

@@ -6,12 +6,12 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wherefrom.earth.catalog import source
 from wherefrom.earth.fetch import absent
@@ -139,6 +139,16 @@ class Payload(Part):
     most_missing: float = Field(ge=0, lt=1, default=0.01)
     bytes_per_place: int = Field(ge=0, default=0)
 
+    @model_validator(mode="after")
+    def _gives_something(self) -> Self:
+        """Refuse a class that does not say what its records are, before a plan asks for it."""
+        if (given := getattr(type(self), "modality", None)) not in NAMES:
+            raise ValueError(
+                f"kind {self.kind!r} has modality {given!r}: its class is to say that records are "
+                f"{', '.join(NAMES)}"
+            )
+        return self
+
     @abstractmethod
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Yield records in pieces that memory holds, each place at most once, in any order.
@@ -234,7 +244,8 @@ def checked(payload: Payload, places: Sought, lost: Lost) -> Iterator[Piece]:
     Raises
     ------
     WherefromError
-        If the payload breaks the contract: other names or lengths, rows twice or out of range.
+        If the payload breaks the contract: other names or lengths, rows twice or out of range,
+        features that are NaN.
     """
     due = set(NAMES[payload.modality])
     seen = np.zeros(len(places), dtype=bool)
@@ -249,5 +260,11 @@ def checked(payload: Payload, places: Sought, lost: Lost) -> Iterator[Piece]:
             raise WherefromError(f"{what} gives rows that were not sought")
         if len(np.unique(rows)) < len(rows) or seen[rows].any():
             raise WherefromError(f"{what} gives a place twice")
+        if "features" in records and not (finite := np.isfinite(records["features"])).all():
+            bad = places.ids[rows[np.argwhere(~finite)[0, 0]]]
+            raise WherefromError(
+                f"{what} gives features that are missing or not finite, first of place {bad}: "
+                "leave such places out, and tell `lost`"
+            )
         seen[rows] = True
         yield rows, records
