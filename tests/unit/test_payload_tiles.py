@@ -22,6 +22,7 @@ from rasterio.transform import from_origin
 
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
+from wherefrom.gfms.tower import TowerFeatures
 from wherefrom.payload import tiles as tiles_module
 from wherefrom.payload.base import Lost, Sought, checked
 from wherefrom.payload.matching import plain
@@ -830,3 +831,22 @@ def test_more_threads_keep_tiles_in_another_order(
         keep(tiles(tmp_path / "t"), sought([str(n) for n in (5, 3, 11, 0, 7, 1)]), out)
         kept.append([(out / name).read_bytes() for name in ("at.npy", "images.npy")])
     assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"a.tif": (4, 32)}, "a.tif has 4 bands, not the 3 of `holds`"),
+        ({"a.tif": (3, 64)}, "a.tif has 64 x 64 pixels, not 32 x 32 (size); crop: true"),
+        ({}, "holds no GeoTIFF"),
+        ({"a.tif": (3, 32), "b.tif": (4, 32)}, ""),
+    ],
+)
+def test_a_plan_does_not_look_at_a_tile(
+    tmp_path: Path, content: dict[str, tuple[int, int]], said: str
+) -> None:
+    folder_of(tmp_path, {name: tif(pixels(*shape)) for name, shape in content.items()})
+    inner = {"kind": "tiles", "path": str(tmp_path), **OF_THREE}
+    tower = TowerFeatures(kind="tower", of=inner, weights="random")
+    for payload in (tiles(tmp_path), tower):
+        assert (said in payload.fault()) if said else not payload.fault()

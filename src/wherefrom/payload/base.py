@@ -218,6 +218,13 @@ class Payload(Part):
         others = (name for name in self.sources if not source(name).default)  # these are fetched
         return (*files, *filter(None, map(absent, others)))
 
+    def fault(self) -> str:
+        """Say why the first record there is cannot be used, as far as that is known in a moment.
+
+        For a plan: what is wrong with the first is often wrong with all.
+        """
+        return next(filter(None, (inner.fault() for _, inner in self._inner())), "")
+
     def settled(self) -> Payload:
         """Decide what depends on this machine, such as which images are there."""
         return self

@@ -89,11 +89,17 @@ def _header(shape: tuple[int, ...], kind: np.dtype[Any]) -> bytes:
 
 
 def refuse_many(
-    payload: Payload, there: NDArray[np.bool_], ids: NDArray[Any], lost: Lost, labelled: bool = True
+    payload: Payload,
+    there: NDArray[np.bool_],
+    ids: NDArray[Any],
+    lost: Lost,
+    labelled: bool = True,
+    name: str = "",
 ) -> None:
     """Refuse places of which more lack a payload than may; of a task none may.
 
-    `there` (N,) tells which have one, `lost` why the others do not.
+    `there` (N,) tells which have one, `lost` why the others do not; `name` is that of the payload
+    where it has another than its kind.
     """
     lacking = np.flatnonzero(~there)
     if lacking.size <= (0 if labelled else payload.most_missing * len(there)):
@@ -109,8 +115,8 @@ def refuse_many(
         such = f", such as {lost.such!r}" if lost.such else ""
         remedy = f"are their ids those of the data{such}?"
     raise WherefromError(
-        f"payload {payload.kind!r}: {share} places are without, first {_some(ids[lacking])}{why}; "
-        f"{remedy}"
+        f"payload {name or payload.kind!r}: {share} places are without, first "
+        f"{_some(ids[lacking])}{why}; {remedy}"
     )
 
 
@@ -259,7 +265,8 @@ class Stored:
             if (folder / MOMENTS).is_file():  # not where no place has any
                 joined = _joined(joined, np.load(folder / MOMENTS))
         if joined is None:
-            raise WherefromError(f"no place of the pool has {self.modality}")
+            why = f" ({self.lost})" if self.lost else ""
+            raise WherefromError(f"no place of the pool has {self.modality}{why}")
         return joined[1], np.sqrt(joined[2] / np.maximum(joined[0], 1))
 
 

@@ -96,6 +96,8 @@ def _payloads(plan: Plan) -> Iterator[str]:
         where += [f"source {source}" for source in payload.sources]
         where += [f"layer {layer}" for layer in payload.layers()]
         yield f"{said}: of {', '.join(where) or 'where places are'}; {hours:.2g} core hours"
+        if fault := payload.fault():
+            yield f"payload {name}: its first record cannot be used: {fault}"
 
 
 def _bytes(count: int) -> str:

@@ -226,6 +226,7 @@ def _payload_stages(
             of=payload,
             files={file: content.key for file, content in held.items()},
             bytes={file: content.bytes for file, content in held.items()},
+            axes={"payload": name},
         )
 
 

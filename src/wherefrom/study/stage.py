@@ -49,7 +49,8 @@ class Stage:
     files: dict[str, str] = field(default_factory=dict)
     #: And how many bytes they were, of a payload.
     bytes: dict[str, int] = field(default_factory=dict)
-    #: Of a draw the composition and the seed; of a few-shot stage columns of the results table.
+    #: Of a draw the composition and the seed; of a payload its name in the study; of a few-shot
+    #: stage columns of the results table.
     axes: dict[str, Any] = field(default_factory=dict)
 
     @cached_property

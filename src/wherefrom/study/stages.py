@@ -152,11 +152,12 @@ def _pretrain(job: _Job) -> None:
         held[modality] = stored = Stored(modality, folders)
         lacking = int((~stored.there).sum())
         if lacking and len(rows):
-            payload, there = job.stage.inputs[f"{modality} 0"].of, stored.there[rows]
-            refuse_many(payload, there, pool.ids[rows], stored.lost, labelled=False)
+            first, there = job.stage.inputs[f"{modality} 0"], stored.there[rows]
+            name = first.axes["payload"]
+            refuse_many(first.of, there, pool.ids[rows], stored.lost, labelled=False, name=name)
             rows = rows[there]
             problems.append(
-                f"payload {payload.kind}: {lacking:,} of {len(pool):,} places of the pool are "
+                f"payload {name}: {lacking:,} of {len(pool):,} places of the pool are "
                 "without, and left out of compositions"
                 + (f" ({stored.lost})" if stored.lost else "")
             )

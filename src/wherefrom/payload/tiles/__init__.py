@@ -152,6 +152,15 @@ class Tiles(Payload):
         """Undoing LZW takes nearly all."""
         return 1.2e-2
 
+    def fault(self) -> str:
+        """Look at the first tile."""
+        try:
+            members = members_of(Path(self.path))
+            faults = self._decoded(members, np.arange(min(1, len(members.table))))[2]
+        except WherefromError as err:
+            return str(err)
+        return "".join(f"{members.label(member)} {reason}" for member, reason in faults)
+
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Decode each tile once, in the order of the files."""
         members = members_of(Path(self.path))
