@@ -572,3 +572,18 @@ def test_land_cover_is_shown_of_labelled_places(stack: Rasters) -> None:
     assert (hidden[0, cover] == 0).all()
     assert np.array_equal(shown[0, ~cover], hidden[0, ~cover])
     assert shown[0, stack.bands.index("ndvi:minimum")].mean() > 0.4
+
+
+def test_a_plan_does_not_look_at_a_raster(tmp_path: Path) -> None:
+    values = np.ones((2, 4, 8), np.float32)
+    path = str(write(tmp_path / "a.tif", values, from_origin(0, 4, 1, 1), "EPSG:4326"))
+    bare = str(write(tmp_path / "b.tif", values, from_origin(0, 4, 1, 1), None))
+    (tmp_path / "c.tif").write_bytes(b"")
+    for about, said in (
+        ({"path": path}, ""),
+        ({"path": path, "bands": [3]}, "unknown band of"),
+        ({"path": bare}, "has no CRS: state it"),
+        ({"path": str(tmp_path / "c.tif")}, "is empty: download it again"),
+    ):
+        payload = Rasters.model_validate({"kind": "rasters", "rasters": {"a": about}})
+        assert (said in payload.fault()) if said else not payload.fault()

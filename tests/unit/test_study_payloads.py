@@ -337,6 +337,8 @@ TWO = {"blue-marble": {}, "columns": {"file": "e.parquet", "columns": ["embeddin
         ({"payloads": {"colums": {}}}, "unknown kind 'colums': did you mean 'columns'"),
         ({"payloads": {"columns": {"file": "e.parquet"}}}, "needs one of 'columns'"),
         ({"payloads": {"columns": {"fiel": "e"}}}, "unknown key 'fiel': did you mean 'file'"),
+        ({"payloads": {"columns": {"file": "e", "columns": "A"}}}, "must be a list, such as"),
+        ({"payloads": {"rasters": {"rasters": {"a": "b.tif"}}}}, "a: must hold keys and values"),
     ],
 )
 def test_a_mistake_in_payloads_is_found_in_the_middle_of_a_run(
@@ -344,6 +346,25 @@ def test_a_mistake_in_payloads_is_found_in_the_middle_of_a_run(
 ) -> None:
     with pytest.raises(WherefromError, match=message):
         load(study(tmp_path, tables, **change), "debug")
+
+
+def test_a_payload_that_nothing_reads_is_not_said(
+    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = {"blue-marble": {}, "tiles": {"path": str(tmp_path), "holds": ["red"]}}
+    file = study(tmp_path, tables, payloads=both)
+    content = yaml.safe_load(file.read_text())
+    content["base"]["tasks"]["fields"]["baselines"] = ["majority"]
+    file.write_text(yaml.safe_dump(content))
+    steps = plan(load(file, "debug"))
+    said = "not read: payloads.tiles: it has images, which no model or baseline takes of it"
+    shown = Console(file=io.StringIO(), width=300)
+    shown.print(render(steps, Store(tmp_path / "store")))
+    assert said in shown.file.getvalue()  # type: ignore[attr-defined]
+    content["base"]["payloads"]["columns"] = {"file": "e.parquet", "columns": ["embedding"]}
+    content["base"]["models"]["satclip"]["payloads"] = ["columns"]
+    file.write_text(yaml.safe_dump(content))
+    assert load(file, "debug").unread.keys() == {"payloads.blue-marble", "payloads.tiles"}
 
 
 def test_a_named_payload_is_not_the_one_that_is_read(tables: Path, tmp_path: Path) -> None:

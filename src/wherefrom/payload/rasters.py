@@ -274,6 +274,16 @@ class Rasters(Payload):
         paths = [raster.path for raster in self.rasters.values() if raster.path is not None]
         return tuple(dict.fromkeys(file for path in paths for file in files_of(path)))
 
+    def fault(self) -> str:
+        """Open the user's rasters, and look for the bands."""
+        try:
+            for raster in self.rasters.values():
+                if raster.path is not None:
+                    raster.sampled(self.metres_per_px)
+        except WherefromError as err:
+            return str(err)
+        return ""
+
     def settings(self) -> dict[str, Any]:
         """Give what windows depend on, the rasters in their order."""
         plain = self.model_dump(exclude={"most_missing", "rasters"})

@@ -265,7 +265,8 @@ class Stored:
             if (folder / MOMENTS).is_file():  # not where no place has any
                 joined = _joined(joined, np.load(folder / MOMENTS))
         if joined is None:
-            why = f" ({self.lost})" if self.lost else ""
+            such = f"the data have ids such as {self.lost.such!r}" if self.lost.such else ""
+            why = f" ({self.lost or such})" if self.lost or such else ""
             raise WherefromError(f"no place of the pool has {self.modality}{why}")
         return joined[1], np.sqrt(joined[2] / np.maximum(joined[0], 1))
 

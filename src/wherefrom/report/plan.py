@@ -34,6 +34,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
     parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.left_out.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.unmatched.items()]
+    parts += [Text(f"not read: {what}: {why}") for what, why in study.unread.items()]
     parts += _why(missing, store)
     parts += [Text(line) for line in _payloads(plan)]
     rest = [one for one in study.missing if not one.startswith("payload ")]
@@ -97,7 +98,7 @@ def _payloads(plan: Plan) -> Iterator[str]:
         where += [f"layer {layer}" for layer in payload.layers()]
         yield f"{said}: of {', '.join(where) or 'where places are'}; {hours:.2g} core hours"
         if fault := payload.fault():
-            yield f"payload {name}: its first record cannot be used: {fault}"
+            yield f"payload {name} cannot be used, or not its first record: {fault}"
 
 
 def _bytes(count: int) -> str:

@@ -24,6 +24,13 @@ __all__ = ["load"]
 #: Fields that a study is given when it is resolved, never by its file.
 _RESOLVED = ("scale", "stood_in", "left_out", "table")
 
+#: What pydantic says of Python's types, for a file that has none.
+_PLAINLY = {
+    "tuple_type": "must be a list, such as [one, other]",
+    "model_type": "must hold keys and values",
+    "string_type": "must be text",
+}
+
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML without a key that is given twice, of which PyYAML takes the last in silence."""
@@ -134,7 +141,7 @@ def _first(err: ValidationError, content: Any) -> str:
         *above, key = first["loc"]
         said = _unknown_key(str(key), _part_at(above, content))
         return said + (f" (in {'.'.join(place[:-1])})" if above else "")
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
     return f"{'.'.join(place)}: {reason}" if place else reason
 
 

@@ -77,6 +77,8 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
     began = time.perf_counter()
     for what, why in plan.study.unmatched.items():
         say(f"left out {what}: {why}")
+    for what, why in plan.study.unread.items():
+        say(f"not read: {what}: {why}")
     todo = missing(plan, store)
     bundles = _bundles(todo)
     gpus = _gpus(todo)

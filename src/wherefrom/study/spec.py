@@ -14,7 +14,7 @@ from wherefrom.compose import SamplerModel, sampler
 from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import AnyGfm
-from wherefrom.gfms.baselines import BASELINES, is_baseline
+from wherefrom.gfms.baselines import BASELINES, baseline, is_baseline
 from wherefrom.keys import canonical
 from wherefrom.part import OfKind, Part
 from wherefrom.payload.base import AnyPayload, Modality, Payload
@@ -144,6 +144,21 @@ class Study(Part):
             for model in self.models.values()
             for modality in sorted(model.reads | model.reads_of_tasks)
         )
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """Payloads that no model and no baseline reads, and what they have."""
+        read = set(self.read)
+        for name, task in self.tasks.items():
+            models = [gfm for gfm in self.models.values() if name in gfm.tasks]
+            named = tuple(one for gfm in models for one in gfm.payloads)
+            reads = [one for which in task.baselines for one in baseline(which).reads]
+            read |= {self.payload_of(one, named)[0] for one in reads}
+        return {
+            f"payloads.{name}": f"it has {payload.modality}, which no model or baseline takes of it"
+            for name, payload in self.payloads.items()
+            if name not in read
+        }
 
     @property
     def missing(self) -> tuple[str, ...]:
