@@ -275,11 +275,11 @@ class Rasters(Payload):
         return tuple(dict.fromkeys(file for path in paths for file in files_of(path)))
 
     def fault(self) -> str:
-        """Open the user's rasters, and look for the bands."""
+        """Open the user's rasters, and look for the bands, and for one place."""
         try:
             for raster in self.rasters.values():
                 if raster.path is not None:
-                    raster.sampled(self.metres_per_px)
+                    raster.sampled(self.metres_per_px).at(np.zeros(1), np.zeros(1))
         except WherefromError as err:
             return str(err)
         return ""
