@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from made_shards import PIXELS, claimed, shard, tile
 from wherefrom.errors import WherefromError
 from wherefrom.payload import Lost, Sought
+from wherefrom.payload.places import write_places
 from wherefrom.payload.series import Series, tables
 from wherefrom.payload.series import shards as module
 from wherefrom.payload.stored import gathered
@@ -436,3 +438,36 @@ def test_a_folder_of_two_layouts_is_one_of_them_at_random(tars: Path) -> None:
         read(series(tars / "gone"), sought(["t0:1"]))
     with pytest.raises(WherefromError, match="ids are of layout npz, not shards"):
         read(series(tars, layout="shards", ids="ids.csv"), sought(["t0:1"]))
+
+
+def test_a_tile_that_is_twice_in_a_tar_is_said_to_be_in_two(tmp_path: Path) -> None:
+    path = shard(tmp_path / "0.tar", {"t1": tile(1), "t2": tile(2)})
+    other = shard(tmp_path / "other", {"t1": tile(1)})
+    with tarfile.open(other) as again, tarfile.open(path, "a") as archive:
+        for member in again.getmembers():
+            archive.addfile(member, again.extractfile(member))
+    places = Sought(np.array(["t1:0"]), np.array([0.1]), np.array([5.0]))
+    with pytest.raises(WherefromError, match=r"0\.tar t1 is there more than once"):
+        list(series(path).read(places, Lost()))
+    single = Sought(np.array(["t2:0"]), np.array([0.2]), np.array([5.0]))
+    assert len(list(series(path).read(single, Lost()))) == 1
+
+
+def test_a_tile_whose_name_is_no_text_ends_in_a_traceback(tmp_path: Path) -> None:
+    plain = shard(tmp_path / "plain", {"t1": tile(1), "t2": tile(2)})
+    latin: dict[str, Any] = {"format": tarfile.GNU_FORMAT, "encoding": "latin1"}
+    with tarfile.open(plain) as had, tarfile.open(tmp_path / "0.tar", "w", **latin) as archive:
+        for member in had.getmembers():
+            about = tarfile.TarInfo(member.name.replace("t1", "\xe9"))
+            about.size = member.size
+            archive.addfile(about, had.extractfile(member))
+    count, lost = write_places(series(tmp_path / "0.tar"), tmp_path / "p.parquet")
+    assert count == PIXELS
+    assert str(lost).endswith("0.tar \\udce9 has a name that is no UTF-8")
+
+
+def test_ids_of_other_shards_are_not_said_to_be(tmp_path: Path) -> None:
+    path = shard(tmp_path / "0.tar", {"tile-01": tile(1)})
+    places = Sought(np.array(["tile-1:0"]), np.array([0.1]), np.array([5.0]))
+    with pytest.raises(WherefromError, match="ids those of the data, such as 'tile-01:0'"):
+        gathered(series(path), places, Lost())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.payload.base import Lost, Piece, Records
 
-__all__ = ["Rows", "plain"]
+__all__ = ["Rows", "no_text", "plain"]
 
 
 def plain(band: str) -> str:
@@ -21,6 +21,15 @@ def plain(band: str) -> str:
     ('b4', 'b8a', 'b11', 'blue')
     """
     return re.sub(r"^b0+(?=[0-9])", "b", band.strip().lower())
+
+
+def no_text(name: str) -> bool:
+    r"""Tell whether bytes of a name of a file or a member are none of UTF-8.
+
+    >>> no_text("tile"), no_text(b"\xe9".decode(errors="surrogateescape"))
+    (False, True)
+    """
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 class Rows:

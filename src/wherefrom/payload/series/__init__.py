@@ -196,8 +196,10 @@ def _found(path: Path, layout: Layout | None) -> tuple[Layout, dict[str, Path]]:
             name = one.relative_to(path).with_suffix("").as_posix()
             of_layout.setdefault(end, {})[name] = one
     among = [layout] if layout is not None else list(of_layout)
+    if not of_layout:
+        raise WherefromError(f"{path} holds no series, by the ends of names: {', '.join(_ENDS)}")
     if len(among) != 1 or among[0] not in of_layout:
-        held = f"several ({', '.join(of_layout)})" if of_layout else "none"
+        held = f"several ({', '.join(of_layout)})"
         raise WherefromError(
             f"{path} has no series of layout {layout}"
             if layout

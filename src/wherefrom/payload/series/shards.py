@@ -16,6 +16,7 @@ from wherefrom.earth.kept import keep
 from wherefrom.errors import WherefromError
 from wherefrom.keys import generator, key_of
 from wherefrom.payload.base import Lost
+from wherefrom.payload.matching import no_text
 from wherefrom.payload.series.blocks import Block, Cut
 from wherefrom.pool.series import PixelSeries
 from wherefrom.pool.series.shards import MEMBERS, RawTile, cut, located, read_array, tiles_of
@@ -61,14 +62,20 @@ def of_shards(
             continue
         with files[tar].open("rb") as stream:
             for tile in tiles:
-                where, names = f"{files[tar]} {tile.key}", [f"{tar}/{tile.key}"]
+                said = tile.key.encode(errors="backslashreplace").decode()
+                where, names = f"{files[tar]} {said}", [f"{tar}/{tile.key}"]
                 if len(tars[tile.key]) == 1:
                     names = [tile.key, *names]
-                elif wanted and tile.key in wanted:
-                    raise WherefromError(
-                        f"tile {tile.key!r} is in {' and in '.join(tars[tile.key][:2])}: write its "
-                        f"ids as {names[0]}:ROW"
-                    )
+                elif wanted and wanted & {tile.key, *names}:
+                    one, other = tars[tile.key][:2]
+                    if tars[tile.key].count(tar) > 1:
+                        raise WherefromError(f"{where} is there more than once: write the tar anew")
+                    if tile.key in wanted:
+                        raise WherefromError(
+                            f"tile {tile.key!r} is in {one} and in {other}: write its ids as "
+                            f"{names[0]}:ROW"
+                        )
+                lost.such = lost.such or f"{names[0]}:0"
                 for name in [n for n in names if n in wanted] if wanted is not None else names[:1]:
                     given.add(name)
                     try:
@@ -118,6 +125,8 @@ def _block(stream: BinaryIO, where: str, name: str, tile: RawTile, seed: int) ->
     """Read where a tile's pixels are."""
     if tile.reason:
         raise WherefromError(tile.reason)
+    if no_text(tile.key):
+        raise WherefromError("has a name that is no UTF-8")
     latlon = _member(stream, tile, _LATLON)
     if latlon.dtype.kind not in "fiu" or latlon.ndim != 2 or latlon.shape[1] != 2:
         raise WherefromError(f"latlon has shape {latlon.shape}, not (pixels, 2), or no numbers")

@@ -21,6 +21,7 @@ from wherefrom.earth.kept import keep
 from wherefrom.errors import WherefromError
 from wherefrom.files import walked
 from wherefrom.keys import key_of
+from wherefrom.payload.matching import no_text
 from wherefrom.payload.tiles import zarr
 from wherefrom.payload.tiles.geotiff import DamagedError
 from wherefrom.pool.tables import absent, first_line, ids_of, read_table
@@ -252,10 +253,10 @@ def _of_tar(path: Path) -> pa.Table:
         raise WherefromError(f"cannot read {path}: {err.strerror}") from err
     tiles = [row for row in rows if _is(row[0], GEOTIFF + ZARR)]
     notes = [f"{torn} after {len(rows):,} whole members"] if torn else []
-    odd = [name for name, *_ in tiles if _no_text(name)]
+    odd = [name for name, *_ in tiles if no_text(name)]
     if odd:
         notes.append(f"has {len(odd):,} tiles whose name is no UTF-8, such as {odd[0]!a}")
-        tiles = [row for row in tiles if not _no_text(row[0])]
+        tiles = [row for row in tiles if not no_text(row[0])]
     note = "; it ".join(notes)
     columns = zip(*tiles, strict=True) if tiles else ([],) * len(_COLUMNS)
     made = pa.Table.from_arrays(
@@ -263,11 +264,6 @@ def _of_tar(path: Path) -> pa.Table:
         schema=_COLUMNS,
     )
     return made.replace_schema_metadata({"torn": note})
-
-
-def _no_text(name: str) -> bool:
-    """Tell whether bytes of a name are none of UTF-8."""
-    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _of_zarr(path: Path) -> pa.Table:
