@@ -29,6 +29,7 @@ from wherefrom.payload.matching import plain
 from wherefrom.payload.stored import Stored, gathered, keep, refuse_many
 from wherefrom.payload.tiles import BANDS, Tiles, geotiff, members
 from wherefrom.plugins import kind
+from wherefrom.study.stages import _of_no_place
 from wherefrom.testing import check_payload
 
 RNG = np.random.default_rng(0)
@@ -831,6 +832,16 @@ def test_more_threads_keep_tiles_in_another_order(
         keep(tiles(tmp_path / "t"), sought([str(n) for n in (5, 3, 11, 0, 7, 1)]), out)
         kept.append([(out / name).read_bytes() for name in ("at.npy", "images.npy")])
     assert kept[0] == kept[1]
+
+
+def test_tiles_of_no_place_are_not_said(tmp_path: Path) -> None:
+    folder_of(tmp_path, {name: tif(pixels()) for name in ("a.tif", "c.tif", "Tile_b.tif")})
+    keep(tiles(tmp_path), sought(["a", "tile_b", "c"]), tmp_path)
+    stored = Stored("images", (tmp_path,))
+    assert (stored.lost.known, stored.lost.such) == (3, "Tile_b.tif")
+    assert _of_no_place(stored) == "; 1 records are of no place of it, such as 'Tile_b.tif'"
+    keep(tiles(tmp_path), sought(["a", "Tile_b", "c"]), tmp_path)
+    assert not _of_no_place(Stored("images", (tmp_path,)))
 
 
 @pytest.mark.parametrize(

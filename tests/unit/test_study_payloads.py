@@ -137,7 +137,8 @@ def test_places_without_a_payload_are_trained_on_or_unsaid(
     assert {row["model"] for row in rows} == {"satclip", "raw-features", "majority"}
     said = [line for line in problems(steps, store) if line.startswith("payload")]
     assert said == [
-        "payload columns: 3 of 600 places of the pool are without, and left out of compositions"
+        "payload columns: 3 of 600 places of the pool are without, and left out of compositions; "
+        "200 records are of no place of it"
     ]
 
 

@@ -74,7 +74,8 @@ _SAID = 3
 class Lost:
     """What could not be read and was left out: how often, and the first of each reason.
 
-    `such` is an id or a name that the data have, for who seeks by others.
+    `known` counts the records that the data have, as far as that is known, and `such` is the id or
+    name of one that was not sought.
 
     Examples
     --------
@@ -87,6 +88,7 @@ class Lost:
 
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
+    known: int = 0
     such: str = ""
 
     def add(self, what: str, reason: str) -> None:

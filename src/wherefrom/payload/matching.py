@@ -39,7 +39,7 @@ class Rows:
     ----------
     ids : (N,) array of int64 or str
     lost : Lost
-        Is told of an id that the data have.
+        Is told how many ids the data have, and one that is not sought.
 
     Examples
     --------
@@ -68,13 +68,15 @@ class Rows:
         WherefromError
             If one that is sought was found before.
         """
-        if len(ids):
-            self.lost.such = self.lost.such or str(ids[0])
+        self.lost.known += len(ids)
         if not len(self.known):
             none = np.zeros(0, np.int64)
             return none, none
         near = np.minimum(np.searchsorted(self.known, ids), len(self.known) - 1)
-        at = np.flatnonzero(self.known[near] == ids)
+        same = self.known[near] == ids
+        at = np.flatnonzero(same)
+        if not self.lost.such and len(at) < len(ids):
+            self.lost.such = str(ids[same.argmin()])
         found = near[at]
         again = self.seen[found]
         if not again.any() and len(np.unique(found)) < len(found):

@@ -71,7 +71,8 @@ def keep(
     np.save(out / AT, at)
     if moments is not None:
         np.save(out / MOMENTS, moments)
-    about = {"lost": lost.counts, "first": lost.first, "such": lost.such, "bands": payload.bands}
+    about = {"lost": lost.counts, "first": lost.first, "known": lost.known, "such": lost.such}
+    about["bands"] = payload.bands
     (out / LOST).write_text(json.dumps(about, indent=1), encoding="utf-8")
     if places.labelled:
         refuse_many(payload, at >= 0, places.ids, lost)
@@ -248,6 +249,7 @@ class Stored:
         all_of_them = Lost()
         for folder in self.folders:
             about = json.loads((folder / LOST).read_text(encoding="utf-8"))
+            all_of_them.known = max(all_of_them.known, about.get("known", 0))
             all_of_them.such = all_of_them.such or about.get("such", "")
             for reason, count in about["lost"].items():
                 all_of_them.counts[reason] = all_of_them.counts.get(reason, 0) + count

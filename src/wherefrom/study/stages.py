@@ -160,10 +160,21 @@ def _pretrain(job: _Job) -> None:
                 f"payload {name}: {lacking:,} of {len(pool):,} places of the pool are "
                 "without, and left out of compositions"
                 + (f" ({stored.lost})" if stored.lost else "")
+                + _of_no_place(stored)
             )
     places = PoolPlaces(pool, rows, held)
     engine.pretrain(job.stage.of, job.spec["seed"], places, job.out, job.partial, job.tell)
     (job.out / PROBLEMS).write_text("\n".join(problems), encoding="utf-8")
+
+
+def _of_no_place(stored: Stored) -> str:
+    """Say how many records no place of the pool has sought, which lacks some."""
+    others = stored.lost.known - int(stored.there.sum()) - len(stored.lost)
+    if others <= 0:
+        return ""
+    # What one part of several did not seek another may have.
+    such = f", such as {stored.lost.such!r}" if len(stored.folders) == 1 else ""
+    return f"; {others:,} records are of no place of it{such}"
 
 
 def seen_of(

@@ -164,10 +164,10 @@ class Tiles(Payload):
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
         """Decode each tile once, in the order of the files."""
         members = members_of(Path(self.path))
-        lost.such = members.such
         for file, reason in members.torn:
             lost.add(file, reason)
         at = members.find(named(places.ids, self.name))
+        lost.known, lost.such = len(members.table), members.but(at)
         order = np.argsort(at, kind="stable")[np.count_nonzero(at < 0) :]
         distinct, starts = np.unique(at[order], return_index=True)
         bounds = np.append(starts, len(order))

@@ -67,10 +67,11 @@ class Members:
         file, name = self.files[self.file[member]], self.table["name"][member].as_py()
         return file if file.endswith(name) else f"{file}: {name}"
 
-    @property
-    def such(self) -> str:
-        """Return the name of a tile, if there is any."""
-        return str(self.table["name"][0].as_py()) if len(self.table) else ""
+    def but(self, found: NDArray[np.int64]) -> str:
+        """Return the name of the first tile that is not among those found, if there is one."""
+        others = np.ones(len(self.table), dtype=bool)
+        others[found[found >= 0]] = False
+        return str(self.table["name"][int(others.argmax())].as_py()) if others.any() else ""
 
     def find(self, keys: pa.Array) -> NDArray[np.int64]:
         """Find tiles by name: the path or the file's name alone, with or without its suffix.
