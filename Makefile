@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 study: $(STAMP)
 	$(BIN)/wherefrom data fetch
+	$(BIN)/wherefrom data fetch geoclip-location
 	$(BIN)/wherefrom study run studies/purohit2025 --scale laptop --out $(OUT)
 
 test: lint

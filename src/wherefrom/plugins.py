@@ -30,7 +30,7 @@ from wherefrom.progress import say
 
 __all__ = ["ADDRESS", "BUILT_IN", "NO_PLUGINS", "Group", "Kind", "kind", "kinds"]
 
-Group: TypeAlias = Literal["layers", "samplers", "payloads", "gfms", "tasks", "heads"]
+Group: TypeAlias = Literal["layers", "samplers", "payloads", "gfms", "published", "tasks", "heads"]
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -90,6 +90,13 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",
         "satclip-images": "wherefrom.gfms.satclip:SatCLIPImages",
         "presto": "wherefrom.gfms.presto:Presto",
+    },
+    "published": {
+        "presto": "wherefrom.gfms.presto:PublishedPresto",
+        "galileo": "wherefrom.gfms.galileo:PublishedGalileo",
+        "satclip": "wherefrom.gfms.satclip:PublishedSatCLIP",
+        "geoclip": "wherefrom.gfms.geoclip:PublishedGeoCLIP",
+        "features": "wherefrom.gfms.published:Features",
     },
     "tasks": {
         "ecoregions": "wherefrom.tasks.ecoregion:Ecoregions",

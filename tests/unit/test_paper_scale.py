@@ -53,7 +53,7 @@ def reduced(folder: Path) -> Path:
     few = dict.fromkeys(("clustered-forest", "clustered-cities", "stratified-continent"))
     paper["compositions"] = few
     paper["claims"] = None
-    paper["published"] |= {"rows": None}
+    paper["repeats"] |= {"rows": None}
     (folder / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return folder / "study.yaml"
 

@@ -140,7 +140,7 @@ def test_images_or_series_are_made_that_no_model_reads(laptop: Study) -> None:
             key: laptop.tasks[key].model_copy(update={"baselines": ("raw-lonlat",)})
             for key in spec.tasks
         }
-        alone = laptop.model_copy(update={"models": {name: spec}, "tasks": tasks})
+        alone = laptop.model_copy(update={"models": {name: spec}, "tasks": tasks, "published": {}})
         read = {stage.of.modality for stage in plan(alone).of_kind("payload")}
         assert read
         assert not read & laptop.models[other].reads

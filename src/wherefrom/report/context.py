@@ -77,7 +77,7 @@ class ReportContext:
     compositions: Mapping[str, str] = field(default_factory=dict)
     #: How many places each has, in words, where they are not all of one size.
     sizes: Mapping[str, str] = field(default_factory=dict)
-    #: Baselines that are published weights.
+    #: Rows of published weights.
     official: Sequence[str] = ()
     #: Baselines without features, too far below the others to share an axis of a figure with them.
     blind: Sequence[str] = ()

@@ -11,6 +11,7 @@ from wherefrom.earth.fetch import absent, digest_of
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.baselines import Baseline, baseline
+from wherefrom.gfms.published import Published
 from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
 from wherefrom.payload.content import content_of as content_of_payload
@@ -31,7 +32,7 @@ def plan(study: Study) -> Plan:
     -------
     Plan
         Pool, tasks, draws, then what each model sees of places, its pre-training and few-shot
-        stages, and the baselines'.
+        stages, and those of baselines and published rows.
 
     Raises
     ------
@@ -78,6 +79,11 @@ def _expand(study: Study) -> Iterator[Stage]:
             axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
             yield from seen.new(data := seen.of_task(task, baseline(name)))
             yield from _fewshot(study, task, data, baseline(name), axes, None)
+    for name, row in study.published.items():
+        axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
+        for task in row.tasks or study.tasks:
+            yield from seen.new(data := seen.of_task(task, row))
+            yield from _fewshot(study, task, data, row, axes, None)
 
 
 def _pool(study: Study) -> Stage:
@@ -135,15 +141,15 @@ class _Seen:
         payloads = self._payloads(gfm.reads, gfm.payloads)
         return tuple(one for _, one in payloads if not one.kept)
 
-    def of_task(self, name: str, reader: Gfm | Baseline) -> dict[str, Stage]:
-        """Return a task, and what a GFM or a baseline reads of its places, by role."""
+    def of_task(self, name: str, reader: Gfm | Baseline | Published) -> dict[str, Stage]:
+        """Return a task, and what a row of the results reads of its places, by role."""
         spec, task = self.study.tasks[name], self.tasks[name]
-        if isinstance(reader, Gfm):
-            reads, named = reader.reads_of_tasks, reader.payloads
-        else:
+        if isinstance(reader, Baseline):
             models = [one for one in self.study.models.values() if name in one.tasks]
             reads = reader.reads
             named = tuple(dict.fromkeys(one for gfm in models for one in gfm.payloads))
+        else:
+            reads, named = reader.reads_of_tasks, reader.payloads
         if spec.own_series:  # it holds them
             reads -= {"series"}
         found = {"task": task}
@@ -333,21 +339,27 @@ def _fewshot(
     study: Study,
     task: str,
     data: dict[str, Stage],
-    features: Gfm | Baseline,
+    features: Gfm | Baseline | Published,
     axes: dict[str, Any],
     run: Stage | None,
 ) -> Iterator[Stage]:
-    """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
+    """Yield the few-shot stages of one run, or of a row without, on one task, head by head."""
     label = study.tasks[task].label
     inputs = data | ({"pretrain": run} if run else {})
+    files: dict[str, str] = {}
+    about: dict[str, Any]
     if isinstance(features, Gfm):
-        once = cost.embed(features, study.tasks[task])
-        about: dict[str, Any] = {"model": features.kind}
+        about = {"model": features.kind}
+    elif isinstance(features, Published):
+        files = _contents(features.files, f"published.{axes['model']}")
+        about = {
+            "published": features.settings() | {"version": features.version},
+            "sources": {name: digest_of(name) for name in features.sources},
+            "content": list(files.values()),
+        }
     else:
-        once = 0.0
         about = {"baseline": features.name}
-        if features.sources:
-            about["weights"] = [digest_of(name) for name in features.sources]
+    once = 0.0 if isinstance(features, Baseline) else cost.embed(features, study.tasks[task])
     for head, use in study.heads.items():
         kind = kind_of_head(head)
         if kind.tunes_encoder and run is None:
@@ -371,8 +383,9 @@ def _fewshot(
                 | about,
                 inputs=inputs,
                 cost=once + cost.fewshot(kind, features, sizes, seeds, regions),
-                bundle=run.bundle if run else f"baseline {axes['model']} {label}",
+                bundle=run.bundle if run else f"row {axes['model']} {label}",
                 of=features,
+                files=files,
                 axes=axes | {"task": label, "head": head},
             )
             once = 0.0  # a worker keeps the embeddings of its last run
@@ -394,7 +407,7 @@ def _jobs(
 
 
 def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:
-    """Tell whether a head is for a model; for a baseline, whether it is for one on its task."""
+    """Tell whether a head is for a model; for another row, whether it is for one on its task."""
     if use.models is None:
         return True
     if model in study.models:

@@ -200,7 +200,7 @@ def _fewshot(job: _Job) -> None:
 
 
 def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.int16]:
-    """Predict the test places of one region by a pre-trained model, or by a baseline: (S, T)."""
+    """Predict the test places of one region by a pre-trained model, or by another row: (S, T)."""
     from wherefrom.gfms import baselines, engine
     from wherefrom.train.heads import checked, head
 
@@ -210,7 +210,7 @@ def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.int16]
     if run is not None and fitted.tunes_encoder:
         predicted = engine.finetuned(of, run, fitted, data, episodes)
     else:
-        features = engine.embedded(of, run, data) if run else baselines.features(of.name, data)
+        features = engine.embedded(of, run, data) if run else baselines.features(of, data)
         seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
         predicted = fitted.fit_predict(features, labels, episodes.train, episodes.test, seed)
     seeds, tests = len(episodes.train), len(episodes.test)
