@@ -232,15 +232,13 @@ def rows_of(folder: Path) -> dict[str, Any]:
 def test_published_rows_are_not_in_the_results_or_taken_for_baselines(
     folder: Path, tmp_path: Path
 ) -> None:
-    file = study(tmp_path, folder, rows_of(folder))
+    file = study(tmp_path, folder, rows_of(folder), heads={"logistic": {}})
     steps, store = plan(load(file, "debug")), Store(tmp_path / "store")
     for stage in steps.stages:
         compute(stage, store, lambda _: None)
     scores = collect(steps, store, tmp_path)
     found = {(r["model"], r["head"]) for r in scores.select(["model", "head"]).to_pylist()}
-    assert found == {(name, "logistic") for name in rows_of(folder)} | {
-        ("trained", "logistic"), ("trained", "finetune"),
-    }  # fmt: skip
+    assert found == {(name, "logistic") for name in ("trained", *rows_of(folder))}
     # The labels are read off the embeddings, and not off random weights.
     mean = {
         name: np.mean([r["value"] for r in scores.to_pylist()
@@ -380,3 +378,15 @@ def test_weights_of_another_model_give_scores(
     with pytest.raises(WherefromError, match=said) as caught:
         fewshot(tmp_path, folder, {"kind": kind, "weights": str(folder / weights)})
     assert "\n" not in str(caught.value)
+
+
+def test_the_rows_that_the_page_shows_are_none() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "payloads.md").read_text()
+    _, shown = page.split("```yaml\npublished:\n")
+    rows = yaml.safe_load("published:\n" + shown.split("```")[0])["published"]
+    made: dict[str, Any] = {
+        name: OfKind("published", Published).read(row) for name, row in rows.items()
+    }
+    assert {row.kind for row in made.values()} == {"geoclip", "satclip", "galileo", "features"}
+    assert made["satclip-of-mine"].files == ("runs/mine.ckpt",)
+    assert made["satclip-l10"].sources == ("satclip-resnet18-l10",)
