@@ -333,7 +333,8 @@ def test_weights_that_cannot_be_had_end_a_run_or_go_unsaid(
     left = load(study(tmp_path, folder, rows), "debug")
     assert left.published == {}
     said = left.left_out["published.nano"]
-    assert "wherefrom data fetch galileo-nano, or place encoder.pt in the folder" in said
+    assert "wherefrom data fetch galileo-nano, or place encoder.pt (4,189,406 bytes, sha256" in said
+    assert "of https://github.com/nasaharvest/galileo/raw/main/data/models/nano/encoder.pt" in said
     assert "satclip-resnet18-l10" in left.left_out["published.l10"]
 
 
