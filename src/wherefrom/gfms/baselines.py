@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import unknown
 from wherefrom.gfms.base import Modality
+from wherefrom.tasks.task import Predicts
 
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places, TaskData
@@ -40,6 +41,8 @@ class Baseline:
     pretrained : bool
         Whether it is published weights: pre-trained on other data, at another size, hence neither
         a composition nor trivial.
+    predicts : {"classes", "numbers"}, optional
+        Of a baseline without features: the tasks that it goes with; others go with all.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Baseline:
     sources: tuple[str, ...] = ()
     width: int = 2
     pretrained: bool = False
+    predicts: Predicts | None = None
 
     @property
     def blind(self) -> bool:
@@ -107,7 +111,8 @@ BASELINES = {
         Baseline("raw-series", _series, _OF_SERIES),
         Baseline("raw-features", _features, frozenset({"features"}), width=512),
         Baseline("presto-official", _presto, _OF_SERIES, ("presto",), 128, pretrained=True),
-        Baseline("majority", None),
+        Baseline("majority", None, predicts="classes"),
+        Baseline("mean", None, predicts="numbers"),
     )
 }
 

@@ -15,6 +15,7 @@ from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
 from wherefrom.payload.content import content_of as content_of_payload
 from wherefrom.study import cost
+from wherefrom.study.pairing import refuse_misfits
 from wherefrom.study.pools import content_of, stage_spec
 from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
@@ -36,7 +37,8 @@ def plan(study: Study) -> Plan:
     Raises
     ------
     WherefromError
-        If a layer or file that a sampler reads, or a head of the study, is unknown.
+        If a layer or file that a sampler reads, or a head of the study, is unknown; or if heads,
+        metrics or baselines are for classes where a task is of numbers, or the reverse.
 
     Examples
     --------
@@ -45,6 +47,7 @@ def plan(study: Study) -> Plan:
     >>> steps.stages[0].kind
     'pool'
     """
+    refuse_misfits(study)
     return Plan(study, tuple(_expand(study)))
 
 
@@ -338,10 +341,11 @@ def _fewshot(
     run: Stage | None,
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
-    label = study.tasks[task].label
+    of = study.tasks[task]
+    label = of.label
     inputs = data | ({"pretrain": run} if run else {})
     if isinstance(features, Gfm):
-        once = cost.embed(features, study.tasks[task])
+        once = cost.embed(features, of)
         about: dict[str, Any] = {"model": features.kind}
     else:
         once = 0.0
@@ -350,7 +354,7 @@ def _fewshot(
             about["weights"] = [digest_of(name) for name in features.sources]
     for head, use in study.heads.items():
         kind = kind_of_head(head)
-        if kind.tunes_encoder and run is None:
+        if (kind.tunes_encoder and run is None) or kind.predicts != of.predicts:
             continue
         blind = isinstance(features, Baseline) and features.blind
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
@@ -370,7 +374,7 @@ def _fewshot(
                 }
                 | about,
                 inputs=inputs,
-                cost=once + cost.fewshot(kind, features, sizes, seeds, regions),
+                cost=once + cost.fewshot(kind, features, sizes, seeds, regions) * max(1, of.folds),
                 bundle=run.bundle if run else f"baseline {axes['model']} {label}",
                 of=features,
                 axes=axes | {"task": label, "head": head},
