@@ -53,7 +53,7 @@ def test_regressions_differ_from_scikit_learn(shape: dict[str, Any], alpha: floa
     fitted = Ridge(alpha).fit_predict(x, y, train, test, SEED)
     near = KNNRegression(k).fit_predict(x, y, train, test, SEED)
     mean = Mean().fit_predict(x, y, train, test, SEED)
-    tolerance = 1e-6 * shape["scale"]
+    tolerance = 1e-8 * shape["scale"]
     for s, rows in enumerate(train):
         scaler = StandardScaler().fit(x[rows].astype(np.float64))
         known, asked = (scaler.transform(x[part].astype(np.float64)) for part in (rows, test))

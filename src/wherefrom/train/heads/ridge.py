@@ -41,7 +41,7 @@ class Ridge(Head):
 
     name: ClassVar[str] = "ridge"
     predicts: ClassVar[Predicts] = "numbers"
-    seconds: ClassVar[float] = 0.3
+    seconds: ClassVar[float] = 0.1
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
