@@ -143,6 +143,14 @@ def test_sentences_praise_the_highest_error() -> None:
         assert ("this holds" in one.text) == ("this holds" in other)
 
 
+def test_two_metrics_that_agree_are_told_to_contradict_each_other() -> None:
+    both, known = pa.concat_tables([results("r2"), turned(results("r2"))]), context("rmse")
+    said = dict(sentences(evidence_of(both, known), known))["m on warm"]
+    (text,) = [one.text for one in said if "is the same with other models" in one.text]
+    assert "none (worse) in 1 of 1" in text
+    assert "contradicted" not in text
+
+
 def test_a_page_of_errors_hides_units_direction_or_margin() -> None:
     known = context("rmse")
     evidence = evidence_of(turned(results("r2")), known)

@@ -186,10 +186,8 @@ def _robust(headline: Headline, reference: str) -> Statement | None:
         rows = [other.difference(mine.composition, reference) for other in others]
         known = [row for row in rows if row is not None and row.low is not None]
         same = sum(row.verdict == mine.verdict for row in known)
-        against = sum(
-            row.verdict in (BETTER, WORSE) and np.sign(row.difference) != np.sign(mine.difference)
-            for row in known
-        )
+        better = headline.view.sign * mine.difference > 0
+        against = sum(row.verdict == (WORSE if better else BETTER) for row in known)
         if known:
             parts.append(
                 f"{mine.composition} ({mine.verdict}) in {same} of {len(known)}"
