@@ -190,6 +190,13 @@ def test_a_head_runs_on_a_task_of_the_other_kind(tables: Path, tmp_path: Path) -
     assert ("majority", "stations") not in named
 
 
+def test_a_layer_of_labels_is_planned_as_numbers(tables: Path, tmp_path: Path) -> None:
+    base = yaml.safe_load(study(tmp_path, tables).read_text())["base"]
+    base["tasks"] = {"warm": {"kind": "values", "layer": "climate_zone"} | SIZES}
+    with pytest.raises(WherefromError, match="'climate_zone' holds labels, not values; choose of"):
+        plan(load(study(tmp_path, tables, **base), "debug"))
+
+
 @pytest.mark.parametrize("reader", ["model", "baseline"])
 def test_a_layer_is_told_from_itself(reader: str, tables: Path, tmp_path: Path) -> None:
     base = yaml.safe_load(study(tmp_path, tables).read_text())["base"]

@@ -157,6 +157,13 @@ def test_classes_given_as_a_target_are_fitted_as_numbers_unasked() -> None:
         from_table(table, target="floor")
 
 
+def test_what_stands_for_no_number_is_told_in_silence() -> None:
+    warm = [1.5 + row if row % 4 else -9999.0 for row in range(400)]
+    table = stations().set_column(2, "warm", pa.array(warm))
+    with pytest.warns(UserWarning, match="holds -9999 in 100 rows: if that stands for no number"):
+        from_table(table, target="warm")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -121,6 +121,41 @@ def cropland(
     _finish(made, out)
 
 
+@app.command()
+def values(
+    pool: PoolFile,
+    out: Out,
+    layer: Annotated[
+        str, typer.Option(help="Layer of numbers to tell: elevation, temperature, slope, ...")
+    ] = "elevation",
+    region_layer: RegionLayer = "continent",
+    train: Train = 5500,
+    test: Test = 2000,
+    tune_train: TuneTrain = 600,
+    tune_test: TuneTest = 1000,
+    min_distance_km: MinDistance = 5.0,
+    seed: Seed = 0,
+    id_column: IdColumn = None,
+    lon: LonColumn = "lon",
+    lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
+) -> None:
+    """Draw places with the number that a layer has there, uniformly by area.
+
+    Of temperature and precipitation, which have a number a month, it is the
+    mean of the year.
+
+    For example:
+
+        wherefrom task values --pool pool.parquet --layer elevation --out relief.parquet
+    """
+    from wherefrom import tasks
+
+    places, tuning = _candidates(pool, out, id_column, lon, lat), (tune_train, tune_test)
+    made = tasks.values(places, layer, region_layer, train, test, tuning, min_distance_km, seed)
+    _finish(made, out)
+
+
 @app.command("from-table")
 def from_table(
     file: Annotated[Path, typer.Argument(help="Parquet, GeoParquet (points) or CSV.")],

@@ -17,7 +17,7 @@ from wherefrom.pool import Pool
 from wherefrom.progress import progress
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["place"]
+__all__ = ["numbers_of", "place"]
 
 # Fixed, because it decides which random numbers make which place.
 CHUNK = 262_144
@@ -54,11 +54,8 @@ def place(
             f"task {name}: train and test places per region must be at least 1, tuning places "
             f"and distance not negative; got {sizes} and {min_distance_km} km"
         )
-    told, areas = earth.layer(layer), earth.layer(region_layer)
-    if numbers and not isinstance(told, earth.ValueLayer):
-        raise WherefromError(
-            f"layer {layer!r} holds labels, not values; choose of {', '.join(earth.VALUES)}"
-        )
+    told = numbers_of(layer) if numbers else earth.layer(layer)
+    areas = earth.layer(region_layer)
     if not ((numbers or isinstance(told, earth.Layer)) and isinstance(areas, earth.Layer)):
         value = region_layer if numbers or isinstance(told, earth.Layer) else layer
         raise WherefromError(
@@ -112,6 +109,16 @@ def place(
             "seed": seed,
         },
         units=told.units if isinstance(told, earth.ValueLayer) else None,
+    )
+
+
+def numbers_of(layer: str) -> earth.ValueLayer:
+    """Open a layer of numbers; one of labels is refused."""
+    found = earth.layer(layer)
+    if isinstance(found, earth.ValueLayer):
+        return found
+    raise WherefromError(
+        f"layer {layer!r} holds labels, not values; choose of {', '.join(earth.VALUES)}"
     )
 
 

@@ -41,6 +41,9 @@ EVERYWHERE = "all"
 #: Shares of the places of each region and class that go to train, test, tune-train, tune-test.
 SHARES = (0.5, 0.3, 0.1, 0.1)
 
+#: Numbers that files write where there is none.
+FILLS = (-99999.0, -9999.0, -999.0, 9999.0, 99999.0, -32768.0, 65535.0)
+
 #: A target of no more whole numbers than this may be meant as classes.
 FEW = 10
 
@@ -399,13 +402,19 @@ def _target(rest: pa.Table, name: str, source: str) -> NDArray[np.float64]:
 
 
 def _varied(numbers: NDArray[np.float64], name: str, source: str) -> None:
-    """Refuse a target that is the same everywhere, and ask whether one of few values is classes."""
+    """Refuse a target that is the same everywhere; ask whether it holds classes, or fills."""
     present = np.unique(numbers)
     if len(present) < 2:
         shown = f"{present[0]:g}" if len(present) else "left out"
         raise WherefromError(
             f"{source}: all {len(numbers):,} numbers of column {name!r} are {shown}: nothing is to "
             "be told"
+        )
+    for fill in np.intersect1d(present, FILLS):
+        warnings.warn(
+            f"column {name!r} holds {fill:g} in {int((numbers == fill).sum()):,} rows: if that "
+            "stands for no number, drop these rows",
+            stacklevel=3,
         )
     if len(present) <= FEW and (present == np.rint(present)).all():
         shown = ", ".join(f"{one:g}" for one in present)

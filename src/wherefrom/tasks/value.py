@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
-from wherefrom import earth
 from wherefrom.pool import Pool
 from wherefrom.tasks.base import PlacedSpec
-from wherefrom.tasks.placing import place
+from wherefrom.tasks.placing import numbers_of, place
 from wherefrom.tasks.task import Task
 
 __all__ = ["Values", "values"]
@@ -25,10 +25,10 @@ class Values(PlacedSpec):
         """Names the layer, so that a stand-in is never taken for what it stands in for."""
         return f"values-{self.layer}"
 
-    @property
-    def units(self) -> str:
-        """Those of the layer; of one that holds labels none, and `make` refuses it."""
-        return str(getattr(earth.layer(self.layer), "units", ""))
+    @cached_property
+    def units(self) -> str:  # of a plan every stage asks for it
+        """Those of the layer; one that holds labels is refused."""
+        return numbers_of(self.layer).units
 
     def make(self, pool: Pool | None) -> Task:
         """Draw the places."""
