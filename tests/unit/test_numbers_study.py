@@ -190,6 +190,14 @@ def test_a_head_runs_on_a_task_of_the_other_kind(tables: Path, tmp_path: Path) -
     assert ("majority", "stations") not in named
 
 
+def test_a_head_whose_task_this_machine_lacks_ends_the_study(tables: Path, tmp_path: Path) -> None:
+    heads = {"ridge": {}, "knn": {}, "mean": {}}
+    made = load(study(tmp_path, tables, heads=heads), "debug")
+    with pytest.raises(WherefromError, match="head 'knn' predicts classes, and no task"):
+        plan(made)
+    assert plan(made.model_copy(update={"left_out": {"tasks.crops": "its data are absent"}}))
+
+
 def test_a_layer_of_labels_is_planned_as_numbers(tables: Path, tmp_path: Path) -> None:
     base = yaml.safe_load(study(tmp_path, tables).read_text())["base"]
     base["tasks"] = {"warm": {"kind": "values", "layer": "climate_zone"} | SIZES}

@@ -172,8 +172,9 @@ def test_what_stands_for_no_number_is_told_in_silence() -> None:
         ({"target": "wram"}, "unknown target column of .* 'wram': did you mean 'warm'"),
         ({"target": "warm", "positive": "yes"}, "a target of numbers has no positive class"),
         ({"label": "kind", "units": "m"}, "labels have no unit"),
-        ({"target": "warm", "folds": 5}, "--folds 5: two folds or more, of blocks"),
-        ({"target": "warm", "folds": 1, "block_km": 50.0}, "--folds 1: two folds or more"),
+        ({"target": "warm", "folds": 5}, "--folds 5: 2 to 100 folds, of blocks"),
+        ({"target": "warm", "folds": 1, "block_km": 50.0}, "--folds 1: 2 to 100 folds"),
+        ({"target": "warm", "folds": 300, "block_km": 50.0}, "--folds 300: 2 to 100 folds"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_taken(

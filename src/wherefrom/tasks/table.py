@@ -41,6 +41,9 @@ EVERYWHERE = "all"
 #: Shares of the places of each region and class that go to train, test, tune-train, tune-test.
 SHARES = (0.5, 0.3, 0.1, 0.1)
 
+#: A fold is kept in eight bits.
+MOST_FOLDS = 100
+
 #: Numbers that files write where there is none.
 FILLS = (-99999.0, -9999.0, -999.0, 9999.0, 99999.0, -32768.0, 65535.0)
 
@@ -202,15 +205,17 @@ def from_table(
     """
     if split_column is not None and block_km is not None:
         raise WherefromError("a split by column and one by blocks are two: give one of them")
-    if folds and (block_km is None or folds < 2):
-        raise WherefromError(f"--folds {folds}: two folds or more, of blocks: give --block-km too")
+    if folds and (block_km is None or not 2 <= folds <= MOST_FOLDS):
+        raise WherefromError(
+            f"--folds {folds}: 2 to {MOST_FOLDS} folds, of blocks: give --block-km too"
+        )
     if (label is None) == (target is None):
         raise WherefromError("give a column of labels (--label), or one of numbers (--target)")
     if target is not None and positive is not None:
         raise WherefromError(f"--positive {positive}: a target of numbers has no positive class")
     if target is None and units:
         raise WherefromError(f"--unit {units}: labels have no unit; it is for a --target")
-    column = str(label or target)
+    column = str(target if label is None else label)
     from_file = isinstance(table, (str, Path))
     # No ids of a pool: those of the table may repeat, say one for all rows of a field.
     if from_file:

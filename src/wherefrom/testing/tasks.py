@@ -175,12 +175,11 @@ def check_head(given: str | type[Head]) -> None:
     """Check that a head keeps what few-shot stages rely on.
 
     Its options must make it again; predictions must be codes of classes that were trained on, or
-    finite numbers, as it says that it `predicts`, the
-    same from the same seed and for a fine-tune seed alone as together with others; those of a test
-    place must be the same without other test places; labels of test places must not matter; what it
-    is given must stay as it is; and no global random generator may be used, torch's included. Of a
-    head that tunes the encoder, only the options are checked; if it has a `fit_predict` of its own,
-    a UserWarning says so.
+    finite numbers, as it says that it `predicts`; the same from the same seed, and for a fine-tune
+    seed alone as together with others; those of a test place must be the same without other test
+    places; labels of test places must not matter; what it is given must stay as it is; and no
+    global random generator may be used, torch's included. Of a head that tunes the encoder, only
+    the options are checked; if it has a `fit_predict` of its own, a UserWarning says so.
 
     Parameters
     ----------
