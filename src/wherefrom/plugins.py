@@ -102,6 +102,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "ecoregions": "wherefrom.tasks.ecoregion:Ecoregions",
         "cropland": "wherefrom.tasks.cropland:Cropland",
         "cropharvest": "wherefrom.tasks.cropharvest:CropHarvest",
+        "values": "wherefrom.tasks.value:Values",
         "table": "wherefrom.tasks.table:Table",
     },
     "heads": {
@@ -111,6 +112,9 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "forest": "wherefrom.train.heads.forest:Forest",
         "knn": "wherefrom.train.heads.knn:KNN",
         "majority": "wherefrom.train.heads.majority:Majority",
+        "ridge": "wherefrom.train.heads.ridge:Ridge",
+        "knn-regression": "wherefrom.train.heads.knn:KNNRegression",
+        "mean": "wherefrom.train.heads.majority:Mean",
         "finetune": "wherefrom.train.heads.finetune:FineTune",
     },
 }

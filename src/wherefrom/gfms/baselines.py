@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import unknown
 from wherefrom.gfms.base import Modality
 from wherefrom.gfms.published import Published
+from wherefrom.tasks.task import Predicts
 
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places, TaskData
@@ -36,12 +37,15 @@ class Baseline:
         Modalities of the places.
     width : int
         Numbers of a place, about: what heads cost.
+    predicts : {"classes", "numbers"}, optional
+        Of a baseline without features: the tasks that it goes with; others go with all.
     """
 
     name: str
     features: Callable[[Places], Features] | None
     reads: frozenset[Modality] = frozenset()
     width: int = 2
+    predicts: Predicts | None = None
 
     @property
     def blind(self) -> bool:
@@ -89,7 +93,8 @@ BASELINES = {
         _of_harmonics(40),
         Baseline("raw-series", _series, _OF_SERIES),
         Baseline("raw-features", _features, frozenset({"features"}), width=512),
-        Baseline("majority", None),
+        Baseline("majority", None, predicts="classes"),
+        Baseline("mean", None, predicts="numbers"),
     )
 }
 

@@ -19,7 +19,7 @@ from wherefrom.payload.stored import Images, Stored, gathered
 from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries
 from wherefrom.tasks.labelled import SERIES, TASK
-from wherefrom.tasks.task import SPLITS, Task
+from wherefrom.tasks.task import Task
 
 __all__ = ["Held", "Places", "PoolPlaces", "TaskData", "TaskPlaces", "task_data"]
 
@@ -164,9 +164,8 @@ class TaskData:
     def reported(
         self, describe: Callable[[TaskPlaces], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """Describe the places of the reported splits, (N, D) float32, others NaN; read-only."""
-        splits = [SPLITS.index("train"), SPLITS.index("test")]
-        rows = np.flatnonzero(np.isin(self.task.split, splits))
+        """Describe the places that scores are made of, (N, D) float32, others NaN; read-only."""
+        rows = np.flatnonzero(self.task.reported)
         some = describe(self.places(rows))
         if some.ndim != 2 or len(some) != len(rows):
             raise WherefromError(

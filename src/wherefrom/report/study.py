@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
+from wherefrom.evidence import Units
 from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
@@ -130,6 +131,11 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         blind=[one.name for one in _baselines(study) if one.blind],
         references=study.references,
         margin=study.equivalence_margin,
+        units={
+            task.label: Units(task.units, study.equivalence_margins.get(name))
+            for name, task in study.tasks.items()
+            if task.units is not None
+        },
         maps=dict(_maps(plan, store)) if whole else {},
         stand_ins=list(stand_ins(plan)),
         sources=list(sources(plan)) if whole else [],

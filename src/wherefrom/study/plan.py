@@ -16,6 +16,7 @@ from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
 from wherefrom.payload.content import content_of as content_of_payload
 from wherefrom.study import cost
+from wherefrom.study.pairing import refuse_misfits
 from wherefrom.study.pools import content_of, stage_spec
 from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
@@ -37,7 +38,8 @@ def plan(study: Study) -> Plan:
     Raises
     ------
     WherefromError
-        If a layer or file that a sampler reads, or a head of the study, is unknown.
+        If a layer or file that a sampler reads, or a head of the study, is unknown; or if heads,
+        metrics or baselines are for classes where a task is of numbers, or the reverse.
 
     Examples
     --------
@@ -46,6 +48,7 @@ def plan(study: Study) -> Plan:
     >>> steps.stages[0].kind
     'pool'
     """
+    refuse_misfits(study)
     return Plan(study, tuple(_expand(study)))
 
 
@@ -344,7 +347,8 @@ def _fewshot(
     run: Stage | None,
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run, or of a row without, on one task, head by head."""
-    label = study.tasks[task].label
+    of = study.tasks[task]
+    label = of.label
     inputs = data | ({"pretrain": run} if run else {})
     files: dict[str, str] = {}
     about: dict[str, Any]
@@ -359,10 +363,10 @@ def _fewshot(
         }
     else:
         about = {"baseline": features.name}
-    once = 0.0 if isinstance(features, Baseline) else cost.embed(features, study.tasks[task])
+    once = 0.0 if isinstance(features, Baseline) else cost.embed(features, of)
     for head, use in study.heads.items():
         kind = kind_of_head(head)
-        if kind.tunes_encoder and run is None:
+        if (kind.tunes_encoder and run is None) or kind.predicts != of.predicts:
             continue
         blind = isinstance(features, Baseline) and features.blind
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
@@ -382,7 +386,7 @@ def _fewshot(
                 }
                 | about,
                 inputs=inputs,
-                cost=once + cost.fewshot(kind, features, sizes, seeds, regions),
+                cost=once + cost.fewshot(kind, features, sizes, seeds, regions) * max(1, of.folds),
                 bundle=run.bundle if run else f"row {axes['model']} {label}",
                 of=features,
                 files=files,

@@ -24,14 +24,13 @@ from wherefrom.study.pools import PoolSpec, PoolTable
 from wherefrom.study.published import Claim, Repeated, StandsFor
 from wherefrom.tasks.base import AnyTask
 from wherefrom.train.heads import head
+from wherefrom.train.scores import METRICS
 
-#: Scores that a study of places reports; a task of two classes has f1_positive beside them.
-METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
 _NAME = re.compile(r"[\w.+-]+")
 #: A plan asks for the sampler of a composition's text at every run.
 _sampler = lru_cache(maxsize=256)(sampler)
 
-__all__ = ["METRICS", "Headline", "HeadUse", "Study", "SweepSpec"]
+__all__ = ["Headline", "HeadUse", "Study", "SweepSpec"]
 
 
 #: By modality, the payload that is read where a study names none.
@@ -107,6 +106,8 @@ class Study(Part):
     #: Stands on top of the report.
     notice: str = ""
     equivalence_margin: float = Field(gt=0, default=0.01)
+    #: By task of numbers, the margin for scores in its units; without, none is called equivalent.
+    equivalence_margins: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     stand_ins: dict[str, str] = Field(default_factory=dict)
     #: Layers that this machine lacks, and those that take their place.
     stood_in: dict[str, str] = Field(default_factory=dict)
@@ -272,6 +273,8 @@ class Study(Part):
             yield "metric", headline.metric, METRICS
         for name in self.references:
             yield "composition", name, self.compositions
+        for name in self.equivalence_margins:
+            yield "task", name, self.tasks
         rows: list[Gfm | Published] = [*self.models.values(), *self.published.values()]
         for row in rows:
             for name in row.tasks:
