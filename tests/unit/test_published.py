@@ -14,6 +14,8 @@ import yaml
 
 torch = pytest.importorskip("torch", reason='needs torch: pip install "wherefrom[train]"')
 
+from far import far_device  # noqa: E402
+
 from wherefrom.errors import WherefromError  # noqa: E402
 from wherefrom.gfms import baselines  # noqa: E402
 from wherefrom.gfms.base import Modality  # noqa: E402
@@ -123,6 +125,17 @@ def test_a_kind_describes_places_otherwise_than_its_model(folder: Path, places: 
     satclip = LocationEncoder.load_official(folder / "satclip.ckpt")
     np.testing.assert_array_equal(row("satclip"), embed_places(satclip, places.lon, places.lat))
     assert row("geoclip").shape == (6, 512)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tensor_of_a_kind_is_left_on_the_cpu(
+    folder: Path, places: PoolPlaces, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = load_row(kind, str(folder / KINDS[kind]))
+    near = row.features(places)
+    with far_device(monkeypatch):
+        found = row.features(places)
+    np.testing.assert_allclose(found, near, atol=1e-5)
 
 
 def test_groups_that_can_be_hidden_are_not_galileos() -> None:

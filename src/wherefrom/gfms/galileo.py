@@ -48,7 +48,6 @@ class PublishedGalileo(Encoder):
         """Embed the series."""
         from wherefrom.models.galileo import Galileo
         from wherefrom.models.galileo_series import GalileoSeries, records_of
-        from wherefrom.train.embed import embed
 
-        module = Galileo.load_official(self.path)
-        return embed(GalileoSeries(), module, records_of(places.series(), self.hide), batch=64)
+        records = records_of(places.series(), self.hide)
+        return self.embedded(GalileoSeries(), Galileo.load_official(self.path), records, 64)

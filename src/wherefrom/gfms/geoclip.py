@@ -30,8 +30,8 @@ class PublishedGeoCLIP(Encoder):
 
     def features(self, places: Places) -> NDArray[np.float32]:
         """Embed the places."""
-        from wherefrom.models.geoclip import LocationEncoder, Places
-        from wherefrom.train.embed import embed
+        from wherefrom.models import geoclip
 
+        encoder = geoclip.LocationEncoder.load_official(self.path)
         records = {"lon": places.lon, "lat": places.lat}
-        return embed(Places(), LocationEncoder.load_official(self.path), records, batch=1024)
+        return self.embedded(geoclip.Places(), encoder, records, 1024)

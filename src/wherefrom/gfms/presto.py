@@ -143,10 +143,11 @@ class PublishedPresto(Encoder):
 
     def features(self, places: Places) -> NDArray[np.float32]:
         """Embed the series."""
-        from wherefrom.models.masked import records_of
+        from wherefrom.models.masked import PrestoConfig, records_of
         from wherefrom.models.presto import Presto
 
-        return embed_series(Presto.load_official(self.path), records_of(places.series()))
+        records = records_of(places.series())
+        return self.embedded(PrestoConfig(), Presto.load_official(self.path), records, 64)
 
 
 def embed_series(

@@ -20,7 +20,10 @@ from wherefrom.gfms.tower import PUBLISHED
 from wherefrom.part import OfKind, Part
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from wherefrom.gfms.places import Places
+    from wherefrom.models.base import Embedder, Records
 
 __all__ = ["AnyPublished", "Encoder", "Features", "Published"]
 
@@ -113,6 +116,15 @@ class Encoder(Published):
     def path(self) -> Path:
         """The weights on this machine."""
         return path_of(self.sources[0], download=False) if self.sources else Path(self.weights)
+
+    def embedded(
+        self, model: Embedder[Any], module: nn.Module, records: Records, batch: int
+    ) -> NDArray[np.float32]:
+        """Embed records on the device of this process; `batch` is one that suits a CPU."""
+        from wherefrom.train.device import at_once, device
+        from wherefrom.train.embed import embed
+
+        return embed(model, module.to(device()), records, at_once(batch, device()))
 
 
 class Features(Published):

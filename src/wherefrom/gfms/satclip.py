@@ -205,8 +205,10 @@ class PublishedSatCLIP(Encoder):
     def features(self, places: Places) -> NDArray[np.float32]:
         """Embed the places."""
         from wherefrom.models.satclip import LocationEncoder
+        from wherefrom.train.device import at_once, device
 
-        return embed_places(LocationEncoder.load_official(self.path), places.lon, places.lat)
+        encoder = LocationEncoder.load_official(self.path).to(device())
+        return embed_places(encoder, places.lon, places.lat, at_once(2048, device()))
 
 
 def embed_places(

@@ -489,9 +489,10 @@ def _check(inputs: Inputs, patch: int, resolution: float) -> None:
             raise WherefromError(
                 f"{name} has shape {tuple(getattr(inputs, name).shape)}, not {shape}"
             )
-    masks = ((f"{array}_m", mask, (0, 1, 2)) for array, mask in inputs.m.items())
-    for name, values, known in (("months", months, tuple(range(12))), *masks):
-        wrong = ~torch.isin(values.float(), values.new_tensor(known, dtype=torch.float32))
+    masks = ((f"{array}_m", mask, 2) for array, mask in inputs.m.items())
+    for name, values, most in (("months", months, 11), *masks):
+        number = values.float()
+        wrong = ~((number >= 0) & (number <= most) & (number == number.floor()))
         if bool(wrong.any()):
             row = int(torch.nonzero(wrong)[0, 0])
             hint = "0 to 11, January is 0" if name == "months" else "0 (shown), 1 or 2 (hidden)"
