@@ -27,6 +27,7 @@ study: $(STAMP)
 
 test: lint
 	$(BIN)/wherefrom data fetch
+	$(BIN)/wherefrom data fetch geoclip-location
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(STAMP)
