@@ -22,14 +22,16 @@ $(STAMP): pyproject.toml constraints.txt
 
 study: $(STAMP)
 	$(BIN)/wherefrom data fetch
+	$(BIN)/wherefrom data fetch geoclip-location
 	$(BIN)/wherefrom study run studies/purohit2025 --scale laptop --out $(OUT)
 
 test: lint
 	$(BIN)/wherefrom data fetch
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/wherefrom data fetch geoclip-location
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -38,3 +38,9 @@ def resolve_data(reference_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"no RESOLVE ecoregions at {folder}")
     monkeypatch.setenv("WHEREFROM_DATA", str(folder))
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take files of slow tests first, so that no worker is left with one at the end."""
+    quick = {item.path for item in items if item.get_closest_marker("slow") is None}
+    items.sort(key=lambda item: item.path in quick)

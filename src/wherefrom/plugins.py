@@ -30,7 +30,7 @@ from wherefrom.progress import say
 
 __all__ = ["ADDRESS", "BUILT_IN", "NO_PLUGINS", "Group", "Kind", "kind", "kinds"]
 
-Group: TypeAlias = Literal["layers", "samplers", "payloads", "gfms", "tasks", "heads"]
+Group: TypeAlias = Literal["layers", "samplers", "payloads", "gfms", "published", "tasks", "heads"]
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -91,10 +91,18 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "satclip-images": "wherefrom.gfms.satclip:SatCLIPImages",
         "presto": "wherefrom.gfms.presto:Presto",
     },
+    "published": {
+        "presto": "wherefrom.gfms.presto:PublishedPresto",
+        "galileo": "wherefrom.gfms.galileo:PublishedGalileo",
+        "satclip": "wherefrom.gfms.satclip:PublishedSatCLIP",
+        "geoclip": "wherefrom.gfms.geoclip:PublishedGeoCLIP",
+        "features": "wherefrom.gfms.published:Features",
+    },
     "tasks": {
         "ecoregions": "wherefrom.tasks.ecoregion:Ecoregions",
         "cropland": "wherefrom.tasks.cropland:Cropland",
         "cropharvest": "wherefrom.tasks.cropharvest:CropHarvest",
+        "values": "wherefrom.tasks.value:Values",
         "table": "wherefrom.tasks.table:Table",
     },
     "heads": {
@@ -104,6 +112,9 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "forest": "wherefrom.train.heads.forest:Forest",
         "knn": "wherefrom.train.heads.knn:KNN",
         "majority": "wherefrom.train.heads.majority:Majority",
+        "ridge": "wherefrom.train.heads.ridge:Ridge",
+        "knn-regression": "wherefrom.train.heads.knn:KNNRegression",
+        "mean": "wherefrom.train.heads.majority:Mean",
         "finetune": "wherefrom.train.heads.finetune:FineTune",
     },
 }

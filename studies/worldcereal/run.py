@@ -1,10 +1,12 @@
 """What Presto's published pre-training is worth on real Sentinel series: crop or not, few-shot.
 
-The published weights are compared with random initial weights and with the raw series, on
-WorldCereal's labelled pixels, by every cheap head on frozen features, and by full fine-tuning at
-the smallest n (an episode of n = 100 takes 3.5 times as long, so there it is left out).
+The published weights are compared with random initial weights, with the raw series and, if its
+weights are given, with Galileo nano, on WorldCereal's labelled pixels, by every cheap head on
+frozen features, and by full fine-tuning at the smallest n (an episode of n = 100 takes 3.5 times as
+long, so there it is left out).
 
-    python studies/worldcereal/run.py worldcereal_testdf.parquet default_model.pt
+    python studies/worldcereal/run.py worldcereal_testdf.parquet default_model.pt \\
+        --galileo encoder.pt
 
 writes docs/presto-sanity.md from what it measures.
 """
@@ -29,6 +31,9 @@ from wherefrom.evidence.verdict import holm
 from wherefrom.gfms.presto import embed_series
 from wherefrom.keys import generator
 from wherefrom.models.base import Records
+from wherefrom.models.galileo import Galileo
+from wherefrom.models.galileo_series import GalileoSeries
+from wherefrom.models.galileo_series import records_of as galileo_records
 from wherefrom.models.masked import PrestoConfig, records_of
 from wherefrom.models.presto import Presto
 from wherefrom.pool.series.flat import raw_series
@@ -36,6 +41,7 @@ from wherefrom.tasks import Episodes, Task, episodes
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.table import label_series
 from wherefrom.tasks.worldcereal import worldcereal
+from wherefrom.train.embed import embed
 from wherefrom.train.heads import head
 from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.scores import scores
@@ -48,6 +54,7 @@ HEADS = ("logistic", "mlp", "knn")
 TUNED = ("finetune", "logistic, frozen")
 METRICS = ("f1_macro", "f1_positive")
 OFFICIAL, RANDOM, RAW = "official weights", "random weights", "raw series"
+GALILEO = "Galileo nano"
 OUT = Path(__file__).parents[2] / "docs" / "presto-sanity.md"
 
 
@@ -95,6 +102,7 @@ def measure(
     plan: Plan,
     sizes: Sequence[int] = SIZES,
     heads: Sequence[str] = HEADS,
+    galileo: Galileo | None = None,
 ) -> Results:
     """Fit and score all heads on all inputs, with the same episodes for each.
 
@@ -107,6 +115,8 @@ def measure(
     sizes : sequence of int
         Training places an episode; fine-tuned with the first of them.
     heads : sequence of str
+    galileo : Galileo, optional
+        Another model's weights, frozen.
 
     Returns
     -------
@@ -132,6 +142,10 @@ def measure(
             left[name] -= 1
         for key, values in runs.items():
             found.setdefault((name, *key), []).append(values)
+    if galileo is not None:
+        features = embed(GalileoSeries(), galileo, galileo_records(series), batch=64)
+        for key, values in frozen(features, drawn, heads).items():
+            found[GALILEO, *key] = [values]
     return {key: Side(np.array(runs), fixed=key[0] != RANDOM) for key, runs in found.items()}
 
 
@@ -200,6 +214,13 @@ def page(results: Results, labelled: LabelledSeries, plan: Plan) -> str:
         "initialisations.",
         f"**{RAW}**: all values of the same bands, without place and month.",
     ]
+    others = [RANDOM, RAW]
+    if any(name == GALILEO for name, *_ in results):
+        others.append(GALILEO)
+        inputs.append(
+            f"**{GALILEO}**: its published encoder, frozen, on the same bands; place and months as "
+            "Presto is given them, precipitation as the sum of 30 days; 128 features."
+        )
     lines = [
         "# What Presto's pre-training is worth on real series",
         "",
@@ -211,7 +232,7 @@ def page(results: Results, labelled: LabelledSeries, plan: Plan) -> str:
             "what it measured."
         ),
         "",
-        *(f"- {text}" for text in inputs),
+        *(line for text in inputs for line in _wrapped(text, "- ")),
         "",
         *_wrapped(
             f"Means over {total} episodes: {plan.splits} random splits of the places (half to "
@@ -226,11 +247,11 @@ def page(results: Results, labelled: LabelledSeries, plan: Plan) -> str:
         "",
         "## Macro F1",
         "",
-        *table(results, "f1_macro"),
+        *table(results, "f1_macro", others=others),
         "",
         "## F1 of crop",
         "",
-        *table(results, "f1_positive"),
+        *table(results, "f1_positive", others=others),
         "",
     ]
     if plan.tuned:
@@ -250,8 +271,14 @@ def page(results: Results, labelled: LabelledSeries, plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 110, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, mark: str = "") -> list[str]:
+    return textwrap.wrap(
+        mark + text,
+        110,
+        subsequent_indent=" " * len(mark),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def main() -> None:
@@ -259,13 +286,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("worldcereal", type=Path, help="WorldCereal's table, Parquet")
     parser.add_argument("weights", type=Path, help="Presto's published weights, default_model.pt")
+    parser.add_argument("--galileo", type=Path, help="Galileo nano's published encoder.pt")
     parser.add_argument("--out", type=Path, default=OUT, help="Markdown file to write")
     given = parser.parse_args()
     torch.set_num_threads(1)
     began = time.perf_counter()
     try:
         labelled = worldcereal(given.worldcereal, "all")
-        results = measure(labelled, Presto.load_official(given.weights), Plan())
+        presto = Presto.load_official(given.weights)
+        galileo = None if given.galileo is None else Galileo.load_official(given.galileo)
+        results = measure(labelled, presto, Plan(), galileo=galileo)
     except WherefromError as err:
         sys.exit(f"error: {err}")
     given.out.write_text(page(results, labelled, Plan()), encoding="utf-8")

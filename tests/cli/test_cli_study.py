@@ -52,7 +52,7 @@ def small(folder: Path, **change: Any) -> Path:
     base = content["base"]
     few = {"train_per_region": 300, "test_per_region": 100}
     few |= {"tune_train_per_region": 10, "tune_test_per_region": 10}
-    own = {"ecoregions": ["raw-lonlat", "majority"], "cropland": ["raw-series", "presto-official"]}
+    own = {"ecoregions": ["raw-lonlat", "majority"], "cropland": ["raw-series"]}
     base["tasks"] = {
         name: base["tasks"][name] | few | {"baselines": baselines}
         for name, baselines in own.items()
@@ -76,6 +76,7 @@ def small(folder: Path, **change: Any) -> Path:
             "draws": 1,
         },
     }
+    base["published"] = {"presto-official": {"kind": "presto", "tasks": ["cropland"]}}
     base["finetune_seeds"] = 5
     base["heads"] = {"logistic": {}, "majority": {}}
     base["sweep"] = None

@@ -131,6 +131,32 @@ def test_a_published_split_is_kept(run: Run, fields: Path, tmp_path: Path) -> No
     assert total.split()[3:5] == ["200", "200"]
 
 
+def test_numbers_are_counted_as_classes_or_blocks_unsaid(
+    run: Run, fields: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(fields)
+    warm = 30 - np.abs(table["y"].to_numpy())
+    pq.write_table(table.append_column("warm", pa.array(warm)), fields)
+    words = ("task", "from-table", fields, "--target", "warm", "--lon", "x", "--lat", "y", "--out")
+    code, stdout, stderr = run(*words, tmp_path / "t.parquet", "--unit", "degC")
+    assert code == 0, stderr
+    head, africa, *_ = stdout.splitlines()
+    assert head.split() == ["region", "warm", "(degC)", "train", "test", "tune-train", "tune-test"]
+    assert "27.57 ± 1.398, 25 to 29.99" in africa
+    assert "task fields, 500 places, numbers in degC, key" in stdout
+    assert "class" not in stdout + stderr
+    flags = ("--block-km", 200, "--folds", 4, "--region-layer", "all")
+    code, stdout, stderr = run(*words, tmp_path / "f.parquet", *flags)
+    assert code == 0, stderr
+    assert stdout.split("\n")[0].split()[2:] == ["fold-1", "fold-2", "fold-3", "fold-4"]
+    assert "4 folds of cells 200 km wide: each place is tested once" in stdout
+    assert "tuning" not in stderr
+    pq.write_table(table.append_column("warm", pa.array([1, 2] * 250)), fields)
+    code, stdout, stderr = run(*words, tmp_path / "c.parquet")
+    assert code == 0
+    assert "2 whole numbers alone (1, 2): are they classes? then give --label warm" in stderr
+
+
 def test_ecoregions_task_from_a_pool_file(run: Run, tmp_path: Path) -> None:
     pool, out = tmp_path / "pool.parquet", tmp_path / "task.parquet"
     assert run("pool", "build", "--places", 2000, "--out", pool)[0] == 0
@@ -169,6 +195,9 @@ def test_cropland_task_has_no_positive_class_or_hides_thin_regions(
         (("--region-layer", "contnent"), "did you mean 'continent'"),
         (("--positive", "maybe"), "Known: no, yes"),
         (("--out", "task.csv"), "name it .parquet"),
+        (("--target", "x"), "give a column of labels (--label), or one of numbers (--target)"),
+        (("--unit", "m"), "labels have no unit"),
+        (("--folds", "3"), "--folds 3: 2 to 100 folds, of blocks: give --block-km too"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

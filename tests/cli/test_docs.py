@@ -179,7 +179,7 @@ def results() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[pa.Table, pa.Table]:
-    """Return 4,000 tiles (tile, x, y, season) and the fields among them (x, y, crop, subset)."""
+    """Return 4,000 tiles (tile, x, y, season) and the fields there (x, y, crop, subset, yields)."""
     pool = Pool.build(4000, seed=3)
     tiles = pa.table(
         {
@@ -191,7 +191,9 @@ def made() -> tuple[pa.Table, pa.Table]:
     )
     crop = np.where(np.sin(pool.lon / 3) * np.cos(pool.lat / 3) > 0.3, "yes", "no")
     subset = [("train", "test", "train", "validation")[i % 4] for i in range(len(pool))]
-    fields = pa.table({"x": pool.lon, "y": pool.lat, "crop": crop, "subset": subset})
+    yields = 6 - np.abs(pool.lat) / 20 + np.sin(pool.lon / 5)
+    columns = {"x": pool.lon, "y": pool.lat, "crop": crop, "subset": subset, "yields": yields}
+    fields = pa.table(columns)
     return tiles, fields
 
 

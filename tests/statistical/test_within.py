@@ -21,8 +21,11 @@ EXTENTS = (
 
 @pytest.mark.parametrize("within", EXTENTS)
 def test_uniform_places_in_a_region_are_clustered(within: str) -> None:
-    """None of 50 draws, 10 in each region, has a finding; a rate of 6 % would pass in 5 %."""
-    for seed in range(10):
-        pool = Pool.build((100, 300, 1000)[seed % 3], seed=seed, within=within)
+    """None of 15 draws, 3 in each region, has a finding; a rate of 18 % would pass in 5 %.
+
+    Of 50 draws, 10 in each, none had one either (2026-11): at most 6 %.
+    """
+    for seed in range(3):
+        pool = Pool.build((100, 300, 1000)[seed], seed=seed, within=within)
         found = wherefrom.audit(pool, within=within, layers=["land_cover"], seed=seed)
         assert [finding.name for finding in found.findings] == []

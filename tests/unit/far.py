@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -125,6 +126,9 @@ class _Alone:
 def far_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """Make the far device the one that is chosen."""
     real = torch.Generator
+    # What looks at torch.Generator, or takes the device by name, when it is imported.
+    for module in ("torch._dynamo", "wherefrom.gfms.engine", "wherefrom.train.heads.fewshot"):
+        import_module(module)
 
     def generator(device: Any = "cpu") -> torch.Generator:
         return (_Generator if torch.device(device) == FAR else real)(device)

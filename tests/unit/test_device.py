@@ -306,13 +306,16 @@ def test_a_tensor_of_pre_training_is_left_on_the_cpu(
     assert np.isfinite(lost)
 
 
-@pytest.mark.parametrize("name", ["logistic", "logistic-balanced", "mlp", "knn", "majority"])
+@pytest.mark.parametrize(
+    "name",
+    ["logistic", "logistic-balanced", "mlp", "knn", "majority", "ridge", "knn-regression"],
+)
 def test_a_tensor_of_a_head_is_left_on_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = RNG.normal(size=(PLACES, 30)).astype(np.float32), LABEL, TRAIN, TEST
     due = head(name).fit_predict(*given, np.random.SeedSequence(0))
     with far_device(monkeypatch):
         found = head(name).fit_predict(*given, np.random.SeedSequence(0))
-    assert np.mean(found == due) > 0.98
+    assert np.isclose(found, due, rtol=1e-9).mean() > 0.98
 
 
 @pytest.mark.parametrize("model", [MODEL, PRESTO])

@@ -15,7 +15,6 @@ from wherefrom.gfms import baselines, engine
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.places import Held, PoolPlaces, TaskData
 from wherefrom.models.masked import PrestoConfig, records_of
-from wherefrom.models.presto import Presto
 from wherefrom.models.tokens import GROUPS
 from wherefrom.part import OfKind
 from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Piece, Sought
@@ -281,28 +280,16 @@ def test_bands_that_pre_training_never_saw_reach_the_embedding(
     assert np.abs(shown - embedded(more)).max() > 0.1
 
 
+def of_row(name: str, data: TaskData) -> np.ndarray:
+    return baselines.features(baselines.baseline(name), data)
+
+
 def test_a_baseline_has_other_features_than_its_name_says(data: TaskData, tmp_path: Path) -> None:
     places = np.stack([data.task.lon, data.task.lat], axis=1).astype(np.float32)
-    np.testing.assert_array_equal(baselines.features("raw-lonlat", data), places)
-    assert baselines.features("raw-harmonics-L7", data).shape == (len(places), 49)
-    series = baselines.features("raw-series", data)
+    np.testing.assert_array_equal(of_row("raw-lonlat", data), places)
+    assert of_row("raw-harmonics-L7", data).shape == (len(places), 49)
+    series = of_row("raw-series", data)
     assert series.shape == (len(places), 12 + 12 + 1 + 1)
     np.testing.assert_array_equal(series, raw_series(data.series))
-    more = baselines.features("raw-series", own_series(data, tmp_path))
+    more = of_row("raw-series", own_series(data, tmp_path))
     assert more.shape[1] > series.shape[1]
-
-
-@pytest.mark.slow
-def test_official_weights_are_others_or_see_less_than_there_is(
-    reference_data: Path, data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = reference_data / "presto" / "default_model.pt"
-    if not weights.is_file():
-        pytest.skip(f"no published weights at {weights}")
-    monkeypatch.setenv("WHEREFROM_DATA", str(weights.parent))
-    more = own_series(data, tmp_path)
-    found = baselines.features("presto-official", more)
-    official = Presto.load_official(weights)
-    direct = embed(PrestoConfig(), official, records_of(more.series), batch=64)
-    np.testing.assert_array_equal(found, direct)
-    assert np.abs(found - baselines.features("presto-official", data)).max() > 0.1

@@ -241,12 +241,12 @@ def test_cutting_the_seeds_into_chunks_changes_predictions(
     data = make(seeds=5)
     kind = head(name)
     whole = kind.fit_predict(*data, SEED)
-    assert whole.dtype == np.int16
+    assert whole.dtype == (np.int16 if kind.predicts == "classes" else np.float64)
     assert whole.shape == (5, len(data[3]))
     monkeypatch.setattr(base, "CHUNK_BYTES", 1)
     cut = kind.fit_predict(*data, SEED)
     # Other shapes of the products round otherwise; only undecided places may change.
-    assert (whole == cut).mean() > 0.999
+    assert np.isclose(whole, cut, rtol=1e-9).mean() > 0.999
 
 
 @pytest.mark.slow
@@ -259,7 +259,7 @@ def test_test_places_leak_into_the_fit(name: str) -> None:
     label = label.copy()
     label[test] = label[0]
     second = head(name).fit_predict(moved, label, train, test, SEED)
-    assert (first == second[:, :100]).mean() > 0.999
+    assert np.isclose(first, second[:, :100], rtol=1e-9).mean() > 0.999
 
 
 def test_constant_feature_spoils_the_standardisation() -> None:

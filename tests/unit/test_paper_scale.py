@@ -47,13 +47,17 @@ def reduced(folder: Path) -> Path:
     for model, batch in (("satclip-L40", 16), ("satclip-L10", 16), ("presto", 16)):
         paper["models"][model] |= RUNS
         paper["models"][model]["pretrain"] |= {"samples_seen": 32, "batch": batch, "warmup": 0}
-    paper["heads"] |= {head: RUNS | {"finetune_seeds": 1} for head in ("forest", "finetune")}
+    few = {"forest": {"trees": 5}, "finetune": {"steps": 3}}
+    paper["heads"] |= {
+        head: RUNS | {"finetune_seeds": 1, "options": options} for head, options in few.items()
+    }
     paper["payloads"]["moco"]["weights"] = "weights.pth"
     # Forests and cities of so few places are too few for a composition.
-    few = dict.fromkeys(("clustered-forest", "clustered-cities", "stratified-continent"))
-    paper["compositions"] = few
+    paper["compositions"] = dict.fromkeys(
+        ("clustered-forest", "clustered-cities", "stratified-continent")
+    )
     paper["claims"] = None
-    paper["published"] |= {"rows": None}
+    paper["repeats"] |= {"rows": None}
     (folder / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return folder / "study.yaml"
 

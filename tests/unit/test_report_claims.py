@@ -176,7 +176,7 @@ def test_the_shipped_study_claims_what_its_compositions_lack() -> None:
     for claim in study.claims:
         assert {*claim.compositions, *claim.than} <= known
         assert set(claim.models) <= set(study.models)
-    for names in study.published.rows.values():
+    for names in study.repeats.rows.values():
         assert set(names) <= known
 
 

@@ -106,7 +106,7 @@ def study(folder: Path, **change: Any) -> Path:
     base["tasks"] = {"cropland": base["tasks"]["cropland"] | {"baselines": ["raw-lonlat"]}}
     base |= {"models": {"presto": presto}, "heads": {"logistic": {}}, "sweep": None}
     base |= {"headlines": [{"model": "presto", "head": "logistic"}], "stands_for": {}, "claims": []}
-    base.pop("published")
+    del base["repeats"], base["published"]
     for key, value in change.items():
         base[key] = base[key] | value if isinstance(value, dict) else value
     (folder / "study.yaml").write_text(yaml.safe_dump({"base": base, "scales": {"debug": {}}}))
@@ -244,7 +244,7 @@ def test_a_head_changes_the_features_of_the_others(tmp_path: Path) -> None:
 
     _, data, _ = shot(tmp_path, "logistic")
     with pytest.raises(ValueError, match="read-only"):
-        baselines.features("raw-lonlat", data)[0] = 0
+        baselines.features(baselines.baseline("raw-lonlat"), data)[0] = 0
 
 
 def test_a_foreign_head_that_tunes_the_encoder_is_replaced_by_ours() -> None:

@@ -169,7 +169,7 @@ def test_a_misspelt_key_is_reported_as_missing(tmp_path: Path) -> None:
             "headlines: a value occurs twice",
         ),
         ({"headlines": [{"modl": "presto"}]}, r"'modl': did you mean 'model'.*in headlines.0"),
-        ({"published": {"samples_seen": {"satclp": 1}}}, "kind of model 'satclp': did you mean"),
+        ({"repeats": {"samples_seen": {"satclp": 1}}}, "kind of model 'satclp': did you mean"),
         (
             {"heads": {"logistic": {"options": {"C": dt.date(2025, 1, 1)}}, "knn": {}}},
             "heads.logistic.options.C",
@@ -217,9 +217,9 @@ def test_the_shipped_study_repeats_what_its_compositions_lack() -> None:
             "values",
             "uniform",
         ),
-        ("published", {"rows": {"World Cities": ["clustered-citis"]}}, "rows.World Cities", ""),
-        ("published", {"tables": {"CropHarvest": "croplnd"}}, "tables", "cropland"),
-        ("published", {"nearest": {"CropHarvest": "croplnd"}}, "nearest", "cropland"),
+        ("repeats", {"rows": {"World Cities": ["clustered-citis"]}}, "rows.World Cities", ""),
+        ("repeats", {"tables": {"CropHarvest": "croplnd"}}, "tables", "cropland"),
+        ("repeats", {"nearest": {"CropHarvest": "croplnd"}}, "nearest", "cropland"),
         ("stands_for", {"tasks": {"croplnd": {"stands_for": "a", "why": "b"}}}, "tasks", ""),
         ("stands_for", {"data": {"forrest": {"stands_for": "a", "why": "b"}}}, "data", "forest"),
     ],
@@ -264,8 +264,8 @@ class Stopped(Store):
 def test_a_published_size_that_is_none_is_held_against_ours(
     tmp_path: Path, field: str, size: object
 ) -> None:
-    with pytest.raises(WherefromError, match=f"published.{field}.presto: Input should be"):
-        load(changed(tmp_path, published={field: {"presto": size}}), "debug")
+    with pytest.raises(WherefromError, match=f"repeats.{field}.presto: Input should be"):
+        load(changed(tmp_path, repeats={field: {"presto": size}}), "debug")
 
 
 @pytest.mark.parametrize(
@@ -378,16 +378,16 @@ def test_absent_data_are_an_error_or_left_out_without_a_word(
     whole = load(STUDY, "laptop")
     assert whole.left_out == {}
     assert whole.models["presto"].tasks == ("cropland", "cropharvest")
-    assert "presto-official" in whole.tasks["cropland"].baselines
+    assert whole.published["presto-official"].tasks == ("cropland", "cropharvest")
     lacking(monkeypatch, "cropharvest", "presto")
     fewer = load(STUDY, "laptop")
     assert set(whole.tasks) - set(fewer.tasks) == {"cropharvest"}
     assert fewer.models["presto"].tasks == ("cropland",)
-    for task in fewer.tasks.values():
-        assert "presto-official" not in task.baselines
-    assert set(fewer.left_out) == {"tasks.cropharvest", "baselines.presto-official"}
+    assert set(fewer.published) == {"geoclip", "galileo-nano"}
+    assert fewer.published["galileo-nano"].tasks == ("cropland",)
+    assert set(fewer.left_out) == {"tasks.cropharvest", "published.presto-official"}
     assert "wherefrom data fetch cropharvest" in fewer.left_out["tasks.cropharvest"]
-    assert "default_model.pt" in fewer.left_out["baselines.presto-official"]
+    assert "default_model.pt" in fewer.left_out["published.presto-official"]
 
 
 def test_a_model_without_any_task_left_cannot_be_planned_or_is_run(
@@ -396,7 +396,9 @@ def test_a_model_without_any_task_left_cannot_be_planned_or_is_run(
     models, tasks = base_of("models"), base_of("tasks")
     models["presto"]["tasks"] = ["cropharvest"]
     del tasks["cropland"]
-    content = yaml.safe_load(changed(tmp_path, models=models, tasks=tasks).read_text())
+    content = yaml.safe_load(
+        changed(tmp_path, models=models, tasks=tasks, published={}).read_text()
+    )
     del content["scales"]["debug"]["tasks"]["cropland"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     lacking(monkeypatch, "cropharvest")
@@ -442,7 +444,7 @@ def test_a_claim_is_left_undecided_for_want_of_what_a_stand_in_stands_for(
     named = {
         name for claim in study.claims for name in (*claim.compositions, *claim.than, *claim.values)
     }
-    named |= {name for names in study.published.rows.values() for name in names}
+    named |= {name for names in study.repeats.rows.values() for name in names}
     assert "stratified-climate_zone" in named
     assert named <= study.compositions.keys()
 

@@ -35,6 +35,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(folder: Path, **change: Any) -> Path:
     """Write a study of Presto on CropHarvest alone."""
     base = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]
+    del base["published"]
     base["pool"] = {"places": 3000}
     base["composition_size"] = 200
     base["compositions"] = {"none": "none", "uniform": "uniform"}

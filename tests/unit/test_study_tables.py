@@ -52,6 +52,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(folder: Path, tables: Path, **change: Any) -> Path:
     """Write a study of Presto on the user's pool and labels."""
     base = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]
+    del base["published"]
     base["pool"] = {"file": str(tables / "tiles.csv"), **TILES}
     base["composition_size"] = 60
     base["compositions"] = {

@@ -490,7 +490,9 @@ def test_a_broken_task_passes(kind: type[TaskSpec], message: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["logistic", "logistic-balanced", "mlp", "forest", "knn"])
+@pytest.mark.parametrize(
+    "name", ["logistic", "logistic-balanced", "mlp", "forest", "knn", "ridge", "knn-regression"]
+)
 def test_a_head_of_ours_breaks_a_promise(name: str) -> None:
     check_head(name)
     check_head("finetune")

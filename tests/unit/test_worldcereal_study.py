@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from wherefrom.evidence.intervals import Side
+from wherefrom.models.galileo import Galileo
 from wherefrom.models.presto import Presto
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.table import label_series
@@ -45,18 +46,25 @@ def test_pre_training_is_worth_nothing_on_real_series(
 ) -> None:
     official = Presto.load_official(reference_data / "presto" / "default_model.pt")
     plan = run.Plan(initialisations=2, splits=3, episodes=3, tuned=0)
-    results = run.measure(labelled, official, plan, sizes=(100,), heads=("logistic", "knn"))
+    galileo = Galileo.load_official(reference_data / "galileo" / "encoder.pt")
+    heads = ("logistic", "knn")
+    results = run.measure(labelled, official, plan, (100,), heads, galileo=galileo)
     for kind in ("logistic", "knn"):
         sides = [results[name, kind, 100, "f1_macro"] for name in (run.OFFICIAL, run.RANDOM)]
         assert [side.values.shape for side in sides] == [(1, 3), (2, 3)]
         assert [side.fixed for side in sides] == [True, False]
-        # 0.17 to 0.21 over fifty episodes: half of it would be a defect of loader or model.
+        # 0.15 to 0.18 over fifty episodes: half of it would be a defect of loader or model.
         assert sides[0].values.mean() - sides[1].values.mean() > 0.1
+        other = results[run.GALILEO, kind, 100, "f1_macro"]  # 0.01 to 0.04 above
+        assert other.values.shape == (1, 3)
+        assert other.fixed
+        assert abs(other.values.mean() - sides[0].values.mean()) < 0.1
     page = run.page(results, labelled, plan)
     assert "250 labelled pixels" in page
     assert "Means over 9 episodes: 3 random splits" in page
     mean = results[run.OFFICIAL, "knn", 100, "f1_positive"].values.mean()
     assert f"| 100 | knn | {mean:.3f} |" in page
+    assert "official - Galileo" in page
     assert "fine-tuning" not in page
 
 

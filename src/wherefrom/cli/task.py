@@ -121,15 +121,54 @@ def cropland(
     _finish(made, out)
 
 
-@app.command("from-table")
-def from_table(
-    file: Annotated[Path, typer.Argument(help="Parquet, GeoParquet (points) or CSV.")],
-    label: Annotated[str, typer.Option(help="Column of labels.")],
+@app.command()
+def values(
+    pool: PoolFile,
     out: Out,
+    layer: Annotated[
+        str, typer.Option(help="Layer of numbers to tell: elevation, temperature, slope, ...")
+    ] = "elevation",
+    region_layer: RegionLayer = "continent",
+    train: Train = 5500,
+    test: Test = 2000,
+    tune_train: TuneTrain = 600,
+    tune_test: TuneTest = 1000,
+    min_distance_km: MinDistance = 5.0,
+    seed: Seed = 0,
+    id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
-    region_layer: RegionLayer = "continent",
+) -> None:
+    """Draw places with the number that a layer has there, uniformly by area.
+
+    Of temperature and precipitation, which have a number a month, it is the
+    mean of the year.
+
+    For example:
+
+        wherefrom task values --pool pool.parquet --layer elevation --out relief.parquet
+    """
+    from wherefrom import tasks
+
+    places, tuning = _candidates(pool, out, id_column, lon, lat), (tune_train, tune_test)
+    made = tasks.values(places, layer, region_layer, train, test, tuning, min_distance_km, seed)
+    _finish(made, out)
+
+
+@app.command("from-table")
+def from_table(
+    file: Annotated[Path, typer.Argument(help="Parquet, GeoParquet (points) or CSV.")],
+    out: Out,
+    label: Annotated[str | None, typer.Option(help="Column of labels.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column of numbers to tell, in the place of labels.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Unit of the numbers, e.g. degC.")] = "",
+    lon: LonColumn = "lon",
+    lat: LatColumn = "lat",
+    geometry: GeometryColumn = None,
+    region_layer: RegionOrAll = "continent",
     positive: Annotated[
         str | None, typer.Option(help="Positive class of two; its F1 is reported as well.")
     ] = None,
@@ -142,6 +181,9 @@ def from_table(
         typer.Option(help="Column of a published split to keep: train, test, validation."),
     ] = None,
     block_km: BlockKm = None,
+    folds: Annotated[
+        int, typer.Option(help="Folds of such cells, each tested once: cross-validation.")
+    ] = 0,
     id_column: Annotated[
         str | None,
         typer.Option("--id", help="Column by which payloads (docs/payloads.md) find the places."),
@@ -155,6 +197,10 @@ def from_table(
     test places farther apart. A validation split is halved, to choose on.
     Rows without a label are left out and counted.
 
+    A target of numbers has no classes: it is split at random in each region.
+    With --folds the cells are dealt to folds: every place is tested once, by
+    models fitted on other folds, and none is kept to choose on.
+
     For example:
 
         wherefrom task from-table fields.parquet --label crop --lon x --lat y --out task.parquet
@@ -162,6 +208,10 @@ def from_table(
         wherefrom task from-table points.csv --label crop --positive yes --out task.parquet
 
         wherefrom task from-table points.csv --label crop --block-km 50 --out apart.parquet
+
+        wherefrom task from-table stations.csv --target meanT --unit degC --out warm.parquet
+
+        wherefrom task from-table stations.csv --target meanT --block-km 500 --folds 5 --out cv.pq
     """
     from wherefrom import tasks
 
@@ -179,6 +229,9 @@ def from_table(
             split_column,
             block_km,
             id_column,
+            target,
+            unit,
+            folds,
         )
     _finish(made, out)
 
@@ -320,13 +373,17 @@ def _show(task: Task, out: Path) -> None:
             f"{', '.join(shares)}"
         )
     block_km = task.provenance.get("block_km")
-    if block_km is not None and (gone := _vanished(task, resplit(task))):
-        note(f"classes that blocks of {block_km:g} km take from a split: {gone}")
+    if block_km is not None and not task.folds and (gone := _vanished(task, resplit(task))):
+        what = "classes" if task.classes else "regions"
+        note(f"{what} that blocks of {block_km:g} km take from a split: {gone}")
     by_place = "shares" in task.provenance  # at random, by `tasks.from_table`
     if by_place and apart.size and (apart < NEAR_KM).mean() > NEAR_SHARE:
         other = resplit(task, BLOCK_KM)
         gone = _vanished(other, task)
-        lost = f"takes classes from a split ({gone})" if gone else "leaves every class in its split"
+        many, every = ("classes", "class") if task.classes else ("regions", "region")
+        lost = (
+            f"takes {many} from a split ({gone})" if gone else f"leaves every {every} in its split"
+        )
         note(
             f"many test places lie beside training places: --block-km {BLOCK_KM} splits by blocks, "
             f"with a median of {kilometres(float(np.median(apart_km(other))))}; it {lost}"
@@ -335,10 +392,14 @@ def _show(task: Task, out: Path) -> None:
     if outside:
         note(f"{outside:,} places lie in no region")
     occurring = [r for r, count in zip(task.regions, task.counts(), strict=True) if count.any()]
-    for split in ("reported", "tuning"):
+    for split in ("reported", "tuning")[: 1 if task.folds else 2]:
         for problem in plan_episodes(task, occurring, N, [0], split)[1]:
             note(f"no {split} episode of {N} places: {problem}")
     classes = f"{len(task.classes)} classes"
+    if task.units is not None:
+        classes = f"numbers{f' in {task.units}' if task.units else ''}"
+    if task.folds:
+        show(f"{task.folds} folds of cells {block_km:g} km wide: each place is tested once")
     if task.positive is not None:
         classes += f", positive: {task.classes[task.positive]}"
     show(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
@@ -351,18 +412,23 @@ def _vanished(task: Task, before: Task) -> str:
     gone = []
     for at, of in zip(*fewer.nonzero(), strict=True):
         lacks = [("train", "test")[i] for i in (were & ~there)[at, of].nonzero()[0]]
-        gone.append(f"{task.classes[of]!r} of {task.regions[at]} from {' and '.join(lacks)}")
+        what = f"{task.classes[of]!r} of " if task.classes else ""
+        gone.append(f"{what}{task.regions[at]} from {' and '.join(lacks)}")
     more = [f"and {len(gone) - NAMED} more"] if len(gone) > NAMED else []
     return "; ".join(gone[:NAMED] + more)
 
 
 def _table(task: Task) -> list[str]:
     """Lay out the places of every region, class and split."""
-    from wherefrom.tasks import SPLITS
-
-    rows: list[tuple[str, ...]] = [("region", task.label_layer, *SPLITS)]
-    for region, counts in zip(task.regions, task.counts(), strict=True):
+    units = f" ({line(task.units)})" if task.units else ""
+    rows: list[tuple[str, ...]] = [("region", f"{task.label_layer}{units}", *task.splits)]
+    for code, (region, counts) in enumerate(zip(task.regions, task.counts(), strict=True)):
         if not counts.any():
+            continue
+        if task.units is not None:
+            own = task.label[task.region == code]
+            spread = f"{own.mean():.4g} ± {own.std():.4g}, {own.min():.4g} to {own.max():.4g}"
+            rows.append((line(region), spread, *(f"{c:,}" for c in counts[0])))
             continue
         if len(task.classes) <= MOST_CLASSES:
             rows += [

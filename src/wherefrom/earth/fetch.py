@@ -98,7 +98,7 @@ def absent(*names: str) -> str:
     if not missing:
         return ""
     titles = "; ".join(known.title for known in missing)
-    files = ", ".join(known.files[0].name for known in missing)
+    files = ", ".join(map(_first_file, missing))
     return (
         f"{titles}: not on this machine (wherefrom data fetch "
         f"{' '.join(known.name for known in missing)}, or place {files} in the folder that "
@@ -288,6 +288,16 @@ def _stamp(path: Path) -> Path:
 def _stated(digits: str) -> str:
     """Show a checksum, or that only its first digits are known."""
     return digits if len(digits) == 64 else f"{digits}..."
+
+
+def _first_file(wanted: Source) -> str:
+    """Describe the file to place: its name, and what is known of it."""
+    file = wanted.files[0]
+    size = f"{file.bytes:,} bytes" if file.bytes else ""
+    digits = f"sha256 {_stated(file.sha256)}" if file.sha256 else ""
+    of = f"of {wanted.url}" if wanted.kind == "official" else ""
+    known = ", ".join(filter(None, (size, digits, of)))
+    return f"{file.name} ({known})" if known else file.name
 
 
 def _how_to_place(wanted: Source) -> str:

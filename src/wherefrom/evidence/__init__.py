@@ -18,7 +18,7 @@ from wherefrom.evidence.records import (
     VarianceRow,
     table_of,
 )
-from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, INITIAL, Key, Scores, View
+from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, INITIAL, Key, Scores, Units, View
 from wherefrom.evidence.sensitivity import (
     compare,
     deviations,
@@ -46,7 +46,8 @@ __all__ = [
     "ALL_REGIONS", "BEST_BASELINE", "BETTER", "COLUMNS", "DeviationRow", "DifferenceRow",
     "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN",
     "Row", "Scores", "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow", "UNDECIDED",
-    "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare", "contrasts",
-    "deviations", "differences", "equivalent", "gather", "holm", "leaders", "rank_correlation",
-    "sensitivity", "sensitivity_differences", "summary", "table_of", "variance_shares", "verdict",
+    "Units", "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare",
+    "contrasts", "deviations", "differences", "equivalent", "gather", "holm", "leaders",
+    "rank_correlation", "sensitivity", "sensitivity_differences", "summary", "table_of",
+    "variance_shares", "verdict",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from wherefrom.evidence.verdict import BETTER, holm, verdict
 
 __all__ = ["BEST_BASELINE", "MARGIN", "compared", "contrasts", "differences", "label", "leaders"]
 
-#: The reference that is, in each region, the baseline with the highest mean; published weights
+#: The reference that is, in each region, the baseline with the best mean; published weights
 #: are none.
 BEST_BASELINE = "best baseline"
 
@@ -45,9 +45,10 @@ class _Column(NamedTuple):
     #: Each composition with each reference, then the pairs that were asked for.
     compared: list[_Pair]
     asked: list[_Pair]
-    #: The row with the highest mean with every other, by falling mean.
+    #: The row with the best mean with every other, from the best to the worst.
     leading: list[_Pair]
     best: Key
+    margin: float
 
 
 def differences(
@@ -66,15 +67,15 @@ def differences(
     references : sequence of str
         Names of compositions, or `BEST_BASELINE`. One that the results lack is left out.
     margin : float
-        Margin of equivalence, in units of the metric.
+        Margin of equivalence; for scores in the units of a task's numbers that of `Scores.units`.
 
     Returns
     -------
     list of DifferenceRow
         Without interval, and undecided, where a side has a single draw (`note` says so).
     """
-    columns = _columns(scores, references)
-    return _rows([column._replace(leading=[]) for column in columns], margin)[0]
+    columns = _columns(scores, references, margin)
+    return _rows([column._replace(leading=[]) for column in columns])[0]
 
 
 def contrasts(
@@ -111,18 +112,18 @@ def contrasts(
     """
     every = list(dict.fromkeys((*pairs, *among)))
     keys = scores.families()[view]
-    columns = [_column(scores, view, keys, region, references, every) for region in regions]
+    columns = [_column(scores, view, keys, region, references, every, margin) for region in regions]
     asked = set(pairs)
     return [
         row
-        for column, rows in zip(columns, _judged(columns, margin), strict=True)
+        for column, rows in zip(columns, _judged(columns), strict=True)
         for row in rows[len(column.compared) :][: len(column.asked)]
         if (row.composition, row.reference) in asked
     ]
 
 
 def leaders(scores: Scores, *, margin: float = MARGIN) -> list[LeaderRow]:
-    """Name the row with the highest mean, and say whether the data decide that it is best.
+    """Name the row with the best mean, and say whether the data decide that it is best.
 
     It is decided when the verdict is "better" against every other row (compositions and
     baselines of the same model, task, n, head, metric and region), after Holm's correction over
@@ -134,14 +135,17 @@ def leaders(scores: Scores, *, margin: float = MARGIN) -> list[LeaderRow]:
     list of LeaderRow
         One by model, task, n, head, metric and region.
     """
-    return _rows(_columns(scores, ()), margin)[1]
+    return _rows(_columns(scores, (), margin))[1]
 
 
 def _columns(
-    scores: Scores, references: Sequence[str], pairs: Sequence[tuple[str, str]] = ()
+    scores: Scores,
+    references: Sequence[str],
+    margin: float,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> list[_Column]:
     return [
-        _column(scores, view, keys, region, references, pairs)
+        _column(scores, view, keys, region, references, pairs, margin)
         for view, keys in scores.families().items()
         for region in scores.regions_of(*keys)
     ]
@@ -159,13 +163,13 @@ def compared(
     It has the pairs of both and those of claims, each pair once, so that a pair has one verdict,
     whatever table or sentence speaks of it.
     """
-    return _rows(_columns(scores, references, pairs), margin)
+    return _rows(_columns(scores, references, margin, pairs))
 
 
-def _rows(columns: list[_Column], margin: float) -> tuple[list[DifferenceRow], list[LeaderRow]]:
+def _rows(columns: list[_Column]) -> tuple[list[DifferenceRow], list[LeaderRow]]:
     made: list[DifferenceRow] = []
     first: list[LeaderRow] = []
-    for column, rows in zip(columns, _judged(columns, margin), strict=True):
+    for column, rows in zip(columns, _judged(columns), strict=True):
         made += rows[: len(column.compared)]
         others = rows[len(column.compared) + len(column.asked) :]
         view = column.view
@@ -189,12 +193,13 @@ def _column(
     region: str,
     references: Sequence[str],
     pairs: Sequence[tuple[str, str]],
+    margin: float,
 ) -> _Column:
     rows = [*keys, *scores.baselines(*view[1:])]
     # Beside another head, baselines are averaged over the regions of the compositions' rows.
     means = {key: _mean(scores, key, region, keys[0]) for key in rows}
     sides = {key: scores.side(key, region, keys[0]) for key in rows if np.isfinite(means[key])}
-    order = sorted(sides, key=lambda key: -means[key])
+    order = sorted(sides, key=lambda key: -view.sign * means[key])
     present = [key for key in keys if key in sides]
 
     def pair(key: Key, reference: Key, name: str) -> _Pair:
@@ -218,10 +223,10 @@ def _column(
     known = {key.composition: key for key in present}
     asked = [pair(known[a], known[b], b) for a, b in pairs if a in known and b in known]
     leading = [pair(order[0], key, label(key, view.head)) for key in order[1:]]
-    return _Column(view, region, compared, asked, leading, order[0])
+    return _Column(view, region, compared, asked, leading, order[0], scores.margin(view, margin))
 
 
-def _judged(columns: list[_Column], margin: float) -> list[list[DifferenceRow]]:
+def _judged(columns: list[_Column]) -> list[list[DifferenceRow]]:
     """Give intervals, p-values and verdicts to the pairs of columns, each of which is a family."""
     families = [[*column.compared, *column.asked, *column.leading] for column in columns]
     pairs = [pair for family in families for pair in family]
@@ -229,7 +234,8 @@ def _judged(columns: list[_Column], margin: float) -> list[list[DifferenceRow]]:
     estimate = np.array([part.estimate for part in parts], dtype=np.float64)
     ends = limits(parts, estimate.tolist())
     p = two_sided_p(parts, np.abs(estimate))
-    p_same = _equivalence(parts, estimate, margin)
+    margins = np.repeat([column.margin for column in columns], list(map(len, families)))
+    p_same = _equivalence(parts, estimate, margins)
     made, start = [], 0
     for family in families:
         # A pair counts once, from whichever side and by however many sentences it is looked at.
@@ -257,7 +263,9 @@ def _judged(columns: list[_Column], margin: float) -> list[list[DifferenceRow]]:
                     p_equivalence_holm=_finite(p_same_holm[at]),
                     compared=compared,
                     finetune_seeds=pair.seeds,
-                    verdict=verdict(estimate[i], p_holm[at], p_same_holm[at], margin),
+                    verdict=verdict(
+                        pair.view.sign * estimate[i], p_holm[at], p_same_holm[at], margins[i]
+                    ),
                     note=pair.parts.why,
                 )
             )
@@ -279,7 +287,7 @@ def _mean(scores: Scores, key: Key, region: str, like: Key) -> float:
     return float(values[known].mean()) if known.any() else np.nan
 
 
-def _equivalence(parts: list[Parts], estimate: Floats, margin: float) -> Floats:
+def _equivalence(parts: list[Parts], estimate: Floats, margin: Floats) -> Floats:
     # The larger of two one-sided tests is the one against the nearer end of the margin.
     inside = margin - np.abs(estimate)
     p = two_sided_p(parts, np.abs(inside)) / 2

@@ -25,7 +25,7 @@ from wherefrom.evidence.records import (
     SummaryRow,
     VarianceRow,
 )
-from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
+from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, Units, View
 from wherefrom.evidence.sensitivity import deviations, sensitivity
 from wherefrom.evidence.summary import summary, variance_shares
 
@@ -145,6 +145,22 @@ class Headline:
         """Its regions, the macro-average last."""
         return self.evidence.scores.regions_of(*self.evidence.scores.families()[self.view])
 
+    @property
+    def units(self) -> str:
+        """Units of its scores; empty where they have none or they are not stated."""
+        own = self.evidence.scores.units.get(self.view.task)
+        return own.name if own and self.view.in_units else ""
+
+    @property
+    def margin(self) -> float:
+        """Its margin of equivalence; 0 where its scores are in units and none is stated."""
+        return self.evidence.scores.margin(self.view, self.evidence.margin)
+
+    @property
+    def best(self) -> str:
+        """The word for the best of its means: highest or lowest."""
+        return "highest" if self.view.sign > 0 else "lowest"
+
     def called(self, composition: str) -> str:
         """Call a composition in a table: with its size, where they differ."""
         size = self.evidence.sizes.get(composition)
@@ -211,7 +227,7 @@ class Headline:
         )
 
     def leader(self, region: str = "") -> LeaderRow | None:
-        """Return the row with the highest mean, or None."""
+        """Return the row with the best mean, or None."""
         return self.evidence.row(LeaderRow, self.view, region or self.region)
 
     def spread(self, region: str = "") -> SensitivityRow | None:
@@ -257,6 +273,7 @@ def gather(
     official: Collection[str] = (),
     pairs: Sequence[tuple[str, str]] = (),
     sizes: Mapping[str, str] | None = None,
+    units: Mapping[str, Units] | None = None,
 ) -> Evidence:
     """Compute all statistics of a results table.
 
@@ -274,11 +291,13 @@ def gather(
         Baselines that are published weights (`wherefrom.evidence.Scores`).
     pairs : sequence of (str, str)
         Compositions that claims compare. In each column they are in one family with the differences
-        to the references and those of the row with the highest mean to every other.
+        to the references and those of the row with the best mean to every other.
     sizes : mapping of str to str, optional
         How many places each composition has, where they are not all of one size.
+    units : mapping of str to Units, optional
+        By task of numbers, its units and the margin of equivalence of scores in them.
     """
-    scores = Scores(results, official)
+    scores = Scores(results, official, units)
     names = (*references, BEST_BASELINE)
     rows, first = compared(scores, names, pairs, margin=margin)
     return Evidence(

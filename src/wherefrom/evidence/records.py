@@ -89,7 +89,7 @@ class DifferenceRow(_OfKey):
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderRow(_OfKey):
-    """The row with the highest mean; see `wherefrom.evidence.differences.leaders`.
+    """The row with the best mean; see `wherefrom.evidence.differences.leaders`.
 
     Its `model` is that of the view also where a baseline leads.
     """

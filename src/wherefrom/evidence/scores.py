@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from wherefrom.errors import WherefromError
 from wherefrom.evidence.intervals import Floats, Side
+from wherefrom.train.scores import METRICS
 
-__all__ = ["ALL_REGIONS", "COLUMNS", "INITIAL", "Block", "Key", "Scores", "View"]
+__all__ = ["ALL_REGIONS", "COLUMNS", "INITIAL", "Block", "Key", "Scores", "Units", "View"]
 
 #: Name of the macro-average over the regions, shown as one more region.
 ALL_REGIONS = "All regions"
@@ -40,6 +41,13 @@ COLUMNS: Mapping[str, str] = {
 Ints = npt.NDArray[np.int64]
 
 
+class Units(NamedTuple):
+    """Units of a task's numbers, and the margin of equivalence of scores in them, where stated."""
+
+    name: str
+    margin: float | None = None
+
+
 class View(NamedTuple):
     """What one table shows: compositions and baselines are its rows."""
 
@@ -52,6 +60,16 @@ class View(NamedTuple):
     def key(self, composition: str) -> Key:
         """Return the key of a composition in this view."""
         return Key(self.model, composition, *self[1:])
+
+    @property
+    def sign(self) -> int:
+        """What a difference is multiplied with to be above 0 where it is for the better."""
+        return METRICS[self.metric].sign if self.metric in METRICS else 1
+
+    @property
+    def in_units(self) -> bool:
+        """Whether its scores are in the units of the task's numbers."""
+        return self.metric in METRICS and METRICS[self.metric].in_units
 
 
 class Key(NamedTuple):
@@ -99,10 +117,13 @@ class Scores:
     official : collection of str
         Baselines that are published weights: pre-trained on other data, at another size, hence
         neither a composition nor trivial.
+    units : mapping of str to Units, optional
+        By task of numbers.
 
     Attributes
     ----------
     official : frozenset of str
+    units : dict of str to Units
     blocks : dict of Key to Block
     regions : dict of str to list of str
         Regions of each task, in alphabetical order.
@@ -124,8 +145,14 @@ class Scores:
     array([[[0.5, 0.6]]])
     """
 
-    def __init__(self, results: pa.Table, official: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        results: pa.Table,
+        official: Collection[str] = (),
+        units: Mapping[str, Units] | None = None,
+    ) -> None:
         columns = _Columns(results)
+        self.units = dict(units or {})
         self.official = frozenset(official)
         self.regions: dict[str, list[str]] = {}
         pairs = np.unique(np.stack([columns["task"], columns["region"]]), axis=1)
@@ -215,6 +242,15 @@ class Scores:
         if key.composition and key.composition != INITIAL:
             values = np.stack([values[draws == draw].mean(axis=0) for draw in np.unique(draws)])
         return Side(values, fixed=not key.composition), block.seeds[seeds]
+
+    def margin(self, view: View, margin: float) -> float:
+        """Return the margin of equivalence of a view: of scores in units the task's own.
+
+        0, within which nothing is, where none is stated.
+        """
+        if not view.in_units:
+            return margin
+        return self.units.get(view.task, Units("")).margin or 0.0
 
     def families(self) -> dict[View, list[Key]]:
         """Group the keys of compositions by view."""

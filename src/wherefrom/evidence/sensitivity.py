@@ -41,7 +41,8 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     episodes; degrees of freedom by Satterthwaite (1946), since compositions need not scatter
     alike. Estimator and interval: `wherefrom.evidence.spread`.
 
-    `gain` is the mean over those compositions minus zero pre-training, and `share` the spread
+    `gain` is the mean over those compositions minus zero pre-training, or of a metric of which
+    lower is better zero pre-training minus that mean, and `share` the spread
     divided by it: the scores of different tasks have no common scale, so two models on two tasks
     compare by the share alone. It is absent where the interval of the gain reaches zero.
 
@@ -182,8 +183,8 @@ def _row(view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] |
         observed = float(np.std([one.values.mean() for one in sides], ddof=1))
         noise = _noise(sides)
         if initial is not None:
-            weights = [1 / len(sides)] * len(sides)
-            gain = contrast([*sides, initial[0]], [*weights, -1.0])
+            weights = [view.sign / len(sides)] * len(sides)
+            gain = contrast([*sides, initial[0]], [*weights, -1.0 * view.sign])
         if len(sides) < len(by_name):
             note = f"{len(by_name) - len(sides)} of a single draw left out"
     row = SensitivityRow(

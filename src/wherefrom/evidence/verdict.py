@@ -68,7 +68,7 @@ def holm(p: Floats) -> Floats:
 
 
 def verdict(difference: float, p: float, p_equivalence: float, margin: float) -> str:
-    """Say in words what the data decide about one pair.
+    """Say in words what the data decide about one pair; a `difference` above 0 is for the better.
 
     Equivalence comes first: a difference that is certain but certainly below the margin is
     reported as equivalent. A p-value of NaN (no interval) is undecided.
@@ -90,7 +90,7 @@ def verdict(difference: float, p: float, p_equivalence: float, margin: float) ->
 
 
 def all_better(verdicts: Iterable[str]) -> str:
-    """Judge the claim that the first of every pair scores higher than the second.
+    """Judge the claim that the first of every pair scores better than the second.
 
     It holds where every pair is "better", and does not where one is decided otherwise ("worse",
     or equivalent within the margin). The verdicts of the pairs are those of one family.

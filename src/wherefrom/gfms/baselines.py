@@ -1,4 +1,4 @@
-"""Baselines: features that nobody has to pre-train, and published weights as they are."""
+"""Baselines: features that nobody has to pre-train."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import unknown
 from wherefrom.gfms.base import Modality
+from wherefrom.gfms.published import Published
+from wherefrom.tasks.task import Predicts
 
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places, TaskData
@@ -33,21 +35,17 @@ class Baseline:
         `Places` to (N, D) float32.
     reads : set of str
         Modalities of the places.
-    sources : tuple of str
-        The catalog's sources that it needs.
     width : int
         Numbers of a place, about: what heads cost.
-    pretrained : bool
-        Whether it is published weights: pre-trained on other data, at another size, hence neither
-        a composition nor trivial.
+    predicts : {"classes", "numbers"}, optional
+        Of a baseline without features: the tasks that it goes with; others go with all.
     """
 
     name: str
     features: Callable[[Places], Features] | None
     reads: frozenset[Modality] = frozenset()
-    sources: tuple[str, ...] = ()
     width: int = 2
-    pretrained: bool = False
+    predicts: Predicts | None = None
 
     @property
     def blind(self) -> bool:
@@ -84,17 +82,6 @@ def _features(places: Places) -> Features:
     return places.features()
 
 
-def _presto(places: Places) -> Features:
-    """Show the published weights all that is there: they have seen every band."""
-    from wherefrom.earth import path_of
-    from wherefrom.models.masked import PrestoConfig, records_of
-    from wherefrom.models.presto import Presto
-    from wherefrom.train.embed import embed
-
-    official = Presto.load_official(path_of("presto", download=False))
-    return embed(PrestoConfig(), official, records_of(places.series()), batch=64)
-
-
 _OF_SERIES: frozenset[Modality] = frozenset({"series"})
 _HARMONICS = re.compile(r"raw-harmonics-L([1-9]\d*)")
 #: By name; the harmonics of any L go by the same form of name.
@@ -106,8 +93,8 @@ BASELINES = {
         _of_harmonics(40),
         Baseline("raw-series", _series, _OF_SERIES),
         Baseline("raw-features", _features, frozenset({"features"}), width=512),
-        Baseline("presto-official", _presto, _OF_SERIES, ("presto",), 128, pretrained=True),
-        Baseline("majority", None),
+        Baseline("majority", None, predicts="classes"),
+        Baseline("mean", None, predicts="numbers"),
     )
 }
 
@@ -127,12 +114,14 @@ def is_baseline(name: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def features(name: str, data: TaskData) -> Features:
-    """Return the features of a baseline for all places of a task, (N, D) float32.
+def features(of: Baseline | Published, data: TaskData) -> Features:
+    """Return the features of a task's places, (N, D) float32, read-only.
 
-    A worker keeps those of its last baseline. Where heads look at no feature, coordinates serve as
-    well as any.
+    Of published rows, which may cost, those of the reported splits alone, others NaN. A worker
+    keeps those of its last row. Where heads look at no feature, coordinates serve as well as any.
     """
-    values = (baseline(name).features or _coordinates)(data.places())
+    if isinstance(of, Published):
+        return data.reported(of.features)
+    values = (of.features or _coordinates)(data.places())
     values.flags.writeable = False  # many heads look at it
     return values

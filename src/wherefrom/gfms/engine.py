@@ -16,7 +16,7 @@ from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.places import PoolPlaces, TaskData
 from wherefrom.models.base import GeoModel, Records
 from wherefrom.payload.stored import Stored
-from wherefrom.tasks import SPLITS, Episodes
+from wherefrom.tasks import Episodes
 from wherefrom.train.checkpoint import load_weights, save_weights, spec_of
 from wherefrom.train.device import at_once, device
 from wherefrom.train.embed import embed
@@ -162,13 +162,8 @@ def embedded(gfm: Gfm, run: Path, data: TaskData) -> NDArray[np.float32]:
     A worker keeps those of its last run and task.
     """
     if (run, data) not in _KEPT:
-        reported = [SPLITS.index("train"), SPLITS.index("test")]
-        rows = np.flatnonzero(np.isin(data.task.split, reported))
-        records = gfm.records_of_task(data.places(rows))
-        some = embed(*_read(gfm, run), records, batch=at_once(gfm.embed_batch, device()))
-        whole = np.full((len(data.task), some.shape[1]), np.nan, np.float32)
-        whole[rows] = some
-        whole.flags.writeable = False  # many heads look at it
+        read, batch = _read(gfm, run), at_once(gfm.embed_batch, device())
+        whole = data.reported(lambda places: embed(*read, gfm.records_of_task(places), batch=batch))
         _KEPT.clear()
         _KEPT[run, data] = whole
     return _KEPT[run, data]

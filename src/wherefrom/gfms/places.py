@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -160,6 +160,22 @@ class TaskData:
     def places(self, rows: NDArray[np.int64] | None = None) -> TaskPlaces:
         """Give some of the places, or all."""
         return TaskPlaces(self, np.arange(len(self.task)) if rows is None else rows)
+
+    def reported(
+        self, describe: Callable[[TaskPlaces], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Describe the places that scores are made of, (N, D) float32, others NaN; read-only."""
+        rows = np.flatnonzero(self.task.reported)
+        some = describe(self.places(rows))
+        if some.ndim != 2 or len(some) != len(rows):
+            raise WherefromError(
+                f"features of {len(rows)} places have shape {some.shape}: due are rows of numbers, "
+                "one a place"
+            )
+        whole = np.full((len(self.task), some.shape[1]), np.nan, np.float32)
+        whole[rows] = some
+        whole.flags.writeable = False  # many heads look at it
+        return whole
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
 from wherefrom.gfms.base import Gfm, Modality
+from wherefrom.gfms.published import Encoder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from wherefrom.models.base import GeoModel, Records
     from wherefrom.models.masked import PrestoConfig
 
-__all__ = ["Presto", "embed_series"]
+__all__ = ["Presto", "PublishedPresto", "embed_series"]
 
 #: Channel groups of a climatology, as a study makes it of its places (`earth_series`).
 _CLIMATE = frozenset({"ERA5", "SRTM", "dynamic_world"})
@@ -27,6 +28,20 @@ _CLIMATE = frozenset({"ERA5", "SRTM", "dynamic_world"})
 _MONTHLY = frozenset(
     ("VV", "B4", "B5", "B8", "B8A", "B11", "temperature_2m", "NDVI", "dynamic_world")
 )
+
+
+def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:
+    """Operations of Presto's blocks: projections and perceptron of a token, and attention."""
+    return depth * tokens * (2 * 12 * width**2 + 4 * tokens * width)
+
+
+def _multiplies_bfloat16() -> bool:
+    """Tell whether the device of this process has products of bfloat16."""
+    try:
+        from wherefrom.train.device import device, multiplies_bfloat16
+    except ModuleNotFoundError:
+        return False  # without torch nothing can be trained either
+    return multiplies_bfloat16(device())
 
 
 class Presto(Gfm):
@@ -131,6 +146,29 @@ class Presto(Gfm):
         return replace(model, precision="float32")
 
 
+class PublishedPresto(Encoder):
+    """Presto (arXiv 2304.14065): the published weights, frozen, on all that pixel series have.
+
+    Attributes
+    ----------
+    weights : str
+        ``published`` or a file of the same shapes, ``default_model.pt``.
+    """
+
+    reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset({"series"})
+    width: ClassVar[int] = 128
+    embed_flops: ClassVar[float] = _transformer(12 + 1 + 1)
+    catalog: ClassVar[tuple[str, ...]] = ("presto",)
+
+    def features(self, places: Places) -> NDArray[np.float32]:
+        """Embed the series."""
+        from wherefrom.models.masked import PrestoConfig, records_of
+        from wherefrom.models.presto import Presto
+
+        records = records_of(places.series())
+        return self.embedded(PrestoConfig(), Presto.load_official(self.path), records, 64)
+
+
 def embed_series(
     module: nn.Module,
     records: Records,
@@ -156,17 +194,3 @@ def embed_series(
     from wherefrom.train.embed import embed
 
     return embed(PrestoConfig(precision=precision), module, records, batch)
-
-
-def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:
-    """Operations of Presto's blocks: projections and perceptron of a token, and attention."""
-    return depth * tokens * (2 * 12 * width**2 + 4 * tokens * width)
-
-
-def _multiplies_bfloat16() -> bool:
-    """Tell whether the device of this process has products of bfloat16."""
-    try:
-        from wherefrom.train.device import device, multiplies_bfloat16
-    except ModuleNotFoundError:
-        return False  # without torch nothing can be trained either
-    return multiplies_bfloat16(device())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from wherefrom.gfms.base import Gfm, Modality
+from wherefrom.gfms.published import Encoder
 from wherefrom.gfms.tower import PUBLISHED, RANDOM, file_of, lacks_b10, path_of, source_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig
     from wherefrom.payload.stored import Images
 
-__all__ = ["SatCLIP", "SatCLIPImages", "embed_places"]
+__all__ = ["PublishedSatCLIP", "SatCLIP", "SatCLIPImages", "embed_places"]
 
 
 class _Locating(Gfm):
@@ -187,6 +188,27 @@ class SatCLIPImages(_Locating):
         inputs = images.shape[1] + (self.image != "cnn" and lacks_b10(images.bands))
         weights = path_of(self.image, self._tower_weights)
         return self.restore(self._fields() | {"inputs": inputs, "weights": weights})
+
+
+class PublishedSatCLIP(Encoder):
+    """SatCLIP (arXiv 2311.17179): the location encoder of a checkpoint, frozen, in float64.
+
+    Attributes
+    ----------
+    weights : str
+        A checkpoint of the official code, of any L, width and depth; or ``published``.
+    """
+
+    embed_flops: ClassVar[float] = 4 * 512 * (40**2 + 512 + 256)
+    catalog: ClassVar[tuple[str, ...]] = ("satclip-resnet18-l40", "satclip-resnet18-l10")
+
+    def features(self, places: Places) -> NDArray[np.float32]:
+        """Embed the places."""
+        from wherefrom.models.satclip import LocationEncoder
+        from wherefrom.train.device import at_once, device
+
+        encoder = LocationEncoder.load_official(self.path).to(device())
+        return embed_places(encoder, places.lon, places.lat, at_once(2048, device()))
 
 
 def embed_places(

@@ -35,7 +35,7 @@ from wherefrom.models.transformer import WIDTH
 from wherefrom.pool.series import BANDS as SERIES_BANDS
 from wherefrom.pool.series import NO_CLASS, PixelSeries
 
-__all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of"]
+__all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of", "tell_unread"]
 
 #: Tokens a core at a time: what they leave for the backward pass then stays in its cache.
 _PART = 3520
@@ -78,7 +78,7 @@ def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
     """
     x = normalise(series.raw)
     hidden = np.isnan(x)
-    _tell_unread(series, ~hidden)
+    tell_unread(series, ~hidden)
     return {
         "x": np.where(hidden, np.float32(0), x),
         "hidden": hidden,
@@ -89,7 +89,7 @@ def records_of(series: PixelSeries) -> dict[str, np.ndarray]:
     }
 
 
-def _tell_unread(series: PixelSeries, there: NDArray[np.bool_]) -> None:
+def tell_unread(series: PixelSeries, there: NDArray[np.bool_], model: str = "Presto") -> None:
     """Warn of bands of which values, `there` (N, T, 17), are not read; refuse rows without any."""
     names = [name for name in SERIES_BANDS if name != "B9"]
     read = (series.dynamic_world != NO_CLASS).any(axis=1)
@@ -109,7 +109,7 @@ def _tell_unread(series: PixelSeries, there: NDArray[np.bool_]) -> None:
                 some = " in some steps" if (given[..., at] & whole).any() else ""
                 unread.append(f"{names[column]} (without {others or 'the first step'}{some})")
     said = (
-        "not read by Presto, which takes a group of bands only where all are there: "
+        f"not read by {model}, which takes a group of bands only where all are there: "
         f"{', '.join(unread)}"
     )
     nothing = np.flatnonzero(~read)

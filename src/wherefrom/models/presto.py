@@ -37,7 +37,7 @@ from wherefrom.models.tokens import (
 )
 from wherefrom.models.transformer import WIDTH, Block
 
-__all__ = ["Presto", "normalise"]
+__all__ = ["Presto", "Table", "month_rows", "normalise"]
 
 _B9, _NDVI = 10, 17
 _ADD = np.array([25.0] * 2 + [0.0] * 11 + [-272.15] + [0.0] * 3)
@@ -104,7 +104,7 @@ class Table(nn.Module):
         self.register_buffer("weight", rows)
 
 
-def _month_rows(width: int) -> Tensor:
+def month_rows(width: int) -> Tensor:
     """Sine (first half) and cosine (second half) of the angle of each month: (12, width)."""
     angle = 2 * math.pi * torch.arange(12, dtype=torch.float64) / 12
     return torch.stack([angle.sin(), angle.cos()], 1).repeat_interleave(width // 2, 1).float()
@@ -125,7 +125,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.pos_embed: Tensor
         self.register_buffer("pos_embed", _position_rows(WIDTH // 2))
-        self.month_embed = Table(_month_rows(WIDTH // 4))
+        self.month_embed = Table(month_rows(WIDTH // 4))
         self.eo_patch_embed = nn.ModuleDict(
             {name: nn.Linear(len(GROUPS[name]), WIDTH) for name in EO}
         )
@@ -209,7 +209,7 @@ class Decoder(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(WIDTH))
         self.pos_embed: Tensor
         self.register_buffer("pos_embed", _position_rows(WIDTH * 3 // 8))
-        self.month_embed = Table(_month_rows(WIDTH * 3 // 8))
+        self.month_embed = Table(month_rows(WIDTH * 3 // 8))
         self.channel_embeddings = channels  # one table, shared with the encoder
         self.decoder_embed = nn.Linear(WIDTH, WIDTH)
         self.decoder_blocks = nn.ModuleList([Block(), Block()])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from wherefrom.errors import unknown
-from wherefrom.evidence import INITIAL, MARGIN, Evidence, Headline, View, gather
+from wherefrom.evidence import INITIAL, MARGIN, Evidence, Headline, Units, View, gather
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
@@ -77,14 +77,16 @@ class ReportContext:
     compositions: Mapping[str, str] = field(default_factory=dict)
     #: How many places each has, in words, where they are not all of one size.
     sizes: Mapping[str, str] = field(default_factory=dict)
-    #: Baselines that are published weights.
+    #: Rows of published weights.
     official: Sequence[str] = ()
     #: Baselines without features, too far below the others to share an axis of a figure with them.
     blind: Sequence[str] = ()
     #: Compositions that the others are compared with; the first is that of the figures.
     references: Sequence[str] = ("uniform", INITIAL)
-    #: Margin of equivalence, in units of the metric.
+    #: Margin of equivalence of scores without units.
     margin: float = MARGIN
+    #: By task of numbers, its units and the margin of equivalence of scores in them.
+    units: Mapping[str, Units] = field(default_factory=dict)
     #: Longitude and latitude of the places of each composition, float64 degrees of shape (N,).
     maps: Mapping[str, Places] = field(default_factory=dict)
     stand_ins: Sequence[StandIn] = ()
@@ -148,4 +150,5 @@ def evidence_of(results: pa.Table, context: ReportContext) -> Evidence:
         official=context.official,
         pairs=list(dict.fromkeys(pair for claim in context.claims for pair in claim.pairs)),
         sizes=context.sizes,
+        units=context.units,
     )

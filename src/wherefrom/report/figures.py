@@ -30,11 +30,12 @@ from wherefrom.report.style import (
     Look,
     dot,
     looks_of,
-    metric_title,
     panels,
     rows_axis,
+    score_title,
     share_axis,
     signed,
+    turned,
     view_title,
 )
 from wherefrom.shown import brief
@@ -92,19 +93,20 @@ def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
             style = look[key.composition or key.model]
             dot(ax, row.mean, y, style, row, filled=row.low is not None, alpha=0.55)
         rows_axis(ax, region, [headline.called(row.label) for row in rows])
-    share_axis(axes, len(headline.regions), metric_title(headline.view.metric))
+    share_axis(axes, len(headline.regions), score_title(headline) + turned(headline))
     caption = (
         f"{view_title(headline)}. Dots: mean over runs and fine-tune seeds; lines: 95 % interval "
         "of the mean over draws, pre-train seeds and episodes; hollow: single draw, no interval. "
-        "Baselines in grey, without the majority class."
+        "Baselines in grey, without those that have no features."
     )
     return Drawing("by_region", figure, "Scores by region", caption)
 
 
 def differences_forest(headline: Headline) -> Drawing | None:
     """Forest plot of the differences to the first reference."""
-    reference, margin = headline.evidence.references[0], headline.evidence.margin
+    reference, margin = headline.evidence.references[0], headline.margin
     regions = headline.regions
+    units = f" {headline.units}" if headline.units else ""
     names = [
         name
         for name in headline.compositions
@@ -124,12 +126,17 @@ def differences_forest(headline: Headline) -> Drawing | None:
         rows_axis(ax, region, list(map(headline.called, names)))
         ax.xaxis.set_major_locator(MaxNLocator(4))
     share_axis(
-        axes, len(regions), f"{metric_title(headline.view.metric)} minus that of {reference}"
+        axes, len(regions), f"{score_title(headline)} minus that of {reference}{turned(headline)}"
     )
     caption = (
         f"{view_title(headline)}. Paired differences to {reference} with 95 % intervals over "
         "draws, pre-train seeds and episodes. Filled: decided after Holm's correction (better, "
-        f"worse or equivalent); hollow: undecided. Grey band: margin of equivalence, ±{margin:g}."
+        "worse or equivalent); hollow: undecided. "
+        + (
+            f"Grey band: margin of equivalence, ±{margin:g}{units}."
+            if margin
+            else "No margin of equivalence is stated: none is called equivalent."
+        )
     )
     return Drawing("differences", figure, f"Differences to {reference}", caption)
 
@@ -143,14 +150,16 @@ def heatmap(headline: Headline, blind: Sequence[str]) -> Drawing:
     scored = values[[row.key.model not in blind for row in rows]]
     low, high = float(np.nanmin(scored)), float(np.nanmax(scored))
     size = (2.2 + 1.05 * len(regions), 1.3 + 0.42 * len(rows))
-    figure, ax = _coloured(values, size, metric_title(headline.view.metric), "cividis", (low, high))
+    higher = headline.view.sign > 0  # light is better
+    colours = "cividis" if higher else "cividis_r"
+    figure, ax = _coloured(values, size, score_title(headline), colours, (low, high))
     middle = (low + high) / 2
     for i, j in np.argwhere(np.isfinite(values)):
         leader = headline.leader(regions[j])
         bold = leader is not None and leader.decided and leader.best == rows[i].label
         ax.text(j, i, f"{values[i, j]:.3f}", ha="center", va="center", fontsize=9,
                 weight="bold" if bold else "normal",
-                color="white" if values[i, j] < middle else "black")  # fmt: skip
+                color="white" if (values[i, j] < middle) == higher else "black")  # fmt: skip
     ax.set_xticks(
         range(len(regions)), [brief(region).replace(" ", "\n") for region in regions], fontsize=9
     )
@@ -173,7 +182,8 @@ def everywhere(headline: Headline) -> Drawing | None:
     values = np.array([[np.nan if p is None else p.difference for p in row] for row in pairs])
     limit = float(np.nanmax(np.abs(values))) or 1.0
     size = (2.4 + 1.0 * len(others), 1.6 + 0.45 * len(names))
-    figure, ax = _coloured(values, size, f"minus {reference}", "PuOr_r", (-limit, limit))
+    colours = "PuOr_r" if view.sign > 0 else "PuOr"
+    figure, ax = _coloured(values, size, f"minus {reference}", colours, (-limit, limit))
     signs = {BETTER: "▲", WORSE: "▼", UNDECIDED: "?"}
     for i, row in enumerate(pairs):
         for j, pair in enumerate(row):
@@ -186,7 +196,7 @@ def everywhere(headline: Headline) -> Drawing | None:
     ax.set_xticks(range(len(others)), titles, fontsize=8)
     ax.set_yticks(range(len(names)), [brief(headline.called(one)) for one in names], fontsize=9)
     caption = (
-        f"Difference to {reference} in {metric_title(view.metric)}, over all regions, "
+        f"Difference to {reference} in {score_title(headline)}, over all regions, "
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
         "all after Holm's correction over what is compared with one model and head; 1 draw: no "
         "interval."
@@ -220,7 +230,7 @@ def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Dra
     panels = [panel for panel in panels if panel[2]][:4]
     if not panels:
         return None
-    title = metric_title(headline.view.metric)
+    title = score_title(headline)
     look = looks_of(headline)
     figure = Figure(figsize=(min(6.2 * len(panels), 12.4), 4.6 * ((len(panels) + 1) // 2)),
                     layout="constrained")  # fmt: skip
@@ -252,14 +262,14 @@ def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Dra
         ax.set_xlabel("labelled places n (logarithmic)")
         ax.grid(axis="y", color=FAINT, lw=0.7)
         ax.spines[["top", "right"]].set_visible(False)
-    grid[0, 0].set_ylabel(title)
+    grid[0, 0].set_ylabel(title + turned(headline))
     for ax in grid.ravel()[len(panels) :]:
         ax.set_visible(False)
     figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
     caption = (
         f"Scores ({title}) in {panels[0][1]} by number of labelled places. "
         "Bands: 95 % interval of the mean, where there is more than one draw. Dashed grey: "
-        "baselines and published weights; the majority class is left out."
+        "baselines and published weights; those without features are left out."
     )
     return Drawing("scaling", figure, "Scores against the number of labels", caption)
 
@@ -298,7 +308,7 @@ def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
             signs.append(ax.axvline(claim.above, label=label, **dashed))
     ax.set_xlim(left=0)
     rows_axis(ax, "", list(map(headline.called, names)))
-    ax.set_xlabel(f"standard deviation of {metric_title(headline.view.metric)}")
+    ax.set_xlabel(f"standard deviation of {score_title(headline)}")
     figure.legend(handles=signs, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     caption = (
         f"{view_title(headline)}. Small dots: regions; large: their mean. The spread over "

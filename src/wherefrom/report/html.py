@@ -43,9 +43,10 @@ from wherefrom.report.sensitivity import (
     sensitivity_of,
     two_models,
 )
-from wherefrom.report.style import METRICS, metric_title
+from wherefrom.report.style import metric_title
 from wherefrom.report.tables import RUNS, difference_grid, latex, score_grid
 from wherefrom.report.words import gaps, statements
+from wherefrom.train.scores import METRICS
 
 __all__ = ["TEMPLATES", "Picture", "page", "sentences", "write"]
 
@@ -144,11 +145,13 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         references=evidence.references,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[
-            METRICS[m] for m in METRICS if any(view.metric == m for view in evidence.headlines)
+            (one.title, one.about)
+            for name, one in METRICS.items()
+            if any(view.metric == name for view in evidence.headlines)
         ],
         design=_design(evidence),
         runs=RUNS,
-        margin=evidence.margin,
+        margin=_margins(evidence),
         best_baseline=BEST_BASELINE,
         published=published(evidence, context),
         stand_ins=context.stand_ins,
@@ -193,10 +196,30 @@ def _parts(
     return parts
 
 
+def _margins(evidence: Evidence) -> str:
+    """Write the margin of all scores, and those of the scores that are in units."""
+    own = {
+        f"{metric_title(view.metric)} on {view.task}": _margin(one) or "none"
+        for view, one in evidence.headlines.items()
+        if view.in_units
+    }
+    said = [f"{what}: {margin}" for what, margin in own.items()]
+    return f"{evidence.margin:g}" + (f" ({'; '.join(said)})" if said else "")
+
+
 def _view(headline: Headline) -> dict[str, Any]:
     references = headline.evidence.references
     grids = {name: grid for name in references if (grid := difference_grid(headline, name))}
-    return headline.view._asdict() | {"scores": score_grid(headline), "differences": grids}
+    return headline.view._asdict() | {
+        "scores": score_grid(headline),
+        "differences": grids,
+        "margin": _margin(headline),
+    }
+
+
+def _margin(headline: Headline) -> str:
+    """Write the margin of equivalence of a headline, or nothing where none is stated."""
+    return f"{headline.margin:g} {headline.units}".strip() if headline.margin else ""
 
 
 def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -21,7 +21,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.sensitivity import comparison, two_models
-from wherefrom.report.style import estimate, metric_title, number
+from wherefrom.report.style import estimate, number, score_title
 from wherefrom.report.words import grouped
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
         return f"{row.composition} − {row.reference} {change}{row.caveat}{region}"
 
     word = judge(row.verdict for row in rows)
-    return word, f"{metric_title(headline.view.metric)}{where}; {grouped(rows, written)}"
+    return word, f"{score_title(headline)}{where}; {grouped(rows, written)}"
 
 
 def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged | None:
@@ -129,7 +129,7 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
     else:
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
-    return above(row.low, row.high, headline.evidence.margin), text
+    return above(row.low, row.high, headline.margin), text
 
 
 def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
@@ -138,7 +138,8 @@ def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     if len(names) < 3:
         return None
     correlation, p, word = rank_correlation(
-        [claim.values[name] for name in names], [means[name] for name in names]
+        [claim.values[name] for name in names],
+        [headline.view.sign * means[name] for name in names],
     )
     text = f"Spearman's correlation {correlation:.2f} over {len(names)} compositions"
     return word, f"{text}, one-sided p = {p:.2g}"
@@ -178,7 +179,7 @@ def published(evidence: Evidence, context: ReportContext) -> list[Published]:
     (`ReportContext.rows`), and its column is a region of the results. Beside a cell whose task
     was not run stands the one of `ReportContext.nearest`, called another task; beside one whose
     column is not stated, the mean over all regions, said to be that. The row "best composition"
-    meets the composition with the highest mean.
+    meets the composition with the best mean.
 
     Raises
     ------
@@ -228,7 +229,7 @@ def _ours(row: dict[str, str], evidence: Evidence, context: ReportContext) -> st
     if row["row"] == BEST:
         means = headline.means(region)
         means.pop(INITIAL, None)
-        names = sorted(means, key=lambda name: -means[name])[:1]
+        names = sorted(means, key=lambda name: -headline.view.sign * means[name])[:1]
     rows = [mean for name in names if (mean := headline.mean(headline.view.key(name), region))]
     if not rows:
         return "row has no counterpart"

@@ -29,11 +29,12 @@ from wherefrom.report.style import (
     dot,
     estimate,
     looks_of,
-    metric_title,
     number,
     panels,
     plain,
+    score_title,
     share_axis,
+    turned,
 )
 from wherefrom.report.tables import Cell, Grid, Line
 from wherefrom.shown import brief
@@ -64,7 +65,7 @@ def sensitivity_grid(headline: Headline) -> Grid | None:
     }
     notes = dict.fromkeys(row.note for row in rows if row.note)
     caption = (
-        f"{metric_title(headline.view.metric)}, {headline.title}: spread over "
+        f"{score_title(headline)}, {headline.title}: spread over "
         f"{rows[-1].compositions} compositions [95 % interval]"
         + "".join(f"; {note}" for note in notes)
     )
@@ -117,9 +118,9 @@ def comparison(first: Headline, second: Headline, source: str = "") -> list[Stat
     a, b = first.spread(), second.spread()
     if a is None or b is None:
         return []
-    row, margin = compare(a, b), first.evidence.margin
+    row, margin = compare(a, b), first.margin
     one, other = first.view, second.view
-    title = metric_title(one.metric)
+    title = score_title(first)
     plain, share = above(row.low, row.high, margin), above(row.share_low, row.share_high)
     subject = f"that {one.model} is more sensitive to the composition than {other.model}"
     text = f"{source} states {subject}. Here this " if source else f"The statement {subject} "
@@ -189,7 +190,7 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
         _effects(ax, shown, region)
         ax.set_title(brief(region), fontsize=10, loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(4))
-    titles = " or ".join(dict.fromkeys(metric_title(one.view.metric) for one in shown))
+    titles = " or ".join(dict.fromkeys(score_title(one) + turned(one) for one in shown))
     label = f"{titles}: composition minus the mean of its model's compositions"
     share_axis(axes, len(regions), label)
     # The last has rows of its own: it must not share the compositions' axis.

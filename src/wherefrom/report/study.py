@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
+from wherefrom.evidence import Units
 from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
@@ -110,7 +111,7 @@ def _expected(study_path: Path) -> Path | None:
 
 def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> ReportContext:
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
-    study, known = plan.study, plan.study.published
+    study, known = plan.study, plan.study.repeats
     # A task that could not be had is in no table.
     labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
@@ -126,10 +127,15 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         citation=study.citation,
         compositions=study.compositions,
         sizes=_places(plan, store),
-        official=[one.name for one in _baselines(study) if one.pretrained],
+        official=list(study.published),
         blind=[one.name for one in _baselines(study) if one.blind],
         references=study.references,
         margin=study.equivalence_margin,
+        units={
+            task.label: Units(task.units, study.equivalence_margins.get(name))
+            for name, task in study.tasks.items()
+            if task.units is not None
+        },
         maps=dict(_maps(plan, store)) if whole else {},
         stand_ins=list(stand_ins(plan)),
         sources=list(sources(plan)) if whole else [],
@@ -144,7 +150,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         command=f"wherefrom study run {study_path} --scale {study.scale}",
         problems=problems(plan, store),
         left_out={
-            what.replace("tasks.", "task ").replace("baselines.", "baseline "): why
+            what.replace("tasks.", "task ").replace("published.", "published weights "): why
             for what, why in study.left_out.items()
         }
         | study.unmatched,
@@ -205,6 +211,9 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
         }
         fields = {key: value for key, value in spec.settings().items() if key != "pretrain"}
         sections[name] = fields | spec.pretrain.model_dump() | axes
+    for name, row in study.published.items():
+        tasks = ", ".join(study.tasks[task].label for task in row.tasks or study.tasks)
+        sections[name] = row.settings() | {"what": row.first_line(), "tasks": tasks}
     sections["heads"] = {
         name: ", ".join(f"{key} {value}" for key, value in use.options.items()) or "defaults"
         for name, use in study.heads.items()
@@ -247,7 +256,7 @@ def stand_ins(plan: Plan) -> Iterator[StandIn]:
 
 
 def _sizes(study: Study) -> Iterator[StandIn]:
-    known, why = study.published, f"scale {study.scale}"
+    known, why = study.repeats, f"scale {study.scale}"
     for name, spec in study.models.items():
         wanted = known.samples_seen.get(spec.kind)
         # A budget is a whole number of batches, so it may miss the published one by less than one.
@@ -263,7 +272,7 @@ def _sizes(study: Study) -> Iterator[StandIn]:
 
 def sources(plan: Plan) -> Iterator[DataSource]:
     """Yield the sources of all data of a study, each once."""
-    named = _data(plan) + [name for one in _baselines(plan.study) for name in one.sources]
+    named = _data(plan) + [name for row in plan.study.published.values() for name in row.sources]
     layers = [name for one in _payloads(plan).values() for name in one.layers()]
     known = [
         *_sources_of("land", *_layers(plan, "task", "pretrain", "draw"), *layers),

@@ -9,19 +9,12 @@ from matplotlib.figure import Figure
 
 from wherefrom.evidence import INITIAL, DeviationRow, DifferenceRow, Headline, SummaryRow, View
 from wherefrom.shown import brief
+from wherefrom.train.scores import METRICS
 
 __all__ = [
-    "Drawing", "FAINT", "INK", "METRICS", "Look", "dot", "estimate", "looks_of", "metric_title",
-    "number", "panels", "plain", "rows_axis", "share_axis", "signed", "view_title",
+    "Drawing", "FAINT", "INK", "Look", "dot", "estimate", "looks_of", "metric_title", "number",
+    "panels", "plain", "rows_axis", "score_title", "share_axis", "signed", "turned", "view_title",
 ]  # fmt: skip
-
-#: What each metric is called and how it is defined.
-METRICS = {
-    "f1_macro": ("macro F1", "F1 of each class, averaged with equal weight over the classes"),
-    "f1_weighted": ("weighted F1", "F1 of each class, averaged by the class's test places"),
-    "f1_positive": ("positive-class F1", "F1 of the positive class of a binary task"),
-    "accuracy": ("accuracy", "share of test places labelled right"),
-}
 
 INK, FAINT = "#222222", "#d9dde1"
 
@@ -65,7 +58,18 @@ def looks_of(headline: Headline) -> dict[str, Look]:
 
 def metric_title(metric: str) -> str:
     """Return the name of a metric for people."""
-    return METRICS.get(metric, (metric, ""))[0]
+    return METRICS[metric].title if metric in METRICS else metric
+
+
+def score_title(headline: Headline) -> str:
+    """Return the name of a headline's metric for people, with the units where it is in units."""
+    units = headline.units
+    return metric_title(headline.view.metric) + (f" ({units})" if units else "")
+
+
+def turned(headline: Headline) -> str:
+    """Say which way is better, where it is not the usual one."""
+    return "" if headline.view.sign > 0 else ", lower is better"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -104,7 +108,7 @@ class Drawing(NamedTuple):
 
 def view_title(headline: Headline) -> str:
     """Say at the head of a caption what a figure is about."""
-    text = f"{metric_title(headline.view.metric)}, {headline.title}"
+    text = f"{score_title(headline)}, {headline.title}"
     return text[0].upper() + text[1:]
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, UNDECIDED, WORSE, Headline
 from wherefrom.evidence.records import DifferenceRow, SummaryRow
-from wherefrom.report.style import metric_title, number, signed
+from wherefrom.report.style import number, score_title, signed, turned
 from wherefrom.shown import latex as tex
 from wherefrom.shown import line as one_line
 
@@ -78,7 +78,7 @@ def score_grid(headline: Headline) -> Grid:
         cells += [_spread_cell(present), _runs_cell(present)]
         lines.append(Line(headline.called(label), kind, cells))
     caption = (
-        f"{metric_title(headline.view.metric)}, {headline.title}: "
+        f"{score_title(headline)}{turned(headline)}, {headline.title}: "
         "mean ± standard deviation over fine-tune seeds"
     )
     return Grid(caption, [*headline.regions, OVER_RUNS, "runs"], lines)
@@ -95,8 +95,8 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
     if not lines:
         return None
     caption = (
-        f"{metric_title(headline.view.metric)} minus that of {headline.called(reference)}, "
-        f"{headline.title}: "
+        f"{score_title(headline)} minus that of {headline.called(reference)}, "
+        f"{headline.title}{turned(headline)}: "
         f"difference [95 % interval over draws, pre-train seeds and episodes]"
     )
     return Grid(caption, headline.regions, lines)

@@ -17,7 +17,7 @@ from wherefrom.evidence import (
     Headline,
 )
 from wherefrom.report.context import ReportContext, Statement
-from wherefrom.report.style import estimate, metric_title, number, signed
+from wherefrom.report.style import estimate, number, score_title, signed
 
 __all__ = ["gaps", "grouped", "statements"]
 
@@ -25,7 +25,7 @@ __all__ = ["gaps", "grouped", "statements"]
 def statements(headline: Headline, sweep_region: str | None = None) -> list[Statement]:
     """Say what a headline shows, then how far it holds, then its limits.
 
-    The first statement, where there is one, names the row with the highest mean; then come the
+    The first statement, where there is one, names the row with the best mean; then come the
     comparisons with the references and with the best trivial baseline. The scaling curves are those
     of `sweep_region`, by default of the one with most values of n.
     """
@@ -70,7 +70,7 @@ def _leader(headline: Headline) -> Statement | None:
     kinds = {"baseline": "the trivial baseline", "official": "the row of published weights,"}
     what = f"{kinds.get(kind, 'the composition')} {leader.best}"
     text = (
-        f"{_where(headline)}, {what} has the highest {metric_title(headline.view.metric)} "
+        f"{_where(headline)}, {what} has the {headline.best} {score_title(headline)} "
         f"({mean}; {headline.title}). "
     )
     if leader.decided:
@@ -78,7 +78,7 @@ def _leader(headline: Headline) -> Statement | None:
     else:
         text += (
             f"The data do not decide that it is the best row: the next, {leader.runner_up}, is "
-            f"{number(leader.ahead)} below."
+            f"{number(abs(leader.ahead))} {'below' if headline.view.sign > 0 else 'above'}."
         )
     return Statement("decided" if leader.decided else "undecided", text)
 
@@ -120,17 +120,19 @@ def _official(headline: Headline) -> Statement | None:
     means = [mean for name, mean in headline.means().items() if name != INITIAL]
     if not official or not means:
         return None
-    best, label = max(official, key=lambda pair: pair[0])
+    sign = headline.view.sign
+    best, label = max(official, key=lambda pair: sign * pair[0])
     text = (
         f"{_where(headline)}, the published weights {label} "
-        f"have {number(best)}, the compositions here up to {number(max(means))}. They were "
+        f"have {number(best)}, the compositions here {'up' if sign > 0 else 'down'} to "
+        f"{number(max(means, key=lambda mean: sign * mean))}. They were "
         "pre-trained on other data and at another size: a landmark, not a composition."
     )
     return Statement("limit", text)
 
 
 def _any_head(headline: Headline) -> Statement | None:
-    view, official = headline.view, headline.evidence.scores.official
+    view, official, sign = headline.view, headline.evidence.scores.official, headline.view.sign
     best: dict[bool, tuple[float, str]] = {}
     for row in headline.evidence.summary:
         if (row.task, row.n, row.metric, row.region) != (*view[1:3], view.metric, headline.region):
@@ -140,16 +142,17 @@ def _any_head(headline: Headline) -> Statement | None:
         trained = bool(row.composition)
         name = f"{row.composition}, {row.model}" if trained else row.model
         name += f", {row.head} head"
-        best[trained] = max(best.get(trained, (-np.inf, "")), (row.mean, name))
+        best[trained] = max(best.get(trained, (-np.inf, "")), (sign * row.mean, name))
     if len(best) < 2:
         return None
     text = (
-        "With whatever head and model suits each best (not tested), the highest pre-trained mean "
-        f"is {number(best[True][0])} ({best[True][1]}) and the highest trivial one "
-        f"{number(best[False][0])} ({best[False][1]})."
+        f"With whatever head and model suits each best (not tested), the {headline.best} "
+        f"pre-trained mean is {number(sign * best[True][0])} ({best[True][1]}) and the "
+        f"{headline.best} trivial one {number(sign * best[False][0])} ({best[False][1]})."
     )
     if best[True][0] <= best[False][0]:
-        text += " No pre-training here has a higher mean than that trivial baseline."
+        better = "higher" if sign > 0 else "lower"
+        text += f" No pre-training here has a {better} mean than that trivial baseline."
     return Statement("limit", text)
 
 
@@ -183,10 +186,8 @@ def _robust(headline: Headline, reference: str) -> Statement | None:
         rows = [other.difference(mine.composition, reference) for other in others]
         known = [row for row in rows if row is not None and row.low is not None]
         same = sum(row.verdict == mine.verdict for row in known)
-        against = sum(
-            row.verdict in (BETTER, WORSE) and np.sign(row.difference) != np.sign(mine.difference)
-            for row in known
-        )
+        better = headline.view.sign * mine.difference > 0
+        against = sum(row.verdict == (WORSE if better else BETTER) for row in known)
         if known:
             parts.append(
                 f"{mine.composition} ({mine.verdict}) in {same} of {len(known)}"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from wherefrom.gfms.base import FLOPS, Gfm
 from wherefrom.gfms.baselines import Baseline
+from wherefrom.gfms.published import Published
 from wherefrom.payload.base import Payload
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.train.heads import HeadOptions
@@ -41,23 +42,23 @@ def pretrain(spec: Gfm) -> float:
     return spec.pretrain.samples_seen * 3 * spec.pretrain_flops / FLOPS
 
 
-def embed(spec: Gfm, task: TaskSpec) -> float:
+def embed(spec: Gfm | Published, task: TaskSpec) -> float:
     """Seconds to embed all places of a task."""
     return task.places * spec.embed_flops / FLOPS
 
 
 def fewshot(
     head: type[HeadOptions],
-    features: Gfm | Baseline,
+    features: Gfm | Baseline | Published,
     sizes: Sequence[int],
     seeds: int,
     regions: Sequence[str] | None,
 ) -> float:
-    """Seconds of one head on one run or baseline, over its regions, n and seeds."""
+    """Seconds of one head on one run, or another row, over its regions, n and seeds."""
     areas = 6 if regions is None else len(regions)
     if head.tunes_encoder and isinstance(features, Gfm):
         return areas * seeds * features.finetune_seconds * sum(sizes) / 100
     work = sum(1 + (n / 100 - 1) * 0.5 for n in sizes)
     # More numbers than embeddings of 256 have take more.
-    wide = max(1.0, features.width / 256) if isinstance(features, Baseline) else 1.0
+    wide = 1.0 if isinstance(features, Gfm) else max(1.0, features.width / 256)
     return areas * seeds / 50 * head.seconds * work * wide

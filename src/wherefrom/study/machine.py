@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, text_of
 from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError
-from wherefrom.gfms.baselines import baseline
 from wherefrom.study.published import Claim
 from wherefrom.study.spec import Study
 
@@ -16,7 +16,7 @@ __all__ = ["adapted"]
 
 
 def adapted(study: Study) -> Study:
-    """Fit a study to data and processor: stand-ins, fewer images, tasks and baselines, precision.
+    """Fit a study to data and processor: stand-ins, fewer images, tasks and rows, precision.
 
     Everything that is decided here is a field of the study that is returned.
     """
@@ -28,30 +28,38 @@ def adapted(study: Study) -> Study:
 
 
 def _leave_out(study: Study) -> Study:
-    """Do without the tasks and baselines whose data this machine lacks, and note why.
+    """Do without the tasks and published rows whose data this machine lacks, and note why.
 
     The tasks of a model that has no other stay: with them the study can be planned, not run.
     """
-    reasons: dict[str, str] = {}
-    tasks = {}
-    for name, task in study.tasks.items():
-        lacking = {one: why for one in task.baselines if (why := absent(*baseline(one).sources))}
-        reasons |= {f"baselines.{one}": why for one, why in lacking.items()}
-        kept = tuple(one for one in task.baselines if one not in lacking)
-        tasks[name] = task.model_copy(update={"baselines": kept}) if lacking else task
-    gone = {name: why for name, task in tasks.items() if (why := absent(*task.sources))}
+    rows = study.published
+    lacking = {name: why for name, row in rows.items() if (why := absent(*row.sources))}
+    gone = {name: why for name, task in study.tasks.items() if (why := absent(*task.sources))}
     for model in study.models.values():
         if gone.keys() >= set(model.tasks):
             gone = {name: why for name, why in gone.items() if name not in model.tasks}
+    reasons = {f"published.{name}": why for name, why in lacking.items()}
     reasons |= {f"tasks.{name}": why for name, why in gone.items()}
     if not reasons:
         return study
-    models = {
-        name: model.model_copy(update={"tasks": tuple(t for t in model.tasks if t not in gone)})
-        for name, model in study.models.items()
+    every: dict[str, Any] = {**study.models, **rows}
+    left = {
+        name: row.model_copy(update={"tasks": tuple(t for t in row.tasks if t not in gone)})
+        for name, row in every.items()
+        if name not in lacking
     }
-    tasks = {name: task for name, task in tasks.items() if name not in gone}
-    return study.model_copy(update={"tasks": tasks, "models": models, "left_out": reasons})
+    return study.model_copy(
+        update={
+            "tasks": {name: task for name, task in study.tasks.items() if name not in gone},
+            "models": {name: left[name] for name in study.models},
+            "published": {
+                name: left[name]
+                for name, row in rows.items()
+                if name in left and (left[name].tasks or not row.tasks)
+            },
+            "left_out": reasons,
+        }
+    )
 
 
 def _put_stand_ins(study: Study) -> Study:
@@ -78,15 +86,15 @@ def _put_stand_ins(study: Study) -> Study:
             )
         compositions[new], made[new] = text, other
         renamed[name] = new
-    published = study.published.model_copy(
-        update={"rows": {row: _put(names, renamed) for row, names in study.published.rows.items()}}
+    repeats = study.repeats.model_copy(
+        update={"rows": {row: _put(names, renamed) for row, names in study.repeats.rows.items()}}
     )
     return study.model_copy(
         update={
             "compositions": compositions,
             "references": _put(study.references, renamed),
             "claims": tuple(_claimed(claim, renamed) for claim in study.claims),
-            "published": published,
+            "repeats": repeats,
             "tasks": {name: task.renamed(swapped) for name, task in study.tasks.items()},
             "stood_in": swapped,
         }

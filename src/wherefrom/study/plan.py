@@ -11,10 +11,12 @@ from wherefrom.earth.fetch import absent, digest_of
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.baselines import Baseline, baseline
+from wherefrom.gfms.published import Published
 from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
 from wherefrom.payload.content import Content, content_of
 from wherefrom.study import cost
+from wherefrom.study.pairing import refuse_misfits
 from wherefrom.study.pools import stage_spec
 from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
@@ -31,12 +33,13 @@ def plan(study: Study) -> Plan:
     -------
     Plan
         Pool, tasks, draws, then what each model sees of places, its pre-training and few-shot
-        stages, and the baselines'.
+        stages, and those of baselines and published rows.
 
     Raises
     ------
     WherefromError
-        If a layer or file that a sampler reads, or a head of the study, is unknown.
+        If a layer or file that a sampler reads, or a head of the study, is unknown; or if heads,
+        metrics or baselines are for classes where a task is of numbers, or the reverse.
 
     Examples
     --------
@@ -45,6 +48,7 @@ def plan(study: Study) -> Plan:
     >>> steps.stages[0].kind
     'pool'
     """
+    refuse_misfits(study)
     return Plan(study, tuple(_expand(study)))
 
 
@@ -79,6 +83,11 @@ def _expand(study: Study) -> Iterator[Stage]:
             axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
             yield from seen.new(data := seen.of_task(task, baseline(name)))
             yield from _fewshot(study, task, data, baseline(name), None, axes, None)
+    for name, row in study.published.items():
+        axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
+        for task in row.tasks or study.tasks:
+            yield from seen.new(data := seen.of_task(task, row))
+            yield from _fewshot(study, task, data, row, None, axes, None)
 
 
 def _pool(study: Study) -> Stage:
@@ -137,15 +146,15 @@ class _Seen:
         payloads = self._payloads(gfm.reads, gfm.payloads)
         return tuple(one for _, one in payloads if not one.kept)
 
-    def of_task(self, name: str, reader: Gfm | Baseline) -> dict[str, Stage]:
-        """Return a task, and what a GFM or a baseline reads of its places, by role."""
+    def of_task(self, name: str, reader: Gfm | Baseline | Published) -> dict[str, Stage]:
+        """Return a task, and what a row of the results reads of its places, by role."""
         spec, task = self.study.tasks[name], self.tasks[name]
-        if isinstance(reader, Gfm):
-            reads, named = reader.reads_of_tasks, reader.payloads
-        else:
+        if isinstance(reader, Baseline):
             models = [one for one in self.study.models.values() if name in one.tasks]
             reads = reader.reads
             named = tuple(dict.fromkeys(one for gfm in models for one in gfm.payloads))
+        else:
+            reads, named = reader.reads_of_tasks, reader.payloads
         if spec.own_series:  # it holds them
             reads -= {"series"}
         found = {"task": task}
@@ -361,25 +370,33 @@ def _fewshot(
     study: Study,
     task: str,
     data: dict[str, Stage],
-    features: Gfm | Baseline,
+    features: Gfm | Baseline | Published,
     costed: Gfm | None,
     axes: dict[str, Any],
     run: Stage | None,
 ) -> Iterator[Stage]:
-    """Yield the few-shot stages of one run (or of one baseline) on one task, head by head."""
-    label = study.tasks[task].label
+    """Yield the few-shot stages of one run, or of a row without, on one task, head by head."""
+    of = study.tasks[task]
+    label = of.label
     inputs = data | ({"pretrain": run} if run else {})
+    files: dict[str, str] = {}
+    about: dict[str, Any]
     if isinstance(features, Gfm):
-        once = cost.embed(costed or features, study.tasks[task])
-        about: dict[str, Any] = {"model": features.kind}
+        about = {"model": features.kind}
+    elif isinstance(features, Published):
+        files = _contents(features.files, f"published.{axes['model']}")
+        about = {
+            "published": features.settings() | {"version": features.version},
+            "sources": {name: digest_of(name) for name in features.sources},
+            "content": list(files.values()),
+        }
     else:
-        once = 0.0
         about = {"baseline": features.name}
-        if features.sources:
-            about["weights"] = [digest_of(name) for name in features.sources]
+    taken = costed or features
+    once = 0.0 if isinstance(taken, Baseline) else cost.embed(taken, of)
     for head, use in study.heads.items():
         kind = kind_of_head(head)
-        if kind.tunes_encoder and run is None:
+        if (kind.tunes_encoder and run is None) or kind.predicts != of.predicts:
             continue
         blind = isinstance(features, Baseline) and features.blind
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
@@ -399,9 +416,10 @@ def _fewshot(
                 }
                 | about,
                 inputs=inputs,
-                cost=once + cost.fewshot(kind, costed or features, sizes, seeds, regions),
-                bundle=run.bundle if run else f"baseline {axes['model']} {label}",
+                cost=once + cost.fewshot(kind, taken, sizes, seeds, regions) * max(1, of.folds),
+                bundle=run.bundle if run else f"row {axes['model']} {label}",
                 of=features,
+                files=files,
                 axes=axes | {"task": label, "head": head},
             )
             once = 0.0  # a worker keeps the embeddings of its last run
@@ -423,7 +441,7 @@ def _jobs(
 
 
 def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:
-    """Tell whether a head is for a model; for a baseline, whether it is for one on its task."""
+    """Tell whether a head is for a model; for another row, whether it is for one on its task."""
     if use.models is None:
         return True
     if model in study.models:

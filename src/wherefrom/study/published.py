@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from wherefrom.part import Part
 
-__all__ = ["Claim", "Published", "StandIn", "StandsFor"]
+__all__ = ["Claim", "Repeated", "StandIn", "StandsFor"]
 
 Test = Literal["better", "equal", "sensitivity", "convergence", "rank", "seeds"]
 
@@ -93,7 +93,7 @@ class Claim(Part):
         return self
 
 
-class Published(Part):
+class Repeated(Part):
     """The names and sizes of the study that is repeated.
 
     Its cells are in ``expected.csv`` beside the study file.

@@ -7,30 +7,30 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, sampler
 from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.gfms.base import AnyGfm
+from wherefrom.gfms.base import AnyGfm, Gfm
 from wherefrom.gfms.baselines import BASELINES, baseline, is_baseline
+from wherefrom.gfms.published import AnyPublished, Published
 from wherefrom.keys import canonical
 from wherefrom.part import OfKind, Part
 from wherefrom.payload.base import AnyPayload, Modality, Payload
 from wherefrom.plugins import kind
 from wherefrom.study.pools import PoolSpec, PoolTable
-from wherefrom.study.published import Claim, Published, StandsFor
+from wherefrom.study.published import Claim, Repeated, StandsFor
 from wherefrom.tasks.base import AnyTask
 from wherefrom.train.heads import head
+from wherefrom.train.scores import METRICS
 
-#: Scores that a study of places reports; a task of two classes has f1_positive beside them.
-METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
 _NAME = re.compile(r"[\w.+-]+")
 #: A plan asks for the sampler of a composition's text at every run.
 _sampler = lru_cache(maxsize=256)(sampler)
 
-__all__ = ["METRICS", "Headline", "HeadUse", "Study", "SweepSpec"]
+__all__ = ["Headline", "HeadUse", "Study", "SweepSpec"]
 
 
 #: By modality, the payload that is read where a study names none.
@@ -89,6 +89,8 @@ class Study(Part):
     payloads: dict[str, AnyPayload] = Field(default_factory=dict)
     #: By name. Each is evaluated on the tasks that it names.
     models: dict[str, AnyGfm] = Field(min_length=1)
+    #: By name, what stands beside them: weights and embeddings of others. Each on its tasks.
+    published: dict[str, AnyPublished] = Field(default_factory=dict)
     n: int = Field(gt=1)
     finetune_seeds: int = Field(gt=0)
     heads: dict[str, HeadUse]
@@ -98,12 +100,14 @@ class Study(Part):
     headlines: tuple[Headline, ...] = Field(min_length=1)
     #: The paper that is repeated: its names and sizes, what it states, and what is used here in the
     #: place of what it used.
-    published: Published = Published()
+    repeats: Repeated = Repeated()
     claims: tuple[Claim, ...] = ()
     stands_for: StandsFor = StandsFor()
     #: Stands on top of the report.
     notice: str = ""
     equivalence_margin: float = Field(gt=0, default=0.01)
+    #: By task of numbers, the margin for scores in its units; without, none is called equivalent.
+    equivalence_margins: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     stand_ins: dict[str, str] = Field(default_factory=dict)
     #: Layers that this machine lacks, and those that take their place.
     stood_in: dict[str, str] = Field(default_factory=dict)
@@ -143,6 +147,10 @@ class Study(Part):
             self.payload_of(modality, model.payloads)
             for model in self.models.values()
             for modality in sorted(model.reads | model.reads_of_tasks)
+        ) | dict(
+            self.payload_of(modality, row.payloads)
+            for row in self.published.values()
+            for modality in sorted(row.reads_of_tasks)
         )
 
     @property
@@ -221,15 +229,23 @@ class Study(Part):
             yield f"{where}.task", "task", filter(None, [claim.task]), labels
             yield f"{where}.head", "head", filter(None, [claim.head]), self.heads
             yield f"{where}.n", "n", filter(None, [claim.n]), sizes
-        for row, names in self.published.rows.items():
-            yield f"published.rows.{row}", "composition", names, self.compositions
-        yield "published.tables", "task", self.published.tables.values(), tasks
-        yield "published.nearest", "task", self.published.nearest.values(), tasks
+        for row, names in self.repeats.rows.items():
+            yield f"repeats.rows.{row}", "composition", names, self.compositions
+        yield "repeats.tables", "task", self.repeats.tables.values(), tasks
+        yield "repeats.nearest", "task", self.repeats.nearest.values(), tasks
         yield "stands_for.tasks", "task", self.stands_for.tasks, tasks
         read = [chosen.inputs() for chosen in self.samplers.values()]
         own = [name for inputs in read for name in (*inputs.layers, *inputs.numbers)]
         data = {*earth.sources(), *earth.CATEGORICAL, *earth.VALUES, *own}
         yield "stands_for.data", "layer or source", self.stands_for.data, sorted(data)
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _what_is_repeated_has_a_part_of_its_own(cls, rows: Any) -> Any:
+        for name, row in rows.items() if isinstance(rows, dict) else ():
+            if name in Repeated.model_fields and not (isinstance(row, dict) and "kind" in row):
+                raise ValueError(f"{name!r} of the study that is repeated goes under 'repeats'")
+        return rows
 
     @model_validator(mode="after")
     def _kinds_are_there(self) -> Self:
@@ -238,8 +254,8 @@ class Study(Part):
             for name, use in self.heads.items():
                 where = f"heads.{name}: "
                 head(name, **use.options)
-            where = "published: "
-            for name in (*self.published.composition_size, *self.published.samples_seen):
+            where = "repeats: "
+            for name in (*self.repeats.composition_size, *self.repeats.samples_seen):
                 kind("gfms", name, "kind of model")
         except WherefromError as err:
             raise ValueError(f"{where}{err}") from err
@@ -254,6 +270,8 @@ class Study(Part):
                 said = str(unknown(what, name, known))
                 if what == "composition" and "references" not in self.model_fields_set:
                     said += f"; by default 'references' are {' and '.join(self.references)}"
+                if what == "baseline":
+                    said += "; weights of others are rows of 'published'"
                 raise ValueError(said)
         return self
 
@@ -269,10 +287,13 @@ class Study(Part):
             yield "metric", headline.metric, METRICS
         for name in self.references:
             yield "composition", name, self.compositions
-        for model in self.models.values():
-            for name in model.tasks:
+        for name in self.equivalence_margins:
+            yield "task", name, self.tasks
+        rows: list[Gfm | Published] = [*self.models.values(), *self.published.values()]
+        for row in rows:
+            for name in row.tasks:
                 yield "task", name, self.tasks
-            for name in model.payloads:
+            for name in row.payloads:
                 yield "payload", name, self.payloads
         for use in self.heads.values():
             for name in use.models or ():
@@ -287,28 +308,35 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _what_models_read_is_there(self) -> Self:
-        for name, model in self.models.items():
+        rows: dict[str, Gfm | Published] = {f"models.{k}": one for k, one in self.models.items()}
+        rows |= {f"published.{name}": one for name, one in self.published.items()}
+        for where, row in rows.items():
+            read = row.reads_of_tasks | (row.reads if isinstance(row, Gfm) else set())
             try:
-                for modality in sorted(model.reads | model.reads_of_tasks):
-                    self.payload_of(modality, model.payloads)
+                for modality in sorted(read):
+                    self.payload_of(modality, row.payloads)
             except WherefromError as err:
-                raise ValueError(f"models.{name}: {err}") from err
-            for one in model.payloads:
-                if self.payloads[one].modality not in model.reads | model.reads_of_tasks:
+                raise ValueError(f"{where}: {err}") from err
+            for one in row.payloads:
+                if self.payloads[one].modality not in read:
                     raise ValueError(
-                        f"models.{name}: payload {one!r} has {self.payloads[one].modality}, which "
-                        f"{model.kind!r} does not read"
+                        f"{where}: payload {one!r} has {self.payloads[one].modality}, which "
+                        f"{row.kind!r} does not read"
                     )
         return self
 
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:
-        for name in (self.name, *self.compositions, *self.models, *self.tasks, *self.payloads):
+        rows = (*self.models, *self.published)
+        for name in (self.name, *self.compositions, *rows, *self.tasks, *self.payloads):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
-        for name in self.models:
+        for name in rows:
             if is_baseline(name):
                 raise ValueError(f"model {name!r}: a baseline has this name, choose another")
+        for name in self.published:
+            if name in self.models:
+                raise ValueError(f"published.{name}: a model has this name, choose another")
         fixed: dict[str, str] = {}
         for name, spec in self.compositions.items():
             chosen = self.samplers[name]
@@ -330,6 +358,7 @@ class Study(Part):
             ("headlines", self.headlines),
             ("tasks, by the names of their results", tuple(labels)),
             *((f"models.{name}.tasks", model.tasks) for name, model in self.models.items()),
+            *((f"published.{name}.tasks", row.tasks) for name, row in self.published.items()),
         ]
         lists += [("sweep.n", self.sweep.n)] if self.sweep else []
         for field, values in lists:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def seen_of(
 
 
 def _fewshot(job: _Job) -> None:
-    from wherefrom.train.scores import scores
+    from wherefrom.train.scores import number_scores, scores
 
     spec, data = job.spec, task_data(job.inputs["task"], seen_of(job.stage, job.inputs))
     task = data.task
@@ -206,36 +207,52 @@ def _fewshot(job: _Job) -> None:
         planned, failed = plan_episodes(task, regions, n, range(spec["finetune_seeds"]))
         every += planned
         problems += [str(problem) for problem in failed]
-    for done, episodes in enumerate(every, start=1):
-        predicted = _predict(job, data, episodes)
-        about = {"region": episodes.region, "n": episodes.n}
-        for metric, values in scores(predicted, task.label[episodes.test], task.positive).items():
+    done = 0
+    # The folds of a cross-validation are scored as one: together they test each place once.
+    for (region, n), folds in groupby(every, key=lambda one: (one.region, one.n)):
+        tests, guesses = [], []
+        for episodes in folds:
+            tests.append(episodes.test)
+            guesses.append(_predict(job, data, episodes))
+            done += 1
+            job.tell(done / len(every))
+        test, predicted = np.concatenate(tests), np.concatenate(guesses, axis=1)
+        about = {"region": region, "n": n}
+        truth = task.label[test]
+        scored = (
+            scores(predicted, truth, task.positive)
+            if task.predicts == "classes"
+            else number_scores(predicted, truth)
+        )
+        for metric, values in scored.items():
             rows += [
                 about | {"finetune_seed": i, "metric": metric, "value": float(value)}
                 for i, value in enumerate(values)
             ]
-        predictions[f"{episodes.region}|{episodes.n}"] = predicted
-        predictions[f"{episodes.region}|test"] = episodes.test
-        job.tell(done / len(every))
+        predictions[f"{region}|{n}"] = predicted
+        predictions[f"{region}|test"] = test
     table = pa.Table.from_pylist(rows, SCORES)
     pq.write_table(table, job.out / "scores.parquet", write_page_checksum=True)
     np.savez_compressed(job.out / "predictions.npz", **predictions)  # type: ignore[arg-type]
     (job.out / PROBLEMS).write_text("\n".join(problems), encoding="utf-8")
 
 
-def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[np.int16]:
-    """Predict the test places of one region by a pre-trained model, or by a baseline: (S, T)."""
+def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[Any]:
+    """Predict the test places of one region by a pre-trained model, or by another row: (S, T)."""
     from wherefrom.gfms import baselines, engine
-    from wherefrom.train.heads import checked, head
+    from wherefrom.train.heads import checked, checked_numbers, head
 
     spec, of, run = job.spec, job.stage.of, job.inputs.get("pretrain")
     name, labels = spec["head"], data.task.label
     fitted = head(name, **spec["options"])
+    predicted: NDArray[Any]
     if run is not None and fitted.tunes_encoder:
         predicted = engine.finetuned(of, run, fitted, data, episodes)
     else:
-        features = engine.embedded(of, run, data) if run else baselines.features(of.name, data)
+        features = engine.embedded(of, run, data) if run else baselines.features(of, data)
         seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
         predicted = fitted.fit_predict(features, labels, episodes.train, episodes.test, seed)
     seeds, tests = len(episodes.train), len(episodes.test)
+    if data.task.predicts == "numbers":
+        return checked_numbers(name, predicted, seeds, tests)
     return checked(name, predicted, seeds, tests, labels[episodes.train])

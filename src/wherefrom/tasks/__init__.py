@@ -7,6 +7,7 @@ from wherefrom.tasks.episode import EpisodeProblem, Episodes, episodes, plan_epi
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.table import from_table, label_series
 from wherefrom.tasks.task import SPLITS, Task
+from wherefrom.tasks.value import values
 from wherefrom.tasks.worldcereal import worldcereal
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "from_table",
     "label_series",
     "plan_episodes",
+    "values",
     "worldcereal",
 ]

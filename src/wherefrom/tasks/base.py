@@ -13,7 +13,7 @@ from wherefrom.part import OfKind, Part
 if TYPE_CHECKING:
     from wherefrom.pool import Pool
     from wherefrom.tasks.labelled import LabelledSeries
-    from wherefrom.tasks.task import Task
+    from wherefrom.tasks.task import Predicts, Task
 
 __all__ = ["AnyTask", "PlacedSpec", "TaskSpec"]
 
@@ -51,6 +51,21 @@ class TaskSpec(Part):
     @abstractmethod
     def label(self) -> str:
         """Name in the column ``task`` of the results."""
+
+    @property
+    def units(self) -> str | None:
+        """Units of the numbers that its places have, perhaps ``""``; None if they have classes."""
+        return None
+
+    @property
+    def predicts(self) -> Predicts:
+        """What is told of its places: heads, metrics and baselines must be for the same."""
+        return "classes" if self.units is None else "numbers"
+
+    @property
+    def folds(self) -> int:
+        """Folds of a cross-validation; 0 of a task that is split once."""
+        return 0
 
     @property
     @abstractmethod

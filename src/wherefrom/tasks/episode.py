@@ -59,10 +59,12 @@ class Episodes:
     test : (T,) int64 array
         Rows of the task; the same for all seeds.
     classes : (C,) int32 array
-        Codes that occur among the region's candidates or test places, ascending.
+        Codes that occur among the region's candidates or test places, ascending; none of numbers.
     untaught : tuple of int
         Codes that occur among the test places but among no training candidate. They stay in the
         test: a region's hard classes count as errors, they are not hidden.
+    fold : int, optional
+        Of a task in folds, the one that is tested.
     """
 
     region: str
@@ -72,6 +74,7 @@ class Episodes:
     test: NDArray[np.int64]
     classes: NDArray[np.int32]
     untaught: tuple[int, ...]
+    fold: int | None = None
 
 
 def _order(
@@ -103,6 +106,7 @@ def episodes(
     split: str = "reported",
     buffer_km: float = 0.0,
     root_seed: int = 0,
+    fold: int | None = None,
 ) -> Episodes:
     """Draw the episodes of one region.
 
@@ -112,7 +116,8 @@ def episodes(
 
     Class rule: each class with at least `MIN_LABELLED` candidates in the region gets at least one
     place in every episode (the n / 2 largest ones, if there are more); all other places are a
-    simple random sample, so that classes keep their natural proportions.
+    simple random sample, so that classes keep their natural proportions. Of a task of numbers,
+    which has no classes, all places are a simple random sample of the region's candidates.
 
     Parameters
     ----------
@@ -131,6 +136,8 @@ def episodes(
         Drop training candidates closer than this to any test place (great circle).
     root_seed : int
         Seed of the study.
+    fold : int, optional
+        Of a task in folds, which needs it: the one to test on; the others are trained on.
 
     Returns
     -------
@@ -139,9 +146,9 @@ def episodes(
     Raises
     ------
     EpisodeProblem
-        If the region has too few labelled places, no test place or only one class.
+        If the region has too few labelled places, no test place, or only one class or number.
     WherefromError
-        For an unknown region or split.
+        For an unknown region, split or fold.
 
     Examples
     --------
@@ -159,7 +166,20 @@ def episodes(
     if split not in _SPLITS_OF:
         raise unknown("split", split, _SPLITS_OF)
     train_split, test_split = _SPLITS_OF[split]
-    candidates, test = task.rows(region, train_split), task.rows(region, test_split)
+    if task.folds:
+        if split != "reported" or fold is None or fold not in range(task.folds):
+            raise WherefromError(
+                f"task {task.name!r} is in {task.folds} folds: give a fold to test on, 0 to "
+                f"{task.folds - 1}, not {fold} of split {split!r}; none of it is for tuning"
+            )
+        test_split = task.splits[fold]
+        train_split = f"other than {test_split}"
+        candidates = np.flatnonzero(
+            (task.region == task.regions.index(region)) & (task.split != fold)
+        )
+    else:
+        candidates = task.rows(region, train_split)
+    test = task.rows(region, test_split)
     keep = _outside(task, candidates, test, buffer_km)
     labels = task.label[candidates]
     buffered = f" farther than {buffer_km:g} km from the test places" if buffer_km > 0 else ""
@@ -173,31 +193,38 @@ def episodes(
         raise problem(
             f"{keep.sum()} labelled places in split {train_split!r}{buffered}, fewer than n = {n}"
         )
-    for what, codes in (
-        (f"training candidates{buffered}", labels[keep]),
-        ("test places", task.label[test]),
-    ):
-        occurring = np.unique(codes)
-        if occurring.size == 1:
-            name = task.classes[occurring[0]]
-            raise problem(f"all {codes.size} {what} are of one class, {name!r}")
+    looked_at = [(f"training candidates{buffered}", labels[keep])]
+    # Folds are scored together, so that one of them may be of one class.
+    looked_at += [("test places", task.label[test])] if not task.folds else []
+    for what, values in looked_at:
+        if (values != values[0]).any():
+            continue
+        if task.units is not None:
+            raise problem(f"all {values.size} {what} have one number, {values[0]:g} {task.units}")
+        name = task.classes[values[0]]
+        raise problem(f"all {values.size} {what} are of one class, {name!r}")
 
-    counts = np.bincount(labels[keep], minlength=len(task.classes))
-    promised = np.argsort(-counts, kind="stable")[: int((counts >= MIN_LABELLED).sum())]
     # All candidates are ranked before the buffer drops some, so that a buffer does not reshuffle.
-    names = ("episode", task.key, region, split)
+    names = ("episode", task.key, region, split, *(() if fold is None else (fold,)))
     draws = [generator(*names, s, root_seed).permutation(candidates.size)[keep] for s in seeds]
     rank = np.argsort(np.argsort(np.stack(draws), axis=1), axis=1)
+    drawn = tuple(int(s) for s in seeds)
+    if task.units is not None:
+        train, none = candidates[keep][np.argsort(rank, axis=1)[:, :n]], np.zeros(0, np.int32)
+        return Episodes(region, n, drawn, train, test, none, (), fold)
+    counts = np.bincount(labels[keep], minlength=len(task.classes))
+    promised = np.argsort(-counts, kind="stable")[: int((counts >= MIN_LABELLED).sum())]
     order = _order(labels[keep], promised, rank)
     taught, tested = np.unique(labels[keep]), np.unique(task.label[test])
     return Episodes(
         region=region,
         n=n,
-        seeds=tuple(int(s) for s in seeds),
+        seeds=drawn,
         train=candidates[keep][order[:, :n]],
         test=test,
         classes=np.union1d(taught, tested).astype(np.int32),
         untaught=tuple(int(c) for c in np.setdiff1d(tested, taught)),
+        fold=fold,
     )
 
 
@@ -222,7 +249,8 @@ def plan_episodes(
     Returns
     -------
     drawn : list of Episodes
-        In the order of `regions`.
+        In the order of `regions`; of a task in folds, fold by fold, but for those in which the
+        region has no place. One fold of which none can be drawn is a problem of the region.
     problems : list of EpisodeProblem
         One per region without episodes, to be reported beside the results.
     """
@@ -230,16 +258,28 @@ def plan_episodes(
     problems: list[EpisodeProblem] = []
     for region in regions:
         try:
-            drawn.append(episodes(task, region, n, seeds, split, buffer_km, root_seed))
+            drawn += [
+                episodes(task, region, n, seeds, split, buffer_km, root_seed, fold)
+                for fold in _folds(task, region)
+            ]
         except EpisodeProblem as err:
             problems.append(err)
     return drawn, problems
 
 
+def _folds(task: Task, region: str) -> list[int] | list[None]:
+    """Give the folds in which a region has places."""
+    if not task.folds or region not in task.regions:
+        return [None]
+    found: list[int] = np.unique(task.split[task.region == task.regions.index(region)]).tolist()
+    return found or [0]
+
+
 def apart_km(task: Task) -> NDArray[np.float64]:
     """Return the distance of each test place from the nearest training place, km, (T,).
 
-    T is 0 where there is none of either. Great circles, over all regions.
+    T is 0 where there is none of either. Great circles, over all regions. In folds, the distance of
+    each place from the nearest place of another fold.
 
     Examples
     --------
@@ -249,10 +289,14 @@ def apart_km(task: Task) -> NDArray[np.float64]:
     [111.2, 1000.8]
     """
     vectors = unit_vectors(task.lon, task.lat)
-    train, test = (vectors[task.split == SPLITS.index(name)] for name in ("train", "test"))
-    if not (len(train) and len(test)):
-        return np.zeros(0)
-    return arc_km(cKDTree(train).query(test)[0])
+    train, test = (task.split == SPLITS.index(name) for name in ("train", "test"))
+    pairs = [(task.split != one, task.split == one) for one in range(task.folds)]
+    nearest = [
+        arc_km(cKDTree(vectors[a]).query(vectors[b])[0])
+        for a, b in pairs or [(train, test)]
+        if a.any() and b.any()
+    ]
+    return np.concatenate([np.zeros(0), *nearest])
 
 
 def _outside(

@@ -1,8 +1,9 @@
-"""Places for a task: uniform by area in every region, labelled by a layer, apart from a pool."""
+"""Places for a task: uniform by area in every region, told of by a layer, apart from a pool."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from wherefrom.pool import Pool
 from wherefrom.progress import progress
 from wherefrom.tasks.task import SPLITS, Task
 
-__all__ = ["place"]
+__all__ = ["numbers_of", "place"]
 
 # Fixed, because it decides which random numbers make which place.
 CHUNK = 262_144
@@ -25,8 +26,9 @@ CHUNK = 262_144
 MOST_DRAWS = 200 * CHUNK
 
 #: A place in degrees, with the codes of its label and of its region.
-PLACE = np.dtype([("lon", "f8"), ("lat", "f8"), ("label", "i4"), ("region", "i4")])
+PLACE = np.dtype([("lon", "f8"), ("lat", "f8"), ("label", "f8"), ("region", "i4")])
 Places = NDArray[np.void]
+Told = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[Any]]
 
 
 def place(
@@ -38,26 +40,30 @@ def place(
     min_distance_km: float,
     seed: int,
     positive: str | None = None,
+    numbers: bool = False,
 ) -> Task:
     """Draw labelled places uniformly by area in every region, apart from a pool.
 
     See `wherefrom.tasks.ecoregions`. `name` is the task's, with which its errors begin; `sizes` are
     the places per region of each of `SPLITS`. With a `positive` label, the classes are all of the
-    layer's labels; without, those that occur.
+    layer's labels; without, those that occur. `numbers` are the values of a layer of numbers, of
+    monthly ones the mean over the months.
     """
     if min(sizes[:2]) < 1 or min(sizes) < 0 or not min_distance_km >= 0:
         raise WherefromError(
             f"task {name}: train and test places per region must be at least 1, tuning places "
             f"and distance not negative; got {sizes} and {min_distance_km} km"
         )
-    classes, areas = earth.layer(layer), earth.layer(region_layer)
-    if not (isinstance(classes, earth.Layer) and isinstance(areas, earth.Layer)):
-        value = layer if not isinstance(classes, earth.Layer) else region_layer
+    told = numbers_of(layer) if numbers else earth.layer(layer)
+    areas = earth.layer(region_layer)
+    if not ((numbers or isinstance(told, earth.Layer)) and isinstance(areas, earth.Layer)):
+        value = region_layer if numbers or isinstance(told, earth.Layer) else layer
         raise WherefromError(
             f"layer {value!r} holds values, not labels; choose of {', '.join(earth.CATEGORICAL)}"
         )
+    asked = told.codes if isinstance(told, earth.Layer) else _values_of(told)
     regions = earth.CONTINENTS if region_layer == "continent" else areas.labels
-    candidates = _candidates(classes, areas, len(regions), generator("task", layer, seed))
+    candidates = _candidates(asked, areas, len(regions), generator("task", layer, seed))
     avoid = unit_vectors(pool.lon, pool.lat)
     parts: list[Places] = []
     splits: list[NDArray[np.int8]] = []
@@ -73,13 +79,16 @@ def place(
         avoid = np.concatenate([avoid, unit_vectors(found["lon"], found["lat"])])
     places = np.concatenate(parts)
     label = places["label"]
-    kept = np.unique(label) if positive is None else np.arange(len(classes.labels))
-    names = tuple(classes.labels[code] for code in kept)
+    names: tuple[str, ...] = ()
+    if isinstance(told, earth.Layer):
+        kept = np.unique(label) if positive is None else np.arange(len(told.labels))
+        names = tuple(told.labels[int(code)] for code in kept)
+        label = np.searchsorted(kept, label).astype(np.int32)
     return Task(
         name=name,
         lon=places["lon"],
         lat=places["lat"],
-        label=np.searchsorted(kept, label).astype(np.int32),
+        label=label,
         classes=names,
         positive=None if positive is None else names.index(positive),
         region=places["region"].astype(np.int16),
@@ -89,30 +98,52 @@ def place(
         provenance={
             "made": "uniform by area in each region",
             "layer": layer,
-            "layer_key": classes.key,
+            "layer_key": told.key,
             "region_layer": region_layer,
             "region_layer_key": areas.key,
-            "sources": [s.citation for s in (*classes.source, *areas.source)],
+            "sources": [s.citation for s in (*told.source, *areas.source)],
             "pool_key": pool.key,
             "pool_places": len(pool),
             "min_distance_km": min_distance_km,
             "per_region": dict(zip(SPLITS, sizes, strict=True)),
             "seed": seed,
         },
+        units=told.units if isinstance(told, earth.ValueLayer) else None,
     )
 
 
+def numbers_of(layer: str) -> earth.ValueLayer:
+    """Open a layer of numbers; one of labels is refused."""
+    found = earth.layer(layer)
+    if isinstance(found, earth.ValueLayer):
+        return found
+    raise WherefromError(
+        f"layer {layer!r} holds labels, not values; choose of {', '.join(earth.VALUES)}"
+    )
+
+
+def _values_of(layer: earth.ValueLayer) -> Told:
+    """Return the values of a layer, averaged over the months where it has one a month."""
+
+    def values(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = layer(lon, lat).astype(np.float64)
+        return np.asarray(found.mean(axis=1)) if found.ndim > 1 else found
+
+    return values
+
+
 def _candidates(
-    classes: earth.Layer, areas: earth.Layer, regions: int, rng: np.random.Generator
+    told: Told, areas: earth.Layer, regions: int, rng: np.random.Generator
 ) -> Iterator[Places]:
-    """Give chunks of places, uniform by area, that have a region and a label."""
+    """Give chunks of places, uniform by area, that have a region and a label or a number."""
     for _ in range(0, MOST_DRAWS, CHUNK):
         lon, lat = uniform_on_sphere(CHUNK, rng)
         region = areas.codes(lon, lat)
         keep = (region >= 0) & (region < regions)
         lon, lat, region = lon[keep], lat[keep], region[keep]
-        label = classes.codes(lon, lat)
-        yield np.rec.fromarrays([lon, lat, label, region], dtype=PLACE)[label >= 0]
+        label = told(lon, lat)
+        known = label >= 0 if label.dtype.kind == "i" else np.isfinite(label)
+        yield np.rec.fromarrays([lon, lat, label, region], dtype=PLACE)[known]
 
 
 def _fill(

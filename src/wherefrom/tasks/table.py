@@ -20,7 +20,14 @@ from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator
 from wherefrom.pool import Pool, places_of, read_places
-from wherefrom.pool.columns import alike, column_codes, column_labels, encoded, present_values
+from wherefrom.pool.columns import (
+    alike,
+    column_codes,
+    column_labels,
+    column_numbers,
+    encoded,
+    present_values,
+)
 from wherefrom.pool.series import PixelSeries
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.labelled import LabelledSeries
@@ -34,6 +41,15 @@ EVERYWHERE = "all"
 #: Shares of the places of each region and class that go to train, test, tune-train, tune-test.
 SHARES = (0.5, 0.3, 0.1, 0.1)
 
+#: A fold is kept in eight bits.
+MOST_FOLDS = 100
+
+#: Numbers that files write where there is none.
+FILLS = (-99999.0, -9999.0, -999.0, 9999.0, 99999.0, -32768.0, 65535.0)
+
+#: A target of no more whole numbers than this may be meant as classes.
+FEW = 10
+
 #: What published tables call their splits. Of a validation split, half is to tune on, half to test.
 _VALIDATION = len(SPLITS)
 _CALLED = {
@@ -44,7 +60,7 @@ _CALLED = {
 
 
 class Table(TaskSpec):
-    """Tell the labels of a table of the user's, as `wherefrom task from-table` writes it.
+    """Tell the labels, or numbers, of a table of the user's, as `task from-table` writes it.
 
     Attributes
     ----------
@@ -52,10 +68,13 @@ class Table(TaskSpec):
         Of the task in the results.
     file : str
         The task, from the folder where the command runs.
+    target : str, optional
+        The column of numbers that the file must be a task of.
     """
 
     name: str = Field(pattern=r"^[\w.+-]+$")
     file: str = Field(min_length=1)
+    target: str | None = None
 
     @property
     def label(self) -> str:
@@ -68,13 +87,36 @@ class Table(TaskSpec):
         return (self.file,)
 
     @cached_property
-    def places(self) -> int:  # of a plan every stage asks for it
+    def _about(self) -> tuple[int, str | None, int]:  # of a plan every stage asks for it
+        """Rows, units and folds of the file."""
+        task = Task.read(self.file)
+        has = task.label_layer if task.units is not None else None
+        if self.target is not None and self.target != has:
+            held = f"labels, of column {task.label_layer!r}" if has is None else f"{has!r}"
+            raise WherefromError(
+                f"task {self.name!r}: {self.file} holds {held}, and the study says target: "
+                f"{self.target}; make it with `wherefrom task from-table --target {self.target}`"
+            )
+        return len(task), task.units, task.folds
+
+    @property
+    def places(self) -> int:
         """Rows of the table."""
-        return len(Task.read(self.file))
+        return self._about[0]
+
+    @property
+    def units(self) -> str | None:
+        """Those of the file."""
+        return self._about[1]
+
+    @property
+    def folds(self) -> int:
+        """Those of the file."""
+        return self._about[2]
 
     def settings(self) -> dict[str, Any]:
         """Give the name; where the table lies is no part of what the task depends on."""
-        return self.model_dump(exclude={"baselines", "file"})
+        return self.model_dump(exclude={"baselines", "file", "target"})
 
     def make(self, pool: Pool | None) -> Task:
         """Read the task, under its name in the study."""
@@ -83,7 +125,7 @@ class Table(TaskSpec):
 
 def from_table(
     table: Any,
-    label: str,
+    label: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
     region_layer: str = "continent",
@@ -93,25 +135,29 @@ def from_table(
     split_column: str | None = None,
     block_km: float | None = None,
     id: str | None = None,
+    target: str | None = None,
+    units: str = "",
+    folds: int = 0,
 ) -> Task:
     """Make a task of a table of labelled places.
 
     Places are split at random in each region, stratified by class, into train, test, tune-train
     and tune-test by `SHARES`. Rows of one place (the same coordinates, or some 5 m apart) stay
     together, so that no place is trained and tested on. Rows without a label are left out; Python's
-    `warnings` say how many, and which labels differ by case, signs or blanks alone.
+    `warnings` say how many, and which labels differ by case, signs or blanks alone. Numbers have no
+    strata: their places are split at random in each region alone.
 
     Parameters
     ----------
     table : path, pyarrow.Table, pandas.DataFrame or GeoDataFrame
         Parquet, GeoParquet or CSV where it is a path.
     label : str
-        Column of labels: text, whole numbers (as reals, too) or booleans.
+        Column of labels: text, whole numbers (as reals, too) or booleans. Or give a `target`.
     lon, lat : str
         Columns of degrees.
     region_layer : str
-        A column of that name in the table, else the Earth's layer. A place in no region (at sea)
-        is kept in the file but in no episode.
+        A column of that name in the table, else the Earth's layer, or ``"all"`` for one region that
+        holds every place. A place in no region (at sea) is kept in the file but in no episode.
     positive : str, optional
         The positive class of a binary label; of booleans it is ``true``.
     name : str, optional
@@ -127,6 +173,13 @@ def from_table(
         lie beside a training place, and classes may be missing from a split.
     id : str, optional
         Column by which payloads look the places up, kept as text; rows may share one.
+    target : str, optional
+        Column of numbers to tell, in the place of `label`.
+    units : str
+        Units of the target, for tables and figures; they are not checked or converted.
+    folds : int
+        With `block_km`: so many folds of blocks for a cross-validation, in which each place is
+        tested once and none is left to choose hyper-parameters on; 0 for a single split.
 
     Returns
     -------
@@ -137,7 +190,8 @@ def from_table(
     ------
     WherefromError
         If a column is absent; a coordinate is missing, out of range or swapped; a label is a real
-        number; there is one class only; `positive` is not a class of two; a split is not known.
+        number; there is one class only; `positive` is not a class of two; a split is not known; a
+        target is text, missing, not finite or the same everywhere.
 
     Examples
     --------
@@ -151,6 +205,17 @@ def from_table(
     """
     if split_column is not None and block_km is not None:
         raise WherefromError("a split by column and one by blocks are two: give one of them")
+    if folds and (block_km is None or not 2 <= folds <= MOST_FOLDS):
+        raise WherefromError(
+            f"--folds {folds}: 2 to {MOST_FOLDS} folds, of blocks: give --block-km too"
+        )
+    if (label is None) == (target is None):
+        raise WherefromError("give a column of labels (--label), or one of numbers (--target)")
+    if target is not None and positive is not None:
+        raise WherefromError(f"--positive {positive}: a target of numbers has no positive class")
+    if target is None and units:
+        raise WherefromError(f"--unit {units}: labels have no unit; it is for a --target")
+    column = str(target if label is None else label)
     from_file = isinstance(table, (str, Path))
     # No ids of a pool: those of the table may repeat, say one for all rows of a field.
     if from_file:
@@ -158,7 +223,13 @@ def from_table(
     else:
         places = places_of(table, None, lon, lat, numbered=True)
     pool = Pool.of_places(places)
-    classes, codes = _labels(places.rest, label, "label", places.source)
+    classes: tuple[str, ...] = ()
+    if target is None:
+        classes, codes = _labels(places.rest, column, "label", places.source)
+        numbers = None
+    else:
+        # One class to the split, which then has no strata.
+        numbers, codes = _target(places.rest, column, places.source), np.zeros(len(pool), np.int32)
     ids = None if id is None else _ids(places.rest, id, places.source)
     given = None
     kept = _left_out(codes, f"no label in column {label!r}", places.source)
@@ -169,21 +240,27 @@ def from_table(
         rows = np.flatnonzero(kept)
         pool = Pool(pool.ids[rows], pool.lon[rows], pool.lat[rows], pool.table.take(rows))
         present, code = np.unique(codes[rows], return_inverse=True)
-        classes, codes = tuple(classes[one] for one in present), code.astype(np.int32)
+        codes = code.astype(np.int32)
+        classes = tuple(classes[one] for one in present) if numbers is None else ()
+        numbers = None if numbers is None else numbers[rows]
         given = None if given is None else given[rows]
         ids = None if ids is None else ids[rows]
     for told in alike(classes):
         warnings.warn(f"labels of column {label!r}: {told}", stacklevel=2)
-    if len(classes) < 2:
+    if numbers is not None:
+        _varied(numbers, column, places.source)
+    elif len(classes) < 2:
         shown = f"{classes[0]!r}" if classes else "without a label"
         raise WherefromError(
             f"{places.source}: all {len(kept):,} rows of column {label!r} are {shown}; a "
             "task needs at least two classes"
         )
-    region, regions = pool.codes(region_layer)
+    everywhere = region_layer == EVERYWHERE and EVERYWHERE not in pool.columns
+    one = np.zeros(len(pool), np.int32), (EVERYWHERE,)
+    region, regions = one if everywhere else pool.codes(region_layer)
     for told in alike(regions) if region_layer in pool.columns else ():
         warnings.warn(f"regions of column {region_layer!r}: {told}", stacklevel=2)
-    rng = _generator(pool.key, label, seed)
+    rng = _generator(pool.key, column, seed)
     how: dict[str, Any] = {"shares": dict(zip(SPLITS, SHARES, strict=True))}
     if given is not None:
         how = {"split_column": split_column}
@@ -193,32 +270,35 @@ def from_table(
             at = pool.lon[tuned], pool.lat[tuned]
             split[tuned] = _split(*at, codes[tuned], region[tuned], rng, (0.0, 0.0, 0.5, 0.5))
     elif block_km is not None:
-        how["block_km"] = block_km
-        split = by_blocks(pool.lon, pool.lat, region, block_km, rng)
+        shares = (1.0,) * folds or SHARES  # folds are alike
+        how = {"folds": folds, "block_km": block_km} if folds else how | {"block_km": block_km}
+        split = by_blocks(pool.lon, pool.lat, region, block_km, rng, shares)
     else:
         split = _split(pool.lon, pool.lat, codes, region, rng)
     return Task(
-        name=name or (Path(table).stem if from_file else label),
+        name=name or (Path(table).stem if from_file else column),
         lon=pool.lon,
         lat=pool.lat,
-        label=codes,
+        label=codes if numbers is None else numbers,
         classes=classes,
         region=region.astype(np.int16),
         regions=tuple(regions),
         split=split,
-        label_layer=label,
-        positive=_positive(classes, positive, label),
+        label_layer=column,
+        positive=_positive(classes, positive, column),
         provenance={
             "made": "of a table",
             "source": places.source,
             "places_key": pool.key,
-            "label": label,
+            "label": column,
             "left_out": int((~kept).sum()),
             "region_layer": region_layer,
             **how,
             "seed": seed,
         },
         id=ids,
+        units=None if target is None else units,
+        folds=folds,
     )
 
 
@@ -281,7 +361,8 @@ def resplit(task: Task, block_km: float | None = None) -> Task:
     at = task.lon, task.lat
     if block_km is not None:
         return replace(task, split=by_blocks(*at, task.region, block_km, rng))
-    return replace(task, split=_split(*at, task.label, task.region, rng))
+    strata = task.label if task.units is None else np.zeros(len(task), np.int32)
+    return replace(task, split=_split(*at, strata, task.region, rng), folds=0)
 
 
 def _generator(places_key: str, label: str, seed: int) -> np.random.Generator:
@@ -303,6 +384,50 @@ def _labels(
     if pa.types.is_boolean(values.type):
         labels = tuple(word.lower() for word in labels)
     return labels, codes
+
+
+def _target(rest: pa.Table, name: str, source: str) -> NDArray[np.float64]:
+    """Return a column of numbers, all of them finite."""
+    if name not in rest.column_names:
+        raise unknown(f"target column of {source}", name, rest.column_names)
+    try:
+        values = column_numbers(rest.column(name), name)
+    except WherefromError as err:
+        raise WherefromError(f"{source}: {err}; labels go by --label") from err
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        held = rest.column(name)[int(bad[0])].as_py()
+        said = "no number" if held is None else f"{values[bad[0]]}"
+        more = f" ({bad.size:,} such rows)" if bad.size > 1 else ""
+        raise WherefromError(
+            f"{source}: row {bad[0]} has {said} in column {name!r}{more}; the first data row is 0: "
+            "drop or mend such rows"
+        )
+    return values
+
+
+def _varied(numbers: NDArray[np.float64], name: str, source: str) -> None:
+    """Refuse a target that is the same everywhere; ask whether it holds classes, or fills."""
+    present = np.unique(numbers)
+    if len(present) < 2:
+        shown = f"{present[0]:g}" if len(present) else "left out"
+        raise WherefromError(
+            f"{source}: all {len(numbers):,} numbers of column {name!r} are {shown}: nothing is to "
+            "be told"
+        )
+    for fill in np.intersect1d(present, FILLS):
+        warnings.warn(
+            f"column {name!r} holds {fill:g} in {int((numbers == fill).sum()):,} rows: if that "
+            "stands for no number, drop these rows",
+            stacklevel=3,
+        )
+    if len(present) <= FEW and (present == np.rint(present)).all():
+        shown = ", ".join(f"{one:g}" for one in present)
+        warnings.warn(
+            f"column {name!r} holds {len(present)} whole numbers alone ({shown}): are they "
+            f"classes? then give --label {name}",
+            stacklevel=3,
+        )
 
 
 def _ids(rest: pa.Table, name: str, source: str) -> NDArray[np.str_]:
@@ -394,13 +519,14 @@ def by_blocks(
     region: NDArray[np.integer[Any]],
     block_km: float,
     rng: np.random.Generator,
+    shares: tuple[float, ...] = SHARES,
 ) -> NDArray[np.int8]:
-    """Split whole cells of equal area, about `block_km` wide, by `SHARES` of each region's rows.
+    """Split whole cells of equal area, about `block_km` wide, by shares of each region's rows.
 
     Returns
     -------
     (N,) int8 array
-        Positions in `SPLITS`.
+        Positions in `shares`; by default those in `SPLITS`.
 
     Raises
     ------
@@ -426,7 +552,7 @@ def by_blocks(
     split = np.empty(len(blocks), dtype=np.int8)
     for one in np.unique(blocks[:, 0]):
         here = rng.permutation(np.flatnonzero(blocks[:, 0] == one))
-        lacking = np.array(SHARES) * sizes[here].sum()
+        lacking = np.array(shares) * sizes[here].sum()
         for at in here:  # each block goes where most rows are still lacking
             split[at] = np.argmax(lacking)
             lacking[split[at]] -= sizes[at]

@@ -8,6 +8,7 @@ from wherefrom.testing.checks import BrokenPromiseError
 from wherefrom.testing.gfms import check_gfm
 from wherefrom.testing.layers import check_layer
 from wherefrom.testing.payloads import check_payload
+from wherefrom.testing.published import check_published
 from wherefrom.testing.samplers import check_sampler
 from wherefrom.testing.tasks import check_head, check_task
 
@@ -17,6 +18,7 @@ __all__ = [
     "check_head",
     "check_layer",
     "check_payload",
+    "check_published",
     "check_sampler",
     "check_task",
 ]

@@ -21,6 +21,7 @@ from wherefrom.part import OfKind, Part
 
 if TYPE_CHECKING:
     from wherefrom.gfms.base import Gfm
+    from wherefrom.gfms.published import Published
     from wherefrom.payload.base import Payload
     from wherefrom.tasks.base import TaskSpec
 
@@ -155,7 +156,7 @@ def part_of(given: P | type[P] | dict[str, Any], table: OfKind, **shared: Any) -
     return part
 
 
-def described(part: Gfm | Payload | TaskSpec, noun: str) -> None:
+def described(part: Gfm | Payload | Published | TaskSpec, noun: str) -> None:
     """Check that a kind says what it is, and that its fields make it again and go into a key."""
     name = f"{noun} {part.kind!r}"
     promise(bool(type(part).first_line()), f"{name} has no docstring: `wherefrom list` shows it")

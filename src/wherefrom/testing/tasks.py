@@ -23,7 +23,7 @@ from wherefrom.part import OfKind
 from wherefrom.pool import Pool
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.labelled import TASK, LabelledSeries
-from wherefrom.tasks.task import SPLITS, Task
+from wherefrom.tasks.task import Task
 from wherefrom.testing.checks import (
     BrokenPromiseError,
     checking,
@@ -49,8 +49,9 @@ def check_task(
 
     Its fields must make it again; it must name itself and, within a factor of 3, the number of
     places that it makes; making it twice, and in another process, must give the same places, labels
-    and splits, without a global random generator; at least one region must have places to train on
-    and to test on, of two classes or more; no place may be trained and tested on; places that keep
+    and splits, without a global random generator; whether it is of classes or of numbers, and their
+    units, must be as it says; at least one region must have places to train on and to test on, of
+    two classes, or numbers, or more; no place may be trained and tested on; places that keep
     away from the pool must do so; what is written must be read back; every layer that it opens by
     name must be declared; and stand-ins must reach what `layer_fields` names.
 
@@ -139,7 +140,7 @@ def _layers_read() -> Iterator[set[str]]:
 
 
 def _sound(spec: TaskSpec, task: Task, pool: Pool | None) -> None:
-    embedded = int(np.isin(task.split, [SPLITS.index("train"), SPLITS.index("test")]).sum())
+    embedded = int(task.reported.sum())
     promise(
         any(
             count <= 3 * spec.places and spec.places <= 3 * count for count in (embedded, len(task))
@@ -147,13 +148,19 @@ def _sound(spec: TaskSpec, task: Task, pool: Pool | None) -> None:
         f"task {spec.kind!r} says that it has {spec.places} places, and makes {embedded} to train "
         "and to test on: costs are estimated by them",
     )
-    counts = task.counts()  # regions, classes, splits
-    usable = ((counts[:, :, :2].sum(axis=1) > 0).all(axis=1)) & (
-        (counts.sum(axis=2) > 0).sum(1) > 1
+    promise(
+        (task.predicts, task.units) == (spec.predicts, spec.units),
+        f"task {spec.kind!r} says that it is of {spec.predicts} (units {spec.units!r}), and makes "
+        f"one of {task.predicts} (units {task.units!r}): heads and metrics are chosen by it",
     )
+    promise(task.folds == spec.folds, f"task {spec.kind!r} says folds={spec.folds}: {task.folds}")
+    counts = task.counts()  # regions, classes, splits
+    varied = [len(np.unique(task.label[task.region == code])) for code in range(len(counts))]
+    usable = ((counts[:, :, :2].sum(axis=1) > 0).all(axis=1)) & (np.array(varied) > 1)
     promise(
         bool(usable.any()),
-        f"no region of task {spec.kind!r} has places to train and to test on, of two classes",
+        f"no region of task {spec.kind!r} has places to train and to test on, of two classes or "
+        "numbers",
     )
     place = np.stack([task.lon, task.lat], axis=1)
     train, test = ({tuple(row) for row in place[task.split == code].tolist()} for code in (0, 1))
@@ -167,12 +174,12 @@ def _sound(spec: TaskSpec, task: Task, pool: Pool | None) -> None:
 def check_head(given: str | type[Head]) -> None:
     """Check that a head keeps what few-shot stages rely on.
 
-    Its options must make it again; predictions must be codes of classes that were trained on, the
-    same from the same seed and for a fine-tune seed alone as together with others; those of a test
-    place must be the same without other test places; labels of test places must not matter; what it
-    is given must stay as it is; and no global random generator may be used, torch's included. Of a
-    head that tunes the encoder, only the options are checked; if it has a `fit_predict` of its own,
-    a UserWarning says so.
+    Its options must make it again; predictions must be codes of classes that were trained on, or
+    finite numbers, as it says that it `predicts`; the same from the same seed, and for a fine-tune
+    seed alone as together with others; those of a test place must be the same without other test
+    places; labels of test places must not matter; what it is given must stay as it is; and no
+    global random generator may be used, torch's included. Of a head that tunes the encoder, only
+    the options are checked; if it has a `fit_predict` of its own, a UserWarning says so.
 
     Parameters
     ----------
@@ -188,7 +195,7 @@ def check_head(given: str | type[Head]) -> None:
     --------
     >>> check_head("knn")
     """
-    from wherefrom.train.heads import checked, kind_of_head
+    from wherefrom.train.heads import checked, checked_numbers, kind_of_head
     from wherefrom.train.heads.finetune import FineTune
 
     kind: Any = kind_of_head(given) if isinstance(given, str) else given
@@ -207,8 +214,11 @@ def check_head(given: str | type[Head]) -> None:
             )
         return
     rng = np.random.default_rng(0)
-    label = np.repeat([0, 2, 5], 40)
+    label, group = np.repeat([0, 2, 5], 40), np.repeat([0, 2, 5], 40)
     features = (rng.normal(size=(120, 6)) + label[:, None]).astype(np.float32)
+    numbers = kind.predicts == "numbers"
+    if numbers:
+        label = features @ np.arange(1.0, 7.0) + rng.normal(size=120)
     rows = rng.permutation(120)
     train = np.stack([rng.permutation(rows[:70])[:30] for _ in range(3)])
     test, seed = rows[70:], np.random.SeedSequence(1)
@@ -219,9 +229,11 @@ def check_head(given: str | type[Head]) -> None:
 
     def predict(
         label: NDArray[Any], train: NDArray[np.int64], test: NDArray[np.int64] = test
-    ) -> NDArray[np.int16]:
+    ) -> NDArray[Any]:
         try:
             predicted = made.fit_predict(features, label, train, test, seed)
+            if numbers:
+                return checked_numbers(name, predicted, len(train), len(test))
             return checked(name, predicted, len(train), len(test), label[train])
         except WherefromError as err:
             raise BrokenPromiseError(str(err)) from err
@@ -239,10 +251,10 @@ def check_head(given: str | type[Head]) -> None:
     same = np.array_equal(first, predict(blind, train))
     promise(same, f"head {name!r} looks at the labels of test places")
     alone = predict(label, train[:1])
-    agree = float((alone == first[:1]).mean())
+    agree = float(np.isclose(alone, first[:1], rtol=1e-6).mean())
     promise(agree >= 0.98, f"head {name!r}: a fine-tune seed's predictions depend on the others")
     # Of one class at a time: what is scaled, or shared out, by the test places is then another.
-    groups = [np.flatnonzero(label[test] == code)[::-1] for code in np.unique(label)]
+    groups = [np.flatnonzero(group[test] == code)[::-1] for code in np.unique(group)]
     apart = np.concatenate([predict(label, train, test[rows]) for rows in groups], axis=1)
-    agree = float((apart == first[:, np.concatenate(groups)]).mean())
+    agree = float(np.isclose(apart, first[:, np.concatenate(groups)], rtol=1e-6).mean())
     promise(agree >= 0.98, f"head {name!r}: a test place's predictions depend on the other places")

@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
+from wherefrom.tasks.task import Predicts
 
-__all__ = ["METRICS", "scores"]
+__all__ = ["METRICS", "Metric", "number_scores", "scores"]
 
-#: Metrics of every task; `f1_positive` is added where the task is binary.
-METRICS = ("f1_macro", "f1_weighted", "accuracy", "f1_positive")
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric declares: whoever ranks, judges or writes scores asks it, not its name.
+
+    Attributes
+    ----------
+    title, about : str
+        What it is called, and how it is defined.
+    predicts : {"classes", "numbers"}
+        Of which tasks.
+    lower : bool
+        Whether lower is better.
+    in_units : bool
+        Whether it is in the units of the task's numbers, not a share.
+    """
+
+    title: str
+    about: str
+    predicts: Predicts = "classes"
+    lower: bool = False
+    in_units: bool = False
+
+    @property
+    def sign(self) -> int:
+        """What a difference is multiplied with to be above 0 where it is for the better."""
+        return -1 if self.lower else 1
+
+
+#: By name; `f1_positive` is there where the task is of two classes.
+METRICS = {
+    "f1_macro": Metric("macro F1", "F1 of each class, averaged with equal weight over the classes"),
+    "f1_weighted": Metric("weighted F1", "F1 of each class, averaged by the class's test places"),
+    "f1_positive": Metric("positive-class F1", "F1 of the positive class of a binary task"),
+    "accuracy": Metric("accuracy", "share of test places labelled right"),
+    "r2": Metric(
+        "R²",
+        "1 less the squared errors over those of the test places' own mean; below 0 where that "
+        "mean would do better",
+        "numbers",
+    ),
+    "rmse": Metric(
+        "RMSE",
+        "root of the mean squared error, in the units of the target; lower is better",
+        "numbers",
+        lower=True,
+        in_units=True,
+    ),
+}
 
 _Counts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -20,13 +69,7 @@ _Counts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray
 def _counts(predicted: NDArray[Any], truth: NDArray[Any]) -> _Counts:
     """Count per seed and class: hits, predictions, true members; and the codes that occur."""
     predicted, truth = np.asarray(predicted), np.asarray(truth)
-    if predicted.ndim != 2 or truth.ndim != 1 or predicted.shape[1] != truth.size:
-        raise WherefromError(
-            f"predictions of shape {predicted.shape} do not fit a truth of shape {truth.shape}: "
-            "expected (seeds, places) and (places,)"
-        )
-    if truth.size == 0:
-        raise WherefromError("no test places to score: the truth is empty")
+    _refuse_misfits(predicted, truth)
     codes, flat = np.unique(np.concatenate([truth, predicted.ravel()]), return_inverse=True)
     seeds, classes = len(predicted), len(codes)
     true = flat[: truth.size]
@@ -95,3 +138,49 @@ def scores(
         # A positive class that is neither true nor predicted anywhere scores 0.
         result["f1_positive"] = f1[:, at[0]] if at.size else np.zeros(len(f1))
     return result
+
+
+def number_scores(
+    predicted: NDArray[np.float64], truth: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Score the predicted numbers of all seeds against one truth.
+
+    Parameters
+    ----------
+    predicted : (S, T) float64 array
+        Predicted numbers of S seeds at T test places.
+    truth : (T,) float64 array
+        True numbers.
+
+    Returns
+    -------
+    dict of str to (S,) float64 array
+        ``r2`` and ``rmse``, equal to scikit-learn's ``r2_score`` and ``root_mean_squared_error``.
+
+    Raises
+    ------
+    WherefromError
+        If the shapes do not fit, there is nothing to score, or all true numbers are the same.
+
+    Examples
+    --------
+    >>> found = number_scores(np.array([[1.0, 2.0, 4.0], [2.0, 2.0, 2.0]]), np.array([1.0, 2, 3]))
+    >>> found["r2"].round(3).tolist(), found["rmse"].round(3).tolist()
+    ([0.5, 0.0], [0.577, 0.816])
+    """
+    _refuse_misfits(predicted, truth)
+    total = float(((truth - truth.mean()) ** 2).mean())
+    if (truth == truth[0]).all():
+        raise WherefromError(f"all {truth.size} test places have one number, {truth[0]:g}: no R²")
+    error = ((predicted - truth) ** 2).mean(axis=1)
+    return {"r2": 1 - error / total, "rmse": np.sqrt(error)}
+
+
+def _refuse_misfits(predicted: NDArray[Any], truth: NDArray[Any]) -> None:
+    if predicted.ndim != 2 or truth.ndim != 1 or predicted.shape[1] != truth.size:
+        raise WherefromError(
+            f"predictions of shape {predicted.shape} do not fit a truth of shape {truth.shape}: "
+            "expected (seeds, places) and (places,)"
+        )
+    if truth.size == 0:
+        raise WherefromError("no test places to score: the truth is empty")

@@ -1,4 +1,4 @@
-"""Heads: classifiers on frozen features, fitted few-shot for all fine-tune seeds at once."""
+"""Heads: classifiers and regressions on frozen features, few-shot for all seeds at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.plugins import kind
-from wherefrom.train.heads.base import Head, HeadOptions, checked
+from wherefrom.train.heads.base import Head, HeadOptions, checked, checked_numbers
 
-__all__ = ["Head", "HeadOptions", "checked", "head", "kind_of_head"]
+__all__ = ["Head", "HeadOptions", "checked", "checked_numbers", "head", "kind_of_head"]
 
 
 def kind_of_head(name: str) -> type[HeadOptions]:
@@ -58,7 +58,8 @@ def head(name: str, **options: Any) -> Head:
     Traceback (most recent call last):
     ...
     wherefrom.errors.UnknownNameError: unknown head 'logistc': did you mean 'logistic'? \
-Known: logistic, logistic-balanced, mlp, forest, knn, majority, finetune
+Known: logistic, logistic-balanced, mlp, forest, knn, majority, ridge, knn-regression, mean, \
+finetune
     """
     made: Any = kind_of_head(name)
     known = [field.name for field in fields(made)]

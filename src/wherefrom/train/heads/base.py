@@ -11,6 +11,7 @@ from numpy.random import SeedSequence
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.errors import WherefromError
+from wherefrom.tasks.task import Predicts
 
 __all__ = [
     "Codes",
@@ -18,18 +19,23 @@ __all__ = [
     "Head",
     "HeadOptions",
     "Labels",
+    "Numbers",
     "Rows",
     "checked",
+    "checked_numbers",
     "child",
     "chunks",
 ]
 
 Features = NDArray[np.float32]
-Labels = NDArray[np.integer[Any]]
+#: Class codes, integers; or numbers, float64: whichever the head predicts.
+Labels = NDArray[Any]
 #: Of the task: what to train or to test on.
 Rows = NDArray[np.int64]
 #: Predicted class codes.
 Codes = NDArray[np.int16]
+#: Predicted numbers.
+Numbers = NDArray[np.float64]
 
 #: Memory that one chunk of seeds may take for its training rows, bytes.
 CHUNK_BYTES = 64 * 2**20
@@ -43,6 +49,8 @@ class HeadOptions:
 
     #: In every table.
     name: ClassVar[str]
+    #: What it predicts: it goes with tasks, metrics and baselines of the same.
+    predicts: ClassVar[Predicts] = "classes"
     #: Whether it looks at features; one that does not goes with the baseline that has none.
     needs_features: ClassVar[bool] = True
     #: Whether the encoder is trained with it; it is then no classifier on frozen features.
@@ -58,23 +66,24 @@ class HeadOptions:
 
 
 class Head(HeadOptions, ABC):
-    """A classifier on frozen features, fitted few-shot for all seeds at once.
+    """A classifier or regression on frozen features, fitted few-shot for all seeds at once.
 
-    A new head is a frozen dataclass derived from this, with a `name` and `fit_predict`.
+    A new head is a frozen dataclass derived from this, with a `name` and `fit_predict`; a
+    regression says ``predicts = "numbers"``.
     """
 
     @abstractmethod
     def fit_predict(
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
-    ) -> Codes:
+    ) -> Codes | Numbers:
         """Fit on each seed's training rows and predict the test rows.
 
         Parameters
         ----------
         features : (N, D) float32 array
             Features of the task's rows.
-        labels : (N,) integer array
-            Class codes of the task's rows.
+        labels : (N,) integer array, or float64
+            Class codes, or numbers, of the task's rows.
         train : (S, n) int64 array
             Training rows of each seed.
         test : (T,) int64 array
@@ -84,8 +93,8 @@ class Head(HeadOptions, ABC):
 
         Returns
         -------
-        (S, T) int16 array
-            Predicted class codes.
+        (S, T) int16 array, or float64
+            Predicted class codes, or numbers.
         """
 
 
@@ -122,12 +131,7 @@ def checked(name: str, predicted: ArrayLike, seeds: int, tests: int, classes: Ar
     ...
     wherefrom.errors.WherefromError: head 'mine' predicts 0, no class of its training rows: 2, 5
     """
-    codes = np.asarray(predicted)
-    if codes.shape != (seeds, tests):
-        raise WherefromError(
-            f"head {name!r} predicts shape {codes.shape}, not ({seeds}, {tests}): (seeds, test "
-            "places)"
-        )
+    codes = _shaped(name, predicted, seeds, tests)
     whole = codes.dtype.kind in "iu" or (
         codes.dtype.kind == "f" and bool((np.isfinite(codes) & (codes == np.rint(codes))).all())
     )
@@ -146,6 +150,38 @@ def checked(name: str, predicted: ArrayLike, seeds: int, tests: int, classes: Ar
             f"head {name!r} predicts {strange[0]:.0f}, no class of its training rows: {some}"
         )
     return codes.astype(np.int16)
+
+
+def checked_numbers(name: str, predicted: ArrayLike, seeds: int, tests: int) -> Numbers:
+    """Return a head's predictions as float64, (S, T), once they are finite; else as `checked`.
+
+    Examples
+    --------
+    >>> checked_numbers("mine", [[2.5, float("nan")]], 1, 2)
+    Traceback (most recent call last):
+    ...
+    wherefrom.errors.WherefromError: head 'mine' predicts nan at test place 1 of seed 0: not finite
+    """
+    found = _shaped(name, predicted, seeds, tests)
+    if found.dtype.kind not in "iuf":
+        raise WherefromError(f"head {name!r} predicts {found.dtype} values, not numbers")
+    numbers = found.astype(np.float64)
+    for seed, place in np.argwhere(~np.isfinite(numbers))[:1]:
+        raise WherefromError(
+            f"head {name!r} predicts {numbers[seed, place]} at test place {place} of seed {seed}: "
+            "not finite"
+        )
+    return numbers
+
+
+def _shaped(name: str, predicted: ArrayLike, seeds: int, tests: int) -> NDArray[Any]:
+    found = np.asarray(predicted)
+    if found.shape != (seeds, tests):
+        raise WherefromError(
+            f"head {name!r} predicts shape {found.shape}, not ({seeds}, {tests}): (seeds, test "
+            "places)"
+        )
+    return found
 
 
 def child(seed: SeedSequence, s: int) -> SeedSequence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +19,16 @@ __all__ = ["FewShot", "standardise"]
 
 
 def standardise(x: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Standardise each seed's rows, x (S, n, D) float32, in place; return mean and scale.
+    """Standardise each seed's rows, x (S, n, D), in place; return mean and scale.
 
     `size`, (D,), is the magnitude of each feature: a spread below a millionth of it is rounding,
     not a spread. Mean and scale are (S, D) float64; the scale of a constant feature is 1.
     """
     mean = x.mean(dim=1, dtype=torch.float64)
-    x -= mean[:, None].float()
+    x -= mean[:, None].to(x.dtype)
     scale = x.square().mean(dim=1, dtype=torch.float64).sqrt()
     scale[scale <= 1e-6 * size] = 1.0
-    x /= scale[:, None].float()
+    x /= scale[:, None].to(x.dtype)
     return mean, scale
 
 
@@ -42,9 +43,10 @@ class FewShot:
     Attributes
     ----------
     x : (S, n, D) float32 tensor
-        Standardised training features.
+        Standardised training features; float64 where they were asked for in it.
     y : (S, n) int64 tensor
-        Position of each training label in `classes`, the codes of any seed (C,), ascending.
+        Position of each training label in `classes`, the codes (or numbers) of any seed (C,),
+        ascending.
     test : (T, D) float32 tensor
         Test features, centred on one centre for all, not scaled: that is folded into weights.
     mean, scale : (S, D) float64 tensor
@@ -53,18 +55,27 @@ class FewShot:
 
     x: torch.Tensor
     y: torch.Tensor
-    classes: NDArray[np.int64]
+    classes: NDArray[Any]
     test: torch.Tensor
     mean: torch.Tensor
     scale: torch.Tensor
 
     @classmethod
-    def of(cls, features: Features, labels: Labels, train: Rows, test: Rows) -> FewShot:
+    def of(
+        cls,
+        features: Features,
+        labels: Labels,
+        train: Rows,
+        test: Rows,
+        dtype: torch.dtype = torch.float32,
+    ) -> FewShot:
         """Gather and standardise; a row whose features are not finite raises a `WherefromError`."""
         rows = np.unique(train)
         chosen = device()
         used, tested = (
-            torch.from_numpy(np.ascontiguousarray(features[some], dtype=np.float32)).to(chosen)
+            torch.from_numpy(np.ascontiguousarray(features[some], dtype=np.float32)).to(
+                chosen, dtype
+            )
             for some in (rows, test)
         )
         for where, values in ((rows, used), (test, tested)):
@@ -82,7 +93,13 @@ class FewShot:
         mean, scale = standardise(x, used.abs().amax(dim=0))
         classes, flat = np.unique(np.asarray(labels)[train], return_inverse=True)
         y = torch.from_numpy(flat.reshape(train.shape).astype(np.int64)).to(chosen)
-        return cls(x, y, classes.astype(np.int64), tested, mean, scale)
+        kept = classes if classes.dtype.kind == "f" else classes.astype(np.int64)
+        return cls(x, y, kept, tested, mean, scale)
+
+    @cached_property
+    def numbers(self) -> torch.Tensor:
+        """The training labels as they are, (S, n) float64 tensor."""
+        return torch.from_numpy(self.classes.astype(np.float64)).to(self.y.device)[self.y]
 
     @cached_property
     def present(self) -> torch.Tensor:

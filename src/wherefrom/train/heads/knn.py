@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.random import SeedSequence
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks
+from wherefrom.tasks.task import Predicts
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Numbers, Rows, chunks
 
-__all__ = ["KNN"]
+if TYPE_CHECKING:
+    import torch
+
+    from wherefrom.train.heads.fewshot import FewShot
+
+__all__ = ["KNN", "KNNRegression"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,7 @@ class KNN(Head):
     k: int = 5
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise WherefromError(f"knn head: k must be at least 1, not {self.k}")
+        _check_k(self)
 
     def fit_predict(
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
@@ -52,17 +57,77 @@ class KNN(Head):
         from wherefrom.train.heads.fewshot import FewShot
 
         n, dim, places = train.shape[1], features.shape[1], len(test)
-        if self.k > n:
-            raise WherefromError(f"knn head: k = {self.k} neighbours of n = {n} training places")
+        _check_k(self, n)
         found = []
         for part in chunks(len(train), 4 * (4 * n * dim + 2 * places * n)):
             few = FewShot.of(features, labels, train[part], test)
-            # |t - x|^2 = |t|^2 - 2 (t.x - |x|^2 / 2): nearest first is this score, largest first,
-            # and the score is linear in t, so that each seed's scaling folds into its weights.
-            score = few.linear(few.x, few.x.square().sum(dim=2) / -2)
-            nearest = score.topk(self.k, dim=2, sorted=False).indices
-            votes = score.new_zeros(*nearest.shape[:2], len(few.classes))
+            nearest = _nearest(few, self.k)
+            votes = few.test.new_zeros(*nearest.shape[:2], len(few.classes))
             voters = few.y.expand(places, -1, -1).gather(2, nearest)
             votes.scatter_add_(2, voters, torch.ones_like(nearest, dtype=votes.dtype))
             found.append(few.codes(votes.argmax(dim=2).T))
         return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class KNNRegression(Head):
+    """Mean number of the k nearest training rows by Euclidean distance of standardised features.
+
+    As scikit-learn's ``KNeighborsRegressor``; distances are float64.
+
+    Parameters
+    ----------
+    k : int
+        Neighbours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[0.0], [1.0], [10.0], [11.0], [0.4], [10.4]], np.float32)
+    >>> KNNRegression(k=2).fit_predict(x, np.array([1.0, 2.0, 5.0, 8.0, 0, 0]),
+    ...                                np.array([[0, 1, 2, 3]]), np.array([4, 5]),
+    ...                                np.random.SeedSequence(0)).tolist()
+    [[1.5, 6.5]]
+    """
+
+    name: ClassVar[str] = "knn-regression"
+    predicts: ClassVar[Predicts] = "numbers"
+    seconds: ClassVar[float] = 0.3
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        _check_k(self)
+
+    def fit_predict(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Numbers:
+        """Predict; see `Head`. Nothing here is random."""
+        import torch
+
+        from wherefrom.train.heads.fewshot import FewShot
+
+        n, dim, places = train.shape[1], features.shape[1], len(test)
+        _check_k(self, n)
+        found = []
+        for part in chunks(len(train), 8 * (4 * n * dim + 2 * places * n)):
+            few = FewShot.of(features, labels, train[part], test, torch.float64)
+            near = few.numbers.expand(places, -1, -1).gather(2, _nearest(few, self.k))
+            found.append(near.mean(dim=2).T.cpu().numpy())
+        return np.concatenate(found)
+
+
+def _nearest(few: FewShot, k: int) -> torch.Tensor:
+    """Return the k nearest of each seed's training rows to each test row, (T, S, k), unsorted."""
+    # |t - x|^2 = |t|^2 - 2 (t.x - |x|^2 / 2): nearest first is this score, largest first, and the
+    # score is linear in t, so that each seed's scaling folds into its weights.
+    score = few.linear(few.x, few.x.square().sum(dim=2) / -2)
+    return score.topk(k, dim=2, sorted=False).indices
+
+
+def _check_k(head: KNN | KNNRegression, n: int | None = None) -> None:
+    if head.k < 1:
+        raise WherefromError(f"{head.name} head: k must be at least 1, not {head.k}")
+    if n is not None and head.k > n:
+        raise WherefromError(
+            f"{head.name} head: k = {head.k} neighbours of n = {n} training places"
+        )

@@ -1,4 +1,4 @@
-"""The most frequent class of the training places: what any head must beat."""
+"""The most frequent class, or the mean number, of the training places: what any must beat."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.random import SeedSequence
 
-from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows
+from wherefrom.tasks.task import Predicts
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Numbers, Rows
 
-__all__ = ["Majority"]
+__all__ = ["Majority", "Mean"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,28 @@ class Majority(Head):
         counts = np.bincount(cells.ravel(), minlength=len(train) * codes)
         most = counts.reshape(len(train), codes).argmax(axis=1).astype(np.int16)
         return np.repeat(most[:, None], len(test), axis=1)
+
+
+@dataclass(frozen=True)
+class Mean(Head):
+    """Predict the mean number of each seed's training places everywhere.
+
+    Examples
+    --------
+    >>> Mean().fit_predict(np.zeros((4, 1), np.float32), np.array([1.0, 2.0, 6.0, 0.0]),
+    ...                    np.array([[0, 1], [1, 2]]), np.array([3]), np.random.SeedSequence(0))
+    array([[1.5],
+           [4. ]])
+    """
+
+    name: ClassVar[str] = "mean"
+    predicts: ClassVar[Predicts] = "numbers"
+    needs_features: ClassVar[bool] = False
+    seconds: ClassVar[float] = 0.01
+
+    def fit_predict(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> Numbers:
+        """Predict; see `Head`. Features are not looked at."""
+        mean = labels[train].mean(axis=1, dtype=np.float64)
+        return np.repeat(mean[:, None], len(test), axis=1)

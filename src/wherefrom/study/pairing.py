@@ -1,0 +1,105 @@
+"""What a study pairs wrongly: heads of another kind than its tasks, and inputs that hold labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from wherefrom.errors import WherefromError
+from wherefrom.gfms.baselines import baseline
+from wherefrom.plugins import kinds
+from wherefrom.study.spec import Study
+from wherefrom.tasks.task import Predicts
+from wherefrom.train.heads import kind_of_head
+from wherefrom.train.scores import METRICS
+
+__all__ = ["refuse_misfits"]
+
+
+def refuse_misfits(study: Study) -> None:
+    """Refuse a study that leaves a task without head, a head without task, or pairs them wrongly.
+
+    Raises
+    ------
+    WherefromError
+        Names the task, and the head, metric, baseline or margin that is for the other kind; or what
+        reads the layer of the labels among its inputs.
+    """
+    _refuse_leaks(study)
+    heads = {name: kind_of_head(name).predicts for name in study.heads}
+    for name, task in study.tasks.items():
+        fitting = [head for head, predicts in heads.items() if predicts == task.predicts]
+        if not any(kind_of_head(head).needs_features for head in fitting):
+            ours = [head for head in kinds("heads") if _ours(head, task.predicts)]
+            raise WherefromError(
+                f"task {name!r} is of {task.predicts}, and no head of the study predicts them from "
+                f"features ({_listed(heads)}): add {_listed(ours)}"
+            )
+        for one in task.baselines:
+            if baseline(one).predicts not in (None, task.predicts):
+                others = {"classes": "majority", "numbers": "mean"}
+                raise WherefromError(
+                    f"task {name!r} is of {task.predicts}, and its baseline {one!r} predicts "
+                    f"{baseline(one).predicts}: name {others[task.predicts]!r}"
+                )
+        if name in study.equivalence_margins and task.predicts == "classes":
+            raise WherefromError(
+                f"equivalence_margins: task {name!r} is of classes, whose scores have no units: "
+                "equivalence_margin holds for it"
+            )
+    known = {task.predicts for task in study.tasks.values()}
+    cut = any(what.startswith("tasks.") for what in study.left_out)  # perhaps the head's own
+    for head, predicts in heads.items():
+        if predicts not in known and kind_of_head(head).needs_features and not cut:
+            raise WherefromError(
+                f"head {head!r} predicts {predicts}, and no task of the study is of them: remove it"
+            )
+    for headline in study.headlines:
+        if headline.model not in study.models:
+            continue  # of a study that was cut down
+        first = study.models[headline.model].tasks[0]
+        predicts = study.tasks[first].predicts
+        about = f"a headline is about model {headline.model!r} and its first task {first!r}, of "
+        if heads[headline.head] != predicts:
+            fitting = [head for head, other in heads.items() if other == predicts]
+            raise WherefromError(
+                f"{about}{predicts}, and head {headline.head!r} predicts {heads[headline.head]}: "
+                f"name {_listed(fitting)}"
+            )
+        if METRICS[headline.metric].predicts != predicts:
+            metrics = [name for name, one in METRICS.items() if one.predicts == predicts]
+            raise WherefromError(
+                f"{about}{predicts}, and metric {headline.metric!r} is of "
+                f"{METRICS[headline.metric].predicts}: say metric: {_listed(metrics)}"
+            )
+
+
+def _refuse_leaks(study: Study) -> None:
+    for name, task in study.tasks.items():
+        told = {layer for layer in task.layers if layer != getattr(task, "region_layer", None)}
+        models = {one: gfm for one, gfm in study.models.items() if name in gfm.tasks}
+        every = tuple(dict.fromkeys(one for gfm in models.values() for one in gfm.payloads))
+        readers = [
+            (f"model {one!r}", gfm.reads_of_tasks, gfm.payloads) for one, gfm in models.items()
+        ]
+        readers += [(f"baseline {one!r}", baseline(one).reads, every) for one in task.baselines]
+        for who, reads, named in readers:
+            for modality in sorted(reads - ({"series"} if task.own_series else set())):
+                payload, held = study.payload_of(modality, named)
+                for layer in sorted(told & set(held.layers(labelled=True))):
+                    raise WherefromError(
+                        f"task {name!r} asks for {layer}, which {who} reads of its places (payload "
+                        f"{payload!r}): leave one of them out"
+                    )
+
+
+def _ours(head: str, predicts: Predicts) -> bool:
+    kind = kinds("heads")[head]
+    return (
+        kind.package == "wherefrom"
+        and kind_of_head(head).predicts == predicts
+        and kind_of_head(head).needs_features
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " or ".join(names)
