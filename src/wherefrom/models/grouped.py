@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
@@ -94,7 +94,7 @@ class SatMAEConfig(GeoModel[ScaledSatMAE]):
                 "size": dict(self.size._asdict())}  # fmt: skip
 
     @classmethod
-    def of(cls, spec: dict[str, Any]) -> SatMAEConfig:
+    def of(cls, spec: Mapping[str, Any]) -> SatMAEConfig:
         """Make the model that gave a spec."""
         given = {name: value for name, value in spec.items() if name != "model"}
         groups = tuple(tuple(one) for one in given["groups"])

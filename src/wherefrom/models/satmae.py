@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.official import fitting, tensors_of
+from wherefrom.models.sizes import SIZES, Size
 from wherefrom.models.towers import PatchEmbed
 from wherefrom.models.transformer import Block
 
@@ -24,30 +25,6 @@ __all__ = ["SIZES", "Hidden", "SatMAE", "Size", "hidden_by"]
 _EPS = 1e-6
 #: Added to a location's variance where targets are normalised.
 _LEAST = 1e-6
-
-
-class Size(NamedTuple):
-    """Numbers of an architecture: pixels, widths, blocks and heads (see `SatMAE`)."""
-
-    image: int
-    patch: int
-    width: int
-    channel_width: int
-    depth: int
-    heads: int
-    decoder_width: int
-    decoder_channel_width: int
-    decoder_depth: int
-    decoder_heads: int
-
-
-#: The two published sizes, one for a processor, and one that trains in seconds.
-SIZES: dict[str, Size] = {
-    "base": Size(96, 8, 768, 256, 12, 12, 512, 128, 8, 16),
-    "large": Size(96, 8, 1024, 256, 24, 16, 512, 128, 8, 16),
-    "laptop": Size(32, 4, 192, 64, 6, 3, 96, 24, 2, 3),
-    "tiny": Size(16, 8, 48, 16, 2, 4, 32, 8, 1, 4),
-}
 
 
 class Hidden(NamedTuple):

@@ -141,9 +141,7 @@ class _Seen:
         if isinstance(reader, Gfm):
             reads, named = reader.reads_of_tasks, reader.payloads
         else:
-            models = [one for one in self.study.models.values() if name in one.tasks]
-            reads = reader.reads
-            named = tuple(dict.fromkeys(one for gfm in models for one in gfm.payloads))
+            reads, named = reader.reads, self.study.named(name)
         if spec.own_series:  # it holds them
             reads -= {"series"}
         found = {"task": task}

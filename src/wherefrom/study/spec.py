@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, sampler
+from wherefrom.earth import made_of
 from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import AnyGfm
-from wherefrom.gfms.baselines import BASELINES, is_baseline
+from wherefrom.gfms.baselines import BASELINES, baseline, is_baseline
 from wherefrom.keys import canonical
 from wherefrom.part import OfKind, Part
 from wherefrom.payload.base import AnyPayload, Modality, Payload
@@ -135,6 +136,11 @@ class Study(Part):
         made = OfKind("payloads", Payload).read({"kind": kind})
         assert isinstance(made, Payload)
         return kind, made.settled()
+
+    def named(self, task: str) -> tuple[str, ...]:
+        """Return the payloads that the models of a task name: its baselines read the same."""
+        models = [one for one in self.models.values() if task in one.tasks]
+        return tuple(dict.fromkeys(name for gfm in models for name in gfm.payloads))
 
     @property
     def read(self) -> dict[str, Payload]:
@@ -284,6 +290,32 @@ class Study(Part):
                     raise ValueError(
                         f"models.{name}: payload {one!r} has {self.payloads[one].modality}, which "
                         f"{model.kind!r} does not read"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _no_one_is_shown_what_labels_are_made_of(self) -> Self:
+        readers: dict[tuple[str, str], tuple[frozenset[Modality], tuple[str, ...], Any]] = {}
+        for name, model in self.models.items():
+            for task in model.tasks:
+                reads = model.reads_of_tasks
+                readers[task, f"models.{name}"] = reads, model.payloads, model.wants
+        for name, spec in self.tasks.items():
+            for one in spec.baselines:
+                readers[name, f"tasks.{name}: baseline {one!r}"] = (
+                    baseline(one).reads, self.named(name), lambda _: True
+                )  # fmt: skip
+        for (task, who), (reads, named, wants) in readers.items():
+            labels = self.tasks[task].label_layers
+            for modality in sorted(reads):
+                if modality == "series" and self.tasks[task].own_series:
+                    continue
+                of, payload = self.payload_of(modality, named)
+                if shown := sorted(made_of(*labels) & payload.shown(wants)):
+                    raise ValueError(
+                        f"{who}: labels of task {task!r} ({', '.join(labels)}) are made of "
+                        f"{', '.join(shown)}, which payload {of!r} shows of labelled places: take "
+                        "that out of what it reads, or drop the task"
                     )
         return self
 

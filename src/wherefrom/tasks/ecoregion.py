@@ -24,6 +24,11 @@ class Ecoregions(PlacedSpec):
         """Names the layer, so that a stand-in is never taken for what it stands in for."""
         return f"ecoregions-{self.layer}"
 
+    @property
+    def label_layers(self) -> tuple[str, ...]:
+        """The layer."""
+        return (self.layer,)
+
     def make(self, pool: Pool | None) -> Task:
         """Draw the places."""
         assert pool is not None

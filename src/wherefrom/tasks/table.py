@@ -52,10 +52,14 @@ class Table(TaskSpec):
         Of the task in the results.
     file : str
         The task, from the folder where the command runs.
+    labels_from : tuple of str
+        Earth layers that its labels were read from, if any: no model is shown what they are made
+        of.
     """
 
     name: str = Field(pattern=r"^[\w.+-]+$")
     file: str = Field(min_length=1)
+    labels_from: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -67,6 +71,11 @@ class Table(TaskSpec):
         """The task's file."""
         return (self.file,)
 
+    @property
+    def label_layers(self) -> tuple[str, ...]:
+        """As stated."""
+        return self.labels_from
+
     @cached_property
     def places(self) -> int:  # of a plan every stage asks for it
         """Rows of the table."""
@@ -74,7 +83,7 @@ class Table(TaskSpec):
 
     def settings(self) -> dict[str, Any]:
         """Give the name; where the table lies is no part of what the task depends on."""
-        return self.model_dump(exclude={"baselines", "file"})
+        return self.model_dump(exclude={"baselines", "file", "labels_from"})
 
     def make(self, pool: Pool | None) -> Task:
         """Read the task, under its name in the study."""
