@@ -17,8 +17,9 @@ from wherefrom.models.satmae import SIZES, SatMAE, Size
 
 __all__ = ["SatMAEConfig", "ScaledSatMAE"]
 
-#: Tokens a core at a time: what they leave for the backward pass then stays in its cache.
-_PART = 1600
+#: Tokens that a core has at a time: what they leave for the backward pass then stays in its cache.
+#: And a GPU: a large batch of large images is more than its memory holds.
+_PART, _GPU_PART = 3200, 1 << 18
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -156,9 +157,8 @@ class SatMAEConfig(GeoModel[ScaledSatMAE]):
             images = torch.where(turned, images.flip(3), images)
         count = mae.side**2 if self.consistent else mae.tokens
         noise = torch.rand(len(images), count, generator=generator, device=device)
-        size = len(images)
-        if device.type == "cpu":
-            size = max(1, _PART // mae.tokens) * torch.get_num_threads()
+        room = _PART * torch.get_num_threads() if device.type == "cpu" else _GPU_PART
+        size = max(1, room // mae.tokens)
         for start in range(0, len(images), size):
             some = images[start : start + size]
             patches = mae.patches(some)

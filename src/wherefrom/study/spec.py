@@ -110,6 +110,8 @@ class Study(Part):
     stood_in: dict[str, str] = Field(default_factory=dict)
     #: What this machine lacks the data for (e.g. ``tasks.cropharvest``), and why.
     left_out: dict[str, str] = Field(default_factory=dict)
+    #: Models that were asked for by name, where others are left out.
+    picked: tuple[str, ...] = ()
     #: What the table of the user's holds that is the pool.
     table: PoolTable | None = None
 
