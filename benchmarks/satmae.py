@@ -4,9 +4,10 @@
 
 Same numbers of layers and widths, same weights, masks, data and optimiser. "Plain" is the model as
 it is usually written: one convolution a group, attention layer by layer (softmax of a product), all
-tokens through all decoder blocks, the whole batch at once, float32, AdamW as it comes. Both losses
-are compared at the first step. Contenders take turns in one run, processor seconds where there is
-one thread; the median of the rounds counts.
+tokens through all decoder blocks, the whole batch at once, float32, AdamW as it comes. "Plain, all
+tokens" shows the encoder hidden tokens, too, which a mask of attention keeps from all others: the
+same loss. All losses are compared at the first step. Contenders take turns in one run, processor
+seconds where there is one thread; the median of the rounds counts.
 """
 
 from __future__ import annotations
@@ -29,19 +30,22 @@ from wherefrom.train.memory import keep_freed_memory
 GROUPS = ((0, 1, 2), (3, 4), (5, 6))
 
 
-def attend(block: nn.Module, h: Tensor) -> Tensor:
-    """Self-attention step by step."""
+def attend(block: nn.Module, h: Tensor, unread: Tensor | None) -> Tensor:
+    """Self-attention step by step; keys that are `unread` (B, N) are read by none."""
     samples, tokens, width = h.shape
     heads = block.attn.heads
     qkv = block.attn.qkv(h).reshape(samples, tokens, 3, heads, width // heads)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
-    weight = (q @ k.transpose(-2, -1) * (width // heads) ** -0.5).softmax(dim=-1)
+    score = q @ k.transpose(-2, -1) * (width // heads) ** -0.5
+    if unread is not None:
+        score = score.masked_fill(unread[:, None, None], -torch.inf)
+    weight = score.softmax(dim=-1)
     return block.attn.proj((weight @ v).transpose(1, 2).reshape(samples, tokens, width))
 
 
-def through(blocks: nn.ModuleList, h: Tensor) -> Tensor:
+def through(blocks: nn.ModuleList, h: Tensor, unread: Tensor | None = None) -> Tensor:
     for block in blocks:
-        h = h + attend(block, block.norm1(h))
+        h = h + attend(block, block.norm1(h), unread)
         h = h + block.mlp.fc2(nn.functional.gelu(block.mlp.fc1(block.norm2(h))))
     return h
 
@@ -66,16 +70,26 @@ class Plain:
         pooled = through(self.mae.blocks, h)[:, 1:].mean(1)
         return nn.functional.layer_norm(pooled, pooled.shape[1:], eps=1e-6)
 
-    def loss(self, images: Tensor, noise: Tensor, ratio: float) -> Tensor:
+    def loss(self, images: Tensor, noise: Tensor, ratio: float, every: bool) -> Tensor:
         mae, images = self.mae, self.scale(images)
         samples, count = noise.shape
         shuffled = noise.argsort(dim=1)
         back = shuffled.argsort(dim=1)
         kept = shuffled[:, : int(count * (1 - ratio))]
         tokens = self.tokens(images)
-        h = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2]))
-        h = torch.cat([mae.cls_token.expand(samples, -1, -1), h], dim=1)
-        h = mae.decoder_embed(mae.norm(through(mae.blocks, h)))
+        hidden = torch.ones_like(noise)
+        hidden[:, : kept.shape[1]] = 0
+        hidden = hidden.gather(1, back)
+        front = mae.cls_token.expand(samples, -1, -1)
+        if every:
+            unread = nn.functional.pad(hidden, (1, 0)).bool()
+            h = mae.norm(through(mae.blocks, torch.cat([front, tokens], dim=1), unread))
+            at = kept[..., None].expand(-1, -1, tokens.shape[2])
+            h = torch.cat([h[:, :1], h[:, 1:].gather(1, at)], dim=1)
+        else:
+            h = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2]))
+            h = mae.norm(through(mae.blocks, torch.cat([front, h], dim=1)))
+        h = mae.decoder_embed(h)
         blank = mae.mask_token.expand(samples, count - kept.shape[1], -1)
         rest = torch.cat([h[:, 1:], blank], dim=1)
         rest = rest.gather(1, back[..., None].expand(-1, -1, rest.shape[2]))
@@ -91,9 +105,7 @@ class Plain:
         front = torch.cat([places[:, :1], codes[:, groups:]], dim=-1)
         h = torch.cat([h[:, :1], rest], dim=1) + torch.cat([front, table], dim=1)
         h = mae.decoder_norm(through(mae.decoder_blocks, h))[:, 1:]
-        hidden = torch.ones_like(noise)
-        hidden[:, : kept.shape[1]] = 0
-        hidden = hidden.gather(1, back).view(samples, groups, -1)
+        hidden = hidden.view(samples, groups, -1)
         cut = images.unfold(2, mae.patch, mae.patch).unfold(3, mae.patch, mae.patch)
         cut = cut.flatten(2, 3).flatten(3)  # (B, C, L, p * p)
         total = images.new_zeros(())
@@ -134,27 +146,30 @@ def main(args: argparse.Namespace) -> None:
         embeds[f"ours {precision}"] = lambda model=model, module=module: embed(
             model, module, {"image": images}, batch=args.embed_batch
         )
-    module = model.build(torch.Generator().manual_seed(0)).train()
-    module.calibrate(images)
-    plain, noise = Plain(module), torch.Generator().manual_seed(0)
-    adam = torch.optim.AdamW(module.parameters(), lr=5e-4, weight_decay=0.05)
+    for name, every in (("plain float32", False), ("plain float32, all tokens", True)):
+        module = model.build(torch.Generator().manual_seed(0)).train()
+        module.calibrate(images)
+        plain, noise = Plain(module), torch.Generator().manual_seed(0)
+        adam = torch.optim.AdamW(module.parameters(), lr=5e-4, weight_decay=0.05)
 
-    def plain_step() -> float:
-        turned = torch.rand(args.batch, 1, 1, 1, generator=noise) < 0.5
-        given = torch.from_numpy(images)
-        given = torch.where(turned, given.flip(3), given)
-        drawn = torch.rand(args.batch, module.mae.tokens, generator=noise)
-        loss = plain.loss(given, drawn, 0.75)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return float(loss)
+        def plain_step(plain=plain, noise=noise, adam=adam, every=every) -> float:
+            turned = torch.rand(args.batch, 1, 1, 1, generator=noise) < 0.5
+            given = torch.from_numpy(images)
+            given = torch.where(turned, given.flip(3), given)
+            drawn = torch.rand(args.batch, plain.mae.tokens, generator=noise)
+            loss = plain.loss(given, drawn, 0.75, every)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return float(loss.detach())
+
+        runs[name] = plain_step
 
     @torch.no_grad()
     def plain_embed() -> Any:
         return torch.cat([plain.encode(some) for some in torch.from_numpy(images).split(128)])
 
-    runs["plain float32"], embeds["plain float32"] = plain_step, plain_embed
+    embeds["plain float32"] = plain_embed
     for what, made in (("training", runs), ("embedding", embeds)):
         first = {name: run() for name, run in made.items()}
         seconds: dict[str, list[float]] = {name: [] for name in made}

@@ -23,7 +23,8 @@ from wherefrom.payload.rasters import STACK, Rasters
 from wherefrom.payload.stored import Images, Stored, keep
 from wherefrom.payload.tiles import BANDS
 from wherefrom.pool import Pool
-from wherefrom.study import load
+from wherefrom.study import Store, load, plan
+from wherefrom.study.stages import compute
 from wherefrom.testing import check_gfm
 from wherefrom.train.embed import embed
 from wherefrom.train.finetune import Start
@@ -314,3 +315,30 @@ def test_a_hidden_raster_is_said_to_be_shown() -> None:
     series = OfKind("payloads", Payload).read({"kind": "earth-series"})
     assert isinstance(series, Payload)
     assert series.shown(lambda _: True) == {"era5-climatology", "altitude"}
+
+
+@pytest.mark.slow
+def test_the_study_of_the_page_does_not_run(tmp_path: Path) -> None:
+    """4 s: the one test in which labelled places are shown as windows; three tasks, two models."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "gfms.md").read_text()
+    (tmp_path / "windows.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    steps, store = plan(load(tmp_path / "windows.yaml", "debug")), Store(tmp_path / "store")
+    for stage in steps.stages:
+        if stage.axes.get("composition", "uniform") == "uniform":
+            compute(stage, store, lambda _: None)
+    # Of the pool nothing is kept; of the labelled places all is.
+    assert {stage.spec["labelled"] for stage in steps.of_kind("payload")} == {True}
+    found = {
+        (stage.axes["model"], stage.axes["task"]): np.load(store.sound(stage) / "predictions.npz")[
+            "Africa|20"
+        ]
+        for stage in steps.of_kind("fewshot")
+        if stage.axes["composition"] == "uniform" and stage.axes["head"] == "logistic"
+    }
+    assert set(found) == {
+        ("relief", "ecoregions-climate_zone"),
+        ("relief", "cropland"),
+        ("flat", "ecoregions-elevation_band"),
+    }
+    for codes in found.values():
+        assert len(np.unique(codes)) > 1
