@@ -33,7 +33,7 @@ def test_a_model_on_request_runs_unasked_or_cannot_be_asked_for(scale: str) -> N
     alone = load(STUDY, scale, ["satmae"])
     assert set(alone.models) == {"satmae"}
     assert [one.model for one in alone.headlines] == ["satmae"]
-    assert set(alone.tasks) == {"ecoregions"}
+    assert set(alone.tasks) == {"ecoregions" if scale == "paper" else "windows"}
     assert alone.picked == ("satmae",)
     assert alone.unmatched == {}
     together = load(STUDY, scale, ["satmae", "satclip-L40", "presto"])
@@ -51,7 +51,7 @@ def test_what_is_about_other_models_alone_stays(scale: str) -> None:
     assert not any(claim.test == "sensitivity" for claim in alone.claims)
     assert any(claim.test == "better" for claim in alone.claims)
     presto = load(STUDY, scale, ["presto"])
-    assert "ecoregions" not in {*presto.tasks, *presto.published.tables.values()}
+    assert not {"ecoregions", "windows"} & {*presto.tasks, *presto.published.tables.values()}
 
 
 def test_a_choice_of_models_changes_the_stages_of_those_that_stay() -> None:
@@ -104,3 +104,15 @@ def test_a_claim_about_one_model_of_several_stays_about_others(tmp_path: Path) -
     study = load(file, "debug", ["satmae"])
     assert [one.models for one in study.claims] == [("satmae",), ("pretso",)]
     assert list(study.unmatched) == ["claims.1.models.pretso"]
+
+
+def test_two_tasks_of_one_layer_cannot_be_told_apart(tmp_path: Path) -> None:
+    tasks = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["tasks"]
+    made = load(changed(tmp_path, tasks=tasks), "debug", ["satclip-L40", "satmae"])
+    assert made.tasks["windows"].label.startswith("windows-")
+    # A task without a name of its own has the key that it had.
+    assert "name" not in made.tasks["ecoregions"].settings()
+    assert made.tasks["windows"].settings()["name"] == "windows"
+    del tasks["windows"]["name"]
+    with pytest.raises(WherefromError, match=r"a value occurs twice in .*ecoregions-"):
+        load(changed(tmp_path, tasks=tasks), "debug")
