@@ -33,8 +33,10 @@ import presto as rival
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from wherefrom.models.grouped import SatMAEConfig
 from wherefrom.models.masked import PrestoConfig
 from wherefrom.models.satclip import SatCLIPConfig
+from wherefrom.models.sizes import SIZES
 from wherefrom.models.towers import tower
 from wherefrom.train import device as devices
 from wherefrom.train import pretrain as training
@@ -105,10 +107,24 @@ def presto(tiny: bool, folder: Path) -> Iterator[tuple[str, Case]]:
     yield "bfloat16", Case(PrestoConfig(precision="bfloat16"), series, batch, "bfloat16")
 
 
+def satmae(tiny: bool, folder: Path) -> Iterator[tuple[str, Case]]:
+    rng, batch, size = (
+        np.random.default_rng(0),
+        2 if tiny else 512,
+        SIZES["tiny" if tiny else "base"],
+    )
+    groups = ((0, 1, 2, 6), (3, 4, 5, 7), (8, 9))
+    tiles = rng.random((2 * batch, 10, size.image, size.image), dtype=np.float32)
+    for precision, peak in (("float32", TF32), ("bfloat16", "bfloat16")):
+        model = SatMAEConfig(groups, size, precision=precision)
+        yield precision, Case(model, {"image": tiles}, batch, peak)
+
+
 #: A GFM that is added gets its line here: a test looks.
 CASES: dict[str, Callable[[bool, Path], Iterator[tuple[str, Case]]]] = {
     "satclip": satclip,
     "satclip-images": satclip_images,
+    "satmae": satmae,
     "presto": presto,
 }
 
@@ -281,7 +297,9 @@ class Bench:
         self.add(Row(f"{name}: plain loop", rate, note=note))
 
     def _embedding(self, name: str, case: Case, module: Any) -> None:
-        records = {n: v for n, v in case.records.items() if n != "image"}
+        records = {
+            n: v for n, v in case.records.items() if n != "image" or "lon" not in case.records
+        }
         batch = devices.at_once(128, self.device)
         embed(case.model, module, records, batch)
         began = self.clock()

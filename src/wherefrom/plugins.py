@@ -89,6 +89,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "gfms": {
         "satclip": "wherefrom.gfms.satclip:SatCLIP",
         "satclip-images": "wherefrom.gfms.satclip:SatCLIPImages",
+        "satmae": "wherefrom.gfms.satmae:SatMAE",
         "presto": "wherefrom.gfms.presto:Presto",
     },
     "published": {

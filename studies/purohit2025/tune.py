@@ -46,6 +46,9 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
         "batch": [128, 256],
         "lr": [5e-4, 1e-3, 2e-3],
     },
+    "satmae": {
+        "lr": [2.5e-4, 5e-4, 1e-3],
+    },
 }
 COLUMNS = [
     "model", "composition", "samples_seen", "batch", "lr", "dropout", "hidden", "head", "option",
@@ -69,14 +72,14 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     from wherefrom.pool import Pool
     from wherefrom.study import Store, load, plan
     from wherefrom.study.stages import seen_of
-    from wherefrom.tasks import plan_episodes
+    from wherefrom.tasks import SPLITS, plan_episodes
     from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
     from wherefrom.train.pretrain import held_out_loss
     from wherefrom.train.scores import scores
 
     name, composition, setting, folder, size_of_study = job
-    study = load(HERE, size_of_study)
+    study = load(HERE, size_of_study, list(GRIDS))
     store = Store(Path(folder) / "store")
     steps = plan(study)
     run = next(s for s in steps.of_kind("pretrain") if s.spec["name"] == name)
@@ -110,9 +113,17 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     loss = held_out_loss(made.model, made.module, records, np.arange(len(others)), budget["batch"])
 
     task = data.task
-    features = embed(
-        made.model, made.module, gfm.records_of_task(data.places()), batch=gfm.embed_batch
+    tuning = np.flatnonzero(
+        np.isin(task.split, [SPLITS.index("tune-train"), SPLITS.index("tune-test")])
     )
+    some = embed(
+        gfm.embedding(made.model),
+        made.module,
+        gfm.records_of_task(data.places(tuning)),
+        batch=gfm.embed_batch,
+    )
+    features = np.full((len(task), some.shape[1]), np.nan, np.float32)
+    features[tuning] = some
     episodes, _ = plan_episodes(task, task.regions, study.n, range(20), split="tuning")
     found = []
     for kind, options in ((k, o) for k, variants in HEADS.items() for o in variants):
@@ -147,7 +158,7 @@ def main() -> None:
     from wherefrom.files import atomic
     from wherefrom.study import load
 
-    study = load(HERE, given.scale)
+    study = load(HERE, given.scale, given.models)
     jobs = []
     for name in given.models:
         for values in itertools.product(*GRIDS[name].values()):

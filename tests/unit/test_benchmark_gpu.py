@@ -48,6 +48,8 @@ def test_the_first_run_on_a_gpu_finds_the_script_broken(
     due = {
         "satclip cached features",
         "satclip-images resnet18",
+        "satmae float32",
+        "satmae bfloat16",
         "presto float32",
         "presto bfloat16",
     }

@@ -20,8 +20,10 @@ from torch import Tensor
 from wherefrom import parallel
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.models.base import Batch
+from wherefrom.models.grouped import SatMAEConfig
 from wherefrom.models.masked import PrestoConfig
 from wherefrom.models.satclip import SatCLIP, SatCLIPConfig
+from wherefrom.models.sizes import SIZES
 from wherefrom.models.towers import frozen, tower
 from wherefrom.study.run import _begin, _gpus
 from wherefrom.train import device
@@ -44,10 +46,14 @@ SERIES = {
     "month": np.tile(np.arange(12), (PLACES, 1)),
     **{name: RECORDS[name] for name in ("lon", "lat")},
 }
+WINDOWS = {
+    "image": np.random.default_rng(1).integers(255, size=(PLACES, 3, 16, 16)).astype(np.uint8)
+}
 LABEL = (RECORDS["lat"] > 0).astype(int) + 2 * (RECORDS["lon"] > 0)
 TRAIN, TEST = np.stack([RNG.permutation(120)[:20] for _ in range(3)]), np.arange(120, PLACES)
 MODEL = SatCLIPConfig(degrees=6, inputs=5, width=32, out=16)
 PRESTO = PrestoConfig(groups=("ERA5", "SRTM"), months="cyclic")
+SATMAE = SatMAEConfig(((0, 2), (1,)), SIZES["tiny"])
 SETTINGS = PretrainSettings(samples_seen=32 * 4, batch=32, lr=1e-3, warmup=1)
 
 
@@ -152,8 +158,12 @@ def test_tf32_is_on_where_it_is_not_due_or_stays_on() -> None:
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+def records_of(model: Any) -> dict[str, np.ndarray]:
+    return {"presto": SERIES, "satmae": WINDOWS}.get(model.name, RECORDS)
+
+
 def trained(where: torch.device | str = "cpu", model: Any = MODEL, **options: Any) -> Any:
-    records = SERIES if model is PRESTO else RECORDS
+    records = records_of(model)
     return pretrain(model, records, np.arange(PLACES), SETTINGS, seed=0, device=where, **options)
 
 
@@ -284,14 +294,13 @@ def test_a_checkpoint_of_a_gpu_is_a_traceback_on_a_cpu(
         trained(checkpoint=path)
 
 
-@pytest.mark.parametrize("model", [MODEL, replace(MODEL, image="cnn", inputs=3), PRESTO])
+@pytest.mark.parametrize("model", [MODEL, replace(MODEL, image="cnn", inputs=3), PRESTO, SATMAE])
 def test_a_tensor_of_pre_training_is_left_on_the_cpu(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if model.name != "presto" and model.image == "cnn":
-        windows = RNG.integers(255, size=(PLACES, 3, 16, 16)).astype(np.uint8)
-        monkeypatch.setitem(RECORDS, "image", windows)
-    records = SERIES if model is PRESTO else RECORDS
+    if getattr(model, "image", "") == "cnn":
+        monkeypatch.setitem(RECORDS, "image", WINDOWS["image"])
+    records = records_of(model)
     due = trained(model=model)
     embedded = embed(model, due, records, batch=50)
     with far_device(monkeypatch):
@@ -318,11 +327,11 @@ def test_a_tensor_of_a_head_is_left_on_the_cpu(name: str, monkeypatch: pytest.Mo
     assert np.isclose(found, due, rtol=1e-9).mean() > 0.98
 
 
-@pytest.mark.parametrize("model", [MODEL, PRESTO])
+@pytest.mark.parametrize("model", [MODEL, PRESTO, SATMAE])
 def test_a_tensor_of_fine_tuning_is_left_on_the_cpu(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records, tuner = SERIES if model is PRESTO else RECORDS, head("finetune", steps=2)
+    records, tuner = records_of(model), head("finetune", steps=2)
     tune: Callable[..., Any] = tuner.fit_predict
     module = model.build(torch.Generator().manual_seed(0)).eval()
     due = tune(model, module, records, LABEL, TRAIN, TEST)

@@ -58,6 +58,13 @@ KINDS = {
     "satclip-images": {k: v for k, v in SATCLIP.items() if k != "hidden"}
     | {"kind": "satclip-images", "image": "cnn", "augment": True},
     "presto": PRESTO | {"pretrain": PRETRAIN | {"betas": (0.9, 0.95), "weight_decay": 0.05}},
+    "satmae": AXES
+    | {
+        "kind": "satmae",
+        "size": "tiny",
+        "groups": [["1", "3"], ["2"]],
+        "pretrain": PRETRAIN | {"betas": (0.9, 0.95), "weight_decay": 0.05},
+    },
     # Products of bfloat16 are slow where the processor has none: two steps.
     "presto-bfloat16": PRESTO
     | {"precision": "bfloat16", "pretrain": PRETRAIN | {"samples_seen": 64, "batch": 32}},
@@ -99,7 +106,7 @@ class Seen(Payload):
     modality: ClassVar[Modality] = "images"
 
     def read(self, places: Sought, lost: Lost) -> Iterator[Piece]:
-        noise = np.random.default_rng(1).integers(0, 256, (400, 3, 8, 8), np.uint8)
+        noise = np.random.default_rng(1).integers(0, 256, (400, 3, 16, 16), np.uint8)
         yield np.arange(len(places)), {"images": noise[places.ids]}
 
 
@@ -163,7 +170,9 @@ def test_a_kind_of_the_study_does_not_train_or_not_twice_alike(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["satclip", "satclip-images", "presto", "presto-bfloat16"])
+@pytest.mark.parametrize(
+    "kind", ["satclip", "satclip-images", "satmae", "presto", "presto-bfloat16"]
+)
 def test_a_stopped_pre_training_that_goes_on_ends_elsewhere(
     kind: str, pool: Pool, features: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

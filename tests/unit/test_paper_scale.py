@@ -44,9 +44,9 @@ def reduced(folder: Path) -> Path:
     for key, value in SMALL.items():
         paper[key] = paper.get(key, {}) | value if isinstance(value, dict) else value
     paper["tasks"]["ecoregions"] = TASK | TUNING
-    for model, batch in (("satclip-L40", 16), ("satclip-L10", 16), ("presto", 16)):
+    for model in ("satclip-L40", "satclip-L10", "presto", "satmae"):
         paper["models"][model] |= RUNS
-        paper["models"][model]["pretrain"] |= {"samples_seen": 32, "batch": batch, "warmup": 0}
+        paper["models"][model]["pretrain"] |= {"samples_seen": 32, "batch": 16, "warmup": 0}
     few = {"forest": {"trees": 5}, "finetune": {"steps": 3}}
     paper["heads"] |= {
         head: RUNS | {"finetune_seeds": 1, "options": options} for head, options in few.items()

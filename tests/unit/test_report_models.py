@@ -17,10 +17,10 @@ from rich.console import Console
 from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence, View
 from wherefrom.pool import Pool
 from wherefrom.report import ReportContext, evidence_of, statements, terminal_table, write
-from wherefrom.report.html import page, sentences
+from wherefrom.report.html import _write_tables, page, sentences
 from wherefrom.report.plan import render
 from wherefrom.report.published import published
-from wherefrom.report.sensitivity import sensitivity_grid
+from wherefrom.report.sensitivity import beside_grid, sensitivity_grid
 from wherefrom.report.study import _places, sources, stand_ins
 from wherefrom.study import Store, load, plan
 from wherefrom.study.published import Claim
@@ -173,6 +173,41 @@ def test_what_was_left_out_is_said_on_the_page_and_in_the_terminal(
     assert "wide on biomes" in text
     assert "narrow on crops" in text
     assert len(text.splitlines()) <= 50
+
+
+def test_three_models_are_not_set_side_by_side(tmp_path: Path) -> None:
+    parts = [
+        rows_of_model("wide", "biomes", "knn", 0.04),
+        rows_of_model("narrow", "crops", "logistic", 0.01),
+        rows_of_model("turned", "biomes", "logistic", -0.03),
+    ]
+    known = context(headlines=[*HEADLINES, ("turned", "biomes", "logistic", "f1_macro")])
+    evidence = evidence_of(table(*parts), known)
+    headlines = known.shown(evidence)
+    assert beside_grid(headlines[:1]) is None
+    grid = beside_grid(headlines)
+    assert grid is not None
+    lines = {line.label: [cell.text for cell in line.cells] for line in grid.lines}
+    assert list(lines) == ["wide on biomes", "narrow on crops", "turned on biomes"]
+    assert grid.columns[-1] == "rank correlation with wide"
+    assert [cells[-1] for cells in lines.values()] == ["–", "1.00", "−1.00"]
+    assert lines["wide on biomes"][2:4] == ["uniform", "cities"]
+    assert lines["turned on biomes"][2:4] == ["cities", "uniform"]
+    told = dict(sentences(evidence, known))["Sensitivity to the composition"]
+    texts = [one.text for one in told]
+    assert any("wide and narrow order 4 compositions alike" in text for text in texts)
+    assert any("wide and turned do not order 4 compositions alike" in text for text in texts)
+    # The pair of the claim is compared there.
+    assert sum("is more sensitive to the composition than" in text for text in texts) == 2
+    assert "rank correlation with wide" in page(evidence, known, [])
+    _write_tables(evidence, known, tmp_path)
+    assert (tmp_path / "sensitivity.tex").is_file()
+    with (tmp_path / "sensitivity_differences.csv").open() as stream:
+        pairs = {(row["model"], row["other_model"]) for row in csv.DictReader(stream)}
+    assert {("wide", "narrow"), ("wide", "turned"), ("narrow", "turned")} <= pairs
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(terminal_table(evidence, known))
+    assert "models side by side" in console.export_text()
 
 
 def test_a_planted_difference_of_sensitivity_is_said_to_hold(evidence: Evidence) -> None:

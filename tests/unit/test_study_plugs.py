@@ -209,10 +209,10 @@ def test_two_tasks_that_a_stand_in_makes_one_are_computed_twice(
     real = earth.available
     monkeypatch.setattr(earth, "available", lambda name: name != "biome" and real(name))
     places = yaml.safe_load((STUDY / "study.yaml").read_text())["base"]["tasks"]["ecoregions"]
-    two = {name: places | {"layer": name, "baselines": []} for name in ("biome", "climate_zone")}
-    models = of_presto(tasks=["cropland", *two])
-    with pytest.raises(WherefromError, match=r"a value occurs twice in .*ecoregions-climate_zone"):
-        load(study(tmp_path, tasks=two, models=models), "debug")
+    two = {name: places | {"layer": name, "baselines": []} for name in ("biome", "land_cover")}
+    models, stand_ins = of_presto(tasks=["cropland", *two]), {"biome": "land_cover"}
+    with pytest.raises(WherefromError, match=r"a value occurs twice in .*ecoregions-land_cover"):
+        load(study(tmp_path, tasks=two, models=models, stand_ins=stand_ins), "debug")
 
 
 def test_a_chain_of_stand_ins_ends_at_what_is_absent(

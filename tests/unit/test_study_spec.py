@@ -306,7 +306,7 @@ def test_a_model_with_the_name_of_a_baseline_is_taken_for_it(tmp_path: Path) -> 
             "models",
             "presto",
             {"kind": None},
-            "presto: needs a key 'kind': satclip or satclip-images or presto",
+            "presto: needs a key 'kind': satclip or satclip-images or satmae or presto",
         ),
         (
             "models",

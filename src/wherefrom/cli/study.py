@@ -26,6 +26,13 @@ StudyPath = Annotated[
     Path, typer.Argument(help="A study file or its folder, e.g. studies/purohit2025.")
 ]
 Scale = Annotated[str, typer.Option(help="debug, laptop or paper, as the study file has them.")]
+Models = Annotated[
+    str | None,
+    typer.Option(
+        help="Models to plan and run, with commas between. [default: all but those that the study "
+        "file has on request]"
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(help="Folder of the store, results and report. [default: runs/NAME-SCALE]"),
@@ -33,11 +40,13 @@ Out = Annotated[
 
 
 @app.command("plan", epilog="Example: wherefrom study plan studies/purohit2025 --scale paper")
-def plan_(study: StudyPath, scale: Scale = "laptop", out: Out = None) -> None:
+def plan_(
+    study: StudyPath, scale: Scale = "laptop", models: Models = None, out: Out = None
+) -> None:
     """Show the stages: what is cached, what is missing and why, and what it will cost."""
     from wherefrom.report.plan import render
 
-    steps, store, _ = _prepare(study, scale, out)
+    steps, store, _ = _prepare(study, scale, models, out)
     Screen(soft_wrap=True).print(render(steps, store))
 
 
@@ -47,6 +56,7 @@ def plan_(study: StudyPath, scale: Scale = "laptop", out: Out = None) -> None:
 def run_(
     study: StudyPath,
     scale: Scale = "laptop",
+    models: Models = None,
     out: Out = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes. [default: one per GPU, else one per core]")
@@ -59,7 +69,7 @@ def run_(
     from wherefrom import study as studies
     from wherefrom.errors import WherefromError
 
-    steps, store, folder = _prepare(study, scale, out)
+    steps, store, folder = _prepare(study, scale, models, out)
     if steps.study.missing:
         needs = "; ".join(steps.study.missing)
         raise WherefromError(
@@ -79,16 +89,21 @@ def run_(
 
 
 @app.command("report", epilog="Example: wherefrom study report studies/purohit2025 --scale debug")
-def report_(study: StudyPath, scale: Scale = "laptop", out: Out = None) -> None:
+def report_(
+    study: StudyPath, scale: Scale = "laptop", models: Models = None, out: Out = None
+) -> None:
     """Write tables, figures, maps and the HTML page again, from finished stages."""
-    steps, store, folder = _prepare(study, scale, out)
+    steps, store, folder = _prepare(study, scale, models, out)
     _report(steps, store, folder, study, again=True)
 
 
-def _prepare(study: Path, scale: str, out: Path | None) -> tuple[Plan, Store, Path]:
+def _prepare(
+    study: Path, scale: str, models: str | None, out: Path | None
+) -> tuple[Plan, Store, Path]:
     from wherefrom import study as studies
 
-    spec = studies.load(study, scale)
+    names = None if models is None else [name.strip() for name in models.split(",")]
+    spec = studies.load(study, scale, names)
     folder = out or Path("runs") / f"{spec.name}-{scale}"
     return studies.plan(spec), studies.Store(folder / "store"), folder
 

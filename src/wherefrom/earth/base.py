@@ -138,6 +138,8 @@ class UnopenedLayer:
         Their defaults.
     units : str or None
         Of a layer of numbers; None for labels.
+    defined_by : tuple of str
+        Further sources of which labels are a function by definition.
 
     Examples
     --------
@@ -152,6 +154,7 @@ class UnopenedLayer:
     about: str
     options: Mapping[str, Any] = field(default_factory=dict)
     units: str | None = None
+    defined_by: tuple[str, ...] = ()
 
     def open(self, **options: Any) -> Layer | ValueLayer:
         """Open it; arguments and errors as in `wherefrom.earth.layer`."""

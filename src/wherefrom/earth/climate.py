@@ -25,6 +25,7 @@ CLIMATE_ZONE = UnopenedLayer(
     "koeppen-geiger",
     _climate_zone,
     "Koeppen-Geiger zone, 31 of them (the source tells As from Aw)",
+    defined_by=("era5-climatology",),  # by rules on monthly temperature and precipitation
 )
 # The attributes of the netCDF say K and m; the values are degC and mm per month.
 TEMPERATURE = UnopenedLayer(

@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias, overload
 
 from wherefrom.earth.base import Layer, UnopenedLayer, ValueLayer
-from wherefrom.errors import WherefromError
+from wherefrom.errors import UnknownNameError, WherefromError
 from wherefrom.plugins import BUILT_IN, kind, kinds
 
-__all__ = ["CATEGORICAL", "VALUES", "available", "layer", "layer_key"]
+__all__ = ["CATEGORICAL", "VALUES", "available", "layer", "layer_key", "made_of"]
 
 # For type checkers, which read no tables: by these names they know what `layer` returns.
 CategoricalName: TypeAlias = Literal[
@@ -137,3 +137,26 @@ def available(name: str) -> bool:
     """
     declared = _declared(name)
     return not isinstance(declared, UnopenedLayer) or declared.here()
+
+
+def made_of(*names: str) -> frozenset[str]:
+    """Name the sources of the catalog that layers are made of, or are a function of.
+
+    Names of no layer, such as columns of a pool, are made of none.
+
+    Examples
+    --------
+    >>> sorted(made_of("climate_zone")), sorted(made_of("elevation_band"))
+    (['era5-climatology', 'koeppen-geiger'], ['altitude'])
+    """
+    found: set[str] = set()
+    for name in names:
+        try:
+            declared = _declared(name)
+        except UnknownNameError:
+            continue
+        if isinstance(declared, UnopenedLayer):
+            found |= {declared.source, *declared.defined_by}
+        else:
+            found |= {one.name for one in declared.source}
+    return frozenset(found)

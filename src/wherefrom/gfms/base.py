@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wherefrom.gfms.places import Places
     from wherefrom.models.base import Batch, GeoModel, Records
 
-__all__ = ["FLOPS", "AnyGfm", "Gfm", "Modality", "PretrainSpec"]
+__all__ = ["FLOPS", "AnyGfm", "Gfm", "Modality", "PretrainSpec", "fastest"]
 
 #: Single-precision operations per second that the models reach on one core of a server CPU of 2024
 #: (see benchmarks/README.md).
@@ -77,6 +77,8 @@ class Gfm(Part):
         Draws of each composition, and pre-trainings on each draw.
     gpu_hours_per_run : float, optional
         For the plan of a scale that no laptop reaches.
+    on_request : bool
+        Left out unless it is asked for by name (``--models``).
     """
 
     #: Read of the places of a composition in pre-training, and of the labelled places of a task,
@@ -98,10 +100,11 @@ class Gfm(Part):
     draws: int = Field(gt=0)
     pretrain_seeds: int = Field(gt=0)
     gpu_hours_per_run: float | None = None
+    on_request: bool = False
 
     def settings(self) -> dict[str, Any]:
         """Give what a pre-training depends on: every field but the axes of the study."""
-        axes = {"tasks", "payloads", "draws", "pretrain_seeds", "gpu_hours_per_run"}
+        axes = {"tasks", "payloads", "draws", "pretrain_seeds", "gpu_hours_per_run", "on_request"}
         return self.model_dump(exclude=axes)
 
     def settled(self) -> Self:
@@ -146,6 +149,10 @@ class Gfm(Part):
         return self
 
     # What it sees.
+
+    def wants(self, band: str) -> bool:
+        """Tell whether it reads a band of that name of its payload; by default any."""
+        return True
 
     def records(self, places: Places) -> Records:
         """Read what pre-training sees of places; by default where they are.
@@ -241,6 +248,15 @@ class Gfm(Part):
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Decay matrices and tables: no bias, no norm."""
         return parameter.ndim >= 2
+
+
+def fastest() -> Literal["float32", "bfloat16"]:
+    """Return the precision of matrix products that the device of this process is fastest in."""
+    try:
+        from wherefrom.train.device import device, multiplies_bfloat16
+    except ModuleNotFoundError:
+        return "float32"  # without torch nothing can be trained either
+    return "bfloat16" if multiplies_bfloat16(device()) else "float32"
 
 
 #: A GFM of a study file, of the class that its key ``kind`` names.

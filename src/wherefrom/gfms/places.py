@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
-from wherefrom.payload.base import Lost, Modality, Payload, Records, Sought
+from wherefrom.keys import canonical
+from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Records, Sought
 from wherefrom.payload.earth import EarthSeries
-from wherefrom.payload.stored import Images, Stored, gathered
+from wherefrom.payload.stored import Images, Stored, gathered, moments
 from wherefrom.pool import Pool
 from wherefrom.pool.series import PixelSeries
 from wherefrom.tasks.labelled import SERIES, TASK
@@ -26,6 +27,9 @@ __all__ = ["Held", "Places", "PoolPlaces", "TaskData", "TaskPlaces", "task_data"
 Floats = NDArray[np.float64]
 #: Where each modality is read: from records that were kept, or from the payload itself.
 Held = Mapping[Modality, Stored | Payload]
+
+#: Places whose records tell mean and spread of a payload that is not kept.
+SCALED = 8192
 
 _OF_THE_EARTH: Held = MappingProxyType({"series": EarthSeries(kind="earth-series")})
 
@@ -94,11 +98,17 @@ class PoolPlaces:
         return Images(values.__getitem__, every, values.shape[1:], values.dtype, held.bands)
 
     def scales(self, modality: Modality) -> Floats:
-        """Read mean minus spread, and mean plus spread, of the pool's features, or channels."""
+        """Read mean minus spread, and mean plus spread, of the pool's features, or channels.
+
+        Of a payload that is not kept, they are those of `SCALED` places from all parts of the pool.
+        """
         held = self._of(modality)
-        if not isinstance(held, Stored):
+        if isinstance(held, Stored):
+            mean, std = held.moments
+        elif modality == "series":
             raise WherefromError(f"{modality} of payload {held.kind!r} are not kept: no scale is")
-        mean, std = held.moments
+        else:
+            mean, std = _moments(self.pool, held)
         return np.stack([mean - std, mean + std])
 
     def _of(self, modality: Modality) -> Stored | Payload:
@@ -117,6 +127,21 @@ class PoolPlaces:
         if isinstance(held, Stored):
             return held.take(self.rows)
         return _read(held, Sought(self.pool.ids[self.rows], self.lon, self.lat))
+
+
+#: Those of the last pool and payload of a worker.
+_MOMENTS: dict[tuple[Pool, str], tuple[Floats, Floats]] = {}
+
+
+def _moments(pool: Pool, payload: Payload) -> tuple[Floats, Floats]:
+    """Return mean and spread of each column of a payload, the same for all compositions."""
+    key = pool, canonical(payload.settings())
+    if key not in _MOMENTS:
+        rows = np.linspace(0, len(pool) - 1, min(SCALED, len(pool))).astype(np.int64)
+        sought = Sought(pool.ids[rows], pool.lon[rows], pool.lat[rows])
+        _MOMENTS.clear()
+        _MOMENTS[key] = moments(_read(payload, sought)[NAMES[payload.modality][0]])
+    return _MOMENTS[key]
 
 
 def _read(payload: Payload, places: Sought) -> Records:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
-from wherefrom.gfms.base import Gfm, Modality
+from wherefrom.gfms.base import Gfm, Modality, fastest
 from wherefrom.gfms.published import Encoder
 
 if TYPE_CHECKING:
@@ -33,15 +33,6 @@ _MONTHLY = frozenset(
 def _transformer(tokens: int, width: int = 128, depth: int = 2) -> float:
     """Operations of Presto's blocks: projections and perceptron of a token, and attention."""
     return depth * tokens * (2 * 12 * width**2 + 4 * tokens * width)
-
-
-def _multiplies_bfloat16() -> bool:
-    """Tell whether the device of this process has products of bfloat16."""
-    try:
-        from wherefrom.train.device import device, multiplies_bfloat16
-    except ModuleNotFoundError:
-        return False  # without torch nothing can be trained either
-    return multiplies_bfloat16(device())
 
 
 class Presto(Gfm):
@@ -77,8 +68,7 @@ class Presto(Gfm):
         """Choose what is fastest on this processor, where that is asked for."""
         if self.precision != "fastest":
             return self
-        precision = "bfloat16" if _multiplies_bfloat16() else "float32"
-        return self.model_copy(update={"precision": precision})
+        return self.model_copy(update={"precision": fastest()})
 
     def costed(self, bands: Mapping[Modality, tuple[str, ...]]) -> Self:
         """Return it as it costs on series of such bands."""

@@ -35,6 +35,9 @@ class OnDemand:
     def __init__(self, values: Any, device: torch.device) -> None:
         self.values, self.device = values, device
 
+    def __len__(self) -> int:
+        return len(self.values)
+
     def index_select(self, axis: int, rows: Tensor) -> Tensor:
         """Read some rows, as a tensor's method of that name; the axis is the first."""
         assert axis == 0

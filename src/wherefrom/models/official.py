@@ -80,12 +80,16 @@ def plain_weights(path: pathlib.Path, like: Mapping[str, Tensor]) -> dict[str, T
 
 
 def tensors_of(path: pathlib.Path, want: str) -> dict[str, Any]:
-    """Read tensors by name: those of a flat file, or what is under its ``state_dict``.
+    """Read tensors by name: of a flat file, or what is under its ``state_dict`` or ``model``.
 
     A file that is absent or holds anything but plain data raises a `WherefromError`.
     """
     content = _content(path, want)
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    state = content
+    for part in ("state_dict", "model"):
+        if isinstance(content, dict) and part in content:
+            state = content[part]
+            break
     if not isinstance(state, dict):
         raise WherefromError(f"{path} holds no tensors by name: give {want}")
     return {str(name): value for name, value in state.items()}

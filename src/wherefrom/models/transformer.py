@@ -1,4 +1,4 @@
-"""The pre-norm transformer block that Presto and the image towers are made of."""
+"""The pre-norm transformer block that Presto, SatMAE and the image towers are made of."""
 
 from __future__ import annotations
 
@@ -70,12 +70,15 @@ class Block(nn.Module):
         result: Tensor = h + self.mlp(self.norm2(h).to(dtype))
         return result
 
-    def mean(self, h: Tensor, there: Tensor | None, dtype: torch.dtype) -> Tensor:
+    def mean(self, h: Tensor, there: Tensor | None, dtype: torch.dtype, first: int = 0) -> Tensor:
         """Average what `forward` returns over the tokens that are `there`: (B, width).
 
         The last layer is linear, so it is applied once, to the average of its inputs.
         """
-        h = h + self.attn(self.norm1(h).to(dtype), there, 0)
+        h, there = (
+            h[:, first:] + self.attn(self.norm1(h).to(dtype), there, first),
+            (None if there is None else there[:, first:]),
+        )
         wide = nn.functional.gelu(_linear(self.mlp.fc1, self.norm2(h).to(dtype)))
         if there is None:
             return h.mean(1) + _linear(self.mlp.fc2, wide.mean(1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from wherefrom.earth.catalog import source
 from wherefrom.earth.fetch import absent
+from wherefrom.earth.layers import made_of
 from wherefrom.errors import WherefromError
 from wherefrom.part import OfKind, Part
 
@@ -128,8 +129,6 @@ class Payload(Part):
 
     #: What its records are.
     modality: ClassVar[Modality]
-    #: Whether keeping records is cheaper than reading them again; then they are a stage.
-    kept: ClassVar[bool] = True
     #: Places of one stage.
     shard: ClassVar[int] = 1 << 20
     #: Fields that name files or folders of the user's: what they hold, not where they lie, counts.
@@ -177,6 +176,11 @@ class Payload(Part):
         )
 
     @property
+    def kept(self) -> bool:
+        """Whether keeping records is cheaper than reading them again; then they are a stage."""
+        return True
+
+    @property
     def seconds(self) -> float:
         """Expected on one core for each place, to read it."""
         return 1e-4
@@ -197,6 +201,15 @@ class Payload(Part):
     def sources(self) -> tuple[str, ...]:
         """Sources of the catalog that it reads."""
         return ()
+
+    def shown(self, wanted: Callable[[str], bool]) -> frozenset[str]:
+        """Name the sources of the catalog that labelled places are shown, in bands that are wanted.
+
+        A task whose labels are made of one of them is refused (`wherefrom.earth.made_of`). By
+        default all that it reads of labelled places, whatever the band.
+        """
+        inner = [payload.shown(wanted) for _, payload in self._inner()]
+        return made_of(*self.layers(labelled=True)).union(self.sources, *inner)
 
     @property
     def files(self) -> tuple[str, ...]:

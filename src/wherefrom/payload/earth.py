@@ -78,7 +78,11 @@ class EarthSeries(Payload):
     """
 
     modality: ClassVar[Modality] = "series"
-    kept: ClassVar[bool] = False
+
+    @property
+    def kept(self) -> bool:
+        """Nothing is kept: nearest pixels are read as fast as a file of them."""
+        return False
 
     @property
     def seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -228,6 +228,10 @@ class Rasters(Payload):
         Side of a window, in pixels.
     metres_per_px : float
         Side of a pixel, on the ground.
+    keep : bool
+        Keep the windows of the whole pool, once for all compositions. Without, each pre-training
+        cuts those of its own places: less, where compositions are small beside the pool, and the
+        rasters near. Those of labelled places are kept in any case.
     """
 
     modality: ClassVar[Modality] = "images"
@@ -236,6 +240,7 @@ class Rasters(Payload):
     rasters: dict[str, Raster] = Field(min_length=1, default_factory=lambda: dict(STACK))
     window_px: int = Field(ge=1, le=1024, default=16)
     metres_per_px: float = Field(gt=0, default=7500.0)
+    keep: bool = True
 
     @model_validator(mode="after")
     def _on_earth(self) -> Self:
@@ -245,6 +250,11 @@ class Rasters(Payload):
                 "10,000 km, a quarter of the Earth: state fewer metres_per_px"
             )
         return self
+
+    @property
+    def kept(self) -> bool:
+        """As it is asked for."""
+        return self.keep
 
     @property
     def seconds(self) -> float:
@@ -268,6 +278,15 @@ class Rasters(Payload):
         named = [raster.source for raster in self.rasters.values() if raster.source]
         return tuple(dict.fromkeys(named))
 
+    def shown(self, wanted: Callable[[str], bool]) -> frozenset[str]:
+        """Name the sources of which a band is wanted, but of rasters that are hidden."""
+        return frozenset(
+            raster.source
+            for name, raster in self.rasters.items()
+            if raster.source is not None and not raster.hidden
+            if any(wanted(f"{name}:{channel}") for channel in raster.channels)
+        )
+
     @property
     def files(self) -> tuple[str, ...]:
         """The user's rasters, and what they are made of: tiles of a VRT, overviews beside them."""
@@ -286,7 +305,7 @@ class Rasters(Payload):
 
     def settings(self) -> dict[str, Any]:
         """Give what windows depend on, the rasters in their order."""
-        plain = self.model_dump(exclude={"most_missing", "rasters"})
+        plain = self.model_dump(exclude={"most_missing", "rasters", "keep"})
         made = [[name, raster.settings()] for name, raster in self.rasters.items()]
         return {"version": self.version} | plain | {"rasters": made}
 

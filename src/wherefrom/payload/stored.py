@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.payload.base import NAMES, Lost, Modality, Payload, Records, Sought, checked
 
-__all__ = ["Images", "Stored", "gathered", "keep", "refuse_many"]
+__all__ = ["Images", "Stored", "gathered", "keep", "moments", "refuse_many"]
 
 #: Files of a folder besides the arrays: where in them each place is, -1 if nowhere; what was left
 #: out, and the bands; and of each feature or channel how many numbers there are, their mean and
@@ -270,7 +270,16 @@ class Stored:
             such = f"the data have ids such as {self.lost.such!r}" if self.lost.such else ""
             why = f" ({self.lost or such})" if self.lost or such else ""
             raise WherefromError(f"no place of the pool has {self.modality}{why}")
-        return joined[1], np.sqrt(joined[2] / np.maximum(joined[0], 1))
+        return _spread(joined)
+
+
+def moments(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each column, or channel, as `Stored.moments`."""
+    return _spread(_moments(values))
+
+
+def _spread(found: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return found[1], np.sqrt(found[2] / np.maximum(found[0], 1))
 
 
 def _filled(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

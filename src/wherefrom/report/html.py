@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
 from wherefrom.report.sensitivity import (
+    agreement,
+    beside_grid,
     comparison,
     sensitivity_grid,
     sensitivity_of,
@@ -122,6 +125,7 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
     pair = two_models(headlines)
     if pair and not any(claim.test == "sensitivity" for claim in context.claims):
         spreads += comparison(*pair)
+    spreads += agreement(headlines, [frozenset(names) for names in _told(headlines, context)])
     parts = [
         *((one.short, statements(one, context.sweep_region)) for one in headlines),
         ("Sensitivity to the composition", spreads),
@@ -129,6 +133,13 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
         ("Left out or not evaluated", gaps(context)),
     ]
     return [(title, made) for title, made in parts if made]
+
+
+def _told(headlines: Sequence[Headline], context: ReportContext) -> list[tuple[str, ...]]:
+    """Return the pairs of models that are compared by claims, or else the first two."""
+    claims = [claim.models for claim in context.claims if claim.test == "sensitivity"]
+    pair = two_models(headlines)
+    return claims or ([(pair[0].view.model, pair[1].view.model)] if pair else [])
 
 
 def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]) -> str:
@@ -141,7 +152,14 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         context=context,
         verdict=sentences(evidence, context),
         parts=_parts(evidence, context, pictures),
-        sensitivity=[grid for one in context.shown(evidence) if (grid := sensitivity_grid(one))],
+        sensitivity=[
+            grid
+            for grid in (
+                beside_grid(context.shown(evidence)),
+                *(sensitivity_grid(one) for one in context.shown(evidence)),
+            )
+            if grid is not None
+        ],
         references=evidence.references,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[
@@ -282,6 +300,9 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
         tmp.write_text(
             json.dumps(known, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8"
         )
+    if (beside := beside_grid(context.shown(evidence))) is not None:
+        with atomic(folder / "sensitivity.tex") as tmp:
+            tmp.write_text(latex(beside), encoding="utf-8")
     for (model, task, n, head, metric), headline in evidence.headlines.items():
         if n != context.n:
             continue
@@ -310,9 +331,10 @@ def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDif
     """Compare models head by head, and the headlines that the page compares."""
     rows = sensitivity_differences(evidence.sensitivity)
     headlines = context.shown(evidence)
-    claims = [claim.models for claim in context.claims if claim.test == "sensitivity"]
-    for models in claims or [()]:
-        pair = two_models(headlines, *models)
+    models = dict.fromkeys(one.view.model for one in headlines)
+    every = [*combinations(models, 2)] if len(models) > 2 else []
+    for names in dict.fromkeys([*_told(headlines, context), *every]):
+        pair = two_models(headlines, *names)
         for region in pair[0].regions if pair else ():
             a, b = (one.spread(region) for one in pair or ())
             if a is not None and b is not None and (row := compare(a, b)) not in rows:

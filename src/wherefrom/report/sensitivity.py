@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ from wherefrom.evidence import (
     SensitivityRow,
     above,
     compare,
+    rank_correlation,
 )
 from wherefrom.report.context import Statement
 from wherefrom.report.style import (
@@ -39,7 +40,15 @@ from wherefrom.report.style import (
 from wherefrom.report.tables import Cell, Grid, Line
 from wherefrom.shown import brief
 
-__all__ = ["comparison", "sensitivity_figure", "sensitivity_grid", "sensitivity_of", "two_models"]
+__all__ = [
+    "agreement",
+    "beside_grid",
+    "comparison",
+    "sensitivity_figure",
+    "sensitivity_grid",
+    "sensitivity_of",
+    "two_models",
+]
 
 #: Grey of the spread, and of what its interval adds.
 SPREAD, UPPER = "#b9c0c7", "#e6e9ec"
@@ -71,6 +80,81 @@ def sensitivity_grid(headline: Headline) -> Grid | None:
     )
     lines = [Line(name, "composition", line) for name, line in cells.items()]
     return Grid(caption, [row.region for row in rows], lines)
+
+
+def beside_grid(headlines: Sequence[Headline]) -> Grid | None:
+    """Set the sensitivity of models side by side, a row each; None without two that have some."""
+    rows = [(one, row) for one in _first(headlines) if (row := one.spread()) is not None]
+    if len(rows) < 2:
+        return None
+    first = rows[0][0]
+    lines = []
+    for one, row in rows:
+        ranked = None if one is first else _ranks(first, one)
+        cells = [
+            _cell(row.spread, row.low, row.high, 4),
+            _cell(row.range),
+            Cell(one.called(row.lowest)),
+            Cell(one.called(row.highest)),
+            _cell(row.gain, row.gain_low, row.gain_high),
+            _cell(row.share, row.share_low, row.share_high, 2),
+            Cell(number(None)) if ranked is None else _cell(ranked[0], digits=2),
+        ]
+        lines.append(Line(one.short, "composition", cells))
+    columns = [
+        "spread of the true effects",
+        "range of the observed means",
+        "lowest",
+        "highest",
+        "gain over zero pre-training",
+        "spread as a share of the gain",
+        f"rank correlation with {first.view.model}",
+    ]
+    titles = " or ".join(dict.fromkeys(score_title(one) for one, _ in rows))
+    caption = (
+        f"{titles}, models side by side, n = {first.view.n}, all regions [95 % interval]; points "
+        "of different tasks have no common scale; the rank correlation (Spearman) is of the "
+        "compositions' means"
+    )
+    return Grid(caption, columns, lines)
+
+
+def _first(headlines: Sequence[Headline]) -> list[Headline]:
+    """Return the first headline of each model."""
+    return list({one.view.model: one for one in reversed(headlines)}.values())[::-1]
+
+
+def _ranks(one: Headline, other: Headline) -> tuple[float, float, str, int] | None:
+    """Correlate the means of the compositions that two models share; None of fewer than three."""
+    a, b = one.means(), other.means()
+    names = [name for name in a if name in b and name != INITIAL]
+    if len(names) < 3:
+        return None
+    return *rank_correlation([a[name] for name in names], [b[name] for name in names]), len(names)
+
+
+def agreement(headlines: Sequence[Headline], told: Collection[frozenset[str]]) -> list[Statement]:
+    """Say, of three models and more, whether every two order the compositions alike.
+
+    And which is the more sensitive, but for pairs of models that are `told` elsewhere.
+    """
+    models = _first(headlines)
+    if len(models) < 3:
+        return []
+    statements = []
+    for one, other in itertools.combinations(models, 2):
+        if {one.view.model, other.view.model} not in told:
+            statements += comparison(one, other)[:1]
+        if (ranked := _ranks(one, other)) is None:
+            continue
+        correlation, p, word, count = ranked
+        verb = {HOLDS: "order", FAILS: "do not order"}.get(word, "are not shown to order")
+        text = (
+            f"{one.view.model} and {other.view.model} {verb} {count} compositions alike by their "
+            f"means: Spearman's correlation {correlation:.2f}, one-sided p = {p:.2g}."
+        )
+        statements.append(Statement("undecided" if word == OPEN else "decided", text))
+    return statements
 
 
 def sensitivity_of(headline: Headline) -> Statement | None:

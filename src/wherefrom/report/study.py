@@ -147,7 +147,8 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         },
         versions=versions(),
         seconds=store.spent(plan.key) or None,
-        command=f"wherefrom study run {study_path} --scale {study.scale}",
+        command=f"wherefrom study run {study_path} --scale {study.scale}"
+        + (f" --models {','.join(study.picked)}" if study.picked else ""),
         problems=problems(plan, store),
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why

@@ -8,7 +8,7 @@ from rich.text import Text
 from wherefrom.evidence import Evidence
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.published import claimed
-from wherefrom.report.sensitivity import comparison, sensitivity_of, two_models
+from wherefrom.report.sensitivity import beside_grid, comparison, sensitivity_of, two_models
 from wherefrom.report.tables import RUNS, rich_table, score_grid
 from wherefrom.report.words import gaps, statements
 
@@ -36,6 +36,9 @@ def terminal_table(evidence: Evidence, context: ReportContext) -> RenderableType
         parts += [Text(grid.caption, style="bold"), rich_table(grid)]
         parts += map(_line, statements(headline, context.sweep_region)[:SHOWN])
         parts.append(Text())
+    models = {one.view.model for one in headlines}
+    if len(models) > 2 and (beside := beside_grid(headlines)) is not None:
+        parts += [Text(beside.caption, style="bold"), rich_table(beside), Text()]
     claims = [one for claim in context.claims for one in claimed(claim, headlines, context)]
     shown = [claim for claim in claims if claim.kind != "limit"]
     pair = two_models(headlines)

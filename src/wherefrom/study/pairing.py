@@ -1,4 +1,4 @@
-"""What a study pairs wrongly: heads of another kind than its tasks, and inputs that hold labels."""
+"""What a study pairs wrongly: heads of another kind than its tasks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ def refuse_misfits(study: Study) -> None:
     Raises
     ------
     WherefromError
-        Names the task, and the head, metric, baseline or margin that is for the other kind; or what
-        reads the layer of the labels among its inputs.
+        Names the task, and the head, metric, baseline or margin that is for the other kind.
     """
-    _refuse_leaks(study)
     heads = {name: kind_of_head(name).predicts for name in study.heads}
     for name, task in study.tasks.items():
         fitting = [head for head, predicts in heads.items() if predicts == task.predicts]
@@ -71,25 +69,6 @@ def refuse_misfits(study: Study) -> None:
                 f"{about}{predicts}, and metric {headline.metric!r} is of "
                 f"{METRICS[headline.metric].predicts}: say metric: {_listed(metrics)}"
             )
-
-
-def _refuse_leaks(study: Study) -> None:
-    for name, task in study.tasks.items():
-        told = {layer for layer in task.layers if layer != getattr(task, "region_layer", None)}
-        models = {one: gfm for one, gfm in study.models.items() if name in gfm.tasks}
-        every = tuple(dict.fromkeys(one for gfm in models.values() for one in gfm.payloads))
-        readers = [
-            (f"model {one!r}", gfm.reads_of_tasks, gfm.payloads) for one, gfm in models.items()
-        ]
-        readers += [(f"baseline {one!r}", baseline(one).reads, every) for one in task.baselines]
-        for who, reads, named in readers:
-            for modality in sorted(reads - ({"series"} if task.own_series else set())):
-                payload, held = study.payload_of(modality, named)
-                for layer in sorted(told & set(held.layers(labelled=True))):
-                    raise WherefromError(
-                        f"task {name!r} asks for {layer}, which {who} reads of its places (payload "
-                        f"{payload!r}): leave one of them out"
-                    )
 
 
 def _ours(head: str, predicts: Predicts) -> bool:

@@ -150,9 +150,7 @@ class _Seen:
         """Return a task, and what a row of the results reads of its places, by role."""
         spec, task = self.study.tasks[name], self.tasks[name]
         if isinstance(reader, Baseline):
-            models = [one for one in self.study.models.values() if name in one.tasks]
-            reads = reader.reads
-            named = tuple(dict.fromkeys(one for gfm in models for one in gfm.payloads))
+            reads, named = reader.reads, self.study.named(name)
         else:
             reads, named = reader.reads_of_tasks, reader.payloads
         if spec.own_series:  # it holds them

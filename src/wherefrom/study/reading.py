@@ -16,13 +16,14 @@ from wherefrom.errors import WherefromError, unknown
 from wherefrom.part import OfKind
 from wherefrom.plugins import kinds
 from wherefrom.study.machine import adapted
+from wherefrom.study.picked import picked
 from wherefrom.study.pools import table_of
 from wherefrom.study.spec import Study
 
 __all__ = ["load"]
 
 #: Fields that a study is given when it is resolved, never by its file.
-_RESOLVED = ("scale", "stood_in", "left_out", "table")
+_RESOLVED = ("scale", "stood_in", "left_out", "picked", "table")
 
 #: What pydantic says of Python's types, for a file that has none.
 _PLAINLY = {
@@ -47,7 +48,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return made
 
 
-def load(path: Path | str, scale: str) -> Study:
+def load(path: Path | str, scale: str, models: Iterable[str] | None = None) -> Study:
     """Read a study file and resolve one of its scales.
 
     Parameters
@@ -57,6 +58,8 @@ def load(path: Path | str, scale: str) -> Study:
         ``scales`` with changes to the base (nested mappings are merged, null takes a key away).
     scale : str
         One of the file's scales, e.g. ``"laptop"``.
+    models : iterable of str, optional
+        Names of the models to keep; by default all but those that run on request.
 
     Returns
     -------
@@ -67,8 +70,8 @@ def load(path: Path | str, scale: str) -> Study:
     Raises
     ------
     WherefromError
-        If the file is absent or not YAML, the scale or a key is unknown, a value is wrong, or the
-        table that is the pool is faulty.
+        If the file is absent or not YAML, the scale, a model or a key is unknown, a value is wrong,
+        or the table that is the pool is faulty.
 
     Examples
     --------
@@ -111,7 +114,7 @@ def load(path: Path | str, scale: str) -> Study:
         if key in merged:
             raise WherefromError(f"{file}: {key!r} is not for the study file to say: remove it")
     try:
-        study = Study.model_validate({**merged, "scale": scale})
+        study = picked(Study.model_validate({**merged, "scale": scale}), models)
         for task in study.tasks.values():
             _ = task.places  # a table of the user's is refused before anything is planned
         return adapted(study.model_copy(update={"table": table_of(study.pool)}))

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel, sampler
+from wherefrom.earth import made_of
 from wherefrom.earth.fetch import absent
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import AnyGfm, Gfm
@@ -113,6 +114,8 @@ class Study(Part):
     stood_in: dict[str, str] = Field(default_factory=dict)
     #: What this machine lacks the data for (e.g. ``tasks.cropharvest``), and why.
     left_out: dict[str, str] = Field(default_factory=dict)
+    #: Models that were asked for by name, where others are left out.
+    picked: tuple[str, ...] = ()
     #: What the table of the user's holds that is the pool.
     table: PoolTable | None = None
 
@@ -139,6 +142,11 @@ class Study(Part):
         made = OfKind("payloads", Payload).read({"kind": kind})
         assert isinstance(made, Payload)
         return kind, made.settled()
+
+    def named(self, task: str) -> tuple[str, ...]:
+        """Return the payloads that the models of a task name: its baselines read the same."""
+        models = [one for one in self.models.values() if task in one.tasks]
+        return tuple(dict.fromkeys(name for gfm in models for name in gfm.payloads))
 
     @property
     def read(self) -> dict[str, Payload]:
@@ -322,6 +330,39 @@ class Study(Part):
                     raise ValueError(
                         f"{where}: payload {one!r} has {self.payloads[one].modality}, which "
                         f"{row.kind!r} does not read"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _no_one_is_shown_what_labels_are_made_of(self) -> Self:
+        readers: dict[tuple[str, str], tuple[frozenset[Modality], tuple[str, ...], Any]] = {}
+        for name, model in self.models.items():
+            for task in model.tasks:
+                reads = model.reads_of_tasks
+                readers[task, f"models.{name}"] = reads, model.payloads, model.wants
+        for name, row in self.published.items():
+            for task in row.tasks or self.tasks:
+                readers[task, f"published.{name}"] = (
+                    row.reads_of_tasks,
+                    row.payloads,
+                    lambda _: True,
+                )
+        for name, spec in self.tasks.items():
+            for one in spec.baselines:
+                readers[name, f"tasks.{name}: baseline {one!r}"] = (
+                    baseline(one).reads, self.named(name), lambda _: True
+                )  # fmt: skip
+        for (task, who), (reads, named, wants) in readers.items():
+            labels = self.tasks[task].label_layers
+            for modality in sorted(reads):
+                if modality == "series" and self.tasks[task].own_series:
+                    continue
+                of, payload = self.payload_of(modality, named)
+                if shown := sorted(made_of(*labels) & payload.shown(wants)):
+                    raise ValueError(
+                        f"{who}: labels of task {task!r} ({', '.join(labels)}) are made of "
+                        f"{', '.join(shown)}, which payload {of!r} shows of labelled places: take "
+                        "that out of what it reads, or drop the task"
                     )
         return self
 

@@ -93,6 +93,11 @@ class TaskSpec(Part):
         return tuple(getattr(self, name) for name in self.layer_fields)
 
     @property
+    def label_layers(self) -> tuple[str, ...]:
+        """Those that labels are read from: no model may be shown what they are made of."""
+        return ()
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Files of the user's that it reads; what they hold, not where they lie, makes its key."""
         return ()

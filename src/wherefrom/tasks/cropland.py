@@ -22,7 +22,12 @@ class Cropland(PlacedSpec):
     @property
     def layers(self) -> tuple[str, ...]:
         """Labels first."""
-        return ("cropland", self.region_layer)
+        return (*self.label_layers, self.region_layer)
+
+    @property
+    def label_layers(self) -> tuple[str, ...]:
+        """Cropland, which is made of land cover."""
+        return ("cropland",)
 
     def make(self, pool: Pool | None) -> Task:
         """Draw the places."""

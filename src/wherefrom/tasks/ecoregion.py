@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from wherefrom.pool import Pool
 from wherefrom.tasks.base import PlacedSpec
@@ -13,21 +16,41 @@ __all__ = ["Ecoregions", "ecoregions"]
 
 
 class Ecoregions(PlacedSpec):
-    """Tell a layer's label (biome, ecoregion, climate zone) of a place."""
+    """Tell a layer's label (biome, ecoregion, climate zone) of a place.
+
+    Attributes
+    ----------
+    layer : str
+    name : str
+        Of the task in the results, with the layer's behind it; for a second task of a layer.
+    """
 
     layer_fields: ClassVar[tuple[str, ...]] = ("layer", "region_layer")
 
     layer: str = "biome"
+    name: str = Field(pattern=r"^[\w.+-]+$", default="ecoregions")
 
     @property
     def label(self) -> str:
         """Names the layer, so that a stand-in is never taken for what it stands in for."""
-        return f"ecoregions-{self.layer}"
+        return f"{self.name}-{self.layer}"
+
+    def settings(self) -> dict[str, Any]:
+        """Give the fields; the name is in no key of tasks that had none to give."""
+        fields = super().settings()
+        if self.name == type(self).model_fields["name"].default:
+            del fields["name"]
+        return fields
+
+    @property
+    def label_layers(self) -> tuple[str, ...]:
+        """The layer."""
+        return (self.layer,)
 
     def make(self, pool: Pool | None) -> Task:
         """Draw the places."""
         assert pool is not None
-        return ecoregions(pool, layer=self.layer, **self.placing())
+        return replace(ecoregions(pool, layer=self.layer, **self.placing()), name=self.label)
 
 
 def ecoregions(

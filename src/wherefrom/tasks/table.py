@@ -70,11 +70,15 @@ class Table(TaskSpec):
         The task, from the folder where the command runs.
     target : str, optional
         The column of numbers that the file must be a task of.
+    labels_from : tuple of str
+        Earth layers that its labels were read from, if any: no model is shown what they are made
+        of.
     """
 
     name: str = Field(pattern=r"^[\w.+-]+$")
     file: str = Field(min_length=1)
     target: str | None = None
+    labels_from: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -85,6 +89,11 @@ class Table(TaskSpec):
     def files(self) -> tuple[str, ...]:
         """The task's file."""
         return (self.file,)
+
+    @property
+    def label_layers(self) -> tuple[str, ...]:
+        """As stated."""
+        return self.labels_from
 
     @cached_property
     def _about(self) -> tuple[int, str | None, int]:  # of a plan every stage asks for it
@@ -116,7 +125,7 @@ class Table(TaskSpec):
 
     def settings(self) -> dict[str, Any]:
         """Give the name; where the table lies is no part of what the task depends on."""
-        return self.model_dump(exclude={"baselines", "file", "target"})
+        return self.model_dump(exclude={"baselines", "file", "labels_from", "target"})
 
     def make(self, pool: Pool | None) -> Task:
         """Read the task, under its name in the study."""

@@ -30,6 +30,11 @@ class Values(PlacedSpec):
         """Those of the layer; one that holds labels is refused."""
         return numbers_of(self.layer).units
 
+    @property
+    def label_layers(self) -> tuple[str, ...]:
+        """The layer."""
+        return (self.layer,)
+
     def make(self, pool: Pool | None) -> Task:
         """Draw the places."""
         assert pool is not None
