@@ -218,6 +218,6 @@ def test_a_layer_is_told_from_itself(reader: str, tables: Path, tmp_path: Path) 
         model = same | {"kind": "presto"}
     base["models"] = {"satclip": model}
     base["equivalence_margins"] = {}
-    who = "model 'satclip'" if reader == "model" else "baseline 'raw-series'"
-    with pytest.raises(WherefromError, match=f"asks for slope, which {who} reads of its places"):
+    who = "models.satclip" if reader == "model" else "tasks.relief: baseline 'raw-series'"
+    with pytest.raises(WherefromError, match=f"{who}: labels .*slope.* are made of altitude"):
         plan(load(study(tmp_path, tables, **base), "debug"))
