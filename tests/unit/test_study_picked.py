@@ -49,9 +49,11 @@ def test_what_is_about_other_models_alone_stays(scale: str) -> None:
     assert "logistic-balanced" not in alone.heads
     assert alone.sweep is None or alone.sweep.heads == ("logistic",)
     assert not any(claim.test == "sensitivity" for claim in alone.claims)
+    assert alone.unread == load(STUDY, scale).unread == {}
+    assert not {"presto-official", "galileo-nano"} & set(alone.published)
     assert any(claim.test == "better" for claim in alone.claims)
     presto = load(STUDY, scale, ["presto"])
-    assert not {"ecoregions", "windows"} & {*presto.tasks, *presto.published.tables.values()}
+    assert not {"ecoregions", "windows"} & {*presto.tasks, *presto.repeats.tables.values()}
 
 
 def test_a_choice_of_models_changes_the_stages_of_those_that_stay() -> None:
@@ -116,3 +118,8 @@ def test_two_tasks_of_one_layer_cannot_be_told_apart(tmp_path: Path) -> None:
     del tasks["windows"]["name"]
     with pytest.raises(WherefromError, match=r"a value occurs twice in .*ecoregions-"):
         load(changed(tmp_path, tasks=tasks), "debug")
+
+
+def test_a_margin_of_a_task_that_goes_with_its_models_is_a_mistake(tmp_path: Path) -> None:
+    file = changed(tmp_path, equivalence_margins={"cropland": 0.1, "windows": 0.2})
+    assert load(file, "debug", ["satmae"]).equivalence_margins == {"windows": 0.2}

@@ -72,7 +72,7 @@ def picked(study: Study, names: Iterable[str] | None = None) -> Study:
     stands_for = study.stands_for.model_copy(
         update={"tasks": {k: one for k, one in study.stands_for.tasks.items() if k not in gone}}
     )
-    return Study.model_validate(
+    made = Study.model_validate(
         {
             **dict(study),
             "models": chosen,
@@ -88,9 +88,18 @@ def picked(study: Study, names: Iterable[str] | None = None) -> Study:
                 for name, row in study.published.items()
                 if not row.tasks or among(row.tasks, tasks)
             },
+            "equivalence_margins": {
+                name: margin
+                for name, margin in study.equivalence_margins.items()
+                if name not in gone
+            },
             "stands_for": stands_for,
         }
     )
+    # What the others alone read is no mistake here.
+    aside = made.unread.keys() - study.unread.keys()
+    payloads = {name: one for name, one in made.payloads.items() if f"payloads.{name}" not in aside}
+    return made.model_copy(update={"payloads": payloads})
 
 
 def among(names: tuple[str, ...] | None, chosen: Iterable[str]) -> tuple[str, ...] | None:
