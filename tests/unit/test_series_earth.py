@@ -102,3 +102,10 @@ def test_a_wrong_coordinate_is_named_by_its_row() -> None:
 
 def test_no_places_give_no_series() -> None:
     assert earth_series([], []).raw.shape == (0, 12, 18)
+
+
+def test_the_wettest_coast_is_taken_for_another_unit(recwarn: pytest.WarningsRecorder) -> None:
+    series = earth_series([-76.8936553], [3.40822481])
+    rain = series.raw[0, :, RAIN]
+    assert np.median(rain) > 0.05  # m a day
+    assert not recwarn.list

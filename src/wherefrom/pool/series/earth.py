@@ -105,4 +105,7 @@ def earth_series(lon: ArrayLike, lat: ArrayLike, land_cover: bool = True) -> Pix
         of_code = [DW_CLASSES.index(DYNAMIC_WORLD_OF[label]) for label in cover.labels]
         one = np.array(of_code, dtype=np.uint8)[cover.codes(lon, lat)]
         classes = np.broadcast_to(one[:, None], bands["temperature_2m"].shape)
-    return PixelSeries.from_bands(bands, lon, lat, month=0, dynamic_world=classes)
+    # Of the Choco's rain, up to 0.09 m a day there, one would think that it is of months.
+    return PixelSeries.from_bands(
+        bands, lon, lat, month=0, dynamic_world=classes, units_stated=True
+    )

@@ -172,6 +172,8 @@ class PixelSeries:
         lat: ArrayLike,
         month: ArrayLike,
         dynamic_world: ArrayLike | None = None,
+        *,
+        units_stated: bool = False,
     ) -> PixelSeries:
         """Make series of bands by name; NDVI is computed of B8 and B4 where both are there.
 
@@ -187,6 +189,9 @@ class PixelSeries:
             the next month; or of every step, which more than 24 steps need.
         dynamic_world : (N, T) array_like, optional
             Classes; by default absent.
+        units_stated : bool, default False
+            The source states its units, and values were converted: they are not judged by what
+            their numbers look like.
 
         Returns
         -------
@@ -221,7 +226,7 @@ class PixelSeries:
                     f"({size},)"
                 )
             raw[:, :, BANDS.index(name)] = band[:, None] if band.ndim == 1 else band
-        return cls.from_array(raw, lon, lat, month, dynamic_world)
+        return cls.from_array(raw, lon, lat, month, dynamic_world, units_stated=units_stated)
 
     @classmethod
     def from_array(
@@ -231,6 +236,8 @@ class PixelSeries:
         lat: ArrayLike,
         month: ArrayLike,
         dynamic_world: ArrayLike | None = None,
+        *,
+        units_stated: bool = False,
     ) -> PixelSeries:
         """Make series of an array in CropHarvest's order; its NDVI is computed anew.
 
@@ -238,7 +245,7 @@ class PixelSeries:
         ----------
         raw : (N, T, 18) array_like
             In the order of `BANDS` and the units of the class; the last column is not read.
-        lon, lat, month, dynamic_world
+        lon, lat, month, dynamic_world, units_stated
             As of `from_bands`.
 
         Returns
@@ -300,7 +307,8 @@ class PixelSeries:
             first = np.broadcast_to(months, shape[:1]) if months.ndim == 0 else months
             months = ((first[:, None] + np.arange(shape[1])) % 12).astype(np.int8)
         series = cls(mine, classes, np.asarray(lon), np.asarray(lat), months)
-        check_units(series.raw)
+        if not units_stated:
+            check_units(series.raw)
         return series
 
     def take(self, rows: ArrayLike) -> PixelSeries:
