@@ -78,7 +78,7 @@ def gpus() -> tuple[str, ...]:
 def multiplies_bfloat16(chosen: torch.device) -> bool:
     """Tell whether products of bfloat16 are the faster ones on a device.
 
-    Of CPUs on those with AMX: with AVX-512 alone they were slower (docs/DECISIONS.md, SatMAE).
+    Of CPUs on those with AMX: with AVX-512 alone they were slower (docs/DECISIONS.md).
     """
     if chosen.type == "cuda":
         with torch.cuda.device(chosen):
