@@ -68,12 +68,12 @@ def small(folder: Path, **change: Any) -> Path:
         | {
             "width": 64,
             "pretrain": {"samples_seen": 25600, "batch": 256, "lr": 1.0e-3},
-            "draws": 1,
+            "blocks": 1,
         },
         "presto": base["models"]["presto"]
         | {
             "pretrain": {"samples_seen": 240, "batch": 8, "lr": 1.0e-3},
-            "draws": 1,
+            "blocks": 1,
         },
     }
     base["published"] = {"presto-official": {"kind": "presto", "tasks": ["cropland"]}}

@@ -31,7 +31,7 @@ from wherefrom.train.heads import head
 from wherefrom.train.pretrain import held_out_loss
 
 PRETRAIN = {"samples_seen": 256, "batch": 64, "lr": 1e-3, "warmup": 1}
-AXES = {"tasks": ["warmth"], "draws": 1, "pretrain_seeds": 1}
+AXES = {"tasks": ["warmth"], "blocks": 1}
 SATCLIP = AXES | {
     "kind": "satclip",
     "degrees": 6,

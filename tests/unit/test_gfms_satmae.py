@@ -33,7 +33,7 @@ from wherefrom.train.pretrain import PretrainSettings, held_out_loss, pretrain
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 FIELDS = {
-    "kind": "satmae", "tasks": ["any"], "draws": 1, "pretrain_seeds": 1,
+    "kind": "satmae", "tasks": ["any"], "blocks": 1,
     "pretrain": {"samples_seen": 64, "batch": 16, "lr": 1e-3},
 }  # fmt: skip
 GROUPS = (("blue-marble:*",), ("relief:*",))

@@ -71,7 +71,7 @@ def study(folder: Path, tables: Path, **change: Any) -> Path:
     budget = {"samples_seen": 64, "batch": 32, "lr": 1e-3}
     base["models"] = {
         "presto": base["models"]["presto"]
-        | {"tasks": ["fields"], "pretrain": budget, "draws": 1, "precision": "float32"}
+        | {"tasks": ["fields"], "pretrain": budget, "blocks": 1, "precision": "float32"}
     }
     base |= {"n": 20, "finetune_seeds": 2, "sweep": None}
     base["heads"] = {"logistic": {}, "majority": {}}

@@ -13,7 +13,10 @@ from wherefrom.payload.base import Payload
 from wherefrom.study import Plan, Stage, Store
 from wherefrom.study.stage import VERSIONS
 
-__all__ = ["render"]
+__all__ = ["ONE_BLOCK", "render"]
+
+#: What one block leaves open, said before it is run and after.
+ONE_BLOCK = "one block: no statement about another draw or another pre-training"
 
 
 def render(plan: Plan, store: Store) -> RenderableType:
@@ -60,9 +63,10 @@ def _sizes(plan: Plan) -> list[Text]:
     lines += [f"{name}: {other}" for name in listed]
     lines += [
         f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
-        f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"
+        f"in each of {spec.blocks} blocks"
         for name, spec in study.models.items()
     ]
+    lines += [f"{name}: {ONE_BLOCK}" for name, spec in study.models.items() if spec.blocks == 1]
     lines += [
         f"{name}: {one} under another name, with draws of its own; in another order of the file "
         f"{one} would have these"
