@@ -151,9 +151,9 @@ def test_one_block_is_planned_as_if_it_could_speak_of_others(small: Study, tmp_p
     shown = io.StringIO()
     Screen(file=shown, width=300).print(render(plan(small), Store(tmp_path)))
     said = shown.getvalue()
-    assert "one: one block: no statement about another draw or another pre-training" in said
-    assert "three: one block" not in said
-    assert "three: 256 samples seen for each composition, in each of 3 blocks" in said
+    seen = "256 samples seen for each composition, in"
+    assert f"one: {seen} one block: no statement about another draw or another pre-train" in said
+    assert f"three: {seen} each of 3 blocks" in said
 
 
 @pytest.fixture(scope="module")

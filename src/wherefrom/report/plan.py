@@ -62,11 +62,10 @@ def _sizes(plan: Plan) -> list[Text]:
     other = f"as many places as it lists, not {study.composition_size:,}"
     lines += [f"{name}: {other}" for name in listed]
     lines += [
-        f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
-        f"in each of {spec.blocks} blocks"
+        f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, in "
+        + (f"each of {spec.blocks} blocks" if spec.blocks > 1 else ONE_BLOCK)
         for name, spec in study.models.items()
     ]
-    lines += [f"{name}: {ONE_BLOCK}" for name, spec in study.models.items() if spec.blocks == 1]
     lines += [
         f"{name}: {one} under another name, with draws of its own; in another order of the file "
         f"{one} would have these"
