@@ -120,6 +120,7 @@ def _classes(
     total = members + np.bincount(cells.ravel(), each.ravel(), size).reshape(seeds, classes)
     f1 = 2.0 * hits / _or_one(total)  # of a class without members and predictions 0
     whole, index = w.sum(), cells + hit * size
+    rounding = 1e-9 * whole
     alike = [(u, np.flatnonzero(w == u)) for u in np.unique(w) if u > 0]
     found = {}
     for name in names:
@@ -136,9 +137,10 @@ def _classes(
             if name == "f1_weighted":
                 own = np.broadcast_to(np.maximum(members - u, 0.0) / whole, total.shape)
             # Without its last place a class leaves the average, or scores 0.
-            miss = -f1 * u / _or_one(total - u)
-            gain = np.where(total > 2.5 * u, own * (1 - f1) * 2 * u / _or_one(total - 2 * u), empty)
-            miss, own = (np.where(total > 1.5 * u, part * miss, empty) for part in (share, own))
+            one, two = total - u, total - 2 * u  # of a class that holds a miss, or a hit
+            miss = -f1 * u / _or_one(one)
+            gain = np.where(two > rounding, own * (1 - f1) * 2 * u / _or_one(two), empty)
+            miss, own = (np.where(one > rounding, part * miss, empty) for part in (share, own))
             # A miss is looked up twice, in its predicted and its true class; a hit once.
             table = np.concatenate([miss.ravel(), gain.ravel()])
             true_cells = truth[at] + np.arange(seeds)[:, None] * classes

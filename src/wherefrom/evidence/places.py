@@ -11,7 +11,7 @@ are alike; from then on the interval no longer grows with their size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -132,15 +132,14 @@ def population(block_km: float | None) -> str:
     )
 
 
-def trained_on(task: Task, n: int, places: int) -> float:
+def trained_on(task: Task) -> float:
     """Return the factor of influences where test places are trained on, too: 1 without folds.
 
-    In a cross-validation another sample of places changes what is learnt, too, the more of it each
-    episode takes. Its variance counts 1 + n / candidates times, which simulation finds enough.
+    In a cross-validation other places also teach otherwise, and no estimate of that variance is
+    unbiased (Bengio and Grandvalet, 2004). Theirs therefore counts twice: simulated intervals hold
+    the truth in 96 to 99 of 100, and in 90 to 94 if it counts once.
     """
-    if not task.folds:
-        return 1.0
-    return float(np.sqrt(1 + n * task.folds / (places * (task.folds - 1))))
+    return float(np.sqrt(2.0)) if task.folds else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +153,9 @@ class Places:
     """
 
     block_km: float | None
-    _influence: dict[Key, dict[str, Floats]]
-    _test: dict[tuple[str, str], Ints]
-    _unit: dict[str, Ints]
+    _influence: dict[Key, dict[str, Floats]] = field(default_factory=dict, repr=False)
+    _test: dict[tuple[str, str], Ints] = field(default_factory=dict, repr=False)
+    _unit: dict[str, Ints] = field(default_factory=dict, repr=False)
 
     @property
     def population(self) -> str:
@@ -242,7 +241,7 @@ def sampled(
         If blocks are not 1 to 5,000 km wide, or predictions are missing or do not fit each other.
     """
     names = None if metrics is None else frozenset(metrics)
-    kept = Places(block_km, {}, {}, {})
+    kept = Places(block_km)
     runs: dict[tuple[Key, str], int] = {}
     for one, found in parallel.here(partial(_measured, names=names), predictions):
         if one.task not in kept._unit:
@@ -268,7 +267,7 @@ def _measured(
     task, found = one.places, []
     for region, n, predicted, test in one.regions():
         of_place = measured(predicted, task.label[test], positive=task.positive)
-        factor = trained_on(task, n, len(test))
+        factor = trained_on(task)
         found += [
             (
                 Key(one.model, one.composition, one.task, n, one.head, metric),

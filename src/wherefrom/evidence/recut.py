@@ -1,8 +1,8 @@
 """Scores cut anew by any labels, or weighted to any shares, from saved predictions.
 
 Nothing is trained again. Test places are pooled over the regions, each with what was told of it by
-heads that learnt in its own region. An interval covers blocks, few-shot episodes and test places,
-each with its own degrees of freedom, added in quadrature as in `wherefrom.evidence.intervals`.
+heads that learnt in its own region. An interval covers blocks, few-shot episodes and test places:
+their variances are added, and so are their degrees of freedom (Satterthwaite, 1946).
 
 Weights make the test places of each label count as its share of the target does
 (post-stratification; Holt and Smith, 1979): the variance over places is that within the labels.
@@ -60,7 +60,7 @@ class RecutRow(Record):
     label: str
     places: int
     effective_places: float
-    runs: int
+    blocks: int
     finetune_seeds: int
     score: float
     low: float | None = None
@@ -233,7 +233,7 @@ def _rows(
     unit = units_of(tests.task, block_km)[tests.rows]
     runs: dict[tuple[str, str, str], list[list[tuple[Floats, Floats]]]] = {}
     task = predictions[0].task
-    factor = trained_on(tests.task, n, len(tests.rows))
+    factor = trained_on(tests.task)
     work = partial(_score, n=n, metric=metric, tests=tests, groups=groups)
     for one, scored in zip(predictions, parallel.here(work, predictions), strict=True):
         runs.setdefault((one.model, one.composition, one.head), []).append(scored)
@@ -250,7 +250,7 @@ def _rows(
                 label=group.label,
                 places=len(group.at),
                 effective_places=_effective(group),
-                runs=len(own) if composition else 0,
+                blocks=len(own) if composition else 0,
                 finetune_seeds=len(own[0][i][0]),
                 score=float(np.mean([scored[i][0].mean() for scored in own])),
             ),
@@ -288,12 +288,14 @@ def _row(row: RecutRow, values: Floats, influence: Floats, unit: Ints, group: _G
     parts = difference(Side(values, fixed=not row.composition))
     sample = covariance([Sample(_within(influence, group.strata)[None], unit, group.weights)])
     why = parts.why or ("" if sample else "all test places in one block of land")
-    variances = [parts.unit_variance, parts.episode_variance, np.nan]
-    df = [parts.unit_df, parts.episode_df, np.nan]
+    variances = np.array([parts.unit_variance, parts.episode_variance, np.nan])
+    df = np.array([parts.unit_df, parts.episode_df, np.nan])
     if sample:
-        variances[2], df[2] = float(sample[0][0, 0]), sample[1]
+        variances[2], df[2] = sample[0][0, 0], sample[1]
     blocks, episodes, places = (float(np.sqrt(v)) if np.isfinite(v) else None for v in variances)
-    half = float(np.sqrt((stdtrit(df, (1 - LEVEL) / 2) ** 2 * variances).sum()))
+    whole = variances.sum()
+    joint = whole**2 / (variances**2 / df).sum() if whole > 0 else 1.0
+    half = -float(stdtrit(joint, (1 - LEVEL) / 2)) * float(np.sqrt(whole))
     return replace(
         row,
         low=None if why else row.score - half,
