@@ -129,6 +129,8 @@ def recut_(
     show(f"{chosen.metric} on {chosen.task}, {chosen.head} head, n = {chosen.n}, {what}")
     show(f"about {population(block_km)}")
     Screen().print(recut_table(rows))
+    if missing := len(chosen.stages) - len(predictions):
+        note(f"{missing} of {len(chosen.stages)} few-shot stages are not finished, and not in it")
     for line in left_out[:TOLD]:
         note(line)
     if len(left_out) > TOLD:

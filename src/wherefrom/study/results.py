@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,10 +9,10 @@ import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
-from wherefrom.study.stage import Plan, Stage
+from wherefrom.study.stage import Plan
 from wherefrom.study.store import Store
 
-__all__ = ["READ", "SCHEMA", "collect", "finished", "problems"]
+__all__ = ["READ", "SCHEMA", "collect", "problems"]
 
 #: Kinds of the stages whose files the results and the report are made of.
 READ = ("pool", "draw", "fewshot")
@@ -49,8 +48,15 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     WherefromError
         If stages are missing: the study has not been run to its end.
     """
+    stages = plan.of_kind("fewshot")
+    missing = [stage.label for stage in stages if not store.done(stage.kind, stage.key)]
+    if missing:
+        raise WherefromError(
+            f"{len(missing)} of {len(stages)} few-shot stages are missing, e.g. {missing[0]!r}: "
+            "run the study first (wherefrom study run)"
+        )
     tables = []
-    for stage in finished(plan.of_kind("fewshot"), store):
+    for stage in stages:
         scores = pq.read_table(store.sound(stage) / "scores.parquet")
         for name, value in stage.axes.items():
             scores = scores.append_column(name, pa.array([value] * len(scores)))
@@ -59,23 +65,6 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     with atomic(out / "results.parquet") as tmp:
         pq.write_table(results, tmp, compression="zstd", write_page_checksum=True)
     return results
-
-
-def finished(stages: Sequence[Stage], store: Store) -> Sequence[Stage]:
-    """Return few-shot stages, all of which are in the store.
-
-    Raises
-    ------
-    WherefromError
-        If some are not.
-    """
-    missing = [stage.label for stage in stages if not store.done(stage.kind, stage.key)]
-    if missing:
-        raise WherefromError(
-            f"{len(missing)} of {len(stages)} few-shot stages are missing, e.g. {missing[0]!r}: "
-            "run the study first (wherefrom study run)"
-        )
-    return stages
 
 
 def problems(plan: Plan, store: Store) -> list[str]:
