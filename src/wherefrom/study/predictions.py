@@ -166,9 +166,8 @@ def saved(stages: Sequence[Stage], store: Store) -> list[Saved]:
     done = [stage for stage in stages if store.done(stage.kind, stage.key)]
     if not done:
         raise WherefromError(
-            f"none of the {len(stages)} few-shot stages is in {store.root}, e.g. "
-            f"{stages[0].label!r}: run the study first (wherefrom study run), or name its folder "
-            "(--out)"
+            f"none of the {len(stages)} few-shot stages is in {store.root}: run the study first "
+            "(wherefrom study run), or name its folder (--out)"
         )
     return [
         Saved(
