@@ -15,6 +15,7 @@ from made_predictions import made_task, save, tells
 from wherefrom.errors import WherefromError
 from wherefrom.evidence.cut import Cut, Target, cut_by, cut_by_column, target
 from wherefrom.evidence.recut import ALL_PLACES, RecutRow, recut, weighted
+from wherefrom.evidence.recut_rows import RARE
 from wherefrom.report.recut import recut_table, write_recut
 from wherefrom.study.predictions import Saved
 from wherefrom.train.scores import scores
@@ -104,6 +105,15 @@ def test_a_single_block_is_given_an_interval(saved: list[Saved]) -> None:
     assert row.note in _printed(recut_table([row]))
 
 
+def test_classes_of_few_places_are_trusted(saved: list[Saved]) -> None:
+    few = np.zeros(T, np.int32)
+    few[np.flatnonzero(LABEL == 2)[5:]] = -1
+    cut = Cut("few", ("all",), few)
+    for metric, note in (("f1_macro", RARE), ("accuracy", "")):
+        assert {row.note for row in recut(saved, 20, metric, cut)[0]} == {note}
+    assert {row.note for row in recut(saved, 20, "f1_macro", CUT)[0]} == {""}
+
+
 def test_a_difference_is_not_between_the_same_places_and_runs(saved: list[Saved]) -> None:
     rows, _ = recut(saved, 20, "accuracy", CUT, against="none")
     for label in ("wet", "dry"):
@@ -150,6 +160,7 @@ def test_weights_are_not_those_of_the_target(saved: list[Saved]) -> None:
         "90.0% of mine is covered; left out are",
         "tiny (6.0% of mine): 5 test places",
         "empty (4.0% of mine): 0 test places",
+        f"{(CODES == -1).sum()} test places without a label of zone",
     ]
 
 

@@ -149,6 +149,8 @@ def weighted(
     ]
     if left_out:
         left_out.insert(0, f"{covered:.1%} of {target.name} is covered; left out are")
+    if none := int((codes < 0).sum()):
+        left_out.append(f"{_places(none)} without a label of {cut.name}")
     about = predictions, n, metric, tests, cut.name, groups, block_km, against
     return scored_rows(*about), left_out
 
