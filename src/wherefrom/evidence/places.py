@@ -137,7 +137,7 @@ def trained_on(task: Task) -> float:
 
     In a cross-validation other places also teach otherwise, and no estimate of that variance is
     unbiased (Bengio and Grandvalet, 2004). Theirs therefore counts twice: simulated intervals hold
-    the truth in 96 to 99 of 100, and in 90 to 94 if it counts once.
+    the truth in 96 to 98 of 100, and in 90 to 94 if it counts once.
     """
     return float(np.sqrt(2.0)) if task.folds else 1.0
 
