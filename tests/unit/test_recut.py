@@ -105,6 +105,23 @@ def test_a_single_block_is_given_an_interval(saved: list[Saved]) -> None:
     assert row.note in _printed(recut_table([row]))
 
 
+def test_numbers_cannot_be_cut(tmp_path: Path) -> None:
+    numbers = RNG.normal(size=T) + (CODES == 1)
+    numbers[CODES == 3] = 4.0
+    task = made_task(LON, LAT, numbers, REGION, classes=(), units="m")
+    told = {
+        ("m", "uniform", run): numbers + RNG.normal(size=(4, T)) * (1 + (CODES == 0))
+        for run in range(3)
+    }
+    rows, left_out = recut(save(tmp_path, task, told), 20, "rmse", CUT)
+    wet, dry = rows
+    assert wet.score == pytest.approx(2, rel=0.1)
+    assert dry.score == pytest.approx(1, rel=0.1)
+    assert wet.low is not None
+    assert wet.low < 2 < wet.high  # type: ignore[operator]
+    assert f"plain: all {(CODES == 3).sum()} test places have one number, 4" in left_out
+
+
 def test_classes_of_few_places_are_trusted(saved: list[Saved]) -> None:
     few = np.zeros(T, np.int32)
     few[np.flatnonzero(LABEL == 2)[5:]] = -1
