@@ -9,7 +9,7 @@ import typer
 
 from wherefrom.cli.output import note, show
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
-from wherefrom.cli.study import Models, Out, Scale, StudyPath, prepared
+from wherefrom.cli.study import Models, Out, Scale, StudyPath, _prepare
 from wherefrom.progress import Screen
 
 app = typer.Typer(no_args_is_help=True, help="Look at the results of a finished study anew.")
@@ -117,7 +117,7 @@ def recut_(
     from wherefrom.shown import file_name
     from wherefrom.study.predictions import asked, saved
 
-    steps, store, folder = prepared(study, scale, models, out)
+    steps, store, folder = _prepare(study, scale, models, out)
     chosen = asked(steps, task, n, head, metric)
     predictions = saved(chosen.stages, store)
     places = predictions[0].places
