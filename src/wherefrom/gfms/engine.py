@@ -32,8 +32,8 @@ WEIGHTS = "weights.safetensors"
 MOST = 1 << 30
 #: Places whose records tell the size of all, and that tell a model what there is to read.
 _FEW, _SOME = 256, 65_536
-#: Embeddings of the last run and task; the run's key tells the GFM.
-_KEPT: dict[tuple[Path, TaskData], NDArray[np.float32]] = {}
+#: Embeddings of the last run, task and split; the run's key tells the GFM.
+_KEPT: dict[tuple[Path, TaskData, str], NDArray[np.float32]] = {}
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,20 @@ def _read(gfm: Gfm, run: Path) -> tuple[GeoModel[Any], nn.Module]:
     return gfm.embedding(model), load_weights(model, run / WEIGHTS).to(device())
 
 
-def embedded(gfm: Gfm, run: Path, data: TaskData) -> NDArray[np.float32]:
-    """Embed a task's places of the reported splits, (N, D) float32, others NaN; read-only.
+def embedded(gfm: Gfm, run: Path, data: TaskData, split: str = "reported") -> NDArray[np.float32]:
+    """Embed a task's places of a split (`TaskData.described`), (N, D) float32, others NaN.
 
-    A worker keeps those of its last run and task.
+    Read-only; a worker keeps those of its last run, task and split.
     """
-    if (run, data) not in _KEPT:
+    key = run, data, split
+    if key not in _KEPT:
         read, batch = _read(gfm, run), at_once(gfm.embed_batch, device())
-        whole = data.reported(lambda places: embed(*read, gfm.records_of_task(places), batch=batch))
+        whole = data.described(
+            lambda places: embed(*read, gfm.records_of_task(places), batch=batch), split
+        )
         _KEPT.clear()
-        _KEPT[run, data] = whole
-    return _KEPT[run, data]
+        _KEPT[key] = whole
+    return _KEPT[key]
 
 
 def finetuned(
