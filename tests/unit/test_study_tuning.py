@@ -25,7 +25,7 @@ from wherefrom.gfms.engine import embedded
 from wherefrom.gfms.places import TaskData
 from wherefrom.pool import Pool
 from wherefrom.study import Plan, Store, load, plan, tuned, tuning
-from wherefrom.study.fitting import best_heads, tuned_of, untuned
+from wherefrom.study.fitting import best_baselines, best_heads, tuned_of, untuned
 from wherefrom.study.reading import declared
 from wherefrom.study.run import Outcome
 from wherefrom.study.stages import compute
@@ -258,6 +258,9 @@ def test_the_best_head_of_a_baseline_is_not_the_one_that_tuned_best(tmp_path: Pa
     )
     for (_, row), choice in best.items():
         assert choice.score == max(line.score for line in table if line.row == row)
+    # The strongest of all, whatever its head; a model is none.
+    (strongest,) = best_baselines(load(tmp_path, "debug")).values()
+    assert strongest.score == max(line.score for line in table if line.kind == "baseline")
 
 
 @pytest.mark.parametrize(

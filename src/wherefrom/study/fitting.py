@@ -16,8 +16,8 @@ from wherefrom.train.heads import kind_of_head
 from wherefrom.train.scores import METRICS
 
 __all__ = [
-    "Key", "best_heads", "default_of", "fitting", "kind_of_row", "metric_of", "row_key",
-    "task_key", "tuned_of", "untuned",
+    "Key", "best_baselines", "best_heads", "default_of", "fitting", "kind_of_row", "metric_of",
+    "row_key", "task_key", "tuned_of", "untuned",
 ]  # fmt: skip
 
 #: A row on a task with a head, by their names.
@@ -127,6 +127,20 @@ def best_heads(study: Study) -> dict[tuple[str, str], Choice]:
     return {
         key: some[tuned.best([one.score for one in some], some[0].metric)]
         for key, some in found.items()
+    }
+
+
+def best_baselines(study: Study) -> dict[str, Choice]:
+    """Return the baseline, in its best head, that scores best on the tuning places of each task.
+
+    It is fixed before any reported score is seen, hence the same in every region.
+    """
+    found: dict[str, list[Choice]] = {}
+    for (task, _), one in best_heads(study).items():
+        found.setdefault(task, []).append(one)
+    return {
+        task: some[tuned.best([one.score for one in some], some[0].metric)]
+        for task, some in found.items()
     }
 
 
