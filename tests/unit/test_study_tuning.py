@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -64,14 +65,16 @@ class Tiny(Gfm):
 N = 40
 
 
-@pytest.fixture(autouse=True)
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Plant a model, and run stages in this process."""
-    (tmp_path / "tiny.py").write_text(CODE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    importlib.invalidate_caches()
-    monkeypatch.setattr(tuning, "run", here)
-    yield
+    folder = tmp_path_factory.mktemp("planted")
+    (folder / "tiny.py").write_text(CODE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        importlib.invalidate_caches()
+        patch.setattr(tuning, "run", here)
+        yield
     sys.modules.pop("tiny", None)
 
 
@@ -145,13 +148,28 @@ def written(folder: Path, scale: dict[str, Any] | None = None, **change: Any) ->
     return folder
 
 
-def tune(folder: Path, *rows: str) -> list[Tried]:
-    """Tune a study, and write its table."""
+class Tuned(NamedTuple):
+    """A study that was tuned, its stages and its table."""
+
+    folder: Path
+    steps: Plan
+    store: Store
+    table: list[Tried]
+
+    def beside(self, folder: Path) -> Path:
+        """Copy the table beside another study."""
+        shutil.copy(self.folder / NAME, folder / NAME)
+        return folder
+
+
+@pytest.fixture(scope="module")
+def chess(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    folder = written(tmp_path_factory.mktemp("chess"))
     store = Store(folder / "store")
-    steps, _ = tuning.tune(tuning.tuning_plan(load(folder, "debug"), rows or None), store)
+    steps, _ = tuning.tune(tuning.tuning_plan(load(folder, "debug")), store)
     made, _ = tuning.collect(steps, store, declared(folder, "debug"))
     tuned.write(made, folder / NAME)
-    return made
+    return Tuned(folder, steps, store, made)
 
 
 def of(table: list[Tried], row: str, kind: str) -> dict[str, Tried]:
@@ -159,15 +177,14 @@ def of(table: list[Tried], row: str, kind: str) -> dict[str, Tried]:
 
 
 def test_a_baseline_is_scored_on_other_places_or_seeds_than_the_tuning_ones(
-    tmp_path: Path,
+    chess: Tuned,
 ) -> None:
-    task = labelled(tmp_path)
-    table = tune(written(tmp_path), "raw-lonlat")
+    task = Task.read(chess.folder / "board.parquet")
     features = np.stack([task.lon, task.lat], 1).astype(np.float32)
     features[task.reported] = np.nan  # a look at them would be seen
     drawn, _ = plan_episodes(task, task.regions, N, range(4), split="tuning")
     assert len(drawn) == 2
-    found = of(table, "raw-lonlat", "knn")
+    found = of(chess.table, "raw-lonlat", "knn")
     assert list(found) == ["k=9", "k=1", "k=3"]
     for k in (1, 3, 9):
         by_seed = np.mean(
@@ -190,17 +207,16 @@ def test_a_baseline_is_scored_on_other_places_or_seeds_than_the_tuning_ones(
 
 
 def test_a_choice_favours_a_composition_or_was_made_on_a_block_of_the_study(
-    tmp_path: Path,
+    chess: Tuned,
 ) -> None:
-    study = load(written(tmp_path), "debug")
-    steps, store = tuning.tuning_plan(study, ["tiny"]), Store(tmp_path / "store")
+    _, steps, store, table = chess
+    study = load(chess.folder, "debug")
     of_study = {stage.key for stage in plan(study).stages if stage.kind in ("draw", "pretrain")}
     shared = [s for s in steps.stages if s.key in of_study]
     assert {stage.label for stage in shared} == {"draw none 0"}  # which has no place
     assert len(steps.of_kind("pretrain")) == 2
-    tuning.tune(steps, store)
-    table, _ = tuning.collect(steps, store, study)
-    stages = [s for s in steps.of_kind("tune") if s.axes["head"] == "knn"]
+    stages = [s for s in steps.of_kind("tune") if "pretrain" in s.inputs]
+    stages = [stage for stage in stages if stage.axes["head"] == "knn"]
     assert {stage.axes["composition"] for stage in stages} == {"none", "uniform"}
     means = []
     for stage in stages:
@@ -219,10 +235,10 @@ def test_a_choice_favours_a_composition_or_was_made_on_a_block_of_the_study(
     assert known.sum() == 2 * 170
 
 
-def test_a_study_does_not_use_what_was_chosen(tmp_path: Path) -> None:
+def test_a_study_does_not_use_what_was_chosen(chess: Tuned, tmp_path: Path) -> None:
     folder = written(tmp_path)
     before = plan(load(folder, "debug"))
-    tune(folder)
+    chess.beside(folder)
     study = load(folder, "debug")
     after = plan(study)
 
@@ -248,9 +264,9 @@ def test_a_study_does_not_use_what_was_chosen(tmp_path: Path) -> None:
     assert load(folder, "laptop").tuned.choices == ()
 
 
-def test_the_best_head_of_a_baseline_is_not_the_one_that_tuned_best(tmp_path: Path) -> None:
-    table = tune(written(tmp_path))
-    best = best_heads(load(tmp_path, "debug"))
+def test_the_best_head_of_a_baseline_is_not_the_one_that_tuned_best(chess: Tuned) -> None:
+    table, study = chess.table, load(chess.folder, "debug")
+    best = best_heads(study)
     assert set(best) == {("board", row) for row in ("raw-lonlat", "raw-harmonics-L4", "majority")}
     assert (best["board", "raw-lonlat"].head, best["board", "raw-lonlat"].options) == (
         "knn",
@@ -259,7 +275,7 @@ def test_the_best_head_of_a_baseline_is_not_the_one_that_tuned_best(tmp_path: Pa
     for (_, row), choice in best.items():
         assert choice.score == max(line.score for line in table if line.row == row)
     # The strongest of all, whatever its head; a model is none.
-    (strongest,) = best_baselines(load(tmp_path, "debug")).values()
+    (strongest,) = best_baselines(study).values()
     assert strongest.score == max(line.score for line in table if line.kind == "baseline")
 
 
@@ -270,16 +286,17 @@ def test_the_best_head_of_a_baseline_is_not_the_one_that_tuned_best(tmp_path: Pa
         ({"n": 30}, "knn (n)"),
         ({"headlines": [{"model": "tiny", "head": "knn", "metric": "accuracy"}]}, "knn (metric)"),
         ({"tasks": {"board": {"seed": 1}}}, "knn (task)"),
+        ({}, "knn (task)"),
         ({"models": {"tiny": {"width": 5}}}, "tiny on board, knn (model)"),
         ({"compositions": {"twice": "uniform"}}, "tiny on board, knn (model)"),
     ],
 )
 def test_a_table_that_no_longer_fits_is_used(
-    tmp_path: Path, change: dict[str, Any], reason: str
+    chess: Tuned, tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
-    tune(written(tmp_path))
-    written(tmp_path, scale=change)
-    study = load(tmp_path, "debug")
+    if not change:  # the user's own labels
+        labelled(tmp_path, classes=("black", "pink"))
+    study = load(chess.beside(written(tmp_path, scale=change)), "debug")
     (said,) = study.tuned.unfit
     assert reason in said
     assert "run wherefrom study tune" in said
@@ -333,13 +350,13 @@ def test_a_damaged_table_is_used(
         load(tmp_path, "debug")
 
 
-def test_lines_of_other_rows_and_scales_are_lost(tmp_path: Path) -> None:
-    folder = written(tmp_path)
-    old = tune(folder, "raw-lonlat")
+def test_lines_of_other_rows_and_scales_are_lost(chess: Tuned) -> None:
+    old = [line for line in chess.table if line.row == "raw-lonlat"]
     other = [line for line in old if line.head == "knn"]
     other = [Tried(**{**vars(line), "scale": "paper"}) for line in other]
     stale = [Tried(**{**vars(line), "score": 0.0}) for line in old]
-    kept = tuned.replaced([*stale, *other], tune(folder, "raw-lonlat", "majority"))
+    new = [line for line in chess.table if line.row in ("raw-lonlat", "majority")]
+    kept = tuned.replaced([*stale, *other], new)
     assert [line for line in kept if line.scale == "paper"] == other
     assert {line.row for line in kept} == {"raw-lonlat", "majority"}
     assert all(line.score > 0 for line in kept)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from wherefrom.keys import key_of
+from wherefrom.payload.content import content_of
 from wherefrom.study import tuned
 from wherefrom.study.spec import Study
 from wherefrom.study.stage import Plan
@@ -46,20 +47,25 @@ def kind_of_row(study: Study, row: str) -> str:
 
 
 def task_key(study: Study, task: str) -> str:
-    """Hash what the study file says of a task."""
+    """Hash what the study file says of a task, and what files of the user's hold."""
     spec = study.tasks[task]
-    return key_of([spec.settings(), spec.version])
+    return key_of([spec.settings(), spec.version, _contents(spec.files)])
 
 
 def row_key(study: Study, row: str) -> str:
     """Hash what the study file says of a row; what a machine makes of it is not in it."""
     if row in study.models:
         gfm = study.models[row]
-        made: list[Any] = [gfm.settings(), gfm.version, study.compositions, study.composition_size]
-        return key_of(made)
+        about = [study.compositions, study.composition_size]
+        return key_of([gfm.settings(), gfm.version, _contents(gfm.files), *about])
     if row in study.published:
-        return key_of([study.published[row].settings(), study.published[row].version])
+        one = study.published[row]
+        return key_of([one.settings(), one.version, _contents(one.files)])
     return key_of(row)
+
+
+def _contents(files: Iterable[str]) -> list[str]:
+    return [content_of(file).key for file in files]
 
 
 def fitting(declared: Study, table: Iterable[Tried]) -> Tuned:
