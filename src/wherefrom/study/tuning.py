@@ -175,7 +175,9 @@ def tune(steps: Plan, store: Store, workers: int | None = None) -> tuple[Plan, O
         If no task has such places; else as `wherefrom.study.run`.
     """
     tasks = [stage for stage in steps.stages if stage.kind == "task"]
-    run(replace(steps, stages=tuple(_with_inputs(tasks))), store, workers)
+    first = replace(steps, stages=tuple(_with_inputs(tasks)))
+    if not all(store.done(stage.kind, stage.key) for stage in first.stages):
+        run(first, store, workers)
     lacking = {}
     for stage in tasks:
         task = Task.read(store.sound(stage) / TASK)
