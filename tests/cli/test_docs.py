@@ -114,6 +114,7 @@ NOT_RUN: dict[str, tuple[str, Callable[[str], object]]] = {
     "uv venv ": ("installs; the extras and constraints exist", check_install),
     ".venv/bin/wherefrom study run ": ("takes minutes; study, scale and flags exist", check_study),
     "wherefrom study run ": ("takes minutes; study, scale and flags exist", check_study),
+    "wherefrom study tune ": ("takes minutes; study, scale and flags exist", check_study),
     "wherefrom study report ": ("needs a finished study; the flags exist", check_study),
     "wherefrom results recut ": ("needs a finished study; study and flags exist", check_study),
     "wherefrom task worldcereal ": ("needs the published file; the flags exist", check_flags),

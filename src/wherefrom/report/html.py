@@ -127,7 +127,7 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
         spreads += comparison(*pair)
     spreads += agreement(headlines, [frozenset(names) for names in _told(headlines, context)])
     parts = [
-        *((one.short, statements(one, context.sweep_region)) for one in headlines),
+        *((one.short, statements(one, context.sweep_region, context.untuned)) for one in headlines),
         ("Sensitivity to the composition", spreads),
         ("Published claims", [s for c in context.claims for s in claimed(c, headlines, context)]),
         ("Left out or not evaluated", gaps(context)),
@@ -346,6 +346,7 @@ def _plain(context: ReportContext) -> dict[str, Any]:
     # Places are in the compositions' own files; here their number is enough.
     known = asdict(context)
     del known["blind"]  # of figures alone
+    known["untuned"] = sorted(known["untuned"])
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
     return known

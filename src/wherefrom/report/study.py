@@ -23,8 +23,10 @@ from wherefrom.report.context import DataSource, Places, ReportContext, StandIn,
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Stage, Store, Study, collect
+from wherefrom.study.fitting import untuned
 from wherefrom.study.results import SCHEMA, problems, unfinished
 from wherefrom.study.store import versions
+from wherefrom.study.tuned import text_of
 
 __all__ = ["sources", "stand_ins", "write"]
 
@@ -136,6 +138,7 @@ def _context(
         sizes=_places(plan, store),
         official=list(study.published),
         blind=[one.name for one in _baselines(study) if one.blind],
+        untuned=untuned(plan),
         references=study.references,
         margin=study.equivalence_margin,
         units={
@@ -227,11 +230,18 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     for name, row in study.published.items():
         tasks = ", ".join(study.tasks[task].label for task in row.tasks or study.tasks)
         sections[name] = row.settings() | {"what": row.first_line(), "tasks": tasks}
-    sections["heads"] = {
-        name: ", ".join(f"{key} {value}" for key, value in use.options.items()) or "defaults"
-        for name, use in study.heads.items()
-    }
+    sections["heads"] = {name: _options(study, name) for name in study.heads}
     return sections
+
+
+def _options(study: Study, head: str) -> str:
+    """Write the options of a head, and of the rows with others those that were chosen for them."""
+    rows: dict[str, list[str]] = {}
+    for one in study.tuned.choices:
+        if one.head == head:
+            rows.setdefault(text_of(one.options), []).append(f"{one.row} on {one.task}")
+    chosen = "".join(f"; {text}: {', '.join(names)}" for text, names in rows.items())
+    return text_of(study.heads[head].options) + chosen
 
 
 def stand_ins(plan: Plan) -> Iterator[StandIn]:

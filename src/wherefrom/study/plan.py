@@ -400,7 +400,7 @@ def _fewshot(
                 spec={
                     "head": head,
                     "version": kind.version,
-                    "options": use.options,
+                    "options": study.options(task, axes["model"], head),
                     "regions": regions,
                     "n": sizes,
                     "finetune_seeds": seeds,

@@ -21,6 +21,7 @@ VERSIONS = {
     "draw": 2,
     "pretrain": 3,
     "fewshot": 3,
+    "tune": 1,
 }
 
 

@@ -166,6 +166,11 @@ class Task:
         return np.isin(self.split, range(self.folds or SPLITS.index("test") + 1))
 
     @property
+    def tuning(self) -> NDArray[np.bool_]:
+        """Which places are kept to choose hyper-parameters, (N,): of a task in folds none."""
+        return ~self.reported
+
+    @property
     def ids(self) -> NDArray[Any]:
         """What payloads look the places up by, (N,): text, or the numbers of the rows."""
         return np.arange(len(self)) if self.id is None else np.asarray(self.id)
