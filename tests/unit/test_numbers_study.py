@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,9 @@ def test_numbers_do_not_get_from_a_table_to_a_page(tables: Path, tmp_path: Path)
     html = page.read_text(encoding="utf-8")
     assert "RMSE (degC), lower is better, satclip on stations, ridge head" in html
     assert "equivalent within 0.2 degC" in html
+    # A reader is told that scores are of a cross-validation.
+    said = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert "numbers in degC cross-validation 3 folds" in said
     summary = pa.csv.read_csv(tmp_path / "tables" / "summary.csv").to_pylist()
     means = {(r["model"], r["composition"]): r["mean"] for r in summary if r["metric"] == "rmse"}
     assert means["mean", ""] == pytest.approx(task.label.std(), rel=0.05)

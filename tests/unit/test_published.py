@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -262,6 +263,9 @@ def test_published_rows_are_not_in_the_results_or_taken_for_baselines(
     _, page = write(steps, store, tmp_path / "out", file)
     text = page.read_text()
     assert 'class="official"' in text
+    said = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    assert "published weights a-" in said
+    assert "baselines a-" not in said
     for name in rows_of(folder):
         assert name in text
 

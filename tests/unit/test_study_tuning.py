@@ -22,8 +22,6 @@ from typer.testing import CliRunner
 
 from wherefrom.cli import study as commands
 from wherefrom.errors import WherefromError
-from wherefrom.gfms.engine import embedded
-from wherefrom.gfms.places import TaskData
 from wherefrom.pool import Pool
 from wherefrom.study import Plan, Store, load, plan, tuned, tuning
 from wherefrom.study.fitting import best_baselines, best_heads, tuned_of, untuned
@@ -130,8 +128,7 @@ def written(folder: Path, scale: dict[str, Any] | None = None, **change: Any) ->
                 "kind": "tiny:Tiny",
                 "tasks": ["board"],
                 "pretrain": {"samples_seen": 64, "batch": 16, "lr": 1e-3},
-                "draws": 2,
-                "pretrain_seeds": 1,
+                "blocks": 2,
             }
         },
         "n": N,
@@ -226,13 +223,6 @@ def test_a_choice_favours_a_composition_or_was_made_on_a_block_of_the_study(
         means.append(np.mean(some))
     assert means[0] != means[1]
     assert of(table, "tiny", "knn")["k=1"].score == pytest.approx(np.mean(means), abs=1e-5)
-    # Features of the tuning places alone are there.
-    stage = stages[0]
-    data = TaskData(store.folder("task", stage.inputs["task"].key))
-    run = store.folder("pretrain", stage.inputs["pretrain"].key)
-    known = np.isfinite(embedded(stage.of, run, data, "tuning")).all(axis=1)
-    np.testing.assert_array_equal(known, data.task.tuning)
-    assert known.sum() == 2 * 170
 
 
 def test_a_study_does_not_use_what_was_chosen(chess: Tuned, tmp_path: Path) -> None:

@@ -251,20 +251,26 @@ def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:
 def _design(evidence: Evidence) -> list[tuple[str, str]]:
     """List the axes of the results, from the table itself."""
     keys = sorted(evidence.scores.cells)
+    others = evidence.scores.official
 
     def distinct(values: Any) -> str:
         return ", ".join(map(str, dict.fromkeys(v for v in values if v != "")))
 
-    return [
+    rows = [
         ("models", distinct(k.model for k in keys if k.composition)),
         ("compositions", distinct(k.composition for k in keys)),
-        ("baselines", distinct(k.model for k in keys if not k.composition)),
+        (
+            "baselines",
+            distinct(k.model for k in keys if not k.composition and k.model not in others),
+        ),
+        ("published weights", distinct(k.model for k in keys if k.model in others)),
         ("tasks", distinct(k.task for k in keys)),
         ("regions", distinct(r for names in evidence.scores.regions.values() for r in names)),
         ("labels n", distinct(sorted({k.n for k in keys}))),
         ("heads", distinct(k.head for k in keys)),
         ("metrics", distinct(metric_title(k.metric) for k in keys)),
     ]
+    return [(what, names) for what, names in rows if names]
 
 
 def _duration(seconds: float | None) -> str:

@@ -216,7 +216,9 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
         }
     }
     for task in study.tasks.values():
-        sections[f"task {task.label}"] = dict(task.settings())
+        numbers = {} if task.units is None else {"numbers in": task.units or "units not stated"}
+        tested = {"cross-validation": f"{task.folds} folds"} if task.folds else {}
+        sections[f"task {task.label}"] = task.settings() | numbers | tested
     sections |= {
         f"payload {payload.kind}": payload.settings() for payload in _payloads(plan).values()
     }
