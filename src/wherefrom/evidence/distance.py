@@ -1,0 +1,455 @@
+"""The distance law: what the score of a test place owes to how near the pre-training places lie.
+
+A composition differs from another in what its places are like and in how near they lie to the test
+places. The two are told apart by the blocks: a fresh draw of the *same* composition changes the
+distance of a test place by chance and nothing else. Hence the model, for test place i, composition
+c and block b, of the score y (right or not, its mean over few-shot seeds; the squared error of
+numbers),
+
+    y[c, b, i] = place[c, i] + run[c, b] + slope * log10(distance[c, b, i]) + rest,
+
+whose place effects, one for each composition, take off all that is peculiar to a place, its
+region or a kind of composition there: only contrasts between draws of one composition at one place
+are left (a fixed-effects, or within, estimator). Distances below `FLOOR_KM` count as that.
+
+Draws are independent, so a run is the unit of the rest, whose errors are alike at neighbouring
+places; test places are a sample, and few-shot episodes are common to all runs. The variance is
+that over runs plus that over places less that over both (Cameron, Gelbach and Miller, 2011), plus
+what the episodes add; each part has its own degrees of freedom (`wherefrom.evidence.intervals`).
+Why the mixed logit is not used: docs/DECISIONS.md, benchmarks/distance_law.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from wherefrom.errors import WherefromError
+from wherefrom.evidence.intervals import LEVEL, Side, difference
+from wherefrom.evidence.places import Sample, covariance
+
+__all__ = [
+    "FLOOR_KM", "LEAST_OVERLAP", "LEAST_SPREAD", "Effect", "Estimate", "Law", "Point", "Tested",
+    "law", "overlap",
+]  # fmt: skip
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Smaller distances count as this one: their logarithms would outweigh all others.
+FLOOR_KM = 1.0
+#: Standard deviation of log10 distance between draws below which no slope is told (5 %).
+LEAST_SPREAD = 0.02
+#: Share of the distances of two compositions in common below which none is put at the other's.
+LEAST_OVERLAP = 0.2
+#: Bins of distance are quarters of a factor of 10, up to half the circumference.
+_EDGES = np.arange(0, 4.51, 0.25)
+#: Test places, as a mean over the runs, that a bin has at least.
+_FEWEST = 20
+
+
+class Estimate(NamedTuple):
+    """An estimate with its 95 % interval; without one `why` says why."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """What R runs with pre-training places got at T test places with S few-shot seeds.
+
+    Attributes
+    ----------
+    compositions : tuple of str
+        Of each run.
+    blocks : tuple of int
+        Of each run.
+    km : (R, T) float64 array
+        Distance of each test place to the nearest pre-training place.
+    score : (R, S, T) array
+        Right (True) or not; of numbers the squared error.
+    unit : (T,) int64 array
+        What the test places are drawn with (`wherefrom.evidence.places.units_of`).
+
+    Raises
+    ------
+    WherefromError
+        If shapes do not fit, a run occurs twice, or a distance or score is not finite.
+    """
+
+    compositions: tuple[str, ...]
+    blocks: tuple[int, ...]
+    km: Floats
+    score: NDArray[Any]
+    unit: Ints
+
+    def __post_init__(self) -> None:
+        runs, places = len(self.compositions), len(self.unit)
+        fits = self.km.shape == (runs, places) and len(self.blocks) == runs
+        if not fits or self.score.shape != (runs, *self.score.shape[1:2], places):
+            raise WherefromError(
+                f"distance law: {runs} runs and {places} places, but distances of shape "
+                f"{self.km.shape} and scores of shape {self.score.shape}"
+            )
+        called = [*zip(self.compositions, self.blocks, strict=True)]
+        if len(set(called)) < runs:
+            twice = next(one for one in called if called.count(one) > 1)
+            raise WherefromError(f"distance law: {twice[0]} has block {twice[1]} twice")
+        faulty = (("distance", self.km, "(R, T)"), ("score", self.score, "(R, S, T)"))
+        for what, values, axes in faulty:
+            if len(bad := np.argwhere(~np.isfinite(values))):
+                name, block = called[bad[0][0]]
+                raise WherefromError(
+                    f"distance law: a {what} of {name}, block {block}, is not a finite number "
+                    f"(at {tuple(bad[0].tolist())} of {axes}); a composition without places has "
+                    "no distance"
+                )
+
+    @property
+    def names(self) -> list[str]:
+        """The compositions, in their order."""
+        return list(dict.fromkeys(self.compositions))
+
+    @property
+    def logs(self) -> Floats:
+        """Decimal logarithms of the distances, (R, T)."""
+        return np.log10(np.maximum(self.km, FLOOR_KM))
+
+    def runs_of(self, name: str) -> Ints:
+        """Return the runs of a composition."""
+        return np.flatnonzero(np.array(self.compositions) == name)
+
+    def at(self, places: NDArray[Any]) -> Tested:
+        """Return some of the test places."""
+        return replace(
+            self,
+            km=self.km[:, places],
+            score=self.score[..., places],
+            unit=self.unit[places],
+        )
+
+
+class Effect(NamedTuple):
+    """A composition beside the reference, in the units of the score.
+
+    `farther` is the mean of log10 distance minus that of the reference: factors of 10. `equal` is
+    the effect with the distances of the reference; None where their distances have too little in
+    common (`overlap`, 0 to 1) or no slope is told. `slope` is from this composition's draws alone.
+    """
+
+    composition: str
+    farther: float
+    overlap: float
+    raw: Estimate
+    equal: Estimate | None
+    slope: Estimate
+
+
+class Point(NamedTuple):
+    """A composition's mean score at the test places of a bin of distances.
+
+    `score` is as observed, of places that differ from bin to bin; `adjusted` is for a test place
+    of mean difficulty: the law's place effects, one for all compositions, are taken off.
+    """
+
+    composition: str
+    from_km: float
+    to_km: float
+    median_km: float
+    places: float
+    score: float
+    adjusted: float
+
+
+@dataclass(frozen=True)
+class Law:
+    """Scores against distance.
+
+    Attributes
+    ----------
+    slope : Estimate
+        Change of the score for ten times the distance.
+    log_odds : Estimate or None
+        The same in log-odds of being right; None for numbers.
+    across : Estimate
+        The slope from all contrasts at a place, those between compositions among them: it also
+        holds what the kinds of compositions do to kinds of places.
+    spread : float
+        Standard deviation of log10 distance between draws of one composition at one place.
+    mean : float
+        Mean score.
+    effects : list of Effect
+        In the order of the compositions, the reference among them.
+    curve : list of Point
+    """
+
+    slope: Estimate
+    log_odds: Estimate | None
+    across: Estimate
+    spread: float
+    mean: float
+    effects: list[Effect]
+    curve: list[Point]
+
+
+class _Part(NamedTuple):
+    """Centred log distances (B, T), scores (B, T) and their products by seed (B, S)."""
+
+    x: Floats
+    y: Floats
+    by_seed: Floats
+
+
+class _Slope(NamedTuple):
+    """A slope, its variance over runs and episodes, and the influence of the places (T,)."""
+
+    value: float
+    runs: tuple[float, float]
+    episodes: tuple[float, float]
+    influence: Floats
+    #: Variance that is in that of the runs and in that of the places.
+    both: float
+
+
+def law(tested: Tested, reference: str) -> Law:
+    """Measure the distance law, and what is left of every composition's effect at equal distance.
+
+    Parameters
+    ----------
+    tested : Tested
+        Of one model, task, head and n; without zero pre-training, which has no distance.
+    reference : str
+        A composition; where it was not run, or has no places, the first stands in its place.
+
+    Returns
+    -------
+    Law
+        Without interval or slope where there is one block, or draws hardly differ in distance.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> km = 10 ** rng.uniform(0, 3, (12, 400))
+    >>> right = rng.random((12, 20, 400)) < (0.9 - 0.2 * np.log10(km))[:, None]
+    >>> names = ("here",) * 6 + ("there",) * 6
+    >>> found = law(Tested(names, (*range(6), *range(6)), km, right, np.arange(400)), "here")
+    >>> found.slope.low < -0.2 < found.slope.high
+    True
+    """
+    x, y = tested.logs, tested.score.mean(axis=1)
+    names = tested.names
+    parts = {name: _part(tested, x, y, tested.runs_of(name)) for name in names}
+    told = [part for part in parts.values() if part is not None]
+    freedom = sum((len(part.x) - 1) * part.x.shape[1] for part in told)
+    square = sum(float((part.x**2).sum()) for part in told)
+    spread = float(np.sqrt(square / freedom)) if freedom else 0.0
+    why = "" if freedom else "single block"
+    if not why and spread < LEAST_SPREAD:
+        why = "the draws of a composition lie at almost the same distances"
+    slope = None if why else _slope(told)
+    estimate = Estimate(np.nan, why=why) if slope is None else _told(slope, tested.unit)
+    first = reference if reference in names else names[0]
+    return Law(
+        estimate,
+        _log_odds(estimate, told, tested, parts),
+        _across(tested, x),
+        spread,
+        float(y.mean()),
+        [_effect(tested, x, y, name, first, slope, parts[name]) for name in names],
+        _curve(tested, x, y, 0.0 if slope is None else slope.value),
+    )
+
+
+def overlap(a: Floats, b: Floats) -> float:
+    """Return what two samples of log10 distances have in common, 0 to 1.
+
+    The sum of the smaller share over bins of a quarter of a factor of 10.
+    """
+    shares = [np.histogram(np.minimum(one, 4.49), _EDGES)[0] / one.size for one in (a, b)]
+    return float(np.minimum(*shares).sum())
+
+
+def _part(tested: Tested, x: Floats, y: Floats, runs: Ints) -> _Part | None:
+    if len(runs) < 2:
+        return None
+    centred = _centred(x[runs])
+    scores = tested.score[runs].astype(np.float32)
+    scores -= scores.mean(axis=0)
+    by_seed = np.einsum("bst,bt->bs", scores, centred.astype(np.float32), optimize=True)
+    return _Part(centred, _centred(y[runs]), by_seed.astype(np.float64))
+
+
+def _centred(values: Floats) -> Floats:
+    """Take off the means of rows and of columns."""
+    rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0)
+    return np.asarray(values - rows - columns + values.mean())
+
+
+def _slope(parts: Sequence[_Part]) -> _Slope | None:
+    """Estimate a slope from the draws of some compositions; None where they do not differ."""
+    square = sum(float((part.x**2).sum()) for part in parts)
+    if square <= 0:
+        return None
+    value = sum(float((part.x * part.y).sum()) for part in parts) / square
+    variances, shares, seeds, rest, both = [], [], 0.0, 0.0, 0.0
+    influence = np.zeros(parts[0].x.shape[1])
+    for part in parts:
+        blocks, count = len(part.x), part.by_seed.shape[1]
+        # What is centred over B blocks has lost one in B of its variance.
+        scale = blocks / (blocks - 1) / square**2
+        cells = part.x * (part.y - value * part.x)
+        variances.append(scale * float((cells.sum(axis=1) ** 2).sum()))
+        shares.append(variances[-1] ** 2 / (blocks - 1))
+        both += scale * float((cells**2).sum())
+        influence += cells.sum(axis=0) / square
+        seeds = seeds + part.by_seed.sum(axis=0) / square
+        own = part.by_seed - part.by_seed.mean(axis=1, keepdims=True)
+        rest += scale * float((own**2).sum()) / max(count - 1, 1) / count
+    over = np.asarray(seeds)
+    episodes = max(0.0, float(over.var(ddof=1)) / len(over) - rest) if len(over) > 1 else 0.0
+    runs = sum(variances)
+    df = runs**2 / sum(shares) if sum(shares) > 0 else 1.0
+    return _Slope(value, (runs, df), (episodes, max(len(over) - 1.0, 1.0)), influence, both)
+
+
+def _told(slope: _Slope, unit: Ints) -> Estimate:
+    return _interval(
+        slope.value, [slope.runs, slope.episodes, _over_places(slope.influence, unit, slope.both)]
+    )
+
+
+def _over_places(influence: Floats, unit: Ints, both: float = 0.0) -> tuple[float, float]:
+    """Return the variance over test places, without what is counted elsewhere, and its freedom."""
+    sample = covariance([Sample(influence[None], unit)])
+    return (np.nan, np.nan) if sample is None else (max(0.0, float(sample[0][0, 0]) - both), sample[1])
+
+
+def _interval(value: float, parts: Sequence[tuple[float, float]], why: str = "") -> Estimate:
+    variance, df = np.array(parts).T
+    half = float(np.sqrt((stdtrit(df, (1 - LEVEL) / 2) ** 2 * variance).sum()))
+    if why or not np.isfinite(half):
+        return Estimate(value, why=why or "all test places in one block of land")
+    return Estimate(value, value - half, value + half)
+
+
+def _log_odds(
+    slope: Estimate, parts: Sequence[_Part], tested: Tested, of: dict[str, _Part | None]
+) -> Estimate | None:
+    """Put a slope of probabilities on the logistic scale: divide by the mean of p (1 - p).
+
+    A logistic law has the slope p (1 - p) times its own at each place, where a place is right
+    with probability p over the few-shot seeds. It is measured where the distances differ.
+    """
+    seeds = tested.score.shape[1]
+    if tested.score.dtype != np.bool_ or seeds < 2 or not np.isfinite(slope.value):
+        return None
+    square = weighted = 0.0
+    for name, part in of.items():
+        if part is not None:
+            p = tested.score[tested.runs_of(name)].mean(axis=1)
+            square += float((part.x**2).sum())
+            weighted += float((part.x**2 * p * (1 - p)).sum()) * seeds / (seeds - 1)
+    if weighted <= 0:
+        return None
+    scale = square / weighted
+    return slope._replace(
+        value=slope.value * scale,
+        low=None if slope.low is None else slope.low * scale,
+        high=None if slope.high is None else slope.high * scale,
+    )
+
+
+def _across(tested: Tested, x: Floats) -> Estimate:
+    """Estimate the slope block by block from all contrasts at a place."""
+    blocks = np.array(tested.blocks)
+    every = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
+    every = [runs for runs in every if len(runs) == len(tested.names) and len(runs) > 1]
+    if not every:
+        return Estimate(np.nan, why="a single composition, or no block that has all")
+    slopes, influence = [], np.zeros(len(tested.unit))
+    for runs in every:
+        centred = _centred(x[runs])
+        square = float((centred**2).sum())
+        if square <= LEAST_SPREAD**2 * centred.size:
+            return Estimate(np.nan, why="the compositions lie at almost the same distances")
+        scores = tested.score[runs].astype(np.float32)
+        slopes.append(np.einsum("cst,ct->s", scores, centred.astype(np.float32)) / square)
+        y = _centred(scores.mean(axis=1).astype(np.float64))
+        value = (centred * y).sum() / square
+        influence += (centred * (y - value * centred)).sum(axis=0) / square / len(every)
+    found = difference(Side(np.array(slopes, dtype=np.float64)))
+    variances = [
+        (found.unit_variance, found.unit_df),
+        (found.episode_variance, found.episode_df),
+        _over_places(influence, tested.unit),
+    ]
+    return _interval(found.estimate, variances, found.why)
+
+
+def _effect(
+    tested: Tested,
+    x: Floats,
+    y: Floats,
+    name: str,
+    reference: str,
+    slope: _Slope | None,
+    part: _Part | None,
+) -> Effect:
+    own, other = tested.runs_of(name), tested.runs_of(reference)
+    by_place = x[own].mean(axis=0) - x[other].mean(axis=0)
+    farther = float(by_place.mean())
+    common = overlap(x[own], x[other])
+    alone = _slope([part]) if part is not None else None
+    unlike = "single block" if part is None else "its draws lie at the same distances"
+    told = Estimate(np.nan, why=unlike) if alone is None else _told(alone, tested.unit)
+    if name == reference:
+        return Effect(name, 0.0, 1.0, Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.0), told)
+    sides = [Side(tested.score[runs].mean(axis=2, dtype=np.float64)) for runs in (own, other)]
+    found = difference(*sides)
+    parts = [(found.unit_variance, found.unit_df), (found.episode_variance, found.episode_df)]
+    gain = y[own].mean(axis=0) - y[other].mean(axis=0)
+    spread = (gain - gain.mean()) / gain.size
+    raw = _interval(found.estimate, [*parts, _over_places(spread, tested.unit)], found.why)
+    equal = None
+    if slope is not None and common >= LEAST_OVERLAP:
+        moved = spread - farther * slope.influence - slope.value * (by_place - farther) / gain.size
+        squares = [(farther**2 * variance, df) for variance, df in (slope.runs, slope.episodes)]
+        places = _over_places(moved, tested.unit, farther**2 * slope.both)
+        value = found.estimate - slope.value * farther
+        equal = _interval(value, [*parts, *squares, places], found.why)
+    return Effect(name, farther, common, raw, equal, told)
+
+
+def _curve(tested: Tested, x: Floats, y: Floats, slope: float) -> list[Point]:
+    """Bin the cells of every composition by distance."""
+    names = tested.names
+    means = [tested.runs_of(name) for name in names]
+    place = np.mean([y[runs].mean(axis=0) - slope * x[runs].mean(axis=0) for runs in means], axis=0)
+    adjusted = y - place + place.mean()
+    points = []
+    for name, runs in zip(names, means, strict=True):
+        at = np.digitize(x[runs], _EDGES)
+        for bin_ in np.unique(at):
+            inside = at == bin_
+            if inside.sum() < _FEWEST * len(runs):
+                continue
+            points.append(
+                Point(
+                    name,
+                    float(10 ** _EDGES[bin_ - 1]),
+                    float(10 ** _EDGES[min(bin_, len(_EDGES) - 1)]),
+                    float(10 ** np.median(x[runs][inside])),
+                    float(inside.sum() / len(runs)),
+                    float(y[runs][inside].mean()),
+                    float(adjusted[runs][inside].mean()),
+                )
+            )
+    return points
