@@ -136,8 +136,10 @@ def clustered(
     """Two-way cluster-robust interval over places and blocks (Cameron, Gelbach and Miller)."""
     slope, score, information = fit
     B, T = block.max() + 1, place.max() + 1
+
     def over(one: np.ndarray) -> float:
         return float((np.bincount(one, score) ** 2).sum())
+
     variance = over(place) * T / (T - 1) + over(block) * B / (B - 1) - over(block * T + place)
     half = student.ppf(0.975, B - 1) * np.sqrt(max(variance, 0.0)) / information
     return slope, slope - half, slope + half

@@ -82,9 +82,7 @@ def arc_km(chord: ArrayLike) -> Floats:
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(half, 1.0)))
 
 
-def nearest_km(
-    lon: ArrayLike, lat: ArrayLike, to_lon: ArrayLike, to_lat: ArrayLike
-) -> Floats:
+def nearest_km(lon: ArrayLike, lat: ArrayLike, to_lon: ArrayLike, to_lat: ArrayLike) -> Floats:
     """Great-circle distance of each of N places to the nearest of M others, km, shape (N,).
 
     All are degrees, shapes (N,) and (M,). By a k-d tree over `unit_vectors`; infinite where there

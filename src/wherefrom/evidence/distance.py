@@ -244,7 +244,7 @@ def law(tested: Tested, reference: str) -> Law:
     >>> found.slope.low < -0.2 < found.slope.high
     True
     """
-    x, y = tested.logs, tested.score.mean(axis=1)
+    x, y = tested.logs, tested.score.mean(axis=1, dtype=np.float64)
     names = tested.names
     parts = {name: _part(tested, x, y, tested.runs_of(name)) for name in names}
     told = [part for part in parts.values() if part is not None]
@@ -329,7 +329,9 @@ def _told(slope: _Slope, unit: Ints) -> Estimate:
 def _over_places(influence: Floats, unit: Ints, both: float = 0.0) -> tuple[float, float]:
     """Return the variance over test places, without what is counted elsewhere, and its freedom."""
     sample = covariance([Sample(influence[None], unit)])
-    return (np.nan, np.nan) if sample is None else (max(0.0, float(sample[0][0, 0]) - both), sample[1])
+    return (
+        (np.nan, np.nan) if sample is None else (max(0.0, float(sample[0][0, 0]) - both), sample[1])
+    )
 
 
 def _interval(value: float, parts: Sequence[tuple[float, float]], why: str = "") -> Estimate:

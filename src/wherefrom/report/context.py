@@ -15,6 +15,7 @@ from wherefrom.errors import unknown
 from wherefrom.evidence import INITIAL, MARGIN, Evidence, Headline, Units, View, gather
 
 if TYPE_CHECKING:
+    from wherefrom.evidence.nearness import Nearness
     from wherefrom.study.published import Claim
 
 __all__ = ["DataSource", "Places", "ReportContext", "StandIn", "Statement", "evidence_of"]
@@ -89,6 +90,8 @@ class ReportContext:
     units: Mapping[str, Units] = field(default_factory=dict)
     #: Longitude and latitude of the places of each composition, float64 degrees of shape (N,).
     maps: Mapping[str, Places] = field(default_factory=dict)
+    #: Of each headline, how near its pre-training places lie to its test places.
+    where: Sequence[Nearness] = ()
     stand_ins: Sequence[StandIn] = ()
     sources: Sequence[DataSource] = ()
     #: Sections of hyper-parameters and sizes, e.g. ``{"pre-training": {"batch": 512}}``.

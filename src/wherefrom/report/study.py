@@ -14,6 +14,7 @@ from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import Units
+from wherefrom.evidence.nearness import Nearness, Reader
 from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
@@ -144,6 +145,7 @@ def _context(
             if task.units is not None
         },
         maps=dict(_maps(plan, store)) if whole else {},
+        where=list(_where(plan, store)) if whole else [],
         stand_ins=list(stand_ins(plan)),
         sources=list(sources(plan)) if whole else [],
         settings=_settings(plan),
@@ -183,6 +185,16 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
             yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
 
 
+def _where(plan: Plan, store: Store) -> Iterator[Nearness]:
+    """Yield of each headline how near its pre-training places lie to its test places."""
+    study, read = plan.study, Reader(plan, store)
+    for one in study.headlines:
+        task = study.tasks[study.models[one.model].tasks[0]].label
+        found = read.nearness(one.model, task, study.n, one.head, study.references[0])
+        if found is not None:
+            yield found
+
+
 def _drawn(plan: Plan, store: Store) -> list[Stage]:
     """Return the draws that are there; a study that was stopped lacks some."""
     return [stage for stage in plan.of_kind("draw") if store.done(stage.kind, stage.key)]
@@ -209,7 +221,8 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     sections: dict[str, dict[str, object]] = {
         "pool and compositions": {
             "places in the pool": f"{study.pool_places:,}, {origin or 'uniform by area on land'}",
-            "places in a composition": f"{study.composition_size:,}",
+            "places in a composition": f"{study.composition_size:,}"
+            + (f", at least {km:g} km from every test place" if (km := study.exclude_km) else ""),
         }
     }
     for task in study.tasks.values():
