@@ -27,15 +27,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.intervals import LEVEL, Side, difference
-from wherefrom.evidence.places import Sample, covariance
+from wherefrom.evidence.intervals import Side, difference
+from wherefrom.evidence.redraws import (
+    LEAST_SPREAD,
+    Estimate,
+    Redraws,
+    Slope,
+    centred,
+    interval,
+    over_places,
+    redraws,
+    slope_of,
+    spread_of,
+    told,
+)
 
 __all__ = [
-    "FLOOR_KM", "LEAST_OVERLAP", "LEAST_SPREAD", "Effect", "Estimate", "Law", "Point", "Tested",
-    "law", "overlap",
+    "FLOOR_KM", "LEAST_OVERLAP", "Effect", "Estimate", "Law", "Point", "Tested", "law", "overlap",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -43,23 +53,12 @@ Ints = NDArray[np.int64]
 
 #: Smaller distances count as this one: their logarithms would outweigh all others.
 FLOOR_KM = 1.0
-#: Standard deviation of log10 distance between draws below which no slope is told (5 %).
-LEAST_SPREAD = 0.02
 #: Share of the distances of two compositions in common below which none is put at the other's.
 LEAST_OVERLAP = 0.2
 #: Bins of distance are quarters of a factor of 10, up to half the circumference.
 _EDGES = np.arange(0, 4.51, 0.25)
 #: Test places, as a mean over the runs, that a bin has at least.
 _FEWEST = 20
-
-
-class Estimate(NamedTuple):
-    """An estimate with its 95 % interval; without one `why` says why."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    why: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,25 +199,6 @@ class Law:
     curve: list[Point]
 
 
-class _Part(NamedTuple):
-    """Centred log distances (B, T), scores (B, T) and their products by seed (B, S)."""
-
-    x: Floats
-    y: Floats
-    by_seed: Floats
-
-
-class _Slope(NamedTuple):
-    """A slope, its variance over runs and episodes, and the influence of the places (T,)."""
-
-    value: float
-    runs: tuple[float, float]
-    episodes: tuple[float, float]
-    influence: Floats
-    #: Variance that is in that of the runs and in that of the places.
-    both: float
-
-
 def law(tested: Tested, reference: str) -> Law:
     """Measure the distance law, and what is left of every composition's effect at equal distance.
 
@@ -246,22 +226,17 @@ def law(tested: Tested, reference: str) -> Law:
     """
     x, y = tested.logs, tested.score.mean(axis=1, dtype=np.float64)
     names = tested.names
-    parts = {name: _part(tested, x, y, tested.runs_of(name)) for name in names}
-    told = [part for part in parts.values() if part is not None]
-    freedom = sum((len(part.x) - 1) * part.x.shape[1] for part in told)
-    square = sum(float((part.x**2).sum()) for part in told)
-    spread = float(np.sqrt(square / freedom)) if freedom else 0.0
-    why = "" if freedom else "single block"
-    if not why and spread < LEAST_SPREAD:
-        why = "the draws of a composition lie at almost the same distances"
-    slope = None if why else _slope(told)
-    estimate = Estimate(np.nan, why=why) if slope is None else _told(slope, tested.unit)
+    runs = {name: tested.runs_of(name) for name in names}
+    parts = {name: redraws(x[own], y[own], tested.score[own]) for name, own in runs.items()}
+    drawn = [part for part in parts.values() if part is not None]
+    slope = slope_of(drawn)
+    estimate = told(slope, tested.unit) if slope else Estimate(np.nan, why=_why(drawn))
     first = reference if reference in names else names[0]
     return Law(
         estimate,
-        _log_odds(estimate, told, tested, parts),
+        _log_odds(estimate, tested, parts),
         _across(tested, x),
-        spread,
+        spread_of(drawn),
         float(y.mean()),
         [_effect(tested, x, y, name, first, slope, parts[name]) for name in names],
         _curve(tested, x, y, 0.0 if slope is None else slope.value),
@@ -277,74 +252,12 @@ def overlap(a: Floats, b: Floats) -> float:
     return float(np.minimum(*shares).sum())
 
 
-def _part(tested: Tested, x: Floats, y: Floats, runs: Ints) -> _Part | None:
-    if len(runs) < 2:
-        return None
-    centred = _centred(x[runs])
-    scores = tested.score[runs].astype(np.float32)
-    scores -= scores.mean(axis=0)
-    by_seed = np.einsum("bst,bt->bs", scores, centred.astype(np.float32), optimize=True)
-    return _Part(centred, _centred(y[runs]), by_seed.astype(np.float64))
+def _why(parts: Sequence[Redraws]) -> str:
+    """Say why there is no slope."""
+    return "the draws lie at almost the same distances" if parts else "single block"
 
 
-def _centred(values: Floats) -> Floats:
-    """Take off the means of rows and of columns."""
-    rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0)
-    return np.asarray(values - rows - columns + values.mean())
-
-
-def _slope(parts: Sequence[_Part]) -> _Slope | None:
-    """Estimate a slope from the draws of some compositions; None where they do not differ."""
-    square = sum(float((part.x**2).sum()) for part in parts)
-    if square <= 0:
-        return None
-    value = sum(float((part.x * part.y).sum()) for part in parts) / square
-    variances, shares, seeds, rest, both = [], [], 0.0, 0.0, 0.0
-    influence = np.zeros(parts[0].x.shape[1])
-    for part in parts:
-        blocks, count = len(part.x), part.by_seed.shape[1]
-        # What is centred over B blocks has lost one in B of its variance.
-        scale = blocks / (blocks - 1) / square**2
-        cells = part.x * (part.y - value * part.x)
-        variances.append(scale * float((cells.sum(axis=1) ** 2).sum()))
-        shares.append(variances[-1] ** 2 / (blocks - 1))
-        both += scale * float((cells**2).sum())
-        influence += cells.sum(axis=0) / square
-        seeds = seeds + part.by_seed.sum(axis=0) / square
-        own = part.by_seed - part.by_seed.mean(axis=1, keepdims=True)
-        rest += scale * float((own**2).sum()) / max(count - 1, 1) / count
-    over = np.asarray(seeds)
-    episodes = max(0.0, float(over.var(ddof=1)) / len(over) - rest) if len(over) > 1 else 0.0
-    runs = sum(variances)
-    df = runs**2 / sum(shares) if sum(shares) > 0 else 1.0
-    return _Slope(value, (runs, df), (episodes, max(len(over) - 1.0, 1.0)), influence, both)
-
-
-def _told(slope: _Slope, unit: Ints) -> Estimate:
-    return _interval(
-        slope.value, [slope.runs, slope.episodes, _over_places(slope.influence, unit, slope.both)]
-    )
-
-
-def _over_places(influence: Floats, unit: Ints, both: float = 0.0) -> tuple[float, float]:
-    """Return the variance over test places, without what is counted elsewhere, and its freedom."""
-    sample = covariance([Sample(influence[None], unit)])
-    return (
-        (np.nan, np.nan) if sample is None else (max(0.0, float(sample[0][0, 0]) - both), sample[1])
-    )
-
-
-def _interval(value: float, parts: Sequence[tuple[float, float]], why: str = "") -> Estimate:
-    variance, df = np.array(parts).T
-    half = float(np.sqrt((stdtrit(df, (1 - LEVEL) / 2) ** 2 * variance).sum()))
-    if why or not np.isfinite(half):
-        return Estimate(value, why=why or "all test places in one block of land")
-    return Estimate(value, value - half, value + half)
-
-
-def _log_odds(
-    slope: Estimate, parts: Sequence[_Part], tested: Tested, of: dict[str, _Part | None]
-) -> Estimate | None:
+def _log_odds(slope: Estimate, tested: Tested, parts: dict[str, Redraws | None]) -> Estimate | None:
     """Put a slope of probabilities on the logistic scale: divide by the mean of p (1 - p).
 
     A logistic law has the slope p (1 - p) times its own at each place, where a place is right
@@ -354,7 +267,7 @@ def _log_odds(
     if tested.score.dtype != np.bool_ or seeds < 2 or not np.isfinite(slope.value):
         return None
     square = weighted = 0.0
-    for name, part in of.items():
+    for name, part in parts.items():
         if part is not None:
             p = tested.score[tested.runs_of(name)].mean(axis=1)
             square += float((part.x**2).sum())
@@ -378,22 +291,22 @@ def _across(tested: Tested, x: Floats) -> Estimate:
         return Estimate(np.nan, why="a single composition, or no block that has all")
     slopes, influence = [], np.zeros(len(tested.unit))
     for runs in every:
-        centred = _centred(x[runs])
-        square = float((centred**2).sum())
-        if square <= LEAST_SPREAD**2 * centred.size:
+        apart = centred(x[runs])
+        square = float((apart**2).sum())
+        if square <= LEAST_SPREAD**2 * apart.size:
             return Estimate(np.nan, why="the compositions lie at almost the same distances")
         scores = tested.score[runs].astype(np.float32)
-        slopes.append(np.einsum("cst,ct->s", scores, centred.astype(np.float32)) / square)
-        y = _centred(scores.mean(axis=1).astype(np.float64))
-        value = (centred * y).sum() / square
-        influence += (centred * (y - value * centred)).sum(axis=0) / square / len(every)
+        slopes.append(np.einsum("cst,ct->s", scores, apart.astype(np.float32)) / square)
+        y = centred(scores.mean(axis=1).astype(np.float64))
+        value = (apart * y).sum() / square
+        influence += (apart * (y - value * apart)).sum(axis=0) / square / len(every)
     found = difference(Side(np.array(slopes, dtype=np.float64)))
     variances = [
         (found.unit_variance, found.unit_df),
         (found.episode_variance, found.episode_df),
-        _over_places(influence, tested.unit),
+        over_places(influence, tested.unit),
     ]
-    return _interval(found.estimate, variances, found.why)
+    return interval(found.estimate, variances, found.why)
 
 
 def _effect(
@@ -402,32 +315,32 @@ def _effect(
     y: Floats,
     name: str,
     reference: str,
-    slope: _Slope | None,
-    part: _Part | None,
+    slope: Slope | None,
+    part: Redraws | None,
 ) -> Effect:
     own, other = tested.runs_of(name), tested.runs_of(reference)
     by_place = x[own].mean(axis=0) - x[other].mean(axis=0)
     farther = float(by_place.mean())
     common = overlap(x[own], x[other])
-    alone = _slope([part]) if part is not None else None
-    unlike = "single block" if part is None else "its draws lie at the same distances"
-    told = Estimate(np.nan, why=unlike) if alone is None else _told(alone, tested.unit)
+    drawn = [] if part is None else [part]
+    alone = slope_of(drawn)
+    own_slope = told(alone, tested.unit) if alone else Estimate(np.nan, why=_why(drawn))
     if name == reference:
-        return Effect(name, 0.0, 1.0, Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.0), told)
+        return Effect(name, 0.0, 1.0, Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.0), own_slope)
     sides = [Side(tested.score[runs].mean(axis=2, dtype=np.float64)) for runs in (own, other)]
     found = difference(*sides)
     parts = [(found.unit_variance, found.unit_df), (found.episode_variance, found.episode_df)]
     gain = y[own].mean(axis=0) - y[other].mean(axis=0)
     spread = (gain - gain.mean()) / gain.size
-    raw = _interval(found.estimate, [*parts, _over_places(spread, tested.unit)], found.why)
+    raw = interval(found.estimate, [*parts, over_places(spread, tested.unit)], found.why)
     equal = None
     if slope is not None and common >= LEAST_OVERLAP:
         moved = spread - farther * slope.influence - slope.value * (by_place - farther) / gain.size
         squares = [(farther**2 * variance, df) for variance, df in (slope.runs, slope.episodes)]
-        places = _over_places(moved, tested.unit, farther**2 * slope.both)
+        places = over_places(moved, tested.unit, farther**2 * slope.both)
         value = found.estimate - slope.value * farther
-        equal = _interval(value, [*parts, *squares, places], found.why)
-    return Effect(name, farther, common, raw, equal, told)
+        equal = interval(value, [*parts, *squares, places], found.why)
+    return Effect(name, farther, common, raw, equal, own_slope)
 
 
 def _curve(tested: Tested, x: Floats, y: Floats, slope: float) -> list[Point]:
