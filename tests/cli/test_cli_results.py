@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -188,12 +187,25 @@ def test_a_study_of_several_tasks_mixes_them(run: Run, finished: tuple[Path, Pat
     assert "2 tasks, cropland and ecoregions-climate_zone, which no score mixes" in said
 
 
+def test_a_run_that_was_stopped_is_taken_for_whole(
+    run: Run, finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file, _ = finished
+    steps, store = plan(load(file, "laptop")), Store(tmp_path / "store")
+    finish(steps, store)
+    gone = next(s for s in steps.of_kind("fewshot") if s.axes["head"] == "knn")
+    store.drop("fewshot", gone.key)
+    done = run(*words((file, tmp_path), "--by", "continent"))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"note: 1 of \d+ few-shot stages are not finished, and not in it", done.stderr)
+
+
 def test_a_store_without_predictions_ends_in_a_traceback(
     run: Run, finished: tuple[Path, Path], tmp_path: Path
 ) -> None:
     file, _ = finished
     said = run(*words((file, tmp_path / "none"), "--by", "continent")).error
-    assert "few-shot stages are missing" in said
+    assert "few-shot stages is in" in said
     assert "run the study first" in said
     steps, store = plan(load(file, "laptop")), Store(tmp_path / "bare" / "store")
     finish(steps, store)

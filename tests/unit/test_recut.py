@@ -86,8 +86,8 @@ def test_an_interval_leaves_out_blocks_or_places(saved: list[Saved]) -> None:
         if row.composition:
             runs = (told == LABEL[at]).mean(axis=(1, 2))
             assert row.error_blocks == pytest.approx(np.sqrt(runs.var(ddof=1) / 3))
-            # Of three blocks t is 4.3.
-            assert row.high - row.score > 4.3 * row.error_blocks
+            whole = np.hypot(row.error_blocks, row.error_places)
+            assert row.high - row.score > 1.96 * whole
         else:
             assert row.error_blocks is None  # a baseline has none, and an interval
 
@@ -102,6 +102,35 @@ def test_a_single_block_is_given_an_interval(saved: list[Saved]) -> None:
     assert row.note.startswith("single ")
     assert row.error_places is not None
     assert row.note in _printed(recut_table([row]))
+
+
+def test_a_difference_is_not_between_the_same_places_and_runs(saved: list[Saved]) -> None:
+    rows, _ = recut(saved, 20, "accuracy", CUT, against="none")
+    for label in ("wet", "dry"):
+        own = {row.composition: row for row in rows if row.label == label}
+        at = np.flatnonzero(row_codes(own["none"]))
+        right = {
+            c: np.stack([t[:, at] == LABEL[at] for (_, name, _), t in TOLD.items() if name == c])
+            for c in own
+        }
+        assert own["none"].difference is None
+        for name in ("uniform", ""):
+            row = own[name]
+            apart = right[name] - right["none"].astype(float)  # the baseline has one run
+            assert row.difference == pytest.approx(row.score - own["none"].score)
+            places = apart.mean(axis=(0, 1)).var(ddof=1) / len(at)
+            runs = right["none"] if name == "" else apart
+            whole = np.sqrt(places + runs.mean(axis=(1, 2)).var(ddof=1) / 3)
+            assert row.difference_high is not None
+            half = row.difference_high - row.difference
+            assert 1.96 * whole < half < 5 * whole
+    against_baseline, _ = recut(saved, 20, "accuracy", CUT, against="m")
+    assert by_label(against_baseline, "uniform")["wet"].difference is not None
+    with pytest.raises(WherefromError, match="unknown row to subtract 'unifrom': did you mean"):
+        recut(saved, 20, "accuracy", CUT, against="unifrom")
+    printed = _printed(recut_table(rows))
+    assert "minus none" in printed
+    assert f"{by_label(rows, 'uniform')['wet'].difference:+.3f}" in printed
 
 
 def test_weights_are_not_those_of_the_target(saved: list[Saved]) -> None:

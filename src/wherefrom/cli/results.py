@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,6 +57,13 @@ def recut_(
     metric: Annotated[
         str | None, typer.Option(help="Metric; by default that of the task's first headline.")
     ] = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="ROW",
+            help="A composition or baseline to subtract from each row, at the same places.",
+        ),
+    ] = "",
     fewest: Annotated[
         int, typer.Option(min=2, help="Labels with fewer test places are left out, and named.")
     ] = 30,
@@ -81,7 +88,8 @@ def recut_(
     places weighted so that each label counts as it does on land, among people
     or in your own table. Intervals count blocks, few-shot episodes and test
     places. Labels with too few test places, or of a single class, are named
-    and left out.
+    and left out. All rows are tested at the same places, so that a difference
+    (--against) is much surer than its two scores.
 
     By default a score is about this map: other places of the same land. With
     --block-km it is about land not yet seen: choose blocks several times as
@@ -92,8 +100,8 @@ def recut_(
 
     For example:
 
-        wherefrom results recut studies/purohit2025 --by country
-            --task ecoregions-biome --fewest 50
+        wherefrom results recut studies/purohit2025 --by climate_zone
+            --task ecoregions-biome --against uniform
 
         wherefrom results recut studies/purohit2025 --by biome --for land
             --task ecoregions-biome --block-km 1000
@@ -118,17 +126,20 @@ def recut_(
         cut = cuts.cut_by_column(places, table, by, id_column, lon, lat)
     name, what = f"recut-{by}", f"by {by}"
     about = predictions, chosen.n, chosen.metric, cut
+    options: dict[str, Any] = {"fewest": fewest, "block_km": block_km, "against": against}
     if for_ is None:
-        rows, left_out = recut(*about, fewest=fewest, block_km=block_km)
+        rows, left_out = recut(*about, **options)
     else:
         shares = cuts.target(for_, cut)
-        rows, left_out = weighted(*about, shares, fewest=fewest, block_km=block_km)
+        rows, left_out = weighted(*about, shares, **options)
         name += f"-{Path(shares.name).stem}"
         what = f"weighted by {by} to {shares.about}"
     files = write_recut(rows, folder / file_name(name))
     show(f"{chosen.metric} on {chosen.task}, {chosen.head} head, n = {chosen.n}, {what}")
     show(f"about {population(block_km)}")
     Screen().print(recut_table(rows))
+    if missing := len(chosen.stages) - len(predictions):
+        note(f"{missing} of {len(chosen.stages)} few-shot stages are not finished, and not in it")
     for line in left_out[:TOLD]:
         note(line)
     if len(left_out) > TOLD:

@@ -111,15 +111,18 @@ def _classes(
     """Give scores, and what they lose without each place, of predicted classes."""
     seeds = len(predicted)
     classes = 1 + max(int(truth.max()), int(predicted.max()), positive or 0)
-    # One table of cells serves all seeds: seed s has the cells s * classes ...
-    cells = predicted.astype(np.int64) + np.arange(seeds)[:, None] * classes
+    # One table of cells serves all seeds: seed s has the cells s * classes ... Misses are in its
+    # first half, hits in the second.
+    size = seeds * classes
     hit = predicted == truth
-    size, each = seeds * classes, np.broadcast_to(w, predicted.shape)
-    hits = np.bincount(cells[hit], each[hit], size).reshape(seeds, classes)
+    index = predicted + np.arange(0, size, classes, dtype=np.int64)[:, None]
+    index += np.multiply(hit, size, dtype=np.int64)
+    each = np.broadcast_to(w, hit.shape).ravel()
+    misses, hits = np.bincount(index.ravel(), each, 2 * size).reshape(2, seeds, classes)
     members = np.bincount(truth, w, classes).astype(np.float64)
-    total = members + np.bincount(cells.ravel(), each.ravel(), size).reshape(seeds, classes)
+    total = members + misses + hits
     f1 = 2.0 * hits / _or_one(total)  # of a class without members and predictions 0
-    whole, index = w.sum(), cells + hit * size
+    whole = w.sum()
     rounding = 1e-9 * whole
     alike = [(u, np.flatnonzero(w == u)) for u in np.unique(w) if u > 0]
     found = {}
@@ -141,11 +144,10 @@ def _classes(
             miss = -f1 * u / _or_one(one)
             gain = np.where(two > rounding, own * (1 - f1) * 2 * u / _or_one(two), empty)
             miss, own = (np.where(one > rounding, part * miss, empty) for part in (share, own))
-            # A miss is looked up twice, in its predicted and its true class; a hit once.
-            table = np.concatenate([miss.ravel(), gain.ravel()])
-            true_cells = truth[at] + np.arange(seeds)[:, None] * classes
-            twice = np.where(hit[:, at], 0.0, own.ravel()[true_cells])
-            lost[at] = (table[index[:, at]] + twice).mean(axis=0)
+            # Each place loses in its predicted class; a miss in its true class, too, which is taken
+            # for all and given back to hits.
+            table = np.concatenate([miss.ravel(), (gain - own).ravel()])
+            lost[at] = table[index[:, at]].mean(axis=0) + own.mean(axis=0)[truth[at]]
         if name == "f1_weighted":
             moved = w * (f1.mean(axis=0)[truth] - scores.mean())
             lost = (whole * lost + moved) / _or_one(whole - w)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from wherefrom import shown
 from wherefrom.evidence.records import table_of
-from wherefrom.evidence.recut import RecutRow
+from wherefrom.evidence.recut_rows import RecutRow
 from wherefrom.files import atomic
 
 __all__ = ["recut_table", "write_recut"]
@@ -30,14 +30,16 @@ def write_recut(rows: Sequence[RecutRow], stem: Path) -> list[Path]:
 
 
 def recut_table(rows: Sequence[RecutRow]) -> Table:
-    """Lay out rows label by label: the score, its interval and what the interval is made of.
+    """Lay out rows label by label: score, interval, and what makes it or what another row leaves.
 
     Where places have weights, what they are worth stands beside their number.
     """
+    against = rows[0].against
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     made.add_column("", overflow="fold")
-    for name in ("score", "95 % interval", "±blocks", "±places"):
-        made.add_column(name, justify="right", no_wrap=True)
+    last = (f"minus {against}", "95 % interval") if against else ("±blocks", "±places")
+    for name in ("score", "95 % interval", *last):
+        made.add_column(name, justify="right")
     for _, own in groupby(rows, key=lambda row: row.label):
         lines = list(own)
         first = lines[0]
@@ -49,10 +51,24 @@ def recut_table(rows: Sequence[RecutRow]) -> Table:
             name = row.composition or row.model
             if row.composition and len(several) > 1:
                 name = f"{row.model} {name}"
-            interval = row.note if row.low is None else f"{row.low:.3f} to {row.high:.3f}"
-            errors = (row.error_blocks, row.error_places)
-            made.add_row(f"  {name}", f"{row.score:.3f}", interval, *map(_error, errors))
+            cells = [f"{row.score:.3f}", _interval(row.low, row.high) or row.note]
+            if against:
+                cells += [
+                    _signed(row.difference),
+                    _interval(row.difference_low, row.difference_high),
+                ]
+            else:
+                cells += [_error(row.error_blocks), _error(row.error_places)]
+            made.add_row(f"  {name}", *cells)
     return made
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.3f}"
 
 
 def _error(value: float | None) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.study.results import finished
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 from wherefrom.tasks import Task
@@ -144,23 +143,32 @@ def asked(
     if head not in heads:
         raise unknown(f"head of task {task}", head, heads)
     own = [stage for stage in stages if stage.axes["head"] in (head, stage.axes["model"])]
-    sizes = sorted({n for stage in own if stage.axes["head"] == head for n in stage.spec["n"]})
+    sizes = sorted({size for one in own if one.axes["head"] == head for size in one.spec["n"]})
     n = n or (study.n if study.n in sizes else sizes[-1])
     if n not in sizes:
         raise unknown("n", n, map(str, sizes))
     default = "f1_macro" if study.tasks[tasks[task]].predicts == "classes" else "r2"
     metric = metric or (first.metric if first else default)
-    return Asked(task, n, head, metric, [stage for stage in own if n in stage.spec["n"]])
+    own = [stage for stage in own if n in stage.spec["n"]]
+    # Beside stages of all regions, those of a sweep are of some runs alone.
+    whole = [stage for stage in own if stage.spec["regions"] is None]
+    return Asked(task, n, head, metric, whole or own)
 
 
 def saved(stages: Sequence[Stage], store: Store) -> list[Saved]:
-    """Find the predictions of few-shot stages.
+    """Find the predictions of few-shot stages that are finished.
 
     Raises
     ------
     WherefromError
-        If stages are missing or not as they were written.
+        If none is, or one is not as it was written.
     """
+    done = [stage for stage in stages if store.done(stage.kind, stage.key)]
+    if not done:
+        raise WherefromError(
+            f"none of the {len(stages)} few-shot stages is in {store.root}: run the study first "
+            "(wherefrom study run), or name its folder (--out)"
+        )
     return [
         Saved(
             **{name: stage.axes[name] for name in _ROW},
@@ -168,7 +176,7 @@ def saved(stages: Sequence[Stage], store: Store) -> list[Saved]:
             folder=store.sound(stage),
             of=store.sound(stage.inputs["task"]),
         )
-        for stage in finished(stages, store)
+        for stage in done
     ]
 
 

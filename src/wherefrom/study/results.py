@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ from wherefrom.files import atomic
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 
-__all__ = ["READ", "SCHEMA", "collect", "finished", "problems", "unfinished"]
+__all__ = ["READ", "SCHEMA", "collect", "problems", "unfinished"]
 
 #: Kinds of the stages whose files the results and the report are made of.
 READ = ("pool", "draw", "fewshot")
@@ -72,7 +71,7 @@ def unfinished(plan: Plan, store: Store) -> list[str]:
     Returns
     -------
     list of str
-        Such as ``"presto: uniform lacks blocks 3, 4; none lacks block 2 (forest)"``, with heads
+        Such as ``"mine: uniform lacks blocks 3, 4; none lacks block 2 (forest)"``, with heads
         where a block lacks only some; empty if all is finished.
     """
     every = Counter(map(_run, plan.of_kind("fewshot")))
@@ -89,23 +88,6 @@ def unfinished(plan: Plan, store: Store) -> list[str]:
         )
         for model, compositions in lacks.items()
     ]
-
-
-def finished(stages: Sequence[Stage], store: Store) -> Sequence[Stage]:
-    """Return few-shot stages, all of which are in the store.
-
-    Raises
-    ------
-    WherefromError
-        If some are not.
-    """
-    missing = [stage.label for stage in stages if not store.done(stage.kind, stage.key)]
-    if missing:
-        raise WherefromError(
-            f"{len(missing)} of {len(stages)} few-shot stages are missing, e.g. {missing[0]!r}: "
-            "run the study first (wherefrom study run)"
-        )
-    return stages
 
 
 def problems(plan: Plan, store: Store) -> list[str]:
