@@ -27,14 +27,14 @@ from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from wherefrom.earth.sphere import nearest_km, offset, uniform_on_sphere, unit_vectors
-from wherefrom.evidence.distance import Tested, law
+from wherefrom.evidence.distance import Runs, law
 
 COMPOSITIONS, BLOCKS, PLACES, SEEDS, DRAWN = 6, 6, 400, 10, 250
 WORLDS = ("plain", "remote", "content")
 
 
 class World(NamedTuple):
-    tested: Tested
+    tested: Runs
     right: np.ndarray  # (R, S, T)
 
 
@@ -86,7 +86,7 @@ def world(kind: str, slope: float, rng: np.random.Generator, blocks: int = BLOCK
             for r in range(len(names))
         ]
     )  # fmt: skip
-    tested = Tested(tuple(names), tuple(numbers), np.array(km), right, np.arange(PLACES))
+    tested = Runs(tuple(names), tuple(numbers), np.array(km), right, np.arange(PLACES))
     return World(tested, right)
 
 

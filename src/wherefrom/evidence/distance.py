@@ -45,7 +45,7 @@ from wherefrom.evidence.redraws import (
 )
 
 __all__ = [
-    "FLOOR_KM", "LEAST_OVERLAP", "Effect", "Estimate", "Law", "Point", "Tested", "law", "overlap",
+    "FLOOR_KM", "LEAST_OVERLAP", "Effect", "Estimate", "Law", "Point", "Runs", "law", "overlap",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -62,7 +62,7 @@ _FEWEST = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class Runs:
     """What R runs with pre-training places got at T test places with S few-shot seeds.
 
     Attributes
@@ -126,7 +126,7 @@ class Tested:
         """Return the runs of a composition."""
         return np.flatnonzero(np.array(self.compositions) == name)
 
-    def at(self, places: NDArray[Any]) -> Tested:
+    def at(self, places: NDArray[Any]) -> Runs:
         """Return some of the test places."""
         return replace(
             self,
@@ -199,12 +199,12 @@ class Law:
     curve: list[Point]
 
 
-def law(tested: Tested, reference: str) -> Law:
+def law(tested: Runs, reference: str) -> Law:
     """Measure the distance law, and what is left of every composition's effect at equal distance.
 
     Parameters
     ----------
-    tested : Tested
+    tested : Runs
         Of one model, task, head and n; without zero pre-training, which has no distance.
     reference : str
         A composition; where it was not run, or has no places, the first stands in its place.
@@ -220,7 +220,7 @@ def law(tested: Tested, reference: str) -> Law:
     >>> km = 10 ** rng.uniform(0, 3, (12, 400))
     >>> right = rng.random((12, 20, 400)) < (0.9 - 0.2 * np.log10(km))[:, None]
     >>> names = ("here",) * 6 + ("there",) * 6
-    >>> found = law(Tested(names, (*range(6), *range(6)), km, right, np.arange(400)), "here")
+    >>> found = law(Runs(names, (*range(6), *range(6)), km, right, np.arange(400)), "here")
     >>> found.slope.low < -0.2 < found.slope.high
     True
     """
@@ -257,7 +257,7 @@ def _why(parts: Sequence[Redraws]) -> str:
     return "the draws lie at almost the same distances" if parts else "single block"
 
 
-def _log_odds(slope: Estimate, tested: Tested, parts: dict[str, Redraws | None]) -> Estimate | None:
+def _log_odds(slope: Estimate, tested: Runs, parts: dict[str, Redraws | None]) -> Estimate | None:
     """Put a slope of probabilities on the logistic scale: divide by the mean of p (1 - p).
 
     A logistic law has the slope p (1 - p) times its own at each place, where a place is right
@@ -282,7 +282,7 @@ def _log_odds(slope: Estimate, tested: Tested, parts: dict[str, Redraws | None])
     )
 
 
-def _across(tested: Tested, x: Floats) -> Estimate:
+def _across(tested: Runs, x: Floats) -> Estimate:
     """Estimate the slope block by block from all contrasts at a place."""
     blocks = np.array(tested.blocks)
     every = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
@@ -310,7 +310,7 @@ def _across(tested: Tested, x: Floats) -> Estimate:
 
 
 def _effect(
-    tested: Tested,
+    tested: Runs,
     x: Floats,
     y: Floats,
     name: str,
@@ -343,7 +343,7 @@ def _effect(
     return Effect(name, farther, common, raw, equal, own_slope)
 
 
-def _curve(tested: Tested, x: Floats, y: Floats, slope: float) -> list[Point]:
+def _curve(tested: Runs, x: Floats, y: Floats, slope: float) -> list[Point]:
     """Bin the cells of every composition by distance."""
     names = tested.names
     means = [tested.runs_of(name) for name in names]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wherefrom.compose import Composition
 from wherefrom.earth.sphere import nearest_km
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.distance import Estimate, Law, Tested, law
+from wherefrom.evidence.distance import Estimate, Law, Runs, law
 from wherefrom.evidence.places import units_of
 from wherefrom.evidence.records import Record
 from wherefrom.evidence.recut import ALL_PLACES
@@ -192,7 +192,7 @@ class Reader:
         if not rows:
             return None
         test = np.concatenate(list(rows.values()))
-        tested = Tested(
+        tested = Runs(
             tuple(one.composition for one in kept),
             tuple(one.run[0] for one in kept),
             np.stack([self._nearest(stage, first)[test] for stage in runs]),
@@ -280,7 +280,7 @@ def _scores(kept: Sequence[Saved], n: int, rows: dict[str, NDArray[np.int64]]) -
     return np.stack([one[:seeds] for one in scores])
 
 
-def _describe(found: Nearness, region: str, tested: Tested) -> None:
+def _describe(found: Nearness, region: str, tested: Runs) -> None:
     """Add what is to be said of some test places."""
     about: dict[str, Any] = {"model": found.model, "task": found.task, "region": region}
     found.regions.append(region)
@@ -319,7 +319,7 @@ def _describe(found: Nearness, region: str, tested: Tested) -> None:
     found.curves.extend(CurveRow(**about, **point._asdict()) for point in made.curve)
 
 
-def _law_row(about: dict[str, Any], tested: Tested, made: Law) -> LawRow:
+def _law_row(about: dict[str, Any], tested: Runs, made: Law) -> LawRow:
     return LawRow(
         **about,
         compositions=len(tested.names),

@@ -120,6 +120,7 @@ def _context(
 ) -> ReportContext:
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
     study, known = plan.study, plan.study.repeats
+    where, unread = _where(plan, store) if whole else ([], [])
     # A task that could not be had is in no table.
     labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
@@ -145,7 +146,7 @@ def _context(
             if task.units is not None
         },
         maps=dict(_maps(plan, store)) if whole else {},
-        where=list(_where(plan, store)) if whole else [],
+        where=where,
         stand_ins=list(stand_ins(plan)),
         sources=list(sources(plan)) if whole else [],
         settings=_settings(plan),
@@ -158,7 +159,7 @@ def _context(
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
-        problems=problems(plan, store),
+        problems=problems(plan, store) + unread,
         unfinished=lacks,
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why
@@ -185,14 +186,19 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
             yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
 
 
-def _where(plan: Plan, store: Store) -> Iterator[Nearness]:
-    """Yield of each headline how near its pre-training places lie to its test places."""
+def _where(plan: Plan, store: Store) -> tuple[list[Nearness], list[str]]:
+    """Say of each headline how near its pre-training places lie to its test places; or why not."""
     study, read = plan.study, Reader(plan, store)
+    found, unread = [], []
     for one in study.headlines:
         task = study.tasks[study.models[one.model].tasks[0]].label
-        found = read.nearness(one.model, task, study.n, one.head, study.references[0])
-        if found is not None:
-            yield found
+        try:
+            near = read.nearness(one.model, task, study.n, one.head, study.references[0])
+        except WherefromError as err:  # a table less, not a report less
+            unread.append(f"distances of {one.model} on {task}: {err}")
+            continue
+        found += [near] if near is not None else []
+    return found, unread
 
 
 def _drawn(plan: Plan, store: Store) -> list[Stage]:
