@@ -10,7 +10,9 @@ numbers),
 
 whose place effects, one for each composition, take off all that is peculiar to a place, its
 region or a kind of composition there: only contrasts between draws of one composition at one place
-are left (a fixed-effects, or within, estimator). Distances below `FLOOR_KM` count as that.
+are left (a fixed-effects, or within, estimator). Distances below `FLOOR_KM` count as that. One
+slope sums the law up; compositions are put at equal distance by a law that may bend at 50 and at
+500 km, since a slope that holds nearby need not hold far away.
 
 Draws are independent, so a run is the unit of the rest, whose errors are alike at neighbouring
 places; test places are a sample, and few-shot episodes are common to all runs. The variance is
@@ -33,13 +35,15 @@ from wherefrom.evidence.intervals import Side, difference
 from wherefrom.evidence.redraws import (
     LEAST_SPREAD,
     Estimate,
+    Fit,
     Redraws,
-    Slope,
     centred,
+    change,
+    fit,
     interval,
     over_places,
+    pieces,
     redraws,
-    slope_of,
     spread_of,
     told,
 )
@@ -185,6 +189,8 @@ class Law:
         Standard deviation of log10 distance between draws of one composition at one place.
     mean : float
         Mean score.
+    stretches : list of Estimate
+        The slopes of a law that may bend, below, between and beyond `BENDS_KM`.
     effects : list of Effect
         In the order of the compositions, the reference among them.
     curve : list of Point
@@ -195,6 +201,7 @@ class Law:
     across: Estimate
     spread: float
     mean: float
+    stretches: list[Estimate]
     effects: list[Effect]
     curve: list[Point]
 
@@ -229,8 +236,8 @@ def law(tested: Runs, reference: str) -> Law:
     runs = {name: tested.runs_of(name) for name in names}
     parts = {name: redraws(x[own], y[own], tested.score[own]) for name, own in runs.items()}
     drawn = [part for part in parts.values() if part is not None]
-    slope = slope_of(drawn)
-    estimate = told(slope, tested.unit) if slope else Estimate(np.nan, why=_why(drawn))
+    estimate = _straight(drawn, tested.unit)
+    bent = _bent(drawn)
     first = reference if reference in names else names[0]
     return Law(
         estimate,
@@ -238,8 +245,9 @@ def law(tested: Runs, reference: str) -> Law:
         _across(tested, x),
         spread_of(drawn),
         float(y.mean()),
-        [_effect(tested, x, y, name, first, slope, parts[name]) for name in names],
-        _curve(tested, x, y, 0.0 if slope is None else slope.value),
+        _stretches(bent, tested.unit, _why(drawn)),
+        [_effect(tested, x, y, name, first, bent, parts[name]) for name in names],
+        _curve(tested, x, y, bent),
     )
 
 
@@ -250,6 +258,28 @@ def overlap(a: Floats, b: Floats) -> float:
     """
     shares = [np.histogram(np.minimum(one, 4.49), _EDGES)[0] / one.size for one in (a, b)]
     return float(np.minimum(*shares).sum())
+
+
+def _straight(parts: Sequence[Redraws], unit: Ints) -> Estimate:
+    """Estimate one slope for all distances."""
+    made = fit(parts)
+    return told(change(made, np.ones(1)), unit) if made else Estimate(np.nan, why=_why(parts))
+
+
+def _bent(parts: Sequence[Redraws]) -> Fit | None:
+    """Estimate a slope of each stretch of distances in which the draws differ."""
+    return fit(parts, np.array([one for one in np.eye(3) if spread_of(parts, one) >= LEAST_SPREAD]))
+
+
+def _stretches(bent: Fit | None, unit: Ints, why: str) -> list[Estimate]:
+    """Give the slopes below, between and beyond the bends."""
+    known = [] if bent is None else bent.pieces.argmax(axis=1).tolist()
+    return [
+        told(change(bent, np.eye(len(known))[known.index(piece)]), unit)
+        if bent is not None and piece in known
+        else Estimate(np.nan, why=why)
+        for piece in range(3)
+    ]
 
 
 def _why(parts: Sequence[Redraws]) -> str:
@@ -269,9 +299,10 @@ def _log_odds(slope: Estimate, tested: Runs, parts: dict[str, Redraws | None]) -
     square = weighted = 0.0
     for name, part in parts.items():
         if part is not None:
+            apart = part.x.sum(axis=0)
             p = tested.score[tested.runs_of(name)].mean(axis=1)
-            square += float((part.x**2).sum())
-            weighted += float((part.x**2 * p * (1 - p)).sum()) * seeds / (seeds - 1)
+            square += float((apart**2).sum())
+            weighted += float((apart**2 * p * (1 - p)).sum()) * seeds / (seeds - 1)
     if weighted <= 0:
         return None
     scale = square / weighted
@@ -315,16 +346,14 @@ def _effect(
     y: Floats,
     name: str,
     reference: str,
-    slope: Slope | None,
+    bent: Fit | None,
     part: Redraws | None,
 ) -> Effect:
     own, other = tested.runs_of(name), tested.runs_of(reference)
-    by_place = x[own].mean(axis=0) - x[other].mean(axis=0)
-    farther = float(by_place.mean())
+    by_place = pieces(x[own]).mean(axis=1) - pieces(x[other]).mean(axis=1)
+    farther = by_place.mean(axis=1)
     common = overlap(x[own], x[other])
-    drawn = [] if part is None else [part]
-    alone = slope_of(drawn)
-    own_slope = told(alone, tested.unit) if alone else Estimate(np.nan, why=_why(drawn))
+    own_slope = _straight([] if part is None else [part], tested.unit)
     if name == reference:
         return Effect(name, 0.0, 1.0, Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.0), own_slope)
     sides = [Side(tested.score[runs].mean(axis=2, dtype=np.float64)) for runs in (own, other)]
@@ -334,20 +363,29 @@ def _effect(
     spread = (gain - gain.mean()) / gain.size
     raw = interval(found.estimate, [*parts, over_places(spread, tested.unit)], found.why)
     equal = None
-    if slope is not None and common >= LEAST_OVERLAP:
-        moved = spread - farther * slope.influence - slope.value * (by_place - farther) / gain.size
-        squares = [(farther**2 * variance, df) for variance, df in (slope.runs, slope.episodes)]
-        places = over_places(moved, tested.unit, farther**2 * slope.both)
-        value = found.estimate - slope.value * farther
-        equal = interval(value, [*parts, *squares, places], found.why)
-    return Effect(name, farther, common, raw, equal, own_slope)
+    if bent is not None and common >= LEAST_OVERLAP and _reaches(bent, farther):
+        moved = change(bent, bent.pieces @ farther)
+        slopes = bent.values @ bent.pieces
+        influence = spread - moved.influence - slopes @ (by_place - farther[:, None]) / gain.size
+        places = over_places(influence, tested.unit, moved.both)
+        value = found.estimate - moved.value
+        equal = interval(value, [*parts, moved.runs, moved.episodes, places], found.why)
+    return Effect(name, float(farther.sum()), common, raw, equal, own_slope)
 
 
-def _curve(tested: Runs, x: Floats, y: Floats, slope: float) -> list[Point]:
+def _reaches(bent: Fit, farther: Floats) -> bool:
+    """Tell whether there is a slope for every stretch in which distances differ."""
+    unknown = 1.0 - bent.pieces.sum(axis=0)
+    return bool((np.abs(farther * unknown) <= LEAST_SPREAD).all())
+
+
+def _curve(tested: Runs, x: Floats, y: Floats, bent: Fit | None) -> list[Point]:
     """Bin the cells of every composition by distance."""
     names = tested.names
     means = [tested.runs_of(name) for name in names]
-    place = np.mean([y[runs].mean(axis=0) - slope * x[runs].mean(axis=0) for runs in means], axis=0)
+    slopes = np.zeros(3) if bent is None else bent.values @ bent.pieces
+    rest = y - np.tensordot(slopes, pieces(x), 1)
+    place = np.mean([rest[runs].mean(axis=0) for runs in means], axis=0)
     adjusted = y - place + place.mean()
     points = []
     for name, runs in zip(names, means, strict=True):

@@ -68,7 +68,8 @@ class DistanceRow(Record):
 class LawRow(_Of):
     """The distance law (`wherefrom.evidence.distance`): change for ten times the distance.
 
-    `slope` is in shares of test places, or in squared units of numbers; `log_odds` of being right.
+    `slope` is in shares of test places, or in squared units of numbers; `log_odds` of being right;
+    `near`, `middle` and `far` are slopes below 50 km, up to 500 km and beyond.
     """
 
     compositions: int
@@ -82,6 +83,15 @@ class LawRow(_Of):
     log_odds: float | None
     log_odds_low: float | None
     log_odds_high: float | None
+    near: float | None
+    near_low: float | None
+    near_high: float | None
+    middle: float | None
+    middle_low: float | None
+    middle_high: float | None
+    far: float | None
+    far_low: float | None
+    far_high: float | None
     across: float | None
     across_low: float | None
     across_high: float | None
@@ -320,6 +330,9 @@ def _describe(found: Nearness, region: str, tested: Runs) -> None:
 
 
 def _law_row(about: dict[str, Any], tested: Runs, made: Law) -> LawRow:
+    stretches: dict[str, Any] = {}
+    for name, one in zip(("near", "middle", "far"), made.stretches, strict=True):
+        stretches |= _named(one, name, f"{name}_low", f"{name}_high")
     return LawRow(
         **about,
         compositions=len(tested.names),
@@ -329,6 +342,7 @@ def _law_row(about: dict[str, Any], tested: Runs, made: Law) -> LawRow:
         redraw_spread=made.spread,
         **_named(made.slope, "slope", "low", "high"),
         **_named(made.log_odds or Estimate(np.nan), "log_odds", "log_odds_low", "log_odds_high"),
+        **stretches,
         **_named(made.across, "across", "across_low", "across_high"),
         note=made.slope.why,
     )

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from wherefrom.evidence.distance import FLOOR_KM
 from wherefrom.evidence.nearness import EffectRow, LawRow, Nearness
 from wherefrom.evidence.recut import ALL_PLACES
+from wherefrom.evidence.redraws import BENDS_KM
 from wherefrom.report.context import Statement
 from wherefrom.report.style import FAINT, Drawing, Look, estimate, number, signed
 from wherefrom.report.tables import Cell, Grid, Line
@@ -88,6 +89,9 @@ def law_grid(one: Nearness) -> Grid:
             [
                 _estimated(one, row.slope, row.low, row.high),
                 Cell(_ends(row.log_odds, row.log_odds_low, row.log_odds_high, 1.0, 2)),
+                _estimated(one, row.near, row.near_low, row.near_high),
+                _estimated(one, row.middle, row.middle_low, row.middle_high),
+                _estimated(one, row.far, row.far_low, row.far_high),
                 _estimated(one, row.across, row.across_low, row.across_high),
                 Cell(number(row.mean)),
                 Cell(f"{10**row.redraw_spread:.2f} ×", row.redraw_spread),
@@ -97,9 +101,12 @@ def law_grid(one: Nearness) -> Grid:
         for row in one.laws
     ]
     columns = [
-        "change, between draws",
+        "between draws",
         "as log-odds",
-        "change, all contrasts",
+        f"below {BENDS_KM[0]:g} km",
+        f"{BENDS_KM[0]:g} to {BENDS_KM[1]:g} km",
+        f"beyond {BENDS_KM[1]:g} km",
+        "all contrasts",
         "mean",
         "redraws differ by",
         "test places",
@@ -111,7 +118,11 @@ def law_grid(one: Nearness) -> Grid:
 def said(one: Nearness) -> list[Statement]:
     """Say what scores owe to distance, what is left of the compositions, and what is not known."""
     law = one.law()
-    made = [] if law is None else [_slope(one, law), *_left(one, law), *_limits(one, law)]
+    made = (
+        []
+        if law is None
+        else [_slope(one, law), *_bent(one, law), *_left(one, law), *_limits(one, law)]
+    )
     gone = ", ".join(one.left_out)
     return [*made, *([Statement("limit", f"Without distance: {gone}.")] if gone else [])]
 
@@ -190,18 +201,29 @@ def _limits(one: Nearness, law: LawRow) -> list[Statement]:
                 "of places, and are not taken for the effect of distance."
             )
             made.append(Statement("limit", text))
-    own = [
-        row.slope * _scale(one)
-        for row in one.effects
-        if row.region == ALL_PLACES and row.slope is not None
-    ]
-    if law.slope is not None and len(own) > 1:
-        text = (
-            "One straight line in the logarithm serves all compositions; their own draws give "
-            f"{signed(min(own), 1)} to {signed(max(own), 1)}."
-        )
-        made.append(Statement("limit", text))
     return made
+
+
+def _bent(one: Nearness, law: LawRow) -> list[Statement]:
+    """Say where the law changes."""
+    stretches = {
+        f"below {BENDS_KM[0]:g} km": (law.near, law.near_low, law.near_high),
+        f"from {BENDS_KM[0]:g} to {BENDS_KM[1]:g} km": (
+            law.middle,
+            law.middle_low,
+            law.middle_high,
+        ),
+        f"beyond {BENDS_KM[1]:g} km": (law.far, law.far_low, law.far_high),
+    }
+    told = [
+        f"{where} {_ends(*ends, _scale(one))}"
+        for where, ends in stretches.items()
+        if ends[0] is not None
+    ]
+    if len(told) < 2:
+        return []
+    text = f"For ten times the distance, {'; '.join(told)} {_unit(one)}"
+    return [Statement("limit", f"{text}: compositions are put at equal distance by these.")]
 
 
 def distance_curves(one: Nearness, look: Mapping[str, Look]) -> Drawing | None:
@@ -299,7 +321,8 @@ LEGEND = (
     "in the law. Between draws: the same composition drawn anew, at the same test place, so that "
     "neither the place nor the kind of composition differs. All contrasts: those between "
     "compositions at a place as well. At equal distance: the difference as observed, less the "
-    "change that the law gives for the distance; not told where fewer than a fifth of the "
-    "distances are in common. Intervals are of 95 %, each for itself, over draws, pre-trainings, "
+    f"change that a law that may bend at {BENDS_KM[0]:g} and {BENDS_KM[1]:g} km gives for the "
+    "distance; not told where less than a fifth of the distances is in common, or the draws give "
+    "no slope for where they differ. Intervals are of 95 %, each for itself, over draws, pre-trainings, "
     "few-shot seeds and test places."
 )
