@@ -7,11 +7,13 @@ few-shot seed and of each pair of both. Worlds differ in what else depends on di
 
     plain    nothing: places are hard at random
     remote   places far from all compositions are harder
+    step     nothing; the law is no straight line, but a step at 250 km
     content  each composition misleads at the places that are far from its own clusters, whatever
              the distance of the nearest place that happens to be drawn
 
 Printed over N studies: the mean, coverage of 95 % intervals, their mean width, and beside it the
-one that the spread of the estimates asks for.
+one that the spread of the estimates asks for. Before that, what is left of a composition at equal
+distance where only distance differs.
 
     python benchmarks/distance_law.py 300
 """
@@ -71,6 +73,8 @@ def world(kind: str, slope: float, rng: np.random.Generator, blocks: int = BLOCK
     if kind == "remote":
         hard = hard - 2.0 * (x.mean(axis=0) - x.mean()) / x.mean(axis=0).std() * 0.5
     eta = hard + slope * (x - 2.5)
+    if kind == "step":
+        eta = hard + 2 * slope * expit((x - 2.4) / 0.15)
     if kind == "content":
         eta = eta - 0.8 * np.array(home)
     shared = np.stack([field(vectors, rng, 0.3, 1500) for _ in range(blocks)])
@@ -185,5 +189,31 @@ def main(studies: int) -> None:
                       f"  width {width:.3f} ({3.92 * error:.3f})", flush=True)  # fmt: skip
 
 
+def left(studies: int, blocks: int) -> None:
+    """What is left at equal distance of compositions that differ in distance alone: nothing."""
+    for kind in ("plain", "step"):
+        for slope in (0.0, -0.6):
+            bent, straight, raw = [], [], []
+            for study in range(studies):
+                made = world(kind, slope, np.random.default_rng(study), blocks)
+                found = law(made.tested, "c0")
+                for one in found.effects[1:]:
+                    raw.append(one.raw[:3])
+                    straight.append(one.raw.value - found.slope.value * one.farther)
+                    bent.append(one.equal[:3] if one.equal else (np.nan, np.nan, np.nan))
+            r, b = np.array(raw), np.array(bent, dtype=float)
+            there = np.isfinite(b[:, 1])
+            inside = np.mean((b[there, 1] <= 0) & (b[there, 2] >= 0))
+            print(
+                f"{kind}, slope {slope:g}, {blocks} blocks: raw {r[:, 0].mean():+.4f} (holds 0 in "
+                f"{np.mean((r[:, 1] <= 0) & (r[:, 2] >= 0)):.3f}), less a straight law "
+                f"{np.mean(straight):+.4f}, less a bent one {b[there, 0].mean():+.4f} (holds 0 in "
+                f"{inside:.3f}, told in {there.mean():.2f})",
+                flush=True,
+            )
+
+
 if __name__ == "__main__":
+    left(200, BLOCKS)
+    left(200, 3)
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 300)

@@ -118,21 +118,18 @@ def law_grid(one: Nearness) -> Grid:
 def said(one: Nearness) -> list[Statement]:
     """Say what scores owe to distance, what is left of the compositions, and what is not known."""
     law = one.law()
-    made = (
-        []
-        if law is None
-        else [_slope(one, law), *_bent(one, law), *_left(one, law), *_limits(one, law)]
-    )
+    parts = (_slope, _bent, _left, _limits)
+    made = [] if law is None else [statement for part in parts for statement in part(one, law)]
     gone = ", ".join(one.left_out)
     return [*made, *([Statement("limit", f"Without distance: {gone}.")] if gone else [])]
 
 
-def _slope(one: Nearness, law: LawRow) -> Statement:
+def _slope(one: Nearness, law: LawRow) -> list[Statement]:
     if law.slope is None:
         why = {"single block": "there is one block, hence no second draw of a composition"}.get(
             law.note, law.note
         )
-        return Statement("undecided", f"What scores owe to distance cannot be told: {why}.")
+        return [Statement("undecided", f"What scores owe to distance cannot be told: {why}.")]
     odds = _ends(law.log_odds, law.log_odds_low, law.log_odds_high, 1.0, 2)
     also = f" (log-odds {odds})" if law.log_odds is not None else ""
     value = _ends(law.slope, law.low, law.high, _scale(one))
@@ -141,13 +138,13 @@ def _slope(one: Nearness, law: LawRow) -> Statement:
         f"{law.compositions} compositions, {law.blocks} blocks)"
     )
     if law.low is None or law.high is None:
-        return Statement("undecided", f"Ten times the distance: {value} {_unit(one)}, {how}; no "
-                         f"interval: {law.note}.")  # fmt: skip
+        text = f"Ten times the distance: {value} {_unit(one)}, {how}; no interval: {law.note}."
+        return [Statement("undecided", text)]
     if law.low <= 0 <= law.high:
         text = f"No effect of distance is shown: ten times as far, a test place changes by {value}"
-        return Statement("undecided", f"{text} {_unit(one)}{also}, {how}.")
+        return [Statement("undecided", f"{text} {_unit(one)}{also}, {how}.")]
     text = f"Distance matters: ten times as far from the nearest pre-training place is {value}"
-    return Statement("decided", f"{text} {_unit(one)}{also}, {how}.")
+    return [Statement("decided", f"{text} {_unit(one)}{also}, {how}.")]
 
 
 def _left(one: Nearness, law: LawRow) -> list[Statement]:
@@ -181,8 +178,8 @@ def _left(one: Nearness, law: LawRow) -> list[Statement]:
         names = ", ".join(f"{row.composition} ({row.overlap:.0%} in common)" for row in apart)
         text = (
             f"Composition and distance cannot be told apart for {names}: too few of its test "
-            f"places lie at distances that {one.reference} has, too, and none is put there by "
-            "drawing the line on."
+            f"places lie at distances that {one.reference} has, too, and the law is not drawn on "
+            "to the others."
         )
         made.append(Statement("undecided", text))
     return made
@@ -206,14 +203,11 @@ def _limits(one: Nearness, law: LawRow) -> list[Statement]:
 
 def _bent(one: Nearness, law: LawRow) -> list[Statement]:
     """Say where the law changes."""
+    near, far = BENDS_KM
     stretches = {
-        f"below {BENDS_KM[0]:g} km": (law.near, law.near_low, law.near_high),
-        f"from {BENDS_KM[0]:g} to {BENDS_KM[1]:g} km": (
-            law.middle,
-            law.middle_low,
-            law.middle_high,
-        ),
-        f"beyond {BENDS_KM[1]:g} km": (law.far, law.far_low, law.far_high),
+        f"below {near:g} km": (law.near, law.near_low, law.near_high),
+        f"from {near:g} to {far:g} km": (law.middle, law.middle_low, law.middle_high),
+        f"beyond {far:g} km": (law.far, law.far_low, law.far_high),
     }
     told = [
         f"{where} {_ends(*ends, _scale(one))}"
@@ -323,6 +317,6 @@ LEGEND = (
     "compositions at a place as well. At equal distance: the difference as observed, less the "
     f"change that a law that may bend at {BENDS_KM[0]:g} and {BENDS_KM[1]:g} km gives for the "
     "distance; not told where less than a fifth of the distances is in common, or the draws give "
-    "no slope for where they differ. Intervals are of 95 %, each for itself, over draws, pre-trainings, "
-    "few-shot seeds and test places."
+    "no slope for where they differ. Intervals are of 95 %, each for itself, over draws, "
+    "pre-trainings, few-shot seeds and test places."
 )
