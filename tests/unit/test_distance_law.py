@@ -114,6 +114,14 @@ def test_a_composition_is_moved_to_distances_that_it_never_has(nearer: Runs) -> 
     assert found.effects[1].equal is not None
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_test_places_end_in_a_traceback(nearer: Runs, count: int) -> None:
+    found = law(nearer.at(np.arange(count)), "c0")
+    assert len(found.effects) == 3
+    assert not found.curve
+    assert (found.slope.low is None) == (count == 1)
+
+
 def test_numbers_are_put_on_a_logistic_scale(nearer: Runs) -> None:
     rng = np.random.default_rng(3)
     error = (rng.normal(size=nearer.score.shape) * (1 + 0.3 * nearer.logs[:, None])) ** 2

@@ -164,10 +164,13 @@ class Reader:
     ----------
     plan : Plan
     store : Store
+    block_km : float, optional
+        Width of the blocks of land not yet seen, which intervals then are about
+        (`wherefrom.evidence.places.units_of`); by default this map.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self.plan, self.store = plan, store
+    def __init__(self, plan: Plan, store: Store, block_km: float | None = None) -> None:
+        self.plan, self.store, self.block_km = plan, store, block_km
         (source,) = plan.of_kind("pool")
         self._pool = Pool.read(store.sound(source) / "pool.parquet")
         self._km: dict[tuple[str, str], Floats] = {}
@@ -207,7 +210,7 @@ class Reader:
             tuple(one.run[0] for one in kept),
             np.stack([self._nearest(stage, first)[test] for stage in runs]),
             _scores(kept, n, rows),
-            units_of(first.places)[test],
+            units_of(first.places, self.block_km)[test],
         )
         at = np.repeat(np.arange(len(rows)), [len(one) for one in rows.values()])
         names = dict.fromkeys(stage.axes["composition"] for stage in stages)

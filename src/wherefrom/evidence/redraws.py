@@ -25,6 +25,8 @@ Ints = NDArray[np.int64]
 
 #: Standard deviation of log10 distance between draws below which no slope is told (5 %).
 LEAST_SPREAD = 0.02
+#: Condition number of the information beyond which slopes cannot be told from each other.
+_WORST = 1e6
 #: Distances at which a law may bend.
 BENDS_KM = (50.0, 500.0)
 #: One slope for all pieces.
@@ -112,11 +114,16 @@ def centred(values: Floats) -> Floats:
 
 
 def fit(parts: Sequence[Redraws], slopes: Floats = STRAIGHT) -> Fit | None:
-    """Estimate J slopes, of pieces (J, 3); None where distances of one hardly differ."""
+    """Estimate J slopes, of pieces (J, 3); None where distances of one hardly differ.
+
+    Nor are slopes told that so few places cannot tell from each other.
+    """
     if not len(slopes) or not all(spread_of(parts, of) >= LEAST_SPREAD for of in slopes):
         return None
     information = slopes @ sum(np.einsum("jbt,kbt->jk", p.x, p.x) for p in parts) @ slopes.T
     products = slopes @ sum(np.einsum("jbt,bt->j", p.x, p.y) for p in parts)
+    if np.linalg.cond(information) > _WORST:
+        return None
     inverse = np.linalg.inv(information)
     return Fit(parts, slopes, inverse @ products, inverse)
 

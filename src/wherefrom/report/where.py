@@ -245,7 +245,7 @@ def distance_curves(one: Nearness, look: Mapping[str, Look]) -> Drawing | None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda km, _: f"{km:,.0f}"))
     ax.set_xlim(right=max(row.median_km for row in rows) * 6)
     ax.set_xlabel("km to the nearest pre-training place (logarithmic)")
-    what = "share right (%)" if one.units is None else f"squared error ({one.units}²)"
+    what = "share right (%)" if one.units is None else _unit(one)
     ax.set_ylabel(f"{what}, of places of mean difficulty")
     ax.grid(axis="y", color=FAINT, lw=0.7)
     ax.spines[["top", "right"]].set_visible(False)
@@ -311,8 +311,8 @@ def _equal(one: Nearness, row: EffectRow) -> Cell:
 
 #: What stands under the tables.
 LEGEND = (
-    f"Great-circle distances over all blocks; below {FLOOR_KM:g} km they count as {FLOOR_KM:g} km "
-    "in the law. Between draws: the same composition drawn anew, at the same test place, so that "
+    "Great-circle distances to the places of the draws, over all blocks; below "
+    f"{FLOOR_KM:g} km they count as {FLOOR_KM:g} km in the law. Between draws: the same composition drawn anew, at the same test place, so that "
     "neither the place nor the kind of composition differs. All contrasts: those between "
     "compositions at a place as well. At equal distance: the difference as observed, less the "
     f"change that a law that may bend at {BENDS_KM[0]:g} and {BENDS_KM[1]:g} km gives for the "
