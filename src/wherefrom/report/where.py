@@ -311,12 +311,12 @@ def _equal(one: Nearness, row: EffectRow) -> Cell:
 
 #: What stands under the tables.
 LEGEND = (
-    "Great-circle distances to the places of the draws, over all blocks; below "
-    f"{FLOOR_KM:g} km they count as {FLOOR_KM:g} km in the law. Between draws: the same composition drawn anew, at the same test place, so that "
-    "neither the place nor the kind of composition differs. All contrasts: those between "
-    "compositions at a place as well. At equal distance: the difference as observed, less the "
-    f"change that a law that may bend at {BENDS_KM[0]:g} and {BENDS_KM[1]:g} km gives for the "
-    "distance; not told where less than a fifth of the distances is in common, or the draws give "
-    "no slope for where they differ. Intervals are of 95 %, each for itself, over draws, "
-    "pre-trainings, few-shot seeds and test places."
+    f"Great-circle distances to the places of the draws, over all blocks; below {FLOOR_KM:g} km "
+    f"they count as {FLOOR_KM:g} km in the law. Between draws: the same composition drawn anew, at "
+    "the same test place, so that neither the place nor the kind of composition differs. All "
+    "contrasts: those between compositions at a place as well. At equal distance: the difference "
+    f"as observed, less the change that a law that may bend at {BENDS_KM[0]:g} and {BENDS_KM[1]:g} "
+    "km gives for the distance; not told where less than a fifth of the distances is in common, or "
+    "the draws give no slope for where they differ. Intervals are of 95 %, each for itself, over "
+    "draws, pre-trainings, few-shot seeds and test places."
 )
