@@ -15,6 +15,7 @@ from made_predictions import made_task, save, tells
 from wherefrom.errors import WherefromError
 from wherefrom.evidence.cut import Cut, Target, cut_by, cut_by_column, target
 from wherefrom.evidence.recut import ALL_PLACES, RecutRow, recut, weighted
+from wherefrom.evidence.recut_rows import RARE
 from wherefrom.report.recut import recut_table, write_recut
 from wherefrom.study.predictions import Saved
 from wherefrom.train.scores import scores
@@ -104,6 +105,32 @@ def test_a_single_block_is_given_an_interval(saved: list[Saved]) -> None:
     assert row.note in _printed(recut_table([row]))
 
 
+def test_numbers_cannot_be_cut(tmp_path: Path) -> None:
+    numbers = RNG.normal(size=T) + (CODES == 1)
+    numbers[CODES == 3] = 4.0
+    task = made_task(LON, LAT, numbers, REGION, classes=(), units="m")
+    told = {
+        ("m", "uniform", run): numbers + RNG.normal(size=(4, T)) * (1 + (CODES == 0))
+        for run in range(3)
+    }
+    rows, left_out = recut(save(tmp_path, task, told), 20, "rmse", CUT)
+    wet, dry = rows
+    assert wet.score == pytest.approx(2, rel=0.1)
+    assert dry.score == pytest.approx(1, rel=0.1)
+    assert wet.low is not None
+    assert wet.low < 2 < wet.high  # type: ignore[operator]
+    assert f"plain: all {(CODES == 3).sum()} test places have one number, 4" in left_out
+
+
+def test_classes_of_few_places_are_trusted(saved: list[Saved]) -> None:
+    few = np.zeros(T, np.int32)
+    few[np.flatnonzero(LABEL == 2)[5:]] = -1
+    cut = Cut("few", ("all",), few)
+    for metric, note in (("f1_macro", RARE), ("accuracy", "")):
+        assert {row.note for row in recut(saved, 20, metric, cut)[0]} == {note}
+    assert {row.note for row in recut(saved, 20, "f1_macro", CUT)[0]} == {""}
+
+
 def test_a_difference_is_not_between_the_same_places_and_runs(saved: list[Saved]) -> None:
     rows, _ = recut(saved, 20, "accuracy", CUT, against="none")
     for label in ("wet", "dry"):
@@ -150,6 +177,7 @@ def test_weights_are_not_those_of_the_target(saved: list[Saved]) -> None:
         "90.0% of mine is covered; left out are",
         "tiny (6.0% of mine): 5 test places",
         "empty (4.0% of mine): 0 test places",
+        f"{(CODES == -1).sum()} test places without a label of zone",
     ]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from wherefrom.cli.output import note, show
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
-from wherefrom.cli.study import Models, Out, Scale, StudyPath, prepared
+from wherefrom.cli.study import Models, Out, Scale, StudyPath, _prepare
 from wherefrom.progress import Screen
 
 app = typer.Typer(no_args_is_help=True, help="Look at the results of a finished study anew.")
@@ -112,11 +112,12 @@ def recut_(
     from wherefrom.evidence import cut as cuts
     from wherefrom.evidence.places import population
     from wherefrom.evidence.recut import recut, weighted
+    from wherefrom.evidence.recut_rows import RARE
     from wherefrom.report.recut import recut_table, write_recut
     from wherefrom.shown import file_name
     from wherefrom.study.predictions import asked, saved
 
-    steps, store, folder = prepared(study, scale, models, out)
+    steps, store, folder = _prepare(study, scale, models, out)
     chosen = asked(steps, task, n, head, metric)
     predictions = saved(chosen.stages, store)
     places = predictions[0].places
@@ -140,6 +141,10 @@ def recut_(
     Screen().print(recut_table(rows))
     if missing := len(chosen.stages) - len(predictions):
         note(f"{missing} of {len(chosen.stages)} few-shot stages are not finished, and not in it")
+    rare = list(dict.fromkeys(row.label for row in rows if row.note == RARE))
+    if rare:
+        more = f" and {len(rare) - TOLD} more" if len(rare) > TOLD else ""
+        note(f"{', '.join(rare[:TOLD])}{more}: {RARE}, not of differences")
     for line in left_out[:TOLD]:
         note(line)
     if len(left_out) > TOLD:

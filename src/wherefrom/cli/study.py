@@ -46,7 +46,7 @@ def plan_(
     """Show the stages: what is cached, what is missing and why, and what it will cost."""
     from wherefrom.report.plan import render
 
-    steps, store, _ = prepared(study, scale, models, out)
+    steps, store, _ = _prepare(study, scale, models, out)
     Screen(soft_wrap=True).print(render(steps, store))
 
 
@@ -69,7 +69,7 @@ def run_(
     from wherefrom import study as studies
     from wherefrom.errors import WherefromError
 
-    steps, store, folder = prepared(study, scale, models, out)
+    steps, store, folder = _prepare(study, scale, models, out)
     if steps.study.missing:
         needs = "; ".join(steps.study.missing)
         raise WherefromError(
@@ -93,14 +93,13 @@ def report_(
     study: StudyPath, scale: Scale = "laptop", models: Models = None, out: Out = None
 ) -> None:
     """Write tables, figures, maps and the HTML page again, from finished stages."""
-    steps, store, folder = prepared(study, scale, models, out)
+    steps, store, folder = _prepare(study, scale, models, out)
     _report(steps, store, folder, study, again=True)
 
 
-def prepared(
+def _prepare(
     study: Path, scale: str, models: str | None, out: Path | None
 ) -> tuple[Plan, Store, Path]:
-    """Load and plan a study; give its store and the folder that has the store."""
     from wherefrom import study as studies
 
     names = None if models is None else [name.strip() for name in models.split(",")]

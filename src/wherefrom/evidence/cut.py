@@ -75,6 +75,14 @@ def cut_by(task: Task, name: str) -> Cut:
     WherefromError
         If there is no such layer, it is of numbers, its data cannot be had, or it has no label
         where the test places are.
+
+    Examples
+    --------
+    >>> lon, lat = np.array([20.0, 100.0]), np.array([0.0, 50.0])
+    >>> task = Task("demo", lon, lat, lon * 0, ("a",), lon * 0, ("x",), lon * 0, "demo")
+    >>> cut = cut_by(task, "continent")
+    >>> [cut.labels[code] for code in cut.codes]
+    ['Africa', 'Asia']
     """
     if name == REGION:
         return Cut(name, task.regions, task.region.astype(np.int32))
@@ -145,6 +153,14 @@ def target(asked: str, cut: Cut) -> Target:
     WherefromError
         If the labels are not those of a layer (land, people), or the file cannot be used: names
         the row.
+
+    Examples
+    --------
+    >>> lon, lat = np.array([20.0, 100.0]), np.array([0.0, 50.0])
+    >>> task = Task("demo", lon, lat, lon * 0, ("a",), lon * 0, ("x",), lon * 0, "demo")
+    >>> shares = target("land", cut_by(task, "continent")).shares
+    >>> round(shares["Africa"], 2), round(shares["Asia"], 2)
+    (0.22, 0.23)
     """
     if asked not in ("land", "people"):
         return _of_file(Path(asked), cut)

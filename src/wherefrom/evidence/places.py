@@ -23,7 +23,7 @@ from wherefrom.auditing.tally import canonical_places, first_rows
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.influence import measured
+from wherefrom.evidence.influence import measured, metrics_for
 from wherefrom.evidence.scores import ALL_REGIONS, Key
 from wherefrom.study.predictions import Saved
 from wherefrom.tasks import Task
@@ -137,7 +137,7 @@ def trained_on(task: Task) -> float:
 
     In a cross-validation other places also teach otherwise, and no estimate of that variance is
     unbiased (Bengio and Grandvalet, 2004). Theirs therefore counts twice: simulated intervals hold
-    the truth in 96 to 99 of 100, and in 90 to 94 if it counts once.
+    the truth in 96 to 98 of 100, and in 90 to 94 if it counts once.
     """
     return float(np.sqrt(2.0)) if task.folds else 1.0
 
@@ -265,17 +265,12 @@ def _measured(
     one: Saved, names: frozenset[str] | None
 ) -> tuple[Saved, list[tuple[Key, str, Ints, Floats]]]:
     task, found = one.places, []
+    known = metrics_for(task.label, task.positive)
+    wanted = [metric for metric in known if names is None or metric in names]
+    factor = trained_on(task)
     for region, n, predicted, test in one.regions():
-        of_place = measured(predicted, task.label[test], positive=task.positive)
-        factor = trained_on(task)
-        found += [
-            (
-                Key(one.model, one.composition, one.task, n, one.head, metric),
-                region,
-                test,
-                factor * values,
-            )
-            for metric, (_, values) in of_place.items()
-            if names is None or metric in names
-        ]
+        of_place = measured(predicted, task.label[test], wanted, task.positive)
+        for metric, (_, influence) in of_place.items():
+            key = Key(one.model, one.composition, one.task, n, one.head, metric)
+            found.append((key, region, test, factor * influence))
     return one, found

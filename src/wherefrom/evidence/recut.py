@@ -83,8 +83,10 @@ def recut(
             if len(at):
                 left_out.append(f"{label}: {_places(len(at))}, fewer than {fewest}")
         elif (truth[at] == truth[at[0]]).all():
-            what = tests.task.classes[truth[at[0]]] if tests.task.classes else f"{truth[at[0]]:g}"
-            left_out.append(f"{label}: all {_places(len(at))} are of one class, {what!r}")
+            named = tests.task.predicts == "classes"
+            one = repr(tests.task.classes[truth[at[0]]]) if named else f"{truth[at[0]]:g}"
+            same = f"are of one class, {one}" if named else f"have one number, {one}"
+            left_out.append(f"{label}: all {_places(len(at))} {same}")
         else:
             groups.append(Group(label, at))
     if none := int((codes < 0).sum()):
@@ -149,6 +151,8 @@ def weighted(
     ]
     if left_out:
         left_out.insert(0, f"{covered:.1%} of {target.name} is covered; left out are")
+    if none := int((codes < 0).sum()):
+        left_out.append(f"{_places(none)} without a label of {cut.name}")
     about = predictions, n, metric, tests, cut.name, groups, block_km, against
     return scored_rows(*about), left_out
 

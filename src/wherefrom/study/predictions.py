@@ -122,8 +122,8 @@ def asked(
     >>> from wherefrom.study import load
     >>> from wherefrom.study.plan import plan
     >>> chosen = asked(plan(load("studies/purohit2025", "debug")), "cropland")
-    >>> chosen.head, chosen.metric, len(chosen.stages) > 1
-    ('logistic', 'f1_macro', True)
+    >>> chosen.task, chosen.metric, len(chosen.stages) > 1
+    ('cropland', 'f1_macro', True)
     """
     study, stages = plan.study, plan.of_kind("fewshot")
     tasks = {one.label: name for name, one in study.tasks.items()}
