@@ -189,6 +189,7 @@ def test_folds_without_a_place_are_promised() -> None:
         ({"target": "wram"}, "unknown target column of .* 'wram': did you mean 'warm'"),
         ({"target": "warm", "positive": "yes"}, "a target of numbers has no positive class"),
         ({"label": "kind", "units": "m"}, "labels have no unit"),
+        ({"target": "warm", "units": "t\n/ha"}, r"--unit 't\\n/ha': .* on one line"),
         ({"target": "warm", "folds": 5}, "--folds 5: .*: give --block-km too"),
         ({"target": "warm", "folds": 1, "block_km": 50.0}, "--folds 1: give 2 to 100 folds"),
         ({"target": "warm", "folds": 300, "block_km": 50.0}, "--folds 300: give 2 to 100 folds"),

@@ -229,6 +229,8 @@ def from_table(
         raise WherefromError(f"--positive {positive}: a target of numbers has no positive class")
     if target is None and units:
         raise WherefromError(f"--unit {units}: labels have no unit; it is for a --target")
+    if not units.isprintable():
+        raise WherefromError(f"--unit {units!r}: it stands in tables: give it on one line")
     column = str(target if label is None else label)
     from_file = isinstance(table, (str, Path))
     # No ids of a pool: those of the table may repeat, say one for all rows of a field.
