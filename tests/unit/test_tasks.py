@@ -102,7 +102,7 @@ def test_foreign_file_is_taken_for_a_task(tmp_path: Path) -> None:
     with pytest.raises(WherefromError, match="no such file"):
         Task.read(tmp_path / "absent.parquet")
     (tmp_path / "text.parquet").write_text("lon,lat")
-    with pytest.raises(WherefromError, match="not a readable Parquet file"):
+    with pytest.raises(WherefromError, match="is not the Parquet file of a task: make one"):
         Task.read(tmp_path / "text.parquet")
     pq.write_table(pa.table({"lon": [1.0]}), tmp_path / "table.parquet")
     with pytest.raises(WherefromError, match="is not a task"):
