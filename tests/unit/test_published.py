@@ -293,6 +293,11 @@ BAD = {
     ),
     "a group": ({"kind": "galileo", "hide": ["locaton"]}, "published.row.hide.0: Input should be"),
     "a key": ({"kind": "satclip", "weight": "a"}, "unknown key 'weight': did you mean 'weights'"),
+    "a source": (
+        {"kind": "satclip", "weights": "satclip-resnet18-l11"},
+        "published.row.weights: .*unknown weights .*did you mean 'satclip-resnet18-l10'.*; or give",
+    ),
+    "another source": ({"kind": "geoclip", "weights": "galileo-nano"}, "Known: published, geoclip"),
     "no kind": ({"tasks": ["fields"]}, "published.row: needs a key 'kind': presto or galileo"),
 }
 
