@@ -290,7 +290,9 @@ def test_a_failed_stage_sinks_the_others(finished: tuple[Path, Path, str], tmp_p
     assert "draw small 0" in done.stderr
     assert "Traceback" not in done.stderr
     labels = {yaml.safe_load(p.read_text())["label"] for p in out.glob("store/fewshot/*/spec.json")}
-    assert any(label.startswith("fewshot satclip-L10 uniform block 0 ecoregions") for label in labels)
+    assert any(
+        label.startswith("fewshot satclip-L10 uniform block 0 ecoregions") for label in labels
+    )
     assert "fewshot presto uniform block 0 cropland logistic" in labels
 
 
