@@ -29,7 +29,8 @@ from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from wherefrom.earth.sphere import nearest_km, offset, uniform_on_sphere, unit_vectors
-from wherefrom.evidence.distance import Runs, law
+from wherefrom.evidence.distance import law
+from wherefrom.evidence.runs import Runs
 
 COMPOSITIONS, BLOCKS, PLACES, SEEDS, DRAWN = 6, 6, 400, 10, 250
 WORLDS = ("plain", "remote", "content")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom.earth.sphere import nearest_km, uniform_on_sphere
-from wherefrom.evidence.distance import Runs
+from wherefrom.evidence.runs import Runs
 
 
 def made(

@@ -10,7 +10,8 @@ import pytest
 
 from made_distances import made, only
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.distance import FLOOR_KM, Runs, law, overlap
+from wherefrom.evidence.distance import law, overlap
+from wherefrom.evidence.runs import FLOOR_KM, Runs
 
 
 @pytest.fixture(scope="module")

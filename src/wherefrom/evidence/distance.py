@@ -10,7 +10,7 @@ numbers),
 
 whose place effects, one for each composition, take off all that is peculiar to a place, its
 region or a kind of composition there: only contrasts between draws of one composition at one place
-are left (a fixed-effects, or within, estimator). Distances below `FLOOR_KM` count as that. One
+are left (a fixed-effects, or within, estimator). Distances below 1 km count as 1 km. One
 slope sums the law up; compositions are put at equal distance by a law that may bend at 50 and at
 500 km, since a slope that holds nearby need not hold far away.
 
@@ -24,13 +24,12 @@ Why the mixed logit is not used: docs/DECISIONS.md, benchmarks/distance_law.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wherefrom.errors import WherefromError
 from wherefrom.evidence.intervals import Side, difference
 from wherefrom.evidence.redraws import (
     LEAST_SPREAD,
@@ -47,97 +46,21 @@ from wherefrom.evidence.redraws import (
     spread_of,
     told,
 )
+from wherefrom.evidence.runs import Runs
 
 __all__ = [
-    "FLOOR_KM", "LEAST_OVERLAP", "Effect", "Estimate", "Law", "Point", "Runs", "law", "overlap",
+    "LEAST_OVERLAP", "Effect", "Estimate", "Law", "Point", "law", "overlap",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Smaller distances count as this one: their logarithms would outweigh all others.
-FLOOR_KM = 1.0
 #: Share of the distances of two compositions in common below which none is put at the other's.
 LEAST_OVERLAP = 0.2
 #: Bins of distance are quarters of a factor of 10, up to half the circumference.
 _EDGES = np.arange(0, 4.51, 0.25)
 #: Test places, as a mean over the runs, that a bin has at least.
 _FEWEST = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Runs:
-    """What R runs with pre-training places got at T test places with S few-shot seeds.
-
-    Attributes
-    ----------
-    compositions : tuple of str
-        Of each run.
-    blocks : tuple of int
-        Of each run.
-    km : (R, T) float64 array
-        Distance of each test place to the nearest pre-training place.
-    score : (R, S, T) array
-        Right (True) or not; of numbers the squared error.
-    unit : (T,) int64 array
-        What the test places are drawn with (`wherefrom.evidence.places.units_of`).
-
-    Raises
-    ------
-    WherefromError
-        If shapes do not fit, a run occurs twice, or a distance or score is not finite.
-    """
-
-    compositions: tuple[str, ...]
-    blocks: tuple[int, ...]
-    km: Floats
-    score: NDArray[Any]
-    unit: Ints
-
-    def __post_init__(self) -> None:
-        runs, places = len(self.compositions), len(self.unit)
-        fits = self.km.shape == (runs, places) and len(self.blocks) == runs
-        if not fits or self.score.shape != (runs, *self.score.shape[1:2], places):
-            raise WherefromError(
-                f"distance law: {runs} runs and {places} places, but distances of shape "
-                f"{self.km.shape} and scores of shape {self.score.shape}"
-            )
-        called = [*zip(self.compositions, self.blocks, strict=True)]
-        if len(set(called)) < runs:
-            twice = next(one for one in called if called.count(one) > 1)
-            raise WherefromError(f"distance law: {twice[0]} has block {twice[1]} twice")
-        faulty = (("distance", self.km, "(R, T)"), ("score", self.score, "(R, S, T)"))
-        for what, values, axes in faulty:
-            if len(bad := np.argwhere(~np.isfinite(values))):
-                name, block = called[bad[0][0]]
-                raise WherefromError(
-                    f"distance law: a {what} of {name}, block {block}, is not a finite number "
-                    f"(at {tuple(bad[0].tolist())} of {axes}); a composition without places has "
-                    "no distance"
-                )
-
-    @property
-    def names(self) -> list[str]:
-        """The compositions, in their order."""
-        return list(dict.fromkeys(self.compositions))
-
-    @property
-    def logs(self) -> Floats:
-        """Decimal logarithms of the distances, (R, T)."""
-        return np.log10(np.maximum(self.km, FLOOR_KM))
-
-    def runs_of(self, name: str) -> Ints:
-        """Return the runs of a composition."""
-        return np.flatnonzero(np.array(self.compositions) == name)
-
-    def at(self, places: NDArray[Any]) -> Runs:
-        """Return some of the test places."""
-        return replace(
-            self,
-            km=self.km[:, places],
-            score=self.score[..., places],
-            unit=self.unit[places],
-        )
 
 
 class Effect(NamedTuple):

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from wherefrom.compose import Composition
 from wherefrom.earth.sphere import nearest_km
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.distance import Estimate, Law, Runs, law
+from wherefrom.evidence.distance import Law, law
 from wherefrom.evidence.places import units_of
 from wherefrom.evidence.records import Record
 from wherefrom.evidence.recut import ALL_PLACES
+from wherefrom.evidence.redraws import Estimate
+from wherefrom.evidence.runs import Runs
 from wherefrom.pool import Pool
 from wherefrom.study.predictions import Saved, saved
 from wherefrom.study.stage import Plan, Stage

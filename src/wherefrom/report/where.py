@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from wherefrom.evidence.distance import FLOOR_KM
 from wherefrom.evidence.nearness import EffectRow, LawRow, Nearness
 from wherefrom.evidence.recut import ALL_PLACES
 from wherefrom.evidence.redraws import BENDS_KM
+from wherefrom.evidence.runs import FLOOR_KM
 from wherefrom.report.context import Statement
 from wherefrom.report.style import FAINT, Drawing, Look, estimate, number, signed
 from wherefrom.report.tables import Cell, Grid, Line
