@@ -190,12 +190,13 @@ def _where(plan: Plan, store: Store) -> tuple[list[Nearness], list[str]]:
     """Say of each headline how near its pre-training places lie to its test places; or why not."""
     study, read = plan.study, Reader(plan, store)
     found, unread = [], []
-    for one in study.headlines:
-        task = study.tasks[study.models[one.model].tasks[0]].label
+    # Headlines that differ in the metric alone are about the same predictions.
+    for model, head in dict.fromkeys((one.model, one.head) for one in study.headlines):
+        task = study.tasks[study.models[model].tasks[0]].label
         try:
-            near = read.nearness(one.model, task, study.n, one.head, study.references[0])
+            near = read.nearness(model, task, study.n, head, study.references[0])
         except WherefromError as err:  # a table less, not a report less
-            unread.append(f"distances of {one.model} on {task}: {err}")
+            unread.append(f"distances of {model} on {task}: {err}")
             continue
         found += [near] if near is not None else []
     return found, unread
