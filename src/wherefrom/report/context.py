@@ -26,6 +26,7 @@ from wherefrom.evidence import (
 )
 
 if TYPE_CHECKING:
+    from wherefrom.evidence.nearness import Nearness
     from wherefrom.study.published import Claim
 
 __all__ = [
@@ -109,6 +110,8 @@ class ReportContext:
     units: Mapping[str, Units] = field(default_factory=dict)
     #: Longitude and latitude of the places of each composition, float64 degrees of shape (N,).
     maps: Mapping[str, Places] = field(default_factory=dict)
+    #: Of each headline, how near its pre-training places lie to its test places.
+    where: Sequence[Nearness] = ()
     stand_ins: Sequence[StandIn] = ()
     sources: Sequence[DataSource] = ()
     #: Sections of hyper-parameters and sizes, e.g. ``{"pre-training": {"batch": 512}}``.

@@ -34,6 +34,7 @@ from wherefrom.evidence import (
     sensitivity_differences,
     table_of,
 )
+from wherefrom.evidence.nearness import Nearness, described
 from wherefrom.files import atomic
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.figures import figures
@@ -48,6 +49,15 @@ from wherefrom.report.sensitivity import (
 )
 from wherefrom.report.style import metric_title
 from wherefrom.report.tables import RUNS, difference_grid, latex, score_grid
+from wherefrom.report.where import (
+    LEGEND,
+    curve_name,
+    distance_grid,
+    effect_grid,
+    law_grid,
+    said,
+    title,
+)
 from wherefrom.report.words import gaps, statements
 from wherefrom.train.scores import METRICS
 
@@ -160,6 +170,8 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
             )
             if grid is not None
         ],
+        where=[_near(one) for one in context.where],
+        distance_legend=LEGEND,
         references=evidence.references,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[
@@ -212,6 +224,15 @@ def _parts(
             }
         )
     return parts
+
+
+def _near(one: Nearness) -> dict[str, Any]:
+    return {
+        "title": title(one),
+        "statements": said(one),
+        "grids": [distance_grid(one), effect_grid(one), law_grid(one)],
+        "picture": curve_name(one),
+    }
 
 
 def _margins(evidence: Evidence) -> str:
@@ -291,6 +312,7 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
         "deviations": (evidence.deviations, DeviationRow),
         "sensitivity_differences": (_compared(evidence, context), SensitivityDifferenceRow),
     }
+    rows |= described(context.where)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
             pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)
@@ -354,5 +376,6 @@ def _plain(context: ReportContext) -> dict[str, Any]:
     del known["blind"]  # of figures alone
     known["untuned"] = sorted(known["untuned"])
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
+    del known["where"]  # rows of their own
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
     return known

@@ -14,6 +14,7 @@ from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import Units
+from wherefrom.evidence.nearness import Nearness, Reader
 from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
@@ -121,6 +122,7 @@ def _context(
 ) -> ReportContext:
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
     study, known = plan.study, plan.study.repeats
+    where, unread = _where(plan, store) if whole else ([], [])
     # A task that could not be had is in no table.
     labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
@@ -147,6 +149,7 @@ def _context(
             if task.units is not None
         },
         maps=dict(_maps(plan, store)) if whole else {},
+        where=where,
         stand_ins=list(stand_ins(plan)),
         sources=list(sources(plan)) if whole else [],
         settings=_settings(plan),
@@ -159,7 +162,7 @@ def _context(
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
-        problems=problems(plan, store),
+        problems=problems(plan, store) + unread,
         unfinished=lacks,
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why
@@ -184,6 +187,22 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
             file = store.sound(stage) / "composition.parquet"
             rows = pool.take(Composition.read(file).ids)
             yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
+
+
+def _where(plan: Plan, store: Store) -> tuple[list[Nearness], list[str]]:
+    """Say of each headline how near its pre-training places lie to its test places; or why not."""
+    study, read = plan.study, Reader(plan, store)
+    found, unread = [], []
+    # Headlines that differ in the metric alone are about the same predictions.
+    for model, head in dict.fromkeys((one.model, one.head) for one in study.headlines):
+        task = study.tasks[study.models[model].tasks[0]].label
+        try:
+            near = read.nearness(model, task, study.n, head, study.references[0])
+        except WherefromError as err:  # a table less, not a report less
+            unread.append(f"distances of {model} on {task}: {err}")
+            continue
+        found += [near] if near is not None else []
+    return found, unread
 
 
 def _drawn(plan: Plan, store: Store) -> list[Stage]:
@@ -212,7 +231,8 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     sections: dict[str, dict[str, object]] = {
         "pool and compositions": {
             "places in the pool": f"{study.pool_places:,}, {origin or 'uniform by area on land'}",
-            "places in a composition": f"{study.composition_size:,}",
+            "places in a composition": f"{study.composition_size:,}"
+            + (f", at least {km:g} km from every test place" if (km := study.exclude_km) else ""),
         }
     }
     for task in study.tasks.values():

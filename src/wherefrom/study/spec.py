@@ -104,6 +104,8 @@ class Study(Part):
     pool: PoolSpec
     composition_size: int = Field(gt=0)
     compositions: dict[str, str]
+    #: Every composition keeps its places at least so far from all test places of the tasks.
+    exclude_km: float | None = Field(gt=0, le=20000, default=None)
     #: By key; the results use each one's `label`.
     tasks: dict[str, AnyTask] = Field(min_length=1)
     #: What models see of places, by name.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from wherefrom.compose import Composition, drawn
 from wherefrom.compose.card import write_card
+from wherefrom.compose.exclusion import drawn_apart
 from wherefrom.errors import WherefromError
 from wherefrom.gfms.places import PoolPlaces, TaskData, task_data
 from wherefrom.keys import seed_of
@@ -144,10 +145,21 @@ def _payload(job: _Job) -> None:
 
 
 def _draw(job: _Job) -> None:
-    pool = job.pool()
-    composition = drawn(pool, job.stage.of, job.spec["n"], job.spec["seed"])
+    pool, how = job.pool(), (job.stage.of, job.spec["n"], job.spec["seed"])
+    if (km := job.spec.get("exclude_km")) is None:
+        composition = drawn(pool, *how)
+    else:
+        folders = [folder for role, folder in job.inputs.items() if role != "pool"]
+        lon, lat = np.concatenate([_tested(folder) for folder in folders], axis=1)
+        composition = drawn_apart(pool, *how, lon=lon, lat=lat, km=km)
     composition.write(job.out / COMPOSITION)
     write_card(composition, pool, job.out / COMPOSITION)
+
+
+def _tested(folder: Path) -> NDArray[np.float64]:
+    """Return longitudes and latitudes of the places that a task is tested on, (2, T)."""
+    task = Task.read(folder / TASK)
+    return np.stack([task.lon[task.tested], task.lat[task.tested]])
 
 
 def _pretrain(job: _Job) -> None:
