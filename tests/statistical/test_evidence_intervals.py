@@ -107,30 +107,26 @@ def test_an_interval_over_fine_tune_seeds_alone_would_not_cover() -> None:
 def study(rng: np.random.Generator, effects: dict[str, float], scale: float = 1.0) -> Scores:
     """Simulate the results of one study in one region, without baselines."""
     episodes = rng.normal(0.6, 0.03, 50)
-    columns: dict[str, list[npt.NDArray[np.int64]]] = {"draw_seed": [], "pretrain_seed": []}
-    values, sizes = [], []
-    for name, effect in effects.items():
-        # Without places there is no draw, hence no spread over draws.
-        draws, pretrains, draw_sd = (1, 4, 0.0) if name == "none" else (3, 2, 0.006)
-        sds = {"draw_sd": draw_sd, "run_sd": 0.006, "taste_sd": 0.01, "rest_sd": 0.01}
+    blocks, values, sizes = [], [], []
+    for effect in effects.values():
+        sds = {"draw_sd": 0.006, "run_sd": 0.006, "taste_sd": 0.01, "rest_sd": 0.01}
         block = scores_of(
             rng,
             episodes,
-            draws=draws,
-            pretrains=pretrains,
+            draws=6,
+            pretrains=1,
             **{axis: sd * scale for axis, sd in sds.items()},
         )
         values.append(effect + block.ravel())
         sizes.append(block.size)
-        for axis, index in zip(columns, np.indices(block.shape), strict=False):
-            columns[axis].append(index.ravel())
+        blocks.append(np.repeat(np.arange(block.size // 50), 50))
     rows = sum(sizes)
     words = {"model": "m", "task": "t", "region": "Africa", "head": "knn", "metric": "f1_macro"}
     return Scores(
         pa.table(
             {
                 **{name: pa.repeat(word, rows) for name, word in words.items()},
-                **{name: np.concatenate(parts) for name, parts in columns.items()},
+                "block": np.concatenate(blocks),
                 "composition": np.repeat(list(effects), sizes),
                 "finetune_seed": np.tile(np.arange(50), rows // 50),
                 "n": np.full(rows, 100),

@@ -53,15 +53,12 @@ def simulate(
     study, composition, draw, seed = (axis.ravel() for axis in np.indices(shape))
     names = np.array([*(f"c{i}" for i in range(len(true))), "none"])
     words = {"model": model, "task": "t", "head": "knn", "metric": "f1_macro"}
-    # The initialisations of `none` are told apart by the pre-train seed.
-    initial = names[composition] == "none"
     return pa.table(
         {
             **{name: pa.repeat(word, values.size) for name, word in words.items()},
             "region": np.array([f"study {i:03d}" for i in range(STUDIES)])[study],
             "composition": names[composition],
-            "draw_seed": np.where(initial, 0, draw),
-            "pretrain_seed": np.where(initial, draw, 0),
+            "block": draw,
             "finetune_seed": seed,
             "n": np.full(values.size, 100),
             "value": values.ravel(),

@@ -31,18 +31,18 @@ from wherefrom.evidence.intervals import Parts, Side, difference, half_width, tw
 
 
 def results(values: dict[tuple[str, str, str, str], np.ndarray]) -> pa.Table:
-    """Build a table from {(model, composition, region, head): (draws, pretrains, seeds)}."""
+    """Build a table from {(model, composition, region, head): (blocks, seeds)}."""
     rows = []
-    for (model, composition, region, head), block in values.items():
-        for draw, pretrain, seed in np.ndindex(block.shape):
-            runs = (draw, pretrain) if composition else (-1, -1)
-            axes = (model, composition, *runs, "t", region, 100, head, seed, "f1_macro")
-            rows.append((*axes, float(block[draw, pretrain, seed])))
+    for (model, composition, region, head), scores in values.items():
+        for block, seed in np.ndindex(scores.shape):
+            unit = block if composition else -1
+            axes = (model, composition, unit, "t", region, 100, head, seed, "f1_macro")
+            rows.append((*axes, float(scores[block, seed])))
     return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
 
 
-def block(seed: int, draws: int = 3, pretrains: int = 2, seeds: int = 10) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0.6, 0.03, (draws, pretrains, seeds))
+def made(seed: int, blocks: int = 6, seeds: int = 10) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.6, 0.03, (blocks, seeds))
 
 
 def two_regions() -> dict[tuple[str, str, str, str], np.ndarray]:
@@ -50,10 +50,10 @@ def two_regions() -> dict[tuple[str, str, str, str], np.ndarray]:
     for i, (composition, region) in enumerate(
         itertools.product(("uniform", "only-europe"), ("Asia", "Europe"))
     ):
-        values["m", composition, region, "knn"] = block(i)
+        values["m", composition, region, "knn"] = made(i)
     for i, region in enumerate(("Asia", "Europe")):
-        values["raw-lonlat", "", region, "knn"] = block(10 + i, 1, 1) - 0.2
-        values["majority", "", region, "majority"] = block(20 + i, 1, 1) - 0.4
+        values["raw-lonlat", "", region, "knn"] = made(10 + i, 1) - 0.2
+        values["majority", "", region, "majority"] = made(20 + i, 1) - 0.4
     return values
 
 
@@ -61,11 +61,11 @@ def test_spread_over_seeds_and_over_runs_are_not_mixed() -> None:
     values = two_regions()
     rows = {(r.composition, r.model, r.region): r for r in summary(Scores(results(values)))}
     row = rows["uniform", "m", "Asia"]
-    raw = values["m", "uniform", "Asia", "knn"].reshape(6, 10)
+    raw = values["m", "uniform", "Asia", "knn"]
     assert row.mean == pytest.approx(raw.mean())
     assert row.std_finetune == pytest.approx(raw.std(axis=1, ddof=1).mean())
-    assert row.std_runs == pytest.approx(raw.mean(axis=1).std(ddof=1))
-    assert (row.draws, row.pretrain_seeds, row.runs, row.finetune_seeds) == (3, 2, 6, 10)
+    assert row.std_blocks == pytest.approx(raw.mean(axis=1).std(ddof=1))
+    assert (row.blocks, row.finetune_seeds) == (6, 10)
 
 
 def test_the_average_over_regions_is_unweighted() -> None:
@@ -78,7 +78,7 @@ def test_the_average_over_regions_is_unweighted() -> None:
 def test_the_average_skips_a_region_that_another_row_lacks() -> None:
     values = two_regions()
     for composition in ("uniform", "only-europe"):
-        values["m", composition, "Oceania", "knn"] = block(30)
+        values["m", composition, "Oceania", "knn"] = made(30)
     rows = {(r.composition, r.region): r for r in summary(Scores(results(values)))}
     both = [rows["uniform", region].mean for region in ("Asia", "Europe")]
     assert rows["uniform", ALL_REGIONS].mean == pytest.approx(np.mean(both))
@@ -86,7 +86,7 @@ def test_the_average_skips_a_region_that_another_row_lacks() -> None:
 
 
 def test_draws_of_equal_spread_give_welchs_interval() -> None:
-    a, b = block(1)[:, 0], block(2)[:, 0]
+    a, b = made(1, 3), made(2, 3)
     # Without episode effects beyond the residual the unit part is Welch's t.
     parts = difference(Side(a), Side(b))
     welch = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
@@ -98,7 +98,7 @@ def test_draws_of_equal_spread_give_welchs_interval() -> None:
 
 
 def test_two_baselines_give_the_paired_t_interval_over_seeds() -> None:
-    a, b = block(1)[:1, 0], block(2)[:1, 0]
+    a, b = made(1, 1), made(2, 1)
     parts = difference(Side(a, fixed=True), Side(b, fixed=True))
     paired = stats.ttest_rel(a[0], b[0])
     p = two_sided_p([parts], np.array([abs(parts.estimate)]))
@@ -108,7 +108,7 @@ def test_two_baselines_give_the_paired_t_interval_over_seeds() -> None:
 
 
 def test_episodes_common_to_both_sides_cancel() -> None:
-    a, b = block(1)[:, 0], block(2)[:, 0]
+    a, b = made(1, 3), made(2, 3)
     hard = np.linspace(-0.3, 0.3, a.shape[1])
     plain = difference(Side(a), Side(b))
     shifted = difference(Side(a + hard), Side(b + hard))
@@ -116,39 +116,39 @@ def test_episodes_common_to_both_sides_cancel() -> None:
 
 
 def test_p_and_interval_agree_at_the_edge() -> None:
-    parts = [difference(Side(block(i)[:, 0]), Side(block(i + 50)[:, 0])) for i in range(20)]
+    parts = [difference(Side(made(i, 3)), Side(made(i + 50, 3))) for i in range(20)]
     for level in (0.9, 0.95, 0.99):
         p = two_sided_p(parts, half_width(parts, level))
         np.testing.assert_allclose(p, 1 - level, rtol=1e-5)
 
 
-def test_a_single_draw_gets_no_interval_and_says_so() -> None:
+def test_a_single_block_gets_no_interval_and_says_so() -> None:
     values = two_regions()
     for region in ("Asia", "Europe"):
-        values["m", "clustered", region, "knn"] = block(40, draws=1)
+        values["m", "clustered", region, "knn"] = made(40, 1)
     scores = Scores(results(values))
     rows = [r for r in differences(scores, ["uniform"]) if r.composition == "clustered"]
     assert len(rows) == 3
     for row in rows:
         assert (row.low, row.high, row.p_holm, row.verdict) == (None, None, None, "undecided")
-        assert row.note == "single draw"
+        assert row.note == "single block"
         assert row.compared == 1
     lone = [r for r in summary(scores) if r.composition == "clustered"]
-    assert all(r.low is None and r.std_runs is not None for r in lone)
+    assert all(r.low is None and r.std_blocks is None for r in lone)
 
 
 def test_random_initialisations_are_replicates_of_none() -> None:
     values = two_regions()
     for region in ("Asia", "Europe"):
-        values["m", "none", region, "knn"] = block(41, draws=1, pretrains=4) - 0.1
+        values["m", "none", region, "knn"] = made(41, 4) - 0.1
     rows = differences(Scores(results(values)), ["none"])
     assert all(row.low is not None for row in rows)
 
 
 def test_the_best_baseline_is_chosen_in_each_region_and_named() -> None:
     values = two_regions()
-    values["raw-harmonics-L10", "", "Asia", "knn"] = block(50, 1, 1)
-    values["raw-harmonics-L10", "", "Europe", "knn"] = block(51, 1, 1) - 0.5
+    values["raw-harmonics-L10", "", "Asia", "knn"] = made(50, 1)
+    values["raw-harmonics-L10", "", "Europe", "knn"] = made(51, 1) - 0.5
     rows = {r.region: r for r in differences(Scores(results(values)), [BEST_BASELINE])}
     assert rows["Asia"].reference_row == "raw-harmonics-L10"
     assert rows["Europe"].reference_row == "raw-lonlat"
@@ -156,18 +156,18 @@ def test_the_best_baseline_is_chosen_in_each_region_and_named() -> None:
 
 def test_a_head_without_baselines_is_set_beside_every_baseline() -> None:
     values = two_regions()
-    values["m", "uniform", "Asia", "finetune"] = block(60)
+    values["m", "uniform", "Asia", "finetune"] = made(60)
     rows = differences(Scores(results(values)), [BEST_BASELINE])
     assert [r.reference_row for r in rows if r.head == "finetune"] == ["raw-lonlat (knn)"]
 
 
 def test_fewer_fine_tune_seeds_on_one_side_are_paired_by_seed() -> None:
     values = two_regions()
-    values["m", "only-europe", "Asia", "knn"] = values["m", "only-europe", "Asia", "knn"][:, :, :4]
+    values["m", "only-europe", "Asia", "knn"] = values["m", "only-europe", "Asia", "knn"][:, :4]
     row = next(r for r in differences(Scores(results(values)), ["uniform"]) if r.region == "Asia")
     mine, other = values["m", "only-europe", "Asia", "knn"], values["m", "uniform", "Asia", "knn"]
     assert row.finetune_seeds == 4
-    assert row.difference == pytest.approx(mine.mean() - other[:, :, :4].mean())
+    assert row.difference == pytest.approx(mine.mean() - other[:, :4].mean())
 
 
 def test_holm_counts_only_what_was_compared() -> None:
@@ -183,25 +183,15 @@ def test_a_certain_but_tiny_difference_is_equivalent_not_better() -> None:
 
 def test_components_of_variance_are_recovered() -> None:
     rng = np.random.default_rng(0)
-    shape = (300, 4, 30)
-    values = (
-        0.5
-        + rng.normal(0, 0.02, (300, 1, 1))
-        + rng.normal(0, 0.01, (300, 4, 1))
-        + rng.normal(0, 0.03, shape)
-    )
+    values = 0.5 + rng.normal(0, 0.02, (300, 1)) + rng.normal(0, 0.03, (300, 30))
     row = variance_shares(Scores(results({("m", "uniform", "Asia", "knn"): values})))[0]
-    assert row.draw is not None
-    assert row.pretrain is not None
-    assert np.sqrt(row.draw) == pytest.approx(0.02, rel=0.15)
-    assert np.sqrt(row.pretrain) == pytest.approx(0.01, rel=0.15)
+    assert np.sqrt(row.block) == pytest.approx(0.02, rel=0.15)
     assert np.sqrt(row.finetune) == pytest.approx(0.03, rel=0.05)
-    shares = (row.finetune_share, row.pretrain_share, row.draw_share)
-    assert sum(share or 0 for share in shares) == pytest.approx(1)
+    assert (row.finetune_share or 0) + (row.block_share or 0) == pytest.approx(1)
 
 
 def test_results_without_runs_still_have_a_summary() -> None:
-    table = results({("m", "uniform", "Asia", "knn"): block(1, 1, 1, 1)})
+    table = results({("m", "uniform", "Asia", "knn"): made(1, 1, 1)})
     evidence = gather(table)
     assert evidence.differences == []
     assert evidence.summary[0].std_finetune is None
@@ -212,6 +202,16 @@ def test_dictionary_columns_are_read_like_plain_ones() -> None:
     table = results(two_regions())
     coded = table.set_column(0, "model", table["model"].dictionary_encode())
     assert summary(Scores(coded)) == summary(Scores(table))
+
+
+def test_a_table_of_draws_and_pre_train_seeds_is_refused_with_the_remedy() -> None:
+    table = results(two_regions())
+    old = table.drop_columns(["block"])
+    for name in ("draw_seed", "pretrain_seed"):
+        old = old.append_column(name, table["block"])
+    with pytest.raises(WherefromError, match="run the study again") as refused:
+        Scores(old)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_missing_column_is_named() -> None:
@@ -230,13 +230,13 @@ def test_a_score_that_is_not_a_number_is_refused_with_its_row() -> None:
     value = table["value"].to_numpy().copy()
     value[7] = np.nan
     with pytest.raises(WherefromError, match="row 7 has the value nan"):
-        Scores(table.set_column(10, "value", pa.array(value)))
+        Scores(table.set_column(9, "value", pa.array(value)))
 
 
 def test_a_column_of_the_wrong_kind_is_refused() -> None:
     table = results(two_regions())
     with pytest.raises(WherefromError, match="'n' is string, not integer"):
-        Scores(table.set_column(6, "n", pa.array(["100"] * table.num_rows)))
+        Scores(table.set_column(5, "n", pa.array(["100"] * table.num_rows)))
 
 
 def test_an_empty_table_is_refused() -> None:
@@ -266,7 +266,7 @@ def test_keys_carry_all_axes_of_a_view() -> None:
 def test_a_row_that_another_one_equals_is_not_called_the_best() -> None:
     # Certainly ahead, by less than the margin.
     rng = np.random.default_rng(3)
-    close = rng.normal(0.6, 0.0005, (3, 2, 10))
+    close = rng.normal(0.6, 0.0005, (6, 10))
     values = {("m", "uniform", "Asia", "knn"): close, ("m", "a", "Asia", "knn"): close + 0.005}
     evidence = gather(results(values))
     assert evidence.differences[0].verdict == "equivalent within 0.01"
@@ -293,12 +293,12 @@ def test_one_pair_has_two_verdicts_on_one_page() -> None:
         episodes = rng.normal(0.6, 0.02, 10)
         values = {
             ("m", name, "Asia", "knn"): episodes
-            + rng.normal(0, 0.006, (3, 2, 1))
-            + rng.normal(0, 0.003, (3, 2, 10))
+            + rng.normal(0, 0.006, (3, 1))
+            + rng.normal(0, 0.003, (3, 10))
             + 0.04 * (name == "c")
             for name in names
         }
-        values["raw", "", "Asia", "knn"] = (episodes + rng.normal(0, 0.003, 10)).reshape(1, 1, -1)
+        values["raw", "", "Asia", "knn"] = (episodes + rng.normal(0, 0.003, 10)).reshape(1, -1)
         (headline,) = gather(results(values), pairs=pairs).headlines.values()
         rows = [row for name in headline.evidence.references for row in headline.differences(name)]
         rows += headline.contrasts(pairs)

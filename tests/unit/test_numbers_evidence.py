@@ -39,13 +39,12 @@ def results(metric: str) -> pa.Table:
     for region in ("Africa", "Asia"):
         episodes = 0.02 * rng.normal(size=6)
         for name, mean in MEANS.items():
-            for draw in range(3):
+            for block in range(3):
                 scores = mean + episodes + 0.002 * rng.normal() + 0.001 * rng.random(6)
-                runs = (0, draw) if name == "none" else (draw, 0)
-                axes = ("m", name, *runs, "warm", region, 100, "ridge")
+                axes = ("m", name, block, "warm", region, 100, "ridge")
                 rows += [(*axes, seed, metric, value) for seed, value in enumerate(scores)]
         for name, (head, mean) in BESIDE.items():
-            axes = (name, "", -1, -1, "warm", region, 100, head)
+            axes = (name, "", -1, "warm", region, 100, head)
             scores = mean + episodes
             rows += [(*axes, seed, metric, value) for seed, value in enumerate(scores)]
     return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))

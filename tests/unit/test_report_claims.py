@@ -58,12 +58,12 @@ def results(
     rows = []
     for n, scale in (ns or {100: 1.0}).items():
         for name, mean in means.items():
-            for draw in range(3):
+            for block in range(3):
                 score = middle + scale * (mean - middle) + rng.normal(0, noise)
                 for region in REGIONS:
                     for seed in range(5):
                         value = float(score + 0.02 * np.sin(seed) + rng.normal(0, noise))
-                        axes = ("gfm", name, draw, 0, "task", region, n, "knn", seed, "f1_macro")
+                        axes = ("gfm", name, block, "task", region, n, "knn", seed, "f1_macro")
                         rows.append((*axes, value))
     return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
 

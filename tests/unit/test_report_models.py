@@ -47,18 +47,17 @@ def rows_of_model(
     means = {"none": 0.5, **dict(zip(NAMES, 0.5 + gain + effects, strict=True))}
     rows: list[tuple[object, ...]] = []
 
-    def add(model: str, name: str, pair: tuple[int, int], head: str, mean: float) -> None:
+    def add(model: str, name: str, block: int, head: str, mean: float) -> None:
         for region in REGIONS:
             for seed in range(6):
                 score = mean + 0.02 * np.sin(seed) + rng.normal(0, noise)
-                axes = (model, name, *pair, task, region, 100, head, seed, "f1_macro")
+                axes = (model, name, block, task, region, 100, head, seed, "f1_macro")
                 rows.append((*axes, float(score)))
 
     for name, mean in means.items():
-        for draw in range(3):
-            pair = (0, draw) if name == "none" else (draw, 0)
-            add(model, name, pair, head, mean + rng.normal(0, noise))
-    add("raw-lonlat", "", (-1, -1), head, 0.55)
+        for block in range(3):
+            add(model, name, block, head, mean + rng.normal(0, noise))
+    add("raw-lonlat", "", -1, head, 0.55)
     return rows
 
 
@@ -80,7 +79,7 @@ def two(wide: float = 0.04, narrow: float = 0.01, **options: float) -> Evidence:
     ]
     # Published weights are one row without composition, above everything else.
     official = [
-        (r[0], "", -1, -1, *r[4:-1], float(str(r[-1])) + 0.4) for r in parts[2] if r[1] == "none"
+        (r[0], "", -1, *r[3:-1], float(str(r[-1])) + 0.4) for r in parts[2] if r[1] == "none"
     ]
     return evidence_of(table(*parts[:2], official), context())
 
@@ -232,7 +231,7 @@ def test_a_gain_that_is_not_above_zero_is_not_set_against_the_spread() -> None:
     assert {cell.text for cell in grid.lines[-1].cells} == {"–"}
 
 
-def test_a_model_of_single_draws_is_named_and_compared_by_no_number() -> None:
+def test_a_model_of_single_blocks_is_named_and_compared_by_no_number() -> None:
     lone = [row for row in rows_of_model("narrow", "crops", "logistic", 0.01) if row[2] in (-1, 0)]
     found = evidence_of(table(rows_of_model("wide", "biomes", "knn", 0.04), lone), context())
     text = claim(found)

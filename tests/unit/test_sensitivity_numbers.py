@@ -25,7 +25,7 @@ def table(
     means: dict[str, float] = MEANS,
     *,
     regions: tuple[str, ...] = ("Asia", "Europe"),
-    draws: dict[str, int] | None = None,
+    blocks: dict[str, int] | None = None,
     seeds: int = 8,
     model: str = "m",
     noise: float = 0.004,
@@ -35,13 +35,12 @@ def table(
     rng = np.random.default_rng(7)
     rows = []
     for name, mean in means.items():
-        for draw in range((draws or {}).get(name, 3)):
+        for block in range((blocks or {}).get(name, 3)):
             run = mean + rng.normal(0, noise)
-            pair = (0, draw) if name == "none" else (draw, 0)
             for region in regions:
                 for seed in range(seeds):
                     value = run + hard * np.sin(seed) + rng.normal(0, noise)
-                    axes = (model, name, *pair, "t", region, 100, "knn", seed, "f1_macro")
+                    axes = (model, name, block, "t", region, 100, "knn", seed, "f1_macro")
                     rows.append((*axes, float(value)))
     return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
 
@@ -99,9 +98,9 @@ def test_the_average_over_regions_is_a_region_of_its_own() -> None:
     assert rows[ALL_REGIONS].lowest == "a"
 
 
-def test_a_composition_of_a_single_draw_counts_in_the_range_alone() -> None:
-    row = row_of(table({**MEANS, "list": 0.9}, draws={"list": 1}))
-    assert row.note == "1 of a single draw left out"
+def test_a_composition_of_a_single_block_counts_in_the_range_alone() -> None:
+    row = row_of(table({**MEANS, "list": 0.9}, blocks={"list": 1}))
+    assert row.note == "1 of a single block left out"
     assert row.compositions == 3
     assert row.highest == "list"
     assert row.observed is not None
@@ -111,7 +110,7 @@ def test_a_composition_of_a_single_draw_counts_in_the_range_alone() -> None:
 @pytest.mark.parametrize(
     ("results", "note"),
     [
-        (table(draws=dict.fromkeys(MEANS, 1)), "fewer than two compositions with more than one"),
+        (table(blocks=dict.fromkeys(MEANS, 1)), "fewer than two compositions with more than one"),
         (table(seeds=1), "fewer than two fine-tune seeds"),
     ],
 )
@@ -159,7 +158,7 @@ def test_the_effects_behind_the_spread_are_plain_differences() -> None:
 
 
 def test_a_single_draw_deviates_from_the_others_without_interval() -> None:
-    evidence = gather(table({**MEANS, "list": 0.9}, draws={"list": 1}))
+    evidence = gather(table({**MEANS, "list": 0.9}, blocks={"list": 1}))
     (headline,) = evidence.headlines.values()
     row = headline.deviation("list", "Asia")
     assert row is not None
@@ -196,7 +195,7 @@ def test_models_are_compared_within_the_same_head_metric_and_region() -> None:
 
 
 def test_a_side_without_interval_is_compared_by_no_number() -> None:
-    lone = row_of(table(draws=dict.fromkeys(MEANS, 1)))
+    lone = row_of(table(blocks=dict.fromkeys(MEANS, 1)))
     row = compare(row_of(table()), lone)
     assert (row.difference, row.low, row.high, row.share_difference) == (None,) * 4
 

@@ -119,9 +119,9 @@ def results(*names: str) -> pa.Table:
     for i, name in enumerate(names):
         for region in names[:3]:
             for draw, seed in ((d, s) for d in range(2) for s in range(3)):
-                axes = (names[-1], name, draw, 0, names[0], region, 100, names[1], seed, "f1_macro")
+                axes = (names[-1], name, draw, names[0], region, 100, names[1], seed, "f1_macro")
                 rows.append((*axes, 0.5 + i / 100 + draw / 300 + seed / 50))
-    rows += [(f"raw {names[2]}", "", -1, -1, *row[4:]) for row in rows[:6] if row[2] == 0]
+    rows += [(f"raw {names[2]}", "", -1, *row[3:]) for row in rows[:6] if row[2] == 0]
     return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
 
 

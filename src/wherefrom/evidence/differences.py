@@ -56,7 +56,7 @@ def differences(
 ) -> list[DifferenceRow]:
     """Compare every composition with each reference, in every region and over all.
 
-    Fine-tune seeds are paired; the interval covers draws, pre-train seeds and episodes
+    Fine-tune seeds are paired; the interval covers blocks and episodes
     (`wherefrom.evidence.intervals`). `p_holm` and `p_equivalence_holm` (two one-sided tests
     against `margin`) are corrected over all these pairs of one model, task, n, head and metric in
     one region: that is one family. What `wherefrom.evidence.gather` compares besides joins it. The
@@ -72,7 +72,7 @@ def differences(
     Returns
     -------
     list of DifferenceRow
-        Without interval, and undecided, where a side has a single draw (`note` says so).
+        Without interval, and undecided, where a side has a single block (`note` says so).
     """
     columns = _columns(scores, references, margin)
     return _rows([column._replace(leading=[]) for column in columns])[0]

@@ -71,7 +71,7 @@ class Evidence:
     @cached_property
     def compositions(self) -> list[str]:
         """All compositions, in the order in which they are shown."""
-        names = {key.composition for key in self.scores.blocks if key.composition}
+        names = {key.composition for key in self.scores.cells if key.composition}
         rank = {name: i for i, name in enumerate(self.order)}
         return sorted(names, key=lambda name: (rank.get(name, len(rank)), name != INITIAL, name))
 
@@ -101,7 +101,7 @@ class Headline:
     Examples
     --------
     >>> from wherefrom.evidence.scores import COLUMNS
-    >>> rows = [("m", name, d, 0, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
+    >>> rows = [("m", name, d, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
     ...         for name, mean in {"uniform": 0.6, "none": 0.3}.items()
     ...         for d in range(3) for s in range(4)]
     >>> evidence = gather(pa.table(dict(zip(COLUMNS, map(list, zip(*rows))))))

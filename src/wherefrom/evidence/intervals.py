@@ -1,9 +1,9 @@
-"""Intervals of a mean or a difference that respect draws, pre-train and fine-tune seeds.
+"""Intervals of a mean or a difference that respect blocks and fine-tune seeds.
 
-The unit of replication is the draw (or the random initialisation, for zero pre-training): its
-score is the mean over its pre-train seeds. Fine-tune seeds are crossed with the draws, since the
-same seed gives the same few-shot split everywhere. The model of a side is therefore that of a
-two-way table without replication, as in multi-reader multi-case studies,
+The unit of replication is the block: a fresh draw and a fresh pre-training (of zero pre-training,
+fresh initial weights). Fine-tune seeds are crossed with the blocks, since the same seed gives the
+same few-shot split everywhere. The model of a side is therefore that of a two-way table without
+replication, as in multi-reader multi-case studies,
 
     y[u, f] = mean + unit[u] + episode[f] + rest[u, f].
 
@@ -46,7 +46,7 @@ class Side:
 
     #: Score by unit of replication and fine-tune seed, shape (U, F).
     values: Floats
-    #: True for a baseline: it has no draw and no pre-training, so another run would give the same
+    #: True for a baseline: it has no block, so another run would give the same
     #: scores and its only spread is that over episodes.
     fixed: bool = False
 
@@ -67,8 +67,8 @@ def difference(a: Side, b: Side | None = None) -> Parts:
     """Estimate the mean of `a` minus the mean of `b`, or the mean of `a` alone.
 
     Both have the same fine-tune seeds in the same order. Without `b` the episodes count in full.
-    The variances are NaN where a side has one unit only: a single draw says nothing on the spread
-    over draws, and no interval is invented.
+    The variances are NaN where a side has one unit only: a single block says nothing on the
+    spread over blocks, and no interval is invented.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
             continue
         units = len(side.values)
         if units < 2:
-            return Parts(estimate, why="single draw")
+            return Parts(estimate, why="single block")
         means = side.values.mean(axis=1)
         residual = side.values - means[:, None] - side.values.mean(axis=0) + means.mean()
         square = weight**2

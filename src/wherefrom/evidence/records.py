@@ -49,12 +49,10 @@ class SummaryRow(_OfKey):
 
     mean: float
     std_finetune: float | None = None
-    std_runs: float | None = None
+    std_blocks: float | None = None
     low: float | None = None
     high: float | None = None
-    draws: int
-    pretrain_seeds: int
-    runs: int
+    blocks: int
     finetune_seeds: int
     note: str
 
@@ -105,11 +103,9 @@ class VarianceRow(_OfKey):
     """Components of variance of one score; see `wherefrom.evidence.variance_shares`."""
 
     finetune: float
-    pretrain: float | None
-    draw: float | None
+    block: float
     finetune_share: float | None
-    pretrain_share: float | None
-    draw_share: float | None
+    block_share: float | None
     naive_factor: float | None
 
 

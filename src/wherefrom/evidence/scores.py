@@ -1,4 +1,4 @@
-"""The results table as dense arrays: one block of runs x regions x fine-tune seeds per row."""
+"""The results table as dense arrays: blocks x regions x fine-tune seeds of each key."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from wherefrom.errors import WherefromError
 from wherefrom.evidence.intervals import Floats, Side
 from wherefrom.train.scores import METRICS
 
-__all__ = ["ALL_REGIONS", "COLUMNS", "INITIAL", "Block", "Key", "Scores", "Units", "View"]
+__all__ = ["ALL_REGIONS", "COLUMNS", "INITIAL", "Cells", "Key", "Scores", "Units", "View"]
 
 #: Name of the macro-average over the regions, shown as one more region.
 ALL_REGIONS = "All regions"
 
-#: The composition without places: its replicates are random initialisations, not draws.
+#: The composition without places: a block gives it a random initialisation and no draw.
 INITIAL = "none"
 
 #: The columns of a results table and the kind of their values.
 COLUMNS: Mapping[str, str] = {
     "model": "text",
     "composition": "text",
-    "draw_seed": "integer",
-    "pretrain_seed": "integer",
+    "block": "integer",
     "task": "text",
     "region": "text",
     "n": "integer",
@@ -89,15 +88,14 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Block:
+class Cells:
     """All scores of one key."""
 
-    #: Draw seed and pre-train seed of each run, shape (R,).
-    draws: Ints
-    pretrains: Ints
+    #: Blocks in ascending order, shape (B,); -1 is none (a baseline).
+    blocks: Ints
     #: Fine-tune seeds, shape (F,).
     seeds: Ints
-    #: Scores by run, region (order of `Scores.regions`) and fine-tune seed, shape (R, G, F); NaN
+    #: Scores by block, region (order of `Scores.regions`) and fine-tune seed, shape (B, G, F); NaN
     #: where the results have none.
     values: Floats
 
@@ -113,7 +111,8 @@ class Scores:
     Parameters
     ----------
     results : pyarrow.Table
-        The tidy table of a study (columns: `COLUMNS`). A baseline has composition ``""``.
+        The tidy table of a study (columns: `COLUMNS`). A baseline has composition ``""`` and
+        block -1.
     official : collection of str
         Baselines that are published weights: pre-trained on other data, at another size, hence
         neither a composition nor trivial.
@@ -124,7 +123,7 @@ class Scores:
     ----------
     official : frozenset of str
     units : dict of str to Units
-    blocks : dict of Key to Block
+    cells : dict of Key to Cells
     regions : dict of str to list of str
         Regions of each task, in alphabetical order.
 
@@ -137,11 +136,11 @@ class Scores:
     Examples
     --------
     >>> import pyarrow as pa
-    >>> rows = [("m", "uniform", 0, 0, "t", "Asia", 100, "knn", s, "f1_macro", 0.5 + s / 10)
+    >>> rows = [("m", "uniform", 0, "t", "Asia", 100, "knn", s, "f1_macro", 0.5 + s / 10)
     ...         for s in (0, 1)]
     >>> table = pa.table(dict(zip(COLUMNS, map(list, zip(*rows)))))
     >>> scores = Scores(table)
-    >>> scores.blocks[Key("m", "uniform", "t", 100, "knn", "f1_macro")].values
+    >>> scores.cells[Key("m", "uniform", "t", 100, "knn", "f1_macro")].values
     array([[[0.5, 0.6]]])
     """
 
@@ -159,29 +158,25 @@ class Scores:
         for task, region in pairs.T:
             name = columns.levels["task"][task]
             self.regions.setdefault(name, []).append(columns.levels["region"][region])
-        self.blocks: dict[Key, Block] = dict(self._build(columns))
+        self.cells: dict[Key, Cells] = dict(self._build(columns))
 
-    def _build(self, columns: _Columns) -> Iterator[tuple[Key, Block]]:
+    def _build(self, columns: _Columns) -> Iterator[tuple[Key, Cells]]:
         order = np.lexsort([columns[name] for name in reversed(Key._fields)])
         keys = np.stack([columns[name][order] for name in Key._fields])
         starts = np.flatnonzero(np.r_[True, (np.diff(keys) != 0).any(axis=0)])
         for rows in np.split(order, starts[1:]):
             key = Key(*(columns.cell(name, rows[0]) for name in Key._fields))
-            yield key, self._block(columns, rows, key.task)
+            yield key, self._cells(columns, rows, key.task)
 
-    def _block(self, columns: _Columns, rows: Ints, task: str) -> Block:
-        runs, run = np.unique(
-            np.stack([columns["draw_seed"][rows], columns["pretrain_seed"][rows]]),
-            axis=1,
-            return_inverse=True,
-        )
+    def _cells(self, columns: _Columns, rows: Ints, task: str) -> Cells:
+        blocks, block = np.unique(columns["block"][rows], return_inverse=True)
         seeds, seed = np.unique(columns["finetune_seed"][rows], return_inverse=True)
         names = self.regions[task]
         # Both are in alphabetical order.
         codes = [columns.levels["region"].index(name) for name in names]
         region = np.searchsorted(codes, columns["region"][rows])
-        values = np.full((runs.shape[1], len(names), len(seeds)), np.nan)
-        flat = np.ravel_multi_index((run.ravel(), region, seed), values.shape)
+        values = np.full((len(blocks), len(names), len(seeds)), np.nan)
+        flat = np.ravel_multi_index((block, region, seed), values.shape)
         if len(np.unique(flat)) < len(flat):
             order = np.argsort(flat, kind="stable")
             twice = rows[order[1:][np.diff(flat[order]) == 0][0]]
@@ -190,7 +185,7 @@ class Scores:
                 f"({columns.describe(twice)}); keep one of them"
             )
         values.ravel()[flat] = columns["value"][rows]
-        return Block(runs[0], runs[1], seeds, values)
+        return Cells(blocks, seeds, values)
 
     @cached_property
     def _averaged(self) -> dict[tuple[str, int, str, str], list[int]]:
@@ -199,12 +194,12 @@ class Scores:
         They are the same for every model, composition and baseline, so that averages compare.
         """
         groups: dict[tuple[str, int, str, str], list[Key]] = {}
-        for key in self.blocks:
+        for key in self.cells:
             groups.setdefault(key[2:], []).append(key)
         averaged = {}
         for group, keys in groups.items():
             rows = [*keys, *self.baselines(*group)]
-            covered = np.logical_and.reduce([self.blocks[key].covered for key in rows])
+            covered = np.logical_and.reduce([self.cells[key].covered for key in rows])
             averaged[group] = [int(i) for i in np.flatnonzero(covered)]
         return averaged
 
@@ -214,34 +209,31 @@ class Scores:
         The macro-average (`ALL_REGIONS`) is over the regions that every row of the same task, n,
         head and metric has scores in, and there only if these are several.
         """
-        covered = np.logical_or.reduce([self.blocks[key].covered for key in keys])
+        covered = np.logical_or.reduce([self.cells[key].covered for key in keys])
         regions = [self.regions[keys[0].task][i] for i in np.flatnonzero(covered)]
         return [*regions, ALL_REGIONS] if len(self._averaged[keys[0][2:]]) > 1 else regions
 
     def values(self, key: Key, region: str, like: Key | None = None) -> Floats:
-        """Return the scores of a key in a region, or averaged over all, shape (R, F).
+        """Return the scores of a key in a region, or averaged over all, shape (B, F).
 
         NaN where one is missing. Beside another head (`like`) a baseline is averaged over the
         regions of that head's rows.
         """
-        values = self.blocks[key].values
+        values = self.cells[key].values
         if region != ALL_REGIONS:
             return values[:, self.regions[key.task].index(region), :]
         return np.asarray(values[:, self._averaged[(like or key)[2:]], :].mean(axis=1))
 
     def side(self, key: Key, region: str, like: Key | None = None) -> tuple[Side, Ints]:
-        """Average the runs of each unit of replication; give the fine-tune seeds that all have.
+        """Return the scores of the blocks that have any, and the fine-tune seeds that all have.
 
-        The unit is the draw, or the run where the composition has no draw (`INITIAL`). The side has
-        shape (U, F'), for the F' seeds in ascending order.
+        The side has shape (B', F'), for the F' seeds in ascending order.
         """
-        block, values = self.blocks[key], self.values(key, region, like)
-        runs = np.isfinite(values).any(axis=1)
-        seeds = np.isfinite(values[runs]).all(axis=0)
-        values, draws = values[runs][:, seeds], block.draws[runs]
-        if key.composition and key.composition != INITIAL:
-            values = np.stack([values[draws == draw].mean(axis=0) for draw in np.unique(draws)])
-        return Side(values, fixed=not key.composition), block.seeds[seeds]
+        values = self.values(key, region, like)
+        blocks = np.isfinite(values).any(axis=1)
+        seeds = np.isfinite(values[blocks]).all(axis=0)
+        side = Side(values[blocks][:, seeds], fixed=not key.composition)
+        return side, self.cells[key].seeds[seeds]
 
     def margin(self, view: View, margin: float) -> float:
         """Return the margin of equivalence of a view: of scores in units the task's own.
@@ -255,7 +247,7 @@ class Scores:
     def families(self) -> dict[View, list[Key]]:
         """Group the keys of compositions by view."""
         groups: dict[View, list[Key]] = {}
-        for key in sorted(self.blocks):
+        for key in sorted(self.cells):
             if key.composition:
                 groups.setdefault(key.view, []).append(key)
         return groups
@@ -269,7 +261,7 @@ class Scores:
         """
         own = [
             key
-            for key in sorted(self.blocks)
+            for key in sorted(self.cells)
             if not key.composition and (key.task, key.n, key.metric) == (task, n, metric)
         ]
         heads: dict[str, set[str]] = {}
@@ -285,6 +277,11 @@ class _Columns:
 
     def __init__(self, results: pa.Table) -> None:
         missing = [name for name in COLUMNS if name not in results.column_names]
+        if "block" in missing and "draw_seed" in results.column_names:
+            raise WherefromError(
+                "results: draw_seed and pretrain_seed in the place of block: the table is of an "
+                "older version; run the study again (wherefrom study run)"
+            )
         if missing:
             raise WherefromError(
                 f"results: no column {missing[0]!r}; a results table has {', '.join(COLUMNS)}"

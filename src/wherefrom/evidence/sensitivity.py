@@ -28,13 +28,13 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     """Estimate the spread of the true composition effects, for every model, region and head.
 
     `spread` is the standard deviation over the compositions named in the results, zero
-    pre-training excluded, of the scores that they would have with endless draws, pre-train and
+    pre-training excluded, of the scores that they would have with endless blocks and
     fine-tune seeds; `observed` is that of the means as they are, which noise makes too large.
     The model is
 
         y[k, u, f] = mean + composition[k] + unit[k, u] + episode[f] + taste[k, f] + rest[k, u, f]
 
-    with the units (draws) and episodes (fine-tune seeds) of `wherefrom.evidence.intervals`. An
+    with the units (blocks) and episodes (fine-tune seeds) of `wherefrom.evidence.intervals`. An
     episode is the same for all compositions and cancels; what remains of it as noise is how
     differently compositions take to it (`taste`). The noise of a mean is the variance over its
     units, divided by their number, plus the variance of `taste`, divided by the number of
@@ -50,14 +50,14 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     -------
     list of SensitivityRow
         One by model, task, n, head, metric and region with at least two compositions.
-        Compositions of a single draw are left out of the spread (not of the range); without two
+        Compositions of a single block are left out of the spread (not of the range); without two
         others, or with one fine-tune seed, there is none, and `note` says so.
 
     Examples
     --------
     >>> import pyarrow as pa
     >>> from wherefrom.evidence.scores import COLUMNS
-    >>> rows = [("m", name, d, 0, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
+    >>> rows = [("m", name, d, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
     ...         for name, mean in {"uniform": 0.6, "clustered": 0.5, "none": 0.3}.items()
     ...         for d in range(3) for s in range(4)]
     >>> row, = sensitivity(Scores(pa.table(dict(zip(COLUMNS, map(list, zip(*rows)))))))
@@ -73,7 +73,7 @@ def deviations(scores: Scores) -> list[DeviationRow]:
     """Subtract from each composition's mean the mean of all, zero pre-training left out.
 
     These are the effects of which `sensitivity` estimates the spread. What all compositions have
-    in common in an episode cancels in them. A composition of a single draw does not count in the
+    in common in an episode cancels in them. A composition of a single block does not count in the
     mean of all and has no interval.
 
     Returns
@@ -89,7 +89,7 @@ def deviations(scores: Scores) -> list[DeviationRow]:
             continue
         for name, (one, _) in sides.items():
             weights = [(side is one) - 1 / len(several) for side in several]
-            # A single draw stands outside the mean; `contrast` then finds no interval.
+            # A single block stands outside the mean; `contrast` then finds no interval.
             outside = len(one.values) < 2
             part = contrast(several + [one] * outside, weights + [1.0] * outside)
             key = view.key(name)._asdict()
@@ -178,7 +178,7 @@ def _row(view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] |
     if seeds < 2:
         note = "fewer than two fine-tune seeds in common"
     elif len(sides) < 2:
-        note = "fewer than two compositions with more than one draw"
+        note = "fewer than two compositions with more than one block"
     else:
         observed = float(np.std([one.values.mean() for one in sides], ddof=1))
         noise = _noise(sides)
@@ -186,7 +186,7 @@ def _row(view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] |
             weights = [view.sign / len(sides)] * len(sides)
             gain = contrast([*sides, initial[0]], [*weights, -1.0 * view.sign])
         if len(sides) < len(by_name):
-            note = f"{len(by_name) - len(sides)} of a single draw left out"
+            note = f"{len(by_name) - len(sides)} of a single block left out"
     row = SensitivityRow(
         **view._asdict(),
         region=region,

@@ -95,8 +95,8 @@ def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
         rows_axis(ax, region, [headline.called(row.label) for row in rows])
     share_axis(axes, len(headline.regions), score_title(headline) + turned(headline))
     caption = (
-        f"{view_title(headline)}. Dots: mean over runs and fine-tune seeds; lines: 95 % interval "
-        "of the mean over draws, pre-train seeds and episodes; hollow: single draw, no interval. "
+        f"{view_title(headline)}. Dots: mean over blocks and fine-tune seeds; lines: 95 % interval "
+        "of the mean over blocks and episodes; hollow: single block, no interval. "
         "Baselines in grey, without those that have no features."
     )
     return Drawing("by_region", figure, "Scores by region", caption)
@@ -188,7 +188,7 @@ def everywhere(headline: Headline) -> Drawing | None:
     for i, row in enumerate(pairs):
         for j, pair in enumerate(row):
             if pair is not None:
-                sign = "1 draw" if pair.low is None else signs.get(pair.verdict, "≈")
+                sign = "1 block" if pair.low is None else signs.get(pair.verdict, "≈")
                 dark = abs(pair.difference) > 0.6 * limit
                 ax.text(j, i, f"{signed(pair.difference)}\n{sign}", ha="center", va="center",
                         fontsize=8, color="white" if dark else "black")  # fmt: skip
@@ -198,7 +198,7 @@ def everywhere(headline: Headline) -> Drawing | None:
     caption = (
         f"Difference to {reference} in {score_title(headline)}, over all regions, "
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
-        "all after Holm's correction over what is compared with one model and head; 1 draw: no "
+        "all after Holm's correction over what is compared with one model and head; 1 block: no "
         "interval."
     )
     return Drawing("models_heads", figure, "Does it hold with other models and heads?", caption)
@@ -268,20 +268,20 @@ def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Dra
     figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
     caption = (
         f"Scores ({title}) in {panels[0][1]} by number of labelled places. "
-        "Bands: 95 % interval of the mean, where there is more than one draw. Dashed grey: "
+        "Bands: 95 % interval of the mean, where there is more than one block. Dashed grey: "
         "baselines and published weights; those without features are left out."
     )
     return Drawing("scaling", figure, "Scores against the number of labels", caption)
 
 
 def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
-    """Spread over fine-tune seeds beside the spread over runs, and what is claimed of the first."""
+    """Spread over fine-tune seeds, what is claimed of it, and the spread over blocks."""
     names = headline.compositions
     spreads = []
     for name in names:
         rows = [headline.mean(headline.view.key(name), region) for region in headline.parts]
         inner = [row.std_finetune for row in rows if row and row.std_finetune is not None]
-        outer = [row.std_runs for row in rows if row and row.std_runs is not None]
+        outer = [row.std_blocks for row in rows if row and row.std_blocks is not None]
         spreads.append((inner, outer))
     if not any(outer for _, outer in spreads):
         return None
@@ -298,9 +298,9 @@ def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
                        facecolor=face, edgecolor=look[name].colour, linewidth=1.6)  # fmt: skip
     dashed: dict[str, Any] = {"color": "#777777", "lw": 1.0, "ls": (0, (4, 3))}
     signs = [
-        Line2D([], [], color=INK, marker="o", ls="", label="over fine-tune seeds, within a run"),
+        Line2D([], [], color=INK, marker="o", ls="", label="over fine-tune seeds, within a block"),
         Line2D([], [], color=INK, marker="D", mfc="white", ls="",
-               label="over runs, of their means"),
+               label="over blocks, of their means"),
     ]  # fmt: skip
     for claim in claims:
         if claim.above is not None:
@@ -312,10 +312,10 @@ def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:
     figure.legend(handles=signs, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     caption = (
         f"{view_title(headline)}. Small dots: regions; large: their mean. The spread over "
-        "fine-tune seeds is that of few-shot splits; only the spread over runs (draws and "
-        "pre-train seeds) says how far another pre-training of the same kind would differ."
+        "fine-tune seeds is that of few-shot splits; only the spread over blocks (a draw and "
+        "a pre-training each) says how far another pre-training of the same kind would differ."
     )
-    return Drawing("variance", figure, "Spread over fine-tune seeds and over runs", caption)
+    return Drawing("variance", figure, "Spread over fine-tune seeds and over blocks", caption)
 
 
 def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Drawing | None:

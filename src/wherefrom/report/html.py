@@ -250,7 +250,7 @@ def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _design(evidence: Evidence) -> list[tuple[str, str]]:
     """List the axes of the results, from the table itself."""
-    keys = sorted(evidence.scores.blocks)
+    keys = sorted(evidence.scores.cells)
 
     def distinct(values: Any) -> str:
         return ", ".join(map(str, dict.fromkeys(v for v in values if v != "")))

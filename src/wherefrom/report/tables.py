@@ -17,10 +17,10 @@ from wherefrom.shown import line as one_line
 __all__ = ["Cell", "Grid", "Line", "difference_grid", "latex", "rich_table", "score_grid"]
 
 
-#: The spread of the runs' means, in the region that sums a table up.
-OVER_RUNS = "± over runs"
+#: The spread of the blocks' means, in the region that sums a table up.
+OVER_BLOCKS = "± over blocks"
 #: What the last column of a table of scores counts.
-RUNS = "draws × pre-train seeds × fine-tune seeds"
+RUNS = "blocks × fine-tune seeds"
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def score_grid(headline: Headline) -> Grid:
     """Make the table as papers print it: mean and spread over fine-tune seeds.
 
     Compositions come first, then baselines; a cell is bold only where the data decide that its
-    row is better than every other row of the column. The last columns say on how many draws,
-    pre-train seeds and fine-tune seeds a row stands.
+    row is better than every other row of the column. The last columns say on how many blocks
+    and fine-tune seeds a row stands.
     """
     lines = []
     for kind, label, key in headline.rows:
@@ -81,7 +81,7 @@ def score_grid(headline: Headline) -> Grid:
         f"{score_title(headline)}{turned(headline)}, {headline.title}: "
         "mean ± standard deviation over fine-tune seeds"
     )
-    return Grid(caption, [*headline.regions, OVER_RUNS, "runs"], lines)
+    return Grid(caption, [*headline.regions, OVER_BLOCKS, "runs"], lines)
 
 
 def difference_grid(headline: Headline, reference: str) -> Grid | None:
@@ -97,7 +97,7 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
     caption = (
         f"{score_title(headline)} minus that of {headline.called(reference)}, "
         f"{headline.title}{turned(headline)}: "
-        f"difference [95 % interval over draws, pre-train seeds and episodes]"
+        f"difference [95 % interval over blocks and episodes]"
     )
     return Grid(caption, headline.regions, lines)
 
@@ -134,7 +134,7 @@ def rich_table(grid: Grid) -> Table:
     """Write a grid of scores for the terminal; six regions fit into 80 columns."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    shown = [i for i, column in enumerate(grid.columns) if column != OVER_RUNS]
+    shown = [i for i, column in enumerate(grid.columns) if column != OVER_BLOCKS]
     for i in shown:
         name = "All" if grid.columns[i] == ALL_REGIONS else grid.columns[i]
         width = max(map(len, ["0.000", *name.split()]))
@@ -167,10 +167,10 @@ def _score_cell(row: SummaryRow | None, label: str, headline: Headline) -> Cell:
 
 
 def _spread_cell(rows: list[SummaryRow]) -> Cell:
-    if not rows or rows[-1].std_runs is None:
+    if not rows or rows[-1].std_blocks is None:
         return Cell("–")
     last = rows[-1]
-    return Cell(number(last.std_runs, 4), last.std_runs, hint=f"over runs, {last.region}")
+    return Cell(number(last.std_blocks, 4), last.std_blocks, hint=f"over blocks, {last.region}")
 
 
 def _runs_cell(rows: list[SummaryRow]) -> Cell:
@@ -179,10 +179,7 @@ def _runs_cell(rows: list[SummaryRow]) -> Cell:
     row = rows[0]
     if not row.composition:
         return Cell(f"{row.finetune_seeds}", 0, hint="fine-tune seeds")
-    if row.runs == row.draws * row.pretrain_seeds:
-        text = f"{row.draws}×{row.pretrain_seeds}×{row.finetune_seeds}"
-        return Cell(text, row.runs, hint=RUNS)
-    return Cell(f"{row.runs}×{row.finetune_seeds}", row.runs, hint="runs × fine-tune seeds")
+    return Cell(f"{row.blocks}×{row.finetune_seeds}", row.blocks, hint=RUNS)
 
 
 def _difference_cell(row: DifferenceRow | None) -> Cell:

@@ -104,7 +104,7 @@ def _baselines(headline: Headline) -> Statement | None:
             for row in rows
             if row.verdict != BETTER and row.low is not None
         ],
-        "Single draw, hence not tested": [_interval(row) for row in rows if row.low is None],
+        "Single block, hence not tested": [_interval(row) for row in rows if row.low is None],
     }
     text = f"{_where(headline)}, the best trivial baseline is {rows[0].reference_row}. "
     text += " ".join(f"{what}: {', '.join(names)}." for what, names in found.items() if names)
@@ -197,7 +197,7 @@ def _robust(headline: Headline, reference: str) -> Statement | None:
         return None
     text = (
         f"The verdict against {reference} is the same with other models, heads and metrics "
-        f"(those with more than one draw): {'; '.join(parts)}."
+        f"(those with more than one block): {'; '.join(parts)}."
     )
     return Statement("limit", text)
 
@@ -231,17 +231,16 @@ def _seeds_alone(headline: Headline) -> Statement | None:
     if not factors:
         return None
     text = (
-        "Error bars from the fine-tune seeds of one run alone would be "
+        "Error bars from the fine-tune seeds of one block alone would be "
         f"{np.median(factors):.1f} times too short (median over compositions; "
-        f"{min(factors):.1f} to {max(factors):.1f}): they leave out draws and pre-train seeds."
+        f"{min(factors):.1f} to {max(factors):.1f}): they leave out draws and pre-training."
     )
-    axes = [(r.finetune_share, r.pretrain_share, r.draw_share) for r in rows]
-    known = [[share or 0.0 for share in shares] for shares in axes if None not in shares]
-    if known:
-        finetune, pretrain, draw = np.mean(known, axis=0)
+    shares = [row.block_share for row in rows if row.block_share is not None]
+    if shares:
+        block = np.mean(shares)
         text += (
-            f" Of the variance of a single score, fine-tune seeds make {finetune:.0%}, pre-train "
-            f"seeds {pretrain:.0%} and draws {draw:.0%} (mean over compositions)."
+            f" Of the variance of a single score, fine-tune seeds make {1 - block:.0%} and blocks "
+            f"{block:.0%} (mean over compositions)."
         )
     return Statement("limit", text)
 
@@ -251,14 +250,14 @@ def _single_draws(headline: Headline) -> Statement | None:
         (row.model, row.head): None
         for row in headline.evidence.summary
         if row.composition not in ("", INITIAL)
-        and row.draws == 1
+        and row.blocks == 1
         and (row.task, row.n) == headline.view[1:3]
     }
     if not rows:
         return None
     names = ", ".join(f"{model} with {head}" for model, head in rows)
     return Statement(
-        "limit", f"Run on a single draw, hence without intervals and undecided: {names}."
+        "limit", f"Run on a single block, hence without intervals and undecided: {names}."
     )
 
 
@@ -266,8 +265,8 @@ def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]
     """Write comparisons, grouped by their verdicts."""
     groups: dict[str, list[str]] = {}
     for row in rows:
-        groups.setdefault("single draw" if row.low is None else row.verdict, []).append(write(row))
-    order = [BETTER, WORSE, *(g for g in groups if g.startswith("equiv")), UNDECIDED, "single draw"]
+        groups.setdefault("one block" if row.low is None else row.verdict, []).append(write(row))
+    order = [BETTER, WORSE, *(g for g in groups if g.startswith("equiv")), UNDECIDED, "one block"]
     return "; ".join(f"{name}: {', '.join(groups[name])}" for name in order if name in groups)
 
 
