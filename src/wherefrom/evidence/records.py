@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 
 from wherefrom.evidence.scores import Key, View
-from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE
+from wherefrom.evidence.verdict import BETTER, WORSE
 
 __all__ = [
     "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
@@ -59,35 +59,37 @@ class SummaryRow(_OfKey):
 
 @dataclass(frozen=True, kw_only=True)
 class DifferenceRow(_OfKey):
-    """A composition minus its reference in one region; see `wherefrom.evidence.differences`."""
+    """A composition minus its reference in one region; see `wherefrom.evidence.differences`.
+
+    `low`, `high` and `verdict` hold over all that is compared in its view at once; `detectable` is
+    the smallest difference that would have been decided with probability 0.8.
+    """
 
     reference: str
     reference_row: str
     difference: float
     low: float | None
     high: float | None
-    p: float | None
-    p_holm: float | None
-    p_equivalence_holm: float | None
+    p_adjusted: float | None
+    detectable: float | None
     compared: int
+    blocks: int
     finetune_seeds: int
     verdict: str
     note: str
 
     @property
     def caveat(self) -> str:
-        """What an interval that excludes zero asks to be said where the verdict is neither side."""
+        """The side of a difference that is not zero but too small to matter."""
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return ""
-        if self.verdict == UNDECIDED:
-            return ", not decided once corrected"
         side = ", yet higher" if self.low > 0 else ", yet lower"
         return "" if self.verdict in (BETTER, WORSE) else side
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderRow(_OfKey):
-    """The row with the best mean; see `wherefrom.evidence.differences.leaders`.
+    """The row with the best mean; see `wherefrom.evidence.differences.Comparison`.
 
     Its `model` is that of the view also where a baseline leads.
     """
