@@ -58,7 +58,7 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     >>> round(row.spread, 3), round(row.low, 3), round(row.high, 3)
     (0.071, 0.07, 0.072)
     >>> row.lowest, row.highest, round(row.range, 3), round(row.gain, 3)
-    ('clustered', 'uniform', 0.1, 0.25)
+    ('clustered', 'uniform', 0.101, 0.251)
     """
     return _with_intervals([_row(*family) for family in _families(scores)])
 
