@@ -2,7 +2,9 @@
 
 from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, Comparison, differences
 from wherefrom.evidence.headline import Evidence, Headline, Row, gather
+from wherefrom.evidence.power import RARE_DRAWS
 from wherefrom.evidence.records import (
+    BudgetRow,
     DeviationRow,
     DifferenceRow,
     LeaderRow,
@@ -46,9 +48,9 @@ from wherefrom.evidence.verdict import (
 )
 
 __all__ = [
-    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "COLUMNS", "Comparison", "DeviationRow",
+    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "BudgetRow", "COLUMNS", "Comparison", "DeviationRow",
     "DifferenceRow", "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key", "LeaderRow",
-    "MARGIN", "OPEN", "PlaceVariance", "Row", "Scores", "SensitivityDifferenceRow",
+    "MARGIN", "OPEN", "PlaceVariance", "RARE_DRAWS", "Row", "Scores", "SensitivityDifferenceRow",
     "SensitivityRow", "SummaryRow", "UNDECIDED",
     "Units", "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare",
     "deviations", "differences", "equivalent", "gather", "holm",

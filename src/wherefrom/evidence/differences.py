@@ -12,8 +12,8 @@ import numpy as np
 from wherefrom.evidence.family import Design, Family, simulate
 from wherefrom.evidence.frames import Column, Frame, pair
 from wherefrom.evidence.intervals import Parts, ends
-from wherefrom.evidence.power import detectable
-from wherefrom.evidence.records import DifferenceRow, LeaderRow
+from wherefrom.evidence.power import MORE, detectable, more
+from wherefrom.evidence.records import BudgetRow, DifferenceRow, LeaderRow
 from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
 from wherefrom.evidence.verdict import BETTER, UNDECIDED, verdict, within
 from wherefrom.keys import generator
@@ -220,6 +220,34 @@ class Comparison:
             if not all(map(one.judged, asked)):
                 return self._grown(tuple(pairs)).contrasts(pairs, regions)
             made += self._rows(region, asked)
+        return made
+
+    def budget(self, reference: str, region: str) -> list[BudgetRow]:
+        """Say of the comparisons with a reference what more of each axis would buy in width."""
+        one = self.regions[region]
+        averaged = max(1, len(self.regions) - 1) if region == ALL_REGIONS else 1
+        made = []
+        for each in one.compared:
+            part = one.part(each)
+            if each.name != reference or part.why:
+                continue
+            _, blocks, seeds = one.column.frame([each.key, each.reference])[0].shape
+            grown = [more(part, axis, blocks, seeds, averaged) for axis in MORE]
+            now, block, episode, place = self.family.half_width([part, *grown]).tolist()
+            made.append(
+                BudgetRow(
+                    **each.key._asdict(),
+                    region=region,
+                    reference=reference,
+                    block=part.block,
+                    episode=part.episode,
+                    place=part.place,
+                    half_width=now,
+                    one_more_block=block,
+                    more_episodes=episode,
+                    more_places=place if part.place > 0 else None,
+                )
+            )
         return made
 
     def _grown(self, pairs: tuple[tuple[str, str], ...]) -> Comparison:

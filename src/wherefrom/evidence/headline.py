@@ -16,7 +16,9 @@ from wherefrom.evidence.differences import (
     Comparison,
     label,
 )
+from wherefrom.evidence.power import POWER
 from wherefrom.evidence.records import (
+    BudgetRow,
     DeviationRow,
     DifferenceRow,
     LeaderRow,
@@ -223,6 +225,32 @@ class Headline:
         """
         where = regions or [self.region]
         return self.evidence.comparisons[self.view].contrasts(pairs, where)
+
+    def detectable(self, reference: str, region: str = "") -> str:
+        """Say which difference to a reference would have been found with probability 0.8.
+
+        Empty where none has an interval.
+        """
+        rows = self.differences(reference, region)
+        found = [row.detectable for row in rows if row.detectable is not None]
+        if not found:
+            return ""
+        ends = list(dict.fromkeys(f"{value:.3f}" for value in (min(found), max(found))))
+        least = min(row.blocks for row in rows if row.detectable is not None)
+        return (
+            f"The smallest difference to {reference} that {least} blocks would have found with "
+            f"probability {POWER:g} is {' to '.join(ends)}, {self.population}."
+        )
+
+    @property
+    def population(self) -> str:
+        """Which test places its verdicts are about, in words that end a sentence."""
+        places = self.evidence.scores.places
+        return "given these test places" if places is None else f"about {places.population}"
+
+    def budget(self, reference: str, region: str = "") -> list[BudgetRow]:
+        """Return what more blocks, episodes and test places would buy in width."""
+        return self.evidence.comparisons[self.view].budget(reference, region or self.region)
 
     def leader(self, region: str = "") -> LeaderRow | None:
         """Return the row with the best mean, or None."""

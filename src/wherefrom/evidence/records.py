@@ -12,7 +12,7 @@ from wherefrom.evidence.scores import Key, View
 from wherefrom.evidence.verdict import BETTER, WORSE
 
 __all__ = [
-    "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
+    "BudgetRow", "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
     "SensitivityRow", "SummaryRow", "VarianceRow", "table_of",
 ]  # fmt: skip
 
@@ -85,6 +85,24 @@ class DifferenceRow(_OfKey):
             return ""
         side = ", yet higher" if self.low > 0 else ", yet lower"
         return "" if self.verdict in (BETTER, WORSE) else side
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetRow(_OfKey):
+    """What makes the interval of a difference wide; see `wherefrom.evidence.power.more`.
+
+    The variance of the difference in parts, its half-width, and the half-width with one more block,
+    100 more episodes or 1,000 more test places in each region (None where these are given).
+    """
+
+    reference: str
+    block: float
+    episode: float
+    place: float
+    half_width: float
+    one_more_block: float
+    more_episodes: float
+    more_places: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
     INITIAL,
+    RARE_DRAWS,
     UNDECIDED,
     WORSE,
     DifferenceRow,
@@ -41,6 +42,7 @@ def statements(headline: Headline, sweep_region: str | None = None) -> list[Stat
         _sweep(headline, references[0], sweep_region),
         _seeds_alone(headline),
         _single_draws(headline),
+        _power(headline, references[0]),
     ]
     return [statement for statement in made if statement is not None]
 
@@ -259,6 +261,11 @@ def _single_draws(headline: Headline) -> Statement | None:
     return Statement(
         "limit", f"Run on a single block, hence without intervals and undecided: {names}."
     )
+
+
+def _power(headline: Headline, reference: str) -> Statement | None:
+    text = headline.detectable(reference)
+    return Statement("limit", f"{text} {RARE_DRAWS}") if text else None
 
 
 def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
