@@ -89,7 +89,9 @@ class SimulatedPlaces:
         self._by_region = dict(zip(REGIONS, by_region, strict=True))
         self._by_region[ALL_REGIONS] = by_region.mean(axis=0) / len(REGIONS)
 
-    def covariance(self, keys: Sequence[Key], region: str) -> tuple[Floats, float]:
+    def covariance(
+        self, keys: Sequence[Key], region: str, among: Sequence[str] | None = None
+    ) -> tuple[Floats, float]:
         """Return the covariance of the rows, and its degrees of freedom."""
         at = [self._rows[key.composition or key.model] for key in keys]
         df = PLACES - 1.0 if region != ALL_REGIONS else len(REGIONS) * PLACES - 1.0

@@ -1,6 +1,6 @@
 """How the study's hyper-parameters were chosen: on the tuning places, over all compositions.
 
-Every setting is tried on one draw of each composition (draw and pre-train seed 1000, which the
+Every setting is tried on one draw of each composition (draw and pre-training seed 1000, which the
 study does not use), and scored by few-shot heads on the splits tune-train and tune-test of the
 model's first task. A setting is chosen by its mean over compositions and continents, so that none
 of them is favoured. The other heads (mlp, forest, finetune) take no part. The pre-training loss on

@@ -232,11 +232,26 @@ class Apart:
 
     population = "a made-up map"
 
-    def __init__(self, variance: float) -> None:
-        self.variance = variance
+    def __init__(self, variance: float, unknown: str = "") -> None:
+        self.variance, self.unknown = variance, unknown
 
-    def covariance(self, keys: Sequence[Key], region: str) -> tuple[Floats, float]:
+    def covariance(
+        self, keys: Sequence[Key], region: str, among: Sequence[str] | None = None
+    ) -> tuple[Floats, float] | None:
+        assert among == list(REGIONS)
+        if any(key.model == self.unknown for key in keys):
+            return None
         return np.eye(len(keys)) * self.variance, 1999.0
+
+
+def test_a_row_whose_test_places_are_not_known_is_said_to_have_them_given() -> None:
+    one = table(scores_of())
+    known, lacking = (gather(one, places=Apart(1e-4, name)) for name in ("", "raw-2"))
+    for a, b in zip(known.differences, lacking.differences, strict=True):
+        given = "its test places are taken as given" in b.note
+        assert given == (b.reference_row == "raw-2")
+        assert given == (b.high - b.low < 0.9 * (a.high - a.low))  # type: ignore[operator]
+    assert any("given" in row.note for row in lacking.differences)
 
 
 def test_test_places_that_are_a_sample_widen_every_interval() -> None:

@@ -55,8 +55,7 @@ def study(folder: Path, tables: Path, **change: Any) -> Path:
         "models": {
             "satclip": {
                 "kind": "satclip", "tasks": ["warm"], "degrees": 4, "width": 16, "hidden": 0,
-                "pretrain": {"samples_seen": 256, "batch": 64, "lr": 1e-3}, "draws": 2,
-                "pretrain_seeds": 1,
+                "pretrain": {"samples_seen": 256, "batch": 64, "lr": 1e-3}, "blocks": 2,
             }
         },
         "n": 30, "finetune_seeds": 3, "heads": {"ridge": {"options": {"alpha": 2.0}}, "mean": {}},
@@ -214,7 +213,7 @@ def test_a_layer_is_told_from_itself(reader: str, tables: Path, tmp_path: Path) 
     base["payloads"] = {"blue-marble": {"filters": 8}, "earth-series": {}}
     model = base["models"]["satclip"] | {"tasks": ["relief"]}
     if reader == "model":
-        same = {name: model[name] for name in ("tasks", "pretrain", "draws", "pretrain_seeds")}
+        same = {name: model[name] for name in ("tasks", "pretrain", "blocks")}
         model = same | {"kind": "presto"}
     base["models"] = {"satclip": model}
     base["equivalence_margins"] = {}

@@ -30,11 +30,11 @@ SMALL: dict[str, Any] = {
     "composition_size": 32,
     "n": 10,
     "finetune_seeds": 2,
-    "sweep": {"n": [10, 20], "finetune_seeds": 2, "draws": 1, "pretrain_seeds": 1},
+    "sweep": {"n": [10, 20], "finetune_seeds": 2, "blocks": 1},
 }
 TASK = {"train_per_region": 40, "test_per_region": 20, "min_distance_km": 0.0}
 TUNING = {"tune_train_per_region": 5, "tune_test_per_region": 5}
-RUNS = {"draws": 1, "pretrain_seeds": 1}
+RUNS = {"blocks": 1}
 
 
 def reduced(folder: Path) -> Path:

@@ -208,7 +208,7 @@ def test_a_broken_kind_passes(places: PoolPlaces, kind: type[Published], said: s
 def study(out: Path, folder: Path, published: dict[str, Any], **change: Any) -> Path:
     """Write a study of Presto on a table of labels, with published rows beside it."""
     presto = {
-        "kind": "presto", "tasks": ["fields"], "draws": 1, "pretrain_seeds": 1,
+        "kind": "presto", "tasks": ["fields"], "blocks": 1,
         "pretrain": {"samples_seen": 16, "batch": 16, "lr": 1e-3},
     }  # fmt: skip
     base: dict[str, Any] = {
@@ -293,6 +293,11 @@ BAD = {
     ),
     "a group": ({"kind": "galileo", "hide": ["locaton"]}, "published.row.hide.0: Input should be"),
     "a key": ({"kind": "satclip", "weight": "a"}, "unknown key 'weight': did you mean 'weights'"),
+    "a source": (
+        {"kind": "satclip", "weights": "satclip-resnet18-l11"},
+        "published.row.weights: .*unknown weights .*did you mean 'satclip-resnet18-l10'.*; or give",
+    ),
+    "another source": ({"kind": "geoclip", "weights": "galileo-nano"}, "Known: published, geoclip"),
     "no kind": ({"tasks": ["fields"]}, "published.row: needs a key 'kind': presto or galileo"),
 }
 

@@ -200,7 +200,7 @@ def test_pre_training_below_a_trivial_baseline_is_said_to_be(evidence: Evidence)
 def test_a_single_block_is_called_undecided_and_named() -> None:
     found = statements(headline(evidence_of(simulated(blocks=1), CONTEXT)))
     assert "one block: " in said(found, "compared with uniform")
-    assert "gfm with knn" in said(found, "Run on a single block")
+    assert "gfm with knn" in said(found, "Run in one block: no statement about another draw")
 
 
 def test_an_unsteady_row_is_flagged_and_baselines_too() -> None:

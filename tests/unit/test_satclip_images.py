@@ -35,8 +35,7 @@ FIELDS = {
     "degrees": 4,
     "width": 16,
     "out": 8,
-    "draws": 1,
-    "pretrain_seeds": 1,
+    "blocks": 1,
     "pretrain": {"samples_seen": 32, "batch": 16, "lr": 1e-2},
 }
 CPU = torch.device("cpu")

@@ -39,8 +39,7 @@ SATCLIP = {
     "width": 16,
     "out": 8,
     "pretrain": {"samples_seen": 64, "batch": 32, "lr": 1e-3},
-    "draws": 1,
-    "pretrain_seeds": 1,
+    "blocks": 1,
 }
 
 
@@ -298,8 +297,7 @@ def test_the_plan_costs_series_of_all_bands_as_a_climatology() -> None:
         kind="presto",
         tasks=("x",),
         pretrain={"samples_seen": 64, "batch": 32, "lr": 1e-3},
-        draws=1,
-        pretrain_seeds=1,
+        blocks=1,
     )
     climate = presto.costed({"series": EarthSeries(kind="earth-series").bands})
     assert climate.pretrain_flops == presto.pretrain_flops

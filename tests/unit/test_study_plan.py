@@ -58,7 +58,7 @@ def test_compositions_are_given_unequal_budgets(laptop: Study) -> None:
         budgets = {s.spec["model"]["pretrain"]["samples_seen"] for s in runs}
         assert budgets == {spec.pretrain.samples_seen}
         counts = Counter(s.axes["composition"] for s in runs)
-        assert set(counts.values()) == {spec.draws * spec.pretrain_seeds}, counts
+        assert set(counts.values()) == {spec.blocks}, counts
 
 
 def test_the_same_seed_starts_from_other_weights_in_another_composition(laptop: Study) -> None:
@@ -112,7 +112,7 @@ def test_each_model_is_evaluated_on_the_tasks_of_another(laptop: Study) -> None:
         ("satclip-L40", {"dropout": 0.25}),
         ("presto", {"mask_ratio": 0.5}),
         ("presto", {"precision": "bfloat16"}),
-        ("presto", {"draws": 1}),
+        ("presto", {"blocks": 1}),
     ],
 )
 def test_a_change_of_one_model_recomputes_another(
@@ -126,7 +126,7 @@ def test_a_change_of_one_model_recomputes_another(
     for name in laptop.models:
         before, after = keys_of(laptop, name), keys_of(other, name)
         assert (before == after) == (name != model), name
-    if "draws" in change:
+    if "blocks" in change:
         assert keys_of(other, model) < keys_of(laptop, model)
 
 

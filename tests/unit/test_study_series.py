@@ -94,8 +94,7 @@ def study(folder: Path, data: Path) -> Path:
                 "kind": "presto",
                 "tasks": ["fields"],
                 "pretrain": {"samples_seen": 128, "batch": 32, "lr": 1e-3},
-                "draws": 1,
-                "pretrain_seeds": 1,
+                "blocks": 1,
             }
         },
         "n": 40,
@@ -110,7 +109,7 @@ def study(folder: Path, data: Path) -> Path:
 
 def gfm_of(**pretrain: Any) -> Gfm:
     budget = {"samples_seen": 64, "batch": 32, "lr": 1e-3} | pretrain
-    about = {"kind": "presto", "tasks": ["x"], "draws": 1, "pretrain_seeds": 1}
+    about = {"kind": "presto", "tasks": ["x"], "blocks": 1}
     made = OfKind("gfms", Gfm).read(about | {"pretrain": budget})
     assert isinstance(made, Gfm)
     return made

@@ -43,7 +43,7 @@ def study(folder: Path, **change: Any) -> Path:
     budget = {"samples_seen": 256, "batch": 64, "lr": 1e-3}
     base["models"] = {
         "presto": base["models"]["presto"]
-        | {"tasks": ["harvest"], "pretrain": budget, "draws": 1, "precision": "float32"}
+        | {"tasks": ["harvest"], "pretrain": budget, "blocks": 1, "precision": "float32"}
     }
     base |= {"n": 20, "finetune_seeds": 2, "sweep": None}
     base["heads"] = {

@@ -71,7 +71,7 @@ def study(folder: Path, tables: Path, **change: Any) -> Path:
     budget = {"samples_seen": 64, "batch": 32, "lr": 1e-3}
     base["models"] = {
         "presto": base["models"]["presto"]
-        | {"tasks": ["fields"], "pretrain": budget, "draws": 1, "precision": "float32"}
+        | {"tasks": ["fields"], "pretrain": budget, "blocks": 1, "precision": "float32"}
     }
     base |= {"n": 20, "finetune_seeds": 2, "sweep": None}
     base["heads"] = {"logistic": {}, "majority": {}}
@@ -181,7 +181,10 @@ def test_a_pool_that_cannot_be_had_is_planned(
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("no.parquet", "no such file.*wherefrom task"), ("tiles.csv", "not a readable Parquet file")],
+    [
+        ("no.parquet", "no such file.*wherefrom task"),
+        ("tiles.csv", "not the Parquet file of a task"),
+    ],
 )
 def test_labels_that_cannot_be_had_are_planned(
     tables: Path, tmp_path: Path, file: str, message: str

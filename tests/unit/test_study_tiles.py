@@ -99,8 +99,7 @@ def study(folder: Path, mine: Path, **change: Any) -> Path:
                 "width": 16,
                 "out": 8,
                 "pretrain": {"samples_seen": 64, "batch": 32, "lr": 1e-3},
-                "draws": 1,
-                "pretrain_seeds": 1,
+                "blocks": 1,
             }
         },
         "n": 10,

@@ -34,8 +34,7 @@ FIELDS = {
     "kind": "demo",
     "tasks": ("any",),
     "pretrain": {"samples_seen": 96, "batch": 16, "lr": 1e-3},
-    "draws": 1,
-    "pretrain_seeds": 1,
+    "blocks": 1,
 }
 
 

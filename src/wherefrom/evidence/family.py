@@ -203,7 +203,7 @@ def _covariances(frame: Frame) -> list[tuple[Floats, float]]:
         square[:count, :count] -= flat @ flat.T / ((blocks - 1) * (seeds - 1) * blocks * seeds)
     made = [(square, seeds - 1.0)]
     if frame.places is not None:
-        made.append(frame.places)
+        made.append((np.nan_to_num(frame.places[0]), frame.places[1]))
     return made
 
 

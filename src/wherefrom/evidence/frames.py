@@ -106,14 +106,18 @@ class Frame:
         place, place_df = np.zeros(len(weights)), float(np.inf)
         if self.places is not None:
             square, place_df = self.places
-            place = np.einsum("cn,nm,cm->c", weights, square, weights)
+            unknown = np.isnan(square.diagonal())
+            place = np.einsum("cn,nm,cm->c", weights, np.nan_to_num(square), weights)
+            place[(weights[:, unknown] != 0).any(axis=1)] = np.nan
         made = []
         for i, value in enumerate(estimate.tolist()):
+            note = "its test places are taken as given" * bool(np.isnan(place[i]))
+            place[i] = np.nan_to_num(place[i])
             why = "" if block[i] + episode[i] + place[i] > NOTHING else "no score varies"
             if touched[i] and blocks < 2:
                 why = "one block"
             first, second = (float(block[i]), float(block_df[i])), (float(episode[i]), seeds - 1.0)
-            made.append(Parts(value, *first, *second, float(place[i]), place_df, why=why))
+            made.append(Parts(value, *first, *second, float(place[i]), place_df, why, note))
         return made
 
     def _blocks(self, trained: Floats) -> tuple[Floats, Floats]:
@@ -140,6 +144,7 @@ class Column:
     def __init__(self, scores: Scores, view: View, region: str) -> None:
         self.view, self.region, self._places = view, region, scores.places
         keys = scores.families()[view]
+        self._among = scores.averaged(keys[0])
         self.rows: dict[Key, Scored] = {}
         for key in [*keys, *scores.baselines(*view[1:])]:
             row = scores.scored(key, region, keys[0])
@@ -193,14 +198,29 @@ class Column:
         keys = list(fit)
         trained = [values[key] for key in keys if key.composition]
         fixed = [values[key] for key in keys if not key.composition]
-        places = None if self._places is None else self._places.covariance(keys, self.region)
         return Frame(
             keys,
             np.array(trained).reshape(len(trained), len(blocks), len(seeds)),
             np.array(fixed).reshape(len(fixed), len(seeds)),
             (blocks.tolist(), seeds.tolist()),
-            places,
+            self._sampled(keys),
         )
+
+    def _sampled(self, keys: list[Key]) -> tuple[Floats, float] | None:
+        """Return the covariance of rows over test places, NaN of those of which it is not known."""
+        if self._places is None:
+            return None
+        known = keys
+        sample = self._places.covariance(known, self.region, self._among)
+        if sample is None:
+            one = self._places.covariance
+            known = [key for key in keys if one([key], self.region, self._among) is not None]
+            sample = one(known, self.region, self._among) if known else None
+        square = np.full((len(keys), len(keys)), np.nan)
+        if sample is not None:
+            at = [keys.index(key) for key in known]
+            square[np.ix_(at, at)] = sample[0]
+        return square, np.inf if sample is None else sample[1]
 
     def contrasts(self, asked: Sequence[Weights]) -> list[Parts]:
         """Estimate contrasts, each on the blocks and fine-tune seeds that its rows share."""
@@ -219,5 +239,5 @@ class Column:
         for frame, members in groups.items():
             parts = frame.contrasts(frame.weights([asked[i] for i, _ in members]))
             for (i, note), part in zip(members, parts, strict=True):
-                made[i] = replace(part, note=note)
+                made[i] = replace(part, note="; ".join(filter(None, (note, part.note))))
         return [made[i] for i in range(len(asked))]

@@ -97,11 +97,13 @@ class PlaceVariance(Protocol):
     def population(self) -> str:
         """Which places a verdict is about, in words that follow "about"."""
 
-    def covariance(self, keys: Sequence[Key], region: str) -> tuple[Floats, float] | None:
+    def covariance(
+        self, keys: Sequence[Key], region: str, among: Sequence[str] | None = None
+    ) -> tuple[Floats, float] | None:
         """Return the covariance of the keys' mean scores in a region, and its degrees of freedom.
 
-        Of shape (K, K), over the sampling of test places alone; `region` may be `ALL_REGIONS`. None
-        where it is not known.
+        Of shape (K, K), over the sampling of test places alone; `region` may be `ALL_REGIONS`, the
+        mean of those `among`. None where it is not known of every key.
         """
 
 
@@ -246,6 +248,10 @@ class Scores:
         covered = np.logical_or.reduce([self.cells[key].covered for key in keys])
         regions = [self.regions[keys[0].task][i] for i in np.flatnonzero(covered)]
         return [*regions, ALL_REGIONS] if len(self._averaged[keys[0][2:]]) > 1 else regions
+
+    def averaged(self, key: Key) -> list[str]:
+        """Return the regions that the macro-average of a key is over."""
+        return [self.regions[key.task][i] for i in self._averaged[key[2:]]]
 
     def values(self, key: Key, region: str, like: Key | None = None) -> Floats:
         """Return the scores of a key in a region, or averaged over all, shape (B, F).

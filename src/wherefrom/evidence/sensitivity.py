@@ -198,7 +198,7 @@ def _noise(frame: Frame, at: list[int]) -> tuple[float, float]:
     place = 0.0
     if frame.places is not None:
         over, df = frame.places
-        over = over[np.ix_(at, at)]
+        over = np.nan_to_num(over[np.ix_(at, at)])
         place = max(0.0, (np.trace(over) - over.sum() / count) / (count - 1))
         spent += place**2 / df
     spent += episode**2 / freedom

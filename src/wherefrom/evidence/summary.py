@@ -55,8 +55,10 @@ def _row(scores: Scores, key: Key, region: str, scored: Scored) -> tuple[Summary
     part = Parts(float(means.mean()), why="no fine-tune seed common to all blocks")
     if len(scored.seeds):
         part = difference(Side(scored.values, fixed=not key.composition))
-    if scores.places is not None and (sample := scores.places.covariance([key], region)):
-        part = replace(part, place=float(sample[0][0, 0]), place_df=sample[1])
+    if scores.places is not None:
+        sample = scores.places.covariance([key], region, scores.averaged(key))
+        if sample is not None:
+            part = replace(part, place=float(sample[0][0, 0]), place_df=sample[1])
     row = SummaryRow(
         **key._asdict(),
         region=region,

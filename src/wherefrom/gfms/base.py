@@ -73,8 +73,9 @@ class Gfm(Part):
     payloads : tuple of str
         Names of the study's payloads that it reads, where several have what it `reads`.
     pretrain : PretrainSpec
-    draws, pretrain_seeds : int
-        Draws of each composition, and pre-trainings on each draw.
+    blocks : int
+        How often it is pre-trained on each composition: block b is draw b of every composition
+        with pre-training seed b, which all of them share.
     gpu_hours_per_run : float, optional
         For the plan of a scale that no laptop reaches.
     on_request : bool
@@ -97,14 +98,13 @@ class Gfm(Part):
     tasks: tuple[str, ...] = Field(min_length=1)
     payloads: tuple[str, ...] = ()
     pretrain: PretrainSpec
-    draws: int = Field(gt=0)
-    pretrain_seeds: int = Field(gt=0)
+    blocks: int = Field(gt=0)
     gpu_hours_per_run: float | None = None
     on_request: bool = False
 
     def settings(self) -> dict[str, Any]:
         """Give what a pre-training depends on: every field but the axes of the study."""
-        axes = {"tasks", "payloads", "draws", "pretrain_seeds", "gpu_hours_per_run", "on_request"}
+        axes = {"tasks", "payloads", "blocks", "gpu_hours_per_run", "on_request"}
         return self.model_dump(exclude=axes)
 
     def settled(self) -> Self:

@@ -103,6 +103,8 @@ class ReportContext:
     #: What could not be evaluated, and why; what was not run for want of data, and why.
     problems: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    #: What a run that was stopped has not computed.
+    unfinished: Sequence[str] = ()
     #: Region of the scaling curves; None takes the one with most values of n.
     sweep_region: str | None = None
     #: CSV of the published cells (table, row, column, metric, value, std, source).

@@ -13,7 +13,10 @@ from wherefrom.payload.base import Payload
 from wherefrom.study import Plan, Stage, Store
 from wherefrom.study.stage import VERSIONS
 
-__all__ = ["render"]
+__all__ = ["ONE_BLOCK", "render"]
+
+#: What one block leaves open, said before it is run and after.
+ONE_BLOCK = "one block: no statement about another draw or another pre-training"
 
 
 def render(plan: Plan, store: Store) -> RenderableType:
@@ -59,8 +62,8 @@ def _sizes(plan: Plan) -> list[Text]:
     other = f"as many places as it lists, not {study.composition_size:,}"
     lines += [f"{name}: {other}" for name in listed]
     lines += [
-        f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, "
-        f"{spec.draws} draws x {spec.pretrain_seeds} pre-train seeds"
+        f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, in "
+        + (f"each of {spec.blocks} blocks" if spec.blocks > 1 else ONE_BLOCK)
         for name, spec in study.models.items()
     ]
     lines += [

@@ -22,8 +22,8 @@ from wherefrom.pool import Pool
 from wherefrom.report.context import DataSource, Places, ReportContext, StandIn, evidence_of
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
-from wherefrom.study import Plan, Store, Study, collect
-from wherefrom.study.results import problems
+from wherefrom.study import Plan, Stage, Store, Study, collect
+from wherefrom.study.results import SCHEMA, problems, unfinished
 from wherefrom.study.store import versions
 
 __all__ = ["sources", "stand_ins", "write"]
@@ -37,7 +37,9 @@ def write(
     *,
     again: bool = False,
 ) -> tuple[RenderableType, Path]:
-    """Write results table and report of a finished study, unless they are there already.
+    """Write results table and report of a study, unless they are there already.
+
+    A study that was stopped is reported as far as it came, which the report says.
 
     The study's path is for the command that repeats it. With `again` they are written even if
     nothing changed: no score, nothing in the study file, no published cell.
@@ -52,11 +54,12 @@ def write(
     Raises
     ------
     WherefromError
-        If stages are missing, no region could be evaluated, or the disk is full.
+        If no stage of a headline is finished, no region could be evaluated, or the disk is full.
     """
     stamp = out / "report.json"
     page = out / "report.html"
-    key = _key(plan, _expected(study_path))
+    lacks = unfinished(plan, store)
+    key = _key(plan, _expected(study_path), lacks)
     written = [out / "results.parquet", page]
     fresh = not again and _noted(stamp) == {"key": key} | _hashes(written)
     results = pq.read_table(written[0]) if fresh else collect(plan, store, out)
@@ -64,7 +67,7 @@ def write(
         raise WherefromError(
             "no region could be evaluated: " + "; ".join(problems(plan, store) or ["no head ran"])
         )
-    context = _context(plan, store, study_path, whole=not fresh)
+    context = _context(plan, store, study_path, lacks, whole=not fresh)
     evidence = evidence_of(results, context)
     if not fresh:
         page = write_page(evidence, context, out)
@@ -73,12 +76,14 @@ def write(
     return terminal_table(evidence, context), page
 
 
-def _key(plan: Plan, expected: Path | None) -> str:
+def _key(plan: Plan, expected: Path | None, lacks: list[str]) -> str:
     """Hash all that a report depends on: scores, the study's words, their order, and the code."""
     study = plan.study
     return key_of(
         {
             "stages": [stage.key for stage in plan.of_kind("fewshot")],
+            "unfinished": lacks,
+            "columns": SCHEMA.names,
             "study": study.model_dump(mode="json"),
             "order": [
                 list(part) for part in (study.compositions, study.models, study.tasks, study.heads)
@@ -109,7 +114,9 @@ def _expected(study_path: Path) -> Path | None:
     return file if file.is_file() else None
 
 
-def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> ReportContext:
+def _context(
+    plan: Plan, store: Store, study_path: Path, lacks: list[str], *, whole: bool
+) -> ReportContext:
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
     study, known = plan.study, plan.study.repeats
     # A task that could not be had is in no table.
@@ -150,6 +157,7 @@ def _context(plan: Plan, store: Store, study_path: Path, *, whole: bool) -> Repo
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
         problems=problems(plan, store),
+        unfinished=lacks,
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why
             for what, why in study.left_out.items()
@@ -168,17 +176,22 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
     """Yield each composition's places, of its first draw."""
     (source,) = plan.of_kind("pool")
     pool = Pool.read(store.sound(source) / "pool.parquet")
-    for stage in plan.of_kind("draw"):
-        if stage.axes["draw_seed"] == 0:
+    for stage in _drawn(plan, store):
+        if stage.axes["draw"] == 0:
             file = store.sound(stage) / "composition.parquet"
             rows = pool.take(Composition.read(file).ids)
             yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
 
 
+def _drawn(plan: Plan, store: Store) -> list[Stage]:
+    """Return the draws that are there; a study that was stopped lacks some."""
+    return [stage for stage in plan.of_kind("draw") if store.done(stage.kind, stage.key)]
+
+
 def _places(plan: Plan, store: Store) -> dict[str, str]:
     """Say how many places each composition has, over its draws; nothing where all have as many."""
     drawn: dict[str, set[int]] = {}
-    for stage in plan.of_kind("draw"):
+    for stage in _drawn(plan, store):
         if not stage.of.empty:
             file = store.sound(stage) / "composition.parquet"
             drawn.setdefault(stage.axes["composition"], set()).add(Composition.read(file).size)
@@ -207,8 +220,7 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     for name, spec in study.models.items():
         axes = {
             "tasks": ", ".join(study.tasks[task].label for task in spec.tasks),
-            "draws": spec.draws,
-            "pre-train seeds": spec.pretrain_seeds,
+            "blocks": spec.blocks,
         }
         fields = {key: value for key, value in spec.settings().items() if key != "pretrain"}
         sections[name] = fields | spec.pretrain.model_dump() | axes

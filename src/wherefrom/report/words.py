@@ -18,6 +18,7 @@ from wherefrom.evidence import (
     Headline,
 )
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.plan import ONE_BLOCK
 from wherefrom.report.style import estimate, number, score_title, signed
 
 __all__ = ["gaps", "grouped", "statements"]
@@ -41,7 +42,7 @@ def statements(headline: Headline, sweep_region: str | None = None) -> list[Stat
         _robust(headline, references[0]),
         _sweep(headline, references[0], sweep_region),
         _seeds_alone(headline),
-        _single_draws(headline),
+        _one_block(headline),
         _power(headline, references[0]),
     ]
     return [statement for statement in made if statement is not None]
@@ -51,6 +52,11 @@ def gaps(context: ReportContext) -> list[Statement]:
     """Say what differs in size, what was left out, and what could not be evaluated."""
     sizes = ", ".join(f"{name} {size}" for name, size in context.sizes.items())
     texts = [f"Not of one size (places): {sizes}. Differences are of the size too."] * bool(sizes)
+    if context.unfinished:
+        texts.append(
+            f"Not finished (wherefrom study run goes on): {'. '.join(context.unfinished)}. "
+            "Compositions are compared in the blocks that both have."
+        )
     texts += [f"Left out: {what}. {why}" for what, why in context.left_out.items()]
     texts += [f"Not evaluated: {text}" for text in context.problems]
     return [Statement("limit", text) for text in texts]
@@ -247,7 +253,7 @@ def _seeds_alone(headline: Headline) -> Statement | None:
     return Statement("limit", text)
 
 
-def _single_draws(headline: Headline) -> Statement | None:
+def _one_block(headline: Headline) -> Statement | None:
     rows = {
         (row.model, row.head): None
         for row in headline.evidence.summary
@@ -258,9 +264,7 @@ def _single_draws(headline: Headline) -> Statement | None:
     if not rows:
         return None
     names = ", ".join(f"{model} with {head}" for model, head in rows)
-    return Statement(
-        "limit", f"Run on a single block, hence without intervals and undecided: {names}."
-    )
+    return Statement("limit", f"Without intervals and undecided: {names}. Run in {ONE_BLOCK}.")
 
 
 def _power(headline: Headline, reference: str) -> Statement | None:

@@ -58,21 +58,16 @@ def _expand(study: Study) -> Iterator[Stage]:
     tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
     yield from tasks.values()
     seen = _Seen(study, pool, tasks)
-    draws = {(s.axes["composition"], s.axes["draw_seed"]): s for s in _draws(study, pool)}
+    draws = {(s.axes["composition"], s.axes["draw"]): s for s in _draws(study, pool)}
     yield from draws.values()
     for model, gfm in study.models.items():
         costed = _costed(study, gfm)
         for name, chosen in study.samplers.items():
-            for draw, seed in _runs(gfm, chosen):
-                inputs = {"draw": draws[name, draw], "pool": pool}
+            for block in range(gfm.blocks):
+                inputs = {"draw": draws[name, block if chosen.varies else 0], "pool": pool}
                 yield from seen.new(of_pool := seen.of_pool(gfm))
                 inputs |= of_pool
-                axes = {
-                    "model": model,
-                    "composition": name,
-                    "draw_seed": draw,
-                    "pretrain_seed": seed,
-                }
+                axes = {"model": model, "composition": name, "block": block}
                 run = _pretrain(gfm, costed, chosen, axes, inputs, seen)
                 yield run
                 for task in gfm.tasks:
@@ -80,11 +75,11 @@ def _expand(study: Study) -> Iterator[Stage]:
                     yield from _fewshot(study, task, data, gfm, costed, axes, run)
     for task, spec in study.tasks.items():
         for name in spec.baselines:
-            axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
+            axes = {"model": name, "composition": "", "block": -1}
             yield from seen.new(data := seen.of_task(task, baseline(name)))
             yield from _fewshot(study, task, data, baseline(name), None, axes, None)
     for name, row in study.published.items():
-        axes = {"model": name, "composition": "", "draw_seed": -1, "pretrain_seed": -1}
+        axes = {"model": name, "composition": "", "block": -1}
         for task in row.tasks or study.tasks:
             yield from seen.new(data := seen.of_task(task, row))
             yield from _fewshot(study, task, data, row, None, axes, None)
@@ -238,8 +233,8 @@ def _payload_stages(
 
 
 def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
-    """Draw each composition as often as a model asks for it."""
-    twins = study.twins
+    """Draw each composition for as many blocks as any model has."""
+    twins, most = study.twins, max(gfm.blocks for gfm in study.models.values())
     fixed: dict[str, str] = {}
     for name, chosen in study.samplers.items():
         # Draws follow the spec; under a second name it gets streams of its own, so that the two
@@ -252,7 +247,7 @@ def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
                 raise WherefromError(
                     f"compositions {other!r} and {name!r} are one: they list the same places"
                 )
-        for seed in range(max(gfm.draws for gfm in study.models.values()) if chosen.varies else 1):
+        for seed in range(most if chosen.varies else 1):
             state = seed_of("composition", name, seed).generate_state(1)
             yield Stage(
                 kind="draw",
@@ -263,7 +258,7 @@ def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
                 bundle=f"draw {name} {seed}",
                 of=chosen,
                 files=files,
-                axes={"composition": name, "draw_seed": seed},
+                axes={"composition": name, "draw": seed},
             )
 
 
@@ -311,14 +306,6 @@ def _layer_key(name: str, own: Sequence[str]) -> str:
         raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
 
 
-def _runs(gfm: Gfm, chosen: SamplerModel) -> list[tuple[int, int]]:
-    """Return (draw, pre-train seed) pairs; random weights get as many runs as the others."""
-    if chosen.empty:
-        return [(0, seed) for seed in range(gfm.draws * gfm.pretrain_seeds)]
-    draws = gfm.draws if chosen.varies else 1
-    return [(draw, seed) for draw in range(draws) for seed in range(gfm.pretrain_seeds)]
-
-
 def _costed(study: Study, gfm: Gfm) -> Gfm:
     """Return a GFM as it costs on what the study's payloads say that they give."""
     read = {one: study.payload_of(one, gfm.payloads)[1] for one in gfm.reads}
@@ -333,12 +320,12 @@ def _pretrain(
     inputs: dict[str, Stage],
     seen: _Seen,
 ) -> Stage:
-    model, composition, draw, seed = axes.values()
+    model = axes["model"]
     made: dict[str, Any] = {
         "model": gfm.settings(),
         "version": gfm.version,
         "name": model,
-        "seed": seed,
+        "seed": axes["block"],
     }
     files = _contents(gfm.files, f"model {model!r}", seen.held)
     payloads = seen.read_directly(gfm)
@@ -352,16 +339,23 @@ def _pretrain(
     made |= {part: found for part, found in read.items() if found}
     return Stage(
         kind="pretrain",
-        label=f"pretrain {model} {composition} draw {draw} seed {seed}",
+        label=f"pretrain {_called(axes)}",
         spec=made,
         inputs=inputs,
         cost=cost.START if chosen.empty else cost.pretrain(costed),
-        bundle=f"{model} {composition} {draw} {seed}",
+        bundle=_called(axes),
         of=gfm,
         payloads=payloads,
         files=files | {file: one.key for _, held in direct for file, one in held.items()},
         axes=axes,
     )
+
+
+def _called(axes: dict[str, Any]) -> str:
+    """Name a run by its place on the axes; a row without compositions by itself."""
+    if not axes["composition"]:
+        return str(axes["model"])
+    return f"{axes['model']} {axes['composition']} block {axes['block']}"
 
 
 def _fewshot(
@@ -400,10 +394,9 @@ def _fewshot(
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
             continue
         for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):
-            named = ("fewshot", *axes.values(), label, f"{head}{suffix}")
             yield Stage(
                 kind="fewshot",
-                label=" ".join(str(name) for name in named if name != ""),
+                label=f"fewshot {_called(axes)} {label} {head}{suffix}",
                 spec={
                     "head": head,
                     "version": kind.version,
@@ -448,15 +441,9 @@ def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:
 
 
 def _chosen(study: Study, use: Any, axes: dict[str, Any]) -> bool:
-    """Tell whether a head or sweep, perhaps limited to some runs, covers this one."""
-    model, draw, seed = axes["model"], axes["draw_seed"], axes["pretrain_seed"]
-    if model not in study.models:
+    """Tell whether a head or sweep, perhaps limited to some models and blocks, covers this run."""
+    if axes["model"] not in study.models:
         return True
-    if use.models is not None and model not in use.models:
+    if use.models is not None and axes["model"] not in use.models:
         return False
-    gfm = study.models[model]
-    draws = gfm.draws if use.draws is None else use.draws
-    seeds = gfm.pretrain_seeds if use.pretrain_seeds is None else use.pretrain_seeds
-    if study.samplers[axes["composition"]].empty:
-        return bool(seed < draws * seeds)
-    return bool(draw < draws and seed < seeds)
+    return use.blocks is None or bool(axes["block"] < use.blocks)

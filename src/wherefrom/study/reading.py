@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,9 @@ __all__ = ["load"]
 
 #: Fields that a study is given when it is resolved, never by its file.
 _RESOLVED = ("scale", "stood_in", "left_out", "picked", "table")
+
+#: Keys that `blocks` has taken the place of.
+_FORMER = ("draws", "pretrain_seeds")
 
 #: What pydantic says of Python's types, for a file that has none.
 _PLAINLY = {
@@ -142,10 +146,30 @@ def _first(err: ValidationError, content: Any) -> str:
     place = [str(key) for key in first["loc"]]
     if first["type"] == "extra_forbidden":
         *above, key = first["loc"]
+        if key in _FORMER and above and above[0] in ("models", "heads", "sweep"):
+            return f"{'.'.join(map(str, above))}: {_former(above, content)}"
         said = _unknown_key(str(key), _part_at(above, content))
         return said + (f" (in {'.'.join(place[:-1])})" if above else "")
     reason = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
     return f"{'.'.join(place)}: {reason}" if place else reason
+
+
+def _former(where: Sequence[str | int], content: Any) -> str:
+    """Say which number has taken the place of two keys of a part of a study file."""
+    part = content
+    for key in where:
+        part = part[key]
+    given = {key: part[key] for key in _FORMER if key in part}
+    said = "'draws' and 'pretrain_seeds' are now one number"
+    means = "(a block is one draw of every composition with one pre-training seed)"
+    if "blocks" in part:
+        left = " and ".join(map(repr, given))
+        return f"{said}, blocks: {part['blocks']} {means}: remove {left}"
+    # A head that names one of the two had the other of each of its models.
+    whole = where[0] == "models" or len(given) == len(_FORMER)
+    if whole and all(type(one) is int for one in given.values()):
+        return f"{said}: blocks: {math.prod(given.values())} {means}"
+    return f"{said}: write 'blocks' {means}"
 
 
 def _part_at(loc: Iterable[str | int], content: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,10 +10,10 @@ import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
-from wherefrom.study.stage import Plan
+from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 
-__all__ = ["READ", "SCHEMA", "collect", "problems"]
+__all__ = ["READ", "SCHEMA", "collect", "problems", "unfinished"]
 
 #: Kinds of the stages whose files the results and the report are made of.
 READ = ("pool", "draw", "fewshot")
@@ -22,8 +23,7 @@ SCHEMA = pa.schema(
     [
         ("model", pa.string()),
         ("composition", pa.string()),
-        ("draw_seed", pa.int32()),
-        ("pretrain_seed", pa.int32()),
+        ("block", pa.int32()),
         ("task", pa.string()),
         ("region", pa.string()),
         ("n", pa.int32()),
@@ -36,7 +36,9 @@ SCHEMA = pa.schema(
 
 
 def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
-    """Join the scores of all few-shot stages and write ``results.parquet`` into a folder.
+    """Join the scores of finished few-shot stages and write ``results.parquet`` into a folder.
+
+    What a run that was stopped lacks is for `unfinished` to say.
 
     Returns
     -------
@@ -46,17 +48,13 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     Raises
     ------
     WherefromError
-        If stages are missing: the study has not been run to its end.
+        If no stage of a headline is finished.
     """
-    stages = plan.of_kind("fewshot")
-    missing = [stage.label for stage in stages if not store.done(stage.kind, stage.key)]
+    missing = _missing(plan, store)
     if missing:
-        raise WherefromError(
-            f"{len(missing)} of {len(stages)} few-shot stages are missing, e.g. {missing[0]!r}: "
-            "run the study first (wherefrom study run)"
-        )
+        _refuse_no_headline(plan, missing)
     tables = []
-    for stage in stages:
+    for stage in _finished(plan, store):
         scores = pq.read_table(store.sound(stage) / "scores.parquet")
         for name, value in stage.axes.items():
             scores = scores.append_column(name, pa.array([value] * len(scores)))
@@ -67,8 +65,76 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     return results
 
 
+def unfinished(plan: Plan, store: Store) -> list[str]:
+    """Say, model by model, which composition of a run that was stopped lacks which blocks.
+
+    Returns
+    -------
+    list of str
+        Such as ``"mine: uniform lacks blocks 3, 4; none lacks block 2 (forest)"``, with heads
+        where a block lacks only some; empty if all is finished.
+    """
+    every = Counter(map(_run, plan.of_kind("fewshot")))
+    lacks: dict[str, dict[str, dict[int, list[str]]]] = {}
+    for stage in _missing(plan, store):
+        model, composition, block = _run(stage)
+        blocks = lacks.setdefault(model, {}).setdefault(composition, {})
+        blocks.setdefault(block, []).append(stage.axes["head"])
+    return [
+        f"{model}: "
+        + "; ".join(
+            _lacks(composition, blocks, {b: every[model, composition, b] for b in blocks})
+            for composition, blocks in compositions.items()
+        )
+        for model, compositions in lacks.items()
+    ]
+
+
 def problems(plan: Plan, store: Store) -> list[str]:
     """Return what few-shot stages could not evaluate and why, each once."""
-    folders = map(store.sound, plan.of_kind("fewshot"))
+    folders = map(store.sound, _finished(plan, store))
     texts = ((folder / "problems.txt").read_text(encoding="utf-8") for folder in folders)
     return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
+
+
+def _finished(plan: Plan, store: Store) -> list[Stage]:
+    return [stage for stage in plan.of_kind("fewshot") if store.done(stage.kind, stage.key)]
+
+
+def _missing(plan: Plan, store: Store) -> list[Stage]:
+    return [stage for stage in plan.of_kind("fewshot") if not store.done(stage.kind, stage.key)]
+
+
+def _run(stage: Stage) -> tuple[str, str, int]:
+    return stage.axes["model"], stage.axes["composition"], stage.axes["block"]
+
+
+def _lacks(composition: str, blocks: dict[int, list[str]], of: dict[int, int]) -> str:
+    """Say which blocks a composition lacks, or which heads a row without compositions."""
+    if not composition:
+        return f"lacks {', '.join(dict.fromkeys(blocks[-1]))}"
+    named = [
+        str(block) + (f" ({', '.join(dict.fromkeys(heads))})" if len(heads) < of[block] else "")
+        for block, heads in sorted(blocks.items())
+    ]
+    return f"{composition} lacks block{'s' if len(named) > 1 else ''} {', '.join(named)}"
+
+
+def _refuse_no_headline(plan: Plan, missing: list[Stage]) -> None:
+    """Refuse results in which a headline would have no score."""
+    study = plan.study
+    gone = {stage.key for stage in missing}
+    for headline in study.headlines:
+        label = study.tasks[study.models[headline.model].tasks[0]].label
+        about = [
+            stage
+            for stage in plan.of_kind("fewshot")
+            if (stage.axes["model"], stage.axes["task"]) == (headline.model, label)
+            and stage.axes["head"] == headline.head
+            and stage.spec["regions"] is None
+        ]
+        if all(stage.key in gone for stage in about):
+            raise WherefromError(
+                f"{len(missing)} of {len(plan.of_kind('fewshot'))} few-shot stages are missing, "
+                f"e.g. {(about or missing)[0].label!r}: run the study first (wherefrom study run)"
+            )

@@ -39,25 +39,23 @@ DEFAULTS: dict[Modality, str] = {"features": "blue-marble", "series": "earth-ser
 
 
 class HeadUse(Part):
-    """A few-shot head and, where time is short, on how many draws and seeds it runs."""
+    """A few-shot head and, where time is short, on how many (first) blocks and seeds it runs."""
 
     options: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
     models: tuple[str, ...] | None = None
-    draws: int | None = Field(gt=0, default=None)
-    pretrain_seeds: int | None = Field(gt=0, default=None)
+    blocks: int | None = Field(gt=0, default=None)
     finetune_seeds: int | None = Field(gt=0, default=None)
 
 
 class SweepSpec(Part):
-    """The scaling sweep: one region, growing numbers of labelled places."""
+    """The scaling sweep: one region, growing numbers of labelled places, in the first blocks."""
 
     region: str
     n: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
     heads: tuple[str, ...] = Field(min_length=1)
     finetune_seeds: int = Field(gt=0)
     models: tuple[str, ...] | None = None
-    draws: int = Field(gt=0)
-    pretrain_seeds: int = Field(gt=0)
+    blocks: int | None = Field(gt=0, default=None)
 
 
 class Headline(Part):
@@ -381,7 +379,7 @@ class Study(Part):
         fixed: dict[str, str] = {}
         for name, spec in self.compositions.items():
             chosen = self.samplers[name]
-            # The evidence knows zero pre-training by this name: its seeds are its draws.
+            # The evidence knows zero pre-training by this name.
             if (name == "none") != chosen.empty:
                 raise ValueError(
                     f"composition {name!r} ({spec!r}): zero pre-training, and it alone, is named "

@@ -21,6 +21,7 @@ from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
 from wherefrom.pool.columns import label_column
+from wherefrom.pool.text import first_line
 
 __all__ = ["SPLITS", "Predicts", "Task"]
 
@@ -243,7 +244,9 @@ class Task:
             raise WherefromError(f"no such file: {path}; make it with `wherefrom task`") from err
         except (pa.ArrowInvalid, OSError) as err:
             raise WherefromError(
-                of_the_system(err) or f"{path} is not a readable Parquet file: {err}"
+                of_the_system(err)
+                or f"{path} is not the Parquet file of a task: make one of a table with `wherefrom "
+                f"task from-table`, or copy it again ({first_line(err)})"
             ) from err
         meta = (table.schema.metadata or {}).get(_METADATA)
         if meta is None:

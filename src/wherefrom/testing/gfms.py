@@ -89,7 +89,7 @@ def check_gfm(
     import torch
 
     budget = {"samples_seen": STEPS * BATCH, "batch": BATCH, "lr": 1e-3}
-    shared = {"tasks": ("any",), "pretrain": budget, "draws": 1, "pretrain_seeds": 1}
+    shared = {"tasks": ("any",), "pretrain": budget, "blocks": 1}
     gfm = part_of(given, OfKind("gfms", Gfm), **shared)
     described(gfm, "GFM")
     for name, value in gfm:
