@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wherefrom.evidence.family import Design, Family, simulate
-from wherefrom.evidence.frames import Column, Frame, pair
+from wherefrom.evidence.frames import Frame, column_of, pair
 from wherefrom.evidence.intervals import Parts, ends
 from wherefrom.evidence.power import MORE, detectable, more
 from wherefrom.evidence.records import BudgetRow, DifferenceRow, LeaderRow
@@ -66,7 +66,7 @@ class _Region:
         references: Sequence[str],
         pairs: Iterable[tuple[str, str]],
     ) -> None:
-        self.column = Column(scores, view, region)
+        self.column = column_of(scores, view, region)
         rows = self.column.rows
         self.order = sorted(rows, key=lambda key: -view.sign * rows[key].mean)
         present = {key.composition: key for key in self.column.compositions}

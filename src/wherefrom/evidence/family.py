@@ -28,8 +28,8 @@ from wherefrom.evidence.own import own
 
 __all__ = ["DRAWS", "Design", "Family", "simulate"]
 
-#: Simulated studies: the level of a family of 5 % is then exact to 0.34 % (standard error).
-DRAWS = 4000
+#: Simulated studies: the level of a family of 5 % is then exact to 0.5 % (standard error).
+DRAWS = 2000
 
 Rows = npt.NDArray[np.intp]
 

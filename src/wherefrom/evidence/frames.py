@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 
 import numpy as np
 
@@ -23,10 +23,16 @@ from wherefrom.evidence.intervals import NOTHING, Floats, Parts
 from wherefrom.evidence.own import Own, own
 from wherefrom.evidence.scores import Ints, Key, Scored, Scores, View
 
-__all__ = ["Column", "Frame", "Weights", "pair"]
+__all__ = ["Column", "Frame", "Weights", "column_of", "pair"]
 
 #: A contrast: the weight of each row in it.
 Weights = Mapping[Key, float]
+
+
+@lru_cache(maxsize=512)
+def column_of(scores: Scores, view: View, region: str) -> Column:
+    """Return a column, made once: differences, deviations and spreads are of the same."""
+    return Column(scores, view, region)
 
 
 def pair(key: Key, reference: Key) -> Weights:

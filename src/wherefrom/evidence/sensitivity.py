@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from wherefrom.evidence.frames import Column, Frame
+from wherefrom.evidence.frames import Column, Frame, column_of
 from wherefrom.evidence.intervals import NOTHING, Parts, half_width, limits
 from wherefrom.evidence.records import DeviationRow, SensitivityDifferenceRow, SensitivityRow
 from wherefrom.evidence.scores import INITIAL, Key, Scores, View
@@ -136,7 +136,7 @@ def _families(scores: Scores) -> Iterator[tuple[View, Column, list[Key], list[Ke
     """Yield, where there are two compositions, all of them and those of several blocks."""
     for view, keys in scores.families().items():
         for region in scores.regions_of(*keys):
-            column = Column(scores, view, region)
+            column = column_of(scores, view, region)
             own = [key for key in column.compositions if key.composition != INITIAL]
             if len(own) > 1:
                 yield view, column, own, [key for key in own if len(column.rows[key].blocks) > 1]
