@@ -1,14 +1,10 @@
 """Statistics over results: what they support, by how much, and how sure that is."""
 
-from wherefrom.evidence.differences import (
-    BEST_BASELINE,
-    MARGIN,
-    contrasts,
-    differences,
-    leaders,
-)
+from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, Comparison, differences
 from wherefrom.evidence.headline import Evidence, Headline, Row, gather
+from wherefrom.evidence.power import RARE_DRAWS
 from wherefrom.evidence.records import (
+    BudgetRow,
     DeviationRow,
     DifferenceRow,
     LeaderRow,
@@ -18,7 +14,16 @@ from wherefrom.evidence.records import (
     VarianceRow,
     table_of,
 )
-from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, INITIAL, Key, Scores, Units, View
+from wherefrom.evidence.scores import (
+    ALL_REGIONS,
+    COLUMNS,
+    INITIAL,
+    Key,
+    PlaceVariance,
+    Scores,
+    Units,
+    View,
+)
 from wherefrom.evidence.sensitivity import (
     compare,
     deviations,
@@ -43,11 +48,12 @@ from wherefrom.evidence.verdict import (
 )
 
 __all__ = [
-    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "COLUMNS", "DeviationRow", "DifferenceRow",
-    "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN",
-    "Row", "Scores", "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow", "UNDECIDED",
+    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "BudgetRow", "COLUMNS", "Comparison", "DeviationRow",
+    "DifferenceRow", "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key", "LeaderRow",
+    "MARGIN", "OPEN", "PlaceVariance", "RARE_DRAWS", "Row", "Scores", "SensitivityDifferenceRow",
+    "SensitivityRow", "SummaryRow", "UNDECIDED",
     "Units", "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare",
-    "contrasts", "deviations", "differences", "equivalent", "gather", "holm", "leaders",
+    "deviations", "differences", "equivalent", "gather", "holm",
     "rank_correlation", "sensitivity", "sensitivity_differences", "summary", "table_of",
     "variance_shares", "verdict",
 ]  # fmt: skip
