@@ -156,7 +156,7 @@ def test_a_page_of_errors_hides_units_direction_or_margin() -> None:
     html = page(evidence, known, [])
     assert "equivalent within 0.1 degC" in html
     assert "within ±0.01 (RMSE on warm: 0.1 degC)" in html
-    assert "the baseline with the best mean" in html
+    assert "the one with the best mean" in html
     (headline,) = evidence.headlines.values()
     assert score_grid(headline).caption.startswith("RMSE (degC), lower is better, m on warm")
     grid = difference_grid(headline, BEST_BASELINE)

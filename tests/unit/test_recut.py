@@ -100,7 +100,7 @@ def row_codes(row: RecutRow) -> Any:
 def test_a_single_block_is_given_an_interval(saved: list[Saved]) -> None:
     (row, _) = recut(saved[:1], 20, "accuracy", CUT)[0]
     assert (row.low, row.high) == (None, None)
-    assert row.note.startswith("single ")
+    assert row.note == "one block"
     assert row.error_places is not None
     assert row.note in _printed(recut_table([row]))
 

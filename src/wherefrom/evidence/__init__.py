@@ -1,6 +1,12 @@
 """Statistics over results: what they support, by how much, and how sure that is."""
 
-from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, Comparison, differences
+from wherefrom.evidence.differences import (
+    BEST_BASELINE,
+    CONTROLS,
+    MARGIN,
+    Comparison,
+    differences,
+)
 from wherefrom.evidence.headline import Evidence, Headline, Row, gather
 from wherefrom.evidence.power import RARE_DRAWS
 from wherefrom.evidence.records import (
@@ -48,10 +54,10 @@ from wherefrom.evidence.verdict import (
 )
 
 __all__ = [
-    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "BudgetRow", "COLUMNS", "Comparison", "DeviationRow",
-    "DifferenceRow", "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key", "LeaderRow",
-    "MARGIN", "OPEN", "PlaceVariance", "RARE_DRAWS", "Row", "Scores", "SensitivityDifferenceRow",
-    "SensitivityRow", "SummaryRow", "UNDECIDED",
+    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "BudgetRow", "COLUMNS", "CONTROLS", "Comparison",
+    "DeviationRow", "DifferenceRow", "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key",
+    "LeaderRow", "MARGIN", "OPEN", "PlaceVariance", "RARE_DRAWS", "Row", "Scores",
+    "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow", "UNDECIDED",
     "Units", "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare",
     "deviations", "differences", "equivalent", "gather", "holm",
     "rank_correlation", "sensitivity", "sensitivity_differences", "summary", "table_of",

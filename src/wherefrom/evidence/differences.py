@@ -20,8 +20,8 @@ from wherefrom.keys import generator
 
 __all__ = ["BEST_BASELINE", "CONTROLS", "MARGIN", "Comparison", "differences", "label"]
 
-#: The reference that is, in each region, the baseline with the best mean; published weights
-#: are none.
+#: The reference that is the task's strongest baseline (`Scores.strongest`) or, where none was
+#: chosen before, in each region the baseline with the best mean; published weights are none.
 BEST_BASELINE = "best baseline"
 
 #: Differences below this are of no matter: the default margin of equivalence.
@@ -72,6 +72,9 @@ class _Region:
         present = {key.composition: key for key in self.column.compositions}
         beside = [key for key in self.order if not key.composition]
         self.trivial = [key for key in beside if key.model not in scores.official]
+        strongest = scores.strongest.get(view.task)
+        if chosen := [key for key in self.trivial if (key.model, key.head) == strongest]:
+            self.trivial = chosen
         #: Each composition with each reference, then the pairs that were asked for.
         self.compared = []
         for name in references:

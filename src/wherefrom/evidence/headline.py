@@ -302,6 +302,7 @@ def gather(
     units: Mapping[str, Units] | None = None,
     places: PlaceVariance | None = None,
     controls: Sequence[str] = CONTROLS,
+    strongest: Mapping[str, tuple[str, str]] | None = None,
 ) -> Evidence:
     """Compute all statistics of a results table.
 
@@ -328,8 +329,10 @@ def gather(
         Test places as a sample of a population; None takes them as given.
     controls : sequence of str
         Positive controls (`Comparison`).
+    strongest : mapping of str to (str, str), optional
+        By task, the baseline and head that models must beat (`Scores`).
     """
-    scores = Scores(results, official, units, places)
+    scores = Scores(results, official, units, places, strongest)
     names = (*references, BEST_BASELINE)
     comparisons = {
         view: Comparison(scores, view, names, margin=margin, pairs=pairs, controls=controls)

@@ -151,12 +151,16 @@ class Scores:
         By task of numbers.
     places : PlaceVariance, optional
         Test places as a sample; None takes them as given.
+    strongest : mapping of str to (str, str), optional
+        By task, the baseline that models must beat, and its head: chosen before, on other places.
+        It stands beside every head.
 
     Attributes
     ----------
     official : frozenset of str
     units : dict of str to Units
     places : PlaceVariance or None
+    strongest : dict of str to (str, str)
     cells : dict of Key to Cells
     regions : dict of str to list of str
         Regions of each task, in alphabetical order.
@@ -184,8 +188,10 @@ class Scores:
         official: Collection[str] = (),
         units: Mapping[str, Units] | None = None,
         places: PlaceVariance | None = None,
+        strongest: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         columns = _Columns(results)
+        self.strongest = dict(strongest or {})
         self.places = places
         self.units = dict(units or {})
         self.official = frozenset(official)
@@ -299,8 +305,8 @@ class Scores:
         """Return the baselines to set beside a head.
 
         Those with the same head, and those that have one head only (such as the majority
-        class). If no baseline was run with this head (full fine-tuning has no counterpart on
-        raw coordinates), every baseline with every head of its own.
+        class), and the task's strongest. If no baseline was run with this head (full fine-tuning
+        has no counterpart on raw coordinates), every baseline with every head of its own.
         """
         own = [
             key
@@ -312,7 +318,13 @@ class Scores:
             heads.setdefault(key.model, set()).add(key.head)
         if not any(key.head == head for key in own):
             return own
-        return [k for k in own if k.head == head or heads[k.model] == {k.model}]
+        return [
+            k
+            for k in own
+            if k.head == head
+            or heads[k.model] == {k.model}
+            or (k.model, k.head) == self.strongest.get(task)
+        ]
 
 
 class _Columns:

@@ -15,11 +15,13 @@ from wherefrom.errors import unknown
 from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
+    CONTROLS,
     INITIAL,
     MARGIN,
     DifferenceRow,
     Evidence,
     Headline,
+    PlaceVariance,
     Units,
     View,
     gather,
@@ -104,6 +106,12 @@ class ReportContext:
     untuned: Collection[tuple[str, str, str]] = ()
     #: Compositions that the others are compared with; the first is that of the figures.
     references: Sequence[str] = ("uniform", INITIAL)
+    #: By task, the baseline that scored best on the tuning places, and its head.
+    strongest: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    #: Positive controls: unless one is told from the first reference, none is called equivalent.
+    controls: Sequence[str] = CONTROLS
+    #: Test places as a sample of a population; None takes them as given.
+    test_places: PlaceVariance | None = None
     #: Margin of equivalence of scores without units.
     margin: float = MARGIN
     #: By task of numbers, its units and the margin of equivalence of scores in them.
@@ -179,6 +187,9 @@ def evidence_of(results: pa.Table, context: ReportContext) -> Evidence:
         pairs=list(dict.fromkeys(pair for claim in context.claims for pair in claim.pairs)),
         sizes=context.sizes,
         units=context.units,
+        places=context.test_places,
+        controls=context.controls,
+        strongest=context.strongest,
     )
     return replace(
         evidence, differences=[_worded(row, evidence, context) for row in evidence.differences]

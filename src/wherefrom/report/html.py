@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -371,11 +371,13 @@ def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDif
 
 
 def _plain(context: ReportContext) -> dict[str, Any]:
-    # Places are in the compositions' own files; here their number is enough.
-    known = asdict(context)
+    # Places are in the compositions' own files: here their number is enough. Distances have tables.
+    known = asdict(replace(context, where=(), test_places=None))
     del known["blind"]  # of figures alone
     known["untuned"] = sorted(known["untuned"])
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
-    del known["where"]  # rows of their own
+    del known["where"]
+    about = context.test_places
+    known["test_places"] = "given" if about is None else about.population
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
     return known

@@ -13,8 +13,9 @@ from rich.console import RenderableType
 from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
-from wherefrom.evidence import Units
+from wherefrom.evidence import PlaceVariance, Units
 from wherefrom.evidence.nearness import Nearness, Reader
+from wherefrom.evidence.places import sampled
 from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
@@ -24,7 +25,8 @@ from wherefrom.report.context import DataSource, Places, ReportContext, StandIn,
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Stage, Store, Study, collect
-from wherefrom.study.fitting import untuned
+from wherefrom.study.fitting import best_baselines, untuned
+from wherefrom.study.predictions import saved
 from wherefrom.study.results import SCHEMA, problems, unfinished
 from wherefrom.study.store import versions
 from wherefrom.study.tuned import text_of
@@ -123,6 +125,7 @@ def _context(
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
     study, known = plan.study, plan.study.repeats
     where, unread = _where(plan, store) if whole else ([], [])
+    test_places, fixed = _test_places(plan, store)
     # A task that could not be had is in no table.
     labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
@@ -142,6 +145,11 @@ def _context(
         blind=[one.name for one in _baselines(study) if one.blind],
         untuned=untuned(plan),
         references=study.references,
+        strongest={
+            labels[task]: (one.row, one.head) for task, one in best_baselines(study).items()
+        },
+        controls=study.controls,
+        test_places=test_places,
         margin=study.equivalence_margin,
         units={
             task.label: Units(task.units, study.equivalence_margins.get(name))
@@ -162,7 +170,7 @@ def _context(
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
-        problems=problems(plan, store) + unread,
+        problems=problems(plan, store) + unread + fixed,
         unfinished=lacks,
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why
@@ -191,7 +199,7 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
 
 def _where(plan: Plan, store: Store) -> tuple[list[Nearness], list[str]]:
     """Say of each headline how near its pre-training places lie to its test places; or why not."""
-    study, read = plan.study, Reader(plan, store)
+    study, read = plan.study, Reader(plan, store, plan.study.test_block_km)
     found, unread = [], []
     # Headlines that differ in the metric alone are about the same predictions.
     for model, head in dict.fromkeys((one.model, one.head) for one in study.headlines):
@@ -203,6 +211,15 @@ def _where(plan: Plan, store: Store) -> tuple[list[Nearness], list[str]]:
             continue
         found += [near] if near is not None else []
     return found, unread
+
+
+def _test_places(plan: Plan, store: Store) -> tuple[PlaceVariance | None, list[str]]:
+    """Take test places as a sample; where predictions cannot be read they are given, and why."""
+    try:
+        kept = saved(plan.of_kind("fewshot"), store)
+        return sampled(kept, plan.study.test_block_km), []
+    except WherefromError as err:
+        return None, [f"test places are not counted as a sample: {err}"]
 
 
 def _drawn(plan: Plan, store: Store) -> list[Stage]:

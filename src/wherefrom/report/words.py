@@ -129,7 +129,9 @@ def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) ->
         ],
         "Single block, hence not tested": [_interval(row) for row in rows if row.low is None],
     }
-    text = f"{_where(headline)}, the best trivial baseline is {rows[0].reference_row}"
+    chosen = headline.evidence.scores.strongest.get(headline.view.task)
+    which = "best trivial baseline" + (", by the tuning places," if chosen else "")
+    text = f"{_where(headline)}, the {which} is {rows[0].reference_row}"
     text += ". " if tuned else ", whose options are not tuned (wherefrom study tune). "
     text += " ".join(f"{what}: {', '.join(names)}." for what, names in found.items() if names)
     return Statement(_kind(rows), text)

@@ -106,6 +106,8 @@ class Study(Part):
     compositions: dict[str, str]
     #: Every composition keeps its places at least so far from all test places of the tasks.
     exclude_km: float | None = Field(gt=0, le=20000, default=None)
+    #: Verdicts are about land not yet seen, drawn in blocks so wide; without, about this map.
+    test_block_km: float | None = Field(ge=1, le=5000, default=None)
     #: By key; the results use each one's `label`.
     tasks: dict[str, AnyTask] = Field(min_length=1)
     #: What models see of places, by name.
@@ -119,6 +121,9 @@ class Study(Part):
     heads: dict[str, HeadUse]
     sweep: SweepSpec | None = None
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
+    #: Compositions that a study able to tell anything tells from its first reference: unless one is
+    #: told, none is called equivalent.
+    controls: tuple[str, ...] = ("none",)
     #: The first is about the top table.
     headlines: tuple[Headline, ...] = Field(min_length=1)
     #: The paper that is repeated: its names and sizes, what it states, and what is used here in the
@@ -324,6 +329,8 @@ class Study(Part):
             yield "head", headline.head, self.heads
             yield "metric", headline.metric, METRICS
         for name in self.references:
+            yield "composition", name, self.compositions
+        for name in self.controls if "controls" in self.model_fields_set else ():
             yield "composition", name, self.compositions
         for name in self.equivalence_margins:
             yield "task", name, self.tasks
