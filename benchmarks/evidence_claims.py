@@ -11,7 +11,7 @@ a region, of which 0.0017 are the rest; taste 0.011, rest 0.012, episode 0.035.
 A line for each scenario, with these columns:
 
 pointwise      share of the 95 % intervals of single contrasts that hold the truth
-at once        share of studies in which all intervals of the family do
+at once        share of studies in which all intervals that a page shows do
 better/worse   share of studies in which anything is called so, or the best row, that is not
 equivalent     share in which anything is called equivalent that differs by the margin
 sensitivity    share in which one of two models of equal spread is said to be the more sensitive
@@ -153,7 +153,9 @@ def judged(world: World, seed: int) -> list[float]:
     effects = dict.fromkeys((*COMPOSITIONS, *BASELINES), 0.0) | world.effects
     inside, outside = [], False
     for one in found.regions.values():
-        members = list(one.members.values())
+        # The pair of the leading row with the next has no interval on a page.
+        shown = {pair.both for pair in (*one.compared, *one.asked)}
+        members = [member for both, member in one.members.items() if both in shown]
         parts = [one.part(member) for member in members]
         names = [[k.composition or k.model for k in (m.key, m.reference)] for m in members]
         off = [p.estimate - effects[a] + effects[b] for p, (a, b) in zip(parts, names, strict=True)]

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from wherefrom.evidence import Comparison, Scores, differences
+from wherefrom.evidence import Comparison, Key, Scores, differences
+from wherefrom.evidence.frames import Frame
 from wherefrom.evidence.intervals import Side, difference, half_width
 from wherefrom.evidence.own import own
 
@@ -245,3 +246,21 @@ def test_the_detectable_difference_is_found_in_eight_of_ten_studies() -> None:
             if (row.composition, row.reference) == ("a", "uniform")
         )
     assert found / 150 == pytest.approx(0.8, abs=0.12)
+
+
+def test_intervals_speak_of_other_test_places_only_where_these_are_a_sample() -> None:
+    rng = np.random.default_rng(20260110)
+    keys = [Key("m", name, "t", 100, "knn", "f1_macro") for name in NAMES[:4]]
+    axes = (list(range(6)), list(range(20)))
+    inside = {"given": 0, "sampled": 0}
+    for _ in range(STUDIES // 2):
+        values = rng.normal(0, 0.004, (4, 6, 1)) + rng.normal(0, 0.01, (4, 1, 20))
+        influence = rng.normal(0, 0.005 * np.sqrt(500), (4, 500))
+        values = values + rng.normal(0, 0.01, (4, 6, 20)) + influence.mean(axis=1)[:, None, None]
+        for way, places in {"given": None, "sampled": (np.cov(influence) / 500, 499.0)}.items():
+            frame = Frame(keys, values, np.empty((0, 20)), axes, places)
+            parts = frame.contrasts(np.array([[1.0, -1.0, 0.0, 0.0]]))
+            inside[way] += abs(parts[0].estimate) <= half_width(parts)[0]
+    assert 0.95 - SLACK * np.sqrt(2) <= inside["sampled"] / (STUDIES // 2) <= 0.98
+    # The control: were the places' part not needed here, the test would say nothing.
+    assert inside["given"] / (STUDIES // 2) < 0.85
