@@ -96,6 +96,7 @@ def _put_stand_ins(study: Study) -> Study:
             "claims": tuple(_claimed(claim, renamed) for claim in study.claims),
             "repeats": repeats,
             "tasks": {name: task.renamed(swapped) for name, task in study.tasks.items()},
+            "audits": {name: one.renamed(layers) for name, one in study.audits.items()},
             "stood_in": swapped,
         }
     )

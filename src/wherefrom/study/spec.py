@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from wherefrom import earth
+from wherefrom.auditing.numbers import AuditNumber
 from wherefrom.compose import SamplerModel, sampler
 from wherefrom.earth import made_of
 from wherefrom.earth.fetch import absent
@@ -94,6 +95,8 @@ class Study(Part):
     finetune_seeds: int = Field(gt=0)
     heads: dict[str, HeadUse]
     sweep: SweepSpec | None = None
+    #: By name, what is told of every composition before training, and held against its scores.
+    audits: dict[str, AuditNumber] = Field(default_factory=dict)
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
     #: The first is about the top table.
     headlines: tuple[Headline, ...] = Field(min_length=1)
@@ -295,6 +298,9 @@ class Study(Part):
             yield "composition", name, self.compositions
         for name in self.equivalence_margins:
             yield "task", name, self.tasks
+        for claim in self.claims:
+            for name in (*filter(None, [claim.audit]), *claim.than_audits):
+                yield "audit number", name, self.audits
         rows: list[Gfm | Published] = [*self.models.values(), *self.published.values()]
         for row in rows:
             for name in row.tasks:
@@ -367,7 +373,8 @@ class Study(Part):
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:
         rows = (*self.models, *self.published)
-        for name in (self.name, *self.compositions, *rows, *self.tasks, *self.payloads):
+        named = (*self.compositions, *rows, *self.tasks, *self.payloads, *self.audits)
+        for name in (self.name, *named):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
         for name in rows:
