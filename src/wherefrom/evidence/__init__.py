@@ -1,5 +1,13 @@
 """Statistics over results: what they support, by how much, and how sure that is."""
 
+from wherefrom.evidence.correlation import (
+    FEWEST,
+    Coefficient,
+    CorrelationRow,
+    correlate,
+    correlation,
+    less,
+)
 from wherefrom.evidence.differences import (
     BEST_BASELINE,
     MARGIN,
@@ -26,6 +34,7 @@ from wherefrom.evidence.sensitivity import (
     sensitivity_differences,
 )
 from wherefrom.evidence.summary import summary, variance_shares
+from wherefrom.evidence.transfer import HomeRow, Transfer, TransferRow, transfer
 from wherefrom.evidence.verdict import (
     BETTER,
     FAILS,
@@ -43,11 +52,12 @@ from wherefrom.evidence.verdict import (
 )
 
 __all__ = [
-    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "COLUMNS", "DeviationRow", "DifferenceRow",
-    "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN",
-    "Row", "Scores", "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow", "UNDECIDED",
-    "Units", "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare",
-    "contrasts", "deviations", "differences", "equivalent", "gather", "holm", "leaders",
-    "rank_correlation", "sensitivity", "sensitivity_differences", "summary", "table_of",
+    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "COLUMNS", "Coefficient", "CorrelationRow",
+    "DeviationRow", "DifferenceRow", "Evidence", "FAILS", "FEWEST", "HOLDS", "Headline", "HomeRow",
+    "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN", "Row", "Scores", "SensitivityDifferenceRow",
+    "SensitivityRow", "SummaryRow", "Transfer", "TransferRow", "UNDECIDED", "Units", "VarianceRow",
+    "View", "WORSE", "above", "all_better", "all_equal", "compare", "contrasts", "correlate",
+    "correlation", "deviations", "differences", "equivalent", "gather", "holm", "leaders", "less",
+    "rank_correlation", "sensitivity", "sensitivity_differences", "summary", "table_of", "transfer",
     "variance_shares", "verdict",
 ]  # fmt: skip
