@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -20,14 +20,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from wherefrom import shown
 from wherefrom.evidence import (
     BEST_BASELINE,
+    CorrelationRow,
     DeviationRow,
     DifferenceRow,
     Evidence,
     Headline,
+    HomeRow,
     LeaderRow,
     SensitivityDifferenceRow,
     SensitivityRow,
     SummaryRow,
+    TransferRow,
     VarianceRow,
     View,
     compare,
@@ -35,7 +38,14 @@ from wherefrom.evidence import (
     table_of,
 )
 from wherefrom.files import atomic
+from wherefrom.report.claims import claims_grid, tallied
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.correlation import (
+    audit_grid,
+    correlation_grid,
+    correlation_statement,
+    correlations,
+)
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
 from wherefrom.report.sensitivity import (
@@ -47,7 +57,8 @@ from wherefrom.report.sensitivity import (
     two_models,
 )
 from wherefrom.report.style import metric_title
-from wherefrom.report.tables import RUNS, difference_grid, latex, score_grid
+from wherefrom.report.tables import RUNS, Grid, difference_grid, latex, score_grid
+from wherefrom.report.transfer import transfer_grid, transfer_of, transfer_statement
 from wherefrom.report.words import gaps, statements
 from wherefrom.train.scores import METRICS
 
@@ -129,10 +140,20 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
     parts = [
         *((one.short, statements(one, context.sweep_region)) for one in headlines),
         ("Sensitivity to the composition", spreads),
+        ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
+        ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
         ("Published claims", [s for c in context.claims for s in claimed(c, headlines, context)]),
         ("Left out or not evaluated", gaps(context)),
     ]
     return [(title, made) for title, made in parts if made]
+
+
+def _said(
+    say: Callable[[Headline, ReportContext], Statement | None],
+    headlines: Sequence[Headline],
+    context: ReportContext,
+) -> list[Statement]:
+    return [made for one in headlines if (made := say(one, context)) is not None]
 
 
 def _told(headlines: Sequence[Headline], context: ReportContext) -> list[tuple[str, ...]]:
@@ -148,8 +169,13 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
     Tables of every model, task, head and metric are in it; without scripts those of the headlines
     are shown.
     """
+    headlines = context.shown(evidence)
+    claims = claims_grid(headlines, context)
     return TEMPLATES.get_template("report.html.j2").render(
         context=context,
+        claims=claims,
+        tallied=tallied(claims, context) if claims else [],
+        audits=audit_grid(headlines, context),
         verdict=sentences(evidence, context),
         parts=_parts(evidence, context, pictures),
         sensitivity=[
@@ -208,6 +234,7 @@ def _parts(
                 "title": evidence.headlines[own].short,
                 "views": [_view(evidence.headlines[view]) for view in views],
                 "choices": _choices(views),
+                "beside": _beside(evidence.headlines[own], context),
                 "pictures": [picture for picture in pictures if picture.view == own],
             }
         )
@@ -233,6 +260,12 @@ def _view(headline: Headline) -> dict[str, Any]:
         "differences": grids,
         "margin": _margin(headline),
     }
+
+
+def _beside(headline: Headline, context: ReportContext) -> list[Grid]:
+    """Make the tables of a headline alone: of regions against regions, and of audit numbers."""
+    made = (transfer_grid(headline, context), correlation_grid(headline, context))
+    return [grid for grid in made if grid is not None]
 
 
 def _margin(headline: Headline) -> str:
@@ -285,6 +318,14 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
         "deviations": (evidence.deviations, DeviationRow),
         "sensitivity_differences": (_compared(evidence, context), SensitivityDifferenceRow),
     }
+    headlines = context.shown(evidence)
+    matrices = [found for one in headlines if (found := transfer_of(one, context))]
+    if matrices:
+        rows["transfer"] = ([cell for one in matrices for cell in one.cells], TransferRow)
+        rows["home"] = ([row for one in matrices for row in one.home], HomeRow)
+    if context.audits:
+        told = [row for one in headlines for row in correlations(one, context)]
+        rows["correlations"] = (told, CorrelationRow)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
             pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)

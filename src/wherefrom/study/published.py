@@ -113,6 +113,8 @@ class Repeated(Part):
     #: called another task then.
     tables: dict[str, str] = Field(default_factory=dict)
     nearest: dict[str, str] = Field(default_factory=dict)
+    #: Which audit number here a table is about.
+    audits: dict[str, str] = Field(default_factory=dict)
     #: By kind of model.
     composition_size: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     samples_seen: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)

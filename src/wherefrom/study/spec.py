@@ -97,6 +97,9 @@ class Study(Part):
     sweep: SweepSpec | None = None
     #: By name, what is told of every composition before training, and held against its scores.
     audits: dict[str, AuditNumber] = Field(default_factory=dict)
+    #: Over which compositions, by default all that have places: several of the same places count
+    #: as several.
+    correlated: tuple[str, ...] = ()
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
     #: The first is about the top table.
     headlines: tuple[Headline, ...] = Field(min_length=1)
@@ -294,13 +297,15 @@ class Study(Part):
             yield "model", headline.model, self.models
             yield "head", headline.head, self.heads
             yield "metric", headline.metric, METRICS
-        for name in self.references:
+        for name in (*self.references, *self.correlated):
             yield "composition", name, self.compositions
         for name in self.equivalence_margins:
             yield "task", name, self.tasks
         for claim in self.claims:
             for name in (*filter(None, [claim.audit]), *claim.than_audits):
                 yield "audit number", name, self.audits
+        for name in self.repeats.audits.values():
+            yield "audit number", name, self.audits
         rows: list[Gfm | Published] = [*self.models.values(), *self.published.values()]
         for row in rows:
             for name in row.tasks:
@@ -402,6 +407,7 @@ class Study(Part):
         lists: list[tuple[str, tuple[Any, ...]]] = [
             ("references", self.references),
             ("headlines", self.headlines),
+            ("correlated", self.correlated),
             ("tasks, by the names of their results", tuple(labels)),
             *((f"models.{name}.tasks", model.tasks) for name, model in self.models.items()),
             *((f"published.{name}.tasks", row.tasks) for name, row in self.published.items()),
