@@ -156,17 +156,26 @@ def _read(gfm: Gfm, run: Path) -> tuple[GeoModel[Any], nn.Module]:
     return gfm.embedding(model), load_weights(model, run / WEIGHTS).to(device())
 
 
-def embedded(gfm: Gfm, run: Path, data: TaskData) -> NDArray[np.float32]:
-    """Embed a task's places of the reported splits, (N, D) float32, others NaN; read-only.
+def embedded(gfm: Gfm, run: Path, data: TaskData, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Embed some places of a task, (N, D) float32, others NaN; read-only.
 
-    A worker keeps those of its last run and task.
+    `rows`, int64 (n,), holds each place once. A worker keeps what it has embedded by its last run
+    of a task, and adds what was not asked for before.
     """
-    if (run, data) not in _KEPT:
-        read, batch = _read(gfm, run), at_once(gfm.embed_batch, device())
-        whole = data.reported(lambda places: embed(*read, gfm.records_of_task(places), batch=batch))
-        _KEPT.clear()
+    whole = _KEPT.get((run, data))
+    new = rows if whole is None else rows[np.isnan(whole[rows, 0])]
+    if whole is None or len(new):
+        model, module = _read(gfm, run)
+        records = gfm.records_of_task(data.places(new))
+        some = embed(model, module, records, batch=at_once(gfm.embed_batch, device()))
+        if whole is None:
+            _KEPT.clear()
+            whole = np.full((len(data.task), some.shape[1]), np.nan, np.float32)
+        whole.flags.writeable = True
+        whole[new] = some
+        whole.flags.writeable = False  # many heads look at it
         _KEPT[run, data] = whole
-    return _KEPT[run, data]
+    return whole
 
 
 def finetuned(

@@ -71,7 +71,7 @@ def unfinished(plan: Plan, store: Store) -> list[str]:
     Returns
     -------
     list of str
-        Such as ``"presto: uniform lacks blocks 3, 4; none lacks block 2 (forest)"``, with heads
+        Such as ``"mine: uniform lacks blocks 3, 4; none lacks block 2 (forest)"``, with heads
         where a block lacks only some; empty if all is finished.
     """
     every = Counter(map(_run, plan.of_kind("fewshot")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -207,22 +208,24 @@ def _fewshot(job: _Job) -> None:
     spec, data = job.spec, task_data(job.inputs["task"], seen_of(job.stage, job.inputs))
     task = data.task
     regions = task.regions if spec["regions"] is None else spec["regions"]
-    rows: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     predictions: dict[str, NDArray[Any]] = {}
     run = job.inputs.get("pretrain")
     problems = (run / PROBLEMS).read_text(encoding="utf-8").splitlines() if run else []
     every: list[Episodes] = []
     for n in spec["n"]:
-        planned, failed = plan_episodes(task, regions, n, range(spec["finetune_seeds"]))
-        every += planned
-        problems += [str(problem) for problem in failed]
+        planned, failed = _planned(data, tuple(regions), n, spec["finetune_seeds"])
+        every += map(deepcopy, planned)  # a head may change what it is given
+        problems += failed
     done = 0
+    touched = [part.ravel() for one in every for part in (one.train, one.test)]
+    rows = np.unique(np.concatenate(touched)) if touched else np.zeros(0, np.int64)
     # The folds of a cross-validation are scored as one: together they test each place once.
     for (region, n), folds in groupby(every, key=lambda one: (one.region, one.n)):
         tests, guesses = [], []
         for episodes in folds:
             tests.append(episodes.test)
-            guesses.append(_predict(job, data, episodes))
+            guesses.append(_predict(job, data, episodes, rows))
             done += 1
             job.tell(done / len(every))
         test, predicted = np.concatenate(tests), np.concatenate(guesses, axis=1)
@@ -234,20 +237,34 @@ def _fewshot(job: _Job) -> None:
             else number_scores(predicted, truth)
         )
         for metric, values in scored.items():
-            rows += [
+            found += [
                 about | {"finetune_seed": i, "metric": metric, "value": float(value)}
                 for i, value in enumerate(values)
             ]
         predictions[f"{region}|{n}"] = predicted
         predictions[f"{region}|test"] = test
-    table = pa.Table.from_pylist(rows, SCORES)
+    table = pa.Table.from_pylist(found, SCORES)
     pq.write_table(table, job.out / "scores.parquet", write_page_checksum=True)
     np.savez_compressed(job.out / "predictions.npz", **predictions)  # type: ignore[arg-type]
     (job.out / PROBLEMS).write_text("\n".join(problems), encoding="utf-8")
 
 
-def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[Any]:
-    """Predict the test places of one region by a pre-trained model, or by another row: (S, T)."""
+@lru_cache(maxsize=32)
+def _planned(
+    data: TaskData, regions: tuple[str, ...], n: int, seeds: int
+) -> tuple[tuple[Episodes, ...], tuple[str, ...]]:
+    """Draw a task's episodes, which are the same for every run and head; a worker keeps them."""
+    planned, failed = plan_episodes(data.task, regions, n, range(seeds))
+    return tuple(planned), tuple(map(str, failed))
+
+
+def _predict(
+    job: _Job, data: TaskData, episodes: Episodes, rows: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Predict the test places of one region by a pre-trained model, or by another row: (S, T).
+
+    `rows` are all that the stage's episodes touch.
+    """
     from wherefrom.gfms import baselines, engine
     from wherefrom.train.heads import checked, checked_numbers, head
 
@@ -258,7 +275,7 @@ def _predict(job: _Job, data: TaskData, episodes: Episodes) -> NDArray[Any]:
     if run is not None and fitted.tunes_encoder:
         predicted = engine.finetuned(of, run, fitted, data, episodes)
     else:
-        features = engine.embedded(of, run, data) if run else baselines.features(of, data)
+        features = engine.embedded(of, run, data, rows) if run else baselines.features(of, data)
         seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
         predicted = fitted.fit_predict(features, labels, episodes.train, episodes.test, seed)
     seeds, tests = len(episodes.train), len(episodes.test)
