@@ -100,7 +100,7 @@ def _entropy(counts: NDArray[np.int64]) -> Floats:
     total = counts.sum(axis=1)
     terms = (counts * np.log(np.maximum(counts, 1))).sum(axis=1)
     entropy: Floats = np.log(total) - terms / total
-    return np.maximum(entropy, 0.0)
+    return np.where(entropy < 1e-12, 0.0, entropy)  # rounding of a single bin
 
 
 def _lookup() -> Any:

@@ -19,7 +19,7 @@ __all__ = ["AUDIT", "DRAW", "START", "embed", "fewshot", "of_payload", "of_place
 
 #: Seconds to draw one composition, to compute an audit number of it, and to write initial weights.
 DRAW = 0.5
-AUDIT = 0.2
+AUDIT = 0.05
 START = 0.1
 
 #: Seconds to begin and for each place: to build the pool; to draw and label a task's places, or to
