@@ -11,7 +11,7 @@ import pytest
 
 from wherefrom.evidence import COLUMNS, FAILS, HOLDS, OPEN, Evidence
 from wherefrom.report import ReportContext, evidence_of
-from wherefrom.report.claims import ABSENT, ASIDE, DIFFERS, NOTE, claims_grid, tallied
+from wherefrom.report.claims import ABSENT, ASIDE, DIFFERS, NOTE, claims_table, tallied
 from wherefrom.report.context import Audited
 from wherefrom.report.correlation import audit_grid, correlation_grid, correlation_statement
 from wherefrom.report.html import page, sentences, write
@@ -77,17 +77,16 @@ def evidence(own: ReportContext, **known: int) -> Evidence:
 def test_claims_of_two_papers_stand_apart_or_are_judged_otherwise() -> None:
     own = context()
     found = evidence(own)
-    grid = claims_grid(own.shown(found), own)
-    assert grid is not None
-    assert grid.columns == ["risen on task", "fallen on task", "together"]
-    words = [[cell.text for cell in line.cells] for line in grid.lines]
+    claims = claims_table(own.shown(found), own)
+    assert claims.head == ("source", "claim", "risen on task", "fallen on task", "together")
+    words = [list(row[2:]) for row in claims.rows]
     assert words[0] == [HOLDS, FAILS, DIFFERS]
     assert words[1] == [HOLDS, FAILS, DIFFERS]
     assert words[3] == [HOLDS, ASIDE, HOLDS]
     assert words[4] == [ABSENT, ABSENT, ABSENT]
     assert words[5] == [NOTE, NOTE, NOTE]
-    assert [line.label.partition(":")[0] for line in grid.lines] == 3 * [FIRST] + 3 * [SECOND]
-    assert tallied(grid, own)[1] == (
+    assert [row[0] for row in claims.rows] == 3 * [FIRST] + 3 * [SECOND]
+    assert tallied(claims)[1] == (
         "arXiv B, of 3 claims: 1 hold here, 1 not evaluated, 1 without a test."
     )
 
@@ -96,22 +95,19 @@ def test_the_table_of_claims_contradicts_the_sentences() -> None:
     own = context()
     found = evidence(own)
     headlines = own.shown(found)
-    grid = claims_grid(headlines, own)
-    assert grid is not None
+    claims = claims_table(headlines, own)
     said = [one.text for one in dict(sentences(found, own))["Published claims"]]
-    for claim, line in zip(CLAIMS, grid.lines, strict=True):
-        for headline, cell in zip(headlines, line.cells, strict=False):
-            if cell.text in (HOLDS, FAILS, OPEN):
-                start = f"{claim.source}: {claim.says}. {headline.short}: this {cell.text}"
+    for source, says, *words, _ in claims.rows:
+        for headline, word in zip(headlines, words, strict=True):
+            if word in (HOLDS, FAILS, OPEN):
+                start = f"{source}: {says}. {headline.short}: this {word}"
                 assert any(text.startswith(start) for text in said)
 
 
 def test_a_claim_of_correlation_holds_with_one_block() -> None:
     own = context()
     found = evidence(own, blocks=1)
-    grid = claims_grid(own.shown(found), own)
-    assert grid is not None
-    assert [cell.text for cell in grid.lines[1].cells] == [OPEN, OPEN, OPEN]
+    assert claims_table(own.shown(found), own).rows[1][2:] == (OPEN, OPEN, OPEN)
     statement = correlation_statement(own.shown(found)[0], own)
     assert statement is not None
     assert statement.kind == "undecided"

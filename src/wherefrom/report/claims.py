@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wherefrom.evidence import FAILS, HOLDS, OPEN, Headline, above, compare
 from wherefrom.report.context import ReportContext
 from wherefrom.report.published import judge
 from wherefrom.report.sensitivity import two_models
-from wherefrom.report.tables import Cell, Grid, Line
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
 
-__all__ = ["claims_grid", "tallied"]
+__all__ = ["Claims", "claims_table", "tallied"]
 
 #: Of a claim that a headline is not about, and of one that the results do not reach.
 ASIDE, ABSENT = "–", "not evaluated"
@@ -22,27 +21,30 @@ ASIDE, ABSENT = "–", "not evaluated"
 DIFFERS, NOTE = "differs by model", "note"
 
 
-def claims_grid(headlines: Sequence[Headline], context: ReportContext) -> Grid | None:
-    """Make a table of all claims, a column a headline, and what they come to; None without claims.
+class Claims(NamedTuple):
+    """A table of claims: source and claim, a word for each headline, and what they come to."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def claims_table(headlines: Sequence[Headline], context: ReportContext) -> Claims:
+    """Make a table of all claims, a column a headline, and what they come to.
 
     A claim holds together where it does with every headline that it was put to.
     """
-    if not context.claims:
-        return None
-    lines = []
+    rows = []
     for claim in context.claims:
         words = [_word(claim, one, headlines, context) for one in headlines]
-        cells = [Cell(word) for word in (*words, _together(words))]
-        lines.append(Line(f"{claim.source}: {claim.says}", "composition", cells))
-    columns = [*(one.short for one in headlines), "together"]
-    return Grid("published claims beside these results", columns, lines)
+        rows.append((claim.source, claim.says, *words, _together(words)))
+    return Claims(("source", "claim", *(one.short for one in headlines), "together"), tuple(rows))
 
 
-def tallied(grid: Grid, context: ReportContext) -> list[str]:
+def tallied(claims: Claims) -> list[str]:
     """Count, source by source, how many claims hold here, how many do not, and the rest."""
     words: dict[str, list[str]] = {}
-    for claim, line in zip(context.claims, grid.lines, strict=True):
-        words.setdefault(claim.source, []).append(line.cells[-1].text)
+    for source, *_, together in claims.rows:
+        words.setdefault(source, []).append(together)
     said = []
     for source, found in words.items():
         counts = {

@@ -38,7 +38,7 @@ from wherefrom.evidence import (
     table_of,
 )
 from wherefrom.files import atomic
-from wherefrom.report.claims import claims_grid, tallied
+from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import (
     audit_grid,
@@ -170,11 +170,11 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
     are shown.
     """
     headlines = context.shown(evidence)
-    claims = claims_grid(headlines, context)
+    claims = claims_table(headlines, context)
     return TEMPLATES.get_template("report.html.j2").render(
         context=context,
         claims=claims,
-        tallied=tallied(claims, context) if claims else [],
+        tallied=tallied(claims),
         audits=audit_grid(headlines, context),
         verdict=sentences(evidence, context),
         parts=_parts(evidence, context, pictures),

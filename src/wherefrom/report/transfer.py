@@ -52,8 +52,7 @@ def transfer_grid(headline: Headline, context: ReportContext) -> Grid | None:
         if whole:
             mean = headline.mean(headline.view.key(name))
             cells.append(Cell("–") if mean is None else _mean(mean.mean, mean.low, mean.high))
-        label = f"{context.origins[name][1]} ({headline.called(name)})"
-        lines.append(Line(label, "composition", cells))
+        lines.append(Line(_label(matrix, headline, context, name), "composition", cells))
     if matrix.home:
         home = {row.region: row for row in matrix.home}
         every = [*matrix.regions, *([whole] if whole else [])]
@@ -64,6 +63,13 @@ def transfer_grid(headline: Headline, context: ReportContext) -> Grid | None:
         f"one {layer} (rows), tested in each region (columns), mean [95 % interval]"
     )
     return Grid(caption, [*matrix.regions, *([whole] if whole else [])], lines)
+
+
+def _label(matrix: Transfer, headline: Headline, context: ReportContext, name: str) -> str:
+    """Call a row by its label; with its composition too, where another has the same."""
+    label = context.origins[name][1]
+    alone = sum(context.origins[other][1] == label for other in matrix.rows) == 1
+    return label if alone else f"{label} ({headline.called(name)})"
 
 
 def _cell(matrix: Transfer, name: str, region: str) -> Cell:
@@ -151,7 +157,7 @@ def transfer_figure(headline: Headline, context: ReportContext) -> Drawing | Non
                     Rectangle((j - 0.47, i - 0.46), 0.94, 0.92, fill=False, ec=INK, lw=1.8)
                 )
     ax.set_xticks(range(len(matrix.regions)), [brief(one) for one in matrix.regions], fontsize=8)
-    labels = [brief(context.origins[name][1]) for name in matrix.rows]
+    labels = [brief(_label(matrix, headline, context, name)) for name in matrix.rows]
     ax.set_yticks(range(len(matrix.rows)), labels, fontsize=9)
     ax.set_ylabel("pre-trained in")
     caption = (
