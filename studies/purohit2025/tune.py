@@ -1,10 +1,10 @@
-"""How the study's hyper-parameters were chosen: on the tuning places, over all compositions.
+"""How the pre-training was chosen: on the tuning places, over all compositions.
 
 Every setting is tried on one draw of each composition (draw and pre-training seed 1000, which the
 study does not use), and scored by few-shot heads on the splits tune-train and tune-test of the
 model's first task. A setting is chosen by its mean over compositions and continents, so that none
-of them is favoured. The other heads (mlp, forest, finetune) take no part. The pre-training loss on
-places of the pool that are not in the composition is noted beside the scores.
+of them is favoured. The pre-training loss on places of the pool that are not in the composition is
+noted beside the scores. The options of heads are then chosen by `wherefrom study tune`.
 
     python studies/purohit2025/tune.py --out runs/purohit2025-laptop --models presto
 
@@ -72,7 +72,7 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     from wherefrom.pool import Pool
     from wherefrom.study import Store, load, plan
     from wherefrom.study.stages import seen_of
-    from wherefrom.tasks import SPLITS, plan_episodes
+    from wherefrom.tasks import plan_episodes
     from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
     from wherefrom.train.pretrain import held_out_loss
@@ -113,17 +113,13 @@ def score(job: tuple[str, str, dict[str, Any], str, str]) -> list[dict[str, Any]
     loss = held_out_loss(made.model, made.module, records, np.arange(len(others)), budget["batch"])
 
     task = data.task
-    tuning = np.flatnonzero(
-        np.isin(task.split, [SPLITS.index("tune-train"), SPLITS.index("tune-test")])
+    encoder = gfm.embedding(made.model)
+    features = data.described(
+        lambda places: embed(
+            encoder, made.module, gfm.records_of_task(places), batch=gfm.embed_batch
+        ),
+        "tuning",
     )
-    some = embed(
-        gfm.embedding(made.model),
-        made.module,
-        gfm.records_of_task(data.places(tuning)),
-        batch=gfm.embed_batch,
-    )
-    features = np.full((len(task), some.shape[1]), np.nan, np.float32)
-    features[tuning] = some
     episodes, _ = plan_episodes(task, task.regions, study.n, range(20), split="tuning")
     found = []
     for kind, options in ((k, o) for k, variants in HEADS.items() for o in variants):

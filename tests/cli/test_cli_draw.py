@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from running import Run
 
+from made_predictions import made_task
 from wherefrom.compose import Composition, spec_text
+from wherefrom.earth.sphere import nearest_km
 from wherefrom.plugins import BUILT_IN
 from wherefrom.pool import Pool
 
@@ -191,3 +193,27 @@ def test_target_is_overwritten_by_the_draw(run: Run, pool: Path) -> None:
     copy.write_bytes(pool.read_bytes())
     spec = f"match:target={copy},over=use"
     assert "target.parquet itself" in run(*words, "--sampler", spec, "--out", copy).error
+
+
+def test_places_near_those_of_a_file_are_drawn(run: Run, pool: Path, tmp_path: Path) -> None:
+    others = tmp_path / "others.csv"
+    others.write_text("lon,lat\n0,0\n120,40\n")
+    out = tmp_path / "apart.parquet"
+    words = ["draw", pool, "--lon", "x", "--lat", "y", "--sampler", "uniform", "-n", 40]
+    apart = [*words, "--away-from", others, "--out", out]
+    done = run(*apart, "--exclude-km", 3000)
+    assert done.returncode == 0, done.stderr
+    assert "candidates nearer than 3000 km to one of 2 places are excluded" in done.stdout
+    found = Pool.read(pool, lon="x", lat="y")
+    rows = found.take(Composition.read(out).ids)
+    assert nearest_km(found.lon[rows], found.lat[rows], [0, 120], [0, 40]).min() >= 3000
+    assert json.loads(out.with_suffix(".card.json").read_text())["excluded"]["away_from"] == 2
+    task = made_task(np.array([0.0, 1.0]), np.zeros(2), np.array([0, 1]), split=[0, 1])
+    task.write(tmp_path / "task.parquet")
+    done = run(*words, "--away-from", tmp_path / "task.parquet", "--exclude-km", 50, "--out", out)
+    assert "to one of 1 places" in done.stdout  # those it is tested on
+    assert "--exclude-km is missing" in run(*apart).error
+    assert "--away-from is missing" in run(*words, "--out", out, "--exclude-km", 5).error
+    assert "0 km away: give a distance above 0" in run(*apart, "--exclude-km", 0).error
+    others.write_text("lon,lat\n0,\n")
+    assert "others.csv" in run(*apart, "--exclude-km", 5).error

@@ -165,7 +165,7 @@ def test_a_killed_run_that_goes_on_gives_other_scores(
     (run,) = [
         stage
         for stage in plan(load(file, "debug")).of_kind("pretrain")
-        if stage.label == f"pretrain {model} uniform draw 0 seed 0"
+        if stage.label == f"pretrain {model} uniform block 0"
     ]
     command = [sys.executable, "-m", "wherefrom", "study", "run", file, "--scale", "debug"]
     running = subprocess.Popen(
@@ -290,8 +290,10 @@ def test_a_failed_stage_sinks_the_others(finished: tuple[Path, Path, str], tmp_p
     assert "draw small 0" in done.stderr
     assert "Traceback" not in done.stderr
     labels = {yaml.safe_load(p.read_text())["label"] for p in out.glob("store/fewshot/*/spec.json")}
-    assert any(label.startswith("fewshot satclip-L10 uniform 0 0 ecoregions") for label in labels)
-    assert "fewshot presto uniform 0 0 cropland logistic" in labels
+    assert any(
+        label.startswith("fewshot satclip-L10 uniform block 0 ecoregions") for label in labels
+    )
+    assert "fewshot presto uniform block 0 cropland logistic" in labels
 
 
 def test_a_failed_head_sinks_the_others_of_its_run(
@@ -303,11 +305,11 @@ def test_a_failed_head_sinks_the_others_of_its_run(
     heads = {"knn": {"options": {"k": 500}}, "logistic": {"options": {"C": 2.0}}, "majority": {}}
     done = run_alone(small(tmp_path, heads=heads), out)
     assert done.returncode == 2
-    assert re.search(r"fewshot satclip-L10 none 0 0 ecoregions-\w+ knn", done.stderr)
+    assert re.search(r"fewshot satclip-L10 none block 0 ecoregions-\w+ knn", done.stderr)
     assert "Traceback" not in done.stderr
     specs = [yaml.safe_load(p.read_text()) for p in out.glob("store/fewshot/*/spec.json")]
     fitted = {s["label"] for s in specs if s["document"]["spec"]["options"] == {"C": 2.0}}
-    assert "fewshot presto none 0 0 cropland logistic" in fitted
+    assert "fewshot presto none block 0 cropland logistic" in fitted
 
 
 def test_a_study_in_which_no_region_can_be_evaluated_ends_in_a_traceback(

@@ -197,7 +197,7 @@ def test_cropland_task_has_no_positive_class_or_hides_thin_regions(
         (("--out", "task.csv"), "name it .parquet"),
         (("--target", "x"), "give a column of labels (--label), or one of numbers (--target)"),
         (("--unit", "m"), "labels have no unit"),
-        (("--folds", "3"), "--folds 3: 2 to 100 folds, of blocks: give --block-km too"),
+        (("--folds", "3"), "--folds 3: folds are made of blocks: give --block-km too"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -14,6 +14,7 @@ from wherefrom.earth.sphere import (
     EARTH_RADIUS_KM,
     chord,
     distance_km,
+    nearest_km,
     offset,
     uniform_on_sphere,
     unit_vectors,
@@ -151,3 +152,19 @@ def test_uniform_places_repeat_with_the_generator() -> None:
     first, again = (uniform_on_sphere(10, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert uniform_on_sphere(0, np.random.default_rng(3))[0].shape == (0,)
+
+
+def test_nearest_place_is_another_than_by_comparing_all() -> None:
+    rng = np.random.default_rng(0)
+    lon, lat = uniform_on_sphere(200, rng)
+    to_lon, to_lat = uniform_on_sphere(50, rng)
+    lon[:2], lat[:2] = (180.0, to_lon[0]), (0.0, to_lat[0])
+    every = distance_km(lon[:, None], lat[:, None], to_lon, to_lat)
+    np.testing.assert_allclose(
+        nearest_km(lon, lat, to_lon, to_lat), every.min(axis=1), rtol=1e-9, atol=1e-6
+    )
+    assert nearest_km([1.0], [2.0], [], []).tolist() == [np.inf]
+    with pytest.raises(ValueError, match="not finite"):
+        nearest_km([np.nan], [0.0], [0.0], [0.0])
+    with pytest.raises(ValueError, match="finite"):
+        nearest_km([0.0], [0.0], [np.nan], [0.0])

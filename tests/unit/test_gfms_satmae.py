@@ -114,6 +114,8 @@ def test_a_group_without_its_bands_is_taken(groups: Any, said: str) -> None:
         ({"groups": [["red"], []]}, "a group names no band"),
         ({"patch": 5}, "patch = 5 does not divide the 32 pixels of 'laptop'"),
         ({"mask_ratio": 1.0}, "less than 1"),
+        ({"mask_ratio": 0.999}, "mask_ratio = 0.999 hides all 192 tokens of an image: lower it"),
+        ({"mask_ratio": 0.99, "consistent": True}, "hides all 64 tokens"),
     ],
 )
 def test_fields_that_do_not_fit_are_taken(fields: dict[str, Any], said: str) -> None:

@@ -95,6 +95,17 @@ def test_numbers_are_scored_that_say_nothing() -> None:
         number_scores(np.zeros((2, 3)), np.full(3, 2.0))
     with pytest.raises(WherefromError, match=r"\(2, 3\).*\(4,\)"):
         number_scores(np.zeros((2, 3)), np.arange(4.0))
+    with pytest.raises(WherefromError, match="predicted numbers are not all finite"):
+        number_scores(np.array([[1.0, np.nan]]), np.arange(2.0))
+    with pytest.raises(WherefromError, match="true numbers are not all finite"):
+        number_scores(np.zeros((1, 2)), np.array([1.0, np.inf]))
+
+
+@pytest.mark.parametrize("name", ["logistic", "logistic-balanced", "knn", "mlp", "majority"])
+def test_numbers_are_cut_to_whole_ones_and_told_as_classes(name: str) -> None:
+    x, y, train, test = made(6, 3, 2, 1.0, 0.0, 0)
+    with pytest.raises(WherefromError, match="labels are real numbers, and this head tells cla"):
+        head(name).fit_predict(x, y, train, test, SEED)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,9 @@ def test_faulty_options_of_regressions_are_taken() -> None:
     for options in ({"alpha": 0.0}, {"alpha": float("inf")}, {"alpha": -1.0}):
         with pytest.raises(WherefromError, match="ridge head: alpha must be positive"):
             head("ridge", **options)
+    for k in (0, 2.5, "3"):
+        with pytest.raises(WherefromError, match=f"k must be a whole number above 0, not {k}"):
+            head("knn-regression", k=k)
     x, y, train, test = made(6, 3, 1, 1.0, 0.0, 0)
     with pytest.raises(WherefromError, match="knn-regression head: k = 7 neighbours of n = 6"):
         head("knn-regression", k=7).fit_predict(x, y, train, test, SEED)

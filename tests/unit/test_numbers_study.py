@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from wherefrom.report.study import write
 from wherefrom.study import Plan, Store, collect, load, plan
 from wherefrom.study.stages import compute
 from wherefrom.tasks import Task, from_table, plan_episodes
+from wherefrom.train.heads.majority import Mean
 
 SIZES = {
     "train_per_region": 60, "test_per_region": 40, "tune_train_per_region": 5,
@@ -101,6 +103,9 @@ def test_numbers_do_not_get_from_a_table_to_a_page(tables: Path, tmp_path: Path)
     html = page.read_text(encoding="utf-8")
     assert "RMSE (degC), lower is better, satclip on stations, ridge head" in html
     assert "equivalent within 0.2 degC" in html
+    # A reader is told that scores are of a cross-validation.
+    said = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert "numbers in degC cross-validation 3 folds" in said
     summary = pa.csv.read_csv(tmp_path / "tables" / "summary.csv").to_pylist()
     means = {(r["model"], r["composition"]): r["mean"] for r in summary if r["metric"] == "rmse"}
     assert means["mean", ""] == pytest.approx(task.label.std(), rel=0.05)
@@ -118,6 +123,30 @@ def test_predictions_of_numbers_are_cut_to_whole_ones(tables: Path, tmp_path: Pa
     assert kept["all|30"].dtype == np.float64
     assert sorted(kept["all|test"].tolist()) == list(range(240))
     assert set(pq.read_table(folder / "scores.parquet")["metric"].to_pylist()) == {"r2", "rmse"}
+
+
+def test_a_head_that_changes_its_episodes_changes_those_of_the_next(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = plan(load(study(tmp_path, tables), "debug"))
+    (fewshot,) = [s for s in steps.of_kind("fewshot") if s.axes["model"] == "mean"]
+    store, real = Store(tmp_path / "store"), Mean.fit_predict
+
+    def rough(head: Mean, x: Any, labels: Any, train: Any, test: Any, seed: Any) -> Any:
+        found = real(head, x, labels, train, test, seed)
+        train[:] = train[0, 0]
+        return found
+
+    monkeypatch.setattr(Mean, "fit_predict", rough)
+    for stage in (*steps.of_kind("pool"), *steps.of_kind("task")):
+        compute(stage, store, lambda _: None)
+    predicted = []
+    for _ in range(2):  # as two stages of one worker
+        compute(fewshot, store, lambda _: None)
+        file = store.folder("fewshot", fewshot.key) / "predictions.npz"
+        predicted.append(np.load(file)["all|30"])
+        store.drop("fewshot", fewshot.key)
+    np.testing.assert_array_equal(*predicted)
 
 
 CROPS = {"kind": "table", "name": "crops"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -129,10 +130,11 @@ def test_a_region_of_one_number_gives_a_score() -> None:
         ([1.5] * 399 + [None], r"row 399 has no number in column 'warm'; .*drop or mend"),
         ([1.5, float("nan")] * 200, r"row 1 has nan in column 'warm' \(200 such rows\)"),
         ([1.5] * 9 + [float("inf")] + [2.5] * 390, "row 9 has inf in column 'warm'"),
+        ([1.5] * 10 + [-3.4028235e38, 2.5] * 195, r"row 10 has -3.40282e\+38, which stands for no"),
         ([True, False] * 200, "column 'warm' is bool, not numbers"),
         ([1.5] * 400, "all 400 numbers of column 'warm' are 1.5: nothing is to be told"),
     ],
-    ids=["text", "missing", "nan", "infinite", "boolean", "constant"],
+    ids=["text", "missing", "nan", "infinite", "raster", "boolean", "constant"],
 )
 def test_a_faulty_target_is_taken(numbers: list[Any], message: str) -> None:
     table = stations().set_column(2, "warm", pa.array(numbers))
@@ -157,11 +159,26 @@ def test_classes_given_as_a_target_are_fitted_as_numbers_unasked() -> None:
         from_table(table, target="floor")
 
 
-def test_what_stands_for_no_number_is_told_in_silence() -> None:
-    warm = [1.5 + row if row % 4 else -9999.0 for row in range(400)]
-    table = stations().set_column(2, "warm", pa.array(warm))
-    with pytest.warns(UserWarning, match="holds -9999 in 100 rows: if that stands for no number"):
+@pytest.mark.parametrize("fill", [-9999.0, -999.9, 9999.9, -9999.9, -99999.0, 1e20, -2147483648.0])
+def test_what_stands_for_no_number_is_told_in_silence(fill: float) -> None:
+    # As single precision, too, which keeps -999.9 as -999.9000244.
+    for kind in (pa.float64(), pa.float32()):
+        warm = pa.array([1.5 + row if row % 4 else fill for row in range(400)], kind)
+        table = stations().set_column(2, "warm", warm)
+        with pytest.warns(UserWarning, match=f"holds {re.escape(f'{fill:g}')} in 100 rows: if"):
+            from_table(table, target="warm")
+
+
+def test_shares_and_lengths_are_taken_for_no_number() -> None:
+    table = stations().set_column(2, "warm", pa.array([99.9, 99.0, 999.0, -99.0, 9.5] * 80))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         from_table(table, target="warm")
+
+
+def test_folds_without_a_place_are_promised() -> None:
+    with pytest.raises(WherefromError, match=r"--folds 50: cells 2000 km wide fill \d+ of"):
+        from_table(stations(), target="warm", region_layer="all", block_km=2000, folds=50)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +189,10 @@ def test_what_stands_for_no_number_is_told_in_silence() -> None:
         ({"target": "wram"}, "unknown target column of .* 'wram': did you mean 'warm'"),
         ({"target": "warm", "positive": "yes"}, "a target of numbers has no positive class"),
         ({"label": "kind", "units": "m"}, "labels have no unit"),
-        ({"target": "warm", "folds": 5}, "--folds 5: 2 to 100 folds, of blocks"),
-        ({"target": "warm", "folds": 1, "block_km": 50.0}, "--folds 1: 2 to 100 folds"),
-        ({"target": "warm", "folds": 300, "block_km": 50.0}, "--folds 300: 2 to 100 folds"),
+        ({"target": "warm", "units": "t\n/ha"}, r"--unit 't\\n/ha': .* on one line"),
+        ({"target": "warm", "folds": 5}, "--folds 5: .*: give --block-km too"),
+        ({"target": "warm", "folds": 1, "block_km": 50.0}, "--folds 1: give 2 to 100 folds"),
+        ({"target": "warm", "folds": 300, "block_km": 50.0}, "--folds 300: give 2 to 100 folds"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_taken(

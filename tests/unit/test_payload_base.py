@@ -245,6 +245,46 @@ def test_a_mistake_in_a_table_of_numbers_ends_in_a_traceback(
         read(columns(path, **fields), sought())
 
 
+def parted(folder: Path, **of_the_second: Any) -> Path:
+    """Write two files of ten rows, of which the second has other columns."""
+    folder.mkdir()
+    for at, columns in enumerate(({"A0": [1.0] * 10, "A1": [2.0] * 10}, of_the_second)):
+        ids = [f"{10 * at + row}" for row in range(10)]
+        pq.write_table(pa.table({"tile": ids, **columns}), folder / f"{at}.parquet")
+    return folder
+
+
+def test_columns_of_files_in_another_order_are_mixed_up(tmp_path: Path) -> None:
+    folder = parted(tmp_path / "f", A1=[2.0] * 10, A0=[1.0] * 10)
+    ids = Sought(np.array(["3", "17"]), np.zeros(2), np.zeros(2))
+    assert read(columns(folder, columns=("A*",)), ids)[1].tolist() == [[1.0, 2.0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("second", "fields", "message"),
+    [
+        ({"A0": [1.0] * 10}, {"columns": ("A*",)}, "some of its files have a column 'A1', others"),
+        ({"A0": [1.0] * 10, "A2": [2.0] * 10}, {"columns": ("A*",)}, "have a column 'A1'"),
+        (
+            {"A0": [[1.0, 2.0]] * 10},
+            {"columns": ("A0",)},
+            "have 1 numbers in all, and 2 at id '17'",
+        ),
+        ({}, {"array": "e.npy"}, "e.npy has 10 rows, .* has other"),
+    ],
+    ids=["a column less", "another column", "longer lists", "an array of the first file alone"],
+)
+def test_files_of_a_folder_that_differ_are_read_as_one(
+    tmp_path: Path, second: dict[str, Any], fields: dict[str, Any], message: str
+) -> None:
+    np.save(tmp_path / "e.npy", np.zeros((10, 2)))
+    if "array" in fields:
+        fields = {"array": str(tmp_path / "e.npy")}
+    ids = Sought(np.array(["3", "17"]), np.zeros(2), np.zeros(2))
+    with pytest.raises(WherefromError, match=message):
+        read(columns(parted(tmp_path / "f", **second), **fields), ids)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [

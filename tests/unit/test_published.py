@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -262,6 +263,9 @@ def test_published_rows_are_not_in_the_results_or_taken_for_baselines(
     _, page = write(steps, store, tmp_path / "out", file)
     text = page.read_text()
     assert 'class="official"' in text
+    said = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    assert "published weights a-" in said
+    assert "baselines a-" not in said
     for name in rows_of(folder):
         assert name in text
 
@@ -293,6 +297,11 @@ BAD = {
     ),
     "a group": ({"kind": "galileo", "hide": ["locaton"]}, "published.row.hide.0: Input should be"),
     "a key": ({"kind": "satclip", "weight": "a"}, "unknown key 'weight': did you mean 'weights'"),
+    "a source": (
+        {"kind": "satclip", "weights": "satclip-resnet18-l11"},
+        "published.row.weights: .*unknown weights .*did you mean 'satclip-resnet18-l10'.*; or give",
+    ),
+    "another source": ({"kind": "geoclip", "weights": "galileo-nano"}, "Known: published, geoclip"),
     "no kind": ({"tasks": ["fields"]}, "published.row: needs a key 'kind': presto or galileo"),
 }
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from wherefrom import earth
 from wherefrom.errors import WherefromError
-from wherefrom.evidence import COLUMNS, Evidence, Headline, View
+from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence, Headline, View
 from wherefrom.report import (
     ReportContext,
     Statement,
@@ -200,6 +200,30 @@ def test_a_single_block_is_called_undecided_and_named() -> None:
     found = statements(headline(evidence_of(simulated(blocks=1), CONTEXT)))
     assert "one block: " in said(found, "compared with uniform")
     assert "gfm with knn" in said(found, "Run in one block: no statement about another draw")
+
+
+def test_an_untuned_baseline_is_bettered() -> None:
+    context = replace(CONTEXT, untuned={("task", "raw-lonlat", "knn")})
+    effects = {"uniform": 0.0, "clustered-cities": -0.1}
+    evidence = evidence_of(simulated(effects), context)
+    found = statements(headline(evidence), untuned=context.untuned)
+    text = said(found, "best trivial baseline is raw-lonlat, whose options are not tuned")
+    assert "Pre-training is above the untuned baseline on: uniform (+0.03" in text
+    assert "not shown to be above it on: clustered-cities (" in text
+    assert "above every other row; not tuned: raw-lonlat." in found[0].text
+    grid = difference_grid(headline(evidence), BEST_BASELINE)
+    assert grid is not None
+    above = next(line for line in grid.lines if line.label == "uniform").cells[-1]
+    assert above.bold
+    assert "above the untuned baseline; against raw-lonlat" in above.hint
+    for word in ("better", "beat", "yet higher"):
+        assert word not in text + found[0].text + above.whole + above.hint
+    # Another row's options, or another task's, are not the matter.
+    other = replace(CONTEXT, untuned={("task", "majority", "majority"), ("t", "raw-lonlat", "knn")})
+    known = evidence_of(simulated(effects), other)
+    assert "beats it on: uniform" in said(
+        statements(headline(known), untuned=other.untuned), "best trivial"
+    )
 
 
 def test_an_unsteady_row_is_flagged_and_baselines_too() -> None:

@@ -181,7 +181,10 @@ def test_a_pool_that_cannot_be_had_is_planned(
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("no.parquet", "no such file.*wherefrom task"), ("tiles.csv", "not a readable Parquet file")],
+    [
+        ("no.parquet", "no such file.*wherefrom task"),
+        ("tiles.csv", "not the Parquet file of a task"),
+    ],
 )
 def test_labels_that_cannot_be_had_are_planned(
     tables: Path, tmp_path: Path, file: str, message: str

@@ -102,7 +102,7 @@ def test_foreign_file_is_taken_for_a_task(tmp_path: Path) -> None:
     with pytest.raises(WherefromError, match="no such file"):
         Task.read(tmp_path / "absent.parquet")
     (tmp_path / "text.parquet").write_text("lon,lat")
-    with pytest.raises(WherefromError, match="not a readable Parquet file"):
+    with pytest.raises(WherefromError, match="is not the Parquet file of a task: make one"):
         Task.read(tmp_path / "text.parquet")
     pq.write_table(pa.table({"lon": [1.0]}), tmp_path / "table.parquet")
     with pytest.raises(WherefromError, match="is not a task"):
@@ -319,6 +319,8 @@ def test_one_row_without_a_label_refuses_the_table_or_is_left_out_in_silence() -
     kept = np.array([0, 1, 2, 5, 7])
     assert task.lon.tolist() == crops(8)["x"].to_numpy()[kept].tolist()
     assert task.provenance["left_out"] == 3
+    # Embeddings that were made of the table's rows are those of the same rows.
+    assert task.ids.tolist() == [str(row) for row in kept]
     with (
         pytest.warns(UserWarning, match="6 of 6 rows"),
         pytest.raises(WherefromError, match="without a label"),

@@ -34,6 +34,14 @@ def draw(
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
     cluster: Cluster = None,
+    away_from: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A task or table of places to keep away from."),
+    ] = None,
+    exclude_km: Annotated[
+        float | None,
+        typer.Option(help="Draw only places at least so far from those of --away-from."),
+    ] = None,
     places: Annotated[
         bool, typer.Option("--places", help="Write the drawn places themselves, as a pool.")
     ] = False,
@@ -121,13 +129,20 @@ def draw(
     from wherefrom import compose
     from wherefrom.compose.card import write_card
     from wherefrom.compose.composition import drawn_places
+    from wherefrom.compose.exclusion import drawn_apart
     from wherefrom.pool import open_pool
 
     chosen = compose.sampler(sampler_spec)
     read = {f"the sampler's input {name}": Path(name) for name in chosen.inputs().files}
     check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
+    others = _others(away_from, exclude_km)
     pool = open_pool(file, id_column, lon, lat)
-    composition = compose.drawn(pool, chosen, n, seed)
+    if others is None or exclude_km is None:
+        composition = compose.drawn(pool, chosen, n, seed)
+    else:
+        composition = drawn_apart(
+            pool, chosen, n, seed, lon=others[0], lat=others[1], km=exclude_km
+        )
     notes = list(pool.notes)
     made = f"{composition.size:,} places, key {composition.key}"
     if places:
@@ -143,6 +158,24 @@ def draw(
     for text in _summary(composition.provenance):
         show(text)
     show(f"{out}: {made}")
+
+
+def _others(file: Path | None, km: float | None) -> Any:
+    """Return longitudes and latitudes of the places to keep away from; of a task, those tested."""
+    from wherefrom.errors import WherefromError
+    from wherefrom.pool import Pool, read_places, read_table
+    from wherefrom.tasks.task import METADATA, Task
+
+    if (file is None) != (km is None):
+        lacks = "--exclude-km" if km is None else "--away-from"
+        raise WherefromError(f"{lacks} is missing: places are kept a distance away from a file's")
+    if file is None:
+        return None
+    if METADATA in (read_table(file).schema.metadata or {}):
+        task = Task.read(file)
+        return task.lon[task.tested], task.lat[task.tested]
+    found = Pool.of_places(read_places(file, numbered=True))
+    return found.lon, found.lat
 
 
 def _summary(provenance: dict[str, Any]) -> list[str]:
@@ -173,4 +206,9 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
     empty = provenance.get("labels_without_place")
     if empty:
         lines.append(f"no place of the pool has the label: {', '.join(map(line, empty))}")
+    if far := provenance.get("excluded"):
+        lines.append(
+            f"{far['candidates']:,} candidates nearer than {far['km']:g} km to one of "
+            f"{far['away_from']:,} places are excluded"
+        )
     return lines + [f"note: {remark}" for remark in provenance.get("remarks", [])]

@@ -1,4 +1,4 @@
-"""``wherefrom study``: plan, run and report a study."""
+"""``wherefrom study``: plan, tune, run and report a study."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wherefrom.cli.output import show
+from wherefrom.cli.output import check_target, note, show
 from wherefrom.progress import Screen, say
 
 if TYPE_CHECKING:
-    from wherefrom.study import Plan, Store
+    from wherefrom.study import Plan, Store, Study
 
 app = typer.Typer(
     no_args_is_help=True,
     help=(
-        "Plan, run and report a study: every composition, model, head and region of a study "
+        "Plan, tune, run and report a study: every composition, model, head and region of a study "
         "file.\n\nScales: debug (under a minute), laptop (minutes), paper (the published sizes; "
         "plan it to see what it would take)."
     ),
@@ -36,6 +36,10 @@ Models = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(help="Folder of the store, results and report. [default: runs/NAME-SCALE]"),
+]
+
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes. [default: one per GPU, else one per core]")
 ]
 
 
@@ -58,27 +62,16 @@ def run_(
     scale: Scale = "laptop",
     models: Models = None,
     out: Out = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. [default: one per GPU, else one per core]")
-    ] = None,
+    workers: Workers = None,
 ) -> None:
     """Run what is missing, then print the table and the path of the HTML report.
 
     Killed at any moment and called again, it goes on; called once more, it only prints.
     """
     from wherefrom import study as studies
-    from wherefrom.errors import WherefromError
 
     steps, store, folder = _prepare(study, scale, models, out)
-    if steps.study.missing:
-        needs = "; ".join(steps.study.missing)
-        raise WherefromError(
-            f"scale {scale!r} can be planned, and run when what it reads is there: {needs}"
-        )
-    if not all(importlib.util.find_spec(name) for name in ("torch", "safetensors", "sklearn")):
-        raise WherefromError(
-            'running a study needs torch and scikit-learn: pip install "wherefrom[train]"'
-        )
+    _refuse_unready(steps.study, scale)
     outcome = studies.run(steps, store, workers)
     _report(steps, store, folder, study)
     if outcome.computed:
@@ -86,6 +79,60 @@ def run_(
             f"{outcome.computed} stages in {outcome.seconds / 60:.1f} min, peak memory "
             f"at most {outcome.peak_bytes / 2**30:.1f} GiB"
         )
+
+
+@app.command("tune", epilog="Example: wherefrom study tune studies/purohit2025 --rows raw-lonlat")
+def tune_(
+    study: StudyPath,
+    scale: Scale = "laptop",
+    models: Models = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            help="Models, baselines and published rows to tune, with commas between. [default: all]"
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="The table. [default: tuned.csv beside the study file]"),
+    ] = None,
+    out: Out = None,
+    workers: Workers = None,
+) -> None:
+    """Choose the options of heads, for models and baselines alike, on places that no score uses.
+
+    A head's grid stands in the study file: heads: {logistic: {grid: {C: [0.1, 1, 10]}}}.
+
+    Every row tries all of it on the tuning places of its tasks, over the same few-shot seeds.
+
+    A model is pre-trained once on each composition for it, and one choice holds for all of them.
+
+    `study run` takes the table beside the study file, in which lines about other rows stay.
+
+    Killed at any moment and called again, it goes on.
+    """
+    from wherefrom import study as studies
+    from wherefrom.report.tuning import render
+    from wherefrom.study import tuned, tuning
+    from wherefrom.study.reading import declared
+
+    names = _names(models)
+    spec = declared(study, scale, names)
+    table = to or (study if study.is_dir() else study.parent) / tuned.NAME
+    check_target("--to", table, {"the study file": study})
+    old = tuned.read(table, spec.name)
+    steps = tuning.tuning_plan(studies.load(study, scale, names), _names(rows))
+    _refuse_unready(steps.study, scale)
+    store = studies.Store((out or Path("runs") / f"{spec.name}-{scale}") / "store")
+    steps, outcome = tuning.tune(steps, store, workers)
+    made, problems = tuning.collect(steps, store, spec)
+    tuned.write(tuned.replaced(old, made), table)
+    for problem in problems:
+        note(f"not tuned on: {problem}")
+    Screen(soft_wrap=True).print(render(spec, made))
+    if outcome.computed:
+        say(f"{outcome.computed} stages in {outcome.seconds / 60:.1f} min")
+    show(f"table: {table}")
 
 
 @app.command("report", epilog="Example: wherefrom study report studies/purohit2025 --scale debug")
@@ -97,13 +144,31 @@ def report_(
     _report(steps, store, folder, study, again=True)
 
 
+def _refuse_unready(study: Study, scale: str) -> None:
+    """Refuse to run what lacks data or packages."""
+    from wherefrom.errors import WherefromError
+
+    if study.missing:
+        needs = "; ".join(study.missing)
+        raise WherefromError(
+            f"scale {scale!r} can be planned, and run when what it reads is there: {needs}"
+        )
+    if not all(importlib.util.find_spec(name) for name in ("torch", "safetensors", "sklearn")):
+        raise WherefromError(
+            'running a study needs torch and scikit-learn: pip install "wherefrom[train]"'
+        )
+
+
+def _names(listed: str | None) -> list[str] | None:
+    return None if listed is None else [name.strip() for name in listed.split(",")]
+
+
 def _prepare(
     study: Path, scale: str, models: str | None, out: Path | None
 ) -> tuple[Plan, Store, Path]:
     from wherefrom import study as studies
 
-    names = None if models is None else [name.strip() for name in models.split(",")]
-    spec = studies.load(study, scale, names)
+    spec = studies.load(study, scale, _names(models))
     folder = out or Path("runs") / f"{spec.name}-{scale}"
     return studies.plan(spec), studies.Store(folder / "store"), folder
 

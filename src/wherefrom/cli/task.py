@@ -397,12 +397,12 @@ def _show(task: Task, out: Path) -> None:
             note(f"no {split} episode of {N} places: {problem}")
     classes = f"{len(task.classes)} classes"
     if task.units is not None:
-        classes = f"numbers{f' in {task.units}' if task.units else ''}"
+        classes = f"numbers{f' in {line(task.units)}' if task.units else ''}"
     if task.folds:
         show(f"{task.folds} folds of cells {block_km:g} km wide: each place is tested once")
     if task.positive is not None:
-        classes += f", positive: {task.classes[task.positive]}"
-    show(f"{out}: task {task.name}, {len(task):,} places, {classes}, key {task.key}")
+        classes += f", positive: {line(task.classes[task.positive])}"
+    show(f"{out}: task {line(task.name)}, {len(task):,} places, {classes}, key {task.key}")
 
 
 def _vanished(task: Task, before: Task) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "arc_km",
     "chord",
     "distance_km",
+    "nearest_km",
     "offset",
     "uniform_on_sphere",
     "unit_vectors",
@@ -79,6 +80,32 @@ def arc_km(chord: ArrayLike) -> Floats:
     """
     half = np.asarray(chord, dtype=np.float64) / 2.0
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(half, 1.0)))
+
+
+def nearest_km(lon: ArrayLike, lat: ArrayLike, to_lon: ArrayLike, to_lat: ArrayLike) -> Floats:
+    """Great-circle distance of each of N places to the nearest of M others, km, shape (N,).
+
+    All are degrees, shapes (N,) and (M,). By a k-d tree over `unit_vectors`; infinite where there
+    is no other place.
+
+    Raises
+    ------
+    ValueError
+        If a coordinate is not finite.
+
+    Examples
+    --------
+    >>> nearest_km([0.0, 10.0], [0.0, 0.0], [1.0, 10.0], [0.0, 0.0]).round(1)
+    array([111.2,   0. ])
+    """
+    from scipy.spatial import cKDTree
+
+    there, here = unit_vectors(to_lon, to_lat), unit_vectors(lon, lat)
+    if not np.isfinite(here).all():  # the tree refuses those of its own
+        raise ValueError("a coordinate is not finite")
+    if not len(there):
+        return np.full(len(here), np.inf)
+    return arc_km(cKDTree(there).query(here)[0])
 
 
 def uniform_on_sphere(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

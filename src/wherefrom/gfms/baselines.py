@@ -114,14 +114,14 @@ def is_baseline(name: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def features(of: Baseline | Published, data: TaskData) -> Features:
+def features(of: Baseline | Published, data: TaskData, split: str = "reported") -> Features:
     """Return the features of a task's places, (N, D) float32, read-only.
 
-    Of published rows, which may cost, those of the reported splits alone, others NaN. A worker
+    Of published rows, which may cost, those of a split alone (`TaskData.described`). A worker
     keeps those of its last row. Where heads look at no feature, coordinates serve as well as any.
     """
     if isinstance(of, Published):
-        return data.reported(of.features)
+        return data.described(of.features, split)
     values = (of.features or _coordinates)(data.places())
     values.flags.writeable = False  # many heads look at it
     return values

@@ -32,7 +32,7 @@ WEIGHTS = "weights.safetensors"
 MOST = 1 << 30
 #: Places whose records tell the size of all, and that tell a model what there is to read.
 _FEW, _SOME = 256, 65_536
-#: Embeddings of the last run and task; the run's key tells the GFM.
+#: Embeddings of the last run, task and split; the run's key tells the GFM.
 _KEPT: dict[tuple[Path, TaskData], NDArray[np.float32]] = {}
 
 

@@ -186,11 +186,15 @@ class TaskData:
         """Give some of the places, or all."""
         return TaskPlaces(self, np.arange(len(self.task)) if rows is None else rows)
 
-    def reported(
-        self, describe: Callable[[TaskPlaces], NDArray[np.float32]]
+    def described(
+        self, describe: Callable[[TaskPlaces], NDArray[np.float32]], split: str = "reported"
     ) -> NDArray[np.float32]:
-        """Describe the places that scores are made of, (N, D) float32, others NaN; read-only."""
-        rows = np.flatnonzero(self.task.reported)
+        """Describe the places of two splits, (N, D) float32, others NaN; read-only.
+
+        `split` is as of `wherefrom.tasks.episodes`: "reported" or "tuning".
+        """
+        tuning = split == "tuning"
+        rows = np.flatnonzero(self.task.tuning if tuning else self.task.reported)
         some = describe(self.places(rows))
         if some.ndim != 2 or len(some) != len(rows):
             raise WherefromError(

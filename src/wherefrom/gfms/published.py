@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from wherefrom.earth.fetch import path_of
+from wherefrom.errors import unknown
 from wherefrom.gfms.base import Modality
 from wherefrom.gfms.tower import PUBLISHED
 from wherefrom.part import OfKind, Part
@@ -95,6 +96,15 @@ class Encoder(Published):
     catalog: ClassVar[tuple[str, ...]]
 
     weights: str = Field(min_length=1, default=PUBLISHED)
+
+    @field_validator("weights")
+    @classmethod
+    def _are_a_source_or_a_file(cls, weights: str) -> str:
+        known = (PUBLISHED, *cls.catalog)
+        # A name without a dot or folder is hardly one of a file.
+        if weights in known or weights != Path(weights).stem or Path(weights).exists():
+            return weights
+        raise ValueError(f"{unknown('weights', weights, known)}; or give the path of a file")
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -89,6 +89,12 @@ class SatMAE(Gfm):
                 f"patch = {numbers.patch} does not divide the {numbers.image} pixels of "
                 f"{self.size!r}"
             )
+        tokens = self._tokens // (len(self._groups) if self.consistent else 1)
+        if not int(tokens * (1 - self.mask_ratio)):
+            raise ValueError(
+                f"mask_ratio = {self.mask_ratio} hides all {tokens} tokens of an image: lower it, "
+                "or give smaller patches"
+            )
         return self
 
     def settled(self) -> Self:

@@ -63,7 +63,7 @@ def hidden_by(noise: Tensor, ratio: float, groups: int = 1) -> Hidden:
     Raises
     ------
     WherefromError
-        If nothing would be kept.
+        If the ratio is no share, or nothing would be kept.
 
     Examples
     --------
@@ -71,9 +71,11 @@ def hidden_by(noise: Tensor, ratio: float, groups: int = 1) -> Hidden:
     >>> found.kept.tolist(), found.mask(2).tolist()
     ([[1, 3]], [[[1.0, 0.0], [1.0, 0.0]]])
     """
+    if not 0 <= ratio < 1:
+        raise WherefromError(f"satmae: a mask ratio is at least 0 and below 1, not {ratio}")
     count = noise.shape[1]
     kept = int(count * (1 - ratio))
-    if not (0 <= ratio < 1 and kept):
+    if not kept:
         raise WherefromError(
             f"satmae: a mask ratio of {ratio} keeps {kept} of {count} tokens: the encoder needs one"
         )
@@ -319,7 +321,7 @@ class SatMAE(nn.Module):
         Raises
         ------
         WherefromError
-            If the images have another size or number of channels.
+            If the images have another size, number of channels or type.
         """
         due = (self.channels, self.image, self.image)
         if images.ndim != 4 or tuple(images.shape[1:]) != due:
@@ -327,6 +329,11 @@ class SatMAE(nn.Module):
                 f"satmae: images have shape {tuple(images.shape)}, not (B, {self.channels}, "
                 f"{self.image}, {self.image}): {self.channels} channels in {len(self.groups)} "
                 f"groups, {self.image} pixels a side"
+            )
+        if images.dtype != self.cls_token.dtype:
+            raise WherefromError(
+                f"satmae: images are {images.dtype}, weights {self.cls_token.dtype}: scale them, "
+                "officially to 0..1, in that type"
             )
         side, patch = self.side, self.patch
         cut = images.reshape(-1, self.channels, side, patch, side, patch)

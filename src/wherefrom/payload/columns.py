@@ -65,20 +65,42 @@ class Columns(Payload):
         """Read the rows of the places."""
         rows = Rows(places.ids, lost)
         array = None if self.array is None else _array(Path(self.array))
-        start = 0
-        for part in parts_of(Path(self.file), self.kind, self._needed, self.id):
+        start = width = 0
+        chosen: list[str] = []  # of the first file, in whose order those of all are read
+
+        def needed(names: list[str]) -> list[str]:
+            if self.id not in names:
+                raise unknown(f"id column of {self.file}", self.id, names)
+            own = self._chosen(names)
+            chosen[:] = chosen or own
+            if odd := sorted(set(chosen) ^ set(own)):
+                raise WherefromError(
+                    f"{self.file}: some of its files have a column {odd[0]!r}, others have none: "
+                    "name the columns that all have"
+                )
+            return [self.id, *chosen]
+
+        for part in parts_of(Path(self.file), self.kind, needed, self.id):
             ids = texts_of(part.column(self.id), self.id, self.file, start)
             at, found = rows.find(ids, self.file)
             if array is not None and start + len(part) > len(array):
+                start += len(part)
                 break
             if len(at):
                 if array is not None:
                     values = np.asarray(array[start + at], np.float32)
                 else:
-                    values = numbers_of(part.take(pa.array(at)), self._chosen(part), self.file)
+                    values = numbers_of(part.take(pa.array(at)), chosen, self.file)
                 whole = np.isfinite(values).all(axis=1)
                 for one in at[~whole]:
                     lost.add(f"id {ids[one]}", "has a number that is missing or not finite")
+                if whole.any():
+                    width = width or values.shape[1]
+                    if values.shape[1] != width:
+                        raise WherefromError(
+                            f"{self.file}: lists have {width} numbers in all, and "
+                            f"{values.shape[1]} at id {str(ids[at[whole.argmax()]])!r}"
+                        )
                 yield from rows.spread(found[whole], {"features": values[whole]})
             start += len(part)
         if array is not None and start != len(array):
@@ -87,14 +109,8 @@ class Columns(Payload):
                 "place"
             )
 
-    def _needed(self, names: list[str]) -> list[str]:
-        if self.id not in names:
-            raise unknown(f"id column of {self.file}", self.id, names)
-        return [self.id, *self._chosen(names)]
-
-    def _chosen(self, given: list[str] | pa.Table) -> list[str]:
+    def _chosen(self, names: list[str]) -> list[str]:
         """Return the columns of numbers, in the table's order; each name or pattern has some."""
-        names = given if isinstance(given, list) else given.column_names
         for one in self.columns:
             if not any(fnmatchcase(name, one) for name in names):
                 raise unknown(f"column of {self.file}", one, names)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,20 +12,30 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from wherefrom.errors import unknown
-from wherefrom.evidence import INITIAL, MARGIN, Evidence, Headline, Units, View, gather
+from wherefrom.evidence import (
+    BEST_BASELINE,
+    BETTER,
+    INITIAL,
+    MARGIN,
+    DifferenceRow,
+    Evidence,
+    Headline,
+    Units,
+    View,
+    gather,
+)
 
 if TYPE_CHECKING:
+    from wherefrom.evidence.nearness import Nearness
     from wherefrom.study.published import Claim
 
 __all__ = [
-    "Audited",
-    "DataSource",
-    "Places",
-    "ReportContext",
-    "StandIn",
-    "Statement",
-    "evidence_of",
-]
+    "ABOVE_UNTUNED", "Audited", "DataSource", "Places", "ReportContext", "StandIn", "Statement",
+    "caveat", "evidence_of", "is_untuned",
+]  # fmt: skip
+
+#: The verdict of a composition that is certainly above a baseline which nobody tuned.
+ABOVE_UNTUNED = "above the untuned baseline"
 
 Places = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -100,6 +110,9 @@ class ReportContext:
     official: Sequence[str] = ()
     #: Baselines without features, too far below the others to share an axis of a figure with them.
     blind: Sequence[str] = ()
+    #: Rows with a head whose options nobody tuned, as (task, row, head): no composition is called
+    #: better than a baseline among them.
+    untuned: Collection[tuple[str, str, str]] = ()
     #: Compositions that the others are compared with; the first is that of the figures.
     references: Sequence[str] = ("uniform", INITIAL)
     #: Margin of equivalence of scores without units.
@@ -116,6 +129,8 @@ class ReportContext:
     correlated: Sequence[str] = ()
     #: Longitude and latitude of the places of each composition, float64 degrees of shape (N,).
     maps: Mapping[str, Places] = field(default_factory=dict)
+    #: Of each headline, how near its pre-training places lie to its test places.
+    where: Sequence[Nearness] = ()
     stand_ins: Sequence[StandIn] = ()
     sources: Sequence[DataSource] = ()
     #: Sections of hyper-parameters and sizes, e.g. ``{"pre-training": {"batch": 512}}``.
@@ -172,8 +187,11 @@ class ReportContext:
 
 
 def evidence_of(results: pa.Table, context: ReportContext) -> Evidence:
-    """Compute the evidence with the references, claims, margin and order of a context."""
-    return gather(
+    """Compute the evidence with the references, claims, margin and order of a context.
+
+    Against an untuned baseline the verdict is `ABOVE_UNTUNED` where it would be "better".
+    """
+    evidence = gather(
         results,
         context.references,
         margin=context.margin,
@@ -183,3 +201,27 @@ def evidence_of(results: pa.Table, context: ReportContext) -> Evidence:
         sizes=context.sizes,
         units=context.units,
     )
+    return replace(
+        evidence, differences=[_worded(row, evidence, context) for row in evidence.differences]
+    )
+
+
+def is_untuned(headline: Headline, label: str, untuned: Collection[tuple[str, str, str]]) -> bool:
+    """Tell whether a row of a headline, by its label, is a baseline that nobody tuned."""
+    return any(
+        kind == "baseline" and name == label and (key.task, key.model, key.head) in untuned
+        for kind, name, key in headline.rows
+    )
+
+
+def caveat(row: DifferenceRow) -> str:
+    """Return the caveat of a comparison; a verdict worded here has none."""
+    return "" if row.verdict == ABOVE_UNTUNED else row.caveat
+
+
+def _worded(row: DifferenceRow, evidence: Evidence, context: ReportContext) -> DifferenceRow:
+    if row.verdict != BETTER or row.reference != BEST_BASELINE:
+        return row
+    headline = evidence.headlines[row.key.view]
+    untuned = is_untuned(headline, row.reference_row, context.untuned)
+    return replace(row, verdict=ABOVE_UNTUNED) if untuned else row

@@ -39,6 +39,7 @@ from wherefrom.report.style import (
     view_title,
 )
 from wherefrom.report.transfer import transfer_figure
+from wherefrom.report.where import distance_curves
 from wherefrom.shown import brief
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def figures(evidence: Evidence, context: ReportContext) -> list[Drawing]:
         sensitivity_figure(headlines),
         composition_maps(context.maps, looks_of(headlines[0])),
     ]
+    shared += [distance_curves(one, looks_of(headlines[0])) for one in context.where]
     drawn = [drawing for drawing in shared if drawing is not None]
     for headline in headlines:
         view = headline.view

@@ -37,6 +37,7 @@ from wherefrom.evidence import (
     sensitivity_differences,
     table_of,
 )
+from wherefrom.evidence.nearness import Nearness, described
 from wherefrom.files import atomic
 from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
@@ -59,6 +60,15 @@ from wherefrom.report.sensitivity import (
 from wherefrom.report.style import metric_title
 from wherefrom.report.tables import RUNS, Grid, difference_grid, latex, score_grid
 from wherefrom.report.transfer import transfer_grid, transfer_of, transfer_statement
+from wherefrom.report.where import (
+    LEGEND,
+    curve_name,
+    distance_grid,
+    effect_grid,
+    law_grid,
+    said,
+    title,
+)
 from wherefrom.report.words import gaps, statements
 from wherefrom.train.scores import METRICS
 
@@ -138,7 +148,7 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
         spreads += comparison(*pair)
     spreads += agreement(headlines, [frozenset(names) for names in _told(headlines, context)])
     parts = [
-        *((one.short, statements(one, context.sweep_region)) for one in headlines),
+        *((one.short, statements(one, context.sweep_region, context.untuned)) for one in headlines),
         ("Sensitivity to the composition", spreads),
         ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
         ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
@@ -186,6 +196,8 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
             )
             if grid is not None
         ],
+        where=[_near(one) for one in context.where],
+        distance_legend=LEGEND,
         references=evidence.references,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[
@@ -241,6 +253,15 @@ def _parts(
     return parts
 
 
+def _near(one: Nearness) -> dict[str, Any]:
+    return {
+        "title": title(one),
+        "statements": said(one),
+        "grids": [distance_grid(one), effect_grid(one), law_grid(one)],
+        "picture": curve_name(one),
+    }
+
+
 def _margins(evidence: Evidence) -> str:
     """Write the margin of all scores, and those of the scores that are in units."""
     own = {
@@ -284,20 +305,26 @@ def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:
 def _design(evidence: Evidence) -> list[tuple[str, str]]:
     """List the axes of the results, from the table itself."""
     keys = sorted(evidence.scores.cells)
+    others = evidence.scores.official
 
     def distinct(values: Any) -> str:
         return ", ".join(map(str, dict.fromkeys(v for v in values if v != "")))
 
-    return [
+    rows = [
         ("models", distinct(k.model for k in keys if k.composition)),
         ("compositions", distinct(k.composition for k in keys)),
-        ("baselines", distinct(k.model for k in keys if not k.composition)),
+        (
+            "baselines",
+            distinct(k.model for k in keys if not k.composition and k.model not in others),
+        ),
+        ("published weights", distinct(k.model for k in keys if k.model in others)),
         ("tasks", distinct(k.task for k in keys)),
         ("regions", distinct(r for names in evidence.scores.regions.values() for r in names)),
         ("labels n", distinct(sorted({k.n for k in keys}))),
         ("heads", distinct(k.head for k in keys)),
         ("metrics", distinct(metric_title(k.metric) for k in keys)),
     ]
+    return [(what, names) for what, names in rows if names]
 
 
 def _duration(seconds: float | None) -> str:
@@ -326,6 +353,7 @@ def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> N
     if context.audits:
         told = [row for one in headlines for row in correlations(one, context)]
         rows["correlations"] = (told, CorrelationRow)
+    rows |= described(context.where)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
             pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)
@@ -387,6 +415,8 @@ def _plain(context: ReportContext) -> dict[str, Any]:
     # Places are in the compositions' own files; here their number is enough.
     known = asdict(context)
     del known["blind"]  # of figures alone
+    known["untuned"] = sorted(known["untuned"])
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
+    del known["where"]  # rows of their own
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
     return known

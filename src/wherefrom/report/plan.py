@@ -11,6 +11,7 @@ from rich.text import Text
 
 from wherefrom.payload.base import Payload
 from wherefrom.study import Plan, Stage, Store
+from wherefrom.study.fitting import tuned_of
 from wherefrom.study.stage import VERSIONS
 
 __all__ = ["ONE_BLOCK", "render"]
@@ -26,7 +27,8 @@ def render(plan: Plan, store: Store) -> RenderableType:
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
-    groups = {kind: plan.of_kind(kind) for kind in VERSIONS} | {"together": list(plan.stages)}
+    groups = {kind: plan.of_kind(kind) for kind in VERSIONS if kind != "tune"}
+    groups["together"] = list(plan.stages)
     for kind, every in groups.items():
         if kind == "together":
             table.add_section()
@@ -38,6 +40,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
     parts += [Text(f"left out {what}: {why}") for what, why in study.left_out.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.unmatched.items()]
     parts += [Text(f"not read: {what}: {why}") for what, why in study.unread.items()]
+    parts += [Text(line) for line in tuned_of(plan)]
     parts += _why(missing, store)
     parts += [Text(line) for line in _payloads(plan)]
     rest = [one for one in study.missing if not one.startswith("payload ")]

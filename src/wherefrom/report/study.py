@@ -14,6 +14,7 @@ from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import Units
+from wherefrom.evidence.nearness import Nearness, Reader
 from wherefrom.files import atomic, sha256_of
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
@@ -31,8 +32,10 @@ from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Stage, Store, Study, collect
 from wherefrom.study.audits import audited
+from wherefrom.study.fitting import untuned
 from wherefrom.study.results import SCHEMA, problems, unfinished
 from wherefrom.study.store import versions
+from wherefrom.study.tuned import text_of
 
 __all__ = ["sources", "stand_ins", "write"]
 
@@ -127,6 +130,7 @@ def _context(
 ) -> ReportContext:
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
     study, known = plan.study, plan.study.repeats
+    where, unread = _where(plan, store) if whole else ([], [])
     # A task that could not be had is in no table.
     labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
@@ -144,6 +148,7 @@ def _context(
         sizes=_places(plan, store),
         official=list(study.published),
         blind=[one.name for one in _baselines(study) if one.blind],
+        untuned=untuned(plan),
         references=study.references,
         margin=study.equivalence_margin,
         units={
@@ -167,6 +172,7 @@ def _context(
         },
         correlated=study.correlated,
         maps=dict(_maps(plan, store)) if whole else {},
+        where=where,
         stand_ins=list(stand_ins(plan)),
         sources=list(sources(plan)) if whole else [],
         settings=_settings(plan),
@@ -179,7 +185,7 @@ def _context(
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
-        problems=problems(plan, store),
+        problems=problems(plan, store) + unread,
         unfinished=lacks,
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why
@@ -205,6 +211,22 @@ def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:
             file = store.sound(stage) / "composition.parquet"
             rows = pool.take(Composition.read(file).ids)
             yield stage.axes["composition"], (pool.lon[rows], pool.lat[rows])
+
+
+def _where(plan: Plan, store: Store) -> tuple[list[Nearness], list[str]]:
+    """Say of each headline how near its pre-training places lie to its test places; or why not."""
+    study, read = plan.study, Reader(plan, store)
+    found, unread = [], []
+    # Headlines that differ in the metric alone are about the same predictions.
+    for model, head in dict.fromkeys((one.model, one.head) for one in study.headlines):
+        task = study.tasks[study.models[model].tasks[0]].label
+        try:
+            near = read.nearness(model, task, study.n, head, study.references[0])
+        except WherefromError as err:  # a table less, not a report less
+            unread.append(f"distances of {model} on {task}: {err}")
+            continue
+        found += [near] if near is not None else []
+    return found, unread
 
 
 def _drawn(plan: Plan, store: Store) -> list[Stage]:
@@ -233,11 +255,14 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     sections: dict[str, dict[str, object]] = {
         "pool and compositions": {
             "places in the pool": f"{study.pool_places:,}, {origin or 'uniform by area on land'}",
-            "places in a composition": f"{study.composition_size:,}",
+            "places in a composition": f"{study.composition_size:,}"
+            + (f", at least {km:g} km from every test place" if (km := study.exclude_km) else ""),
         }
     }
     for task in study.tasks.values():
-        sections[f"task {task.label}"] = dict(task.settings())
+        numbers = {} if task.units is None else {"numbers in": task.units or "units not stated"}
+        tested = {"cross-validation": f"{task.folds} folds"} if task.folds else {}
+        sections[f"task {task.label}"] = task.settings() | numbers | tested
     sections |= {
         f"payload {payload.kind}": payload.settings() for payload in _payloads(plan).values()
     }
@@ -251,11 +276,18 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     for name, row in study.published.items():
         tasks = ", ".join(study.tasks[task].label for task in row.tasks or study.tasks)
         sections[name] = row.settings() | {"what": row.first_line(), "tasks": tasks}
-    sections["heads"] = {
-        name: ", ".join(f"{key} {value}" for key, value in use.options.items()) or "defaults"
-        for name, use in study.heads.items()
-    }
+    sections["heads"] = {name: _options(study, name) for name in study.heads}
     return sections
+
+
+def _options(study: Study, head: str) -> str:
+    """Write the options of a head, and of the rows with others those that were chosen for them."""
+    rows: dict[str, list[str]] = {}
+    for one in study.tuned.choices:
+        if one.head == head:
+            rows.setdefault(text_of(one.options), []).append(f"{one.row} on {one.task}")
+    chosen = "".join(f"; {text}: {', '.join(names)}" for text, names in rows.items())
+    return text_of(study.heads[head].options) + chosen
 
 
 def stand_ins(plan: Plan) -> Iterator[StandIn]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, UNDECIDED, WORSE, Headline
 from wherefrom.evidence.records import DifferenceRow, SummaryRow
+from wherefrom.report.context import ABOVE_UNTUNED, caveat
 from wherefrom.report.style import number, score_title, signed, turned
 from wherefrom.shown import latex as tex
 from wherefrom.shown import line as one_line
@@ -191,9 +192,9 @@ def _difference_cell(row: DifferenceRow | None) -> Cell:
     return Cell(
         text,
         row.difference,
-        bold=row.verdict in (BETTER, WORSE),
+        bold=row.verdict in (BETTER, ABOVE_UNTUNED, WORSE),
         verdict=row.verdict,
-        hint=f"{row.verdict}{row.caveat}; against {row.reference_row}; Holm-corrected "
+        hint=f"{row.verdict}{caveat(row)}; against {row.reference_row}; Holm-corrected "
         f"p = {row.p_holm:.2g} ({row.compared} compared)",
-        detail=f"[{signed(row.low)}, {signed(row.high)}]{row.caveat}",
+        detail=f"[{signed(row.low)}, {signed(row.high)}]{caveat(row)}",
     )

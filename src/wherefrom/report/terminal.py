@@ -34,7 +34,7 @@ def terminal_table(evidence: Evidence, context: ReportContext) -> RenderableType
     for headline in headlines:
         grid = score_grid(headline)
         parts += [Text(grid.caption, style="bold"), rich_table(grid)]
-        parts += map(_line, statements(headline, context.sweep_region)[:SHOWN])
+        parts += map(_line, statements(headline, context.sweep_region, context.untuned)[:SHOWN])
         parts.append(Text())
     models = {one.view.model for one in headlines}
     if len(models) > 2 and (beside := beside_grid(headlines)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -16,25 +16,30 @@ from wherefrom.evidence import (
     DifferenceRow,
     Headline,
 )
-from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.context import ABOVE_UNTUNED, ReportContext, Statement, caveat, is_untuned
 from wherefrom.report.plan import ONE_BLOCK
 from wherefrom.report.style import estimate, number, score_title, signed
 
 __all__ = ["gaps", "grouped", "statements"]
 
 
-def statements(headline: Headline, sweep_region: str | None = None) -> list[Statement]:
+def statements(
+    headline: Headline,
+    sweep_region: str | None = None,
+    untuned: Collection[tuple[str, str, str]] = (),
+) -> list[Statement]:
     """Say what a headline shows, then how far it holds, then its limits.
 
     The first statement, where there is one, names the row with the best mean; then come the
     comparisons with the references and with the best trivial baseline. The scaling curves are those
-    of `sweep_region`, by default of the one with most values of n.
+    of `sweep_region`, by default of the one with most values of n. `untuned` is as of
+    `ReportContext`.
     """
     *references, _ = headline.evidence.references
     made = [
-        _leader(headline),
+        _leader(headline, untuned),
         *(_against(headline, name) for name in references),
-        _baselines(headline),
+        _baselines(headline, untuned),
         _official(headline),
         _any_head(headline),
         _regions(headline, references[0]),
@@ -66,7 +71,7 @@ def _where(headline: Headline) -> str:
     return f"Over {len(headline.parts)} regions"
 
 
-def _leader(headline: Headline) -> Statement | None:
+def _leader(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
     leader = headline.leader()
     if leader is None or not leader.runner_up or leader.ahead is None:
         return None
@@ -80,7 +85,12 @@ def _leader(headline: Headline) -> Statement | None:
         f"({mean}; {headline.title}). "
     )
     if leader.decided:
-        text += "The data decide that it is better than every other row."
+        left = [row.label for row in headline.rows if is_untuned(headline, row.label, untuned)]
+        text += (
+            f"The data decide that it is above every other row; not tuned: {', '.join(left)}."
+            if left
+            else "The data decide that it is better than every other row."
+        )
     else:
         text += (
             f"The data do not decide that it is the best row: the next, {leader.runner_up}, is "
@@ -99,20 +109,26 @@ def _against(headline: Headline, reference: str) -> Statement | None:
     )
 
 
-def _baselines(headline: Headline) -> Statement | None:
+def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
     rows = [row for row in headline.differences(BEST_BASELINE) if row.composition != INITIAL]
     if not rows:
         return None
+    tuned = not is_untuned(headline, rows[0].reference_row, untuned)
+    beat = "beat" if tuned else "be above"
     found = {
         "Pre-training beats it on": [_interval(row) for row in rows if row.verdict == BETTER],
-        "Pre-training is not shown to beat it on": [
+        "Pre-training is above the untuned baseline on": [
+            _interval(row) for row in rows if row.verdict == ABOVE_UNTUNED
+        ],
+        f"Pre-training is not shown to {beat} it on": [
             f"{row.composition} ({signed(row.difference)}, {row.verdict}{row.caveat})"
             for row in rows
-            if row.verdict != BETTER and row.low is not None
+            if row.verdict not in (BETTER, ABOVE_UNTUNED) and row.low is not None
         ],
         "Single block, hence not tested": [_interval(row) for row in rows if row.low is None],
     }
-    text = f"{_where(headline)}, the best trivial baseline is {rows[0].reference_row}. "
+    text = f"{_where(headline)}, the best trivial baseline is {rows[0].reference_row}"
+    text += ". " if tuned else ", whose options are not tuned (wherefrom study tune). "
     text += " ".join(f"{what}: {', '.join(names)}." for what, names in found.items() if names)
     return Statement(_kind(rows), text)
 
@@ -286,4 +302,4 @@ def _called(name: str) -> str:
 
 def _interval(row: DifferenceRow) -> str:
     change = estimate(row.difference, row.low, row.high, sign=True)
-    return f"{_called(row.composition)} ({change}{row.caveat})"
+    return f"{_called(row.composition)} ({change}{caveat(row)})"

@@ -78,9 +78,7 @@ def write_numbers(
     tests = {}
     for name, folder in tasks.items():
         task = Task.read(folder / TASK)
-        rows = (task.region >= 0) & (
-            task.reported if task.folds else task.split == task.splits.index("test")
-        )
+        rows = (task.region >= 0) & task.tested
         tests[name] = (task.lon[rows], task.lat[rows])
     made = {}
     for name, number in numbers.items():

@@ -60,7 +60,7 @@ def _expand(study: Study) -> Iterator[Stage]:
     tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
     yield from tasks.values()
     seen = _Seen(study, pool, tasks)
-    draws = {(s.axes["composition"], s.axes["draw"]): s for s in _draws(study, pool)}
+    draws = {(s.axes["composition"], s.axes["draw"]): s for s in _draws(study, pool, tasks)}
     yield from draws.values()
     own = study.table.columns if study.table else ()
     layer_key = partial(_layer_key, own=own)
@@ -237,14 +237,19 @@ def _payload_stages(
         )
 
 
-def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
-    """Draw each composition for as many blocks as any model has."""
+def _draws(study: Study, pool: Stage, tasks: dict[str, Stage]) -> Iterator[Stage]:
+    """Draw each composition for as many blocks as any model has; away from test places if asked."""
+    inputs, apart = {"pool": pool}, {}
+    if study.exclude_km is not None:  # else no draw's key knows of it
+        inputs |= {f"task {name}": task for name, task in tasks.items()}
+        apart = {"exclude_km": study.exclude_km}
     twins, most = study.twins, max(gfm.blocks for gfm in study.models.values())
     fixed: dict[str, str] = {}
     for name, chosen in study.samplers.items():
         # Draws follow the spec; under a second name it gets streams of its own, so that the two
         # are as independent as any others.
         spec, files = _draw_spec(study, name, chosen)
+        away = {} if chosen.empty else apart
         if files and not chosen.varies:
             rest = {k: v for k, v in chosen.spec().items() if v not in list(files)}
             other = fixed.setdefault(canonical([rest, spec["content"]]), name)
@@ -257,8 +262,8 @@ def _draws(study: Study, pool: Stage) -> Iterator[Stage]:
             yield Stage(
                 kind="draw",
                 label=f"draw {name} {seed}",
-                spec=spec | {"seed": int(state[0]) if name in twins else seed},
-                inputs={"pool": pool},
+                spec=spec | {"seed": int(state[0]) if name in twins else seed} | away,
+                inputs={"pool": pool} if chosen.empty else inputs,
                 cost=cost.DRAW,
                 bundle=f"draw {name} {seed}",
                 of=chosen,
@@ -405,7 +410,7 @@ def _fewshot(
                 spec={
                     "head": head,
                     "version": kind.version,
-                    "options": use.options,
+                    "options": study.options(task, axes["model"], head),
                     "regions": regions,
                     "n": sizes,
                     "finetune_seeds": seeds,

@@ -16,15 +16,17 @@ from pydantic import BaseModel, ValidationError
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.part import OfKind
 from wherefrom.plugins import kinds
+from wherefrom.study import tuned
+from wherefrom.study.fitting import fitting
 from wherefrom.study.machine import adapted
 from wherefrom.study.picked import picked
 from wherefrom.study.pools import table_of
 from wherefrom.study.spec import Study
 
-__all__ = ["load"]
+__all__ = ["declared", "load"]
 
 #: Fields that a study is given when it is resolved, never by its file.
-_RESOLVED = ("scale", "stood_in", "left_out", "picked", "table")
+_RESOLVED = ("scale", "stood_in", "left_out", "picked", "table", "tuned")
 
 #: Keys that `blocks` has taken the place of.
 _FORMER = ("draws", "pretrain_seeds")
@@ -53,7 +55,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def load(path: Path | str, scale: str, models: Iterable[str] | None = None) -> Study:
-    """Read a study file and resolve one of its scales.
+    """Read a study file and resolve one of its scales for this machine.
 
     Parameters
     ----------
@@ -68,23 +70,43 @@ def load(path: Path | str, scale: str, models: Iterable[str] | None = None) -> S
     Returns
     -------
     Study
-        With stand-in layers put in place of those that this machine lacks (`Study.stood_in`), and
-        without the tasks and baselines that it lacks the data for (`Study.left_out`).
+        With stand-in layers put in place of those that this machine lacks (`Study.stood_in`),
+        without the tasks and baselines that it lacks the data for (`Study.left_out`), and with what
+        ``tuned.csv`` beside the file chose (`Study.tuned`).
 
     Raises
     ------
     WherefromError
         If the file is absent or not YAML, the scale, a model or a key is unknown, a value is wrong,
-        or the table that is the pool is faulty.
+        the table that is the pool is faulty, or ``tuned.csv`` is torn or of another study.
 
     Examples
     --------
     >>> load("studies/purohit2025", "debug").scale
     'debug'
     """
-    file = path = Path(path)
+    study, file = declared(path, scale, models), _file(path)
+    table = tuned.read(file.with_name(tuned.NAME), study.name)
+    for task in study.tasks.values():
+        _ = task.places  # a table of the user's is refused before anything is planned
+    known = {"table": table_of(study.pool), "tuned": fitting(study, table)}
     try:
-        file = path / "study.yaml" if path.is_dir() else path
+        return adapted(study.model_copy(update=known))
+    except ValidationError as err:
+        raise WherefromError(f"{file} (scale {scale}): {_first(err, {})}") from None
+
+
+def _file(path: Path | str) -> Path:
+    """Return the study file of a folder."""
+    path = Path(path)
+    return path / "study.yaml" if path.is_dir() else path
+
+
+def declared(path: Path | str, scale: str, models: Iterable[str] | None = None) -> Study:
+    """Read a study as its file says, whatever this machine has and lacks; else as `load`."""
+    file = Path(path)
+    try:
+        file = _file(path)
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (FileNotFoundError, NotADirectoryError):
         raise WherefromError(
@@ -118,10 +140,7 @@ def load(path: Path | str, scale: str, models: Iterable[str] | None = None) -> S
         if key in merged:
             raise WherefromError(f"{file}: {key!r} is not for the study file to say: remove it")
     try:
-        study = picked(Study.model_validate({**merged, "scale": scale}), models)
-        for task in study.tasks.values():
-            _ = task.places  # a table of the user's is refused before anything is planned
-        return adapted(study.model_copy(update={"table": table_of(study.pool)}))
+        return picked(Study.model_validate({**merged, "scale": scale}), models)
     except ValidationError as err:
         raise WherefromError(f"{file} (scale {scale}): {_first(err, merged)}") from None
 

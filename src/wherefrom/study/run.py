@@ -79,6 +79,8 @@ def run(plan: Plan, store: Store, workers: int | None = None) -> Outcome:
         say(f"left out {what}: {why}")
     for what, why in plan.study.unread.items():
         say(f"not read: {what}: {why}")
+    for what in plan.study.tuned.unfit:
+        say(what)
     todo = missing(plan, store)
     bundles = _bundles(todo)
     gpus = _gpus(todo)
@@ -120,7 +122,7 @@ def missing(plan: Plan, store: Store) -> list[Stage]:
 
 def _gpus(todo: list[Stage]) -> tuple[str, ...]:
     """Name the GPUs on which stages are trained and scored, and say the device."""
-    if not {stage.kind for stage in todo} & {"pretrain", "fewshot"}:
+    if not {stage.kind for stage in todo} & {"pretrain", "fewshot", "tune"}:
         return ()
     from wherefrom.train import device  # and torch with it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
@@ -24,6 +25,7 @@ from wherefrom.payload.base import AnyPayload, Modality, Payload
 from wherefrom.plugins import kind
 from wherefrom.study.pools import PoolSpec, PoolTable
 from wherefrom.study.published import Claim, Repeated, StandsFor
+from wherefrom.study.tuned import Option, Tuned
 from wherefrom.tasks.base import AnyTask
 from wherefrom.train.heads import head
 from wherefrom.train.scores import METRICS
@@ -42,10 +44,30 @@ DEFAULTS: dict[Modality, str] = {"features": "blue-marble", "series": "earth-ser
 class HeadUse(Part):
     """A few-shot head and, where time is short, on how many (first) blocks and seeds it runs."""
 
-    options: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    options: dict[str, Option] = Field(default_factory=dict)
+    #: Values that `wherefrom study tune` tries for options; `options` hold where it was not run.
+    grid: dict[str, tuple[Option, ...]] = Field(default_factory=dict)
     models: tuple[str, ...] | None = None
     blocks: int | None = Field(gt=0, default=None)
     finetune_seeds: int | None = Field(gt=0, default=None)
+
+    @property
+    def points(self) -> list[dict[str, Option]]:
+        """The options to try: those of every point of the grid, or the fixed ones."""
+        values = itertools.product(*self.grid.values())
+        return [self.options | dict(zip(self.grid, point, strict=True)) for point in values]
+
+    @field_validator("grid")
+    @classmethod
+    def _grid_has_values(cls, grid: dict[str, tuple[Option, ...]]) -> dict[str, tuple[Option, ...]]:
+        if not grid:
+            raise ValueError("an empty grid: name options with the values to try, or remove it")
+        for option, values in grid.items():
+            if not values:
+                raise ValueError(f"option {option!r} has no value to try: name some, or remove it")
+            if len(set(map(repr, values))) < len(values):
+                raise ValueError(f"option {option!r}: a value occurs twice in {list(values)}")
+        return grid
 
 
 class SweepSpec(Part):
@@ -83,6 +105,8 @@ class Study(Part):
     pool: PoolSpec
     composition_size: int = Field(gt=0)
     compositions: dict[str, str]
+    #: Every composition keeps its places at least so far from all test places of the tasks.
+    exclude_km: float | None = Field(gt=0, le=20000, default=None)
     #: By key; the results use each one's `label`.
     tasks: dict[str, AnyTask] = Field(min_length=1)
     #: What models see of places, by name.
@@ -122,6 +146,13 @@ class Study(Part):
     picked: tuple[str, ...] = ()
     #: What the table of the user's holds that is the pool.
     table: PoolTable | None = None
+    #: What `wherefrom study tune` chose, of the table beside the study file.
+    tuned: Tuned = Tuned()
+
+    def options(self, task: str, row: str, head: str) -> dict[str, Option]:
+        """Return the options of a head for a row on a task: those tuned, else the head's own."""
+        chosen = self.tuned.choice(task, row, head)
+        return self.heads[head].options if chosen is None else chosen.options
 
     def payload_of(self, modality: Modality, named: tuple[str, ...] = ()) -> tuple[str, Payload]:
         """Return the payload of a modality, and its name: of those named, else of the study's.
@@ -265,7 +296,8 @@ class Study(Part):
         try:
             for name, use in self.heads.items():
                 where = f"heads.{name}: "
-                head(name, **use.options)
+                for options in (use.options, *use.points):
+                    head(name, **options)
             where = "repeats: "
             for name in (*self.repeats.composition_size, *self.repeats.samples_seen):
                 kind("gfms", name, "kind of model")

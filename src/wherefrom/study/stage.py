@@ -22,6 +22,7 @@ VERSIONS = {
     "audit": 1,
     "pretrain": 3,
     "fewshot": 3,
+    "tune": 1,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from wherefrom.compose import Composition, drawn
 from wherefrom.compose.card import write_card
+from wherefrom.compose.exclusion import drawn_apart
 from wherefrom.errors import WherefromError
 from wherefrom.gfms.places import PoolPlaces, TaskData, task_data
 from wherefrom.keys import seed_of
@@ -35,7 +36,8 @@ __all__ = ["compute", "holds", "seen_of"]
 Tell = Callable[[float], None]
 #: Files of the stages.
 POOL, COMPOSITION, PROBLEMS = "pool.parquet", "composition.parquet", "problems.txt"
-#: Scores of a few-shot stage; none if no region could be evaluated.
+#: Scores of a few-shot stage, or of a tuning stage, whose points are those of its grid in order;
+#: none if no region could be evaluated.
 SCORES = pa.schema(
     [
         ("region", pa.string()),
@@ -45,6 +47,7 @@ SCORES = pa.schema(
         ("value", pa.float64()),
     ]
 )
+TUNING = SCORES.remove(SCORES.get_field_index("n")).insert(0, pa.field("point", pa.int64()))
 
 
 def compute(stage: Stage, store: Store, tell: Tell) -> None:
@@ -67,6 +70,7 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
         "audit": _audit,
         "pretrain": _pretrain,
         "fewshot": _fewshot,
+        "tune": _tune,
     }[stage.kind]
     document = {"label": stage.label, "document": stage.document}
     with store.write(stage.kind, stage.key, document) as out:
@@ -109,6 +113,11 @@ class _Job:
     def spec(self) -> dict[str, Any]:
         return self.stage.spec
 
+    def problems(self) -> list[str]:
+        """Read what the pre-training that it is made from could not read."""
+        run = self.inputs.get("pretrain")
+        return (run / PROBLEMS).read_text(encoding="utf-8").splitlines() if run else []
+
     def pool(self) -> Pool:
         return _read_pool(self.inputs["pool"] / POOL)
 
@@ -138,8 +147,13 @@ def _payload(job: _Job) -> None:
 
 
 def _draw(job: _Job) -> None:
-    pool = job.pool()
-    composition = drawn(pool, job.stage.of, job.spec["n"], job.spec["seed"])
+    pool, how = job.pool(), (job.stage.of, job.spec["n"], job.spec["seed"])
+    if (km := job.spec.get("exclude_km")) is None:
+        composition = drawn(pool, *how)
+    else:
+        folders = [folder for role, folder in job.inputs.items() if role != "pool"]
+        lon, lat = np.concatenate([_tested(folder) for folder in folders], axis=1)
+        composition = drawn_apart(pool, *how, lon=lon, lat=lat, km=km)
     composition.write(job.out / COMPOSITION)
     write_card(composition, pool, job.out / COMPOSITION)
 
@@ -149,6 +163,12 @@ def _audit(job: _Job) -> None:
     roles = {role: role.removeprefix("task ") for role in job.inputs if role.startswith("task ")}
     tasks = {name: job.inputs[role] for role, name in roles.items()}
     write_numbers(job.stage.of, composition, job.pool(), tasks, job.out)
+
+
+def _tested(folder: Path) -> NDArray[np.float64]:
+    """Return longitudes and latitudes of the places that a task is tested on, (2, T)."""
+    task = Task.read(folder / TASK)
+    return np.stack([task.lon[task.tested], task.lat[task.tested]])
 
 
 def _pretrain(job: _Job) -> None:
@@ -203,44 +223,29 @@ def seen_of(
 
 
 def _fewshot(job: _Job) -> None:
-    from wherefrom.train.scores import number_scores, scores
-
     spec, data = job.spec, task_data(job.inputs["task"], seen_of(job.stage, job.inputs))
     task = data.task
     regions = task.regions if spec["regions"] is None else spec["regions"]
     found: list[dict[str, Any]] = []
     predictions: dict[str, NDArray[Any]] = {}
-    run = job.inputs.get("pretrain")
-    problems = (run / PROBLEMS).read_text(encoding="utf-8").splitlines() if run else []
+    problems = job.problems()
     every: list[Episodes] = []
     for n in spec["n"]:
         planned, failed = _planned(data, tuple(regions), n, spec["finetune_seeds"])
         every += map(deepcopy, planned)  # a head may change what it is given
         problems += failed
     done = 0
-    touched = [part.ravel() for one in every for part in (one.train, one.test)]
-    rows = np.unique(np.concatenate(touched)) if touched else np.zeros(0, np.int64)
+    rows = _touched(every)
     # The folds of a cross-validation are scored as one: together they test each place once.
     for (region, n), folds in groupby(every, key=lambda one: (one.region, one.n)):
         tests, guesses = [], []
         for episodes in folds:
             tests.append(episodes.test)
-            guesses.append(_predict(job, data, episodes, rows))
+            guesses.append(_predict(job, data, episodes, rows, spec["options"]))
             done += 1
             job.tell(done / len(every))
         test, predicted = np.concatenate(tests), np.concatenate(guesses, axis=1)
-        about = {"region": region, "n": n}
-        truth = task.label[test]
-        scored = (
-            scores(predicted, truth, task.positive)
-            if task.predicts == "classes"
-            else number_scores(predicted, truth)
-        )
-        for metric, values in scored.items():
-            found += [
-                about | {"finetune_seed": i, "metric": metric, "value": float(value)}
-                for i, value in enumerate(values)
-            ]
+        found += _scored(task, predicted, test, {"region": region, "n": n})
         predictions[f"{region}|{n}"] = predicted
         predictions[f"{region}|test"] = test
     table = pa.Table.from_pylist(found, SCORES)
@@ -258,8 +263,57 @@ def _planned(
     return tuple(planned), tuple(map(str, failed))
 
 
+def _touched(every: Iterable[Episodes]) -> NDArray[np.int64]:
+    """Return the rows of a task that some episodes train or test on, ascending."""
+    parts = [part.ravel() for one in every for part in (one.train, one.test)]
+    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+
+def _tune(job: _Job) -> None:
+    """Score every point of a grid on the tuning places, with the same episodes for all."""
+    spec, data = job.spec, task_data(job.inputs["task"], seen_of(job.stage, job.inputs))
+    task, found = data.task, list[dict[str, Any]]()
+    seeds = range(spec["finetune_seeds"])
+    planned, failed = plan_episodes(task, task.regions, spec["n"], seeds, split="tuning")
+    touched = _touched(planned)
+    for at, options in enumerate(spec["points"]):
+        for number, episodes in enumerate(planned):
+            predicted = _predict(job, data, episodes, touched, options, "tuning")
+            about = {"point": at, "region": episodes.region}
+            found += _scored(task, predicted, episodes.test, about)
+            job.tell((at + (number + 1) / len(planned)) / len(spec["points"]))
+    table = pa.Table.from_pylist(found, TUNING)
+    pq.write_table(table, job.out / "scores.parquet", write_page_checksum=True)
+    problems = [*job.problems(), *map(str, failed)]
+    (job.out / PROBLEMS).write_text("\n".join(problems), encoding="utf-8")
+
+
+def _scored(
+    task: Task, predicted: NDArray[Any], test: NDArray[np.int64], about: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Score predictions (S, T) of test places in every metric: a row a metric and seed."""
+    from wherefrom.train.scores import number_scores, scores
+
+    truth = task.label[test]
+    scored = (
+        scores(predicted, truth, task.positive)
+        if task.predicts == "classes"
+        else number_scores(predicted, truth)
+    )
+    return [
+        about | {"finetune_seed": i, "metric": metric, "value": float(value)}
+        for metric, values in scored.items()
+        for i, value in enumerate(values)
+    ]
+
+
 def _predict(
-    job: _Job, data: TaskData, episodes: Episodes, rows: NDArray[np.int64]
+    job: _Job,
+    data: TaskData,
+    episodes: Episodes,
+    rows: NDArray[np.int64],
+    options: Mapping[str, Any],
+    split: str = "reported",
 ) -> NDArray[Any]:
     """Predict the test places of one region by a pre-trained model, or by another row: (S, T).
 
@@ -268,14 +322,17 @@ def _predict(
     from wherefrom.gfms import baselines, engine
     from wherefrom.train.heads import checked, checked_numbers, head
 
-    spec, of, run = job.spec, job.stage.of, job.inputs.get("pretrain")
-    name, labels = spec["head"], data.task.label
-    fitted = head(name, **spec["options"])
+    of, run = job.stage.of, job.inputs.get("pretrain")
+    name, labels = job.spec["head"], data.task.label
+    fitted = head(name, **options)
     predicted: NDArray[Any]
     if run is not None and fitted.tunes_encoder:
         predicted = engine.finetuned(of, run, fitted, data, episodes)
     else:
-        features = engine.embedded(of, run, data, rows) if run else baselines.features(of, data)
+        if run:
+            features = engine.embedded(of, run, data, rows)
+        else:
+            features = baselines.features(of, data, split)
         seed = seed_of("fewshot", data.task.name, episodes.region, episodes.n)
         predicted = fitted.fit_predict(features, labels, episodes.train, episodes.test, seed)
     seeds, tests = len(episodes.train), len(episodes.test)

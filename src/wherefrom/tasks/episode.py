@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from wherefrom.earth.sphere import arc_km, chord, unit_vectors
+from wherefrom.earth.sphere import chord, nearest_km, unit_vectors
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.keys import generator
 from wherefrom.tasks.task import SPLITS, Task
@@ -288,11 +288,10 @@ def apart_km(task: Task) -> NDArray[np.float64]:
     >>> apart_km(task).round(1).tolist()
     [111.2, 1000.8]
     """
-    vectors = unit_vectors(task.lon, task.lat)
     train, test = (task.split == SPLITS.index(name) for name in ("train", "test"))
     pairs = [(task.split != one, task.split == one) for one in range(task.folds)]
     nearest = [
-        arc_km(cKDTree(vectors[a]).query(vectors[b])[0])
+        nearest_km(task.lon[b], task.lat[b], task.lon[a], task.lat[a])
         for a, b in pairs or [(train, test)]
         if a.any() and b.any()
     ]

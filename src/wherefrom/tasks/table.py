@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,8 +45,11 @@ SHARES = (0.5, 0.3, 0.1, 0.1)
 #: A fold is kept in eight bits.
 MOST_FOLDS = 100
 
-#: Numbers that files write where there is none.
-FILLS = (-99999.0, -9999.0, -999.0, 9999.0, 99999.0, -32768.0, 65535.0)
+#: Numbers that files write where there is none, besides those of nines alone (`_is_fill`).
+FILLS = (-32768.0, 65535.0, -2147483648.0, 1e20)
+
+#: Nothing measured is as large as this; what netCDF and rasters write where there is none is.
+TOO_LARGE = 9e35
 
 #: A target of no more whole numbers than this may be meant as classes.
 FEW = 10
@@ -181,7 +185,8 @@ def from_table(
         Split cells of about this size, of equal area, instead of places: fewer test places then
         lie beside a training place, and classes may be missing from a split.
     id : str, optional
-        Column by which payloads look the places up, kept as text; rows may share one.
+        Column by which payloads look the places up, kept as text; rows may share one. By default
+        the numbers of the table's rows, from 0.
     target : str, optional
         Column of numbers to tell, in the place of `label`.
     units : str
@@ -214,16 +219,18 @@ def from_table(
     """
     if split_column is not None and block_km is not None:
         raise WherefromError("a split by column and one by blocks are two: give one of them")
-    if folds and (block_km is None or not 2 <= folds <= MOST_FOLDS):
-        raise WherefromError(
-            f"--folds {folds}: 2 to {MOST_FOLDS} folds, of blocks: give --block-km too"
-        )
+    if folds and not 2 <= folds <= MOST_FOLDS:
+        raise WherefromError(f"--folds {folds}: give 2 to {MOST_FOLDS} folds")
+    if folds and block_km is None:
+        raise WherefromError(f"--folds {folds}: folds are made of blocks: give --block-km too")
     if (label is None) == (target is None):
         raise WherefromError("give a column of labels (--label), or one of numbers (--target)")
     if target is not None and positive is not None:
         raise WherefromError(f"--positive {positive}: a target of numbers has no positive class")
     if target is None and units:
         raise WherefromError(f"--unit {units}: labels have no unit; it is for a --target")
+    if not units.isprintable():
+        raise WherefromError(f"--unit {units!r}: it stands in tables: give it on one line")
     column = str(target if label is None else label)
     from_file = isinstance(table, (str, Path))
     # No ids of a pool: those of the table may repeat, say one for all rows of a field.
@@ -253,7 +260,8 @@ def from_table(
         classes = tuple(classes[one] for one in present) if numbers is None else ()
         numbers = None if numbers is None else numbers[rows]
         given = None if given is None else given[rows]
-        ids = None if ids is None else ids[rows]
+        # Numbers of the table's rows, not of those that are kept.
+        ids = rows.astype(str) if ids is None else ids[rows]
     for told in alike(classes):
         warnings.warn(f"labels of column {label!r}: {told}", stacklevel=2)
     if numbers is not None:
@@ -282,6 +290,11 @@ def from_table(
         shares = (1.0,) * folds or SHARES  # folds are alike
         how = {"folds": folds, "block_km": block_km} if folds else how | {"block_km": block_km}
         split = by_blocks(pool.lon, pool.lat, region, block_km, rng, shares)
+        if folds and (used := len(np.unique(split))) < folds:
+            raise WherefromError(
+                f"--folds {folds}: cells {block_km:g} km wide fill {used} of them: ask for fewer "
+                "folds or smaller cells"
+            )
     else:
         split = _split(pool.lon, pool.lat, codes, region, rng)
     return Task(
@@ -403,10 +416,12 @@ def _target(rest: pa.Table, name: str, source: str) -> NDArray[np.float64]:
         values = column_numbers(rest.column(name), name)
     except WherefromError as err:
         raise WherefromError(f"{source}: {err}; labels go by --label") from err
-    bad = np.flatnonzero(~np.isfinite(values))
+    bad = np.flatnonzero(~(np.abs(values) < TOO_LARGE))
     if bad.size:
         held = rest.column(name)[int(bad[0])].as_py()
-        said = "no number" if held is None else f"{values[bad[0]]}"
+        said = "no number" if held is None else f"{values[bad[0]]:g}"
+        if np.isfinite(values[bad[0]]):
+            said += ", which stands for no number,"
         more = f" ({bad.size:,} such rows)" if bad.size > 1 else ""
         raise WherefromError(
             f"{source}: row {bad[0]} has {said} in column {name!r}{more}; the first data row is 0: "
@@ -424,7 +439,7 @@ def _varied(numbers: NDArray[np.float64], name: str, source: str) -> None:
             f"{source}: all {len(numbers):,} numbers of column {name!r} are {shown}: nothing is to "
             "be told"
         )
-    for fill in np.intersect1d(present, FILLS):
+    for fill in filter(_is_fill, present):
         warnings.warn(
             f"column {name!r} holds {fill:g} in {int((numbers == fill).sum()):,} rows: if that "
             "stands for no number, drop these rows",
@@ -437,6 +452,13 @@ def _varied(numbers: NDArray[np.float64], name: str, source: str) -> None:
             f"classes? then give --label {name}",
             stacklevel=3,
         )
+
+
+def _is_fill(number: float) -> bool:
+    """Tell whether files write a number where there is none: of `FILLS`, or nines, as -9999.9."""
+    nines = re.fullmatch(r"(-?)(9+)(\.9+)?", f"{number:.7g}")
+    known = np.isclose(number, FILLS, rtol=1e-7, atol=0.0).any()  # in single precision, too
+    return bool(known) or bool(nines and len(nines[0]) > 3 and (nines[1] or number > 9998))
 
 
 def _ids(rest: pa.Table, name: str, source: str) -> NDArray[np.str_]:

@@ -21,8 +21,9 @@ from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
 from wherefrom.pool.columns import label_column
+from wherefrom.pool.text import first_line
 
-__all__ = ["SPLITS", "Predicts", "Task"]
+__all__ = ["METADATA", "SPLITS", "Predicts", "Task"]
 
 #: What is told of a place: one of several classes, or a number.
 Predicts = Literal["classes", "numbers"]
@@ -31,7 +32,8 @@ Predicts = Literal["classes", "numbers"]
 #: `tune-` splits alone, which no reported score uses.
 SPLITS = ("train", "test", "tune-train", "tune-test")
 
-_METADATA = b"wherefrom.task"
+#: Key of the metadata of a file that holds a task.
+METADATA = b"wherefrom.task"
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,16 @@ class Task:
         return np.isin(self.split, range(self.folds or SPLITS.index("test") + 1))
 
     @property
+    def tuning(self) -> NDArray[np.bool_]:
+        """Which places are kept to choose hyper-parameters, (N,): of a task in folds none."""
+        return ~self.reported
+
+    @property
+    def tested(self) -> NDArray[np.bool_]:
+        """Which places are tested on, (N,): in folds, all."""
+        return self.reported if self.folds else self.split == SPLITS.index("test")
+
+    @property
     def ids(self) -> NDArray[Any]:
         """What payloads look the places up by, (N,): text, or the numbers of the rows."""
         return np.arange(len(self)) if self.id is None else np.asarray(self.id)
@@ -224,7 +236,7 @@ class Task:
         }
         about |= {} if self.units is None else {"units": self.units}
         about |= {"folds": self.folds} if self.folds else {}
-        table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about)})
+        table = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(about)})
         with atomic(path) as tmp:
             pq.write_table(table, tmp, write_page_checksum=True)
 
@@ -243,9 +255,11 @@ class Task:
             raise WherefromError(f"no such file: {path}; make it with `wherefrom task`") from err
         except (pa.ArrowInvalid, OSError) as err:
             raise WherefromError(
-                of_the_system(err) or f"{path} is not a readable Parquet file: {err}"
+                of_the_system(err)
+                or f"{path} is not the Parquet file of a task: make one of a table with `wherefrom "
+                f"task from-table`, or copy it again ({first_line(err)})"
             ) from err
-        meta = (table.schema.metadata or {}).get(_METADATA)
+        meta = (table.schema.metadata or {}).get(METADATA)
         if meta is None:
             raise WherefromError(
                 f"{path} is not a task: it lacks our metadata; make a task of your table with "

@@ -160,7 +160,8 @@ def number_scores(
     Raises
     ------
     WherefromError
-        If the shapes do not fit, there is nothing to score, or all true numbers are the same.
+        If the shapes do not fit, there is nothing to score, a number is not finite, or all true
+        numbers are the same.
 
     Examples
     --------
@@ -169,6 +170,9 @@ def number_scores(
     ([0.5, 0.0], [0.577, 0.816])
     """
     _refuse_misfits(predicted, truth)
+    for what, values in (("predicted", predicted), ("true", truth)):
+        if not np.isfinite(values).all():
+            raise WherefromError(f"the {what} numbers are not all finite: there is no score")
     total = float(((truth - truth.mean()) ** 2).mean())
     if (truth == truth[0]).all():
         raise WherefromError(f"all {truth.size} test places have one number, {truth[0]:g}: no R²")

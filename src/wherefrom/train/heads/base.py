@@ -25,6 +25,7 @@ __all__ = [
     "checked_numbers",
     "child",
     "chunks",
+    "refuse_numbers",
 ]
 
 Features = NDArray[np.float32]
@@ -172,6 +173,15 @@ def checked_numbers(name: str, predicted: ArrayLike, seeds: int, tests: int) -> 
             "not finite"
         )
     return numbers
+
+
+def refuse_numbers(labels: NDArray[Any]) -> None:
+    """Refuse real numbers where a head tells classes, whose codes they would be cut to."""
+    if labels.dtype.kind == "f":
+        raise WherefromError(
+            "labels are real numbers, and this head tells classes: ridge and knn-regression tell "
+            "numbers"
+        )
 
 
 def _shaped(name: str, predicted: ArrayLike, seeds: int, tests: int) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wherefrom.errors import WherefromError
 from wherefrom.models.axes import Axes
 from wherefrom.train.device import device
-from wherefrom.train.heads.base import Codes, Features, Labels, Rows
+from wherefrom.train.heads.base import Codes, Features, Labels, Rows, refuse_numbers
 
 __all__ = ["FewShot", "standardise"]
 
@@ -131,5 +131,6 @@ class FewShot:
 
     def codes(self, winner: torch.Tensor) -> Codes:
         """Turn positions in `classes` (S, T) into class codes (S, T)."""
+        refuse_numbers(self.classes)
         codes: Codes = self.classes.astype(np.int16)[winner.cpu().numpy()]
         return codes

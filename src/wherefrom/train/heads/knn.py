@@ -125,8 +125,8 @@ def _nearest(few: FewShot, k: int) -> torch.Tensor:
 
 
 def _check_k(head: KNN | KNNRegression, n: int | None = None) -> None:
-    if head.k < 1:
-        raise WherefromError(f"{head.name} head: k must be at least 1, not {head.k}")
+    if not isinstance(head.k, int | np.integer) or head.k < 1:
+        raise WherefromError(f"{head.name} head: k must be a whole number above 0, not {head.k}")
     if n is not None and head.k > n:
         raise WherefromError(
             f"{head.name} head: k = {head.k} neighbours of n = {n} training places"

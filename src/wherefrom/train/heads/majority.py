@@ -9,7 +9,15 @@ import numpy as np
 from numpy.random import SeedSequence
 
 from wherefrom.tasks.task import Predicts
-from wherefrom.train.heads.base import Codes, Features, Head, Labels, Numbers, Rows
+from wherefrom.train.heads.base import (
+    Codes,
+    Features,
+    Head,
+    Labels,
+    Numbers,
+    Rows,
+    refuse_numbers,
+)  # fmt: skip
 
 __all__ = ["Majority", "Mean"]
 
@@ -35,6 +43,7 @@ class Majority(Head):
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
     ) -> Codes:
         """Predict; see `Head`. Features are not looked at."""
+        refuse_numbers(labels)
         taught = labels[train]
         codes = int(taught.max()) + 1
         cells = taught + np.arange(len(train))[:, None] * codes

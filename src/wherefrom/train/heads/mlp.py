@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import SeedSequence
 
 from wherefrom.errors import WherefromError
-from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks
+from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks, refuse_numbers
 
 __all__ = ["MLP"]
 
@@ -68,6 +68,7 @@ class MLP(Head):
         from wherefrom.train.heads.fewshot import FewShot
         from wherefrom.train.heads.perceptron import absent_bias, initial, train_all
 
+        refuse_numbers(labels)
         n, dim, places = train.shape[1], features.shape[1], len(test)
         codes = int(labels.max()) + 1
         cost = 4 * (n * 3 * dim + 4 * self.hidden * dim + 3 * self.hidden * (n + places))
