@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,9 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from wherefrom.evidence import Scores, differences, leaders
-from wherefrom.evidence.differences import compared
+from wherefrom.evidence import Comparison, Scores, differences
 from wherefrom.evidence.intervals import Side, difference, half_width
+from wherefrom.evidence.own import own
 
 pytestmark = pytest.mark.slow
 
@@ -104,12 +105,23 @@ def test_an_interval_over_fine_tune_seeds_alone_would_not_cover() -> None:
     assert covered / STUDIES < 0.5
 
 
-def study(rng: np.random.Generator, effects: dict[str, float], scale: float = 1.0) -> Scores:
+def study(
+    rng: np.random.Generator,
+    effects: dict[str, float],
+    scale: float = 1.0,
+    scatter: Mapping[str, float] = MappingProxyType({}),
+) -> Scores:
     """Simulate the results of one study in one region, without baselines."""
     episodes = rng.normal(0.6, 0.03, 50)
     blocks, values, sizes = [], [], []
-    for effect in effects.values():
-        sds = {"draw_sd": 0.006, "run_sd": 0.006, "taste_sd": 0.01, "rest_sd": 0.01}
+    shared = rng.normal(0, 0.006 * scale, (6, 1, 1))
+    for name, effect in effects.items():
+        sds = {
+            "draw_sd": 0.006 * scatter.get(name, 1.0),
+            "run_sd": 0.006,
+            "taste_sd": 0.01,
+            "rest_sd": 0.01,
+        }
         block = scores_of(
             rng,
             episodes,
@@ -117,7 +129,7 @@ def study(rng: np.random.Generator, effects: dict[str, float], scale: float = 1.
             pretrains=1,
             **{axis: sd * scale for axis, sd in sds.items()},
         )
-        values.append(effect + block.ravel())
+        values.append((effect + shared + block).ravel())
         sizes.append(block.size)
         blocks.append(np.repeat(np.arange(block.size // 50), 50))
     rows = sum(sizes)
@@ -137,59 +149,50 @@ def study(rng: np.random.Generator, effects: dict[str, float], scale: float = 1.
 
 
 NAMES = ["uniform", "none", "a", "b", "c", "d", "e"]
+NULL = 250
+# Three standard errors above a rate of 0.05 in NULL studies.
+CEILING = 0.05 + 3 * np.sqrt(0.05 * 0.95 / NULL)
 
 
-@pytest.fixture(scope="module")
-def false_findings() -> dict[str, float]:
-    """Shares of studies without any effect in which something is found all the same."""
-    rng = np.random.default_rng(20260103)
-    studies = 500
-    pairs = leader = anything = 0
-    for _ in range(studies):
-        scores = study(rng, dict.fromkeys(NAMES, 0.0))
-        rows = differences(scores, ["uniform"])
-        pairs += any(row.verdict in ("better", "worse") for row in rows)
-        leader += leaders(scores)[0].decided
-        every, (first,) = compared(scores, ["uniform", "none"], [("a", "b"), ("c", "d")])
-        anything += first.decided or any(row.verdict in ("better", "worse") for row in every)
-    counts = {"pairs": pairs, "leader": leader, "anything": anything}
-    return {name: count / studies for name, count in counts.items()}
+def compared(scores: Scores) -> Comparison:
+    (view,) = scores.families()
+    return Comparison(scores, view, ["uniform", "none"], pairs=[("a", "b"), ("c", "d")])
 
 
-# Three standard errors above a rate of 0.05 in 500 studies.
-CEILING = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 500)
-
-
-def test_no_effect_is_called_better_or_worse_in_at_most_five_studies_of_a_hundred(
-    false_findings: dict[str, float],
-) -> None:
-    assert false_findings["pairs"] <= CEILING
-
-
-def test_no_effect_gives_a_decided_leader_in_at_most_five_studies_of_a_hundred(
-    false_findings: dict[str, float],
-) -> None:
-    assert false_findings["leader"] <= CEILING
-
-
+@pytest.mark.parametrize("scatter", [1.0, 4.0])
 def test_a_page_without_any_effect_decides_something_in_at_most_five_of_a_hundred(
-    false_findings: dict[str, float],
+    scatter: float,
 ) -> None:
-    assert false_findings["anything"] <= CEILING
+    rng = np.random.default_rng(20260103)
+    decided = inside = 0
+    for _ in range(NULL):
+        found = compared(study(rng, dict.fromkeys(NAMES, 0.0), scatter={"a": scatter}))
+        rows = [*found.rows, *found.contrasts([("a", "b"), ("c", "d")], ["Africa"])]
+        words = {row.verdict for row in rows}
+        decided += bool(words & {"better", "worse"}) or found.leaders[0].decided
+        inside += all(row.low <= 0 <= row.high for row in rows)  # type: ignore[operator]
+        # Interval and adjusted p-value say the same.
+        for row in rows:
+            assert (row.p_adjusted <= 0.05) == (row.low > 0 or row.high < 0)  # type: ignore[operator]
+        # Without a positive control nothing is called equal.
+        assert found.sensitive or words <= {"better", "worse", "undecided"}
+    assert decided / NULL <= CEILING
+    assert inside / NULL >= 1 - CEILING
+    # A family that never errs would be of no use.
+    assert decided > 0
 
 
 def test_a_planted_best_composition_is_found_and_nothing_else() -> None:
     rng = np.random.default_rng(20260105)
-    studies = 150
+    studies = 80
     effects = dict.fromkeys(NAMES, 0.0) | {"c": 0.06}
     found = first = others = 0
     for _ in range(studies):
-        scores = study(rng, effects)
-        verdicts = {row.composition: row.verdict for row in differences(scores, ["uniform"])}
+        one = compared(study(rng, effects))
+        verdicts = {row.composition: row.verdict for row in one.rows if row.reference == "uniform"}
         found += verdicts.pop("c") == "better"
         others += "better" in verdicts.values()
-        leader = leaders(scores)[0]
-        first += leader.composition == "c" and leader.decided
+        first += one.leaders[0].composition == "c" and one.leaders[0].decided
     assert found / studies >= 0.9
     assert first / studies >= 0.9
     assert others / studies <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
@@ -197,16 +200,48 @@ def test_a_planted_best_composition_is_found_and_nothing_else() -> None:
 
 def test_a_difference_of_the_margin_is_called_equivalent_in_at_most_five_of_a_hundred() -> None:
     rng = np.random.default_rng(20260106)
-    studies = 500
-    false = 0
-    for _ in range(studies):
-        rows = differences(study(rng, {"uniform": 0.0, "a": 0.01}, scale=0.3), ["uniform"])
-        false += rows[0].verdict.startswith("equivalent")
-    assert false / studies <= CEILING
+    effects = {"uniform": 0.0, "a": 0.01, "none": -0.1}
+    rows = [differences(study(rng, effects, scale=0.3), ["uniform"]) for _ in range(150)]
+    words = [row.verdict for every in rows for row in every if row.composition == "a"]
+    false = sum(word.startswith("equivalent") for word in words)
+    assert false / 150 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
 
 
 def test_equal_compositions_with_little_noise_are_called_equivalent() -> None:
     rng = np.random.default_rng(20260107)
-    effects = {"uniform": 0.0, "a": 0.0, "b": 0.0}
-    rows = [row for _ in range(50) for row in differences(study(rng, effects, 0.2), ["uniform"])]
-    assert np.mean([row.verdict == "equivalent within 0.01" for row in rows]) >= 0.9
+    effects = {"uniform": 0.0, "a": 0.0, "b": 0.0, "none": -0.1}
+    rows = [row for _ in range(40) for row in differences(study(rng, effects, 0.2), ["uniform"])]
+    words = [row.verdict for row in rows if row.composition != "none"]
+    assert np.mean([word == "equivalent within 0.01" for word in words]) >= 0.9
+    # The same scores without a positive control are called nothing.
+    del effects["none"]
+    lone = differences(study(rng, effects, 0.2), ["uniform"])
+    assert {row.verdict for row in lone} == {"undecided"}
+    assert all("no positive control" in row.note for row in lone)
+
+
+def test_own_variances_are_right_on_average_though_one_composition_scatters_more() -> None:
+    rng = np.random.default_rng(20260108)
+    spread = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 4.0])
+    means = rng.normal(0, 1, (6, 6, 4000)) * spread[:, None, None]
+    means += rng.normal(0, 3, (6, 4000))
+    found = own(means)
+    assert found.variance.mean(axis=1) == pytest.approx(spread**2, rel=0.1)
+    # A pair of alike ones has nearly twice the degrees of freedom of a paired t test.
+    pair = found.variance[0] + found.variance[1]
+    assert 2 * pair.mean() ** 2 / pair.var() == pytest.approx(2 * 5, rel=0.25)
+
+
+def test_the_detectable_difference_is_found_in_eight_of_ten_studies() -> None:
+    rng = np.random.default_rng(20260109)
+    size = np.median([compared(study(rng, dict.fromkeys(NAMES, 0.0))).rows[0].detectable
+                      for _ in range(30)])  # fmt: skip
+    found = 0
+    for _ in range(150):
+        rows = compared(study(rng, dict.fromkeys(NAMES, 0.0) | {"a": float(size)})).rows
+        found += any(
+            row.verdict == "better"
+            for row in rows
+            if (row.composition, row.reference) == ("a", "uniform")
+        )
+    assert found / 150 == pytest.approx(0.8, abs=0.12)

@@ -52,14 +52,18 @@ FIRST = [
 def results(
     means: dict[str, float], ns: dict[int, float] | None = None, *, noise: float = 0.001
 ) -> pa.Table:
-    """Simulate a model; at each n the differences between compositions are scaled."""
+    """Simulate a model; at each n the differences between compositions are scaled.
+
+    Zero pre-training lies far below, so that the study is seen to be able to tell something.
+    """
     rng = np.random.default_rng(7)
     middle = float(np.mean(list(means.values())))
     rows = []
     for n, scale in (ns or {100: 1.0}).items():
-        for name, mean in means.items():
-            for block in range(3):
-                score = middle + scale * (mean - middle) + rng.normal(0, noise)
+        levels = {name: middle + scale * (mean - middle) for name, mean in means.items()}
+        for name, level in (levels | {"none": middle - 0.3}).items():
+            for block in range(6):
+                score = level + rng.normal(0, noise)
                 for region in REGIONS:
                     for seed in range(5):
                         value = float(score + 0.02 * np.sin(seed) + rng.normal(0, noise))

@@ -163,7 +163,8 @@ def test_a_sentence_is_decided_though_a_pair_in_it_is_open() -> None:
 
 
 def test_an_equivalent_pair_hides_on_which_side_it_lies() -> None:
-    evidence = evidence_of(simulated({"uniform": 0.0, "near": 0.004}, noise=0.0003), CONTEXT)
+    effects = {"uniform": 0.0, "near": 0.004, "none": -0.1}
+    evidence = evidence_of(simulated(effects, noise=0.0003), CONTEXT)
     text = said(statements(headline(evidence)), "compared with uniform")
     assert re.search(r"equivalent within 0.01: near \(\+0.004 \[[^]]*\], yet higher\)", text)
     grid = difference_grid(headline(evidence), "uniform")

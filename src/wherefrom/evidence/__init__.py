@@ -8,15 +8,11 @@ from wherefrom.evidence.correlation import (
     correlation,
     less,
 )
-from wherefrom.evidence.differences import (
-    BEST_BASELINE,
-    MARGIN,
-    contrasts,
-    differences,
-    leaders,
-)
+from wherefrom.evidence.differences import BEST_BASELINE, MARGIN, Comparison, differences
 from wherefrom.evidence.headline import Evidence, Headline, Row, gather
+from wherefrom.evidence.power import RARE_DRAWS
 from wherefrom.evidence.records import (
+    BudgetRow,
     DeviationRow,
     DifferenceRow,
     LeaderRow,
@@ -26,7 +22,16 @@ from wherefrom.evidence.records import (
     VarianceRow,
     table_of,
 )
-from wherefrom.evidence.scores import ALL_REGIONS, COLUMNS, INITIAL, Key, Scores, Units, View
+from wherefrom.evidence.scores import (
+    ALL_REGIONS,
+    COLUMNS,
+    INITIAL,
+    Key,
+    PlaceVariance,
+    Scores,
+    Units,
+    View,
+)
 from wherefrom.evidence.sensitivity import (
     compare,
     deviations,
@@ -52,12 +57,12 @@ from wherefrom.evidence.verdict import (
 )
 
 __all__ = [
-    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "COLUMNS", "Coefficient", "CorrelationRow",
-    "DeviationRow", "DifferenceRow", "Evidence", "FAILS", "FEWEST", "HOLDS", "Headline", "HomeRow",
-    "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN", "Row", "Scores", "SensitivityDifferenceRow",
-    "SensitivityRow", "SummaryRow", "Transfer", "TransferRow", "UNDECIDED", "Units", "VarianceRow",
-    "View", "WORSE", "above", "all_better", "all_equal", "compare", "contrasts", "correlate",
-    "correlation", "deviations", "differences", "equivalent", "gather", "holm", "leaders", "less",
-    "rank_correlation", "sensitivity", "sensitivity_differences", "summary", "table_of", "transfer",
-    "variance_shares", "verdict",
+    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "BudgetRow", "COLUMNS", "Coefficient", "Comparison",
+    "CorrelationRow", "DeviationRow", "DifferenceRow", "Evidence", "FAILS", "FEWEST", "HOLDS",
+    "Headline", "HomeRow", "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN", "PlaceVariance",
+    "RARE_DRAWS", "Row", "Scores", "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow",
+    "Transfer", "TransferRow", "UNDECIDED", "Units", "VarianceRow", "View", "WORSE", "above",
+    "all_better", "all_equal", "compare", "correlate", "correlation", "deviations", "differences",
+    "equivalent", "gather", "holm", "less", "rank_correlation", "sensitivity",
+    "sensitivity_differences", "summary", "table_of", "transfer", "variance_shares", "verdict",
 ]  # fmt: skip

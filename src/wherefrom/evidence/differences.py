@@ -1,18 +1,24 @@
-"""Paired differences; all that is compared in one column of a table is one family of tests."""
+"""Paired differences; all that is compared in one view is one family of claims."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from wherefrom.evidence.intervals import Floats, Parts, Side, difference, limits, two_sided_p
-from wherefrom.evidence.records import DifferenceRow, LeaderRow
-from wherefrom.evidence.scores import Key, Scores, View
-from wherefrom.evidence.verdict import BETTER, holm, verdict
+from wherefrom.evidence.family import Design, Family, simulate
+from wherefrom.evidence.frames import Frame, column_of, pair
+from wherefrom.evidence.intervals import Parts, ends
+from wherefrom.evidence.power import MORE, detectable, more
+from wherefrom.evidence.records import BudgetRow, DifferenceRow, LeaderRow
+from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
+from wherefrom.evidence.verdict import BETTER, UNDECIDED, verdict, within
+from wherefrom.keys import generator
 
-__all__ = ["BEST_BASELINE", "MARGIN", "compared", "contrasts", "differences", "label", "leaders"]
+__all__ = ["BEST_BASELINE", "CONTROLS", "MARGIN", "Comparison", "differences", "label"]
 
 #: The reference that is, in each region, the baseline with the best mean; published weights
 #: are none.
@@ -21,257 +27,313 @@ BEST_BASELINE = "best baseline"
 #: Differences below this are of no matter: the default margin of equivalence.
 MARGIN = 0.01
 
-
 #: The references where none are named.
 REFERENCES = ("uniform", "none", BEST_BASELINE)
 
+#: Why rows whose interval lies within the margin are not called equivalent.
+INSENSITIVE = "within the margin, but no positive control is told from"
+
+#: Compositions that a study able to tell anything tells from its reference.
+CONTROLS = (INITIAL,)
+
 
 class _Pair(NamedTuple):
-    view: View
+    """A row minus another; `name` is what the reference is called."""
+
     key: Key
     reference: Key
-    region: str
-    #: Name of the reference.
     name: str
-    parts: Parts
-    seeds: int
+
+    @property
+    def turned(self) -> _Pair:
+        """The pair from the other side."""
+        return _Pair(self.reference, self.key, self.name)
+
+    @property
+    def both(self) -> frozenset[Key]:
+        """The pair, from whichever side and by however many sentences it is looked at."""
+        return frozenset((self.key, self.reference))
 
 
-class _Column(NamedTuple):
-    """All that is said of one view in one region: its pairs are one family of tests."""
+class _Region:
+    """All that is said of one view in one region."""
 
-    view: View
-    region: str
-    #: Each composition with each reference, then the pairs that were asked for.
-    compared: list[_Pair]
-    asked: list[_Pair]
-    #: The row with the best mean with every other, from the best to the worst.
-    leading: list[_Pair]
-    best: Key
-    margin: float
+    def __init__(
+        self,
+        scores: Scores,
+        view: View,
+        region: str,
+        references: Sequence[str],
+        pairs: Iterable[tuple[str, str]],
+    ) -> None:
+        self.column = column_of(scores, view, region)
+        rows = self.column.rows
+        self.order = sorted(rows, key=lambda key: -view.sign * rows[key].mean)
+        present = {key.composition: key for key in self.column.compositions}
+        beside = [key for key in self.order if not key.composition]
+        self.trivial = [key for key in beside if key.model not in scores.official]
+        #: Each composition with each reference, then the pairs that were asked for.
+        self.compared = []
+        for name in references:
+            reference = present.get(name)
+            if name == BEST_BASELINE and self.trivial:
+                reference = self.trivial[0]
+            if reference is not None:
+                own = [_Pair(key, reference, name) for key in present.values() if key != reference]
+                self.compared += own
+        self.asked = [
+            _Pair(present[a], present[b], b) for a, b in pairs if a in present and b in present
+        ]
+        #: The row with the best mean with every other, from the best to the worst.
+        best = self.order[0]
+        self.leading = [_Pair(best, key, label(key, view.head)) for key in self.order[1:]]
+        every = {one.both: one for one in [*self.compared, *self.asked, *self.leading]}
+        parts = self.column.contrasts([pair(one.key, one.reference) for one in every.values()])
+        self._parts = {
+            (one.key, one.reference): part for one, part in zip(every.values(), parts, strict=True)
+        }
+        #: The pairs of the family. Of those of the leading row it has only the first: a row is
+        #: called the best where it is better than every other, and the truly best is one of these.
+        self.members = {
+            one.both: one
+            for one in [*self.compared, *self.asked, *self.leading[:1]]
+            if not self.part(one).why
+        }
+
+    def part(self, one: _Pair) -> Parts:
+        """Return the estimate of a pair that was compared."""
+        known = self._parts.get((one.key, one.reference))
+        if known is None:
+            turned = self._parts[one.reference, one.key]
+            return replace(turned, estimate=-turned.estimate)
+        return known
+
+    def judged(self, one: _Pair) -> bool:
+        """Tell whether a pair needs no larger family: it is a member, or has no interval."""
+        if one.both in self.members:
+            return True
+        known = {(one.key, one.reference), (one.reference, one.key)} & self._parts.keys()
+        return bool(known) and bool(self.part(one).why)
+
+    def designs(self) -> list[Design]:
+        """Return what the family is simulated from, a frame at a time."""
+        frames: dict[Frame, list[_Pair]] = {}
+        for one in self.members.values():
+            frames.setdefault(self.column.frame([one.key, one.reference])[0], []).append(one)
+        made = []
+        for frame, pairs in frames.items():
+            at = {key: i for i, key in enumerate(frame.keys)}
+            rows = [(at[one.key], at[one.reference]) for one in pairs]
+            chosen = [at[key] for key in self.trivial if key in at]
+            index = np.array(rows, dtype=np.intp), np.array(chosen, dtype=np.intp)
+            made.append(Design(frame, *index, self.column.view.sign))
+        return made
 
 
-def differences(
-    scores: Scores, references: Sequence[str] = REFERENCES, *, margin: float = MARGIN
-) -> list[DifferenceRow]:
-    """Compare every composition with each reference, in every region and over all.
+class Comparison:
+    """All that is compared in one view, judged as one family of claims.
 
-    Fine-tune seeds are paired; the interval covers blocks and episodes
-    (`wherefrom.evidence.intervals`). `p_holm` and `p_equivalence_holm` (two one-sided tests
-    against `margin`) are corrected over all these pairs of one model, task, n, head and metric in
-    one region: that is one family. What `wherefrom.evidence.gather` compares besides joins it. The
-    interval itself is not corrected, so it may exclude zero where the verdict is "undecided".
+    The family holds every composition with each reference, the pairs that claims are about, and
+    the row with the best mean with the next, in every region and over all, each pair once. So a
+    pair has one verdict, whatever table or sentence speaks of it.
 
     Parameters
     ----------
+    scores : Scores
+    view : View
     references : sequence of str
         Names of compositions, or `BEST_BASELINE`. One that the results lack is left out.
     margin : float
         Margin of equivalence; for scores in the units of a task's numbers that of `Scores.units`.
-
-    Returns
-    -------
-    list of DifferenceRow
-        Without interval, and undecided, where a side has a single block (`note` says so).
-    """
-    columns = _columns(scores, references, margin)
-    return _rows([column._replace(leading=[]) for column in columns])[0]
-
-
-def contrasts(
-    scores: Scores,
-    view: View,
-    pairs: Sequence[tuple[str, str]],
-    regions: Sequence[str],
-    *,
-    margin: float = MARGIN,
-    references: Sequence[str] = REFERENCES,
-    among: Sequence[tuple[str, str]] = (),
-) -> list[DifferenceRow]:
-    """Compare pairs of compositions in one view.
-
-    In each region they are judged within the family of `wherefrom.evidence.gather` with the same
-    references and `pairs` (here `among`), which grows by the pairs that it lacks.
-
-    Parameters
-    ----------
     pairs : sequence of (str, str)
-        Compositions. A pair of which the results lack a side in a region is left out there.
-    regions : sequence of str
-    margin : float
-        As of `differences`.
-    references : sequence of str
-        As of `differences`.
-    among : sequence of (str, str)
-        Pairs that are in the family besides.
+        Compositions that are compared besides.
+    controls : sequence of str
+        Positive controls. That two rows are equivalent is only said where one of these is decided
+        to differ from the first reference that the view has, in the region that sums it up.
 
-    Returns
-    -------
-    list of DifferenceRow
-        The first of each pair minus the second, which is its `reference`.
+    Attributes
+    ----------
+    family : Family
+    sensitive : bool
+        Whether a positive control was told from the reference.
+    rows : list of DifferenceRow
+        Every composition with each reference.
+    leaders : list of LeaderRow
+        The row with the best mean of each region, and whether the data decide that it is best:
+        that is where it is better than every other row.
     """
-    every = list(dict.fromkeys((*pairs, *among)))
-    keys = scores.families()[view]
-    columns = [_column(scores, view, keys, region, references, every, margin) for region in regions]
-    asked = set(pairs)
-    return [
-        row
-        for column, rows in zip(columns, _judged(columns), strict=True)
-        for row in rows[len(column.compared) :][: len(column.asked)]
-        if (row.composition, row.reference) in asked
-    ]
 
-
-def leaders(scores: Scores, *, margin: float = MARGIN) -> list[LeaderRow]:
-    """Name the row with the best mean, and say whether the data decide that it is best.
-
-    It is decided when the verdict is "better" against every other row (compositions and
-    baselines of the same model, task, n, head, metric and region), after Holm's correction over
-    them. A row that another one equals within `margin` is not the best. What
-    `wherefrom.evidence.gather` compares besides joins that family.
-
-    Returns
-    -------
-    list of LeaderRow
-        One by model, task, n, head, metric and region.
-    """
-    return _rows(_columns(scores, (), margin))[1]
-
-
-def _columns(
-    scores: Scores,
-    references: Sequence[str],
-    margin: float,
-    pairs: Sequence[tuple[str, str]] = (),
-) -> list[_Column]:
-    return [
-        _column(scores, view, keys, region, references, pairs, margin)
-        for view, keys in scores.families().items()
-        for region in scores.regions_of(*keys)
-    ]
-
-
-def compared(
-    scores: Scores,
-    references: Sequence[str],
-    pairs: Sequence[tuple[str, str]] = (),
-    *,
-    margin: float = MARGIN,
-) -> tuple[list[DifferenceRow], list[LeaderRow]]:
-    """Return the rows of `differences` and of `leaders` of one family a column.
-
-    It has the pairs of both and those of claims, each pair once, so that a pair has one verdict,
-    whatever table or sentence speaks of it.
-    """
-    return _rows(_columns(scores, references, margin, pairs))
-
-
-def _rows(columns: list[_Column]) -> tuple[list[DifferenceRow], list[LeaderRow]]:
-    made: list[DifferenceRow] = []
-    first: list[LeaderRow] = []
-    for column, rows in zip(columns, _judged(columns), strict=True):
-        made += rows[: len(column.compared)]
-        others = rows[len(column.compared) + len(column.asked) :]
-        view = column.view
-        first.append(
-            LeaderRow(
-                **view.key(column.best.composition)._asdict(),
-                region=column.region,
-                best=label(column.best, view.head),
-                runner_up=others[0].reference_row if others else "",
-                ahead=others[0].difference if others else None,
-                decided=bool(others) and all(row.verdict == BETTER for row in others),
-            )
-        )
-    return made, first
-
-
-def _column(
-    scores: Scores,
-    view: View,
-    keys: list[Key],
-    region: str,
-    references: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-    margin: float,
-) -> _Column:
-    rows = [*keys, *scores.baselines(*view[1:])]
-    # Beside another head, baselines are averaged over the regions of the compositions' rows.
-    means = {key: _mean(scores, key, region, keys[0]) for key in rows}
-    sides = {key: scores.side(key, region, keys[0]) for key in rows if np.isfinite(means[key])}
-    order = sorted(sides, key=lambda key: -view.sign * means[key])
-    present = [key for key in keys if key in sides]
-
-    def pair(key: Key, reference: Key, name: str) -> _Pair:
-        (left, left_seeds), (right, right_seeds) = sides[key], sides[reference]
-        _, i, j = np.intersect1d(left_seeds, right_seeds, assume_unique=True, return_indices=True)
-        parts = Parts(means[key] - means[reference], why="no common fine-tune seed")
-        if len(i):
-            left, right = Side(left.values[:, i], left.fixed), Side(right.values[:, j], right.fixed)
-            parts = difference(left, right)
-        return _Pair(view, key, reference, region, name, parts, len(i))
-
-    compared = []
-    for name in references:
-        if name == BEST_BASELINE:
-            trivial = (k for k in order if not k.composition and k.model not in scores.official)
-            reference = next(trivial, None)
-        else:
-            reference = next((key for key in present if key.composition == name), None)
-        if reference is not None:
-            compared += [pair(key, reference, name) for key in present if key != reference]
-    known = {key.composition: key for key in present}
-    asked = [pair(known[a], known[b], b) for a, b in pairs if a in known and b in known]
-    leading = [pair(order[0], key, label(key, view.head)) for key in order[1:]]
-    return _Column(view, region, compared, asked, leading, order[0], scores.margin(view, margin))
-
-
-def _judged(columns: list[_Column]) -> list[list[DifferenceRow]]:
-    """Give intervals, p-values and verdicts to the pairs of columns, each of which is a family."""
-    families = [[*column.compared, *column.asked, *column.leading] for column in columns]
-    pairs = [pair for family in families for pair in family]
-    parts = [pair.parts for pair in pairs]
-    estimate = np.array([part.estimate for part in parts], dtype=np.float64)
-    ends = limits(parts, estimate.tolist())
-    p = two_sided_p(parts, np.abs(estimate))
-    margins = np.repeat([column.margin for column in columns], list(map(len, families)))
-    p_same = _equivalence(parts, estimate, margins)
-    made, start = [], 0
-    for family in families:
-        # A pair counts once, from whichever side and by however many sentences it is looked at.
-        place: dict[frozenset[Key], int] = {}
-        for i, pair in enumerate(family, start):
-            place.setdefault(frozenset((pair.key, pair.reference)), i)
-        members = list(place.values())
-        p_holm = dict(zip(members, holm(p[members]), strict=True))
-        p_same_holm = dict(zip(members, holm(p_same[members]), strict=True))
-        compared = int(np.isfinite(p[members]).sum())
-        rows = []
-        for i, pair in enumerate(family, start):
-            at = place[frozenset((pair.key, pair.reference))]
-            rows.append(
-                DifferenceRow(
-                    **pair.key._asdict(),
-                    region=pair.region,
-                    reference=pair.name,
-                    reference_row=label(pair.reference, pair.view.head),
-                    difference=pair.parts.estimate,
-                    low=ends[i][0],
-                    high=ends[i][1],
-                    p=_finite(p[i]),
-                    p_holm=_finite(p_holm[at]),
-                    p_equivalence_holm=_finite(p_same_holm[at]),
-                    compared=compared,
-                    finetune_seeds=pair.seeds,
-                    verdict=verdict(
-                        pair.view.sign * estimate[i], p_holm[at], p_same_holm[at], margins[i]
-                    ),
-                    note=pair.parts.why,
+    def __init__(
+        self,
+        scores: Scores,
+        view: View,
+        references: Sequence[str] = REFERENCES,
+        *,
+        margin: float = MARGIN,
+        pairs: Sequence[tuple[str, str]] = (),
+        controls: Sequence[str] = CONTROLS,
+    ) -> None:
+        self.view, self.margin = view, scores.margin(view, margin)
+        self._asked = (scores, references, margin, tuple(pairs), controls)
+        regions = scores.regions_of(*scores.families()[view])
+        self.regions = {
+            region: _Region(scores, view, region, references, pairs) for region in regions
+        }
+        designs = [design for one in self.regions.values() for design in one.designs()]
+        self.family: Family = simulate(designs, generator("family", *view))
+        self.compared = sum(len(one.members) for one in self.regions.values())
+        own = {key.composition for one in self.regions.values() for key in one.column.compositions}
+        named = [name for name in references if name in own and name not in controls]
+        #: What a positive control must be told from.
+        self.reference = named[0] if named else ""
+        self.sensitive = self._separated(controls)
+        self.rows: list[DifferenceRow] = []
+        self.leaders: list[LeaderRow] = []
+        for region, one in self.regions.items():
+            self.rows += self._rows(region, one.compared)
+            others = self._rows(region, one.leading)
+            best = one.order[0]
+            self.leaders.append(
+                LeaderRow(
+                    **view.key(best.composition)._asdict(),
+                    region=region,
+                    best=label(best, view.head),
+                    runner_up=others[0].reference_row if others else "",
+                    ahead=others[0].difference if others else None,
+                    decided=bool(others) and all(row.verdict == BETTER for row in others),
                 )
             )
-        made.append(rows)
-        start += len(family)
-    return made
+
+    def contrasts(
+        self, pairs: Sequence[tuple[str, str]], regions: Sequence[str]
+    ) -> list[DifferenceRow]:
+        """Compare pairs of compositions: the first of each minus the second, its `reference`.
+
+        The family grows by those that it lacks. A pair of which a region lacks a side is left out
+        there.
+        """
+        made = []
+        for region in regions:
+            one = self.regions[region]
+            known = {key.composition: key for key in one.column.compositions}
+            asked = [_Pair(known[a], known[b], b) for a, b in pairs if {a, b} <= known.keys()]
+            if not all(map(one.judged, asked)):
+                return self._grown(tuple(pairs)).contrasts(pairs, regions)
+            made += self._rows(region, asked)
+        return made
+
+    def budget(self, reference: str, region: str) -> list[BudgetRow]:
+        """Say of the comparisons with a reference what more of each axis would buy in width."""
+        one = self.regions[region]
+        averaged = max(1, len(self.regions) - 1) if region == ALL_REGIONS else 1
+        made = []
+        for each in one.compared:
+            part = one.part(each)
+            if each.name != reference or part.why:
+                continue
+            _, blocks, seeds = one.column.frame([each.key, each.reference])[0].shape
+            grown = [more(part, axis, blocks, seeds, averaged) for axis in MORE]
+            now, block, episode, place = self.family.half_width([part, *grown]).tolist()
+            made.append(
+                BudgetRow(
+                    **each.key._asdict(),
+                    region=region,
+                    reference=reference,
+                    block=part.block,
+                    episode=part.episode,
+                    place=part.place,
+                    half_width=now,
+                    one_more_block=block,
+                    more_episodes=episode,
+                    more_places=place if part.place > 0 else None,
+                )
+            )
+        return made
+
+    def _grown(self, pairs: tuple[tuple[str, str], ...]) -> Comparison:
+        if pairs not in self._larger:
+            scores, references, margin, own, controls = self._asked
+            self._larger[pairs] = Comparison(
+                scores,
+                self.view,
+                references,
+                margin=margin,
+                pairs=list(dict.fromkeys((*own, *pairs))),
+                controls=controls,
+            )
+        return self._larger[pairs]
+
+    @cached_property
+    def _larger(self) -> dict[tuple[tuple[str, str], ...], Comparison]:
+        return {}
+
+    def _separated(self, controls: Sequence[str]) -> bool:
+        """Tell whether a positive control is decided to differ from the reference."""
+        one = self.regions[ALL_REGIONS if ALL_REGIONS in self.regions else next(iter(self.regions))]
+        wanted = [{self.reference, name} for name in controls]
+        found = [
+            one.part(each)
+            for each in one.members.values()
+            if {each.key.composition, each.reference.composition} in wanted
+        ]
+        return bool(
+            (np.abs([part.estimate for part in found]) > self.family.half_width(found)).any()
+        )
+
+    def _rows(self, region: str, pairs: Sequence[_Pair]) -> list[DifferenceRow]:
+        """Give intervals, p-values and verdicts to pairs of one region."""
+        if not pairs:
+            return []
+        one = self.regions[region]
+        parts = [one.part(each) for each in pairs]
+        halves = self.family.half_width(parts)
+        around = ends([part.estimate for part in parts], halves)
+        adjusted, found = self.family.adjusted(parts), detectable(parts, halves)
+        made = []
+        for i, (each, part, (low, high)) in enumerate(zip(pairs, parts, around, strict=True)):
+            word = verdict(low, high, self.margin, sign=self.view.sign, sensitive=self.sensitive)
+            notes = [part.why, part.note]
+            if word == UNDECIDED and within(low, high, self.margin):
+                against = self.reference or "any reference"
+                notes.append(f"{INSENSITIVE} {against}")
+            _, blocks, seeds = one.column.frame([each.key, each.reference])[0].shape
+            made.append(
+                DifferenceRow(
+                    **each.key._asdict(),
+                    region=region,
+                    reference=each.name,
+                    reference_row=label(each.reference, self.view.head),
+                    difference=part.estimate,
+                    low=low,
+                    high=high,
+                    p_adjusted=None if part.why else float(adjusted[i]),
+                    detectable=None if part.why else float(found[i]),
+                    compared=self.compared,
+                    blocks=blocks,
+                    finetune_seeds=seeds,
+                    verdict=word,
+                    note="; ".join(note for note in notes if note),
+                )
+            )
+        return made
+
+
+def differences(
+    scores: Scores,
+    references: Sequence[str] = REFERENCES,
+    *,
+    margin: float = MARGIN,
+    controls: Sequence[str] = CONTROLS,
+) -> list[DifferenceRow]:
+    """Compare every composition with each reference, in every region and over all.
+
+    The rows of a `Comparison` of every view without pairs of claims.
+    """
+    return [
+        row
+        for view in scores.families()
+        for row in Comparison(scores, view, references, margin=margin, controls=controls).rows
+    ]
 
 
 def label(key: Key, head: str) -> str:
@@ -279,20 +341,3 @@ def label(key: Key, head: str) -> str:
     if key.composition:
         return key.composition
     return key.model if key.head in (head, key.model) else f"{key.model} ({key.head})"
-
-
-def _mean(scores: Scores, key: Key, region: str, like: Key) -> float:
-    values = scores.values(key, region, like)
-    known = np.isfinite(values)
-    return float(values[known].mean()) if known.any() else np.nan
-
-
-def _equivalence(parts: list[Parts], estimate: Floats, margin: Floats) -> Floats:
-    # The larger of two one-sided tests is the one against the nearer end of the margin.
-    inside = margin - np.abs(estimate)
-    p = two_sided_p(parts, np.abs(inside)) / 2
-    return np.where(inside > 0, p, 1 - p)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

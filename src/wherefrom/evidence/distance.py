@@ -256,8 +256,8 @@ def _across(tested: Runs, x: Floats) -> Estimate:
         influence += (apart * (y - value * apart)).sum(axis=0) / square / len(every)
     found = difference(Side(np.array(slopes, dtype=np.float64)))
     variances = [
-        (found.unit_variance, found.unit_df),
-        (found.episode_variance, found.episode_df),
+        (found.block, found.block_df),
+        (found.episode, found.episode_df),
         over_places(influence, tested.unit),
     ]
     return interval(found.estimate, variances, found.why)
@@ -281,7 +281,7 @@ def _effect(
         return Effect(name, 0.0, 1.0, Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.0), own_slope)
     sides = [Side(tested.score[runs].mean(axis=2, dtype=np.float64)) for runs in (own, other)]
     found = difference(*sides)
-    parts = [(found.unit_variance, found.unit_df), (found.episode_variance, found.episode_df)]
+    parts = [(found.block, found.block_df), (found.episode, found.episode_df)]
     gain = y[own].mean(axis=0) - y[other].mean(axis=0)
     spread = (gain - gain.mean()) / gain.size
     raw = interval(found.estimate, [*parts, over_places(spread, tested.unit)], found.why)

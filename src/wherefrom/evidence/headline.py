@@ -11,12 +11,14 @@ import pyarrow as pa
 
 from wherefrom.evidence.differences import (
     BEST_BASELINE,
+    CONTROLS,
     MARGIN,
-    compared,
-    contrasts,
+    Comparison,
     label,
 )
+from wherefrom.evidence.power import POWER
 from wherefrom.evidence.records import (
+    BudgetRow,
     DeviationRow,
     DifferenceRow,
     LeaderRow,
@@ -25,7 +27,15 @@ from wherefrom.evidence.records import (
     SummaryRow,
     VarianceRow,
 )
-from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, Units, View
+from wherefrom.evidence.scores import (
+    ALL_REGIONS,
+    INITIAL,
+    Key,
+    PlaceVariance,
+    Scores,
+    Units,
+    View,
+)
 from wherefrom.evidence.sensitivity import deviations, sensitivity
 from wherefrom.evidence.summary import summary, variance_shares
 
@@ -48,6 +58,7 @@ class Evidence:
 
     scores: Scores
     summary: list[SummaryRow]
+    comparisons: dict[View, Comparison]
     differences: list[DifferenceRow]
     leaders: list[LeaderRow]
     variance: list[VarianceRow]
@@ -58,8 +69,6 @@ class Evidence:
     margin: float
     #: Compositions in the order in which they are shown; others come after, by name.
     order: tuple[str, ...]
-    #: Pairs of compositions that claims are about: they are in the families of the differences.
-    pairs: tuple[tuple[str, str], ...] = ()
     #: How many places each composition has, in words, where they are not all of one size.
     sizes: Mapping[str, str] = field(default_factory=dict)
 
@@ -101,16 +110,16 @@ class Headline:
     Examples
     --------
     >>> from wherefrom.evidence.scores import COLUMNS
-    >>> rows = [("m", name, d, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
+    >>> rows = [("m", name, b, "t", "Asia", 100, "knn", s, "f1_macro", mean + b * s % 3 * mean / 99)
     ...         for name, mean in {"uniform": 0.6, "none": 0.3}.items()
-    ...         for d in range(3) for s in range(4)]
+    ...         for b in range(3) for s in range(4)]
     >>> evidence = gather(pa.table(dict(zip(COLUMNS, map(list, zip(*rows))))))
     >>> headline, = evidence.headlines.values()
     >>> [row.label for row in headline.rows], headline.region
     (['none', 'uniform'], 'Asia')
     >>> row = headline.difference("none", "uniform")
     >>> round(row.difference, 3), row.verdict
-    (-0.3, 'worse')
+    (-0.302, 'worse')
     """
 
     evidence: Evidence
@@ -212,19 +221,36 @@ class Headline:
     ) -> list[DifferenceRow]:
         """Compare pairs of compositions, each as every other table and sentence judges it.
 
-        A pair that is neither with a reference nor a claim's makes its families larger
-        (`wherefrom.evidence.contrasts`).
+        A pair that is neither with a reference nor a claim's makes its family larger.
         """
-        own, where = self.evidence, regions or [self.region]
-        return contrasts(
-            own.scores,
-            self.view,
-            pairs,
-            where,
-            margin=own.margin,
-            references=own.references,
-            among=own.pairs,
+        where = regions or [self.region]
+        return self.evidence.comparisons[self.view].contrasts(pairs, where)
+
+    def detectable(self, reference: str, region: str = "") -> str:
+        """Say which difference to a reference would have been found with probability 0.8.
+
+        Empty where none has an interval.
+        """
+        rows = self.differences(reference, region)
+        found = [row.detectable for row in rows if row.detectable is not None]
+        if not found:
+            return ""
+        ends = list(dict.fromkeys(f"{value:.3f}" for value in (min(found), max(found))))
+        least = min(row.blocks for row in rows if row.detectable is not None)
+        return (
+            f"The smallest difference to {reference} that {least} blocks would have found with "
+            f"probability {POWER:g} is {' to '.join(ends)}, {self.population}."
         )
+
+    @property
+    def population(self) -> str:
+        """Which test places its verdicts are about, in words that end a sentence."""
+        places = self.evidence.scores.places
+        return "given these test places" if places is None else f"about {places.population}"
+
+    def budget(self, reference: str, region: str = "") -> list[BudgetRow]:
+        """Return what more blocks, episodes and test places would buy in width."""
+        return self.evidence.comparisons[self.view].budget(reference, region or self.region)
 
     def leader(self, region: str = "") -> LeaderRow | None:
         """Return the row with the best mean, or None."""
@@ -274,6 +300,8 @@ def gather(
     pairs: Sequence[tuple[str, str]] = (),
     sizes: Mapping[str, str] | None = None,
     units: Mapping[str, Units] | None = None,
+    places: PlaceVariance | None = None,
+    controls: Sequence[str] = CONTROLS,
 ) -> Evidence:
     """Compute all statistics of a results table.
 
@@ -290,27 +318,34 @@ def gather(
     official : collection of str
         Baselines that are published weights (`wherefrom.evidence.Scores`).
     pairs : sequence of (str, str)
-        Compositions that claims compare. In each column they are in one family with the differences
-        to the references and those of the row with the best mean to every other.
+        Compositions that claims compare. Of one view they are in one family with the differences
+        to the references and the row with the best mean, in all regions.
     sizes : mapping of str to str, optional
         How many places each composition has, where they are not all of one size.
     units : mapping of str to Units, optional
         By task of numbers, its units and the margin of equivalence of scores in them.
+    places : PlaceVariance, optional
+        Test places as a sample of a population; None takes them as given.
+    controls : sequence of str
+        Positive controls (`Comparison`).
     """
-    scores = Scores(results, official, units)
+    scores = Scores(results, official, units, places)
     names = (*references, BEST_BASELINE)
-    rows, first = compared(scores, names, pairs, margin=margin)
+    comparisons = {
+        view: Comparison(scores, view, names, margin=margin, pairs=pairs, controls=controls)
+        for view in scores.families()
+    }
     return Evidence(
         scores,
         summary(scores),
-        rows,
-        first,
+        comparisons,
+        [row for one in comparisons.values() for row in one.rows],
+        [row for one in comparisons.values() for row in one.leaders],
         variance_shares(scores),
         sensitivity(scores),
         deviations(scores),
         names,
         margin,
         tuple(order),
-        tuple(pairs),
         sizes or {},
     )

@@ -78,7 +78,7 @@ class LawRow(_Of):
     blocks: int
     test_places: int
     mean: float
-    redraw_spread: float
+    redraw_spread: float | None
     slope: float | None
     low: float | None
     high: float | None
@@ -344,7 +344,7 @@ def _law_row(about: dict[str, Any], tested: Runs, made: Law) -> LawRow:
         blocks=len(set(tested.blocks)),
         test_places=len(tested.unit),
         mean=made.mean,
-        redraw_spread=made.spread,
+        redraw_spread=made.spread if np.isfinite(made.spread) else None,
         **_named(made.slope, "slope", "low", "high"),
         **_named(made.log_odds or Estimate(np.nan), "log_odds", "log_odds_low", "log_odds_high"),
         **stretches,

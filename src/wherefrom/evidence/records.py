@@ -9,10 +9,10 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 
 from wherefrom.evidence.scores import Key, View
-from wherefrom.evidence.verdict import BETTER, UNDECIDED, WORSE
+from wherefrom.evidence.verdict import BETTER, WORSE
 
 __all__ = [
-    "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
+    "BudgetRow", "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
     "SensitivityRow", "SummaryRow", "VarianceRow", "table_of",
 ]  # fmt: skip
 
@@ -59,35 +59,55 @@ class SummaryRow(_OfKey):
 
 @dataclass(frozen=True, kw_only=True)
 class DifferenceRow(_OfKey):
-    """A composition minus its reference in one region; see `wherefrom.evidence.differences`."""
+    """A composition minus its reference in one region; see `wherefrom.evidence.differences`.
+
+    `low`, `high` and `verdict` hold over all that is compared in its view at once; `detectable` is
+    the smallest difference that would have been decided with probability 0.8.
+    """
 
     reference: str
     reference_row: str
     difference: float
     low: float | None
     high: float | None
-    p: float | None
-    p_holm: float | None
-    p_equivalence_holm: float | None
+    p_adjusted: float | None
+    detectable: float | None
     compared: int
+    blocks: int
     finetune_seeds: int
     verdict: str
     note: str
 
     @property
     def caveat(self) -> str:
-        """What an interval that excludes zero asks to be said where the verdict is neither side."""
+        """The side of a difference that is not zero but too small to matter."""
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return ""
-        if self.verdict == UNDECIDED:
-            return ", not decided once corrected"
         side = ", yet higher" if self.low > 0 else ", yet lower"
         return "" if self.verdict in (BETTER, WORSE) else side
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetRow(_OfKey):
+    """What makes the interval of a difference wide; see `wherefrom.evidence.power.more`.
+
+    The variance of the difference in parts, its half-width, and the half-width with one more block,
+    100 more episodes or 1,000 more test places in each region (None where these are given).
+    """
+
+    reference: str
+    block: float
+    episode: float
+    place: float
+    half_width: float
+    one_more_block: float
+    more_episodes: float
+    more_places: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeaderRow(_OfKey):
-    """The row with the best mean; see `wherefrom.evidence.differences.leaders`.
+    """The row with the best mean; see `wherefrom.evidence.differences.Comparison`.
 
     Its `model` is that of the view also where a baseline leads.
     """

@@ -235,8 +235,8 @@ def _bound(parts: Parts, influence: Floats, unit: Ints, group: Group) -> _Bound:
     """Add the variance over test places to those over blocks and episodes."""
     sample = covariance([Sample(_within(influence, group.strata)[None], unit, group.weights)])
     why = parts.why or ("" if sample else "all test places in one block of land")
-    variances = np.array([parts.unit_variance, parts.episode_variance, np.nan])
-    df = np.array([parts.unit_df, parts.episode_df, np.nan])
+    variances = np.array([parts.block, parts.episode, np.nan])
+    df = np.array([parts.block_df, parts.episode_df, np.nan])
     if sample:
         variances[2], df[2] = sample[0][0, 0], sample[1]
     whole = variances.sum()

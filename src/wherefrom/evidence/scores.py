@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from wherefrom.errors import WherefromError
-from wherefrom.evidence.intervals import Floats, Side
+from wherefrom.evidence.intervals import Floats
 from wherefrom.train.scores import METRICS
 
-__all__ = ["ALL_REGIONS", "COLUMNS", "INITIAL", "Cells", "Key", "Scores", "Units", "View"]
+__all__ = [
+    "ALL_REGIONS", "COLUMNS", "INITIAL", "Cells", "Ints", "Key", "PlaceVariance", "Scored",
+    "Scores", "Units", "View",
+]  # fmt: skip
 
 #: Name of the macro-average over the regions, shown as one more region.
 ALL_REGIONS = "All regions"
@@ -87,6 +90,34 @@ class Key(NamedTuple):
         return View(self.model, *self[2:])
 
 
+class PlaceVariance(Protocol):
+    """How mean scores would vary over other test places of a stated population."""
+
+    @property
+    def population(self) -> str:
+        """Which places a verdict is about, in words that follow "about"."""
+
+    def covariance(
+        self, keys: Sequence[Key], region: str, among: Sequence[str] | None = None
+    ) -> tuple[Floats, float] | None:
+        """Return the covariance of the keys' mean scores in a region, and its degrees of freedom.
+
+        Of shape (K, K), over the sampling of test places alone; `region` may be `ALL_REGIONS`, the
+        mean of those `among`. None where it is not known of every key.
+        """
+
+
+class Scored(NamedTuple):
+    """The scores of a key in one region, without gaps."""
+
+    #: Mean over all scores, also those on seeds that some block lacks.
+    mean: float
+    #: Shape (B, F), of the blocks that have any score and the seeds that all of these have.
+    values: Floats
+    blocks: Ints
+    seeds: Ints
+
+
 @dataclass(frozen=True)
 class Cells:
     """All scores of one key."""
@@ -118,11 +149,14 @@ class Scores:
         neither a composition nor trivial.
     units : mapping of str to Units, optional
         By task of numbers.
+    places : PlaceVariance, optional
+        Test places as a sample; None takes them as given.
 
     Attributes
     ----------
     official : frozenset of str
     units : dict of str to Units
+    places : PlaceVariance or None
     cells : dict of Key to Cells
     regions : dict of str to list of str
         Regions of each task, in alphabetical order.
@@ -149,8 +183,10 @@ class Scores:
         results: pa.Table,
         official: Collection[str] = (),
         units: Mapping[str, Units] | None = None,
+        places: PlaceVariance | None = None,
     ) -> None:
         columns = _Columns(results)
+        self.places = places
         self.units = dict(units or {})
         self.official = frozenset(official)
         self.regions: dict[str, list[str]] = {}
@@ -213,6 +249,10 @@ class Scores:
         regions = [self.regions[keys[0].task][i] for i in np.flatnonzero(covered)]
         return [*regions, ALL_REGIONS] if len(self._averaged[keys[0][2:]]) > 1 else regions
 
+    def averaged(self, key: Key) -> list[str]:
+        """Return the regions that the macro-average of a key is over."""
+        return [self.regions[key.task][i] for i in self._averaged[key[2:]]]
+
     def values(self, key: Key, region: str, like: Key | None = None) -> Floats:
         """Return the scores of a key in a region, or averaged over all, shape (B, F).
 
@@ -224,16 +264,19 @@ class Scores:
             return values[:, self.regions[key.task].index(region), :]
         return np.asarray(values[:, self._averaged[(like or key)[2:]], :].mean(axis=1))
 
-    def side(self, key: Key, region: str, like: Key | None = None) -> tuple[Side, Ints]:
-        """Return the scores of the blocks that have any, and the fine-tune seeds that all have.
+    def scored(self, key: Key, region: str, like: Key | None = None) -> Scored | None:
+        """Return the scores of the blocks that have any; None where there are none.
 
-        The side has shape (B', F'), for the F' seeds in ascending order.
+        `like` as in `values`.
         """
-        values = self.values(key, region, like)
-        blocks = np.isfinite(values).any(axis=1)
-        seeds = np.isfinite(values[blocks]).all(axis=0)
-        side = Side(values[blocks][:, seeds], fixed=not key.composition)
-        return side, self.cells[key].seeds[seeds]
+        values, cells = self.values(key, region, like), self.cells[key]
+        known = np.isfinite(values)
+        if not known.any():
+            return None
+        blocks = known.any(axis=1)
+        seeds = known[blocks].all(axis=0)
+        mean = float(values[known].mean())
+        return Scored(mean, values[blocks][:, seeds], cells.blocks[blocks], cells.seeds[seeds])
 
     def margin(self, view: View, margin: float) -> float:
         """Return the margin of equivalence of a view: of scores in units the task's own.

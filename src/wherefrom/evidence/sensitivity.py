@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
 from itertools import combinations
 
 import numpy as np
 
-from wherefrom.evidence.intervals import Floats, Parts, Side, contrast, half_width, limits
+from wherefrom.evidence.frames import Column, Frame, column_of
+from wherefrom.evidence.intervals import NOTHING, Parts, half_width, limits
 from wherefrom.evidence.records import DeviationRow, SensitivityDifferenceRow, SensitivityRow
 from wherefrom.evidence.scores import INITIAL, Key, Scores, View
 from wherefrom.evidence.spread import Estimate, minus, over, spreads
 
 __all__ = ["compare", "deviations", "sensitivity", "sensitivity_differences"]
 
-#: Of each composition: its scores by unit on the common fine-tune seeds, and all its scores.
-Sides = dict[str, tuple[Side, Floats]]
 #: An estimate and the ends of its interval, as far as they are known.
 Known = tuple[float | None, float | None, float | None]
 #: A row without intervals, the noise of a mean with its degrees of freedom, and the gain.
@@ -30,16 +28,12 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     `spread` is the standard deviation over the compositions named in the results, zero
     pre-training excluded, of the scores that they would have with endless blocks and
     fine-tune seeds; `observed` is that of the means as they are, which noise makes too large.
-    The model is
-
-        y[k, u, f] = mean + composition[k] + unit[k, u] + episode[f] + taste[k, f] + rest[k, u, f]
-
-    with the units (blocks) and episodes (fine-tune seeds) of `wherefrom.evidence.intervals`. An
-    episode is the same for all compositions and cancels; what remains of it as noise is how
-    differently compositions take to it (`taste`). The noise of a mean is the variance over its
-    units, divided by their number, plus the variance of `taste`, divided by the number of
-    episodes; degrees of freedom by Satterthwaite (1946), since compositions need not scatter
-    alike. Estimator and interval: `wherefrom.evidence.spread`.
+    The model is that of `wherefrom.evidence.frames`. What all compositions share in a block or an
+    episode cancels; the noise of a mean is its own variance over blocks, divided by their number,
+    plus the variance of how differently compositions take to an episode, divided by the number of
+    episodes, plus what other test places would change, where they are a sample; degrees of freedom
+    by Satterthwaite (1946), since compositions need not scatter alike. Estimator and interval:
+    `wherefrom.evidence.spread`.
 
     `gain` is the mean over those compositions minus zero pre-training, or of a metric of which
     lower is better zero pre-training minus that mean, and `share` the spread
@@ -57,14 +51,14 @@ def sensitivity(scores: Scores) -> list[SensitivityRow]:
     --------
     >>> import pyarrow as pa
     >>> from wherefrom.evidence.scores import COLUMNS
-    >>> rows = [("m", name, d, "t", "Asia", 100, "knn", s, "f1_macro", mean + d / 100 + s / 50)
+    >>> rows = [("m", name, b, "t", "Asia", 100, "knn", s, "f1_macro", mean + b * s % 3 * mean / 99)
     ...         for name, mean in {"uniform": 0.6, "clustered": 0.5, "none": 0.3}.items()
-    ...         for d in range(3) for s in range(4)]
+    ...         for b in range(3) for s in range(4)]
     >>> row, = sensitivity(Scores(pa.table(dict(zip(COLUMNS, map(list, zip(*rows)))))))
     >>> round(row.spread, 3), round(row.low, 3), round(row.high, 3)
-    (0.07, 0.055, 0.087)
+    (0.071, 0.07, 0.072)
     >>> row.lowest, row.highest, round(row.range, 3), round(row.gain, 3)
-    ('clustered', 'uniform', 0.1, 0.25)
+    ('clustered', 'uniform', 0.101, 0.251)
     """
     return _with_intervals([_row(*family) for family in _families(scores)])
 
@@ -83,17 +77,15 @@ def deviations(scores: Scores) -> list[DeviationRow]:
     """
     rows: list[DeviationRow] = []
     parts: list[Parts] = []
-    for view, region, sides, _ in _families(scores):
-        several = [side for side, _ in sides.values() if len(side.values) > 1]
+    for view, column, keys, several in _families(scores):
         if len(several) < 2:
             continue
-        for name, (one, _) in sides.items():
-            weights = [(side is one) - 1 / len(several) for side in several]
-            # A single block stands outside the mean; `contrast` then finds no interval.
-            outside = len(one.values) < 2
-            part = contrast(several + [one] * outside, weights + [1.0] * outside)
-            key = view.key(name)._asdict()
-            rows.append(DeviationRow(**key, region=region, deviation=part.estimate))
+        mean = dict.fromkeys(several, -1 / len(several))
+        # A single block stands outside the mean; it then has no interval.
+        asked = [{**mean, key: mean.get(key, 0.0) + 1.0} for key in keys]
+        for key, part in zip(keys, column.contrasts(asked), strict=True):
+            axes = view.key(key.composition)._asdict()
+            rows.append(DeviationRow(**axes, region=column.region, deviation=part.estimate))
             parts.append(part)
     ends = limits(parts, [row.deviation for row in rows])
     return [replace(row, low=low, high=high) for row, (low, high) in zip(rows, ends, strict=True)]
@@ -140,57 +132,42 @@ def sensitivity_differences(rows: Sequence[SensitivityRow]) -> list[SensitivityD
     ]
 
 
-def _families(
-    scores: Scores,
-) -> Iterator[tuple[View, str, Sides, tuple[Side, Floats] | None]]:
-    """Yield, where there are two compositions, their sides and that of zero pre-training."""
+def _families(scores: Scores) -> Iterator[tuple[View, Column, list[Key], list[Key]]]:
+    """Yield, where there are two compositions, all of them and those of several blocks."""
     for view, keys in scores.families().items():
         for region in scores.regions_of(*keys):
-            sides = _sides(scores, keys, region)
-            initial = sides.pop(INITIAL, None)
-            if len(sides) > 1:
-                yield view, region, sides, initial
+            column = column_of(scores, view, region)
+            own = [key for key in column.compositions if key.composition != INITIAL]
+            if len(own) > 1:
+                yield view, column, own, [key for key in own if len(column.rows[key].blocks) > 1]
 
 
-def _sides(scores: Scores, keys: list[Key], region: str) -> Sides:
-    """Return the compositions' sides on the fine-tune seeds that all have."""
-    own = {
-        key.composition: (*scores.side(key, region), scores.values(key, region))
-        for key in keys
-        if np.isfinite(scores.values(key, region)).any()
-    }
-    if not own:
-        return {}
-    common = reduce(np.intersect1d, (seeds for _, seeds, _ in own.values()))
-    return {
-        name: (Side(side.values[:, np.isin(seeds, common)]), values)
-        for name, (side, seeds, values) in own.items()
-    }
-
-
-def _row(view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] | None) -> Made:
+def _row(view: View, column: Column, keys: list[Key], several: list[Key]) -> Made:
     """Fill in what needs no interval."""
-    means = {name: float(np.nanmean(np.nanmean(v, axis=1))) for name, (_, v) in by_name.items()}
+    means = {key.composition: column.rows[key].mean for key in keys}
     lowest, highest = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
-    sides = [one for one, _ in by_name.values() if len(one.values) > 1]
-    seeds = next(iter(by_name.values()))[0].values.shape[1]
+    frame, left_out = column.frame(several or keys)
+    _, blocks, seeds = frame.shape
     observed, noise, gain, note = None, (np.nan, np.nan), None, ""
     if seeds < 2:
         note = "fewer than two fine-tune seeds in common"
-    elif len(sides) < 2:
+    elif len(several) < 2 or blocks < 2:
         note = "fewer than two compositions with more than one block"
     else:
-        observed = float(np.std([one.values.mean() for one in sides], ddof=1))
-        noise = _noise(sides)
-        if initial is not None:
-            weights = [view.sign / len(sides)] * len(sides)
-            gain = contrast([*sides, initial[0]], [*weights, -1.0 * view.sign])
-        if len(sides) < len(by_name):
-            note = f"{len(by_name) - len(sides)} of a single block left out"
+        at = [frame.keys.index(key) for key in several]
+        observed = float(frame.series[at].mean(axis=1).std(ddof=1))
+        noise = _noise(frame, at)
+        initial = view.key(INITIAL)
+        if initial in column.rows:
+            weights = dict.fromkeys(several, view.sign / len(several))
+            (gain,) = column.contrasts([{**weights, initial: -1.0 * view.sign}])
+        notes = [left_out] * bool(left_out)
+        lone = len(keys) - len(several)
+        note = "; ".join([f"{lone} of a single block left out"] * (lone > 0) + notes)
     row = SensitivityRow(
         **view._asdict(),
-        region=region,
-        compositions=len(sides) if observed is not None else len(by_name),
+        region=column.region,
+        compositions=len(several) if observed is not None else len(keys),
         observed=observed,
         lowest=lowest,
         highest=highest,
@@ -202,26 +179,31 @@ def _row(view: View, region: str, by_name: Sides, initial: tuple[Side, Floats] |
     return row, noise, gain
 
 
-def _noise(sides: list[Side]) -> tuple[float, float]:
-    """Estimate the mean variance of one composition's mean, and its degrees of freedom."""
-    count, seeds = len(sides), sides[0].values.shape[1]
-    units, shares, rests, series = [], [], [], []
-    for one in sides:
-        own, values = len(one.values), one.values
-        means = values.mean(axis=1)
-        residual = values - means[:, None] - values.mean(axis=0) + means.mean()
-        rests.append(float((residual**2).sum()) / ((own - 1) * (seeds - 1) * own * seeds))
-        units.append(float(means.var(ddof=1)) / own)
-        shares.append(units[-1] ** 2 / (own - 1))
-        series.append(values.mean(axis=0))
-    table = np.array(series)
-    taste = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+def _noise(frame: Frame, at: list[int]) -> tuple[float, float]:
+    """Estimate the mean variance of one of some rows' means, and its degrees of freedom."""
+    _, blocks, seeds = frame.shape
+    count, one = len(at), frame.own
+    # In a block, what all share cancels; own variances are by far not equal.
+    square = one.variance[at].sum() / (count * blocks)
+    spent = one.alike[np.ix_(at, at)].sum() / (count * blocks) ** 2 / one.df
+    table = frame.values[at]
+    for axis in range(3):
+        table = table - table.mean(axis=axis, keepdims=True)
     freedom = (count - 1) * (seeds - 1)
-    # The rest is in the spread of the units already; it must not count twice.
-    episode = max(0.0, float((taste**2).sum()) / freedom / seeds - float(np.mean(rests)))
-    unit = float(np.mean(units))
-    spent = sum(shares) / count**2 + episode**2 / freedom
-    return unit + episode, (unit + episode) ** 2 / spent if spent > 0 else 1.0
+    rest = (table**2).sum() / (freedom * (blocks - 1) * blocks * seeds)
+    taste = frame.series[at]
+    taste = taste - taste.mean(axis=1, keepdims=True) - taste.mean(axis=0) + taste.mean()
+    # The rest is in the own variances already; it must not count twice.
+    episode = max(0.0, (taste**2).sum() / freedom / seeds - rest)
+    place = 0.0
+    if frame.places is not None:
+        over, df = frame.places
+        over = np.nan_to_num(over[np.ix_(at, at)])
+        place = max(0.0, (np.trace(over) - over.sum() / count) / (count - 1))
+        spent += place**2 / df
+    spent += episode**2 / freedom
+    noise = float(square + episode + place)
+    return (noise, noise**2 / spent) if noise > NOTHING else (0.0, 1.0)
 
 
 def _with_intervals(made: list[Made]) -> list[SensitivityRow]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from wherefrom.evidence.intervals import Floats, Parts, difference, limits
+from wherefrom.evidence.intervals import Floats, Parts, Side, difference, limits
 from wherefrom.evidence.records import SummaryRow, VarianceRow
-from wherefrom.evidence.scores import Key, Scores
+from wherefrom.evidence.scores import Key, Scored, Scores
 
 __all__ = ["summary", "variance_shares"]
 
@@ -38,24 +38,27 @@ def summary(scores: Scores) -> list[SummaryRow]:
     (1.05, 0.071, 0.707, 2)
     """
     made = [
-        _row(scores, key, region)
+        _row(scores, key, region, scored)
         for key in sorted(scores.cells)
         for region in scores.regions_of(key)
-        if np.isfinite(scores.values(key, region)).any()
+        if (scored := scores.scored(key, region))
     ]
     ends = limits([part for _, part in made], [row.mean for row, _ in made])
     return [replace(row, low=a, high=b) for (row, _), (a, b) in zip(made, ends, strict=True)]
 
 
-def _row(scores: Scores, key: Key, region: str) -> tuple[SummaryRow, Parts]:
+def _row(scores: Scores, key: Key, region: str, scored: Scored) -> tuple[SummaryRow, Parts]:
     values = scores.values(key, region)
-    unit, seeds = scores.side(key, region)
     values = values[np.isfinite(values).any(axis=1)]
     means = np.nanmean(values, axis=1)
     count = int(np.isfinite(values).sum(axis=1).max())
     part = Parts(float(means.mean()), why="no fine-tune seed common to all blocks")
-    if len(seeds):
-        part = difference(unit)
+    if len(scored.seeds):
+        part = difference(Side(scored.values, fixed=not key.composition))
+    if scores.places is not None:
+        sample = scores.places.covariance([key], region, scores.averaged(key))
+        if sample is not None:
+            part = replace(part, place=float(sample[0][0, 0]), place_df=sample[1])
     row = SummaryRow(
         **key._asdict(),
         region=region,

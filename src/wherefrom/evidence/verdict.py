@@ -1,4 +1,4 @@
-"""From p-values to words: the verdict of a pair, and whether a published claim holds."""
+"""From intervals to words: the verdict of a pair, and whether a published claim holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wherefrom.evidence.intervals import Floats
 
 __all__ = [
     "BETTER", "FAILS", "HOLDS", "OPEN", "UNDECIDED", "WORSE", "above", "all_better", "all_equal",
-    "equivalent", "holm", "rank_correlation", "verdict",
+    "equivalent", "holm", "rank_correlation", "verdict", "within",
 ]  # fmt: skip
 
 BETTER = "better"
@@ -67,26 +67,37 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def verdict(difference: float, p: float, p_equivalence: float, margin: float) -> str:
-    """Say in words what the data decide about one pair; a `difference` above 0 is for the better.
+def within(low: float | None, high: float | None, margin: float) -> bool:
+    """Tell whether an interval lies within the margin of equivalence."""
+    return low is not None and high is not None and -margin < low and high < margin
 
+
+def verdict(
+    low: float | None, high: float | None, margin: float, *, sign: int = 1, sensitive: bool = True
+) -> str:
+    """Say in words what the interval of a difference decides; without interval nothing.
+
+    A difference above 0 is for the better where `sign` is 1, for the worse where it is -1.
     Equivalence comes first: a difference that is certain but certainly below the margin is
-    reported as equivalent. A p-value of NaN (no interval) is undecided.
+    reported as equivalent. It is only said of a study that is `sensitive`: one that did tell a
+    positive control from its reference.
 
     Examples
     --------
-    >>> verdict(0.04, 0.003, 1.0, margin=0.01)
-    'better'
-    >>> verdict(0.001, 0.4, 0.02, margin=0.01)
+    >>> verdict(0.01, 0.07, margin=0.01), verdict(0.01, 0.07, margin=0.01, sign=-1)
+    ('better', 'worse')
+    >>> verdict(-0.004, 0.006, margin=0.01)
     'equivalent within 0.01'
-    >>> verdict(0.02, 0.4, 0.6, margin=0.01)
-    'undecided'
+    >>> verdict(-0.004, 0.006, margin=0.01, sensitive=False), verdict(-0.02, 0.06, margin=0.01)
+    ('undecided', 'undecided')
     """
-    if p_equivalence <= ALPHA:
+    if low is None or high is None:
+        return UNDECIDED
+    if sensitive and within(low, high, margin):
         return equivalent(margin)
-    if p <= ALPHA:
-        return BETTER if difference > 0 else WORSE
-    return UNDECIDED
+    if low <= 0 <= high:
+        return UNDECIDED
+    return BETTER if sign * low > 0 else WORSE
 
 
 def all_better(verdicts: Iterable[str]) -> str:

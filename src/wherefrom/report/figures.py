@@ -134,9 +134,8 @@ def differences_forest(headline: Headline) -> Drawing | None:
         axes, len(regions), f"{score_title(headline)} minus that of {reference}{turned(headline)}"
     )
     caption = (
-        f"{view_title(headline)}. Paired differences to {reference} with 95 % intervals over "
-        "draws, pre-train seeds and episodes. Filled: decided after Holm's correction (better, "
-        "worse or equivalent); hollow: undecided. "
+        f"{view_title(headline)}. Paired differences to {reference} with simultaneous 95 % "
+        "intervals. Filled: decided (better, worse or equivalent); hollow: undecided. "
         + (
             f"Grey band: margin of equivalence, ±{margin:g}{units}."
             if margin
@@ -203,8 +202,7 @@ def everywhere(headline: Headline) -> Drawing | None:
     caption = (
         f"Difference to {reference} in {score_title(headline)}, over all regions, "
         f"n = {view.n}, with every model and head. ▲ better, ▼ worse, ≈ equivalent, ? undecided, "
-        "all after Holm's correction over what is compared with one model and head; 1 block: no "
-        "interval."
+        "all within what is compared with one model and head; 1 block: no interval."
     )
     return Drawing("models_heads", figure, "Does it hold with other models and heads?", caption)
 

@@ -187,14 +187,14 @@ def _difference_cell(row: DifferenceRow | None) -> Cell:
     if row is None:
         return Cell("–")
     text = signed(row.difference)
-    if row.low is None or row.p_holm is None:
+    if row.low is None or row.p_adjusted is None:
         return Cell(text, row.difference, False, UNDECIDED, row.note, "[no interval]")
     return Cell(
         text,
         row.difference,
         bold=row.verdict in (BETTER, ABOVE_UNTUNED, WORSE),
         verdict=row.verdict,
-        hint=f"{row.verdict}{caveat(row)}; against {row.reference_row}; Holm-corrected "
-        f"p = {row.p_holm:.2g} ({row.compared} compared)",
+        hint=f"{row.verdict}{caveat(row)}; against {row.reference_row}; adjusted "
+        f"p = {row.p_adjusted:.2g} ({row.compared} compared)",
         detail=f"[{signed(row.low)}, {signed(row.high)}]{caveat(row)}",
     )

@@ -80,6 +80,10 @@ def effect_grid(one: Nearness, region: str = ALL_PLACES) -> Grid:
     return Grid(caption, columns, lines)
 
 
+def _times(spread: float | None) -> Cell:
+    return Cell("–") if spread is None else Cell(f"{10**spread:.2f} ×", spread)
+
+
 def law_grid(one: Nearness) -> Grid:
     """Make the table of the law, region by region."""
     lines = [
@@ -94,7 +98,7 @@ def law_grid(one: Nearness) -> Grid:
                 _estimated(one, row.far, row.far_low, row.far_high),
                 _estimated(one, row.across, row.across_low, row.across_high),
                 Cell(number(row.mean)),
-                Cell(f"{10**row.redraw_spread:.2f} ×", row.redraw_spread),
+                _times(row.redraw_spread),
                 Cell(f"{row.test_places:,}", row.test_places),
             ],
         )

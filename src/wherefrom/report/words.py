@@ -11,6 +11,7 @@ from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
     INITIAL,
+    RARE_DRAWS,
     UNDECIDED,
     WORSE,
     DifferenceRow,
@@ -47,6 +48,7 @@ def statements(
         _sweep(headline, references[0], sweep_region),
         _seeds_alone(headline),
         _one_block(headline),
+        _power(headline, references[0]),
     ]
     return [statement for statement in made if statement is not None]
 
@@ -279,6 +281,11 @@ def _one_block(headline: Headline) -> Statement | None:
         return None
     names = ", ".join(f"{model} with {head}" for model, head in rows)
     return Statement("limit", f"Without intervals and undecided: {names}. Run in {ONE_BLOCK}.")
+
+
+def _power(headline: Headline, reference: str) -> Statement | None:
+    text = headline.detectable(reference)
+    return Statement("limit", f"{text} {RARE_DRAWS}") if text else None
 
 
 def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
