@@ -57,6 +57,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "temperature": "wherefrom.earth.climate:TEMPERATURE",
         "precipitation": "wherefrom.earth.climate:PRECIPITATION",
         "city_distance": "wherefrom.earth.cities:CITY_DISTANCE",
+        "blue_marble_entropy": "wherefrom.earth.variety:BLUE_MARBLE_ENTROPY",
     },
     "samplers": {
         "none": "wherefrom.compose.samplers.plain:NoPretraining",

@@ -17,11 +17,12 @@ from rich.console import Console
 from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence, View
 from wherefrom.pool import Pool
 from wherefrom.report import ReportContext, evidence_of, statements, terminal_table, write
-from wherefrom.report.html import _write_tables, page, sentences
+from wherefrom.report.html import page, sentences
 from wherefrom.report.plan import render
 from wherefrom.report.published import published
 from wherefrom.report.sensitivity import beside_grid, sensitivity_grid
 from wherefrom.report.study import _places, sources, stand_ins
+from wherefrom.report.written import write_tables
 from wherefrom.study import Store, load, plan
 from wherefrom.study.published import Claim
 from wherefrom.study.stages import compute
@@ -199,7 +200,7 @@ def test_three_models_are_not_set_side_by_side(tmp_path: Path) -> None:
     # The pair of the claim is compared there.
     assert sum("is more sensitive to the composition than" in text for text in texts) == 2
     assert "rank correlation with wide" in page(evidence, known, [])
-    _write_tables(evidence, known, tmp_path)
+    write_tables(evidence, known, tmp_path, [])
     assert (tmp_path / "sensitivity.tex").is_file()
     with (tmp_path / "sensitivity_differences.csv").open() as stream:
         pairs = {(row["model"], row["other_model"]) for row in csv.DictReader(stream)}

@@ -204,6 +204,11 @@ class SamplerModel(BaseModel, ABC):
         except ValidationError as err:
             raise translated(f"sampler {cls.name!r}", cls.model_fields, err) from err
 
+    @property
+    def origin(self) -> tuple[str, str] | None:
+        """The layer and the one label of it that all places have, where that is what it is for."""
+        return None
+
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.
 

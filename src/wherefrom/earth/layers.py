@@ -30,7 +30,7 @@ CategoricalName: TypeAlias = Literal[
     "city_distance_band",
 ]
 ValueName: TypeAlias = Literal[
-    "elevation", "slope", "temperature", "precipitation", "city_distance"
+    "elevation", "slope", "temperature", "precipitation", "city_distance", "blue_marble_entropy"
 ]
 
 

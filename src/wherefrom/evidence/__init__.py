@@ -1,5 +1,13 @@
 """Statistics over results: what they support, by how much, and how sure that is."""
 
+from wherefrom.evidence.correlation import (
+    FEWEST,
+    Coefficient,
+    CorrelationRow,
+    correlate,
+    correlation,
+    less,
+)
 from wherefrom.evidence.differences import (
     BEST_BASELINE,
     CONTROLS,
@@ -37,6 +45,7 @@ from wherefrom.evidence.sensitivity import (
     sensitivity_differences,
 )
 from wherefrom.evidence.summary import summary, variance_shares
+from wherefrom.evidence.transfer import HomeRow, Transfer, TransferRow, transfer
 from wherefrom.evidence.verdict import (
     BETTER,
     FAILS,
@@ -54,12 +63,12 @@ from wherefrom.evidence.verdict import (
 )
 
 __all__ = [
-    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "BudgetRow", "COLUMNS", "CONTROLS", "Comparison",
-    "DeviationRow", "DifferenceRow", "Evidence", "FAILS", "HOLDS", "Headline", "INITIAL", "Key",
-    "LeaderRow", "MARGIN", "OPEN", "PlaceVariance", "RARE_DRAWS", "Row", "Scores",
-    "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow", "UNDECIDED",
-    "Units", "VarianceRow", "View", "WORSE", "above", "all_better", "all_equal", "compare",
-    "deviations", "differences", "equivalent", "gather", "holm",
-    "rank_correlation", "sensitivity", "sensitivity_differences", "summary", "table_of",
-    "variance_shares", "verdict",
+    "ALL_REGIONS", "BEST_BASELINE", "BETTER", "BudgetRow", "COLUMNS", "CONTROLS", "Coefficient",
+    "Comparison", "CorrelationRow", "DeviationRow", "DifferenceRow", "Evidence", "FAILS", "FEWEST",
+    "HOLDS", "Headline", "HomeRow", "INITIAL", "Key", "LeaderRow", "MARGIN", "OPEN",
+    "PlaceVariance", "RARE_DRAWS", "Row", "Scores", "SensitivityDifferenceRow", "SensitivityRow",
+    "SummaryRow", "Transfer", "TransferRow", "UNDECIDED", "Units", "VarianceRow", "View", "WORSE", "above",
+    "all_better", "all_equal", "compare", "correlate", "correlation", "deviations", "differences",
+    "equivalent", "gather", "holm", "less", "rank_correlation", "sensitivity",
+    "sensitivity_differences", "summary", "table_of", "transfer", "variance_shares", "verdict",
 ]  # fmt: skip

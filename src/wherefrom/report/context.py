@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from wherefrom.study.published import Claim
 
 __all__ = [
-    "ABOVE_UNTUNED", "DataSource", "Places", "ReportContext", "StandIn", "Statement", "caveat",
-    "evidence_of", "is_untuned",
+    "ABOVE_UNTUNED", "Audited", "DataSource", "Places", "ReportContext", "StandIn", "Statement",
+    "caveat", "evidence_of", "is_untuned",
 ]  # fmt: skip
 
 #: The verdict of a composition that is certainly above a baseline which nobody tuned.
@@ -59,6 +59,17 @@ class StandIn(NamedTuple):
     what: str
     stands_for: str
     why: str
+
+
+class Audited(NamedTuple):
+    """An audit number of every composition that has it: by task, "" for all, and composition."""
+
+    title: str
+    values: Mapping[str, Mapping[str, float]]
+
+    def of(self, task: str) -> Mapping[str, float]:
+        """Return the numbers beside a task."""
+        return self.values.get(task, self.values.get("", {}))
 
 
 class DataSource(NamedTuple):
@@ -116,6 +127,14 @@ class ReportContext:
     margin: float = MARGIN
     #: By task of numbers, its units and the margin of equivalence of scores in them.
     units: Mapping[str, Units] = field(default_factory=dict)
+    #: Of each composition that is of one label of a layer, the layer and the label; by task the
+    #: layer whose labels its regions are.
+    origins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    regions_by: Mapping[str, str] = field(default_factory=dict)
+    #: Audit numbers of the compositions, by name.
+    audits: Mapping[str, Audited] = field(default_factory=dict)
+    #: Compositions over which these are held against scores; none named: all that have them.
+    correlated: Sequence[str] = ()
     #: Longitude and latitude of the places of each composition, float64 degrees of shape (N,).
     maps: Mapping[str, Places] = field(default_factory=dict)
     #: Of each headline, how near its pre-training places lie to its test places.
@@ -146,6 +165,8 @@ class ReportContext:
     #: that one was not run; it is called another task beside the numbers.
     tables: Mapping[str, str] = field(default_factory=dict)
     nearest: Mapping[str, str] = field(default_factory=dict)
+    #: Which audit number a published table is about.
+    audited: Mapping[str, str] = field(default_factory=dict)
     #: Shown on top of everything, e.g. that the scale is too small to mean anything.
     notice: str = ""
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from wherefrom.earth.maps import draw_places, world_axes
 from wherefrom.evidence import (
@@ -22,12 +20,14 @@ from wherefrom.evidence import (
     SummaryRow,
 )
 from wherefrom.report.context import Places, ReportContext
+from wherefrom.report.correlation import correlation_figure
 from wherefrom.report.sensitivity import sensitivity_figure
 from wherefrom.report.style import (
     FAINT,
     INK,
     Drawing,
     Look,
+    coloured,
     dot,
     looks_of,
     panels,
@@ -38,6 +38,7 @@ from wherefrom.report.style import (
     turned,
     view_title,
 )
+from wherefrom.report.transfer import transfer_figure
 from wherefrom.report.where import distance_curves
 from wherefrom.shown import brief
 
@@ -71,6 +72,8 @@ def figures(evidence: Evidence, context: ReportContext) -> list[Drawing]:
             heatmap(headline, context.blind),
             scaling(headline, context.blind, context.sweep_region),
             variance(headline, context.claims),
+            transfer_figure(headline, context),
+            correlation_figure(headline, context),
             everywhere(headline),
         )
         drawn += [
@@ -153,7 +156,7 @@ def heatmap(headline: Headline, blind: Sequence[str]) -> Drawing:
     size = (2.2 + 1.05 * len(regions), 1.3 + 0.42 * len(rows))
     higher = headline.view.sign > 0  # light is better
     colours = "cividis" if higher else "cividis_r"
-    figure, ax = _coloured(values, size, score_title(headline), colours, (low, high))
+    figure, ax = coloured(values, size, score_title(headline), colours, (low, high))
     middle = (low + high) / 2
     for i, j in np.argwhere(np.isfinite(values)):
         leader = headline.leader(regions[j])
@@ -184,7 +187,7 @@ def everywhere(headline: Headline) -> Drawing | None:
     limit = float(np.nanmax(np.abs(values))) or 1.0
     size = (2.4 + 1.0 * len(others), 1.6 + 0.45 * len(names))
     colours = "PuOr_r" if view.sign > 0 else "PuOr"
-    figure, ax = _coloured(values, size, f"minus {reference}", colours, (-limit, limit))
+    figure, ax = coloured(values, size, f"minus {reference}", colours, (-limit, limit))
     signs = {BETTER: "▲", WORSE: "▼", UNDECIDED: "?"}
     for i, row in enumerate(pairs):
         for j, pair in enumerate(row):
@@ -202,24 +205,6 @@ def everywhere(headline: Headline) -> Drawing | None:
         "all within what is compared with one model and head; 1 block: no interval."
     )
     return Drawing("models_heads", figure, "Does it hold with other models and heads?", caption)
-
-
-def _coloured(
-    values: NDArray[np.float64],
-    size: tuple[float, float],
-    label: str,
-    colours: str,
-    ends: tuple[float, float],
-) -> tuple[Figure, Axes]:
-    """Colour the cells of a table, with its columns named on top."""
-    figure = Figure(figsize=size, layout="constrained")
-    ax = figure.add_subplot()
-    image = ax.imshow(values, cmap=colours, aspect="auto", vmin=ends[0], vmax=ends[1])
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    figure.colorbar(image, ax=ax, label=label, fraction=0.03, pad=0.02)
-    return figure, ax
 
 
 def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Drawing | None:

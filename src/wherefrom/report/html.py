@@ -1,4 +1,4 @@
-"""Writing a report: tables for machines and papers, figures, and one self-contained HTML page.
+"""Writing a report: its tables, figures, and one self-contained HTML page.
 
 The page needs no network: no external fonts, scripts or pictures.
 """
@@ -6,37 +6,23 @@ The page needs no network: no external fonts, scripts or pictures.
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from itertools import combinations
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.csv as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wherefrom import shown
-from wherefrom.evidence import (
-    BEST_BASELINE,
-    DeviationRow,
-    DifferenceRow,
-    Evidence,
-    Headline,
-    LeaderRow,
-    SensitivityDifferenceRow,
-    SensitivityRow,
-    SummaryRow,
-    VarianceRow,
-    View,
-    compare,
-    sensitivity_differences,
-    table_of,
-)
-from wherefrom.evidence.nearness import Nearness, described
+from wherefrom.evidence import BEST_BASELINE, Evidence, Headline, View
+from wherefrom.evidence.nearness import Nearness
 from wherefrom.files import atomic
+from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.correlation import (
+    audit_grid,
+    correlation_grid,
+    correlation_statement,
+)
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
 from wherefrom.report.sensitivity import (
@@ -45,10 +31,12 @@ from wherefrom.report.sensitivity import (
     comparison,
     sensitivity_grid,
     sensitivity_of,
+    told,
     two_models,
 )
 from wherefrom.report.style import metric_title
-from wherefrom.report.tables import RUNS, difference_grid, latex, score_grid
+from wherefrom.report.tables import RUNS, Grid, difference_grid, score_grid
+from wherefrom.report.transfer import transfer_grid, transfer_statement
 from wherefrom.report.where import (
     LEGEND,
     curve_name,
@@ -59,6 +47,7 @@ from wherefrom.report.where import (
     title,
 )
 from wherefrom.report.words import gaps, statements
+from wherefrom.report.written import write_tables
 from wherefrom.train.scores import METRICS
 
 __all__ = ["TEMPLATES", "Picture", "page", "sentences", "write"]
@@ -109,7 +98,7 @@ def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
     WherefromError
         If the results lack the headline, or the disk is full.
     """
-    _write_tables(evidence, context, out / "tables")
+    write_tables(evidence, context, out / "tables", sentences(evidence, context))
     pictures = []
     with shown.figures():
         for name, figure, title, caption, view in figures(evidence, context):
@@ -135,21 +124,24 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
     pair = two_models(headlines)
     if pair and not any(claim.test == "sensitivity" for claim in context.claims):
         spreads += comparison(*pair)
-    spreads += agreement(headlines, [frozenset(names) for names in _told(headlines, context)])
+    spreads += agreement(headlines, [frozenset(names) for names in told(headlines, context)])
     parts = [
         *((one.short, statements(one, context.sweep_region, context.untuned)) for one in headlines),
         ("Sensitivity to the composition", spreads),
+        ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
+        ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
         ("Published claims", [s for c in context.claims for s in claimed(c, headlines, context)]),
         ("Left out or not evaluated", gaps(context)),
     ]
     return [(title, made) for title, made in parts if made]
 
 
-def _told(headlines: Sequence[Headline], context: ReportContext) -> list[tuple[str, ...]]:
-    """Return the pairs of models that are compared by claims, or else the first two."""
-    claims = [claim.models for claim in context.claims if claim.test == "sensitivity"]
-    pair = two_models(headlines)
-    return claims or ([(pair[0].view.model, pair[1].view.model)] if pair else [])
+def _said(
+    say: Callable[[Headline, ReportContext], Statement | None],
+    headlines: Sequence[Headline],
+    context: ReportContext,
+) -> list[Statement]:
+    return [made for one in headlines if (made := say(one, context)) is not None]
 
 
 def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]) -> str:
@@ -158,8 +150,13 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
     Tables of every model, task, head and metric are in it; without scripts those of the headlines
     are shown.
     """
+    headlines = context.shown(evidence)
+    claims = claims_table(headlines, context)
     return TEMPLATES.get_template("report.html.j2").render(
         context=context,
+        claims=claims,
+        tallied=tallied(claims),
+        audits=audit_grid(headlines, context),
         verdict=sentences(evidence, context),
         parts=_parts(evidence, context, pictures),
         sensitivity=[
@@ -220,6 +217,7 @@ def _parts(
                 "title": evidence.headlines[own].short,
                 "views": [_view(evidence.headlines[view]) for view in views],
                 "choices": _choices(views),
+                "beside": _beside(evidence.headlines[own], context),
                 "pictures": [picture for picture in pictures if picture.view == own],
             }
         )
@@ -254,6 +252,12 @@ def _view(headline: Headline) -> dict[str, Any]:
         "differences": grids,
         "margin": _margin(headline),
     }
+
+
+def _beside(headline: Headline, context: ReportContext) -> list[Grid]:
+    """Make the tables of a headline alone: of regions against regions, and of audit numbers."""
+    made = (transfer_grid(headline, context), correlation_grid(headline, context))
+    return [grid for grid in made if grid is not None]
 
 
 def _margin(headline: Headline) -> str:
@@ -300,84 +304,3 @@ def _duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _write_tables(evidence: Evidence, context: ReportContext, folder: Path) -> None:
-    rows: dict[str, tuple[Any, Any]] = {
-        "summary": (evidence.summary, SummaryRow),
-        "differences": (evidence.differences, DifferenceRow),
-        "leaders": (evidence.leaders, LeaderRow),
-        "variance": (evidence.variance, VarianceRow),
-        "sensitivity": (evidence.sensitivity, SensitivityRow),
-        "deviations": (evidence.deviations, DeviationRow),
-        "sensitivity_differences": (_compared(evidence, context), SensitivityDifferenceRow),
-    }
-    rows |= described(context.where)
-    for name, (lines, kind) in rows.items():
-        with atomic(folder / f"{name}.csv") as tmp:
-            pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)
-    known: dict[str, Any] = {
-        name: [row._asdict() for row in lines] for name, (lines, _) in rows.items()
-    }
-    known["statements"] = {
-        name: [statement._asdict() for statement in made]
-        for name, made in sentences(evidence, context)
-    }
-    known["study"] = _plain(context)
-    with atomic(folder / "report.json") as tmp:
-        tmp.write_text(
-            json.dumps(known, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8"
-        )
-    if (beside := beside_grid(context.shown(evidence))) is not None:
-        with atomic(folder / "sensitivity.tex") as tmp:
-            tmp.write_text(latex(beside), encoding="utf-8")
-    for (model, task, n, head, metric), headline in evidence.headlines.items():
-        if n != context.n:
-            continue
-        grids = {"scores": score_grid(headline), "sensitivity": sensitivity_grid(headline)}
-        for reference in evidence.references:
-            grids[f"differences-{reference.replace(' ', '-')}"] = difference_grid(
-                headline, reference
-            )
-        for name, grid in grids.items():
-            if grid is not None:
-                file = shown.file_name(f"{name}_{task}_{model}_{head}_{metric}.tex")
-                with atomic(folder / file) as tmp:
-                    tmp.write_text(latex(grid), encoding="utf-8")
-
-
-def _sized(table: pa.Table, sizes: Mapping[str, str]) -> pa.Table:
-    """Add how many places the compositions of a table have, where they are not of one size."""
-    for column, name in (("composition", "places"), ("reference_row", "reference_places")):
-        if sizes and column in table.column_names:
-            places = [sizes.get(one, "") for one in table[column].to_pylist()]
-            table = table.append_column(name, pa.array(places, pa.string()))
-    return table
-
-
-def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDifferenceRow]:
-    """Compare models head by head, and the headlines that the page compares."""
-    rows = sensitivity_differences(evidence.sensitivity)
-    headlines = context.shown(evidence)
-    models = dict.fromkeys(one.view.model for one in headlines)
-    every = [*combinations(models, 2)] if len(models) > 2 else []
-    for names in dict.fromkeys([*_told(headlines, context), *every]):
-        pair = two_models(headlines, *names)
-        for region in pair[0].regions if pair else ():
-            a, b = (one.spread(region) for one in pair or ())
-            if a is not None and b is not None and (row := compare(a, b)) not in rows:
-                rows.append(row)
-    return rows
-
-
-def _plain(context: ReportContext) -> dict[str, Any]:
-    # Places are in the compositions' own files: here their number is enough. Distances have tables.
-    known = asdict(replace(context, where=(), test_places=None))
-    del known["blind"]  # of figures alone
-    known["untuned"] = sorted(known["untuned"])
-    known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
-    del known["where"]
-    about = context.test_places
-    known["test_places"] = "given" if about is None else about.population
-    known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}
-    return known

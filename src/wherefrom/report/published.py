@@ -20,6 +20,7 @@ from wherefrom.evidence import (
     rank_correlation,
 )
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.correlation import judged as correlated
 from wherefrom.report.sensitivity import comparison, two_models
 from wherefrom.report.style import estimate, number, score_title
 from wherefrom.report.words import grouped
@@ -27,7 +28,7 @@ from wherefrom.report.words import grouped
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
 
-__all__ = ["Published", "claimed", "published"]
+__all__ = ["Published", "claimed", "judge", "published"]
 
 #: The column of a cell of which only the table is known, and a row that names no composition.
 NOT_STATED, BEST = "not stated", "best composition"
@@ -63,16 +64,13 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
     for own in headlines:
         if claim.models and own.view.model not in claim.models:
             continue
-        changed = {axis: getattr(claim, axis) for axis in ("task", "head", "n")}
-        view = own.view._replace(**{axis: v for axis, v in changed.items() if v is not None})
-        headline = own.evidence.headlines.get(view)
-        judged = None if headline is None else _TESTS[claim.test](claim, headline, context)
+        headline, judged = judge(claim, own, context)
         if headline is None or judged is None:
             why = f"{own.short}: not evaluated, the results lack what it is about."
             statements.append(Statement("undecided", f"{said} {why}"))
             continue
         word, numbers = judged
-        text = f"{said} {own.short if view == own.view else headline.title}: "
+        text = f"{said} {own.short if headline.view == own.view else headline.title}: "
         if not word:
             statements.append(Statement("limit", f"{text}{numbers}."))
             continue
@@ -85,6 +83,19 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
         for model in claim.models
         if model not in about
     ]
+
+
+def judge(
+    claim: Claim, own: Headline, context: ReportContext
+) -> tuple[Headline | None, Judged | None]:
+    """Put a claim to a headline, with the task, head and n of the claim; None for what is absent.
+
+    Not one of two models, which `claimed` compares.
+    """
+    changed = {axis: getattr(claim, axis) for axis in ("task", "head", "n")}
+    view = own.view._replace(**{axis: v for axis, v in changed.items() if v is not None})
+    headline = own.evidence.headlines.get(view)
+    return headline, None if headline is None else _TESTS[claim.test](claim, headline, context)
 
 
 def _lacking(claim: Claim, headline: Headline) -> str:
@@ -167,6 +178,7 @@ _TESTS = {
     "equal": _pairs,
     "convergence": _convergence,
     "rank": _rank,
+    "correlation": correlated,
     "seeds": _seeds,
 }
 
@@ -179,7 +191,8 @@ def published(evidence: Evidence, context: ReportContext) -> list[Published]:
     (`ReportContext.rows`), and its column is a region of the results. Beside a cell whose task
     was not run stands the one of `ReportContext.nearest`, called another task; beside one whose
     column is not stated, the mean over all regions, said to be that. The row "best composition"
-    meets the composition with the best mean.
+    meets the composition with the best mean. A table may be about an audit number instead
+    (`ReportContext.audited`).
 
     Raises
     ------
@@ -211,6 +224,12 @@ def published(evidence: Evidence, context: ReportContext) -> list[Published]:
 
 
 def _ours(row: dict[str, str], evidence: Evidence, context: ReportContext) -> str:
+    names = context.rows.get(row["row"], [row["row"]])
+    told = context.audits.get(context.audited.get(row["table"], ""))
+    if told is not None:
+        values = told.of("")
+        ours = ", ".join(f"{name} {number(values[name])}" for name in names if name in values)
+        return f"{told.title}: {ours}" if ours else "row has no counterpart"
     task = context.tables.get(row["table"])
     caveats = []
     headline = _about(task, evidence, context)
@@ -225,7 +244,6 @@ def _ours(row: dict[str, str], evidence: Evidence, context: ReportContext) -> st
         caveats.append(f"column not stated, here {region}")
     if region not in headline.regions:
         return "region not run: no counterpart"
-    names = context.rows.get(row["row"], [row["row"]])
     if row["row"] == BEST:
         means = headline.means(region)
         means.pop(INITIAL, None)

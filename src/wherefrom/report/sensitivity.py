@@ -23,7 +23,7 @@ from wherefrom.evidence import (
     compare,
     rank_correlation,
 )
-from wherefrom.report.context import Statement
+from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.style import (
     INK,
     Drawing,
@@ -47,6 +47,7 @@ __all__ = [
     "sensitivity_figure",
     "sensitivity_grid",
     "sensitivity_of",
+    "told",
     "two_models",
 ]
 
@@ -360,3 +361,10 @@ def _spreads(ax: Axes, headlines: list[Headline], regions: list[str]) -> None:
     ax.yaxis.tick_right()
     ax.set_title("Spread [95 % interval]", fontsize=10, loc="left")
     plain(ax)
+
+
+def told(headlines: Sequence[Headline], context: ReportContext) -> list[tuple[str, ...]]:
+    """Return the pairs of models that are compared by claims, or else the first two."""
+    claims = [claim.models for claim in context.claims if claim.test == "sensitivity"]
+    pair = two_models(headlines)
+    return claims or ([(pair[0].view.model, pair[1].view.model)] if pair else [])

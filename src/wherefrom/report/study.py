@@ -21,10 +21,18 @@ from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.keys import key_of
 from wherefrom.payload.base import Payload
 from wherefrom.pool import Pool
-from wherefrom.report.context import DataSource, Places, ReportContext, StandIn, evidence_of
+from wherefrom.report.context import (
+    Audited,
+    DataSource,
+    Places,
+    ReportContext,
+    StandIn,
+    evidence_of,
+)
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Stage, Store, Study, collect
+from wherefrom.study.audits import audited
 from wherefrom.study.fitting import best_baselines, untuned
 from wherefrom.study.predictions import saved
 from wherefrom.study.results import SCHEMA, problems, unfinished
@@ -156,6 +164,21 @@ def _context(
             for name, task in study.tasks.items()
             if task.units is not None
         },
+        origins={
+            name: chosen.origin
+            for name, chosen in study.samplers.items()
+            if chosen.origin is not None
+        },
+        regions_by={
+            task.label: task.regions_by
+            for task in study.tasks.values()
+            if task.regions_by is not None
+        },
+        audits={
+            name: Audited(study.audits[name].title, values)
+            for name, values in audited(plan, store).items()
+        },
+        correlated=study.correlated,
         maps=dict(_maps(plan, store)) if whole else {},
         where=where,
         stand_ins=list(stand_ins(plan)),
@@ -182,6 +205,7 @@ def _context(
         rows=known.rows,
         tables={table: labels[name] for table, name in known.tables.items() if name in labels},
         nearest={table: labels[name] for table, name in known.nearest.items() if name in labels},
+        audited=known.audits,
         notice=study.notice,
     )
 
@@ -337,7 +361,7 @@ def sources(plan: Plan) -> Iterator[DataSource]:
     named = _data(plan) + [name for row in plan.study.published.values() for name in row.sources]
     layers = [name for one in _payloads(plan).values() for name in one.layers()]
     known = [
-        *_sources_of("land", *_layers(plan, "task", "pretrain", "draw"), *layers),
+        *_sources_of("land", *_layers(plan, "task", "pretrain", "draw", "audit"), *layers),
         *map(earth.source, [*_layers(plan, "task", "draw", what="sources"), *named]),
     ]
     for source in {source.name: source for source in known}.values():

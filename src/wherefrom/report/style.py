@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from wherefrom.evidence import INITIAL, DeviationRow, DifferenceRow, Headline, SummaryRow, View
 from wherefrom.shown import brief
 from wherefrom.train.scores import METRICS
 
 __all__ = [
-    "Drawing", "FAINT", "INK", "Look", "dot", "estimate", "looks_of", "metric_title", "number",
-    "panels", "plain", "rows_axis", "score_title", "share_axis", "signed", "turned", "view_title",
+    "Drawing", "FAINT", "INK", "Look", "coloured", "dot", "estimate", "looks_of", "metric_title",
+    "number", "panels", "plain", "rows_axis", "score_title", "share_axis", "signed", "turned",
+    "view_title",
 ]  # fmt: skip
 
 INK, FAINT = "#222222", "#d9dde1"
@@ -45,7 +48,9 @@ def looks_of(headline: Headline) -> dict[str, Look]:
     styles = {}
     trained = [name for name in compositions if name != INITIAL]
     for i, name in enumerate(trained):
-        styles[name] = Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], "-")
+        # One more than there are colours gets the first colour with the second marker.
+        marker = _MARKERS[(i + i // len(_COLOURS)) % len(_MARKERS)]
+        styles[name] = Look(_COLOURS[i % len(_COLOURS)], marker, "-")
     if INITIAL in compositions:
         styles[INITIAL] = Look("#222222", "x", "-")
     dashes: tuple[tuple[float, tuple[float, ...]], ...] = (
@@ -134,6 +139,24 @@ def panels(count: int, rows: int) -> tuple[Figure, list[Axes]]:
     )
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True, sharex=True)
     return figure, list(grid.ravel())
+
+
+def coloured(
+    values: NDArray[np.float64],
+    size: tuple[float, float],
+    label: str,
+    colours: str,
+    ends: tuple[float, float],
+) -> tuple[Figure, Axes]:
+    """Colour the cells of a table, with its columns named on top."""
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.add_subplot()
+    image = ax.imshow(values, cmap=colours, aspect="auto", vmin=ends[0], vmax=ends[1])
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    figure.colorbar(image, ax=ax, label=label, fraction=0.03, pad=0.02)
+    return figure, ax
 
 
 def rows_axis(ax: Axes, title: str, labels: list[str]) -> None:

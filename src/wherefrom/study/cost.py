@@ -15,10 +15,11 @@ from wherefrom.payload.base import Payload
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.train.heads import HeadOptions
 
-__all__ = ["DRAW", "START", "embed", "fewshot", "of_payload", "of_places", "pretrain"]
+__all__ = ["AUDIT", "DRAW", "START", "embed", "fewshot", "of_payload", "of_places", "pretrain"]
 
-#: Seconds to draw one composition, and to write initial weights.
+#: Seconds to draw one composition, to compute an audit number of it, and to write initial weights.
 DRAW = 0.5
+AUDIT = 0.05
 START = 0.1
 
 #: Seconds to begin and for each place: to build the pool; to draw and label a task's places, or to

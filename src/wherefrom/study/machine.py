@@ -93,9 +93,11 @@ def _put_stand_ins(study: Study) -> Study:
         update={
             "compositions": compositions,
             "references": _put(study.references, renamed),
+            "correlated": _put(study.correlated, renamed),
             "claims": tuple(_claimed(claim, renamed) for claim in study.claims),
             "repeats": repeats,
             "tasks": {name: task.renamed(swapped) for name, task in study.tasks.items()},
+            "audits": {name: one.renamed(layers) for name, one in study.audits.items()},
             "stood_in": swapped,
         }
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from wherefrom import earth
@@ -16,6 +17,7 @@ from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
 from wherefrom.payload.content import Content, content_of
 from wherefrom.study import cost
+from wherefrom.study.audits import audit_stages
 from wherefrom.study.pairing import refuse_misfits
 from wherefrom.study.pools import stage_spec
 from wherefrom.study.spec import HeadUse, Study
@@ -32,8 +34,8 @@ def plan(study: Study) -> Plan:
     Returns
     -------
     Plan
-        Pool, tasks, draws, then what each model sees of places, its pre-training and few-shot
-        stages, and those of baselines and published rows.
+        Pool, tasks, draws and their audit numbers, then what each model sees of places, its
+        pre-training and few-shot stages, and those of baselines and published rows.
 
     Raises
     ------
@@ -60,6 +62,9 @@ def _expand(study: Study) -> Iterator[Stage]:
     seen = _Seen(study, pool, tasks)
     draws = {(s.axes["composition"], s.axes["draw"]): s for s in _draws(study, pool, tasks)}
     yield from draws.values()
+    own = study.table.columns if study.table else ()
+    layer_key = partial(_layer_key, own=own)
+    yield from audit_stages(study, pool, tasks, draws.values(), layer_key)
     for model, gfm in study.models.items():
         costed = _costed(study, gfm)
         for name, chosen in study.samplers.items():

@@ -11,7 +11,7 @@ from wherefrom.part import Part
 
 __all__ = ["Claim", "Repeated", "StandIn", "StandsFor"]
 
-Test = Literal["better", "equal", "sensitivity", "convergence", "rank", "seeds"]
+Test = Literal["better", "equal", "sensitivity", "convergence", "rank", "correlation", "seeds"]
 
 _WHICH = ("models", "task", "head", "n")
 #: The fields that each test needs, and those that it may have.
@@ -21,6 +21,7 @@ _FIELDS: dict[Test, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sensitivity": (("models",), ()),
     "convergence": ((), ("models", "task", "head")),
     "rank": (("values",), _WHICH),
+    "correlation": (("audit",), (*_WHICH, "than_audits", "compositions")),
     "seeds": (("above",), _WHICH),
 }
 
@@ -35,12 +36,15 @@ class Claim(Part):
     ----------
     source, says : str
         Who states it, and the statement: one sentence without a full stop.
-    test : {"better", "equal", "sensitivity", "convergence", "rank", "seeds"}
+    test : {"better", "equal", "sensitivity", "convergence", "rank", "correlation", "seeds"}
         "better": each of `compositions` scores higher than each of `than`.
         "equal": no two of `compositions` differ by more than the study's margin of equivalence.
         "sensitivity": scores of the first of `models` depend on the composition more than those
         of the second. "convergence": compositions differ less with most labels of the sweep than
         with fewest. "rank": compositions with a higher number in `values` score higher.
+        "correlation": compositions (those named, by default all with places) with a higher audit
+        number `audit` score higher; or, with `than_audits`, its rank correlation with the scores is
+        higher than that of each of these.
         "seeds": a spread over fine-tune seeds above `above` is the sign that `says` names.
     models : tuple of str
         Whose headlines it is about; by default all.
@@ -57,6 +61,8 @@ class Claim(Part):
     than: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     values: dict[str, float] = Field(default_factory=dict)
+    audit: str | None = None
+    than_audits: tuple[str, ...] = ()
     above: float | None = Field(gt=0, default=None)
     task: str | None = None
     head: str | None = None
@@ -80,7 +86,9 @@ class Claim(Part):
             raise ValueError(f"a claim tested by {self.test!r} has no {name!r}")
         if both := set(self.compositions) & set(self.than):
             raise ValueError(f"a claim sets {min(both)!r} against itself")
-        for name in ("compositions", "than", "models"):
+        if self.audit in self.than_audits:
+            raise ValueError(f"a claim sets {self.audit!r} against itself")
+        for name in ("compositions", "than", "models", "than_audits"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} of a claim: a value occurs twice in {list(values)}")
@@ -105,6 +113,8 @@ class Repeated(Part):
     #: called another task then.
     tables: dict[str, str] = Field(default_factory=dict)
     nearest: dict[str, str] = Field(default_factory=dict)
+    #: Which audit number here a table is about.
+    audits: dict[str, str] = Field(default_factory=dict)
     #: By kind of model.
     composition_size: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     samples_seen: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)

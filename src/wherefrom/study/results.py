@@ -16,7 +16,7 @@ from wherefrom.study.store import Store
 __all__ = ["READ", "SCHEMA", "collect", "problems", "unfinished"]
 
 #: Kinds of the stages whose files the results and the report are made of.
-READ = ("pool", "draw", "fewshot", "tune")
+READ = ("pool", "draw", "audit", "fewshot", "tune")
 
 #: The tidy table: one row per axes and metric.
 SCHEMA = pa.schema(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from wherefrom import earth
+from wherefrom.auditing.numbers import AuditNumber
 from wherefrom.compose import SamplerModel, sampler
 from wherefrom.earth import made_of
 from wherefrom.earth.fetch import absent
@@ -120,6 +121,11 @@ class Study(Part):
     finetune_seeds: int = Field(gt=0)
     heads: dict[str, HeadUse]
     sweep: SweepSpec | None = None
+    #: By name, what is told of every composition before training, and held against its scores.
+    audits: dict[str, AuditNumber] = Field(default_factory=dict)
+    #: Over which compositions, by default all that have places: several of the same places count
+    #: as several.
+    correlated: tuple[str, ...] = ()
     references: tuple[str, ...] = Field(min_length=1, default=("uniform", "none"))
     #: Compositions that a study able to tell anything tells from its first reference: unless one is
     #: told, none is called equivalent.
@@ -328,12 +334,17 @@ class Study(Part):
             yield "model", headline.model, self.models
             yield "head", headline.head, self.heads
             yield "metric", headline.metric, METRICS
-        for name in self.references:
+        for name in (*self.references, *self.correlated):
             yield "composition", name, self.compositions
         for name in self.controls if "controls" in self.model_fields_set else ():
             yield "composition", name, self.compositions
         for name in self.equivalence_margins:
             yield "task", name, self.tasks
+        for claim in self.claims:
+            for name in (*filter(None, [claim.audit]), *claim.than_audits):
+                yield "audit number", name, self.audits
+        for name in self.repeats.audits.values():
+            yield "audit number", name, self.audits
         rows: list[Gfm | Published] = [*self.models.values(), *self.published.values()]
         for row in rows:
             for name in row.tasks:
@@ -406,7 +417,8 @@ class Study(Part):
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:
         rows = (*self.models, *self.published)
-        for name in (self.name, *self.compositions, *rows, *self.tasks, *self.payloads):
+        named = (*self.compositions, *rows, *self.tasks, *self.payloads, *self.audits)
+        for name in (self.name, *named):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r}: use letters, digits and . + - _ alone")
         for name in rows:
@@ -434,6 +446,7 @@ class Study(Part):
         lists: list[tuple[str, tuple[Any, ...]]] = [
             ("references", self.references),
             ("headlines", self.headlines),
+            ("correlated", self.correlated),
             ("tasks, by the names of their results", tuple(labels)),
             *((f"models.{name}.tasks", model.tasks) for name, model in self.models.items()),
             *((f"published.{name}.tasks", row.tasks) for name, row in self.published.items()),

@@ -19,6 +19,7 @@ VERSIONS = {
     "task": 2,
     "payload": 1,
     "draw": 2,
+    "audit": 1,
     "pretrain": 3,
     "fewshot": 3,
     "tune": 1,

@@ -25,6 +25,7 @@ from wherefrom.payload.base import Modality, Payload, Sought
 from wherefrom.payload.content import content_of
 from wherefrom.payload.stored import Stored, keep, refuse_many
 from wherefrom.pool import Pool
+from wherefrom.study.audits import write_numbers
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
 from wherefrom.tasks import Episodes, Task, plan_episodes
@@ -66,6 +67,7 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
         "task": _task,
         "payload": _payload,
         "draw": _draw,
+        "audit": _audit,
         "pretrain": _pretrain,
         "fewshot": _fewshot,
         "tune": _tune,
@@ -154,6 +156,13 @@ def _draw(job: _Job) -> None:
         composition = drawn_apart(pool, *how, lon=lon, lat=lat, km=km)
     composition.write(job.out / COMPOSITION)
     write_card(composition, pool, job.out / COMPOSITION)
+
+
+def _audit(job: _Job) -> None:
+    composition = Composition.read(job.inputs["draw"] / COMPOSITION)
+    roles = {role: role.removeprefix("task ") for role in job.inputs if role.startswith("task ")}
+    tasks = {name: job.inputs[role] for role, name in roles.items()}
+    write_numbers(job.stage.of, composition, job.pool(), tasks, job.out)
 
 
 def _tested(folder: Path) -> NDArray[np.float64]:

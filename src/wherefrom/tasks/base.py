@@ -88,6 +88,11 @@ class TaskSpec(Part):
         """
 
     @property
+    def regions_by(self) -> str | None:
+        """The layer whose labels its regions are; None where none is declared."""
+        return None
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Earth layers that labels and regions are read from."""
         return tuple(getattr(self, name) for name in self.layer_fields)
@@ -133,6 +138,11 @@ class PlacedSpec(TaskSpec):
     tune_train_per_region: int = Field(gt=0)
     tune_test_per_region: int = Field(gt=0)
     min_distance_km: float = Field(ge=0)
+
+    @property
+    def regions_by(self) -> str:
+        """The layer of regions."""
+        return self.region_layer
 
     @property
     def places(self) -> int:

@@ -38,6 +38,11 @@ class CropHarvest(TaskSpec):
     region_layer: str = "continent"
 
     @property
+    def regions_by(self) -> str:
+        """The layer of regions."""
+        return self.region_layer
+
+    @property
     def label(self) -> str:
         """The same for every study."""
         return "cropharvest"

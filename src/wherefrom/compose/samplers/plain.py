@@ -92,6 +92,11 @@ class Only(StreamedSampler):
     label: str
     short: AloneShort = "error"
 
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Layer and label."""
+        return self.layer, self.label
+
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Take n from the places with the label, with a policy if they are too few."""
 
