@@ -23,7 +23,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.evidence.family import Design, simulate
 from wherefrom.evidence.frames import Column, Frame, pair
-from wherefrom.evidence.intervals import Floats
+from wherefrom.evidence.intervals import Floats, half_width
 from wherefrom.evidence.own import own
 from wherefrom.evidence.power import more
 
@@ -321,3 +321,13 @@ def test_the_best_baseline_is_in_the_family_of_every_region() -> None:
     assert {row.region for row in beside} == {*REGIONS, ALL_REGIONS}
     # 5 compositions: 4 with each of two references, one pair in both; 5 with a baseline.
     assert found.compared in range(3 * 12, 3 * 13 + 1)
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 6])
+def test_a_family_of_few_blocks_has_wider_intervals_than_bonferroni(blocks: int) -> None:
+    # Quantiles read off a polynomial of their squares, which fell below zero, made them 1e17 wide.
+    family = compared(scores_of(blocks=blocks)).family
+    own = column(scores_of(blocks=blocks))
+    parts = own.contrasts([pair(key(name), key("uniform")) for name in ("none", "a", "b", "c")])
+    widest = half_width(parts, 1 - 0.05 / family.size)
+    assert (family.half_width(parts) <= 1.1 * widest).all()

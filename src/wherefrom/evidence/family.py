@@ -180,10 +180,10 @@ def _blocks(means: Floats, a: Rows, b: Rows, tail: float) -> Floats:
         alike = ((one.weight * part).sum(axis=0) - part[i] - part[j]) ** 2 / (off[i] * off[j])
         variance = each[i] + each[j]
         spent = (each[i] ** 2 + each[j] ** 2 + 2 * alike) / variance**2
-        # The squared quantile is nearly linear in one over the degrees of freedom.
-        table = np.linspace(0.4, 1.0, 32)
-        scale = np.polynomial.Polynomial.fit(table, stdtrit(freedom / table, tail / 2) ** 2, 4)
-        width[both] = scale(spent) * variance / blocks
+        # Of few blocks the quantile spans orders of magnitude: its logarithm is nearly straight.
+        table = np.linspace(0.4, 2.0, 64)
+        log = np.polynomial.Polynomial.fit(table, np.log(-stdtrit(freedom / table, tail / 2)), 6)
+        width[both] = np.exp(2 * log(np.clip(spent, 0.4, 2.0))) * variance / blocks
     lone = np.flatnonzero((a < count) != (b < count))
     if len(lone):
         variance = means.var(axis=1, ddof=1)[np.minimum(a[lone], b[lone])]
