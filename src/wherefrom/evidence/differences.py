@@ -18,7 +18,9 @@ from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
 from wherefrom.evidence.verdict import BETTER, UNDECIDED, verdict, within
 from wherefrom.keys import generator
 
-__all__ = ["BEST_BASELINE", "CONTROLS", "MARGIN", "Comparison", "differences", "label"]
+__all__ = [
+    "BEST_BASELINE", "CONTROLS", "MARGIN", "Comparison", "Ranked", "differences", "label",
+]  # fmt: skip
 
 #: The reference that is the task's strongest baseline (`Scores.strongest`) or, where none was
 #: chosen before, in each region the baseline with the best mean; published weights are none.
@@ -53,6 +55,14 @@ class _Pair(NamedTuple):
     def both(self) -> frozenset[Key]:
         """The pair, from whichever side and by however many sentences it is looked at."""
         return frozenset((self.key, self.reference))
+
+
+class Ranked(NamedTuple):
+    """A row minus the composition that leads, with the parts of the variance of the difference."""
+
+    key: Key
+    row: DifferenceRow
+    part: Parts
 
 
 class _Region:
@@ -90,7 +100,19 @@ class _Region:
         #: The row with the best mean with every other, from the best to the worst.
         best = self.order[0]
         self.leading = [_Pair(best, key, label(key, view.head)) for key in self.order[1:]]
-        every = {one.both: one for one in [*self.compared, *self.asked, *self.leading]}
+        #: Every row with the composition that has the best mean of those with several blocks.
+        several = [
+            key for key in self.order if key in present.values() and len(rows[key].blocks) > 1
+        ]
+        self.ranked = [
+            _Pair(key, first, first.composition)
+            for first in several[:1]
+            for key in self.order
+            if key != first
+        ]
+        every = {
+            one.both: one for one in [*self.compared, *self.asked, *self.leading, *self.ranked]
+        }
         parts = self.column.contrasts([pair(one.key, one.reference) for one in every.values()])
         self._parts = {
             (one.key, one.reference): part for one, part in zip(every.values(), parts, strict=True)
@@ -225,10 +247,25 @@ class Comparison:
             made += self._rows(region, asked)
         return made
 
+    def ranking(self, region: str) -> list[Ranked]:
+        """Compare every row with the composition that has the best mean, from the best down.
+
+        They are judged at the level of the family as it stands, so that they agree with all else
+        that is said of it: a row that is "worse" here is not the best, for the truly best is
+        compared with the leader too, and that comparison errs as a member does (Hsu, 1981).
+        Empty where no composition has two blocks.
+        """
+        one = self.regions[region]
+        rows = self._rows(region, one.ranked)
+        return [
+            Ranked(each.key, row, one.part(each))
+            for each, row in zip(one.ranked, rows, strict=True)
+        ]
+
     def budget(self, reference: str, region: str) -> list[BudgetRow]:
         """Say of the comparisons with a reference what more of each axis would buy in width."""
         one = self.regions[region]
-        averaged = max(1, len(self.regions) - 1) if region == ALL_REGIONS else 1
+        averaged = self.averaged(region)
         made = []
         for each in one.compared:
             part = one.part(each)
@@ -252,6 +289,10 @@ class Comparison:
                 )
             )
         return made
+
+    def averaged(self, region: str) -> int:
+        """Return the number of regions that a region's scores are averaged over."""
+        return max(1, len(self.regions) - 1) if region == ALL_REGIONS else 1
 
     def _grown(self, pairs: tuple[tuple[str, str], ...]) -> Comparison:
         if pairs not in self._larger:

@@ -1,0 +1,225 @@
+"""Advice on a target in words, as a table for a terminal and as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.csv as pc
+from rich.table import Table
+
+from wherefrom import shown
+from wherefrom.evidence import ALL_REGIONS, INITIAL, RARE_DRAWS, table_of
+from wherefrom.evidence.advice import (
+    ABOVE,
+    BEST,
+    LEVEL,
+    LOWER,
+    MOST_BLOCKS,
+    OPEN,
+    UNRANKED,
+    Advice,
+    More,
+    RankedRow,
+)
+from wherefrom.files import atomic
+from wherefrom.report.style import estimate, number, score_title
+
+__all__ = ["advice_table", "said", "write_advice"]
+
+#: Digits of a width: differences between compositions are of thousandths.
+_DIGITS = 4
+
+
+def said(advice: Advice) -> list[str]:
+    """Say what the runs decide, what they do not, and which further run would.
+
+    The first sentence is the verdict, with its population.
+    """
+    compositions = [row for row in advice.rows if row.kind in ("composition", INITIAL)]
+    lines = [_verdict(advice), *_others(advice, compositions), *_beside(advice)]
+    if advice.half_width is not None:
+        lines += _further(advice, advice.half_width)
+    elif len(compositions) > 1:
+        lines.append("No further run is needed to rank these compositions here.")
+    lines.append(RARE_DRAWS)
+    return lines
+
+
+def advice_table(advice: Advice) -> Table:
+    """Lay out the ranking: score, difference to the leader with its interval, and verdict."""
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name, justify in (
+        ("", "left"),
+        ("score", "right"),
+        (f"minus {advice.leader}", "right"),
+        ("", "left"),
+        ("blocks to decide", "right"),
+    ):
+        made.add_column(shown.line(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in advice.rows:
+        style = "dim" if row.kind in ("baseline", "official") else ""
+        apart = (
+            "" if row.difference is None else estimate(row.difference, row.low, row.high, sign=True)
+        )
+        made.add_row(
+            shown.line(_called(row)),
+            number(row.score),
+            apart,
+            row.group,
+            "" if row.needed is None else _blocks(row.blocks),
+            style=style,
+        )
+    return made
+
+
+def write_advice(advice: Advice, file: Path) -> Path:
+    """Write the ranking as CSV, with what it is about in every line."""
+    table = table_of(advice.rows, RankedRow)
+    about = [("region", advice.region), *advice.headline.view._asdict().items()]
+    for at, (name, value) in enumerate(about):
+        table = table.add_column(at, name, [[value] * len(table)])
+    with atomic(file) as tmp:
+        pc.write_csv(shown.cells(table), tmp)
+    return file
+
+
+def _verdict(advice: Advice) -> str:
+    headline = advice.headline
+    score = f"{score_title(headline)} ({headline.title}; {headline.population})"
+    where = "over all regions" if advice.region == ALL_REGIONS else f"for {advice.region}"
+    tied = [row.row for row in advice.of(OPEN, "composition", INITIAL) if row.row != advice.leader]
+    level = [
+        row.row for row in advice.of(LEVEL, "composition", INITIAL) if row.row != advice.leader
+    ]
+    best = advice.of(BEST)
+    if best:
+        return f"{advice.leader} is certainly the best composition {where}, by {score}."
+    if tied:
+        known = [one.detectable for one in advice.of(OPEN) if one.detectable is not None]
+        seen = f" Differences below {number(max(known))} go unseen here." if known else ""
+        return (
+            f"The evidence cannot decide which composition is best {where}, by {score}: "
+            f"{advice.leader} has the {headline.best} mean, and cannot be told from "
+            f"{_listed(tied)}.{seen}"
+        )
+    if level:
+        return (
+            f"{where[0].upper()}{where[1:]}, it does not matter which of {advice.leader}, "
+            f"{_listed(level)} is taken: they differ by less than {headline.margin:g} in {score}."
+        )
+    return f"No composition but {advice.leader} can be ranked {where}, by {score}."
+
+
+def _rivals(advice: Advice, group: str) -> list[str]:
+    """Name the compositions of a group beside the leader."""
+    rows = advice.of(group, "composition", INITIAL)
+    return [row.row for row in rows if row.row != advice.leader]
+
+
+def _others(advice: Advice, compositions: Sequence[RankedRow]) -> list[str]:
+    own = [row.row for row in compositions]
+    lines = []
+    for group, text in (
+        (LOWER, "Certainly worse than the leader"),
+        (ABOVE, "In the blocks that both have, certainly better than the leader"),
+        (UNRANKED, "Not ranked, for want of two blocks in common with the leader"),
+    ):
+        names = [row.row for row in advice.of(group) if row.row in own]
+        if names:
+            lines.append(f"{text}: {_listed(names)}.")
+    level = _rivals(advice, LEVEL)
+    if level and advice.of(OPEN):
+        margin = advice.headline.margin
+        lines.append(f"As good as the leader within {margin:g}: {_listed(level)}.")
+    part = [row for row in compositions if "in common" in row.note]
+    lines += [f"{row.row}: compared in {row.note}." for row in part]
+    return lines
+
+
+def _beside(advice: Advice) -> list[str]:
+    """Name baselines and published weights that no composition is shown to beat."""
+    kinds = {"baseline": "no pre-training", "official": "published weights"}
+    lines = []
+    for group, text in (
+        (ABOVE, "Certainly better than the best composition"),
+        (LEVEL, f"As good as the best composition within {advice.headline.margin:g}"),
+        (OPEN, "Not told from the best composition"),
+    ):
+        names = [f"{row.row} ({kinds[row.kind]})" for row in advice.of(group, *kinds)]
+        if names:
+            lines.append(f"{text}: {_listed(names)}.")
+    return lines
+
+
+def _further(advice: Advice, half: float) -> list[str]:
+    """Say which run would decide what is open, and what the hours at hand buy."""
+    tied = [row for row in advice.of(OPEN, "composition", INITIAL) if row.needed is not None]
+    closest = min(tied, key=lambda row: row.needed or 0.0)
+    need = f"±{number(closest.needed, _DIGITS)} ({closest.row})"
+    widths = f"Their intervals are up to ±{number(half, _DIGITS)} wide; to decide takes {need}"
+    run, limit, lines = advice.run, advice.limit, []
+    if run is not None:
+        lines.append(
+            f"{widths}. Cheapest: {_run(run)}, for about {_hours(run)}"
+            f" (±{number(run.half_width, _DIGITS)})."
+        )
+    elif limit is not None:
+        cause = (
+            f"the test places alone leave ±{number(limit.half_width, _DIGITS)}"
+            if limit.half_width >= (closest.needed or 0.0)
+            else f"it takes more than {MOST_BLOCKS:,} blocks"
+        )
+        lines.append(f"{widths}. No further blocks and episodes decide all of it: {cause}.")
+        some = [row for row in tied if row.blocks is not None]
+        if some:
+            first = min(some, key=lambda row: row.blocks or 0)
+            lines.append(f"{first.row} alone would take {_blocks(first.blocks)} further blocks.")
+    if advice.costs is None:
+        lines.append("What a block costs is not known: the store lacks the times of its stages.")
+    else:
+        lines.append(f"One more block of this model costs {_core(advice.costs.hours(1))}.")
+    if (got := advice.affords) is not None:
+        decided = all(got.half_width < (row.needed or 0.0) for row in tied)
+        lines.append(
+            f"The hours at hand buy {got.blocks:,} further block{'s' * (got.blocks != 1)}: "
+            f"±{number(got.half_width, _DIGITS)}, which "
+            f"{'decides' if decided else 'does not decide'} it."
+        )
+    lines.append(
+        "That is if they differ as they do here; a true difference of just the half-width is then "
+        "seen in one study of two."
+    )
+    return lines
+
+
+def _run(run: More) -> str:
+    parts = [
+        f"{run.blocks:,} further block{'s' * (run.blocks != 1)}" if run.blocks else "",
+        f"{run.episodes:,} more episodes" if run.episodes else "",
+        f"{run.places:,} more test places in each region" if run.places else "",
+    ]
+    return " with ".join(filter(None, parts))
+
+
+def _hours(run: More) -> str:
+    return "unknown hours" if run.hours is None else _core(run.hours)
+
+
+def _core(hours: float) -> str:
+    """Write core hours, or minutes where they are few."""
+    if hours < 1:
+        return f"{hours * 60:.2g} core minutes"
+    return f"{hours:,.1f} core hours" if hours < 100 else f"{hours:,.0f} core hours"
+
+
+def _blocks(blocks: int | None) -> str:
+    return f">{MOST_BLOCKS:,}" if blocks is None else f"{blocks:,}"
+
+
+def _called(row: RankedRow) -> str:
+    return "none (random weights)" if row.kind == INITIAL else row.row
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
