@@ -23,7 +23,6 @@ from wherefrom.evidence.places import Sample, covariance, population, trained_on
 from wherefrom.evidence.recut import FEWEST, pooled, weights_to
 from wherefrom.evidence.recut_rows import Group, score_of, within_strata
 from wherefrom.evidence.scores import COLUMNS, Key
-from wherefrom.pool import Pool
 from wherefrom.pool.columns import label_layer
 from wherefrom.study.predictions import Saved
 
@@ -72,14 +71,17 @@ class Aimed:
         return covariance([Sample(own, self._unit, self._group.weights)])
 
 
-def shares_of(places: Pool, file: str, cut: Cut, layer: str) -> tuple[Target, list[str]]:
+def shares_of(
+    lon: Floats, lat: Floats, file: str, cut: Cut, layer: str
+) -> tuple[Target, list[str]]:
     """Count a user's places by the labels of a cut.
 
     Parameters
     ----------
-    places : Pool
+    lon, lat : (P,) float64 array
+        Degrees.
     file : str
-        What they are called.
+        What the places are called.
     cut : Cut
         Of the task, by the labels of `layer`, or by its regions, which are such labels.
     layer : str
@@ -98,7 +100,7 @@ def shares_of(places: Pool, file: str, cut: Cut, layer: str) -> tuple[Target, li
         If none has one.
     """
     known = label_layer(layer, (REGION,))
-    codes = known.codes(places.lon, places.lat)
+    codes = known.codes(lon, lat)
     labels = [known.labels[code] if code >= 0 else "no label" for code in codes.tolist()]
     counts = Counter(labels)
     there = {label: counts[label] for label in cut.labels if counts[label]}
@@ -107,7 +109,7 @@ def shares_of(places: Pool, file: str, cut: Cut, layer: str) -> tuple[Target, li
     if not there:
         what = "in a tested region" if cut.name == REGION else f"at a label of {layer!r}"
         raise WherefromError(
-            f"{file}: none of its {len(places):,} places lies {what} of the task "
+            f"{file}: none of its {len(lon):,} places lies {what} of the task "
             f"({', '.join(cut.labels[:8])}); they lie at {named}: are longitude and latitude "
             "exchanged (--lon, --lat)?"
         )
@@ -115,8 +117,8 @@ def shares_of(places: Pool, file: str, cut: Cut, layer: str) -> tuple[Target, li
     target = Target(
         file, {label: count / total for label, count in there.items()}, f"the places of {file}"
     )
-    left = len(places) - total
-    return target, [f"{left:,} of {len(places):,} places of {file} have no label that was tested "
+    left = len(lon) - total
+    return target, [f"{left:,} of {len(lon):,} places of {file} have no label that was tested "
                     f"({named})"] if left else []  # fmt: skip
 
 

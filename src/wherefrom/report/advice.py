@@ -22,6 +22,7 @@ from wherefrom.evidence.advice import (
     More,
     RankedRow,
 )
+from wherefrom.evidence.power import POWER
 from wherefrom.files import atomic
 from wherefrom.report.style import estimate, number, score_title
 
@@ -97,7 +98,13 @@ def _verdict(advice: Advice) -> str:
         return f"{advice.leader} is certainly the best composition {where}, by {score}."
     if tied:
         known = [one.detectable for one in advice.of(OPEN) if one.detectable is not None]
-        seen = f" Differences below {number(max(known))} go unseen here." if known else ""
+        ends = dict.fromkeys(number(one) for one in (min(known), max(known))) if known else ()
+        seen = (
+            f" These runs would have found a difference of {' to '.join(ends)} with probability "
+            f"{POWER:g}."
+            if known
+            else ""
+        )
         return (
             f"The evidence cannot decide which composition is best {where}, by {score}: "
             f"{advice.leader} has the {headline.best} mean, and cannot be told from "
@@ -156,8 +163,12 @@ def _further(advice: Advice, half: float) -> list[str]:
     """Say which run would decide what is open, and what the hours at hand buy."""
     tied = [row for row in advice.of(OPEN, "composition", INITIAL) if row.needed is not None]
     closest = min(tied, key=lambda row: row.needed or 0.0)
-    need = f"±{number(closest.needed, _DIGITS)} ({closest.row})"
-    widths = f"Their intervals are up to ±{number(half, _DIGITS)} wide; to decide takes {need}"
+    margin = advice.headline.margin
+    widths = (
+        f"Their intervals are up to ±{number(half, _DIGITS)} wide; to tell each from the leader, or "
+        f"call it equivalent within {margin:g}, takes ±{number(closest.needed, _DIGITS)} "
+        f"({closest.row})"
+    )
     run, limit, lines = advice.run, advice.limit, []
     if run is not None:
         lines.append(

@@ -72,8 +72,13 @@ def advised(plan: Plan, store: Store, study_path: Path, wanted: Wanted) -> Targe
     view = View(model, chosen.task, chosen.n, chosen.head, chosen.metric)
     if wanted.places is None:
         results = joined(plan, store)
-        keep = pc.and_(pc.equal(results["task"], view.task), pc.equal(results["n"], view.n))
-        keep = pc.and_(keep, pc.equal(results["metric"], view.metric))
+        results = results.filter(
+            pc.and_(pc.equal(results["task"], view.task), pc.equal(results["n"], view.n))
+        )
+        metrics = pc.unique(results["metric"]).to_pylist()
+        if view.metric not in metrics:
+            raise unknown(f"metric of task {view.task}", view.metric, metrics)
+        keep = pc.equal(results["metric"], view.metric)
         # Other heads are other families; baselines with others may be the task's strongest.
         own = pc.or_(pc.equal(results["head"], view.head), pc.equal(results["composition"], ""))
         results, region = results.filter(pc.and_(keep, own)), wanted.target or ""
@@ -138,6 +143,6 @@ def _aimed(
     predictions = saved(stages, store)
     places = Pool.read(file, wanted.id, wanted.lon, wanted.lat)
     cut = cut_by(predictions[0].places, wanted.by or REGION)
-    target, told = shares_of(places, file.name, cut, layer)
+    target, told = shares_of(places.lon, places.lat, file.name, cut, layer)
     about = predictions, chosen.n, chosen.metric, cut, target
     return aimed(*about, block_km=study.test_block_km), told

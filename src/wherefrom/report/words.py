@@ -32,9 +32,9 @@ def statements(
     """Say what a headline shows, then how far it holds, then its limits.
 
     The first statement, where there is one, names the row with the best mean, which test places
-    that is about and the difference that could have been found; then come the comparisons with the references and with the best trivial baseline. The scaling curves are those
-    of `sweep_region`, by default of the one with most values of n. `untuned` is as of
-    `ReportContext`.
+    that is about and the difference that could have been found; then come the comparisons with the
+    references and with the best trivial baseline. The scaling curves are those of `sweep_region`,
+    by default of the one with most values of n. `untuned` is as of `ReportContext`.
     """
     *references, _ = headline.evidence.references
     made = [
