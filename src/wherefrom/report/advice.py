@@ -165,8 +165,8 @@ def _further(advice: Advice, half: float) -> list[str]:
     closest = min(tied, key=lambda row: row.needed or 0.0)
     margin = advice.headline.margin
     widths = (
-        f"Their intervals are up to ±{number(half, _DIGITS)} wide; to tell each from the leader, or "
-        f"call it equivalent within {margin:g}, takes ±{number(closest.needed, _DIGITS)} "
+        f"Their intervals are up to ±{number(half, _DIGITS)} wide; to tell each from the leader, "
+        f"or call it equivalent within {margin:g}, takes ±{number(closest.needed, _DIGITS)} "
         f"({closest.row})"
     )
     run, limit, lines = advice.run, advice.limit, []
