@@ -68,13 +68,24 @@ class RankedRow(Record):
 
 @dataclass(frozen=True)
 class More:
-    """A further run: what is added, the widest half-width that it leaves, and its core hours."""
+    """A run with more of something: what is added, what it leaves, and its core hours.
+
+    `half_width` is that of the pair that is hardest to decide, of the leader with `row`, which is
+    decided below `needed`.
+    """
 
     blocks: int
     episodes: int
     places: int
     half_width: float
-    hours: float | None
+    needed: float
+    row: str
+    hours: float | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether it decides every open pair, if they differ as they do here."""
+        return self.half_width < self.needed
 
 
 @dataclass(frozen=True)
@@ -90,14 +101,16 @@ class Advice:
         The composition with the best mean.
     rows : list of RankedRow
         All rows, the best mean first.
-    half_width : float or None
-        Of the widest interval of what cannot be told from the leader; None if nothing is open.
+    now : More or None
+        The runs as they are; None if nothing is open.
     run : More or None
         The cheapest further run that would decide all that is open.
     limit : More or None
-        Where no run decides it: the half-width that endless blocks and episodes would leave.
+        Where no run decides it: what endless blocks and episodes would leave.
+    hours : float or None
+        Core hours at hand.
     affords : More or None
-        What the hours at hand buy in blocks.
+        What they buy in blocks.
     costs : Costs or None
         Measured; None where they are not known.
     """
@@ -106,9 +119,10 @@ class Advice:
     region: str
     leader: str
     rows: list[RankedRow]
-    half_width: float | None = None
+    now: More | None = None
     run: More | None = None
     limit: More | None = None
+    hours: float | None = None
     affords: More | None = None
     costs: Costs | None = None
 
@@ -127,9 +141,10 @@ def advise(
 ) -> Advice:
     """Rank the compositions of a headline in a region, and name the cheapest run that decides.
 
-    A composition is "certainly best" where all others are worse, each by an interval of the
-    headline's family, and "certainly worse" where its own interval excludes the leader. What is
-    neither, nor equivalent within the stated margin, cannot be told apart.
+    A composition is "certainly best" where all others are worse, and "certainly worse" where the
+    interval of its own difference excludes the leader: intervals of the headline's family, which
+    has all pairs of compositions where there is one region. What is neither, nor equivalent within
+    the stated margin, cannot be told apart.
 
     Parameters
     ----------
@@ -150,7 +165,7 @@ def advise(
     """
     if region not in headline.regions:
         raise unknown(f"region of task {headline.view.task}", region, headline.regions)
-    comparison = headline.evidence.comparisons[headline.view]
+    comparison = headline.evidence.comparisons[headline.view].with_every_pair()
     ranking = comparison.ranking(region)
     if not ranking:
         raise WherefromError(
@@ -163,7 +178,8 @@ def advise(
     own = [one for one in ranking if one.key.composition]
     open_ = [one for one in own if one.row.low is not None and one.row.verdict == UNDECIDED]
     needs = [_needed(one, comparison) for one in open_]
-    search = _Search(comparison, region, open_, needs, costs)
+    named = [_label(one, headline) for one in open_]
+    search = _Search(comparison, region, open_, named, needs, costs)
     needed = dict(zip((one.key for one in open_), needs, strict=True))
     alone = {one.key: search.alone(i) for i, one in enumerate(open_)}
     rows = [
@@ -192,13 +208,13 @@ def advise(
         )
     )
     rows.sort(key=lambda row: (-headline.view.sign * row.score, row.difference is not None))
-    made = Advice(headline, region, leader, rows, costs=costs)
+    made = Advice(headline, region, leader, rows, hours=hours, costs=costs)
     if not open_:
         return made
     run = search.cheapest()
     return replace(
         made,
-        half_width=search.widest(0, 0, 0).half_width,
+        now=search.with_more(0, 0, 0),
         run=run,
         limit=search.limit() if run is None else None,
         affords=None if hours is None or costs is None else search.afforded(hours),
@@ -256,10 +272,12 @@ class _Search:
         comparison: Comparison,
         region: str,
         pairs: Sequence[Ranked],
+        labels: Sequence[str],
         needs: Sequence[float],
         costs: Costs | None,
     ) -> None:
         self.family, self.pairs, self.costs = comparison.family, pairs, costs
+        self.labels = labels
         self.needs = np.array(needs)
         self.regions = comparison.averaged(region)
 
@@ -272,10 +290,17 @@ class _Search:
             made.append(part)
         return made
 
-    def widest(self, blocks: int, episodes: int, places: int) -> More:
-        halves = self.family.half_width(self.parts(blocks, episodes, places))
+    def with_more(self, blocks: int, episodes: int, places: int) -> More:
+        """Return the runs with more of each axis."""
         hours = None if self.costs is None else self.costs.hours(blocks, episodes, places)
-        return More(blocks, episodes, places, float(halves.max()), hours)
+        hardest = self.hardest(self.parts(blocks, episodes, places))
+        return More(blocks, episodes, places, *hardest, hours)
+
+    def hardest(self, parts: Sequence[Parts]) -> tuple[float, float, str]:
+        """Return the half-width of the pair that needs most, what it needs, and its row."""
+        halves = self.family.half_width(parts)
+        at = int((halves / np.maximum(self.needs, np.finfo(float).tiny)).argmax())
+        return float(halves[at]), float(self.needs[at]), self.labels[at]
 
     def least(self, episodes: int, places: int, which: slice = slice(None)) -> int | None:
         """Return the fewest further blocks that decide some pairs; None if none do."""
@@ -305,7 +330,7 @@ class _Search:
             for episodes in _EPISODES:
                 blocks = self.least(episodes, places)
                 if blocks is not None:
-                    found.append(self.widest(blocks, episodes, places))
+                    found.append(self.with_more(blocks, episodes, places))
             if found:
                 return min(found, key=lambda one: (one.hours or 0.0, one.blocks, one.episodes))
         return None
@@ -313,10 +338,10 @@ class _Search:
     def limit(self) -> More:
         """Return what endless blocks and episodes would leave: the test places alone."""
         parts = [replace(one.part, block=0.0, episode=0.0) for one in self.pairs]
-        return More(0, 0, 0, float(self.family.half_width(parts).max()), None)
+        return More(0, 0, 0, *self.hardest(parts))
 
     def afforded(self, hours: float) -> More:
         """Return the half-width with as many further blocks as the hours pay."""
         assert self.costs is not None
         blocks = int(hours / self.costs.hours(1)) if self.costs.block > 0 else 0
-        return self.widest(min(blocks, MOST_BLOCKS), 0, 0)
+        return self.with_more(min(blocks, MOST_BLOCKS), 0, 0)

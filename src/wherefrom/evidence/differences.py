@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -138,9 +139,9 @@ class Comparison:
         """Compare every row with the composition that has the best mean, from the best down.
 
         They are judged at the level of the family as it stands, so that they agree with all else
-        that is said of it: a row that is "worse" here is not the best, for the truly best is
-        compared with the leader too, and that comparison errs as a member does (Hsu, 1981).
-        Empty where no composition has two blocks.
+        that is said of it; the leader was chosen by its mean, for which a family of several
+        regions has room, and one of a single region has not (`with_every_pair`). Empty where no
+        composition has two blocks.
         """
         one = self.regions[region]
         rows = self._rows(region, one.ranked)
@@ -176,6 +177,18 @@ class Comparison:
                 )
             )
         return made
+
+    def with_every_pair(self) -> Comparison:
+        """Return the comparison to rank by: itself, or of one region with all pairs in its family.
+
+        Without any effect the first of seven equal rows was told from another in .12 of simulated
+        studies of one region by a family that compares them with one reference, and in .01 of
+        those of six regions by that of a report.
+        """
+        (region, *others), pairs = self.regions, self._asked[3]
+        names = [key.composition for key in self.regions[region].column.compositions]
+        every = tuple(dict.fromkeys((*pairs, *combinations(names, 2))))
+        return self if others else self._grown(every)
 
     def averaged(self, region: str) -> int:
         """Return the number of regions that a region's scores are averaged over."""

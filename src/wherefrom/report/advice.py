@@ -12,6 +12,7 @@ from wherefrom import shown
 from wherefrom.evidence import ALL_REGIONS, INITIAL, RARE_DRAWS, table_of
 from wherefrom.evidence.advice import (
     ABOVE,
+    BELOW,
     BEST,
     LEVEL,
     LOWER,
@@ -28,6 +29,16 @@ from wherefrom.report.style import estimate, number, score_title
 
 __all__ = ["advice_table", "said", "write_advice"]
 
+#: Words of the table, as the page marks verdicts.
+_BRIEF = {
+    BEST: "best",
+    LEVEL: "≈ as good",
+    OPEN: "? open",
+    LOWER: "▼ worse",
+    ABOVE: "▲ better",
+    BELOW: "below, not tuned",
+    UNRANKED: UNRANKED,
+}
 #: Digits of a width: differences between compositions are of thousandths.
 _DIGITS = 4
 
@@ -39,8 +50,8 @@ def said(advice: Advice) -> list[str]:
     """
     compositions = [row for row in advice.rows if row.kind in ("composition", INITIAL)]
     lines = [_verdict(advice), *_others(advice, compositions), *_beside(advice)]
-    if advice.half_width is not None:
-        lines += _further(advice, advice.half_width)
+    if advice.now is not None:
+        lines += _further(advice, advice.now)
     elif len(compositions) > 1:
         lines.append("No further run is needed to rank these compositions here.")
     lines.append(RARE_DRAWS)
@@ -49,15 +60,13 @@ def said(advice: Advice) -> list[str]:
 
 def advice_table(advice: Advice) -> Table:
     """Lay out the ranking: score, difference to the leader with its interval, and verdict."""
-    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name, justify in (
-        ("", "left"),
-        ("score", "right"),
-        (f"minus {advice.leader}", "right"),
-        ("", "left"),
-        ("blocks to decide", "right"),
-    ):
-        made.add_column(shown.line(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    made.add_column("", overflow="fold")
+    made.add_column("score", justify="right")
+    made.add_column(f"minus {shown.line(advice.leader)}", justify="right", overflow="fold")
+    made.add_column("", no_wrap=True)
+    if advice.now is not None:
+        made.add_column("blocks to decide", justify="right")
     for row in advice.rows:
         style = "dim" if row.kind in ("baseline", "official") else ""
         apart = (
@@ -67,8 +76,8 @@ def advice_table(advice: Advice) -> Table:
             shown.line(_called(row)),
             number(row.score),
             apart,
-            row.group,
-            "" if row.needed is None else _blocks(row.blocks),
+            _BRIEF[row.group],
+            *([] if advice.now is None else [_need(row)]),
             style=style,
         )
     return made
@@ -95,7 +104,7 @@ def _verdict(advice: Advice) -> str:
     ]
     best = advice.of(BEST)
     if best:
-        return f"{advice.leader} is certainly the best composition {where}, by {score}."
+        return f"{_name(advice.leader)} is certainly the best composition {where}, by {score}."
     if tied:
         known = [one.detectable for one in advice.of(OPEN) if one.detectable is not None]
         ends = dict.fromkeys(number(one) for one in (min(known), max(known))) if known else ()
@@ -107,15 +116,24 @@ def _verdict(advice: Advice) -> str:
         )
         return (
             f"The evidence cannot decide which composition is best {where}, by {score}: "
-            f"{advice.leader} has the {headline.best} mean, and cannot be told from "
-            f"{_listed(tied)}.{seen}"
+            f"{_name(advice.leader)} has the {headline.best} mean, and cannot be told from "
+            f"{_listed(tied)}.{seen}{_in_vain(advice)}"
         )
     if level:
         return (
-            f"{where[0].upper()}{where[1:]}, it does not matter which of {advice.leader}, "
+            f"{where[0].upper()}{where[1:]}, it does not matter which of {_name(advice.leader)}, "
             f"{_listed(level)} is taken: they differ by less than {headline.margin:g} in {score}."
+            f"{_in_vain(advice)}"
         )
-    return f"No composition but {advice.leader} can be ranked {where}, by {score}."
+    return f"No composition but {_name(advice.leader)} can be ranked {where}, by {score}."
+
+
+def _in_vain(advice: Advice) -> str:
+    """Say that pre-training is not shown to help, where it is not."""
+    if advice.leader == INITIAL:
+        return " No pre-training here has a better mean than none."
+    zero = [row for row in advice.rows if row.kind == INITIAL and row.group in (OPEN, LEVEL)]
+    return " So the leader is not shown to be better than zero pre-training." if zero else ""
 
 
 def _rivals(advice: Advice, group: str) -> list[str]:
@@ -136,7 +154,7 @@ def _others(advice: Advice, compositions: Sequence[RankedRow]) -> list[str]:
         if names:
             lines.append(f"{text}: {_listed(names)}.")
     level = _rivals(advice, LEVEL)
-    if level and advice.of(OPEN):
+    if level and _rivals(advice, OPEN):
         margin = advice.headline.margin
         lines.append(f"As good as the leader within {margin:g}: {_listed(level)}.")
     part = [row for row in compositions if "in common" in row.note]
@@ -159,47 +177,49 @@ def _beside(advice: Advice) -> list[str]:
     return lines
 
 
-def _further(advice: Advice, half: float) -> list[str]:
+def _further(advice: Advice, now: More) -> list[str]:
     """Say which run would decide what is open, and what the hours at hand buy."""
-    tied = [row for row in advice.of(OPEN, "composition", INITIAL) if row.needed is not None]
-    closest = min(tied, key=lambda row: row.needed or 0.0)
+    run, limit, got, costs = advice.run, advice.limit, advice.affords, advice.costs
     margin = advice.headline.margin
-    widths = (
-        f"Their intervals are up to ±{number(half, _DIGITS)} wide; to tell each from the leader, "
-        f"or call it equivalent within {margin:g}, takes ±{number(closest.needed, _DIGITS)} "
-        f"({closest.row})"
-    )
-    run, limit, lines = advice.run, advice.limit, []
+    sensitive = advice.headline.evidence.comparisons[advice.headline.view].sensitive
+    also = f", or call it equivalent within {margin:g}" if sensitive and margin else ""
+    lines = [
+        f"To tell {_name(now.row)} from the leader{also}, ±{number(now.half_width, _DIGITS)} must "
+        f"fall below ±{number(now.needed, _DIGITS)}: the hardest pair."
+    ]
+    if not sensitive:
+        lines.append("As no positive control is told from the reference, none can be called equal.")
     if run is not None:
-        lines.append(
-            f"{widths}. Cheapest: {_run(run)}, for about {_hours(run)}"
-            f" (±{number(run.half_width, _DIGITS)})."
-        )
+        hours = "unknown hours" if run.hours is None else _core(run.hours)
+        lines.append(f"Cheapest run that decides all that is open: {_run(run)}, for {hours}.")
     elif limit is not None:
-        cause = (
-            f"the test places alone leave ±{number(limit.half_width, _DIGITS)}"
-            if limit.half_width >= (closest.needed or 0.0)
-            else f"it takes more than {MOST_BLOCKS:,} blocks"
-        )
-        lines.append(f"{widths}. No further blocks and episodes decide all of it: {cause}.")
-        some = [row for row in tied if row.blocks is not None]
+        cause = f"it takes more than {MOST_BLOCKS:,} blocks"
+        if not limit.decides:
+            cause = (
+                f"the test places alone leave ±{number(limit.half_width, _DIGITS)} where "
+                f"±{number(limit.needed, _DIGITS)} is needed ({_name(limit.row)})"
+            )
+        lines.append(f"No further blocks and episodes decide all of it: {cause}.")
+        some = [row for row in advice.of(OPEN) if row.blocks is not None]
         if some:
-            first = min(some, key=lambda row: row.blocks or 0)
-            lines.append(f"{first.row} alone would take {_blocks(first.blocks)} further blocks.")
-    if advice.costs is None:
+            named = [f"{_name(row.row)} ({_blocks(row.blocks)})" for row in some]
+            lines.append(f"Further blocks would decide {_listed(named)} alone.")
+    if costs is None:
         lines.append("What a block costs is not known: the store lacks the times of its stages.")
     else:
-        lines.append(f"One more block of this model costs {_core(advice.costs.hours(1))}.")
-    if (got := advice.affords) is not None:
-        decided = all(got.half_width < (row.needed or 0.0) for row in tied)
+        lines.append(f"One more block of this model takes {_core(costs.hours(1))}.")
+    if got is not None and run is not None and (run.hours or 0.0) <= (advice.hours or 0.0):
+        lines.append(f"That run is within the {_core(advice.hours or 0.0)} at hand.")
+    elif got is not None:
         lines.append(
-            f"The hours at hand buy {got.blocks:,} further block{'s' * (got.blocks != 1)}: "
-            f"±{number(got.half_width, _DIGITS)}, which "
-            f"{'decides' if decided else 'does not decide'} it."
+            f"The {_core(advice.hours or 0.0)} at hand buy {got.blocks:,} further "
+            f"block{'s' * (got.blocks != 1)}, which do not decide it: ±"
+            f"{number(got.half_width, _DIGITS)} where ±{number(got.needed, _DIGITS)} is needed "
+            f"({_name(got.row)})."
         )
     lines.append(
-        "That is if they differ as they do here; a true difference of just the half-width is then "
-        "seen in one study of two."
+        "All this if they differ as they do here; a true difference of just the half-width is "
+        "found in one study of two."
     )
     return lines
 
@@ -213,14 +233,10 @@ def _run(run: More) -> str:
     return " with ".join(filter(None, parts))
 
 
-def _hours(run: More) -> str:
-    return "unknown hours" if run.hours is None else _core(run.hours)
-
-
 def _core(hours: float) -> str:
     """Write core hours, or minutes where they are few."""
     if hours < 1:
-        return f"{hours * 60:.2g} core minutes"
+        return f"{hours * 60:.1f} core minutes"
     return f"{hours:,.1f} core hours" if hours < 100 else f"{hours:,.0f} core hours"
 
 
@@ -228,9 +244,19 @@ def _blocks(blocks: int | None) -> str:
     return f">{MOST_BLOCKS:,}" if blocks is None else f"{blocks:,}"
 
 
+def _need(row: RankedRow) -> str:
+    return "" if row.needed is None else _blocks(row.blocks)
+
+
+def _name(row: str) -> str:
+    """Call a composition by a name that no sentence misreads ("none is best")."""
+    return "zero pre-training (none)" if row == INITIAL else row
+
+
 def _called(row: RankedRow) -> str:
-    return "none (random weights)" if row.kind == INITIAL else row.row
+    return f"{INITIAL} (random)" if row.kind == INITIAL else row.row
 
 
 def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    called = list(map(_name, names))
+    return called[0] if len(called) == 1 else f"{', '.join(called[:-1])} and {called[-1]}"

@@ -68,7 +68,7 @@ def advised(plan: Plan, store: Store, study_path: Path, wanted: Wanted) -> Targe
     model = _model(plan, chosen.task, wanted.model)
     lacks = unfinished(plan, store)
     context = context_of(plan, store, study_path, lacks, whole=False)
-    notes = [f"not finished: {line}" for line in lacks]
+    notes = [f"not finished: {line}" for line in lacks if line.startswith(f"{model}: ")]
     view = View(model, chosen.task, chosen.n, chosen.head, chosen.metric)
     if wanted.places is None:
         results = joined(plan, store)
