@@ -184,8 +184,8 @@ def _further(advice: Advice, now: More) -> list[str]:
     sensitive = advice.headline.evidence.comparisons[advice.headline.view].sensitive
     also = f", or call it equivalent within {margin:g}" if sensitive and margin else ""
     lines = [
-        f"To tell {_name(now.row)} from the leader{also}, ±{number(now.half_width, _DIGITS)} must "
-        f"fall below ±{number(now.needed, _DIGITS)}: the hardest pair."
+        f"Hardest: to tell {_name(now.row)} from the leader{also}, ±"
+        f"{number(now.half_width, _DIGITS)} must fall below ±{number(now.needed, _DIGITS)}."
     ]
     if not sensitive:
         lines.append("As no positive control is told from the reference, none can be called equal.")

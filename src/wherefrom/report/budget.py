@@ -27,14 +27,16 @@ def budget(headline: Headline, context: ReportContext) -> list[BudgetRow]:
     ]
     if costs is None:
         return rows
-    known = {
-        "block_hours": costs.hours(blocks=MORE["block"]),
-        "episodes_hours": costs.hours(episodes=MORE["episode"]),
-    }
+    block, episodes = costs.hours(blocks=MORE["block"]), costs.hours(episodes=MORE["episode"])
     # A task of a fixed table can have no more places.
     places = costs.hours(places=MORE["place"]) if costs.growth else None
     return [
-        replace(row, **known, places_hours=None if row.more_places is None else places)
+        replace(
+            row,
+            block_hours=block,
+            episodes_hours=episodes,
+            places_hours=None if row.more_places is None else places,
+        )
         for row in rows
     ]
 
