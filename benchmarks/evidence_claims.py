@@ -102,7 +102,7 @@ class Simulated(Scores):
     """Scores that were not read from a table."""
 
     def __init__(self, world: World, rng: np.random.Generator, models: Sequence[str] = ("m",)):
-        self.places, self.units, self.official = None, {}, frozenset()
+        self.places, self.units, self.official, self.strongest = None, {}, frozenset(), {}
         self.cells, self.regions = {}, {}
         for model in models:
             self._fill(world, rng, model)

@@ -4,78 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from made_study import finish, study_file
 from running import Run
 
-from made_predictions import tells
 from wherefrom import earth
-from wherefrom.study import Plan, Store, load, plan
+from wherefrom.study import Store, load, plan
 from wherefrom.tasks import Task
 from wherefrom.tasks.labelled import TASK
 
 pytestmark = pytest.mark.slow
-
-STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025" / "study.yaml"
-PLACES = 600
-
-
-def study_file(folder: Path, **change: Any) -> Path:
-    """Write a study of one model on zones of climate and of cropland."""
-    base = yaml.safe_load(STUDY.read_text())["base"]
-    base["pool"] = {"places": 3000}
-    base["composition_size"] = 1000
-    base["compositions"] = {"none": "none", "uniform": "uniform"}
-    places = {"train_per_region": 40, "test_per_region": 100, "min_distance_km": 5.0}
-    places |= {"tune_train_per_region": 5, "tune_test_per_region": 5}
-    base["tasks"] = {
-        "zones": {"kind": "ecoregions", "layer": "climate_zone", "region_layer": "continent"}
-        | places
-        | {"baselines": ["raw-lonlat", "majority"]},
-        "crops": {"kind": "cropland", "region_layer": "continent", "baselines": []} | places,
-    }
-    model = base["models"]["satclip-L10"]
-    base["models"] = {"encoder": model | {"tasks": ["zones", "crops"]}}
-    base |= {"published": {}, "n": 20, "finetune_seeds": 3, "sweep": None, "stand_ins": {}}
-    base["heads"] = {"logistic": {}, "knn": {}, "majority": {}}
-    base["headlines"] = [{"model": "encoder", "head": "knn", "metric": "accuracy"}]
-    base |= {"claims": [], "repeats": {}, "stands_for": {}}
-    file = folder / "study.yaml"
-    file.write_text(yaml.safe_dump({"base": base | change, "scales": {"laptop": {}}}))
-    return file
-
-
-def finish(steps: Plan, store: Store) -> None:
-    """Write what the few-shot stages of a plan and their tasks would have left, made up."""
-    rng = np.random.default_rng(0)
-    pool = np.column_stack([rng.uniform(-180, 180, 40_000), rng.uniform(-55, 70, 40_000)])
-    regions = earth.layer("continent")
-    of = regions.codes(*pool.T)
-    rows = np.concatenate([np.flatnonzero(of == code)[:100] for code in range(6)])
-    lon, lat = pool[rows].T
-    for stage in steps.of_kind("task"):
-        zone = (np.abs(lat) // 15).astype(np.int32) % 3
-        task = Task(
-            stage.of.label, lon, lat, zone, ("a", "b", "c"), of[rows], earth.CONTINENTS[:6],
-            np.ones(len(rows)), "climate_zone",
-        )  # fmt: skip
-        with store.write(
-            "task", stage.key, {"label": stage.label, "document": stage.document}
-        ) as out:
-            task.write(out / TASK)
-    for stage in steps.of_kind("fewshot"):
-        told = tells(zone, 0.7 if stage.axes["composition"] else 0.5, 3, rng)
-        held: dict[str, Any] = {}
-        for code, region in enumerate(task.regions):
-            own = np.flatnonzero(task.region == code)
-            held |= {f"{region}|20": told[:, own], f"{region}|test": own}
-        about = {"label": stage.label, "document": stage.document}
-        with store.write("fewshot", stage.key, about) as out:
-            np.savez_compressed(out / "predictions.npz", **held)
 
 
 @pytest.fixture(scope="module")

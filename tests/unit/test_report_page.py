@@ -254,8 +254,9 @@ def test_a_list_of_another_size_stands_beside_the_others_without_a_word(tmp_path
     evidence = evidence_of(simulated({"uniform": 0.0, "mine": 0.02, "none": -0.1}), context)
     file = write(evidence, context, tmp_path)
     html = file.read_text("utf-8")
-    # In the tables of scores, of differences to uniform and to the baseline, and in their captions.
-    assert html.count('row">mine (1,000 places)') == 3
+    # In the tables of scores, of differences to uniform and to the baseline, and of the budget, and
+    # in their captions.
+    assert html.count('row">mine (1,000 places)') == 4
     assert html.count('row">uniform (480 to 500 places)') == 2
     assert html.count("minus that of uniform (480 to 500 places)") >= 1
     assert "Not of one size (places): mine 1,000, uniform 480 to 500." in html

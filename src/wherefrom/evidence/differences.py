@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-from wherefrom.evidence.family import Design, Family, simulate
-from wherefrom.evidence.frames import Frame, column_of, pair
+from wherefrom.evidence.family import Family, simulate
 from wherefrom.evidence.intervals import Parts, ends
+from wherefrom.evidence.pairs import BEST_BASELINE, Pair, Region, label
 from wherefrom.evidence.power import MORE, detectable, more
 from wherefrom.evidence.records import BudgetRow, DifferenceRow, LeaderRow
 from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
 from wherefrom.evidence.verdict import BETTER, UNDECIDED, verdict, within
 from wherefrom.keys import generator
 
-__all__ = ["BEST_BASELINE", "CONTROLS", "MARGIN", "Comparison", "differences", "label"]
-
-#: The reference that is the task's strongest baseline (`Scores.strongest`) or, where none was
-#: chosen before, in each region the baseline with the best mean; published weights are none.
-BEST_BASELINE = "best baseline"
+__all__ = [
+    "BEST_BASELINE", "CONTROLS", "MARGIN", "Comparison", "Ranked", "differences", "label",
+]  # fmt: skip
 
 #: Differences below this are of no matter: the default margin of equivalence.
 MARGIN = 0.01
@@ -37,100 +35,12 @@ INSENSITIVE = "within the margin, but no positive control is told from"
 CONTROLS = (INITIAL,)
 
 
-class _Pair(NamedTuple):
-    """A row minus another; `name` is what the reference is called."""
+class Ranked(NamedTuple):
+    """A row minus the composition that leads, with the parts of the variance of the difference."""
 
     key: Key
-    reference: Key
-    name: str
-
-    @property
-    def turned(self) -> _Pair:
-        """The pair from the other side."""
-        return _Pair(self.reference, self.key, self.name)
-
-    @property
-    def both(self) -> frozenset[Key]:
-        """The pair, from whichever side and by however many sentences it is looked at."""
-        return frozenset((self.key, self.reference))
-
-
-class _Region:
-    """All that is said of one view in one region."""
-
-    def __init__(
-        self,
-        scores: Scores,
-        view: View,
-        region: str,
-        references: Sequence[str],
-        pairs: Iterable[tuple[str, str]],
-    ) -> None:
-        self.column = column_of(scores, view, region)
-        rows = self.column.rows
-        self.order = sorted(rows, key=lambda key: -view.sign * rows[key].mean)
-        present = {key.composition: key for key in self.column.compositions}
-        beside = [key for key in self.order if not key.composition]
-        self.trivial = [key for key in beside if key.model not in scores.official]
-        strongest = scores.strongest.get(view.task)
-        if chosen := [key for key in self.trivial if (key.model, key.head) == strongest]:
-            self.trivial = chosen
-        #: Each composition with each reference, then the pairs that were asked for.
-        self.compared = []
-        for name in references:
-            reference = present.get(name)
-            if name == BEST_BASELINE and self.trivial:
-                reference = self.trivial[0]
-            if reference is not None:
-                own = [_Pair(key, reference, name) for key in present.values() if key != reference]
-                self.compared += own
-        self.asked = [
-            _Pair(present[a], present[b], b) for a, b in pairs if a in present and b in present
-        ]
-        #: The row with the best mean with every other, from the best to the worst.
-        best = self.order[0]
-        self.leading = [_Pair(best, key, label(key, view.head)) for key in self.order[1:]]
-        every = {one.both: one for one in [*self.compared, *self.asked, *self.leading]}
-        parts = self.column.contrasts([pair(one.key, one.reference) for one in every.values()])
-        self._parts = {
-            (one.key, one.reference): part for one, part in zip(every.values(), parts, strict=True)
-        }
-        #: The pairs of the family. Of those of the leading row it has only the first: a row is
-        #: called the best where it is better than every other, and the truly best is one of these.
-        self.members = {
-            one.both: one
-            for one in [*self.compared, *self.asked, *self.leading[:1]]
-            if not self.part(one).why
-        }
-
-    def part(self, one: _Pair) -> Parts:
-        """Return the estimate of a pair that was compared."""
-        known = self._parts.get((one.key, one.reference))
-        if known is None:
-            turned = self._parts[one.reference, one.key]
-            return replace(turned, estimate=-turned.estimate)
-        return known
-
-    def judged(self, one: _Pair) -> bool:
-        """Tell whether a pair needs no larger family: it is a member, or has no interval."""
-        if one.both in self.members:
-            return True
-        known = {(one.key, one.reference), (one.reference, one.key)} & self._parts.keys()
-        return bool(known) and bool(self.part(one).why)
-
-    def designs(self) -> list[Design]:
-        """Return what the family is simulated from, a frame at a time."""
-        frames: dict[Frame, list[_Pair]] = {}
-        for one in self.members.values():
-            frames.setdefault(self.column.frame([one.key, one.reference])[0], []).append(one)
-        made = []
-        for frame, pairs in frames.items():
-            at = {key: i for i, key in enumerate(frame.keys)}
-            rows = [(at[one.key], at[one.reference]) for one in pairs]
-            chosen = [at[key] for key in self.trivial if key in at]
-            index = np.array(rows, dtype=np.intp), np.array(chosen, dtype=np.intp)
-            made.append(Design(frame, *index, self.column.view.sign))
-        return made
+    row: DifferenceRow
+    part: Parts
 
 
 class Comparison:
@@ -180,7 +90,7 @@ class Comparison:
         self._asked = (scores, references, margin, tuple(pairs), controls)
         regions = scores.regions_of(*scores.families()[view])
         self.regions = {
-            region: _Region(scores, view, region, references, pairs) for region in regions
+            region: Region(scores, view, region, references, pairs) for region in regions
         }
         designs = [design for one in self.regions.values() for design in one.designs()]
         self.family: Family = simulate(designs, generator("family", *view))
@@ -219,16 +129,31 @@ class Comparison:
         for region in regions:
             one = self.regions[region]
             known = {key.composition: key for key in one.column.compositions}
-            asked = [_Pair(known[a], known[b], b) for a, b in pairs if {a, b} <= known.keys()]
+            asked = [Pair(known[a], known[b], b) for a, b in pairs if {a, b} <= known.keys()]
             if not all(map(one.judged, asked)):
                 return self._grown(tuple(pairs)).contrasts(pairs, regions)
             made += self._rows(region, asked)
         return made
 
+    def ranking(self, region: str) -> list[Ranked]:
+        """Compare every row with the composition that has the best mean, from the best down.
+
+        They are judged at the level of the family as it stands, so that they agree with all else
+        that is said of it; the leader was chosen by its mean, for which a family of several
+        regions has room, and one of a single region has not (`with_every_pair`). Empty where no
+        composition has two blocks.
+        """
+        one = self.regions[region]
+        rows = self._rows(region, one.ranked)
+        return [
+            Ranked(each.key, row, one.part(each))
+            for each, row in zip(one.ranked, rows, strict=True)
+        ]
+
     def budget(self, reference: str, region: str) -> list[BudgetRow]:
         """Say of the comparisons with a reference what more of each axis would buy in width."""
         one = self.regions[region]
-        averaged = max(1, len(self.regions) - 1) if region == ALL_REGIONS else 1
+        averaged = self.averaged(region)
         made = []
         for each in one.compared:
             part = one.part(each)
@@ -252,6 +177,22 @@ class Comparison:
                 )
             )
         return made
+
+    def with_every_pair(self) -> Comparison:
+        """Return the comparison to rank by: itself, or of one region with all pairs in its family.
+
+        Without any effect one of seven equal rows was called worse than the leader in .08 to .12
+        of 800 simulated studies of one region by the family of a report, in .05 of 1,000 with all
+        pairs in it; of six regions, by that of a report, in .01 of 200, in one region.
+        """
+        (region, *others), pairs = self.regions, self._asked[3]
+        names = [key.composition for key in self.regions[region].column.compositions]
+        every = tuple(dict.fromkeys((*pairs, *combinations(names, 2))))
+        return self if others else self._grown(every)
+
+    def averaged(self, region: str) -> int:
+        """Return the number of regions that a region's scores are averaged over."""
+        return max(1, len(self.regions) - 1) if region == ALL_REGIONS else 1
 
     def _grown(self, pairs: tuple[tuple[str, str], ...]) -> Comparison:
         if pairs not in self._larger:
@@ -283,7 +224,7 @@ class Comparison:
             (np.abs([part.estimate for part in found]) > self.family.half_width(found)).any()
         )
 
-    def _rows(self, region: str, pairs: Sequence[_Pair]) -> list[DifferenceRow]:
+    def _rows(self, region: str, pairs: Sequence[Pair]) -> list[DifferenceRow]:
         """Give intervals, p-values and verdicts to pairs of one region."""
         if not pairs:
             return []
@@ -337,10 +278,3 @@ def differences(
         for view in scores.families()
         for row in Comparison(scores, view, references, margin=margin, controls=controls).rows
     ]
-
-
-def label(key: Key, head: str) -> str:
-    """Name a row of a table: its composition, or its baseline with the head if it differs."""
-    if key.composition:
-        return key.composition
-    return key.model if key.head in (head, key.model) else f"{key.model} ({key.head})"

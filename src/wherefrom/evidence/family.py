@@ -180,10 +180,12 @@ def _blocks(means: Floats, a: Rows, b: Rows, tail: float) -> Floats:
         alike = ((one.weight * part).sum(axis=0) - part[i] - part[j]) ** 2 / (off[i] * off[j])
         variance = each[i] + each[j]
         spent = (each[i] ** 2 + each[j] ** 2 + 2 * alike) / variance**2
-        # Of few blocks the quantile spans orders of magnitude: its logarithm is nearly straight.
-        table = np.linspace(0.4, 2.0, 64)
-        log = np.polynomial.Polynomial.fit(table, np.log(-stdtrit(freedom / table, tail / 2)), 6)
-        width[both] = np.exp(2 * log(np.clip(spent, 0.4, 2.0))) * variance / blocks
+        # The logarithm of the squared quantile is nearly linear in one over the degrees of freedom,
+        # with a single one too, where the quantile itself spans many powers of ten.
+        table = np.linspace(0.4, 1.0, 32)
+        square = np.log(stdtrit(freedom / table, tail / 2) ** 2)
+        scale = np.polynomial.Polynomial.fit(table, square, 4)
+        width[both] = np.exp(scale(np.clip(spent, table[0], table[-1]))) * variance / blocks
     lone = np.flatnonzero((a < count) != (b < count))
     if len(lone):
         variance = means.var(axis=1, ddof=1)[np.minimum(a[lone], b[lone])]

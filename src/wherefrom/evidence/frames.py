@@ -138,6 +138,9 @@ class Frame:
         spent = np.einsum("ck,kl,cl->c", square, one.alike, square)
         total = each.sum(axis=1)
         wide = np.divide(total**2 * freedom, spent, out=df.copy(), where=spent > 0)
+        # Never below those of the paired t test: of two or three blocks two variances that are
+        # small by chance would have next to none, and an interval without end.
+        wide = np.maximum(wide, df)
         return np.where(cancels, total / blocks, block), np.where(cancels, wide, df)
 
 

@@ -227,9 +227,10 @@ class Headline:
         return self.evidence.comparisons[self.view].contrasts(pairs, where)
 
     def detectable(self, reference: str, region: str = "") -> str:
-        """Say which difference to a reference would have been found with probability 0.8.
+        """Say which differences to a reference would have been found with probability 0.8.
 
-        Empty where none has an interval.
+        Words that go on with a sentence, from the composition that is compared best to the one
+        that is compared worst; empty where none has an interval.
         """
         rows = self.differences(reference, region)
         found = [row.detectable for row in rows if row.detectable is not None]
@@ -238,8 +239,8 @@ class Headline:
         ends = list(dict.fromkeys(f"{value:.3f}" for value in (min(found), max(found))))
         least = min(row.blocks for row in rows if row.detectable is not None)
         return (
-            f"The smallest difference to {reference} that {least} blocks would have found with "
-            f"probability {POWER:g} is {' to '.join(ends)}, {self.population}."
+            f"{least} blocks would have found a difference to {reference} of {' to '.join(ends)} "
+            f"with probability {POWER:g}"
         )
 
     @property

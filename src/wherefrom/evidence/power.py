@@ -65,8 +65,10 @@ def detectable(parts: Sequence[Parts], halves: Floats) -> Floats:
     return found
 
 
-def more(part: Parts, axis: str, blocks: int, episodes: int, regions: int = 1) -> Parts:
-    """Return what a contrast's variance would be with more of one axis (`MORE`).
+def more(
+    part: Parts, axis: str, blocks: int, episodes: int, regions: int = 1, added: int | None = None
+) -> Parts:
+    """Return what a contrast's variance would be with more of one axis.
 
     Parameters
     ----------
@@ -79,6 +81,8 @@ def more(part: Parts, axis: str, blocks: int, episodes: int, regions: int = 1) -
         As many as it stands on.
     regions : int
         Over which it is averaged; places are added in each.
+    added : int, optional
+        How many; by default `MORE`.
 
     Examples
     --------
@@ -86,13 +90,14 @@ def more(part: Parts, axis: str, blocks: int, episodes: int, regions: int = 1) -
     >>> round(more(part, "block", 5, 50).block, 7), more(part, "block", 5, 50).block_df
     (1e-05, 12.5)
     """
+    added = MORE[axis] if added is None else added
     if axis == "block":
-        grown = part.block * blocks / (blocks + MORE[axis])
-        return replace(part, block=grown, block_df=part.block_df * blocks / (blocks - 1))
+        grown, df = part.block * blocks / (blocks + added), part.block_df / (blocks - 1)
+        return replace(part, block=grown, block_df=df * (blocks - 1 + added))
     if axis == "episode":
-        grown = part.episode * episodes / (episodes + MORE[axis])
-        return replace(part, episode=grown, episode_df=part.episode_df + MORE[axis])
-    count, added = part.place_df + 1, MORE[axis] * regions
+        grown = part.episode * episodes / (episodes + added)
+        return replace(part, episode=grown, episode_df=part.episode_df + added)
+    count, added = part.place_df + 1, added * regions
     if not np.isfinite(count):
         return part
     return replace(part, place=part.place * count / (count + added), place_df=count + added - 1)

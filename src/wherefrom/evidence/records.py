@@ -92,7 +92,8 @@ class BudgetRow(_OfKey):
     """What makes the interval of a difference wide; see `wherefrom.evidence.power.more`.
 
     The variance of the difference in parts, its half-width, and the half-width with one more block,
-    100 more episodes or 1,000 more test places in each region (None where these are given).
+    100 more episodes or 1,000 more test places in each region (None where these are given). The
+    hours are core hours of the model, head and task, where they are known.
     """
 
     reference: str
@@ -103,6 +104,9 @@ class BudgetRow(_OfKey):
     one_more_block: float
     more_episodes: float
     more_places: float | None
+    block_hours: float | None = None
+    episodes_hours: float | None = None
+    places_hours: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from wherefrom.evidence.cut import Cut, Target
 from wherefrom.evidence.recut_rows import Group, RecutRow, Tests, scored_rows
 from wherefrom.study.predictions import Saved
 
-__all__ = ["ALL_PLACES", "FEWEST", "RecutRow", "recut", "weighted"]
+__all__ = ["ALL_PLACES", "FEWEST", "RecutRow", "pooled", "recut", "weighted", "weights_to"]
 
 Ints = NDArray[np.int64]
 
@@ -74,7 +74,7 @@ def recut(
     WherefromError
         If no label can be scored, or there are no predictions for `n` or `metric`.
     """
-    tests = _tests(predictions, n)
+    tests = pooled(predictions, n)
     codes, truth = cut.codes[tests.rows], tests.task.label[tests.rows]
     groups, left_out = [], []
     for code, label in enumerate(cut.labels):
@@ -127,7 +127,17 @@ def weighted(
     WherefromError
         As `recut`; or if the labels that are left have less than half of the target.
     """
-    tests = _tests(predictions, n)
+    tests = pooled(predictions, n)
+    group, left_out = weights_to(target, cut, tests, fewest)
+    groups = [group, Group(ALL_PLACES, np.arange(len(tests.rows)))]
+    about = predictions, n, metric, tests, cut.name, groups, block_km, against
+    return scored_rows(*about), left_out
+
+
+def weights_to(
+    target: Target, cut: Cut, tests: Tests, fewest: int = FEWEST
+) -> tuple[Group, list[str]]:
+    """Weight pooled test places to the shares of a target; returns and raises as `weighted`."""
     codes = cut.codes[tests.rows]
     counts = np.bincount(codes[codes >= 0], minlength=len(cut.labels))
     shares = np.array([target.shares.get(label, 0.0) for label in cut.labels])
@@ -145,19 +155,14 @@ def weighted(
         )
     at = np.flatnonzero(kept[codes] & (codes >= 0))
     weight = np.where(kept, shares / np.maximum(counts, 1), 0.0)[codes[at]]
-    groups = [
-        Group(target.name, at, weight * (len(at) / weight.sum()), codes[at]),
-        Group(ALL_PLACES, np.arange(len(tests.rows))),
-    ]
     if left_out:
         left_out.insert(0, f"{covered:.1%} of {target.name} is covered; left out are")
     if none := int((codes < 0).sum()):
         left_out.append(f"{_places(none)} without a label of {cut.name}")
-    about = predictions, n, metric, tests, cut.name, groups, block_km, against
-    return scored_rows(*about), left_out
+    return Group(target.name, at, weight * (len(at) / weight.sum()), codes[at]), left_out
 
 
-def _tests(predictions: Iterable[Saved], n: int) -> Tests:
+def pooled(predictions: Iterable[Saved], n: int) -> Tests:
     """Pool the test places of the regions that all rows have."""
     common: dict[str, Ints] = {}
     sizes: set[int] = set()

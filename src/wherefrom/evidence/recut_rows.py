@@ -20,7 +20,7 @@ from wherefrom.evidence.records import Record
 from wherefrom.study.predictions import Saved
 from wherefrom.tasks import Task
 
-__all__ = ["RARE", "Group", "RecutRow", "Tests", "scored_rows"]
+__all__ = ["RARE", "Group", "RecutRow", "Tests", "score_of", "scored_rows", "within_strata"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -122,7 +122,7 @@ def scored_rows(
     """
     unit = units_of(tests.task, block_km)[tests.rows]
     found: dict[_Name, list[tuple[Saved, list[tuple[Floats, Floats]]]]] = {}
-    work = partial(_score, n=n, metric=metric, tests=tests, groups=groups)
+    work = partial(score_of, n=n, metric=metric, tests=tests, groups=groups)
     for one, scored in zip(predictions, parallel.here(work, predictions), strict=True):
         found.setdefault((one.model, one.composition, one.head), []).append((one, scored))
     names = list(found)
@@ -179,7 +179,7 @@ def _reference(name: _Name, names: Sequence[_Name], against: str) -> _Name | Non
     return same[0] if len(same) == 1 and same[0] != name else None
 
 
-def _score(
+def score_of(
     one: Saved, n: int, metric: str, tests: Tests, groups: Sequence[Group]
 ) -> list[tuple[Floats, Floats]]:
     """Score one stage's predictions group by group: scores of the seeds, influences of places."""
@@ -233,7 +233,7 @@ def _with_difference(
 
 def _bound(parts: Parts, influence: Floats, unit: Ints, group: Group) -> _Bound:
     """Add the variance over test places to those over blocks and episodes."""
-    sample = covariance([Sample(_within(influence, group.strata)[None], unit, group.weights)])
+    sample = covariance([Sample(within_strata(influence, group.strata)[None], unit, group.weights)])
     why = parts.why or ("" if sample else "all test places in one block of land")
     variances = np.array([parts.block, parts.episode, np.nan])
     df = np.array([parts.block_df, parts.episode_df, np.nan])
@@ -245,7 +245,7 @@ def _bound(parts: Parts, influence: Floats, unit: Ints, group: Group) -> _Bound:
     return _Bound(half, [float(np.sqrt(v)) if np.isfinite(v) else None for v in variances], why)
 
 
-def _within(influence: Floats, strata: NDArray[np.int32] | None) -> Floats:
+def within_strata(influence: Floats, strata: NDArray[np.int32] | None) -> Floats:
     """Centre influences within the strata, whose weights other places would have, too."""
     if strata is None:
         return influence

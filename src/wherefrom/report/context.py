@@ -30,6 +30,7 @@ from wherefrom.evidence import (
 if TYPE_CHECKING:
     from wherefrom.evidence.nearness import Nearness
     from wherefrom.study.published import Claim
+    from wherefrom.study.spent import Costs
 
 __all__ = [
     "ABOVE_UNTUNED", "Audited", "DataSource", "Places", "ReportContext", "StandIn", "Statement",
@@ -146,6 +147,8 @@ class ReportContext:
     #: Keys of what was computed; versions of the software.
     provenance: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    #: What more of a study costs, by model, task and head of the headlines.
+    costs: Mapping[tuple[str, str, str], Costs] = field(default_factory=dict)
     #: Wall-clock time of the study.
     seconds: float | None = None
     #: Reproduces the study.

@@ -16,6 +16,7 @@ from wherefrom import shown
 from wherefrom.evidence import BEST_BASELINE, Evidence, Headline, View
 from wherefrom.evidence.nearness import Nearness
 from wherefrom.files import atomic
+from wherefrom.report.budget import budget_grid
 from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import (
@@ -217,6 +218,7 @@ def _parts(
                 "title": evidence.headlines[own].short,
                 "views": [_view(evidence.headlines[view]) for view in views],
                 "choices": _choices(views),
+                "budget": budget_grid(evidence.headlines[own], context),
                 "beside": _beside(evidence.headlines[own], context),
                 "pictures": [picture for picture in pictures if picture.view == own],
             }

@@ -36,10 +36,11 @@ from wherefrom.study.audits import audited
 from wherefrom.study.fitting import best_baselines, untuned
 from wherefrom.study.predictions import saved
 from wherefrom.study.results import SCHEMA, problems, unfinished
+from wherefrom.study.spent import Costs, measured
 from wherefrom.study.store import versions
 from wherefrom.study.tuned import text_of
 
-__all__ = ["sources", "stand_ins", "write"]
+__all__ = ["context_of", "sources", "stand_ins", "write"]
 
 
 def write(
@@ -80,7 +81,7 @@ def write(
         raise WherefromError(
             "no region could be evaluated: " + "; ".join(problems(plan, store) or ["no head ran"])
         )
-    context = _context(plan, store, study_path, lacks, whole=not fresh)
+    context = context_of(plan, store, study_path, lacks, whole=not fresh)
     evidence = evidence_of(results, context)
     if not fresh:
         page = write_page(evidence, context, out)
@@ -127,7 +128,7 @@ def _expected(study_path: Path) -> Path | None:
     return file if file.is_file() else None
 
 
-def _context(
+def context_of(
     plan: Plan, store: Store, study_path: Path, lacks: list[str], *, whole: bool
 ) -> ReportContext:
     """Describe a study; without what only the page shows and takes time, unless `whole`."""
@@ -190,6 +191,7 @@ def _context(
             if stage.kind in ("pool", "task", "payload")
         },
         versions=versions(),
+        costs=dict(_costs(plan, store)),
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
@@ -244,6 +246,15 @@ def _test_places(plan: Plan, store: Store) -> tuple[PlaceVariance | None, list[s
         return sampled(kept, plan.study.test_block_km), []
     except WherefromError as err:
         return None, [f"test places are not counted as a sample: {err}"]
+
+
+def _costs(plan: Plan, store: Store) -> Iterator[tuple[tuple[str, str, str], Costs]]:
+    """Yield what the store knows of the costs of the headlines."""
+    study = plan.study
+    for model, head in dict.fromkeys((one.model, one.head) for one in study.headlines):
+        task = study.tasks[study.models[model].tasks[0]].label
+        if (costs := measured(plan, store, model, task, head)) is not None:
+            yield (model, task, head), costs
 
 
 def _drawn(plan: Plan, store: Store) -> list[Stage]:

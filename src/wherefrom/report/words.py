@@ -31,14 +31,14 @@ def statements(
 ) -> list[Statement]:
     """Say what a headline shows, then how far it holds, then its limits.
 
-    The first statement, where there is one, names the row with the best mean; then come the
-    comparisons with the references and with the best trivial baseline. The scaling curves are those
-    of `sweep_region`, by default of the one with most values of n. `untuned` is as of
-    `ReportContext`.
+    The first statement, where there is one, names the row with the best mean, which test places
+    that is about and the difference that could have been found; then come the comparisons with the
+    references and with the best trivial baseline. The scaling curves are those of `sweep_region`,
+    by default of the one with most values of n. `untuned` is as of `ReportContext`.
     """
     *references, _ = headline.evidence.references
     made = [
-        _leader(headline, untuned),
+        _leader(headline, references[0], untuned),
         *(_against(headline, name) for name in references),
         _baselines(headline, untuned),
         _official(headline),
@@ -48,7 +48,7 @@ def statements(
         _sweep(headline, references[0], sweep_region),
         _seeds_alone(headline),
         _one_block(headline),
-        _power(headline, references[0]),
+        _rare(headline, references[0]),
     ]
     return [statement for statement in made if statement is not None]
 
@@ -73,7 +73,9 @@ def _where(headline: Headline) -> str:
     return f"Over {len(headline.parts)} regions"
 
 
-def _leader(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
+def _leader(
+    headline: Headline, reference: str, untuned: Collection[tuple[str, str, str]]
+) -> Statement | None:
     leader = headline.leader()
     if leader is None or not leader.runner_up or leader.ahead is None:
         return None
@@ -84,8 +86,10 @@ def _leader(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> St
     what = f"{kinds.get(kind, 'the composition')} {leader.best}"
     text = (
         f"{_where(headline)}, {what} has the {headline.best} {score_title(headline)} "
-        f"({mean}; {headline.title}). "
+        f"({mean}; {headline.title}), {headline.population}"
     )
+    able = headline.detectable(reference)
+    text += f"; {able}. " if able else ". "
     if leader.decided:
         left = [row.label for row in headline.rows if is_untuned(headline, row.label, untuned)]
         text += (
@@ -285,9 +289,8 @@ def _one_block(headline: Headline) -> Statement | None:
     return Statement("limit", f"Without intervals and undecided: {names}. Run in {ONE_BLOCK}.")
 
 
-def _power(headline: Headline, reference: str) -> Statement | None:
-    text = headline.detectable(reference)
-    return Statement("limit", f"{text} {RARE_DRAWS}") if text else None
+def _rare(headline: Headline, reference: str) -> Statement | None:
+    return Statement("limit", RARE_DRAWS) if headline.detectable(reference) else None
 
 
 def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:

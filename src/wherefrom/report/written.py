@@ -14,6 +14,7 @@ import pyarrow.csv as pc
 
 from wherefrom import shown
 from wherefrom.evidence import (
+    BudgetRow,
     CorrelationRow,
     DeviationRow,
     DifferenceRow,
@@ -31,6 +32,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.evidence.nearness import described
 from wherefrom.files import atomic
+from wherefrom.report.budget import budget
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import correlations
 from wherefrom.report.sensitivity import beside_grid, sensitivity_grid, told, two_models
@@ -64,6 +66,7 @@ def write_tables(
     if context.audits:
         found = [row for one in headlines for row in correlations(one, context)]
         rows["correlations"] = (found, CorrelationRow)
+    rows["budget"] = ([row for one in headlines for row in budget(one, context)], BudgetRow)
     rows |= described(context.where)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
@@ -127,7 +130,7 @@ def _plain(context: ReportContext) -> dict[str, Any]:
     del known["blind"]  # of figures alone
     known["untuned"] = sorted(known["untuned"])
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
-    del known["where"]
+    del known["where"], known["costs"]
     about = context.test_places
     known["test_places"] = "given" if about is None else about.population
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}

@@ -13,7 +13,7 @@ from wherefrom.files import atomic
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 
-__all__ = ["READ", "SCHEMA", "collect", "problems", "unfinished"]
+__all__ = ["READ", "SCHEMA", "collect", "joined", "problems", "unfinished"]
 
 #: Kinds of the stages whose files the results and the report are made of.
 READ = ("pool", "draw", "audit", "fewshot", "tune")
@@ -50,6 +50,14 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     WherefromError
         If no stage of a headline is finished.
     """
+    results = joined(plan, store)
+    with atomic(out / "results.parquet") as tmp:
+        pq.write_table(results, tmp, compression="zstd", write_page_checksum=True)
+    return results
+
+
+def joined(plan: Plan, store: Store) -> pa.Table:
+    """Join the scores of finished few-shot stages, as `collect` without writing them."""
     missing = _missing(plan, store)
     if missing:
         _refuse_no_headline(plan, missing)
@@ -59,10 +67,7 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
         for name, value in stage.axes.items():
             scores = scores.append_column(name, pa.array([value] * len(scores)))
         tables.append(scores.select(SCHEMA.names).cast(SCHEMA))
-    results = pa.concat_tables(tables)
-    with atomic(out / "results.parquet") as tmp:
-        pq.write_table(results, tmp, compression="zstd", write_page_checksum=True)
-    return results
+    return pa.concat_tables(tables)
 
 
 def unfinished(plan: Plan, store: Store) -> list[str]:

@@ -165,6 +165,14 @@ class Store:
         for left in (self.partial(kind, key), *(self.root / kind).glob(f".{key}.*")):
             _remove(left)
 
+    def seconds(self, kind: str, key: str) -> float | None:
+        """Return how long a finished stage took; None where it is not there, or damaged."""
+        try:
+            env = json.loads((self.folder(kind, key) / "env.json").read_text(encoding="utf-8"))
+            return float(env["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def spend(self, plan: str, call: str, seconds: float) -> None:
         """Note how long a call has worked on a plan so far; a later note replaces an earlier."""
         with atomic(self.root / "clock" / plan / call) as tmp:
