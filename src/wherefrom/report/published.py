@@ -21,6 +21,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import judged as correlated
+from wherefrom.report.rows import Rows, links, rows_in, rows_of
 from wherefrom.report.sensitivity import comparison, two_models
 from wherefrom.report.style import estimate, number, score_title
 from wherefrom.report.words import grouped
@@ -28,7 +29,7 @@ from wherefrom.report.words import grouped
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
 
-__all__ = ["Published", "claimed", "judge", "published"]
+__all__ = ["Published", "claimed", "contrast", "contrasts", "judge", "published"]
 
 #: The column of a cell of which only the table is known, and a row that names no composition.
 NOT_STATED, BEST = "not stated", "best composition"
@@ -45,8 +46,13 @@ class Published(NamedTuple):
     source: str
 
 
-#: A claim put to one headline: the word, if there is a test, and what it rests on.
-Judged = tuple[str, str]
+class Judged(NamedTuple):
+    """A claim put to one headline: the word, if there is a test, what it rests on, and its rows."""
+
+    word: str
+    text: str
+    pieces: Sequence[tuple[str, Rows]] = ()
+    rest: Rows | None = None
 
 
 def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext) -> list[Statement]:
@@ -69,14 +75,15 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
             why = f"{own.short}: not evaluated, the results lack what it is about."
             statements.append(Statement("undecided", f"{said} {why}"))
             continue
-        word, numbers = judged
+        word, numbers = judged[:2]
         text = f"{said} {own.short if headline.view == own.view else headline.title}: "
-        if not word:
-            statements.append(Statement("limit", f"{text}{numbers}."))
-            continue
-        text += f"this {word}{_lacking(claim, headline)}"
-        kind = "undecided" if word == OPEN else "decided"
-        statements.append(Statement(kind, f"{text} ({numbers}).", f"{text}."))
+        kind, brief, whole = "limit", "", f"{text}{numbers}."
+        if word:
+            kind = "undecided" if word == OPEN else "decided"
+            text += f"this {word}{_lacking(claim, headline)}"
+            brief, whole = f"{text}.", f"{text} ({numbers})."
+        linked = links(whole, judged.pieces, judged.rest, start=len(text))
+        statements.append(Statement(kind, whole, brief, linked))
     about = {own.view.model for own in headlines}
     return statements + [
         Statement("undecided", f"{said} {model}: not evaluated, no headline is about it.")
@@ -92,10 +99,14 @@ def judge(
 
     Not one of two models, which `claimed` compares.
     """
+    headline = _of(claim, own)
+    return headline, None if headline is None else _TESTS[claim.test](claim, headline, context)
+
+
+def _of(claim: Claim, own: Headline) -> Headline | None:
     changed = {axis: getattr(claim, axis) for axis in ("task", "head", "n")}
     view = own.view._replace(**{axis: v for axis, v in changed.items() if v is not None})
-    headline = own.evidence.headlines.get(view)
-    return headline, None if headline is None else _TESTS[claim.test](claim, headline, context)
+    return own.evidence.headlines.get(view)
 
 
 def _lacking(claim: Claim, headline: Headline) -> str:
@@ -107,8 +118,7 @@ def _lacking(claim: Claim, headline: Headline) -> str:
 
 def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     judge, pairs = all_better if claim.test == "better" else all_equal, claim.pairs
-    regions = headline.parts if claim.every_region else [headline.region]
-    rows = headline.contrasts(pairs, regions)
+    regions, rows = _contrasted(claim, headline)
     if not rows:
         return None
     where = "; in each region" if claim.every_region else ""
@@ -121,7 +131,31 @@ def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
         return f"{row.composition} − {row.reference} {change}{row.caveat}{region}"
 
     word = judge(row.verdict for row in rows)
-    return word, f"{score_title(headline)}{where}; {grouped(rows, written)}"
+    text = f"{score_title(headline)}{where}; {grouped(rows, written)}"
+    return Judged(word, text, [(written(row), contrast(row)) for row in rows])
+
+
+def _contrasted(claim: Claim, headline: Headline) -> tuple[Sequence[str], list[DifferenceRow]]:
+    regions = headline.parts if claim.every_region else [headline.region]
+    return regions, headline.contrasts(claim.pairs, regions)
+
+
+def contrast(row: DifferenceRow) -> Rows:
+    """Return where the row of a pair is that a claim compares."""
+    return rows_of(row)._replace(file="contrasts")
+
+
+def contrasts(headlines: Sequence[Headline], context: ReportContext) -> list[DifferenceRow]:
+    """Return the pairs that claims compare, each once, as they are judged."""
+    asked = [claim for claim in context.claims if _TESTS.get(claim.test) is _pairs]
+    about = [
+        (claim, _of(claim, own))
+        for claim in asked
+        for own in headlines
+        if not claim.models or own.view.model in claim.models
+    ]
+    rows = [row for claim, one in about if one is not None for row in _contrasted(claim, one)[1]]
+    return list({contrast(row): row for row in rows}.values())
 
 
 def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged | None:
@@ -140,7 +174,8 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
     else:
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
-    return above(row.low, row.high, headline.margin), text
+    word, view = above(row.low, row.high, headline.margin), grown[0].view
+    return Judged(word, text, rest=rows_in("sensitivity", view, region=region))
 
 
 def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
@@ -153,7 +188,14 @@ def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
         [headline.view.sign * means[name] for name in names],
     )
     text = f"Spearman's correlation {correlation:.2f} over {len(names)} compositions"
-    return word, f"{text}, one-sided p = {p:.2g}"
+    rest = rows_in("summary", headline.view, region=headline.region)
+    return Judged(word, f"{text}, one-sided p = {p:.2g}", rest=rest)
+
+
+def _correlated(claim: Claim, headline: Headline, context: ReportContext) -> Judged | None:
+    made = correlated(claim, headline, context)
+    rest = rows_in("correlations", headline.view)
+    return None if made is None else Judged(*made, rest=rest)
 
 
 def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
@@ -170,7 +212,7 @@ def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
         text += (
             "; it occurs in rows without any pre-training too, so here it is no sign of that alone"
         )
-    return "", text
+    return Judged("", text)
 
 
 _TESTS = {
@@ -178,7 +220,7 @@ _TESTS = {
     "equal": _pairs,
     "convergence": _convergence,
     "rank": _rank,
-    "correlation": correlated,
+    "correlation": _correlated,
     "seeds": _seeds,
 }
 

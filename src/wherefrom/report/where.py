@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from wherefrom.evidence.recut import ALL_PLACES
 from wherefrom.evidence.redraws import BENDS_KM
 from wherefrom.evidence.runs import FLOOR_KM
 from wherefrom.report.context import Statement
+from wherefrom.report.rows import Rows, links, rows_of
 from wherefrom.report.style import FAINT, Drawing, Look, estimate, number, signed
 from wherefrom.report.tables import Cell, Grid, Line
 from wherefrom.shown import brief
@@ -43,6 +45,7 @@ def distance_grid(one: Nearness) -> Grid:
                     row.median_km,
                     detail=f"{_km(row.p10_km)} to {_km(row.p90_km)}; "
                     + " / ".join(f"{share:.0%}" for share in shares),
+                    rows=rows_of(row),
                 )
             )
         lines.append(Line(name, "composition", cells))
@@ -50,7 +53,7 @@ def distance_grid(one: Nearness) -> Grid:
         f"distance of test places to the nearest pre-training place, {title(one)}: median, and "
         "below it 10 % to 90 % (km); share nearer than 5 / 50 / 500 km"
     )
-    return Grid(caption, one.regions, lines)
+    return Grid(caption, one.regions, lines, _rows("distances", one))
 
 
 def effect_grid(one: Nearness, region: str = ALL_PLACES) -> Grid:
@@ -68,6 +71,7 @@ def effect_grid(one: Nearness, region: str = ALL_PLACES) -> Grid:
             _equal(one, row) if other else Cell("–"),
             _estimated(one, row.slope, row.slope_low, row.slope_high),
         ]
+        cells = [replace(cell, rows=rows_of(row)) for cell in cells]
         lines.append(Line(row.composition, "composition", cells))
     caption = f"difference to {one.reference} in {_unit(one)}, {title(one)}, {region}"
     columns = [
@@ -77,7 +81,7 @@ def effect_grid(one: Nearness, region: str = ALL_PLACES) -> Grid:
         "at equal distance",
         "own change for 10 × the distance",
     ]
-    return Grid(caption, columns, lines)
+    return Grid(caption, columns, lines, _rows("distance_effects", one, region=region))
 
 
 def _times(spread: float | None) -> Cell:
@@ -86,24 +90,21 @@ def _times(spread: float | None) -> Cell:
 
 def law_grid(one: Nearness) -> Grid:
     """Make the table of the law, region by region."""
-    lines = [
-        Line(
-            row.region,
-            "composition",
-            [
-                _estimated(one, row.slope, row.low, row.high),
-                Cell(_ends(row.log_odds, row.log_odds_low, row.log_odds_high, 1.0, 2)),
-                _estimated(one, row.near, row.near_low, row.near_high),
-                _estimated(one, row.middle, row.middle_low, row.middle_high),
-                _estimated(one, row.far, row.far_low, row.far_high),
-                _estimated(one, row.across, row.across_low, row.across_high),
-                Cell(number(row.mean)),
-                _times(row.redraw_spread),
-                Cell(f"{row.test_places:,}", row.test_places),
-            ],
-        )
-        for row in one.laws
-    ]
+    lines = []
+    for row in one.laws:
+        cells = [
+            _estimated(one, row.slope, row.low, row.high),
+            Cell(_ends(row.log_odds, row.log_odds_low, row.log_odds_high, 1.0, 2)),
+            _estimated(one, row.near, row.near_low, row.near_high),
+            _estimated(one, row.middle, row.middle_low, row.middle_high),
+            _estimated(one, row.far, row.far_low, row.far_high),
+            _estimated(one, row.across, row.across_low, row.across_high),
+            Cell(number(row.mean)),
+            _times(row.redraw_spread),
+            Cell(f"{row.test_places:,}", row.test_places),
+        ]
+        cells = [replace(cell, rows=rows_of(row)) for cell in cells]
+        lines.append(Line(row.region, "composition", cells))
     columns = [
         "between draws",
         "as log-odds",
@@ -116,14 +117,25 @@ def law_grid(one: Nearness) -> Grid:
         "test places",
     ]
     caption = f"change for ten times the distance, in {_unit(one)}, {title(one)}"
-    return Grid(caption, columns, lines)
+    return Grid(caption, columns, lines, _rows("distance_law", one))
+
+
+def _rows(file: str, one: Nearness, **more: str) -> Rows:
+    known = {"model": one.model, "task": one.task, "n": str(one.n), "head": one.head, **more}
+    if file == "distances":  # they are the same for all heads
+        del known["n"], known["head"]
+    return Rows(file, tuple(known.items()))
 
 
 def said(one: Nearness) -> list[Statement]:
     """Say what scores owe to distance, what is left of the compositions, and what is not known."""
     law = one.law()
-    parts = (_slope, _bent, _left, _limits)
-    made = [] if law is None else [statement for part in parts for statement in part(one, law)]
+    made = []
+    if law is not None:
+        effects = _rows("distance_effects", one, region=ALL_PLACES)
+        for part in (_slope, _bent, _left, _limits):
+            rest = effects if part is _left else rows_of(law)
+            made += [s._replace(links=links(s.text, rest=rest)) for s in part(one, law)]
     gone = ", ".join(one.left_out)
     return [*made, *([Statement("limit", f"Without distance: {gone}.")] if gone else [])]
 

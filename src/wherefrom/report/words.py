@@ -11,17 +11,21 @@ from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
     INITIAL,
-    RARE_DRAWS,
     UNDECIDED,
     WORSE,
     DifferenceRow,
     Headline,
+    SummaryRow,
 )
 from wherefrom.report.context import ABOVE_UNTUNED, ReportContext, Statement, caveat, is_untuned
 from wherefrom.report.plan import ONE_BLOCK
+from wherefrom.report.rows import Rows, links, rows_in, rows_of
 from wherefrom.report.style import estimate, number, score_title, signed
 
-__all__ = ["gaps", "grouped", "statements"]
+__all__ = ["gaps", "grouped", "in_brief", "statements", "verdict"]
+
+#: The group of comparisons without interval.
+_LONE = "one block"
 
 
 def statements(
@@ -31,15 +35,15 @@ def statements(
 ) -> list[Statement]:
     """Say what a headline shows, then how far it holds, then its limits.
 
-    The first statement, where there is one, names the row with the best mean; then come the
-    comparisons with the references and with the best trivial baseline. The scaling curves are those
-    of `sweep_region`, by default of the one with most values of n. `untuned` is as of
-    `ReportContext`.
+    The verdict comes first (`verdict`), then the row with the best mean and the comparisons with
+    the other references and with the best trivial baseline. The scaling curves are those of
+    `sweep_region`, by default of the one with most values of n. `untuned` is as of `ReportContext`.
     """
     *references, _ = headline.evidence.references
     made = [
+        verdict(headline),
         _leader(headline, untuned),
-        *(_against(headline, name) for name in references),
+        *(_against(headline, name) for name in references[1:]),
         _baselines(headline, untuned),
         _official(headline),
         _any_head(headline),
@@ -48,7 +52,6 @@ def statements(
         _sweep(headline, references[0], sweep_region),
         _seeds_alone(headline),
         _one_block(headline),
-        _power(headline, references[0]),
     ]
     return [statement for statement in made if statement is not None]
 
@@ -65,6 +68,62 @@ def gaps(context: ReportContext) -> list[Statement]:
     texts += [f"Left out: {what}. {why}" for what, why in context.left_out.items()]
     texts += [f"Not evaluated: {text}" for text in context.problems]
     return [Statement("limit", text) for text in texts]
+
+
+def verdict(headline: Headline) -> Statement | None:
+    """Say in one sentence what is decided against the first reference, and what could have been.
+
+    The brief form leaves out what the figure below it shows: the differences and their intervals.
+    None where the results lack the reference or anything to compare with it.
+    """
+    reference = headline.evidence.references[0]
+    rows = headline.differences(reference)
+    if not rows:
+        return None
+    could = headline.detectable(reference)
+    tail = f"; {could[0].lower()}{could[1:]}" if could else "."
+    text = f"{_head(headline)}: {grouped(rows, _interval)}{tail}"
+    brief = f"{_head(headline)}, {_prose(rows)}{tail}"
+    pieces = [(_interval(row), rows_of(row)) for row in rows]
+    return Statement(_kind(rows), text, brief, links(text, pieces, _compared(headline)))
+
+
+def in_brief(headline: Headline) -> Statement | None:
+    """Return the brief form of the verdict, its names linked to their rows."""
+    made = verdict(headline)
+    if made is None:
+        return None
+    rows = headline.differences(headline.evidence.references[0])
+    pieces = [(_called(row.composition), rows_of(row)) for row in rows]
+    start = len(_head(headline))
+    linked = links(made.brief, pieces, _compared(headline), start)
+    return Statement(made.kind, made.brief, links=linked)
+
+
+def _head(headline: Headline) -> str:
+    reference = headline.evidence.references[0]
+    return f"{_where(headline)}, compared with {reference} in {score_title(headline)}"
+
+
+def _prose(rows: Sequence[DifferenceRow]) -> str:
+    """Say which compositions are better, worse, equivalent and undecided, without numbers."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        side = caveat(row).removeprefix(", ")
+        name = _called(row.composition) + (f" ({side})" if side else "")
+        groups.setdefault(_group(row), []).append(name)
+    said = []
+    for group in _ordered(groups):
+        *names, last = groups[group]
+        word = "undecided, on one block" if group == _LONE else group
+        many = f"{', '.join(names)} and {last} are" if names else f"{last} is"
+        said.append(f"{many} {word}")
+    return ", ".join(said[:-1]) + (", and " if said[1:] else "") + said[-1]
+
+
+def _compared(headline: Headline) -> Rows:
+    reference = headline.evidence.references[0]
+    return rows_in("differences", headline.view, region=headline.region, reference=reference)
 
 
 def _where(headline: Headline) -> str:
@@ -98,7 +157,9 @@ def _leader(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> St
             f"The data do not decide that it is the best row: the next, {leader.runner_up}, is "
             f"{number(abs(leader.ahead))} {'below' if headline.view.sign > 0 else 'above'}."
         )
-    return Statement("decided" if leader.decided else "undecided", text)
+    kind = "decided" if leader.decided else "undecided"
+    pieces = [(mean, rows_of(row))] if row is not None else []
+    return Statement(kind, text, links=links(text, pieces, rows_of(leader)))
 
 
 def _against(headline: Headline, reference: str) -> Statement | None:
@@ -106,9 +167,9 @@ def _against(headline: Headline, reference: str) -> Statement | None:
     if not rows:
         return None
     name = "random weights (none)" if reference == INITIAL else reference
-    return Statement(
-        _kind(rows), f"{_where(headline)}, compared with {name}: {grouped(rows, _interval)}."
-    )
+    text = f"{_where(headline)}, compared with {name}: {grouped(rows, _interval)}."
+    pieces = [(_interval(row), rows_of(row)) for row in rows]
+    return Statement(_kind(rows), text, links=links(text, pieces))
 
 
 def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
@@ -134,12 +195,15 @@ def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) ->
     text = f"{_where(headline)}, the {which} is {rows[0].reference_row}"
     text += ". " if tuned else ", whose options are not tuned (wherefrom study tune). "
     text += " ".join(f"{what}: {', '.join(names)}." for what, names in found.items() if names)
-    return Statement(_kind(rows), text)
+    pieces = [(f"{row.composition} ({signed(row.difference)}", row) for row in rows]
+    pieces = [(_interval(row), row) for row in rows] + pieces
+    linked = links(text, [(piece, rows_of(row)) for piece, row in pieces])
+    return Statement(_kind(rows), text, links=linked)
 
 
 def _official(headline: Headline) -> Statement | None:
     official = [
-        (row.mean, label)
+        (row.mean, label, row)
         for kind, label, key in headline.rows
         if kind == "official" and (row := headline.mean(key)) is not None
     ]
@@ -147,19 +211,20 @@ def _official(headline: Headline) -> Statement | None:
     if not official or not means:
         return None
     sign = headline.view.sign
-    best, label = max(official, key=lambda pair: sign * pair[0])
+    best, label, row = max(official, key=lambda one: sign * one[0])
     text = (
         f"{_where(headline)}, the published weights {label} "
         f"have {number(best)}, the compositions here {'up' if sign > 0 else 'down'} to "
         f"{number(max(means, key=lambda mean: sign * mean))}. They were "
         "pre-trained on other data and at another size: a landmark, not a composition."
     )
-    return Statement("limit", text)
+    rest = rows_in("summary", headline.view, region=headline.region)
+    return Statement("limit", text, links=links(text, [(number(best), rows_of(row))], rest))
 
 
 def _any_head(headline: Headline) -> Statement | None:
     view, official, sign = headline.view, headline.evidence.scores.official, headline.view.sign
-    best: dict[bool, tuple[float, str]] = {}
+    best: dict[bool, tuple[float, str, SummaryRow]] = {}
     for row in headline.evidence.summary:
         if (row.task, row.n, row.metric, row.region) != (*view[1:3], view.metric, headline.region):
             continue
@@ -168,7 +233,8 @@ def _any_head(headline: Headline) -> Statement | None:
         trained = bool(row.composition)
         name = f"{row.composition}, {row.model}" if trained else row.model
         name += f", {row.head} head"
-        best[trained] = max(best.get(trained, (-np.inf, "")), (sign * row.mean, name))
+        if trained not in best or (sign * row.mean, name) > best[trained][:2]:
+            best[trained] = (sign * row.mean, name, row)
     if len(best) < 2:
         return None
     text = (
@@ -179,7 +245,8 @@ def _any_head(headline: Headline) -> Statement | None:
     if best[True][0] <= best[False][0]:
         better = "higher" if sign > 0 else "lower"
         text += f" No pre-training here has a {better} mean than that trivial baseline."
-    return Statement("limit", text)
+    pieces = [(number(row.mean), rows_of(row)) for row in (best[True][2], best[False][2])]
+    return Statement("limit", text, links=links(text, pieces))
 
 
 def _regions(headline: Headline, reference: str) -> Statement | None:
@@ -199,8 +266,10 @@ def _regions(headline: Headline, reference: str) -> Statement | None:
         return None
     undecided = sum(row.verdict == UNDECIDED for row in rows)
     text = f"By region, against {reference}: " + ("; ".join(parts) or "nothing is decided") + "."
-    text += f" Undecided: {undecided} of {len(rows)} pairs of composition and region."
-    return Statement(_kind(rows), text)
+    count = f"{undecided} of {len(rows)}"
+    text += f" Undecided: {count} pairs of composition and region."
+    every = rows_in("differences", headline.view, reference=reference)
+    return Statement(_kind(rows), text, links=links(text, [(count, every)]))
 
 
 def _robust(headline: Headline, reference: str) -> Statement | None:
@@ -246,7 +315,12 @@ def _sweep(headline: Headline, reference: str, region: str | None) -> Statement 
         f"goes from {number(range0)} to {number(range1)}; decided differences to {reference}: "
         f"{d0} of {k0}, then {d1} of {k1}."
     )
-    return Statement("limit", text)
+    rest = rows_in("summary", headline.view, region=region)
+    pieces = [
+        (f"{decided} of {count}", rows_in("differences", one.view, region=region))
+        for one, decided, count in ((grown[0], d0, k0), (grown[-1], d1, k1))
+    ]
+    return Statement("limit", text, links=links(text, pieces, rest))
 
 
 def _seeds_alone(headline: Headline) -> Statement | None:
@@ -268,7 +342,8 @@ def _seeds_alone(headline: Headline) -> Statement | None:
             f" Of the variance of a single score, fine-tune seeds make {1 - block:.0%} and blocks "
             f"{block:.0%} (mean over compositions)."
         )
-    return Statement("limit", text)
+    rest = rows_in("variance", headline.view, region=headline.region)
+    return Statement("limit", text, links=links(text, rest=rest))
 
 
 def _one_block(headline: Headline) -> Statement | None:
@@ -285,18 +360,21 @@ def _one_block(headline: Headline) -> Statement | None:
     return Statement("limit", f"Without intervals and undecided: {names}. Run in {ONE_BLOCK}.")
 
 
-def _power(headline: Headline, reference: str) -> Statement | None:
-    text = headline.detectable(reference)
-    return Statement("limit", f"{text} {RARE_DRAWS}") if text else None
-
-
 def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
     """Write comparisons, grouped by their verdicts."""
     groups: dict[str, list[str]] = {}
     for row in rows:
-        groups.setdefault("one block" if row.low is None else row.verdict, []).append(write(row))
-    order = [BETTER, WORSE, *(g for g in groups if g.startswith("equiv")), UNDECIDED, "one block"]
-    return "; ".join(f"{name}: {', '.join(groups[name])}" for name in order if name in groups)
+        groups.setdefault(_group(row), []).append(write(row))
+    return "; ".join(f"{name}: {', '.join(groups[name])}" for name in _ordered(groups))
+
+
+def _group(row: DifferenceRow) -> str:
+    return _LONE if row.low is None else row.verdict
+
+
+def _ordered(groups: Collection[str]) -> list[str]:
+    equal = [name for name in groups if name.startswith("equiv")]
+    return [name for name in (BETTER, WORSE, *equal, UNDECIDED, _LONE) if name in groups]
 
 
 def _kind(rows: Iterable[DifferenceRow]) -> str:
