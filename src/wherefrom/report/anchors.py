@@ -68,7 +68,7 @@ class Anchors:
         """Say what a cell is, and where in the files: beyond what its table says."""
         if cell.rows is None:
             return cell.hint
-        rows = cell.rows.without(grid.rows) if grid.rows else cell.rows
+        rows = cell.rows.without(grid.common) if grid.common else cell.rows
         return f"{cell.hint}. {rows.hint}" if cell.hint else rows.hint
 
     def say(self, statement: Statement) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from rich.table import Table
@@ -62,12 +63,24 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table by region; `rows` are those of the files that all its cells are among."""
+    """A table by region; `rows` says what it is about, in the terms of the files."""
 
     caption: str
     columns: list[str]
     lines: list[Line]
     rows: Rows | None = None
+
+    @cached_property
+    def common(self) -> Rows | None:
+        """What the rows of all its cells have in common: baselines have models of their own."""
+        found = [c.rows for line in self.lines for c in line.cells if c.rows is not None]
+        if self.rows is None or any(one.file != self.rows.file for one in found):
+            return None
+        return self.rows._replace(
+            where=tuple(
+                pair for pair in self.rows.where if all(pair in one.where for one in found)
+            )
+        )
 
 
 def score_grid(headline: Headline) -> Grid:
