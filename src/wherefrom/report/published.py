@@ -24,7 +24,7 @@ from wherefrom.report.correlation import judged as correlated
 from wherefrom.report.rows import Rows, links, rows_in, rows_of
 from wherefrom.report.sensitivity import comparison, two_models
 from wherefrom.report.style import estimate, number, score_title
-from wherefrom.report.words import grouped
+from wherefrom.report.verdict import grouped
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim

@@ -14,8 +14,9 @@ from wherefrom.report.forest import forest
 from wherefrom.report.style import metric_title
 from wherefrom.report.tables import Grid, difference_grid, score_grid
 from wherefrom.report.transfer import transfer_grid, transfer_statement
+from wherefrom.report.verdict import in_brief
 from wherefrom.report.where import curve_name, distance_grid, effect_grid, law_grid, said, title
-from wherefrom.report.words import in_brief, statements
+from wherefrom.report.words import statements
 
 __all__ = ["Picture", "beside", "design", "duration", "grids", "margins", "near", "parts", "top"]
 

@@ -77,9 +77,7 @@ class Grid:
         if self.rows is None or any(one.file != self.rows.file for one in found):
             return None
         return self.rows._replace(
-            where=tuple(
-                pair for pair in self.rows.where if all(pair in one.where for one in found)
-            )
+            where=tuple(pair for pair in self.rows.where if all(pair in one.where for one in found))
         )
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection
 
 import numpy as np
 
 from wherefrom.evidence import (
-    ALL_REGIONS,
     BEST_BASELINE,
     BETTER,
     INITIAL,
     UNDECIDED,
     WORSE,
-    DifferenceRow,
     Headline,
     SummaryRow,
 )
-from wherefrom.report.context import ABOVE_UNTUNED, ReportContext, Statement, caveat, is_untuned
+from wherefrom.report.context import ABOVE_UNTUNED, ReportContext, Statement, is_untuned
 from wherefrom.report.plan import ONE_BLOCK
-from wherefrom.report.rows import Rows, links, rows_in, rows_of
-from wherefrom.report.style import estimate, number, score_title, signed
+from wherefrom.report.rows import links, rows_in, rows_of
+from wherefrom.report.style import number, score_title, signed
+from wherefrom.report.verdict import called, grouped, interval, kind_of, scope, verdict
 
-__all__ = ["gaps", "grouped", "in_brief", "statements", "verdict"]
-
-#: The group of comparisons without interval.
-_LONE = "one block"
+__all__ = ["gaps", "statements"]
 
 
 def statements(
@@ -70,68 +66,6 @@ def gaps(context: ReportContext) -> list[Statement]:
     return [Statement("limit", text) for text in texts]
 
 
-def verdict(headline: Headline) -> Statement | None:
-    """Say in one sentence what is decided against the first reference, and what could have been.
-
-    The brief form leaves out what the figure below it shows: the differences and their intervals.
-    None where the results lack the reference or anything to compare with it.
-    """
-    reference = headline.evidence.references[0]
-    rows = headline.differences(reference)
-    if not rows:
-        return None
-    could = headline.detectable(reference)
-    tail = f"; {could[0].lower()}{could[1:]}" if could else "."
-    text = f"{_head(headline)}: {grouped(rows, _interval)}{tail}"
-    brief = f"{_head(headline)}, {_prose(rows)}{tail}"
-    pieces = [(_interval(row), rows_of(row)) for row in rows]
-    return Statement(_kind(rows), text, brief, links(text, pieces, _compared(headline)))
-
-
-def in_brief(headline: Headline) -> Statement | None:
-    """Return the brief form of the verdict, its names linked to their rows."""
-    made = verdict(headline)
-    if made is None:
-        return None
-    rows = headline.differences(headline.evidence.references[0])
-    pieces = [(_called(row.composition), rows_of(row)) for row in rows]
-    start = len(_head(headline))
-    linked = links(made.brief, pieces, _compared(headline), start)
-    return Statement(made.kind, made.brief, links=linked)
-
-
-def _head(headline: Headline) -> str:
-    reference = headline.evidence.references[0]
-    return f"{_where(headline)}, compared with {reference} in {score_title(headline)}"
-
-
-def _prose(rows: Sequence[DifferenceRow]) -> str:
-    """Say which compositions are better, worse, equivalent and undecided, without numbers."""
-    groups: dict[str, list[str]] = {}
-    for row in rows:
-        side = caveat(row).removeprefix(", ")
-        name = _called(row.composition) + (f" ({side})" if side else "")
-        groups.setdefault(_group(row), []).append(name)
-    said = []
-    for group in _ordered(groups):
-        *names, last = groups[group]
-        word = "undecided, on one block" if group == _LONE else group
-        many = f"{', '.join(names)} and {last} are" if names else f"{last} is"
-        said.append(f"{many} {word}")
-    return ", ".join(said[:-1]) + (", and " if said[1:] else "") + said[-1]
-
-
-def _compared(headline: Headline) -> Rows:
-    reference = headline.evidence.references[0]
-    return rows_in("differences", headline.view, region=headline.region, reference=reference)
-
-
-def _where(headline: Headline) -> str:
-    if headline.region != ALL_REGIONS:
-        return f"In {headline.region}"
-    return f"Over {len(headline.parts)} regions"
-
-
 def _leader(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
     leader = headline.leader()
     if leader is None or not leader.runner_up or leader.ahead is None:
@@ -142,7 +76,7 @@ def _leader(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> St
     kinds = {"baseline": "the trivial baseline", "official": "the row of published weights,"}
     what = f"{kinds.get(kind, 'the composition')} {leader.best}"
     text = (
-        f"{_where(headline)}, {what} has the {headline.best} {score_title(headline)} "
+        f"{scope(headline)}, {what} has the {headline.best} {score_title(headline)} "
         f"({mean}; {headline.title}). "
     )
     if leader.decided:
@@ -167,9 +101,9 @@ def _against(headline: Headline, reference: str) -> Statement | None:
     if not rows:
         return None
     name = "random weights (none)" if reference == INITIAL else reference
-    text = f"{_where(headline)}, compared with {name}: {grouped(rows, _interval)}."
-    pieces = [(_interval(row), rows_of(row)) for row in rows]
-    return Statement(_kind(rows), text, links=links(text, pieces))
+    text = f"{scope(headline)}, compared with {name}: {grouped(rows, interval)}."
+    pieces = [(interval(row), rows_of(row)) for row in rows]
+    return Statement(kind_of(rows), text, links=links(text, pieces))
 
 
 def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
@@ -179,26 +113,26 @@ def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) ->
     tuned = not is_untuned(headline, rows[0].reference_row, untuned)
     beat = "beat" if tuned else "be above"
     found = {
-        "Pre-training beats it on": [_interval(row) for row in rows if row.verdict == BETTER],
+        "Pre-training beats it on": [interval(row) for row in rows if row.verdict == BETTER],
         "Pre-training is above the untuned baseline on": [
-            _interval(row) for row in rows if row.verdict == ABOVE_UNTUNED
+            interval(row) for row in rows if row.verdict == ABOVE_UNTUNED
         ],
         f"Pre-training is not shown to {beat} it on": [
             f"{row.composition} ({signed(row.difference)}, {row.verdict}{row.caveat})"
             for row in rows
             if row.verdict not in (BETTER, ABOVE_UNTUNED) and row.low is not None
         ],
-        "Single block, hence not tested": [_interval(row) for row in rows if row.low is None],
+        "Single block, hence not tested": [interval(row) for row in rows if row.low is None],
     }
     chosen = headline.evidence.scores.strongest.get(headline.view.task)
     which = "best trivial baseline" + (", by the tuning places," if chosen else "")
-    text = f"{_where(headline)}, the {which} is {rows[0].reference_row}"
+    text = f"{scope(headline)}, the {which} is {rows[0].reference_row}"
     text += ". " if tuned else ", whose options are not tuned (wherefrom study tune). "
     text += " ".join(f"{what}: {', '.join(names)}." for what, names in found.items() if names)
     pieces = [(f"{row.composition} ({signed(row.difference)}", row) for row in rows]
-    pieces = [(_interval(row), row) for row in rows] + pieces
+    pieces = [(interval(row), row) for row in rows] + pieces
     linked = links(text, [(piece, rows_of(row)) for piece, row in pieces])
-    return Statement(_kind(rows), text, links=linked)
+    return Statement(kind_of(rows), text, links=linked)
 
 
 def _official(headline: Headline) -> Statement | None:
@@ -213,7 +147,7 @@ def _official(headline: Headline) -> Statement | None:
     sign = headline.view.sign
     best, label, row = max(official, key=lambda one: sign * one[0])
     text = (
-        f"{_where(headline)}, the published weights {label} "
+        f"{scope(headline)}, the published weights {label} "
         f"have {number(best)}, the compositions here {'up' if sign > 0 else 'down'} to "
         f"{number(max(means, key=lambda mean: sign * mean))}. They were "
         "pre-trained on other data and at another size: a landmark, not a composition."
@@ -257,11 +191,11 @@ def _regions(headline: Headline, reference: str) -> Statement | None:
     for name in headline.compositions:
         own = [row for r in regions if (row := headline.difference(name, reference, r))]
         rows += own
-        for verdict in (BETTER, WORSE):
-            where = [row.region for row in own if row.verdict == verdict]
-            if where:
-                every = "every region" if len(where) == len(regions) else ", ".join(where)
-                parts.append(f"{_called(name)} is {verdict} in {every}")
+        for word in (BETTER, WORSE):
+            named = [row.region for row in own if row.verdict == word]
+            if named:
+                every = "every region" if len(named) == len(regions) else ", ".join(named)
+                parts.append(f"{called(name)} is {word} in {every}")
     if not rows:
         return None
     undecided = sum(row.verdict == UNDECIDED for row in rows)
@@ -269,7 +203,7 @@ def _regions(headline: Headline, reference: str) -> Statement | None:
     count = f"{undecided} of {len(rows)}"
     text += f" Undecided: {count} pairs of composition and region."
     every = rows_in("differences", headline.view, reference=reference)
-    return Statement(_kind(rows), text, links=links(text, [(count, every)]))
+    return Statement(kind_of(rows), text, links=links(text, [(count, every)]))
 
 
 def _robust(headline: Headline, reference: str) -> Statement | None:
@@ -358,35 +292,3 @@ def _one_block(headline: Headline) -> Statement | None:
         return None
     names = ", ".join(f"{model} with {head}" for model, head in rows)
     return Statement("limit", f"Without intervals and undecided: {names}. Run in {ONE_BLOCK}.")
-
-
-def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
-    """Write comparisons, grouped by their verdicts."""
-    groups: dict[str, list[str]] = {}
-    for row in rows:
-        groups.setdefault(_group(row), []).append(write(row))
-    return "; ".join(f"{name}: {', '.join(groups[name])}" for name in _ordered(groups))
-
-
-def _group(row: DifferenceRow) -> str:
-    return _LONE if row.low is None else row.verdict
-
-
-def _ordered(groups: Collection[str]) -> list[str]:
-    equal = [name for name in groups if name.startswith("equiv")]
-    return [name for name in (BETTER, WORSE, *equal, UNDECIDED, _LONE) if name in groups]
-
-
-def _kind(rows: Iterable[DifferenceRow]) -> str:
-    decided = {row.verdict != UNDECIDED for row in rows}
-    return "partly" if len(decided) > 1 else "decided" if True in decided else "undecided"
-
-
-def _called(name: str) -> str:
-    """Call a composition by a name that no sentence misreads ("none is worse")."""
-    return "zero pre-training" if name == INITIAL else name
-
-
-def _interval(row: DifferenceRow) -> str:
-    change = estimate(row.difference, row.low, row.high, sign=True)
-    return f"{_called(row.composition)} ({change}{caveat(row)})"
