@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,14 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--remote-debugging-pipe",
 )  # fmt: skip
+
+#: Puts the ends of two pipes where Chromium looks for them, and becomes it.
+START = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]]
+os.dup2(ends[0], 3), os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 #: Text that is shown: its size (px), and the contrast (WCAG 2) with what lies behind it.
 TEXTS = """(() => {
@@ -56,7 +65,7 @@ class Browser:
         read, self._out = os.pipe()
         self._in, write = os.pipe()
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$0" "$@" 3<&{read} 4>&{write}', path, *FLAGS,
+            [sys.executable, "-c", START, str(read), str(write), path, *FLAGS,
              f"--user-data-dir={folder}", "about:blank"],
             pass_fds=(read, write), stderr=subprocess.DEVNULL,
         )  # fmt: skip

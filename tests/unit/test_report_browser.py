@@ -28,7 +28,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two models, six regions, a long name and everything that a simulation has."""
     regions = ("Africa", "Asia", "Europe", "North America", "Oceania", "South America")
     effects = {**EFFECTS, LONG: 0.01}
-    rows = simulated(effects, regions=regions, metrics=("f1_macro", "accuracy"), ns=(100, 1000))
+    rows = simulated(effects, regions=regions, metrics=("f1_macro", "accuracy"), seeds=4, blocks=4)
     other = rows.set_column(0, "model", pa.array(
         ["other" if name == "gfm" else name for name in rows["model"].to_pylist()]))  # fmt: skip
     mine = np.array([name == "other" for name in other["model"].to_pylist()])
@@ -59,6 +59,13 @@ def test_the_page_fails_overflows_or_cannot_be_read(
     assert browser.value("document.scrollingElement.scrollWidth") <= width
     browser.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert browser.value("document.scrollingElement.scrollWidth") <= width
+    # Rows of the figure have one axis.
+    ends = browser.value(
+        "[...document.querySelectorAll('.forest')].map((one) =>"
+        " [...one.querySelectorAll('.strip > svg')].map((svg) => svg.getBoundingClientRect())"
+        ".map((box) => `${box.left} ${box.right}`))"
+    )
+    assert [len(set(rows)) for rows in ends] == [1, 1]
     texts = browser.value(TEXTS)
     assert len(texts) > 300
     assert [one for one in texts if one[1] < 11] == []

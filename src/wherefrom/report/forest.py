@@ -18,6 +18,8 @@ __all__ = ["Forest", "Strip", "forest"]
 
 #: How many times as long an axis may get for the controls, before they are cut off.
 _LONGEST = 2.0
+#: What an axis has on either side of its values, as a share of them: half a number's width.
+_SPACE = 0.07
 
 
 class Strip(NamedTuple):
@@ -70,8 +72,9 @@ def forest(headline: Headline) -> Forest | None:
     every = [end for row in rows for end in _ends(row)] + ends
     if max(every) - min(every) <= _LONGEST * (max(ends) - min(ends)):
         ends = every
-    step = _step(max(ends) - min(ends) or 1.0)
-    low, high = (math.floor(min(ends) / step) * step, math.ceil(max(ends) / step) * step)
+    least, most = min(ends), max(ends)
+    space = _SPACE * (most - least or 1.0)
+    low, high = least - space, most + space
 
     def at(value: float) -> float:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
@@ -91,9 +94,9 @@ def forest(headline: Headline) -> Forest | None:
         )
         for row in rows
     ]
-    count = round((high - low) / step)
+    step = _step(most - least or 1.0)
     digits = max(0, -math.floor(math.log10(step)))
-    ticks = [low + i * step for i in range(count + 1)]
+    ticks = [i * step for i in range(math.ceil(least / step), math.floor(most / step) + 1)]
     what = f"{score_title(headline)} minus that of {headline.called(reference)}{turned(headline)}"
     caption = (
         f"{headline.title}. Lines: 95 % intervals that hold at once for all that is compared with "
@@ -119,6 +122,6 @@ def _ends(row: DifferenceRow) -> list[float]:
 
 
 def _step(length: float) -> float:
-    """Return a round step that divides an axis into four to eight."""
-    power = 10.0 ** math.floor(math.log10(length / 4))
-    return max(power * size for size in (1, 2, 5) if power * size * 4 <= length * 1.0001)
+    """Return a round step that divides an axis into three to seven."""
+    power = 10.0 ** math.floor(math.log10(length / 3))
+    return max(power * size for size in (1, 2, 5) if power * size * 3 <= length * 1.0001)

@@ -174,8 +174,13 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
     else:
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
-    word, view = above(row.low, row.high, headline.margin), grown[0].view
-    return Judged(word, text, rest=rows_in("sensitivity", view, region=region))
+    word = above(row.low, row.high, headline.margin)
+    pieces = [(f"{number(one.spread, 4)} at n = {one.n}", rows_of(one)) for one in (few, many)]
+    return Judged(word, text, pieces, rows_of(few).about(*_BUT_N))
+
+
+#: Columns that spreads at different n have in common.
+_BUT_N = ("model", "task", "head", "metric", "region")
 
 
 def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
@@ -201,18 +206,24 @@ def _correlated(claim: Claim, headline: Headline, context: ReportContext) -> Jud
 def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     assert claim.above is not None
     rows = []
+    wide: dict[str, Rows] = {}
     for kind, label, key in headline.rows:
         summaries = [headline.mean(key, region) for region in headline.parts]
         spreads = [s.std_finetune for s in summaries if s and s.std_finetune is not None]
-        rows.append((kind, label, sum(s > claim.above for s in spreads), len(spreads)))
-    wide = [f"{label} {count} of {total}" for _, label, count, total in rows if count]
+        count = sum(s > claim.above for s in spreads)
+        rows.append((kind, count))
+        if count:
+            known = Rows(
+                "summary", tuple((name, str(value)) for name, value in key._asdict().items())
+            )
+            wide[f"{label} {count} of {len(spreads)}"] = known
     text = f"a spread over fine-tune seeds above {claim.above:g} occurs in "
     text += f"these rows (regions): {', '.join(wide)}" if wide else "no row"
-    if any(kind == "baseline" and count for kind, _, count, _ in rows):
+    if any(kind == "baseline" and count for kind, count in rows):
         text += (
             "; it occurs in rows without any pre-training too, so here it is no sign of that alone"
         )
-    return Judged("", text)
+    return Judged("", text, list(wide.items()))
 
 
 _TESTS = {

@@ -87,6 +87,10 @@ class Rows(NamedTuple):
             own[name] == others[name] for name in own.keys() & others.keys()
         )
 
+    def about(self, *columns: str) -> Rows:
+        """Return the filter by some of its columns alone."""
+        return self._replace(where=tuple(one for one in self.where if one[0] in columns))
+
     def without(self, other: Rows) -> Rows:
         """Return the filter without what another says already."""
         return self._replace(where=tuple(one for one in self.where if one not in other.where))

@@ -234,7 +234,10 @@ def comparison(first: Headline, second: Headline, source: str = "") -> list[Stat
     brief = f"{source or 'The statement'}: {subject}: {plain} in points of {title}, "
     brief += f"{share} as a share of each one's gain over zero pre-training."
     text = text.strip()
-    statements = [Statement(kind, text, brief, links(text, rest=rows_of(row), start=len(source)))]
+    pieces = [(number(x.spread, 4), rows_of(x)) for x in (a, b)]
+    pieces += [(number(x.share, 2), rows_of(x)) for x in (a, b) if x.share is not None]
+    linked = links(text, pieces, rows_of(row), start=len(source))
+    statements = [Statement(kind, text, brief, linked)]
     words: dict[str, list[str]] = {}
     for region in first.parts:
         a, b = first.spread(region), second.spread(region)

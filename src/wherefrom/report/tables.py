@@ -99,8 +99,8 @@ def score_grid(headline: Headline) -> Grid:
         f"{score_title(headline)}{turned(headline)}, {headline.title}: "
         "mean ± standard deviation over fine-tune seeds"
     )
-    rows = rows_in("summary", headline.view)
-    return Grid(caption, [*headline.regions, OVER_BLOCKS, "runs"], lines, rows)
+    about = rows_in("summary", headline.view)
+    return Grid(caption, [*headline.regions, OVER_BLOCKS, "runs"], lines, about)
 
 
 def difference_grid(headline: Headline, reference: str) -> Grid | None:
@@ -118,8 +118,8 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
         f"{headline.title}{turned(headline)}: "
         f"difference [95 % interval over blocks and episodes]"
     )
-    rows = rows_in("differences", headline.view, reference=reference)
-    return Grid(caption, headline.regions, lines, rows)
+    about = rows_in("differences", headline.view, reference=reference)
+    return Grid(caption, headline.regions, lines, about)
 
 
 def latex(grid: Grid) -> str:

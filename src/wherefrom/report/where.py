@@ -132,10 +132,11 @@ def said(one: Nearness) -> list[Statement]:
     law = one.law()
     made = []
     if law is not None:
-        effects = _rows("distance_effects", one, region=ALL_PLACES)
         for part in (_slope, _bent, _left, _limits):
-            rest = effects if part is _left else rows_of(law)
-            made += [s._replace(links=links(s.text, rest=rest)) for s in part(one, law)]
+            made += [
+                said if said.links else said._replace(links=links(said.text, rest=rows_of(law)))
+                for said in part(one, law)
+            ]
     gone = ", ".join(one.left_out)
     return [*made, *([Statement("limit", f"Without distance: {gone}.")] if gone else [])]
 
@@ -172,6 +173,7 @@ def _left(one: Nearness, law: LawRow) -> list[Statement]:
     ]
     told = [row for row in rows if row.at_equal_distance is not None]
     groups: dict[str, list[str]] = {}
+    pieces = []
     for row in told:
         low, high = row.equal_low, row.equal_high
         if low is None or high is None:
@@ -182,14 +184,16 @@ def _left(one: Nearness, law: LawRow) -> list[Statement]:
             group = "A difference is left of"
         value = _ends(row.at_equal_distance, low, high, _scale(one))
         observed = signed(row.effect * _scale(one), 1)
-        groups.setdefault(group, []).append(f"{row.composition} {value}, as observed {observed}")
+        piece = f"{row.composition} {value}, as observed {observed}"
+        groups.setdefault(group, []).append(piece)
+        pieces.append((piece, rows_of(row)))
     made = []
     if groups:
         text = " ".join(f"{what}: {'; '.join(names)}." for what, names in groups.items())
         kind = "decided" if set(groups) == {"A difference is left of"} else "partly"
         kind = kind if "A difference is left of" in groups else "undecided"
         head = f"With the distances of {one.reference}, difference to it in {_unit(one)}. "
-        made.append(Statement(kind, head + text))
+        made.append(Statement(kind, head + text, links=links(head + text, pieces)))
     if apart := [row for row in rows if row.at_equal_distance is None]:
         names = ", ".join(f"{row.composition} ({row.overlap:.0%} in common)" for row in apart)
         text = (
@@ -197,7 +201,10 @@ def _left(one: Nearness, law: LawRow) -> list[Statement]:
             f"places lie at distances that {one.reference} has, too, and the law is not drawn on "
             "to the others."
         )
-        made.append(Statement("undecided", text))
+        pieces = [
+            (f"{row.composition} ({row.overlap:.0%} in common)", rows_of(row)) for row in apart
+        ]
+        made.append(Statement("undecided", text, links=links(text, pieces)))
     return made
 
 

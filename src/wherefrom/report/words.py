@@ -187,7 +187,7 @@ def _regions(headline: Headline, reference: str) -> Statement | None:
     regions = headline.parts
     if len(regions) < 2:
         return None
-    parts, rows = [], []
+    parts, rows, pieces = [], [], []
     for name in headline.compositions:
         own = [row for r in regions if (row := headline.difference(name, reference, r))]
         rows += own
@@ -196,19 +196,21 @@ def _regions(headline: Headline, reference: str) -> Statement | None:
             if named:
                 every = "every region" if len(named) == len(regions) else ", ".join(named)
                 parts.append(f"{called(name)} is {word} in {every}")
+                about = rows_in("differences", headline.view, composition=name, reference=reference)
+                pieces.append((f"{called(name)} is {word}", about))
     if not rows:
         return None
     undecided = sum(row.verdict == UNDECIDED for row in rows)
     text = f"By region, against {reference}: " + ("; ".join(parts) or "nothing is decided") + "."
     count = f"{undecided} of {len(rows)}"
     text += f" Undecided: {count} pairs of composition and region."
-    every = rows_in("differences", headline.view, reference=reference)
-    return Statement(kind_of(rows), text, links=links(text, [(count, every)]))
+    every_pair = rows_in("differences", headline.view, reference=reference)
+    return Statement(kind_of(rows), text, links=links(text, [*pieces, (count, every_pair)]))
 
 
 def _robust(headline: Headline, reference: str) -> Statement | None:
     others = [other for other in headline.beside("task", "n") if other is not headline]
-    parts = []
+    parts, pieces = [], []
     for mine in headline.differences(reference):
         if mine.verdict == UNDECIDED:
             continue
@@ -218,17 +220,17 @@ def _robust(headline: Headline, reference: str) -> Statement | None:
         better = headline.view.sign * mine.difference > 0
         against = sum(row.verdict == (WORSE if better else BETTER) for row in known)
         if known:
-            parts.append(
-                f"{mine.composition} ({mine.verdict}) in {same} of {len(known)}"
-                + (f", contradicted in {against}" if against else "")
-            )
+            count = f"{mine.composition} ({mine.verdict}) in {same} of {len(known)}"
+            parts.append(count + (f", contradicted in {against}" if against else ""))
+            rest = rows_of(mine).about("task", "n", "composition", "region", "reference")
+            pieces.append((count, rest))
     if not parts:
         return None
     text = (
         f"The verdict against {reference} is the same with other models, heads and metrics "
         f"(those with more than one block): {'; '.join(parts)}."
     )
-    return Statement("limit", text)
+    return Statement("limit", text, links=links(text, pieces))
 
 
 def _sweep(headline: Headline, reference: str, region: str | None) -> Statement | None:
@@ -249,12 +251,12 @@ def _sweep(headline: Headline, reference: str, region: str | None) -> Statement 
         f"goes from {number(range0)} to {number(range1)}; decided differences to {reference}: "
         f"{d0} of {k0}, then {d1} of {k1}."
     )
-    rest = rows_in("summary", headline.view, region=region)
-    pieces = [
-        (f"{decided} of {count}", rows_in("differences", one.view, region=region))
-        for one, decided, count in ((grown[0], d0, k0), (grown[-1], d1, k1))
-    ]
-    return Statement("limit", text, links=links(text, pieces, rest))
+    pieces = []
+    for one, length, decided, count in ((grown[0], range0, d0, k0), (grown[-1], range1, d1, k1)):
+        pieces.append((number(length), rows_in("summary", one.view, region=region)))
+        pair = rows_in("differences", one.view, region=region, reference=reference)
+        pieces.append((f"{decided} of {count}", pair))
+    return Statement("limit", text, links=links(text, pieces))
 
 
 def _seeds_alone(headline: Headline) -> Statement | None:
