@@ -145,9 +145,10 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         "audits": audit_grid(headlines, context),
         "correlated": beside(headlines, context, pictures, "audit_numbers"),
     }
+    anchors = Anchors(grids(tables))
     return TEMPLATES.get_template("report.html.j2").render(
         tables,
-        anchors=Anchors(grids(tables)),
+        anchors=anchors,
         context=context,
         top=top(headlines, context),
         gaps=gaps(context),
@@ -168,7 +169,15 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         rare=RARE_DRAWS,
         margin=margins(evidence),
         best_baseline=BEST_BASELINE,
-        published=published(evidence, context),
+        published=[
+            (
+                one.cell,
+                one.value,
+                anchors.say(Statement("limit", one.ours, "", one.links)),
+                one.source,
+            )
+            for one in published(evidence, context)
+        ],
         stand_ins=context.stand_ins,
         sources=context.sources,
         duration=duration(context.seconds),

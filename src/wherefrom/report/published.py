@@ -21,7 +21,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import judged as correlated
-from wherefrom.report.rows import Rows, links, rows_in, rows_of
+from wherefrom.report.rows import Link, Rows, links, rows_in, rows_of
 from wherefrom.report.sensitivity import comparison, two_models
 from wherefrom.report.style import estimate, number, score_title
 from wherefrom.report.verdict import grouped
@@ -33,17 +33,19 @@ __all__ = ["Published", "claimed", "contrast", "contrasts", "judge", "published"
 
 #: The column of a cell of which only the table is known, and a row that names no composition.
 NOT_STATED, BEST = "not stated", "best composition"
+NO_ROW = "row has no counterpart"
 
 _COLUMNS = ["table", "row", "column", "metric", "value", "std", "source"]
 
 
 class Published(NamedTuple):
-    """A published cell and what stands beside it here."""
+    """A published cell and what stands beside it here, with links from its numbers."""
 
     cell: str
     value: str
     ours: str
     source: str
+    links: tuple[Link, ...] = ()
 
 
 class Judged(NamedTuple):
@@ -272,40 +274,46 @@ def published(evidence: Evidence, context: ReportContext) -> list[Published]:
                 f"{context.expected}, line {line}: value and std must be numbers"
             ) from None
         cell = f"{row['table']}: {row['row']}, {row['column']} ({row['metric']})"
-        cells.append(Published(cell, value, _ours(row, evidence, context), row["source"]))
+        ours, pieces = _ours(row, evidence, context)
+        cells.append(Published(cell, value, ours, row["source"], links(ours, pieces)))
     return cells
 
 
-def _ours(row: dict[str, str], evidence: Evidence, context: ReportContext) -> str:
+def _ours(
+    row: dict[str, str], evidence: Evidence, context: ReportContext
+) -> tuple[str, list[tuple[str, Rows]]]:
     names = context.rows.get(row["row"], [row["row"]])
     told = context.audits.get(context.audited.get(row["table"], ""))
     if told is not None:
         values = told.of("")
         ours = ", ".join(f"{name} {number(values[name])}" for name in names if name in values)
-        return f"{told.title}: {ours}" if ours else "row has no counterpart"
+        return f"{told.title}: {ours}" if ours else NO_ROW, []
     task = context.tables.get(row["table"])
     caveats = []
     headline = _about(task, evidence, context)
     if headline is None:
         headline = _about(context.nearest.get(row["table"]), evidence, context)
         if headline is None:
-            return "task not in this study"
+            return "task not in this study", []
         caveats.append(f"another task, {headline.view.task}")
     region = row["column"]
     if region == NOT_STATED:
         region = headline.region
         caveats.append(f"column not stated, here {region}")
     if region not in headline.regions:
-        return "region not run: no counterpart"
+        return "region not run: no counterpart", []
     if row["row"] == BEST:
         means = headline.means(region)
         means.pop(INITIAL, None)
         names = sorted(means, key=lambda name: -headline.view.sign * means[name])[:1]
     rows = [mean for name in names if (mean := headline.mean(headline.view.key(name), region))]
     if not rows:
-        return "row has no counterpart"
-    ours = ", ".join(f"{r.composition} {number(r.mean)} ± {number(r.std_finetune)}" for r in rows)
-    return "; ".join([*caveats, f"{headline.view.model}: {ours}"])
+        return NO_ROW, []
+    pieces = [
+        (f"{r.composition} {number(r.mean)} ± {number(r.std_finetune)}", rows_of(r)) for r in rows
+    ]
+    ours = ", ".join(piece for piece, _ in pieces)
+    return "; ".join([*caveats, f"{headline.view.model}: {ours}"]), pieces
 
 
 def _about(task: str | None, evidence: Evidence, context: ReportContext) -> Headline | None:

@@ -117,7 +117,11 @@ def beside(
     }.get(what, (lambda *_: None, lambda *_: None))
     made = []
     for one in headlines:
-        own = [p for p in pictures if p.view == one.view and p.name.startswith(what)]
+        own = [
+            picture._replace(title=f"{picture.title}: {one.short}")
+            for picture in pictures
+            if picture.view == one.view and picture.name.startswith(what)
+        ]
         known = {"title": one.short, "statement": say(one, context), "grid": grid(one, context)}
         if own or any(known[name] for name in ("statement", "grid")):
             made.append(known | {"pictures": own})
