@@ -75,7 +75,7 @@ def _word(
         share = above(row.share_low, row.share_high)
         return points if points == share else OPEN
     _, judged = judge(claim, own, context)
-    return ABSENT if judged is None else judged[0] or NOTE
+    return ABSENT if judged is None else judged.word or NOTE
 
 
 def _together(words: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from wherefrom.evidence import (
     View,
     gather,
 )
+from wherefrom.report.rows import Link
 
 if TYPE_CHECKING:
     from wherefrom.evidence.nearness import Nearness
@@ -46,12 +47,14 @@ Places = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 class Statement(NamedTuple):
     """One sentence or two; `kind` is "decided", "partly", "undecided" or "limit".
 
-    A terminal shows the `brief` form, where there is one.
+    A terminal shows the `brief` form, where there is one. `links` lead from the numbers of the text
+    to the rows of the files that they are in.
     """
 
     kind: str
     text: str
     brief: str = ""
+    links: tuple[Link, ...] = ()
 
 
 class StandIn(NamedTuple):

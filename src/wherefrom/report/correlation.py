@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.plan import ONE_BLOCK
+from wherefrom.report.rows import links, rows_in, rows_of
 from wherefrom.report.style import (
     FAINT,
     Drawing,
@@ -98,13 +100,14 @@ def correlation_grid(headline: Headline, context: ReportContext) -> Grid | None:
             Cell(_range(row), row.without_low),
             Cell(f"{row.most} ({signed(row.without_most, 2)})" if row.most else "–"),
         ]
+        cells = [replace(cell, rows=rows_of(row)) for cell in cells]
         lines.append(Line(context.audits[row.audit].title, "composition", cells))
     columns = ["compositions", "Spearman", "Pearson", "p, one-sided", "leaving one out", "most"]
     caption = (
         f"audit numbers against {score_title(headline)}{turned(headline)}, {headline.title}, "
         f"{headline.region}: correlation over compositions [95 % interval]"
     )
-    return Grid(caption, columns, lines)
+    return Grid(caption, columns, lines, rows_in("correlations", headline.view))
 
 
 def _range(row: CorrelationRow) -> str:
@@ -118,7 +121,7 @@ def correlation_statement(headline: Headline, context: ReportContext) -> Stateme
     if not context.audits:
         return None
     tried = dict(_tried(headline, context))
-    said, decided = [], 0
+    said, pieces, decided = [], [], 0
     for name in context.audits:
         row = tried.get(name)
         if row is None:
@@ -130,13 +133,15 @@ def correlation_statement(headline: Headline, context: ReportContext) -> Stateme
             ends = estimate(row.spearman, row.spearman_low, row.spearman_high, sign=True, digits=2)
             decided += row.blocks > 1 and not _holds_zero(row)
             said.append(f"{name} {ends} (n = {row.compositions}; {left_out(row)})")
+            pieces.append((f"{name} {ends}", rows_of(row)))
     known = sum(row.spearman is not None for row in tried.values())
     kind = "undecided" if not decided else "decided" if decided == known else "partly"
     text = f"{headline.short}: rank correlations of audit numbers with the scores: "
     text += f"{'; '.join(said)}. Each interval is for itself."
     if any(row.blocks == 1 for row in tried.values()):
         text += f" Scores of {ONE_BLOCK}."
-    return Statement(kind, text)
+    rest = rows_in("correlations", headline.view)
+    return Statement(kind, text, links=links(text, pieces, rest))
 
 
 def _holds_zero(row: CorrelationRow) -> bool:

@@ -5,27 +5,31 @@ The page needs no network: no external fonts, scripts or pictures.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wherefrom import shown
-from wherefrom.evidence import BEST_BASELINE, Evidence, Headline, View
-from wherefrom.evidence.nearness import Nearness
+from wherefrom.evidence import BEST_BASELINE, RARE_DRAWS, Evidence, Headline
 from wherefrom.files import atomic
-from wherefrom.report.budget import budget_grid
+from wherefrom.report.anchors import Anchors
 from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
-from wherefrom.report.correlation import (
-    audit_grid,
-    correlation_grid,
-    correlation_statement,
-)
+from wherefrom.report.correlation import audit_grid, correlation_statement
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
+from wherefrom.report.sections import (
+    Picture,
+    beside,
+    design,
+    duration,
+    grids,
+    margins,
+    near,
+    parts,
+    top,
+)
 from wherefrom.report.sensitivity import (
     agreement,
     beside_grid,
@@ -35,18 +39,9 @@ from wherefrom.report.sensitivity import (
     told,
     two_models,
 )
-from wherefrom.report.style import metric_title
-from wherefrom.report.tables import RUNS, Grid, difference_grid, score_grid
-from wherefrom.report.transfer import transfer_grid, transfer_statement
-from wherefrom.report.where import (
-    LEGEND,
-    curve_name,
-    distance_grid,
-    effect_grid,
-    law_grid,
-    said,
-    title,
-)
+from wherefrom.report.tables import RUNS
+from wherefrom.report.transfer import transfer_statement
+from wherefrom.report.where import LEGEND
 from wherefrom.report.words import gaps, statements
 from wherefrom.report.written import write_tables
 from wherefrom.train.scores import METRICS
@@ -62,26 +57,6 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-class Picture(NamedTuple):
-    """A figure as PNG, with what is written beside it."""
-
-    name: str
-    title: str
-    caption: str
-    png: bytes
-    view: View | None = None
-
-    @property
-    def width(self) -> int:
-        """Width on the page, in pixels: the same size of letters for all figures."""
-        return round(int.from_bytes(self.png[16:20]) * 0.6)
-
-    @property
-    def data(self) -> str:
-        """The picture as a data address."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
 def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
@@ -115,26 +90,33 @@ def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
 
 
 def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, list[Statement]]]:
-    """Return the parts of the verdict: a title and its statements, none of them empty.
+    """Return all that the report says: titles and their statements, none of them empty.
 
     One part for each headline, then the sensitivity of all, the published claims, and what was left
     out. Two models are compared as a claim says, or else the first two.
     """
     headlines = context.shown(evidence)
+    every = [
+        *((one.short, statements(one, context.sweep_region, context.untuned)) for one in headlines),
+        ("Sensitivity to the composition", _sensitivity(headlines, context)),
+        ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
+        ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
+        ("Published claims", _claimed(headlines, context)),
+        ("Left out or not evaluated", gaps(context)),
+    ]
+    return [(title, made) for title, made in every if made]
+
+
+def _sensitivity(headlines: Sequence[Headline], context: ReportContext) -> list[Statement]:
     spreads = [spread for one in headlines if (spread := sensitivity_of(one)) is not None]
     pair = two_models(headlines)
     if pair and not any(claim.test == "sensitivity" for claim in context.claims):
         spreads += comparison(*pair)
-    spreads += agreement(headlines, [frozenset(names) for names in told(headlines, context)])
-    parts = [
-        *((one.short, statements(one, context.sweep_region, context.untuned)) for one in headlines),
-        ("Sensitivity to the composition", spreads),
-        ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
-        ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
-        ("Published claims", [s for c in context.claims for s in claimed(c, headlines, context)]),
-        ("Left out or not evaluated", gaps(context)),
-    ]
-    return [(title, made) for title, made in parts if made]
+    return spreads + agreement(headlines, [frozenset(one) for one in told(headlines, context)])
+
+
+def _claimed(headlines: Sequence[Headline], context: ReportContext) -> list[Statement]:
+    return [one for claim in context.claims for one in claimed(claim, headlines, context)]
 
 
 def _said(
@@ -146,163 +128,57 @@ def _said(
 
 
 def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]) -> str:
-    """Write the page as HTML.
+    """Write the page as HTML: the verdict and its figure first, then what it rests on.
 
     Tables of every model, task, head and metric are in it; without scripts those of the headlines
-    are shown.
+    are shown. Numbers link to their cells, and say in which row of which file they are.
     """
     headlines = context.shown(evidence)
     claims = claims_table(headlines, context)
+    spread = [beside_grid(headlines), *map(sensitivity_grid, headlines)]
+    # What has tables, in the order of the page: a number's link leads to the first that has it.
+    tables = {
+        "parts": parts(evidence, context, pictures),
+        "sensitivity": [grid for grid in spread if grid is not None],
+        "where": list(map(near, context.where)),
+        "transfers": beside(headlines, context, pictures, "transfer"),
+        "audits": audit_grid(headlines, context),
+        "correlated": beside(headlines, context, pictures, "audit_numbers"),
+    }
+    anchors = Anchors(grids(tables))
     return TEMPLATES.get_template("report.html.j2").render(
+        tables,
+        anchors=anchors,
         context=context,
+        top=top(headlines, context),
+        gaps=gaps(context),
+        spreads=_sensitivity(headlines, context),
         claims=claims,
         tallied=tallied(claims),
-        audits=audit_grid(headlines, context),
-        verdict=sentences(evidence, context),
-        parts=_parts(evidence, context, pictures),
-        sensitivity=[
-            grid
-            for grid in (
-                beside_grid(context.shown(evidence)),
-                *(sensitivity_grid(one) for one in context.shown(evidence)),
-            )
-            if grid is not None
-        ],
-        where=[_near(one) for one in context.where],
+        claimed=_claimed(headlines, context),
+        scaling=beside(headlines, context, pictures, "scaling"),
         distance_legend=LEGEND,
-        references=evidence.references,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[
             (one.title, one.about)
             for name, one in METRICS.items()
             if any(view.metric == name for view in evidence.headlines)
         ],
-        design=_design(evidence),
+        design=design(evidence),
         runs=RUNS,
-        margin=_margins(evidence),
+        rare=RARE_DRAWS,
+        margin=margins(evidence),
         best_baseline=BEST_BASELINE,
-        published=published(evidence, context),
+        published=[
+            (
+                one.cell,
+                one.value,
+                anchors.say(Statement("limit", one.ours, "", one.links)),
+                one.source,
+            )
+            for one in published(evidence, context)
+        ],
         stand_ins=context.stand_ins,
         sources=context.sources,
-        duration=_duration(context.seconds),
+        duration=duration(context.seconds),
     )
-
-
-def _parts(
-    evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
-) -> list[dict[str, Any]]:
-    """Divide all views and pictures among the headlines: each view is in one part."""
-    shown = [headline.view for headline in context.shown(evidence)]
-    parts = []
-    for i, own in enumerate(shown):
-        tasks = [other.task for other in shown[:i]]
-        models = {other.model for other in shown if other.task == own.task}
-        # The first headline of a task has the models of that task that have no headline.
-        views = [
-            view
-            for view in evidence.headlines
-            if (view.task, view.n) == (own.task, own.n)
-            and (view.model == own.model or (own.task not in tasks and view.model not in models))
-        ]
-        # A headline's other tasks come with it, where no headline is about them.
-        others = {other.task for other in shown}
-        views += [
-            view
-            for view in evidence.headlines
-            if (view.model, view.n) == (own.model, own.n) and view.task not in others
-        ]
-        views.sort(key=lambda view: view != own)
-        parts.append(
-            {
-                "id": f"part-{i + 1}",
-                "title": evidence.headlines[own].short,
-                "views": [_view(evidence.headlines[view]) for view in views],
-                "choices": _choices(views),
-                "budget": budget_grid(evidence.headlines[own], context),
-                "beside": _beside(evidence.headlines[own], context),
-                "pictures": [picture for picture in pictures if picture.view == own],
-            }
-        )
-    return parts
-
-
-def _near(one: Nearness) -> dict[str, Any]:
-    return {
-        "title": title(one),
-        "statements": said(one),
-        "grids": [distance_grid(one), effect_grid(one), law_grid(one)],
-        "picture": curve_name(one),
-    }
-
-
-def _margins(evidence: Evidence) -> str:
-    """Write the margin of all scores, and those of the scores that are in units."""
-    own = {
-        f"{metric_title(view.metric)} on {view.task}": _margin(one) or "none"
-        for view, one in evidence.headlines.items()
-        if view.in_units
-    }
-    said = [f"{what}: {margin}" for what, margin in own.items()]
-    return f"{evidence.margin:g}" + (f" ({'; '.join(said)})" if said else "")
-
-
-def _view(headline: Headline) -> dict[str, Any]:
-    references = headline.evidence.references
-    grids = {name: grid for name in references if (grid := difference_grid(headline, name))}
-    return headline.view._asdict() | {
-        "scores": score_grid(headline),
-        "differences": grids,
-        "margin": _margin(headline),
-    }
-
-
-def _beside(headline: Headline, context: ReportContext) -> list[Grid]:
-    """Make the tables of a headline alone: of regions against regions, and of audit numbers."""
-    made = (transfer_grid(headline, context), correlation_grid(headline, context))
-    return [grid for grid in made if grid is not None]
-
-
-def _margin(headline: Headline) -> str:
-    """Write the margin of equivalence of a headline, or nothing where none is stated."""
-    return f"{headline.margin:g} {headline.units}".strip() if headline.margin else ""
-
-
-def _choices(views: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:
-    distinct = {axis: dict.fromkeys(getattr(view, axis) for view in views) for axis in View._fields}
-    return [
-        (axis, [(name, metric_title(name)) for name in distinct[axis]])
-        for axis in ("model", "task", "head", "metric")
-    ]
-
-
-def _design(evidence: Evidence) -> list[tuple[str, str]]:
-    """List the axes of the results, from the table itself."""
-    keys = sorted(evidence.scores.cells)
-    others = evidence.scores.official
-
-    def distinct(values: Any) -> str:
-        return ", ".join(map(str, dict.fromkeys(v for v in values if v != "")))
-
-    rows = [
-        ("models", distinct(k.model for k in keys if k.composition)),
-        ("compositions", distinct(k.composition for k in keys)),
-        (
-            "baselines",
-            distinct(k.model for k in keys if not k.composition and k.model not in others),
-        ),
-        ("published weights", distinct(k.model for k in keys if k.model in others)),
-        ("tasks", distinct(k.task for k in keys)),
-        ("regions", distinct(r for names in evidence.scores.regions.values() for r in names)),
-        ("labels n", distinct(sorted({k.n for k in keys}))),
-        ("heads", distinct(k.head for k in keys)),
-        ("metrics", distinct(metric_title(k.metric) for k in keys)),
-    ]
-    return [(what, names) for what, names in rows if names]
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

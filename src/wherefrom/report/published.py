@@ -21,32 +21,40 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import judged as correlated
+from wherefrom.report.rows import Link, Rows, links, rows_in, rows_of
 from wherefrom.report.sensitivity import comparison, two_models
 from wherefrom.report.style import estimate, number, score_title
-from wherefrom.report.words import grouped
+from wherefrom.report.verdict import grouped
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
 
-__all__ = ["Published", "claimed", "judge", "published"]
+__all__ = ["Published", "claimed", "contrast", "contrasts", "judge", "published"]
 
 #: The column of a cell of which only the table is known, and a row that names no composition.
 NOT_STATED, BEST = "not stated", "best composition"
+NO_ROW = "row has no counterpart"
 
 _COLUMNS = ["table", "row", "column", "metric", "value", "std", "source"]
 
 
 class Published(NamedTuple):
-    """A published cell and what stands beside it here."""
+    """A published cell and what stands beside it here, with links from its numbers."""
 
     cell: str
     value: str
     ours: str
     source: str
+    links: tuple[Link, ...] = ()
 
 
-#: A claim put to one headline: the word, if there is a test, and what it rests on.
-Judged = tuple[str, str]
+class Judged(NamedTuple):
+    """A claim put to one headline: the word, if there is a test, what it rests on, and its rows."""
+
+    word: str
+    text: str
+    pieces: Sequence[tuple[str, Rows]] = ()
+    rest: Rows | None = None
 
 
 def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext) -> list[Statement]:
@@ -69,14 +77,15 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
             why = f"{own.short}: not evaluated, the results lack what it is about."
             statements.append(Statement("undecided", f"{said} {why}"))
             continue
-        word, numbers = judged
+        word, numbers = judged[:2]
         text = f"{said} {own.short if headline.view == own.view else headline.title}: "
-        if not word:
-            statements.append(Statement("limit", f"{text}{numbers}."))
-            continue
-        text += f"this {word}{_lacking(claim, headline)}"
-        kind = "undecided" if word == OPEN else "decided"
-        statements.append(Statement(kind, f"{text} ({numbers}).", f"{text}."))
+        kind, brief, whole = "limit", "", f"{text}{numbers}."
+        if word:
+            kind = "undecided" if word == OPEN else "decided"
+            text += f"this {word}{_lacking(claim, headline)}"
+            brief, whole = f"{text}.", f"{text} ({numbers})."
+        linked = links(whole, judged.pieces, judged.rest, start=len(text))
+        statements.append(Statement(kind, whole, brief, linked))
     about = {own.view.model for own in headlines}
     return statements + [
         Statement("undecided", f"{said} {model}: not evaluated, no headline is about it.")
@@ -92,10 +101,14 @@ def judge(
 
     Not one of two models, which `claimed` compares.
     """
+    headline = _of(claim, own)
+    return headline, None if headline is None else _TESTS[claim.test](claim, headline, context)
+
+
+def _of(claim: Claim, own: Headline) -> Headline | None:
     changed = {axis: getattr(claim, axis) for axis in ("task", "head", "n")}
     view = own.view._replace(**{axis: v for axis, v in changed.items() if v is not None})
-    headline = own.evidence.headlines.get(view)
-    return headline, None if headline is None else _TESTS[claim.test](claim, headline, context)
+    return own.evidence.headlines.get(view)
 
 
 def _lacking(claim: Claim, headline: Headline) -> str:
@@ -107,8 +120,7 @@ def _lacking(claim: Claim, headline: Headline) -> str:
 
 def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     judge, pairs = all_better if claim.test == "better" else all_equal, claim.pairs
-    regions = headline.parts if claim.every_region else [headline.region]
-    rows = headline.contrasts(pairs, regions)
+    regions, rows = _contrasted(claim, headline)
     if not rows:
         return None
     where = "; in each region" if claim.every_region else ""
@@ -121,7 +133,31 @@ def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
         return f"{row.composition} − {row.reference} {change}{row.caveat}{region}"
 
     word = judge(row.verdict for row in rows)
-    return word, f"{score_title(headline)}{where}; {grouped(rows, written)}"
+    text = f"{score_title(headline)}{where}; {grouped(rows, written)}"
+    return Judged(word, text, [(written(row), contrast(row)) for row in rows])
+
+
+def _contrasted(claim: Claim, headline: Headline) -> tuple[Sequence[str], list[DifferenceRow]]:
+    regions = headline.parts if claim.every_region else [headline.region]
+    return regions, headline.contrasts(claim.pairs, regions)
+
+
+def contrast(row: DifferenceRow) -> Rows:
+    """Return where the row of a pair is that a claim compares."""
+    return rows_of(row)._replace(file="contrasts")
+
+
+def contrasts(headlines: Sequence[Headline], context: ReportContext) -> list[DifferenceRow]:
+    """Return the pairs that claims compare, each once, as they are judged."""
+    asked = [claim for claim in context.claims if _TESTS.get(claim.test) is _pairs]
+    about = [
+        (claim, _of(claim, own))
+        for claim in asked
+        for own in headlines
+        if not claim.models or own.view.model in claim.models
+    ]
+    rows = [row for claim, one in about if one is not None for row in _contrasted(claim, one)[1]]
+    return list({contrast(row): row for row in rows}.values())
 
 
 def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged | None:
@@ -140,7 +176,13 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
     else:
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
-    return above(row.low, row.high, headline.margin), text
+    word = above(row.low, row.high, headline.margin)
+    pieces = [(f"{number(one.spread, 4)} at n = {one.n}", rows_of(one)) for one in (few, many)]
+    return Judged(word, text, pieces, rows_of(few).about(*_BUT_N))
+
+
+#: Columns that spreads at different n have in common.
+_BUT_N = ("model", "task", "head", "metric", "region")
 
 
 def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
@@ -153,24 +195,37 @@ def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
         [headline.view.sign * means[name] for name in names],
     )
     text = f"Spearman's correlation {correlation:.2f} over {len(names)} compositions"
-    return word, f"{text}, one-sided p = {p:.2g}"
+    rest = rows_in("summary", headline.view, region=headline.region)
+    return Judged(word, f"{text}, one-sided p = {p:.2g}", rest=rest)
+
+
+def _correlated(claim: Claim, headline: Headline, context: ReportContext) -> Judged | None:
+    made = correlated(claim, headline, context)
+    rest = rows_in("correlations", headline.view)
+    return None if made is None else Judged(*made, rest=rest)
 
 
 def _seeds(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     assert claim.above is not None
     rows = []
+    wide: dict[str, Rows] = {}
     for kind, label, key in headline.rows:
         summaries = [headline.mean(key, region) for region in headline.parts]
         spreads = [s.std_finetune for s in summaries if s and s.std_finetune is not None]
-        rows.append((kind, label, sum(s > claim.above for s in spreads), len(spreads)))
-    wide = [f"{label} {count} of {total}" for _, label, count, total in rows if count]
+        count = sum(s > claim.above for s in spreads)
+        rows.append((kind, count))
+        if count:
+            known = Rows(
+                "summary", tuple((name, str(value)) for name, value in key._asdict().items())
+            )
+            wide[f"{label} {count} of {len(spreads)}"] = known
     text = f"a spread over fine-tune seeds above {claim.above:g} occurs in "
     text += f"these rows (regions): {', '.join(wide)}" if wide else "no row"
-    if any(kind == "baseline" and count for kind, _, count, _ in rows):
+    if any(kind == "baseline" and count for kind, count in rows):
         text += (
             "; it occurs in rows without any pre-training too, so here it is no sign of that alone"
         )
-    return "", text
+    return Judged("", text, list(wide.items()))
 
 
 _TESTS = {
@@ -178,7 +233,7 @@ _TESTS = {
     "equal": _pairs,
     "convergence": _convergence,
     "rank": _rank,
-    "correlation": correlated,
+    "correlation": _correlated,
     "seeds": _seeds,
 }
 
@@ -219,40 +274,46 @@ def published(evidence: Evidence, context: ReportContext) -> list[Published]:
                 f"{context.expected}, line {line}: value and std must be numbers"
             ) from None
         cell = f"{row['table']}: {row['row']}, {row['column']} ({row['metric']})"
-        cells.append(Published(cell, value, _ours(row, evidence, context), row["source"]))
+        ours, pieces = _ours(row, evidence, context)
+        cells.append(Published(cell, value, ours, row["source"], links(ours, pieces)))
     return cells
 
 
-def _ours(row: dict[str, str], evidence: Evidence, context: ReportContext) -> str:
+def _ours(
+    row: dict[str, str], evidence: Evidence, context: ReportContext
+) -> tuple[str, list[tuple[str, Rows]]]:
     names = context.rows.get(row["row"], [row["row"]])
     told = context.audits.get(context.audited.get(row["table"], ""))
     if told is not None:
         values = told.of("")
         ours = ", ".join(f"{name} {number(values[name])}" for name in names if name in values)
-        return f"{told.title}: {ours}" if ours else "row has no counterpart"
+        return f"{told.title}: {ours}" if ours else NO_ROW, []
     task = context.tables.get(row["table"])
     caveats = []
     headline = _about(task, evidence, context)
     if headline is None:
         headline = _about(context.nearest.get(row["table"]), evidence, context)
         if headline is None:
-            return "task not in this study"
+            return "task not in this study", []
         caveats.append(f"another task, {headline.view.task}")
     region = row["column"]
     if region == NOT_STATED:
         region = headline.region
         caveats.append(f"column not stated, here {region}")
     if region not in headline.regions:
-        return "region not run: no counterpart"
+        return "region not run: no counterpart", []
     if row["row"] == BEST:
         means = headline.means(region)
         means.pop(INITIAL, None)
         names = sorted(means, key=lambda name: -headline.view.sign * means[name])[:1]
     rows = [mean for name in names if (mean := headline.mean(headline.view.key(name), region))]
     if not rows:
-        return "row has no counterpart"
-    ours = ", ".join(f"{r.composition} {number(r.mean)} ± {number(r.std_finetune)}" for r in rows)
-    return "; ".join([*caveats, f"{headline.view.model}: {ours}"])
+        return NO_ROW, []
+    pieces = [
+        (f"{r.composition} {number(r.mean)} ± {number(r.std_finetune)}", rows_of(r)) for r in rows
+    ]
+    ours = ", ".join(piece for piece, _ in pieces)
+    return "; ".join([*caveats, f"{headline.view.model}: {ours}"]), pieces
 
 
 def _about(task: str | None, evidence: Evidence, context: ReportContext) -> Headline | None:

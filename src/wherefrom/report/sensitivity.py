@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ from wherefrom.evidence import (
     rank_correlation,
 )
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.rows import Rows, links, rows_in, rows_of
 from wherefrom.report.style import (
     INK,
     Drawing,
@@ -63,15 +65,7 @@ def sensitivity_grid(headline: Headline) -> Grid | None:
     if not rows:
         return None
     cells = {
-        "spread of the true effects": [_cell(row.spread, row.low, row.high, 4) for row in rows],
-        "spread of the observed means": [_cell(row.observed, digits=4) for row in rows],
-        "range of the observed means": [_cell(row.range) for row in rows],
-        "lowest": [Cell(headline.called(row.lowest)) for row in rows],
-        "highest": [Cell(headline.called(row.highest)) for row in rows],
-        "gain over zero pre-training": [_cell(r.gain, r.gain_low, r.gain_high) for r in rows],
-        "spread as a share of the gain": [
-            _cell(row.share, row.share_low, row.share_high, 2) for row in rows
-        ],
+        name: [_told(headline, row)[name] for row in rows] for name in _told(headline, rows[0])
     }
     notes = dict.fromkeys(row.note for row in rows if row.note)
     caption = (
@@ -80,7 +74,22 @@ def sensitivity_grid(headline: Headline) -> Grid | None:
         + "".join(f"; {note}" for note in notes)
     )
     lines = [Line(name, "composition", line) for name, line in cells.items()]
-    return Grid(caption, [row.region for row in rows], lines)
+    known = rows_in("sensitivity", headline.view)
+    return Grid(caption, [row.region for row in rows], lines, known)
+
+
+def _told(headline: Headline, row: SensitivityRow) -> dict[str, Cell]:
+    """Write a row of the sensitivity, each number under its name."""
+    made = {
+        "spread of the true effects": _cell(row.spread, row.low, row.high, 4),
+        "spread of the observed means": _cell(row.observed, digits=4),
+        "range of the observed means": _cell(row.range),
+        "lowest": Cell(headline.called(row.lowest)),
+        "highest": Cell(headline.called(row.highest)),
+        "gain over zero pre-training": _cell(row.gain, row.gain_low, row.gain_high),
+        "spread as a share of the gain": _cell(row.share, row.share_low, row.share_high, 2),
+    }
+    return {name: replace(cell, rows=rows_of(row)) for name, cell in made.items()}
 
 
 def beside_grid(headlines: Sequence[Headline]) -> Grid | None:
@@ -92,32 +101,18 @@ def beside_grid(headlines: Sequence[Headline]) -> Grid | None:
     lines = []
     for one, row in rows:
         ranked = None if one is first else _ranks(first, one)
-        cells = [
-            _cell(row.spread, row.low, row.high, 4),
-            _cell(row.range),
-            Cell(one.called(row.lowest)),
-            Cell(one.called(row.highest)),
-            _cell(row.gain, row.gain_low, row.gain_high),
-            _cell(row.share, row.share_low, row.share_high, 2),
-            Cell(number(None)) if ranked is None else _cell(ranked[0], digits=2),
-        ]
-        lines.append(Line(one.short, "composition", cells))
-    columns = [
-        "spread of the true effects",
-        "range of the observed means",
-        "lowest",
-        "highest",
-        "gain over zero pre-training",
-        "spread as a share of the gain",
-        f"rank correlation with {first.view.model}",
-    ]
+        told = _told(one, row)
+        del told["spread of the observed means"]
+        last = Cell(number(None)) if ranked is None else _cell(ranked[0], digits=2)
+        lines.append(Line(one.short, "composition", [*told.values(), last]))
+        columns = [*told, f"rank correlation with {first.view.model}"]
     titles = " or ".join(dict.fromkeys(score_title(one) for one, _ in rows))
     caption = (
         f"{titles}, models side by side, n = {first.view.n}, all regions [95 % interval]; points "
         "of different tasks have no common scale; the rank correlation (Spearman) is of the "
         "compositions' means"
     )
-    return Grid(caption, columns, lines)
+    return Grid(caption, columns, lines, Rows("sensitivity"))
 
 
 def _first(headlines: Sequence[Headline]) -> list[Headline]:
@@ -154,7 +149,8 @@ def agreement(headlines: Sequence[Headline], told: Collection[frozenset[str]]) -
             f"{one.view.model} and {other.view.model} {verb} {count} compositions alike by their "
             f"means: Spearman's correlation {correlation:.2f}, one-sided p = {p:.2g}."
         )
-        statements.append(Statement("undecided" if word == OPEN else "decided", text))
+        kind = "undecided" if word == OPEN else "decided"
+        statements.append(Statement(kind, text, links=links(text, rest=Rows("summary"))))
     return statements
 
 
@@ -167,7 +163,8 @@ def sensitivity_of(headline: Headline) -> Statement | None:
     text = f"Sensitivity of {headline.title} ({where}): "
     ends = f"from {row.lowest} to {row.highest} the observed means range over {number(row.range)}"
     if row.spread is None:
-        return Statement("undecided", f"{text}no spread, for {row.note}; {ends}.")
+        text += f"no spread, for {row.note}; {ends}."
+        return Statement("undecided", text, links=links(text, rest=rows_of(row)))
     text += (
         f"the true scores of {row.compositions} compositions have a standard deviation of "
         f"{estimate(row.spread, row.low, row.high, digits=4)}; {ends}."
@@ -183,7 +180,8 @@ def sensitivity_of(headline: Headline) -> Statement | None:
             if row.share is not None
             else "it is not shown to be above zero, so the spread is not set against it."
         )
-    return Statement("decided" if (row.low or 0) > 0 else "undecided", text)
+    kind = "decided" if (row.low or 0) > 0 else "undecided"
+    return Statement(kind, text, links=links(text, rest=rows_of(row)))
 
 
 def two_models(headlines: Sequence[Headline], *models: str) -> tuple[Headline, Headline] | None:
@@ -235,7 +233,11 @@ def comparison(first: Headline, second: Headline, source: str = "") -> list[Stat
     kind = "undecided" if OPEN in (plain, share) or plain != share else "decided"
     brief = f"{source or 'The statement'}: {subject}: {plain} in points of {title}, "
     brief += f"{share} as a share of each one's gain over zero pre-training."
-    statements = [Statement(kind, text.strip(), brief)]
+    text = text.strip()
+    pieces = [(number(x.spread, 4), rows_of(x)) for x in (a, b)]
+    pieces += [(number(x.share, 2), rows_of(x)) for x in (a, b) if x.share is not None]
+    linked = links(text, pieces, rows_of(row), start=len(source))
+    statements = [Statement(kind, text, brief, linked)]
     words: dict[str, list[str]] = {}
     for region in first.parts:
         a, b = first.spread(region), second.spread(region)

@@ -54,10 +54,13 @@ def looks_of(headline: Headline) -> dict[str, Look]:
     if INITIAL in compositions:
         styles[INITIAL] = Look("#222222", "x", "-")
     dashes: tuple[tuple[float, tuple[float, ...]], ...] = (
-        (0, (5, 2)), (0, (2, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 2)),
+        (0, (5, 2)), (0, (2, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 2)), (0, (9, 2)),
+        (0, (6, 1.5, 1, 1.5, 1, 1.5)),
     )  # fmt: skip
     for i, name in enumerate(baselines):
-        styles[name] = Look(("#777777", "#999999", "#555555", "#aaaaaa")[i % 4], "|", dashes[i % 4])
+        styles[name] = Look(
+            ("#777777", "#999999", "#555555", "#aaaaaa")[i % 4], "|", dashes[i % len(dashes)]
+        )
     return styles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, UNDECIDED, WORSE, Headline
 from wherefrom.evidence.records import DifferenceRow, SummaryRow
 from wherefrom.report.context import ABOVE_UNTUNED, caveat
+from wherefrom.report.rows import Rows, rows_in, rows_of
 from wherefrom.report.style import number, score_title, signed, turned
 from wherefrom.shown import latex as tex
 from wherefrom.shown import line as one_line
@@ -26,7 +28,10 @@ RUNS = "blocks × fine-tune seeds"
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text and a detail below it, a number to sort by, and how it is shown."""
+    """One cell: its text and a detail below it, a number to sort by, and how it is shown.
+
+    `rows` says which row of the files it is.
+    """
 
     text: str
     sort: float | None = None
@@ -34,6 +39,7 @@ class Cell:
     verdict: str = ""
     hint: str = ""
     detail: str = ""
+    rows: Rows | None = None
 
     @property
     def whole(self) -> str:
@@ -57,11 +63,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table by region."""
+    """A table by region; `rows` says what it is about, in the terms of the files."""
 
     caption: str
     columns: list[str]
     lines: list[Line]
+    rows: Rows | None = None
+
+    @cached_property
+    def common(self) -> Rows | None:
+        """What the rows of all its cells have in common: baselines have models of their own."""
+        found = [c.rows for line in self.lines for c in line.cells if c.rows is not None]
+        if self.rows is None or any(one.file != self.rows.file for one in found):
+            return None
+        return self.rows._replace(
+            where=tuple(pair for pair in self.rows.where if all(pair in one.where for one in found))
+        )
 
 
 def score_grid(headline: Headline) -> Grid:
@@ -82,7 +99,8 @@ def score_grid(headline: Headline) -> Grid:
         f"{score_title(headline)}{turned(headline)}, {headline.title}: "
         "mean ± standard deviation over fine-tune seeds"
     )
-    return Grid(caption, [*headline.regions, OVER_BLOCKS, "runs"], lines)
+    about = rows_in("summary", headline.view)
+    return Grid(caption, [*headline.regions, OVER_BLOCKS, "runs"], lines, about)
 
 
 def difference_grid(headline: Headline, reference: str) -> Grid | None:
@@ -100,7 +118,8 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
         f"{headline.title}{turned(headline)}: "
         f"difference [95 % interval over blocks and episodes]"
     )
-    return Grid(caption, headline.regions, lines)
+    about = rows_in("differences", headline.view, reference=reference)
+    return Grid(caption, headline.regions, lines, about)
 
 
 def latex(grid: Grid) -> str:
@@ -164,14 +183,15 @@ def _score_cell(row: SummaryRow | None, label: str, headline: Headline) -> Cell:
         else f"no interval: {row.note}"
     )
     text = f"{number(row.mean)} ± {number(row.std_finetune)}"
-    return Cell(text, row.mean, bold=bold, hint=hint)
+    return Cell(text, row.mean, bold=bold, hint=hint, rows=rows_of(row))
 
 
 def _spread_cell(rows: list[SummaryRow]) -> Cell:
     if not rows or rows[-1].std_blocks is None:
         return Cell("–")
     last = rows[-1]
-    return Cell(number(last.std_blocks, 4), last.std_blocks, hint=f"over blocks, {last.region}")
+    hint = f"over blocks, {last.region}"
+    return Cell(number(last.std_blocks, 4), last.std_blocks, hint=hint, rows=rows_of(last))
 
 
 def _runs_cell(rows: list[SummaryRow]) -> Cell:
@@ -179,8 +199,9 @@ def _runs_cell(rows: list[SummaryRow]) -> Cell:
         return Cell("–")
     row = rows[0]
     if not row.composition:
-        return Cell(f"{row.finetune_seeds}", 0, hint="fine-tune seeds")
-    return Cell(f"{row.blocks}×{row.finetune_seeds}", row.blocks, hint=RUNS)
+        return Cell(f"{row.finetune_seeds}", 0, hint="fine-tune seeds", rows=rows_of(row))
+    text = f"{row.blocks}×{row.finetune_seeds}"
+    return Cell(text, row.blocks, hint=RUNS, rows=rows_of(row))
 
 
 def _difference_cell(row: DifferenceRow | None) -> Cell:
@@ -188,7 +209,7 @@ def _difference_cell(row: DifferenceRow | None) -> Cell:
         return Cell("–")
     text = signed(row.difference)
     if row.low is None or row.p_adjusted is None:
-        return Cell(text, row.difference, False, UNDECIDED, row.note, "[no interval]")
+        return Cell(text, row.difference, False, UNDECIDED, row.note, "[no interval]", rows_of(row))
     return Cell(
         text,
         row.difference,
@@ -197,4 +218,5 @@ def _difference_cell(row: DifferenceRow | None) -> Cell:
         hint=f"{row.verdict}{caveat(row)}; against {row.reference_row}; adjusted "
         f"p = {row.p_adjusted:.2g} ({row.compared} compared)",
         detail=f"[{signed(row.low)}, {signed(row.high)}]{caveat(row)}",
+        rows=rows_of(row),
     )

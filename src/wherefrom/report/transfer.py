@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.patches import Rectangle
 
@@ -15,6 +17,7 @@ from wherefrom.evidence import (
     transfer,
 )
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.rows import links, rows_in, rows_of
 from wherefrom.report.style import (
     INK,
     Drawing,
@@ -51,7 +54,11 @@ def transfer_grid(headline: Headline, context: ReportContext) -> Grid | None:
         cells = [_cell(matrix, name, region) for region in matrix.regions]
         if whole:
             mean = headline.mean(headline.view.key(name))
-            cells.append(Cell("–") if mean is None else _mean(mean.mean, mean.low, mean.high))
+            cells.append(
+                Cell("–")
+                if mean is None
+                else replace(_mean(mean.mean, mean.low, mean.high), rows=rows_of(mean))
+            )
         lines.append(Line(_label(matrix, headline, context, name), "composition", cells))
     if matrix.home:
         home = {row.region: row for row in matrix.home}
@@ -62,7 +69,8 @@ def transfer_grid(headline: Headline, context: ReportContext) -> Grid | None:
         f"{score_title(headline)}{turned(headline)}, {headline.title}: pre-trained on places of "
         f"one {layer} (rows), tested in each region (columns), mean [95 % interval]"
     )
-    return Grid(caption, [*matrix.regions, *([whole] if whole else [])], lines)
+    rows = rows_in("transfer", headline.view)
+    return Grid(caption, [*matrix.regions, *([whole] if whole else [])], lines, rows)
 
 
 def _label(matrix: Transfer, headline: Headline, context: ReportContext, name: str) -> str:
@@ -79,7 +87,8 @@ def _cell(matrix: Transfer, name: str, region: str) -> Cell:
     ends = estimate(row.difference, row.difference_low, row.difference_high, sign=True)
     home = " (home)" if row.home else ""
     made = _mean(row.mean, row.low, row.high)
-    return Cell(made.text + home, row.mean, hint=f"{ends} to the others there", detail=made.detail)
+    hint = f"{ends} to the others there"
+    return replace(made, text=made.text + home, hint=hint, rows=rows_of(row))
 
 
 def _mean(mean: float, low: float | None, high: float | None) -> Cell:
@@ -92,7 +101,7 @@ def _gain(row: HomeRow | None) -> Cell:
         return Cell("–")
     if row.low is None:
         return Cell(signed(row.gain), row.gain, verdict=UNDECIDED, hint=row.note,
-                    detail="[no interval]")  # fmt: skip
+                    detail="[no interval]", rows=rows_of(row))  # fmt: skip
     hint = f"{row.verdict}; Holm-corrected p = {row.p:.2g}; {row.blocks} blocks"
     return Cell(
         signed(row.gain),
@@ -101,6 +110,7 @@ def _gain(row: HomeRow | None) -> Cell:
         verdict=row.verdict,
         hint=hint,
         detail=f"[{signed(row.low)}, {signed(row.high)}]",
+        rows=rows_of(row),
     )
 
 
@@ -126,7 +136,10 @@ def transfer_statement(headline: Headline, context: ReportContext) -> Statement 
     text += ". By region, its own against the others there: "
     text += "; ".join(f"{word}: {', '.join(groups[word])}" for word in order)
     kind = "undecided" if whole.verdict == UNDECIDED else "decided"
-    return Statement(kind, f"{text}. Better where above 0; Holm's correction over all of these.")
+    text += ". Better where above 0; Holm's correction over all of these."
+    pieces = [(f"{r.region} ({estimate(r.gain, r.low, r.high, sign=True)})", rows_of(r)) for r in
+              matrix.home[:-1]]  # fmt: skip
+    return Statement(kind, text, links=links(text, pieces, rows_of(whole)))
 
 
 def transfer_figure(headline: Headline, context: ReportContext) -> Drawing | None:

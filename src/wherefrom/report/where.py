@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from wherefrom.evidence.recut import ALL_PLACES
 from wherefrom.evidence.redraws import BENDS_KM
 from wherefrom.evidence.runs import FLOOR_KM
 from wherefrom.report.context import Statement
+from wherefrom.report.rows import Rows, links, rows_of
 from wherefrom.report.style import FAINT, Drawing, Look, estimate, number, signed
 from wherefrom.report.tables import Cell, Grid, Line
 from wherefrom.shown import brief
@@ -43,6 +45,7 @@ def distance_grid(one: Nearness) -> Grid:
                     row.median_km,
                     detail=f"{_km(row.p10_km)} to {_km(row.p90_km)}; "
                     + " / ".join(f"{share:.0%}" for share in shares),
+                    rows=rows_of(row),
                 )
             )
         lines.append(Line(name, "composition", cells))
@@ -50,7 +53,7 @@ def distance_grid(one: Nearness) -> Grid:
         f"distance of test places to the nearest pre-training place, {title(one)}: median, and "
         "below it 10 % to 90 % (km); share nearer than 5 / 50 / 500 km"
     )
-    return Grid(caption, one.regions, lines)
+    return Grid(caption, one.regions, lines, _rows("distances", one))
 
 
 def effect_grid(one: Nearness, region: str = ALL_PLACES) -> Grid:
@@ -68,6 +71,7 @@ def effect_grid(one: Nearness, region: str = ALL_PLACES) -> Grid:
             _equal(one, row) if other else Cell("–"),
             _estimated(one, row.slope, row.slope_low, row.slope_high),
         ]
+        cells = [replace(cell, rows=rows_of(row)) for cell in cells]
         lines.append(Line(row.composition, "composition", cells))
     caption = f"difference to {one.reference} in {_unit(one)}, {title(one)}, {region}"
     columns = [
@@ -77,7 +81,7 @@ def effect_grid(one: Nearness, region: str = ALL_PLACES) -> Grid:
         "at equal distance",
         "own change for 10 × the distance",
     ]
-    return Grid(caption, columns, lines)
+    return Grid(caption, columns, lines, _rows("distance_effects", one, region=region))
 
 
 def _times(spread: float | None) -> Cell:
@@ -86,24 +90,21 @@ def _times(spread: float | None) -> Cell:
 
 def law_grid(one: Nearness) -> Grid:
     """Make the table of the law, region by region."""
-    lines = [
-        Line(
-            row.region,
-            "composition",
-            [
-                _estimated(one, row.slope, row.low, row.high),
-                Cell(_ends(row.log_odds, row.log_odds_low, row.log_odds_high, 1.0, 2)),
-                _estimated(one, row.near, row.near_low, row.near_high),
-                _estimated(one, row.middle, row.middle_low, row.middle_high),
-                _estimated(one, row.far, row.far_low, row.far_high),
-                _estimated(one, row.across, row.across_low, row.across_high),
-                Cell(number(row.mean)),
-                _times(row.redraw_spread),
-                Cell(f"{row.test_places:,}", row.test_places),
-            ],
-        )
-        for row in one.laws
-    ]
+    lines = []
+    for row in one.laws:
+        cells = [
+            _estimated(one, row.slope, row.low, row.high),
+            Cell(_ends(row.log_odds, row.log_odds_low, row.log_odds_high, 1.0, 2)),
+            _estimated(one, row.near, row.near_low, row.near_high),
+            _estimated(one, row.middle, row.middle_low, row.middle_high),
+            _estimated(one, row.far, row.far_low, row.far_high),
+            _estimated(one, row.across, row.across_low, row.across_high),
+            Cell(number(row.mean)),
+            _times(row.redraw_spread),
+            Cell(f"{row.test_places:,}", row.test_places),
+        ]
+        cells = [replace(cell, rows=rows_of(row)) for cell in cells]
+        lines.append(Line(row.region, "composition", cells))
     columns = [
         "between draws",
         "as log-odds",
@@ -116,14 +117,26 @@ def law_grid(one: Nearness) -> Grid:
         "test places",
     ]
     caption = f"change for ten times the distance, in {_unit(one)}, {title(one)}"
-    return Grid(caption, columns, lines)
+    return Grid(caption, columns, lines, _rows("distance_law", one))
+
+
+def _rows(file: str, one: Nearness, **more: str) -> Rows:
+    known = {"model": one.model, "task": one.task, "n": str(one.n), "head": one.head, **more}
+    if file == "distances":  # they are the same for all heads
+        del known["n"], known["head"]
+    return Rows(file, tuple(known.items()))
 
 
 def said(one: Nearness) -> list[Statement]:
     """Say what scores owe to distance, what is left of the compositions, and what is not known."""
     law = one.law()
-    parts = (_slope, _bent, _left, _limits)
-    made = [] if law is None else [statement for part in parts for statement in part(one, law)]
+    made = []
+    if law is not None:
+        for part in (_slope, _bent, _left, _limits):
+            made += [
+                said if said.links else said._replace(links=links(said.text, rest=rows_of(law)))
+                for said in part(one, law)
+            ]
     gone = ", ".join(one.left_out)
     return [*made, *([Statement("limit", f"Without distance: {gone}.")] if gone else [])]
 
@@ -160,6 +173,7 @@ def _left(one: Nearness, law: LawRow) -> list[Statement]:
     ]
     told = [row for row in rows if row.at_equal_distance is not None]
     groups: dict[str, list[str]] = {}
+    pieces = []
     for row in told:
         low, high = row.equal_low, row.equal_high
         if low is None or high is None:
@@ -170,14 +184,16 @@ def _left(one: Nearness, law: LawRow) -> list[Statement]:
             group = "A difference is left of"
         value = _ends(row.at_equal_distance, low, high, _scale(one))
         observed = signed(row.effect * _scale(one), 1)
-        groups.setdefault(group, []).append(f"{row.composition} {value}, as observed {observed}")
+        piece = f"{row.composition} {value}, as observed {observed}"
+        groups.setdefault(group, []).append(piece)
+        pieces.append((piece, rows_of(row)))
     made = []
     if groups:
         text = " ".join(f"{what}: {'; '.join(names)}." for what, names in groups.items())
         kind = "decided" if set(groups) == {"A difference is left of"} else "partly"
         kind = kind if "A difference is left of" in groups else "undecided"
         head = f"With the distances of {one.reference}, difference to it in {_unit(one)}. "
-        made.append(Statement(kind, head + text))
+        made.append(Statement(kind, head + text, links=links(head + text, pieces)))
     if apart := [row for row in rows if row.at_equal_distance is None]:
         names = ", ".join(f"{row.composition} ({row.overlap:.0%} in common)" for row in apart)
         text = (
@@ -185,7 +201,10 @@ def _left(one: Nearness, law: LawRow) -> list[Statement]:
             f"places lie at distances that {one.reference} has, too, and the law is not drawn on "
             "to the others."
         )
-        made.append(Statement("undecided", text))
+        pieces = [
+            (f"{row.composition} ({row.overlap:.0%} in common)", rows_of(row)) for row in apart
+        ]
+        made.append(Statement("undecided", text, links=links(text, pieces)))
     return made
 
 

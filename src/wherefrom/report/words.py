@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection
 
 import numpy as np
 
 from wherefrom.evidence import (
-    ALL_REGIONS,
     BEST_BASELINE,
     BETTER,
     INITIAL,
-    RARE_DRAWS,
     UNDECIDED,
     WORSE,
-    DifferenceRow,
     Headline,
+    SummaryRow,
 )
-from wherefrom.report.context import ABOVE_UNTUNED, ReportContext, Statement, caveat, is_untuned
+from wherefrom.report.context import ABOVE_UNTUNED, ReportContext, Statement, is_untuned
 from wherefrom.report.plan import ONE_BLOCK
-from wherefrom.report.style import estimate, number, score_title, signed
+from wherefrom.report.rows import links, rows_in, rows_of
+from wherefrom.report.style import number, score_title, signed
+from wherefrom.report.verdict import called, grouped, interval, kind_of, scope, verdict
 
-__all__ = ["gaps", "grouped", "statements"]
+__all__ = ["gaps", "statements"]
 
 
 def statements(
@@ -31,15 +31,15 @@ def statements(
 ) -> list[Statement]:
     """Say what a headline shows, then how far it holds, then its limits.
 
-    The first statement, where there is one, names the row with the best mean, which test places
-    that is about and the difference that could have been found; then come the comparisons with the
-    references and with the best trivial baseline. The scaling curves are those of `sweep_region`,
-    by default of the one with most values of n. `untuned` is as of `ReportContext`.
+    The verdict comes first (`verdict`), then the row with the best mean and the comparisons with
+    the other references and with the best trivial baseline. The scaling curves are those of
+    `sweep_region`, by default of the one with most values of n. `untuned` is as of `ReportContext`.
     """
     *references, _ = headline.evidence.references
     made = [
-        _leader(headline, references[0], untuned),
-        *(_against(headline, name) for name in references),
+        verdict(headline),
+        _leader(headline, untuned),
+        *(_against(headline, name) for name in references[1:]),
         _baselines(headline, untuned),
         _official(headline),
         _any_head(headline),
@@ -48,7 +48,6 @@ def statements(
         _sweep(headline, references[0], sweep_region),
         _seeds_alone(headline),
         _one_block(headline),
-        _rare(headline, references[0]),
     ]
     return [statement for statement in made if statement is not None]
 
@@ -67,15 +66,7 @@ def gaps(context: ReportContext) -> list[Statement]:
     return [Statement("limit", text) for text in texts]
 
 
-def _where(headline: Headline) -> str:
-    if headline.region != ALL_REGIONS:
-        return f"In {headline.region}"
-    return f"Over {len(headline.parts)} regions"
-
-
-def _leader(
-    headline: Headline, reference: str, untuned: Collection[tuple[str, str, str]]
-) -> Statement | None:
+def _leader(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
     leader = headline.leader()
     if leader is None or not leader.runner_up or leader.ahead is None:
         return None
@@ -85,11 +76,9 @@ def _leader(
     kinds = {"baseline": "the trivial baseline", "official": "the row of published weights,"}
     what = f"{kinds.get(kind, 'the composition')} {leader.best}"
     text = (
-        f"{_where(headline)}, {what} has the {headline.best} {score_title(headline)} "
-        f"({mean}; {headline.title}), {headline.population}"
+        f"{scope(headline)}, {what} has the {headline.best} {score_title(headline)} "
+        f"({mean}; {headline.title}). "
     )
-    able = headline.detectable(reference)
-    text += f"; {able}. " if able else ". "
     if leader.decided:
         left = [row.label for row in headline.rows if is_untuned(headline, row.label, untuned)]
         text += (
@@ -102,7 +91,9 @@ def _leader(
             f"The data do not decide that it is the best row: the next, {leader.runner_up}, is "
             f"{number(abs(leader.ahead))} {'below' if headline.view.sign > 0 else 'above'}."
         )
-    return Statement("decided" if leader.decided else "undecided", text)
+    kind = "decided" if leader.decided else "undecided"
+    pieces = [(mean, rows_of(row))] if row is not None else []
+    return Statement(kind, text, links=links(text, pieces, rows_of(leader)))
 
 
 def _against(headline: Headline, reference: str) -> Statement | None:
@@ -110,9 +101,9 @@ def _against(headline: Headline, reference: str) -> Statement | None:
     if not rows:
         return None
     name = "random weights (none)" if reference == INITIAL else reference
-    return Statement(
-        _kind(rows), f"{_where(headline)}, compared with {name}: {grouped(rows, _interval)}."
-    )
+    text = f"{scope(headline)}, compared with {name}: {grouped(rows, interval)}."
+    pieces = [(interval(row), rows_of(row)) for row in rows]
+    return Statement(kind_of(rows), text, links=links(text, pieces))
 
 
 def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) -> Statement | None:
@@ -122,28 +113,31 @@ def _baselines(headline: Headline, untuned: Collection[tuple[str, str, str]]) ->
     tuned = not is_untuned(headline, rows[0].reference_row, untuned)
     beat = "beat" if tuned else "be above"
     found = {
-        "Pre-training beats it on": [_interval(row) for row in rows if row.verdict == BETTER],
+        "Pre-training beats it on": [interval(row) for row in rows if row.verdict == BETTER],
         "Pre-training is above the untuned baseline on": [
-            _interval(row) for row in rows if row.verdict == ABOVE_UNTUNED
+            interval(row) for row in rows if row.verdict == ABOVE_UNTUNED
         ],
         f"Pre-training is not shown to {beat} it on": [
             f"{row.composition} ({signed(row.difference)}, {row.verdict}{row.caveat})"
             for row in rows
             if row.verdict not in (BETTER, ABOVE_UNTUNED) and row.low is not None
         ],
-        "Single block, hence not tested": [_interval(row) for row in rows if row.low is None],
+        "Single block, hence not tested": [interval(row) for row in rows if row.low is None],
     }
     chosen = headline.evidence.scores.strongest.get(headline.view.task)
     which = "best trivial baseline" + (", by the tuning places," if chosen else "")
-    text = f"{_where(headline)}, the {which} is {rows[0].reference_row}"
+    text = f"{scope(headline)}, the {which} is {rows[0].reference_row}"
     text += ". " if tuned else ", whose options are not tuned (wherefrom study tune). "
     text += " ".join(f"{what}: {', '.join(names)}." for what, names in found.items() if names)
-    return Statement(_kind(rows), text)
+    pieces = [(f"{row.composition} ({signed(row.difference)}", row) for row in rows]
+    pieces = [(interval(row), row) for row in rows] + pieces
+    linked = links(text, [(piece, rows_of(row)) for piece, row in pieces])
+    return Statement(kind_of(rows), text, links=linked)
 
 
 def _official(headline: Headline) -> Statement | None:
     official = [
-        (row.mean, label)
+        (row.mean, label, row)
         for kind, label, key in headline.rows
         if kind == "official" and (row := headline.mean(key)) is not None
     ]
@@ -151,19 +145,20 @@ def _official(headline: Headline) -> Statement | None:
     if not official or not means:
         return None
     sign = headline.view.sign
-    best, label = max(official, key=lambda pair: sign * pair[0])
+    best, label, row = max(official, key=lambda one: sign * one[0])
     text = (
-        f"{_where(headline)}, the published weights {label} "
+        f"{scope(headline)}, the published weights {label} "
         f"have {number(best)}, the compositions here {'up' if sign > 0 else 'down'} to "
         f"{number(max(means, key=lambda mean: sign * mean))}. They were "
         "pre-trained on other data and at another size: a landmark, not a composition."
     )
-    return Statement("limit", text)
+    rest = rows_in("summary", headline.view, region=headline.region)
+    return Statement("limit", text, links=links(text, [(number(best), rows_of(row))], rest))
 
 
 def _any_head(headline: Headline) -> Statement | None:
     view, official, sign = headline.view, headline.evidence.scores.official, headline.view.sign
-    best: dict[bool, tuple[float, str]] = {}
+    best: dict[bool, tuple[float, str, SummaryRow]] = {}
     for row in headline.evidence.summary:
         if (row.task, row.n, row.metric, row.region) != (*view[1:3], view.metric, headline.region):
             continue
@@ -172,7 +167,8 @@ def _any_head(headline: Headline) -> Statement | None:
         trained = bool(row.composition)
         name = f"{row.composition}, {row.model}" if trained else row.model
         name += f", {row.head} head"
-        best[trained] = max(best.get(trained, (-np.inf, "")), (sign * row.mean, name))
+        if trained not in best or (sign * row.mean, name) > best[trained][:2]:
+            best[trained] = (sign * row.mean, name, row)
     if len(best) < 2:
         return None
     text = (
@@ -183,33 +179,38 @@ def _any_head(headline: Headline) -> Statement | None:
     if best[True][0] <= best[False][0]:
         better = "higher" if sign > 0 else "lower"
         text += f" No pre-training here has a {better} mean than that trivial baseline."
-    return Statement("limit", text)
+    pieces = [(number(row.mean), rows_of(row)) for row in (best[True][2], best[False][2])]
+    return Statement("limit", text, links=links(text, pieces))
 
 
 def _regions(headline: Headline, reference: str) -> Statement | None:
     regions = headline.parts
     if len(regions) < 2:
         return None
-    parts, rows = [], []
+    parts, rows, pieces = [], [], []
     for name in headline.compositions:
         own = [row for r in regions if (row := headline.difference(name, reference, r))]
         rows += own
-        for verdict in (BETTER, WORSE):
-            where = [row.region for row in own if row.verdict == verdict]
-            if where:
-                every = "every region" if len(where) == len(regions) else ", ".join(where)
-                parts.append(f"{_called(name)} is {verdict} in {every}")
+        for word in (BETTER, WORSE):
+            named = [row.region for row in own if row.verdict == word]
+            if named:
+                every = "every region" if len(named) == len(regions) else ", ".join(named)
+                parts.append(f"{called(name)} is {word} in {every}")
+                about = rows_in("differences", headline.view, composition=name, reference=reference)
+                pieces.append((f"{called(name)} is {word}", about))
     if not rows:
         return None
     undecided = sum(row.verdict == UNDECIDED for row in rows)
     text = f"By region, against {reference}: " + ("; ".join(parts) or "nothing is decided") + "."
-    text += f" Undecided: {undecided} of {len(rows)} pairs of composition and region."
-    return Statement(_kind(rows), text)
+    count = f"{undecided} of {len(rows)}"
+    text += f" Undecided: {count} pairs of composition and region."
+    every_pair = rows_in("differences", headline.view, reference=reference)
+    return Statement(kind_of(rows), text, links=links(text, [*pieces, (count, every_pair)]))
 
 
 def _robust(headline: Headline, reference: str) -> Statement | None:
     others = [other for other in headline.beside("task", "n") if other is not headline]
-    parts = []
+    parts, pieces = [], []
     for mine in headline.differences(reference):
         if mine.verdict == UNDECIDED:
             continue
@@ -219,17 +220,17 @@ def _robust(headline: Headline, reference: str) -> Statement | None:
         better = headline.view.sign * mine.difference > 0
         against = sum(row.verdict == (WORSE if better else BETTER) for row in known)
         if known:
-            parts.append(
-                f"{mine.composition} ({mine.verdict}) in {same} of {len(known)}"
-                + (f", contradicted in {against}" if against else "")
-            )
+            count = f"{mine.composition} ({mine.verdict}) in {same} of {len(known)}"
+            parts.append(count + (f", contradicted in {against}" if against else ""))
+            rest = rows_of(mine).about("task", "n", "composition", "region", "reference")
+            pieces.append((count, rest))
     if not parts:
         return None
     text = (
         f"The verdict against {reference} is the same with other models, heads and metrics "
         f"(those with more than one block): {'; '.join(parts)}."
     )
-    return Statement("limit", text)
+    return Statement("limit", text, links=links(text, pieces))
 
 
 def _sweep(headline: Headline, reference: str, region: str | None) -> Statement | None:
@@ -250,7 +251,12 @@ def _sweep(headline: Headline, reference: str, region: str | None) -> Statement 
         f"goes from {number(range0)} to {number(range1)}; decided differences to {reference}: "
         f"{d0} of {k0}, then {d1} of {k1}."
     )
-    return Statement("limit", text)
+    pieces = []
+    for one, length, decided, count in ((grown[0], range0, d0, k0), (grown[-1], range1, d1, k1)):
+        pieces.append((number(length), rows_in("summary", one.view, region=region)))
+        pair = rows_in("differences", one.view, region=region, reference=reference)
+        pieces.append((f"{decided} of {count}", pair))
+    return Statement("limit", text, links=links(text, pieces))
 
 
 def _seeds_alone(headline: Headline) -> Statement | None:
@@ -272,7 +278,8 @@ def _seeds_alone(headline: Headline) -> Statement | None:
             f" Of the variance of a single score, fine-tune seeds make {1 - block:.0%} and blocks "
             f"{block:.0%} (mean over compositions)."
         )
-    return Statement("limit", text)
+    rest = rows_in("variance", headline.view, region=headline.region)
+    return Statement("limit", text, links=links(text, rest=rest))
 
 
 def _one_block(headline: Headline) -> Statement | None:
@@ -287,31 +294,3 @@ def _one_block(headline: Headline) -> Statement | None:
         return None
     names = ", ".join(f"{model} with {head}" for model, head in rows)
     return Statement("limit", f"Without intervals and undecided: {names}. Run in {ONE_BLOCK}.")
-
-
-def _rare(headline: Headline, reference: str) -> Statement | None:
-    return Statement("limit", RARE_DRAWS) if headline.detectable(reference) else None
-
-
-def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
-    """Write comparisons, grouped by their verdicts."""
-    groups: dict[str, list[str]] = {}
-    for row in rows:
-        groups.setdefault("one block" if row.low is None else row.verdict, []).append(write(row))
-    order = [BETTER, WORSE, *(g for g in groups if g.startswith("equiv")), UNDECIDED, "one block"]
-    return "; ".join(f"{name}: {', '.join(groups[name])}" for name in order if name in groups)
-
-
-def _kind(rows: Iterable[DifferenceRow]) -> str:
-    decided = {row.verdict != UNDECIDED for row in rows}
-    return "partly" if len(decided) > 1 else "decided" if True in decided else "undecided"
-
-
-def _called(name: str) -> str:
-    """Call a composition by a name that no sentence misreads ("none is worse")."""
-    return "zero pre-training" if name == INITIAL else name
-
-
-def _interval(row: DifferenceRow) -> str:
-    change = estimate(row.difference, row.low, row.high, sign=True)
-    return f"{_called(row.composition)} ({change}{caveat(row)})"

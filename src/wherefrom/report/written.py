@@ -35,6 +35,7 @@ from wherefrom.files import atomic
 from wherefrom.report.budget import budget
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import correlations
+from wherefrom.report.published import contrasts
 from wherefrom.report.sensitivity import beside_grid, sensitivity_grid, told, two_models
 from wherefrom.report.tables import difference_grid, latex, score_grid
 from wherefrom.report.transfer import transfer_of
@@ -67,6 +68,8 @@ def write_tables(
         found = [row for one in headlines for row in correlations(one, context)]
         rows["correlations"] = (found, CorrelationRow)
     rows["budget"] = ([row for one in headlines for row in budget(one, context)], BudgetRow)
+    if pairs := contrasts(headlines, context):
+        rows["contrasts"] = (pairs, DifferenceRow)
     rows |= described(context.where)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:

@@ -1,8 +1,21 @@
 (function () {
   "use strict";
+  function reveal(target) {
+    var view = target.closest(".view");
+    if (view && view.hidden) {
+      view.closest(".part").querySelectorAll("[data-choice]").forEach(function (choice) {
+        choice.value = view.dataset[choice.dataset.choice];
+      });
+      view.closest(".part").querySelector(".choices").dispatchEvent(new Event("change"));
+    }
+    for (var fold = target.closest("details"); fold; fold = fold.parentNode.closest("details")) {
+      fold.open = true;
+    }
+    target.scrollIntoView({ block: "center", inline: "center" });
+  }
   document.querySelectorAll(".part").forEach(function (part) {
     var form = part.querySelector(".choices");
-    form.hidden = false;
+    form.hidden = !form.querySelector("[data-choice]");
     function show() {
       var found = false;
       var chosen = {};
@@ -13,19 +26,31 @@
         var on = ["model", "task", "head", "metric"].every(function (name) {
           return chosen[name] === undefined || view.dataset[name] === chosen[name];
         });
-        view.hidden = !on;
+        if (on) { view.removeAttribute("hidden"); } else { view.setAttribute("hidden", "until-found"); }
         found = found || on;
-      });
-      part.querySelectorAll(".reference").forEach(function (block) {
-        block.hidden = block.dataset.reference !== chosen.reference;
       });
       part.querySelector(".absent").hidden = found;
     }
     form.addEventListener("change", show);
+    part.addEventListener("beforematch", function (event) { reveal(event.target); });
     show();
   });
+  function follow() {
+    var target = document.getElementById(location.hash.slice(1));
+    if (target) { reveal(target); }
+  }
+  window.addEventListener("hashchange", follow);
+  follow();
+  // A link that is followed twice changes no address.
+  document.addEventListener("click", function (event) {
+    var link = event.target.closest('a[href^="#"]');
+    if (link && link.getAttribute("href") === location.hash) { follow(); }
+  });
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details").forEach(function (fold) { fold.open = true; });
+  });
   document.querySelectorAll(".grid thead th").forEach(function (head) {
-    head.addEventListener("click", function () {
+    function sort() {
       var down = head.getAttribute("aria-sort") !== "descending";
       var body = head.closest("table").tBodies[0];
       var column = head.cellIndex;
@@ -42,6 +67,9 @@
         var x = key(a), y = key(b);
         return (x < y ? 1 : x > y ? -1 : 0) * (down ? 1 : -1);
       }).forEach(function (row) { body.appendChild(row); });
-    });
+    }
+    head.tabIndex = 0;
+    head.addEventListener("click", sort);
+    head.addEventListener("keydown", function (event) { if (event.key === "Enter") { sort(); } });
   });
 })();
