@@ -139,10 +139,10 @@ def test_a_verdict_lacks_its_population_or_what_it_could_have_found() -> None:
     assert made is not None
     assert made.text.startswith(
         "Over 2 regions, compared with uniform in macro F1, zero pre-training and "
-        "clustered-cities are worse, and stratified-biome is equivalent within 0.01; the smallest "
-        "difference to uniform that 6 blocks would have found with probability 0.8 is 0.00"
+        "clustered-cities are worse, and stratified-biome is equivalent within 0.01; 6 blocks "
+        "would have found a difference to uniform of 0.00"
     )
-    assert made.text.endswith(", given these test places.")
+    assert made.text.endswith(" with probability 0.8, given these test places.")
     assert made.text.count(". ") == 0
     names = [made.text[one.start : one.stop] for one in made.links]
     assert {"zero pre-training", "clustered-cities", "stratified-biome"} <= set(names)

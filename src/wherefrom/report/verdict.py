@@ -34,7 +34,7 @@ def verdict(headline: Headline) -> Statement | None:
     if not rows:
         return None
     could = headline.detectable(reference)
-    tail = f"; {could[0].lower()}{could[1:]}" if could else "."
+    tail = f"; {could}, {headline.population}." if could else "."
     text = f"{_head(headline)}: {grouped(rows, interval)}{tail}"
     brief = f"{_head(headline)}, {_prose(rows)}{tail}"
     pieces = [(interval(row), rows_of(row)) for row in rows]
