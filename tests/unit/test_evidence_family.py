@@ -321,3 +321,14 @@ def test_the_best_baseline_is_in_the_family_of_every_region() -> None:
     assert {row.region for row in beside} == {*REGIONS, ALL_REGIONS}
     # 5 compositions: 4 with each of two references, one pair in both; 5 with a baseline.
     assert found.compared in range(3 * 12, 3 * 13 + 1)
+
+
+@pytest.mark.parametrize(("blocks", "seeds"), [(2, 2), (2, 5), (6, 2), (6, 3)])
+def test_few_blocks_or_seeds_give_no_endless_intervals(blocks: int, seeds: int) -> None:
+    """A simulated variance must not be negative: the largest ratio would be endless."""
+    found = compared(scores_of(blocks=blocks, seeds=seeds))
+    halves = [(row.high or 0) - (row.low or 0) for row in found.rows]
+    # A t test of one degree of freedom at Bonferroni's level has half-widths of 900 standard errors.
+    assert 0 < max(halves) < 2000 * 0.02
+    # No wider than by Bonferroni, which holds whatever is correlated.
+    assert found.family.largest[round(0.05 * len(found.family.largest))] < 1.1
