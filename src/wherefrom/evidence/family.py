@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy.special import polygamma, stdtrit
 
 from wherefrom.evidence.frames import Frame
-from wherefrom.evidence.intervals import LEVEL, Floats, Parts, half_width, two_sided_p
+from wherefrom.evidence.intervals import ENOUGH, LEVEL, Floats, Parts, half_width, two_sided_p
 from wherefrom.evidence.own import own
 
 __all__ = ["DRAWS", "Design", "Family", "simulate"]
@@ -190,7 +190,7 @@ def _blocks(means: Floats, a: Rows, b: Rows, tail: float) -> Floats:
         alike = ((one.weight * part).sum(axis=0) - part[i] - part[j]) ** 2 / (off[i] * off[j])
         variance = each[i] + each[j]
         spent = (each[i] ** 2 + each[j] ** 2 + 2 * alike) / variance**2
-        # The quantile's logarithm is smooth in one over the degrees of freedom, down to one of them.
+        # The quantile's logarithm is smooth in one over the degrees of freedom, down to one.
         table = np.linspace(0.4, 1.0, 32)
         log = np.log(stdtrit(freedom / table, tail / 2) ** 2)
         square = np.polynomial.Polynomial.fit(table, log, 4)(np.clip(spent, 0.4, 1.0))
@@ -211,7 +211,8 @@ def _covariances(frame: Frame) -> list[tuple[Floats, float]]:
         table -= table.mean(axis=2, keepdims=True)
         flat = table.reshape(count, -1)
         # The rest is in the spread over blocks already.
-        square[:count, :count] -= flat @ flat.T / ((blocks - 1) * (seeds - 1) * blocks * seeds)
+        rest = flat @ flat.T / ((blocks - 1) * (seeds - 1) * blocks * seeds)
+        square[:count, :count] -= rest * (seeds >= ENOUGH)
     made = [(square, seeds - 1.0)]
     if frame.places is not None:
         made.append((np.nan_to_num(frame.places[0]), frame.places[1]))
