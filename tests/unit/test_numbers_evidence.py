@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from wherefrom.errors import WherefromError
 from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
@@ -182,3 +183,9 @@ def test_figures_of_errors_point_the_other_way() -> None:
     assert axis == "RMSE (degC) minus that of uniform, lower is better"
     assert "±0.1 degC" in errors["differences_m"].caption
     assert "lower" not in shares["differences_m"].figure.get_supxlabel()
+
+
+def test_more_labels_asked_for_than_there_are_is_a_misspelt_number() -> None:
+    asked = ReportContext("made", "debug", [("m", "warm", "ridge", "r2")], n=100000)
+    with pytest.raises(WherefromError, match="n = 100000: warm has results of n = 100 alone"):
+        asked.shown(gather(results("r2")))
