@@ -111,11 +111,13 @@ def study(
     effects: dict[str, float],
     scale: float = 1.0,
     scatter: Mapping[str, float] = MappingProxyType({}),
+    shape: tuple[int, int] = (6, 50),
 ) -> Scores:
     """Simulate the results of one study in one region, without baselines."""
-    episodes = rng.normal(0.6, 0.03, 50)
+    count, seeds = shape
+    episodes = rng.normal(0.6, 0.03, seeds)
     blocks, values, sizes = [], [], []
-    shared = rng.normal(0, 0.006 * scale, (6, 1, 1))
+    shared = rng.normal(0, 0.006 * scale, (count, 1, 1))
     for name, effect in effects.items():
         sds = {
             "draw_sd": 0.006 * scatter.get(name, 1.0),
@@ -126,13 +128,13 @@ def study(
         block = scores_of(
             rng,
             episodes,
-            draws=6,
+            draws=count,
             pretrains=1,
             **{axis: sd * scale for axis, sd in sds.items()},
         )
         values.append((effect + shared + block).ravel())
         sizes.append(block.size)
-        blocks.append(np.repeat(np.arange(block.size // 50), 50))
+        blocks.append(np.repeat(np.arange(count), seeds))
     rows = sum(sizes)
     words = {"model": "m", "task": "t", "region": "Africa", "head": "knn", "metric": "f1_macro"}
     return Scores(
@@ -141,7 +143,7 @@ def study(
                 **{name: pa.repeat(word, rows) for name, word in words.items()},
                 "block": np.concatenate(blocks),
                 "composition": np.repeat(list(effects), sizes),
-                "finetune_seed": np.tile(np.arange(50), rows // 50),
+                "finetune_seed": np.tile(np.arange(seeds), rows // seeds),
                 "n": np.full(rows, 100),
                 "value": np.concatenate(values),
             }
@@ -181,6 +183,19 @@ def test_a_page_without_any_effect_decides_something_in_at_most_five_of_a_hundre
     assert inside / NULL >= 1 - CEILING
     # A family that never errs would be of no use.
     assert decided > 0
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 4), (6, 3)])
+def test_a_page_of_few_fine_tune_seeds_decides_something_without_any_effect(
+    shape: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(20261130)
+    decided = 0
+    for _ in range(NULL):
+        found = compared(study(rng, dict.fromkeys(NAMES, 0.0), shape=shape))
+        words = {row.verdict for row in found.rows}
+        decided += bool(words & {"better", "worse"}) or found.leaders[0].decided
+    assert decided / NULL <= CEILING
 
 
 def test_a_planted_best_composition_is_found_and_nothing_else() -> None:

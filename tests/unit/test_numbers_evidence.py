@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from wherefrom.errors import WherefromError
 from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
@@ -34,13 +35,13 @@ SIZES = {"uniform": 1.0, "twin": 2.0, "cities": 3.0}
 
 def results(metric: str) -> pa.Table:
     """Simulate a model whose scores are shares of the best, made up to test the evidence."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(7)
     rows: list[Any] = []
     for region in ("Africa", "Asia"):
-        episodes = 0.02 * rng.normal(size=6)
+        episodes = 0.02 * rng.normal(size=24)
         for name, mean in MEANS.items():
             for block in range(3):
-                scores = mean + episodes + 0.002 * rng.normal() + 0.001 * rng.random(6)
+                scores = mean + episodes + 0.002 * rng.normal() + 0.001 * rng.random(24)
                 axes = ("m", name, block, "warm", region, 100, "ridge")
                 rows += [(*axes, seed, metric, value) for seed, value in enumerate(scores)]
         for name, (head, mean) in BESIDE.items():
@@ -182,3 +183,9 @@ def test_figures_of_errors_point_the_other_way() -> None:
     assert axis == "RMSE (degC) minus that of uniform, lower is better"
     assert "±0.1 degC" in errors["differences_m"].caption
     assert "lower" not in shares["differences_m"].figure.get_supxlabel()
+
+
+def test_more_labels_asked_for_than_there_are_is_a_misspelt_number() -> None:
+    asked = ReportContext("made", "debug", [("m", "warm", "ridge", "r2")], n=100000)
+    with pytest.raises(WherefromError, match="n = 100000: warm has results of n = 100 alone"):
+        asked.shown(gather(results("r2")))

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache, reduce
 
 import numpy as np
 
-from wherefrom.evidence.intervals import NOTHING, Floats, Parts
+from wherefrom.evidence.intervals import ENOUGH, NOTHING, Floats, Parts
 from wherefrom.evidence.own import Own, own
 from wherefrom.evidence.scores import Ints, Key, Scored, Scores, View
 
@@ -108,7 +108,7 @@ class Frame:
             freedom = (blocks - 1) * (seeds - 1)
             # The rest is in the spread over blocks already; it must not count twice.
             rest = (table**2).sum(axis=(1, 2)) / (freedom * blocks * seeds)
-            episode = np.maximum(0.0, episode - rest)
+            episode = np.maximum(0.0, episode - rest * (seeds >= ENOUGH))
         place, place_df = np.zeros(len(weights)), float(np.inf)
         if self.places is not None:
             square, place_df = self.places

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 __all__ = [
+    "ENOUGH",
     "LEVEL",
     "Floats",
     "Parts",
@@ -39,6 +40,10 @@ __all__ = [
 
 #: Level of all intervals.
 LEVEL = 0.95
+#: Fine-tune seeds below which the rest is not taken off their part of a variance. The difference of
+#: two so uncertain variances is often zero, and intervals too short: of simulated studies without
+#: effect of 3 or 6 blocks and 3 or 4 seeds 10 to 24 of 100 had a false verdict.
+ENOUGH = 20
 #: A variance below this is rounding: the scores do not vary.
 NOTHING = 1e-24
 #: More degrees of freedom than these are as good as endless.
@@ -126,7 +131,7 @@ def contrast(sides: Sequence[Side], weights: Sequence[float]) -> Parts:
         block += variance
         spent += variance**2 / (units - 1)
     # The rest is in the spread of the blocks' means already; it must not count twice.
-    episode = max(0.0, float(series.var(ddof=1)) / count - rest)
+    episode = max(0.0, float(series.var(ddof=1)) / count - rest * (count >= ENOUGH))
     df = block**2 / spent if spent > 0 else 1.0
     why = "" if block + episode > NOTHING else "no score varies"
     return Parts(float(series.mean()), block, df, episode, count - 1.0, why=why)

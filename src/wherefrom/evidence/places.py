@@ -97,7 +97,7 @@ def covariance(samples: Sequence[Sample]) -> tuple[Floats, float] | None:
     ((K, K) float64 array, float) or None
         The degrees of freedom are Satterthwaite's (1946) for units that count as their places do,
         less one: the number of units less one where all are equal. None where a region has a
-        single unit.
+        single unit, or there is less than one degree of freedom: nearly all places lie in one unit.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def covariance(samples: Sequence[Sample]) -> tuple[Floats, float] | None:
     sums: Floats = np.stack([np.bincount(at, row) for row in rows]).astype(np.float64)
     square = np.bincount(at, np.concatenate(shares)) ** 2
     df = float(square.sum() ** 2 / (square**2).sum() - 1)
-    return (sums @ sums.T, df) if df > 0 else None
+    return (sums @ sums.T, df) if df > 1 - 1e-9 else None
 
 
 def population(block_km: float | None) -> str:

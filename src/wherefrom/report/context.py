@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from wherefrom.errors import unknown
+from wherefrom.errors import WherefromError, unknown
 from wherefrom.evidence import (
     BEST_BASELINE,
     BETTER,
@@ -195,6 +195,12 @@ class ReportContext:
         for position, axis in enumerate(View._fields):
             known = list(dict.fromkeys(view[position] for view in left))
             if asked[position] not in known:
+                if axis == "n":
+                    raise WherefromError(
+                        f"n = {self.n}: {asked.task} has results of n = {', '.join(map(str, known))} "
+                        "alone: no region has as many labelled places to learn from; choose a smaller "
+                        "n, or label more"
+                    )
                 raise unknown(f"{axis} in the results", asked[position], map(str, known))
             left = [view for view in left if view[position] == asked[position]]
         return asked
