@@ -196,10 +196,10 @@ class ReportContext:
             known = list(dict.fromkeys(view[position] for view in left))
             if asked[position] not in known:
                 if axis == "n":
+                    there = ", ".join(map(str, known))
                     raise WherefromError(
-                        f"n = {self.n}: {asked.task} has results of n = {', '.join(map(str, known))} "
-                        "alone: no region has as many labelled places to learn from; choose a smaller "
-                        "n, or label more"
+                        f"n = {self.n}: {asked.task} has results of n = {there} alone: no region has "
+                        "as many labelled places to learn from; choose a smaller n, or label more"
                     )
                 raise unknown(f"{axis} in the results", asked[position], map(str, known))
             left = [view for view in left if view[position] == asked[position]]
