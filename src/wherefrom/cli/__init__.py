@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from wherefrom.cli import audit, data, draw, kinds, pool, results, study, task
+from wherefrom.cli import audit, data, draw, kinds, pool, results, selfcheck, study, task
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.plugins import NO_PLUGINS
 from wherefrom.progress import console, say
@@ -43,6 +43,7 @@ app.command("audit")(audit.audit)
 app.add_typer(task.app, name="task")
 app.add_typer(study.app, name="study")
 app.add_typer(results.app, name="results")
+app.command("selfcheck")(selfcheck.selfcheck)
 app.command("list")(kinds.list_)
 
 

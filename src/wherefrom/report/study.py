@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
-from wherefrom.evidence import PlaceVariance, Units
+from wherefrom.evidence import Headline, PlaceVariance, Units
 from wherefrom.evidence.nearness import Nearness, Reader
 from wherefrom.evidence.places import sampled
 from wherefrom.files import atomic, sha256_of
@@ -39,7 +39,7 @@ from wherefrom.study.results import SCHEMA, problems, unfinished
 from wherefrom.study.store import versions
 from wherefrom.study.tuned import text_of
 
-__all__ = ["sources", "stand_ins", "write"]
+__all__ = ["judged", "sources", "stand_ins", "write"]
 
 
 def write(
@@ -87,6 +87,18 @@ def write(
         with atomic(stamp) as tmp:
             tmp.write_text(json.dumps({"key": key} | _hashes(written)), encoding="utf-8")
     return terminal_table(evidence, context), page
+
+
+def judged(plan: Plan, store: Store, out: Path, study_path: Path) -> Headline:
+    """Return what the evidence says of a study's first headline, and write the results alone.
+
+    Raises
+    ------
+    WherefromError
+        As `write`.
+    """
+    context = _context(plan, store, study_path, unfinished(plan, store), whole=False)
+    return context.shown(evidence_of(collect(plan, store, out), context))[0]
 
 
 def _key(plan: Plan, expected: Path | None, lacks: list[str]) -> str:
