@@ -82,10 +82,10 @@ def _print(found: Sequence[Judged], *, kept: bool) -> None:
 
     show("Generated worlds: nothing here is about the Earth.")
     table = Table(box=None, pad_edge=False, show_edge=False)
-    for heading in ("generated world", "planted", "found", "right"):
+    for heading in ("generated world", "planted", "found", "with distance", "right"):
         table.add_column(heading, no_wrap=heading != "found", overflow="fold")
     for one in found:
-        table.add_row(one.case.name, one.planted, one.found, "yes" if one.ok else "NO")
+        table.add_row(one.case.name, one.planted, one.found, one.law, "yes" if one.ok else "NO")
     Screen().print(table)
     for one in found if kept else ():
         if one.page is not None:

@@ -16,7 +16,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.evidence.nearness import Reader
 from wherefrom.files import atomic
 from wherefrom.report.study import judged, write
-from wherefrom.selfcheck.verdicts import PLANTED, Kind, of_world
+from wherefrom.selfcheck.verdicts import PLANTED, Kind, law_of, of_world
 from wherefrom.selfcheck.world import World
 from wherefrom.study import Plan, Store, load, plan, run
 
@@ -54,11 +54,12 @@ class Case:
 
 
 class Judged(NamedTuple):
-    """What was found in a world."""
+    """What was found in a world; `law` says whether scores go by distance there, see `law_of`."""
 
     case: Case
     planted: str
     found: str
+    law: str
     ok: bool
     page: Path | None
 
@@ -151,4 +152,4 @@ def _judged(folder: Path, case: Case) -> Judged:
     if near is None:
         raise WherefromError(f"{case.name}: no composition with places was tested")
     found, ok = of_world(case.kind, headline, near)
-    return Judged(case, PLANTED[case.kind], found, ok, page)
+    return Judged(case, PLANTED[case.kind], found, law_of(near), ok, page)

@@ -8,7 +8,7 @@ from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, WORSE, Headline
 from wherefrom.evidence.nearness import EffectRow, Nearness
 from wherefrom.evidence.recut import ALL_PLACES
 
-__all__ = ["PLANTED", "Kind", "Verdict", "of_world"]
+__all__ = ["PLANTED", "Kind", "Verdict", "law_of", "of_world"]
 
 #: What is planted in a world; a scale of the study file.
 Kind = Literal["content", "nothing", "nearness"]
@@ -45,6 +45,14 @@ def of_world(kind: Kind, headline: Headline, near: Nearness) -> Verdict:
     return {"content": _content, "nothing": _nothing, "nearness": _nearness}[kind](headline, near)
 
 
+def law_of(near: Nearness) -> str:
+    """Say in a word what the distance law decides: "falls", "rises" or "open"."""
+    law = near.law()
+    if law is None or law.low is None or law.high is None or law.low <= 0 <= law.high:
+        return "open"
+    return "falls" if law.high < 0 else "rises"
+
+
 def _content(headline: Headline, near: Nearness) -> Verdict:
     row = headline.difference(_HOME, "uniform")
     if row is None:
@@ -71,13 +79,13 @@ def _nothing(headline: Headline, near: Nearness) -> Verdict:
 
 def _nearness(headline: Headline, near: Nearness) -> Verdict:
     law = near.law()
-    if law is None or law.slope is None or law.high is None:
+    if law is None or law.slope is None:
         return Verdict("no slope is told", False)
     decided = [row.composition for row in _told(near) if _excludes_zero(row)]
     found = f"slope {_estimated(law.slope, law.low, law.high)}, then " + (
         f"{' and '.join(decided)} decided" if decided else "nothing"
     )
-    return Verdict(found, law.high < 0 and not decided)
+    return Verdict(found, law_of(near) == "falls" and not decided)
 
 
 def _told(near: Nearness) -> list[EffectRow]:

@@ -61,7 +61,8 @@ class World:
         mixed = generator("selfcheck", self.seed, "labels").normal(size=(USEFUL, len(CLASSES)))
         mixed /= np.linalg.norm(mixed, axis=0)
         sums: Floats = self.waves(lon, lat)[:, :USEFUL] @ mixed
-        return sums.argmax(axis=1).astype(np.int32)
+        codes: NDArray[np.int32] = sums.argmax(axis=1).astype(np.int32)
+        return codes
 
     def seen(self, lon: Floats, lat: Floats, quiet: float, useless: float) -> Floats:
         """Return what a place shows of the waves, (N, 12).
