@@ -128,13 +128,15 @@ def scored(effect: float, region_effect: float = 0.0) -> Any:
     return headline
 
 
-def near(slope: float, half: float, left: float | None = None) -> Any:
-    """Make up a law, and a composition of which so much is left at equal distance."""
+def near(slope: float, half: float, observed: float = -0.1, left: float | None = 0.0) -> Any:
+    """Make up a law, and what a composition loses as observed and at equal distance."""
+    row: dict[str, Any] = {"composition": "crowded", "region": ALL_PLACES, "effect": observed}
+    row |= {"low": observed - half, "high": observed + half, "at_equal_distance": left}
+    row |= dict.fromkeys(("equal_low", "equal_high"))
+    if left is not None:
+        row |= {"equal_low": left - half, "equal_high": left + half}
     law = SimpleNamespace(slope=slope, low=slope - half, high=slope + half)
-    row = {"composition": "crowded", "region": ALL_PLACES, "at_equal_distance": left}
-    ends = {} if left is None else {"equal_low": left - half, "equal_high": left + half}
-    effects = [SimpleNamespace(**row, **({"equal_low": None, "equal_high": None} | ends))]
-    return SimpleNamespace(law=lambda: law, effects=effects, reference="uniform")
+    return SimpleNamespace(law=lambda: law, effects=[SimpleNamespace(**row)])
 
 
 def test_a_wrong_instrument_is_called_right() -> None:
@@ -160,8 +162,10 @@ def test_a_false_claim_in_one_region_alone_is_overlooked() -> None:
     ("law", "ok"),
     [
         (near(-0.1, 0.02), True),
-        (near(-0.1, 0.02, 0.01), True),
-        (near(-0.1, 0.02, 0.05), False),  # something is left at equal distance
+        (near(-0.1, 0.02, left=0.01), True),
+        (near(-0.1, 0.02, left=-0.05), False),  # something is left at equal distance
+        (near(-0.1, 0.02, left=None), False),
+        (near(-0.1, 0.02, observed=-0.01), False),  # there was nothing to blame distance for
         (near(-0.01, 0.02), False),  # not decided
         (near(0.1, 0.02), False),  # the wrong sign
     ],

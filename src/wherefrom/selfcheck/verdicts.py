@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from wherefrom.evidence import ALL_REGIONS, BETTER, INITIAL, WORSE, Headline
-from wherefrom.evidence.nearness import EffectRow, Nearness
+from wherefrom.evidence.nearness import Nearness
 from wherefrom.evidence.recut import ALL_PLACES
 
 __all__ = ["PLANTED", "Kind", "Verdict", "law_of", "of_world"]
@@ -21,6 +21,8 @@ PLANTED: dict[Kind, str] = {
 }
 #: The composition that is planted as the best.
 _HOME = "home"
+#: One that differs from uniform by distance alone where distance is planted.
+_CROWDED = "crowded"
 
 
 class Verdict(NamedTuple):
@@ -39,8 +41,8 @@ def of_world(kind: Kind, headline: Headline, near: Nearness) -> Verdict:
         No composition may be called better or worse than uniform or zero pre-training, over all
         regions or in one, nor the best of all.
     nearness
-        The score must fall with distance; what is left of a composition's difference to uniform at
-        equal distance must not be decided.
+        The score must fall with distance. The composition that is crowded into one continent must
+        be below uniform as observed; what is left at equal distance must not be decided.
     """
     return {"content": _content, "nothing": _nothing, "nearness": _nearness}[kind](headline, near)
 
@@ -79,29 +81,20 @@ def _nothing(headline: Headline, near: Nearness) -> Verdict:
 
 def _nearness(headline: Headline, near: Nearness) -> Verdict:
     law = near.law()
-    if law is None or law.slope is None:
-        return Verdict("no slope is told", False)
-    decided = [row.composition for row in _told(near) if _excludes_zero(row)]
-    found = f"slope {_estimated(law.slope, law.low, law.high)}, then " + (
-        f"{' and '.join(decided)} decided" if decided else "nothing"
+    row = next(
+        (one for one in near.effects if (one.composition, one.region) == (_CROWDED, ALL_PLACES)),
+        None,
     )
-    return Verdict(found, law_of(near) == "falls" and not decided)
-
-
-def _told(near: Nearness) -> list[EffectRow]:
-    """Return the compositions that are put at equal distance, over all test places."""
-    return [
-        row
-        for row in near.effects
-        if row.region == ALL_PLACES
-        and row.composition != near.reference
-        and row.at_equal_distance is not None
-    ]
-
-
-def _excludes_zero(row: EffectRow) -> bool:
-    low, high = row.equal_low, row.equal_high
-    return low is not None and high is not None and not low <= 0 <= high
+    if law is None or law.slope is None or row is None:
+        return Verdict("no slope is told", False)
+    found = f"slope {_estimated(law.slope, law.low, law.high)}; {_CROWDED} "
+    found += _estimated(row.effect, row.low, row.high)
+    if row.at_equal_distance is None or row.equal_low is None or row.equal_high is None:
+        return Verdict(f"{found}, not told at equal distance", False)
+    left = _estimated(row.at_equal_distance, row.equal_low, row.equal_high)
+    seen = row.high is not None and row.high < 0
+    right = law_of(near) == "falls" and seen and row.equal_low <= 0 <= row.equal_high
+    return Verdict(f"{found}, at equal distance {left}", right)
 
 
 def _estimated(value: float, low: float | None, high: float | None) -> str:
