@@ -47,8 +47,8 @@ def selfcheck(
     in any region.
 
     nearness: the nearer a pre-training place, the sharper the model sees. The
-    distance law must say so, and nothing may be left of a composition's
-    difference at equal distance.
+    distance law must say so, and of what a crowded composition loses nothing
+    may be left at equal distance.
 
     Prints a line for each world: what was planted, what was found, whether
     that is right. Exit code 1: the instrument was wrong more often than it may
@@ -63,9 +63,9 @@ def selfcheck(
 
         wherefrom selfcheck --scale full --out runs/selfcheck
     """
+    refuse_untrainable()
     from wherefrom.selfcheck import check
 
-    refuse_untrainable()
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         found = check.selfcheck(folder, check.cases(scale, seed), workers)
