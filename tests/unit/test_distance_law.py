@@ -99,7 +99,7 @@ def test_a_single_block_is_given_a_slope(nearer: Runs) -> None:
     assert found.slope.why == "single block"
     assert np.isnan(found.slope.value)
     assert found.log_odds is None
-    assert found.across.why == "single block"
+    assert found.across.why == "one block"
     for effect in found.effects[1:]:
         assert effect.equal is None
         assert effect.raw.low is None
