@@ -35,6 +35,9 @@ Group: TypeAlias = Literal["layers", "samplers", "payloads", "gfms", "published"
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
+#: Kinds that no table lists, since they are of no Earth, by the beginning of their address.
+_GENERATED = "wherefrom.selfcheck."
+
 #: A variable of the environment; set, no code but ours is imported.
 NO_PLUGINS = "WHEREFROM_NO_PLUGINS"
 
@@ -219,7 +222,7 @@ def kind(group: Group, name: object, what: str = "") -> Kind:
     """
     what = what or group.removesuffix("s")
     if isinstance(name, str) and ADDRESS.fullmatch(name):
-        return Kind(group, name, name, "")
+        return Kind(group, name, name, "wherefrom" if name.startswith(_GENERATED) else "")
     table = kinds(group)
     if not isinstance(name, str) or name not in table:
         raise unknown(what, name, table)

@@ -120,6 +120,7 @@ NOT_RUN: dict[str, tuple[str, Callable[[str], object]]] = {
     "wherefrom advise ": ("needs a finished study; study and flags exist", check_study),
     "wherefrom task worldcereal ": ("needs the published file; the flags exist", check_flags),
     "wherefrom task cropharvest ": ("needs the published files; the flags exist", check_flags),
+    "wherefrom selfcheck": ("takes a minute; the flags exist", check_flags),
     "wherefrom data fetch": ("needs a network; the flags exist", check_flags),
 }
 

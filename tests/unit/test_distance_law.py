@@ -37,6 +37,18 @@ def test_composition_is_blamed_for_what_distance_does(nearer: Runs) -> None:
     assert found.log_odds.value == pytest.approx(-0.1 / 0.24, rel=0.3)
 
 
+def test_the_pre_training_seed_of_a_block_widens_what_is_compared_within_it(nearer: Runs) -> None:
+    """Runs of a block share a seed; what it does to all of them cancels in a difference."""
+    luck = np.tile([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0], 3)[:, None, None]
+    numbers = replace(nearer, score=nearer.score.astype(float))
+    plain, lucky = (law(replace(nearer, score=numbers.score + by), "c0") for by in (0.0, luck))
+    for one, other in zip(plain.effects[1:], lucky.effects[1:], strict=True):
+        for a, b in ((one.raw, other.raw), (one.equal, other.equal)):
+            assert a is not None
+            assert b is not None
+            assert a[:3] == pytest.approx(b[:3], abs=1e-6)
+
+
 def test_distance_is_blamed_for_what_a_composition_does_to_kinds_of_places() -> None:
     found = law(made(np.random.default_rng(1), 0.0, -0.2), "c0")
     assert found.slope.low is not None
@@ -87,7 +99,7 @@ def test_a_single_block_is_given_a_slope(nearer: Runs) -> None:
     assert found.slope.why == "single block"
     assert np.isnan(found.slope.value)
     assert found.log_odds is None
-    assert found.across.why == "single block"
+    assert found.across.why == "one block"
     for effect in found.effects[1:]:
         assert effect.equal is None
         assert effect.raw.low is None

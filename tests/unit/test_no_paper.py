@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "wherefrom"
-ROOMS = ("evidence", "report", "study", "train", "cli")
+ROOMS = ("evidence", "report", "study", "train", "selfcheck", "cli")
 NAMES = re.compile(
     r"purohit|kaur|2501\.12535|2604\.21104|pretrain.where|satclip|presto|satmae|galileo",
     re.IGNORECASE,

@@ -15,7 +15,7 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "wherefrom"
 ROOMS = [
     "errors", "keys", "files", "shown", "progress", "parallel", "plugins", "part", "earth", "pool",
     "compose", "auditing", "frames", "payload", "models", "tasks", "train", "gfms", "study",
-    "evidence", "report", "testing", "cli", "__main__",
+    "evidence", "report", "testing", "selfcheck", "cli", "__main__",
 ]  # fmt: skip
 MODULES = {
     ".".join(("wherefrom", *path.relative_to(SRC).with_suffix("").parts)).removesuffix(

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from wherefrom.cli import advise, audit, data, draw, kinds, pool, results, study, task
+from wherefrom.cli import advise, audit, data, draw, kinds, pool, results, selfcheck, study, task
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.plugins import NO_PLUGINS
 from wherefrom.progress import console, say
@@ -46,6 +46,7 @@ app.add_typer(results.app, name="results")
 app.command(
     "advise", epilog="Example: wherefrom advise studies/purohit2025 --task cropland --target Asia"
 )(advise.advise)
+app.command("selfcheck")(selfcheck.selfcheck)
 app.command("list")(kinds.list_)
 
 

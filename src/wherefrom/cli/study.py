@@ -153,6 +153,13 @@ def _refuse_unready(study: Study, scale: str) -> None:
         raise WherefromError(
             f"scale {scale!r} can be planned, and run when what it reads is there: {needs}"
         )
+    refuse_untrainable()
+
+
+def refuse_untrainable() -> None:
+    """Refuse to run a study without the packages that train."""
+    from wherefrom.errors import WherefromError
+
     if not all(importlib.util.find_spec(name) for name in ("torch", "safetensors", "sklearn")):
         raise WherefromError(
             'running a study needs torch and scikit-learn: pip install "wherefrom[train]"'

@@ -279,8 +279,11 @@ def _effect(
     own_slope = _straight([] if part is None else [part], tested.unit)
     if name == reference:
         return Effect(name, 0.0, 1.0, Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.0), own_slope)
-    sides = [Side(tested.score[runs].mean(axis=2, dtype=np.float64)) for runs in (own, other)]
-    found = difference(*sides)
+    scores = [tested.score[runs].mean(axis=2, dtype=np.float64) for runs in (own, other)]
+    blocks = [[tested.blocks[run] for run in runs] for runs in (own, other)]
+    # The runs of a block share its pre-training seed, whose part in the scores then cancels.
+    paired = blocks[0] == blocks[1]
+    found = difference(Side(scores[0] - scores[1])) if paired else difference(*map(Side, scores))
     parts = [(found.block, found.block_df), (found.episode, found.episode_df)]
     gain = y[own].mean(axis=0) - y[other].mean(axis=0)
     spread = (gain - gain.mean()) / gain.size

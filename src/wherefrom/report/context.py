@@ -198,8 +198,8 @@ class ReportContext:
                 if axis == "n":
                     there = ", ".join(map(str, known))
                     raise WherefromError(
-                        f"n = {self.n}: {asked.task} has results of n = {there} alone: no region has "
-                        "as many labelled places to learn from; choose a smaller n, or label more"
+                        f"n = {self.n}: {asked.task} has results of n = {there} alone: no region "
+                        "has as many labelled places; choose a smaller n, or label more"
                     )
                 raise unknown(f"{axis} in the results", asked[position], map(str, known))
             left = [view for view in left if view[position] == asked[position]]

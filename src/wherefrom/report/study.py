@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from wherefrom import earth
 from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
-from wherefrom.evidence import PlaceVariance, Units
+from wherefrom.evidence import Headline, PlaceVariance, Units
 from wherefrom.evidence.nearness import Nearness, Reader
 from wherefrom.evidence.places import sampled
 from wherefrom.files import atomic, sha256_of
@@ -40,7 +40,7 @@ from wherefrom.study.spent import Costs, measured
 from wherefrom.study.store import versions
 from wherefrom.study.tuned import text_of
 
-__all__ = ["context_of", "sources", "stand_ins", "write"]
+__all__ = ["context_of", "judged", "sources", "stand_ins", "write"]
 
 
 def write(
@@ -88,6 +88,18 @@ def write(
         with atomic(stamp) as tmp:
             tmp.write_text(json.dumps({"key": key} | _hashes(written)), encoding="utf-8")
     return terminal_table(evidence, context), page
+
+
+def judged(plan: Plan, store: Store, out: Path, study_path: Path) -> Headline:
+    """Return what the evidence says of a study's first headline, and write the results alone.
+
+    Raises
+    ------
+    WherefromError
+        As `write`.
+    """
+    context = context_of(plan, store, study_path, unfinished(plan, store), whole=False)
+    return context.shown(evidence_of(collect(plan, store, out), context))[0]
 
 
 def _key(plan: Plan, expected: Path | None, lacks: list[str]) -> str:

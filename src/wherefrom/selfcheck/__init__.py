@@ -1,0 +1,1 @@
+"""Generated worlds with planted truth, on which the whole instrument is tried."""
