@@ -126,6 +126,13 @@ def test_equal_scores_are_taken_for_better_ones() -> None:
     assert words(said(results(same), FIRST[:2])) == [FAILS, HOLDS]
 
 
+def test_differences_that_were_never_there_are_said_not_to_shrink() -> None:
+    means = {"uniform": 0.6, "stratified": 0.6, "forest": 0.598, "cities": 0.597}
+    (text,) = said(results(means, {100: 1.0, 1000: 0.9}), FIRST[2:])
+    assert words([text]) == [OPEN]
+    assert "at n = 100 it is not shown to be above 0.01" in text
+
+
 def test_a_composition_that_was_not_run_is_passed_over() -> None:
     (text, *_) = said(results({"uniform": 0.6, "forest": 0.5, "cities": 0.5}), FIRST[:2])
     assert "this holds without stratified, not run here" in text

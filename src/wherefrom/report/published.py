@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import (
+    FAILS,
     INITIAL,
     OPEN,
     DifferenceRow,
@@ -177,6 +178,10 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
     word = above(row.low, row.high, headline.margin)
+    if word == FAILS and (row.high or 0.0) > 0 and (few.low or 0.0) < headline.margin:
+        # What is not shown to differ by the margin cannot be shown not to shrink by it.
+        word = OPEN
+        text += f"; at n = {few.n} it is not shown to be above {headline.margin:g}"
     pieces = [(f"{number(one.spread, 4)} at n = {one.n}", rows_of(one)) for one in (few, many)]
     return Judged(word, text, pieces, rows_of(few).about(*_BUT_N))
 
