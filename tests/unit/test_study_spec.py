@@ -175,13 +175,7 @@ def test_a_misspelt_key_is_reported_as_missing(tmp_path: Path) -> None:
             "heads.logistic.options.C",
         ),
         (
-            {
-                "heads": {
-                    "logistic": {"models": ["satclip-L10"]},
-                    "logistic-balanced": {},
-                    "knn": {},
-                }
-            },
+            {"headlines": [{"model": "satclip-L40", "head": "logistic-balanced"}]},
             "headline is about model 'satclip-L40'",
         ),
         ({"payloads": {"blue-marble": {"images": []}}}, "payloads.blue-marble.images"),
