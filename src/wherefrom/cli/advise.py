@@ -9,7 +9,16 @@ import typer
 
 from wherefrom.cli.output import note, show
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
-from wherefrom.cli.study import Models, Out, Scale, StudyPath, _prepare
+from wherefrom.cli.study import (
+    Head,
+    Metric,
+    Models,
+    Out,
+    Scale,
+    StudyPath,
+    Task,
+    _prepare,
+)
 from wherefrom.errors import WherefromError
 from wherefrom.progress import Screen
 
@@ -34,18 +43,12 @@ def advise(
             help="The layer whose labels --places are counted by. [default: the task's regions]",
         ),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task, as in the results; needed if there are several.")
-    ] = None,
+    task: Task = None,
     model: Annotated[
         str | None, typer.Option(help="Model; by default that of the task's first headline.")
     ] = None,
-    head: Annotated[
-        str | None, typer.Option(help="Head; by default that of the task's first headline.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Metric; by default that of the task's first headline.")
-    ] = None,
+    head: Head = None,
+    metric: Metric = None,
     hours: Annotated[
         float | None, typer.Option(min=0, help="Core hours that you could spend on a further run.")
     ] = None,

@@ -9,7 +9,16 @@ import typer
 
 from wherefrom.cli.output import note, show
 from wherefrom.cli.pool import IdColumn, LatColumn, LonColumn
-from wherefrom.cli.study import Models, Out, Scale, StudyPath, _prepare
+from wherefrom.cli.study import (
+    Head,
+    Metric,
+    Models,
+    Out,
+    Scale,
+    StudyPath,
+    Task,
+    _prepare,
+)
 from wherefrom.progress import Screen
 
 app = typer.Typer(no_args_is_help=True, help="Look at the results of a finished study anew.")
@@ -44,19 +53,13 @@ def recut_(
             "people, or of a CSV file with the columns label and share.",
         ),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task, as in the results; needed if there are several.")
-    ] = None,
+    task: Task = None,
     n: Annotated[
         int | None,
         typer.Option("-n", "--n", min=2, help="Labelled places; by default as in the headlines."),
     ] = None,
-    head: Annotated[
-        str | None, typer.Option(help="Head; by default that of the task's first headline.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Metric; by default that of the task's first headline.")
-    ] = None,
+    head: Head = None,
+    metric: Metric = None,
     against: Annotated[
         str,
         typer.Option(

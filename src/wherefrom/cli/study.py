@@ -37,7 +37,15 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Folder of the store, results and report. [default: runs/NAME-SCALE]"),
 ]
-
+Task = Annotated[
+    str | None, typer.Option(help="Task, as in the results; needed if there are several.")
+]
+Head = Annotated[
+    str | None, typer.Option(help="Head; by default that of the task's first headline.")
+]
+Metric = Annotated[
+    str | None, typer.Option(help="Metric; by default that of the task's first headline.")
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes. [default: one per GPU, else one per core]")
 ]

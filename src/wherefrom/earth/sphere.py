@@ -105,7 +105,7 @@ def nearest_km(lon: ArrayLike, lat: ArrayLike, to_lon: ArrayLike, to_lat: ArrayL
         raise ValueError("a coordinate is not finite")
     if not len(there):
         return np.full(len(here), np.inf)
-    return arc_km(cKDTree(there).query(here)[0])
+    return arc_km(cKDTree(there).query(here, workers=-1)[0])
 
 
 def uniform_on_sphere(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from wherefrom.errors import WherefromError
 from wherefrom.evidence.headline import Headline
 from wherefrom.evidence.intervals import LEVEL, Floats
-from wherefrom.evidence.records import Record
+from wherefrom.evidence.records import OfView
 from wherefrom.evidence.verdict import rank_correlation
 
 __all__ = ["FEWEST", "Coefficient", "CorrelationRow", "correlate", "correlation", "less"]
@@ -33,14 +33,9 @@ class Coefficient(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrelationRow(Record):
+class CorrelationRow(OfView):
     """An audit number against the mean scores of compositions; see `correlation`."""
 
-    model: str
-    task: str
-    n: int
-    head: str
-    metric: str
     region: str
     audit: str
     compositions: int

@@ -12,8 +12,8 @@ from wherefrom.evidence.scores import Key, View
 from wherefrom.evidence.verdict import BETTER, WORSE
 
 __all__ = [
-    "BudgetRow", "DeviationRow", "DifferenceRow", "LeaderRow", "Record", "SensitivityDifferenceRow",
-    "SensitivityRow", "SummaryRow", "VarianceRow", "table_of",
+    "BudgetRow", "DeviationRow", "DifferenceRow", "LeaderRow", "OfView", "Record",
+    "SensitivityDifferenceRow", "SensitivityRow", "SummaryRow", "VarianceRow", "table_of",
 ]  # fmt: skip
 
 
@@ -23,6 +23,22 @@ class Record:
 
     def _asdict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfView(Record):
+    """What is about all compositions of a view."""
+
+    model: str
+    task: str
+    n: int
+    head: str
+    metric: str
+
+    @property
+    def view(self) -> View:
+        """The view that the row is about."""
+        return View(self.model, self.task, self.n, self.head, self.metric)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,14 +159,9 @@ class DeviationRow(_OfKey):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SensitivityRow(Record):
+class SensitivityRow(OfView):
     """How far a model depends on the composition; see `wherefrom.evidence.sensitivity`."""
 
-    model: str
-    task: str
-    n: int
-    head: str
-    metric: str
     region: str
     compositions: int
     spread: float | None = None
@@ -169,11 +180,6 @@ class SensitivityRow(Record):
     share_high: float | None = None
     finetune_seeds: int
     note: str
-
-    @property
-    def view(self) -> View:
-        """The view that the row is about."""
-        return View(self.model, self.task, self.n, self.head, self.metric)
 
 
 @dataclass(frozen=True, kw_only=True)

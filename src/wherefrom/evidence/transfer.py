@@ -11,7 +11,7 @@ import numpy as np
 
 from wherefrom.evidence.headline import Headline
 from wherefrom.evidence.intervals import Floats, Parts, Side, difference, limits, two_sided_p
-from wherefrom.evidence.records import Record
+from wherefrom.evidence.records import OfView
 from wherefrom.evidence.scores import ALL_REGIONS
 from wherefrom.evidence.verdict import ALPHA, BETTER, UNDECIDED, WORSE, holm
 
@@ -22,18 +22,13 @@ Weights: TypeAlias = Floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferRow(Record):
+class TransferRow(OfView):
     """A cell: pre-trained on places of one label, tested in one region.
 
     `difference` is its mean minus that of the other single-label compositions in the same region,
     within the blocks that all of them have.
     """
 
-    model: str
-    task: str
-    n: int
-    head: str
-    metric: str
     composition: str
     layer: str
     pretrain: str
@@ -48,7 +43,7 @@ class TransferRow(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HomeRow(Record):
+class HomeRow(OfView):
     """What pre-training in the test region itself gains; over all of them `region` says so.
 
     In one region `gain` is the mean of the composition of that region minus that of the others
@@ -57,11 +52,6 @@ class HomeRow(Record):
     gain above 0 is for the better whatever the metric.
     """
 
-    model: str
-    task: str
-    n: int
-    head: str
-    metric: str
     region: str
     compositions: int
     blocks: int
