@@ -244,6 +244,12 @@ class Headline:
         )
 
     @property
+    def covers(self) -> str:
+        """What its intervals are over."""
+        given = self.evidence.scores.places is None
+        return "blocks and episodes" if given else "blocks, episodes and test places"
+
+    @property
     def population(self) -> str:
         """Which test places its verdicts are about, in words that end a sentence."""
         places = self.evidence.scores.places

@@ -18,8 +18,8 @@ def summary(scores: Scores) -> list[SummaryRow]:
 
     `mean` is over all blocks and fine-tune seeds; `std_finetune` is the standard deviation over
     fine-tune seeds within a block (mean over blocks), as papers print it; `std_blocks` is that of
-    the means of the blocks. The interval covers blocks and episodes
-    (`wherefrom.evidence.intervals`); it is absent for a single block.
+    the means of the blocks. The interval covers blocks, episodes and, where they are a sample,
+    test places (`wherefrom.evidence.intervals`); it is absent for a single block.
 
     Returns
     -------

@@ -101,7 +101,7 @@ def by_region(headline: Headline, blind: Sequence[str]) -> Drawing:
     share_axis(axes, len(headline.regions), score_title(headline) + turned(headline))
     caption = (
         f"{view_title(headline)}. Dots: mean over blocks and fine-tune seeds; lines: 95 % interval "
-        "of the mean over blocks and episodes; hollow: single block, no interval. "
+        f"of the mean over {headline.covers}; hollow: single block, no interval. "
         "Baselines in grey, without those that have no features."
     )
     return Drawing("by_region", figure, "Scores by region", caption)

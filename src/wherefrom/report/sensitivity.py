@@ -300,7 +300,7 @@ def sensitivity_figure(headlines: Sequence[Headline]) -> Drawing | None:
         f"{'; '.join(f'{one.short}, {one.view.head} head' for one in shown)}; "
         f"n = {shown[0].view.n}. Dots: mean score of a composition minus the mean over the "
         "compositions of the same model and region, zero pre-training left out; lines: 95 % "
-        "interval over blocks and episodes; hollow: single block. Grey: the "
+        f"interval over {shown[0].covers}; hollow: single block. Grey: the "
         "standard deviation of the true effects. Last panel: that spread with its 95 % interval. "
         "The axis is in points of the score; points of different tasks have no common scale."
     )

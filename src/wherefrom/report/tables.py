@@ -116,7 +116,7 @@ def difference_grid(headline: Headline, reference: str) -> Grid | None:
     caption = (
         f"{score_title(headline)} minus that of {headline.called(reference)}, "
         f"{headline.title}{turned(headline)}: "
-        f"difference [95 % interval over blocks and episodes]"
+        f"difference [95 % interval over {headline.covers}]"
     )
     about = rows_in("differences", headline.view, reference=reference)
     return Grid(caption, headline.regions, lines, about)
