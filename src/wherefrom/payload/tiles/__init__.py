@@ -85,6 +85,7 @@ class Tiles(Payload):
 
     modality: ClassVar[Modality] = "images"
     file_fields: ClassVar[tuple[str, ...]] = ("path",)
+    side_field: ClassVar[str] = "size"
 
     path: str = Field(min_length=1)
     name: str = "{id}"
