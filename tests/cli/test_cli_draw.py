@@ -211,7 +211,7 @@ def test_places_near_those_of_a_file_are_drawn(run: Run, pool: Path, tmp_path: P
     task = made_task(np.array([0.0, 1.0]), np.zeros(2), np.array([0, 1]), split=[0, 1])
     task.write(tmp_path / "task.parquet")
     done = run(*words, "--away-from", tmp_path / "task.parquet", "--exclude-km", 50, "--out", out)
-    assert "to one of 1 places" in done.stdout  # those it is tested on
+    assert "to one of 1 place are" in done.stdout  # those it is tested on
     assert "--exclude-km is missing" in run(*apart).error
     assert "--away-from is missing" in run(*words, "--out", out, "--exclude-km", 5).error
     assert "0 km away: give a distance above 0" in run(*apart, "--exclude-km", 0).error

@@ -18,11 +18,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from wherefrom import shown
+from wherefrom.errors import WherefromError
 from wherefrom.evidence import COLUMNS
 from wherefrom.progress import Screen
 from wherefrom.report import ReportContext, evidence_of, terminal_table, write
 from wherefrom.report.html import page
 from wherefrom.report.tables import latex, score_grid
+from wherefrom.study.run import _Failure, _raise
 
 RLO = chr(0x202E)
 ODD = (
@@ -177,3 +179,11 @@ def test_a_terminal_has_no_colours_any_more() -> None:
     screen: Console = Screen(file=stream, force_terminal=True, color_system="standard")
     screen.print("\x1b[2Jwiped", style="bold red")
     assert stream.getvalue() == "\x1b[1;31m\\x1b[2Jwiped\x1b[0m\n"
+
+
+def test_one_of_several_is_said_in_the_plural() -> None:
+    assert shown.count_of(1, "such row") == "1 such row"
+    assert shown.count_of(1200, "geometry", "geometries") == "1,200 geometries"
+    for skipped, said in ((1, "; not run without it: 1 stage"), (2, ": 2 stages"), (0, "failed")):
+        with pytest.raises(WherefromError, match=f"{said}$"):
+            _raise([_Failure("task x failed", is_defect=False)], skipped)

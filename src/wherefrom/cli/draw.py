@@ -9,7 +9,7 @@ import typer
 
 from wherefrom.cli.output import check_out, note, show
 from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn
-from wherefrom.shown import line
+from wherefrom.shown import count_of, line
 
 __all__ = ["draw"]
 
@@ -144,11 +144,11 @@ def draw(
             pool, chosen, n, seed, lon=others[0], lat=others[1], km=exclude_km
         )
     notes = list(pool.notes)
-    made = f"{composition.size:,} places, key {composition.key}"
+    made = f"{count_of(composition.size, 'place')}, key {composition.key}"
     if places:
         drawn = drawn_places(composition, pool)
         drawn.write(out)
-        made = f"a pool of {len(drawn):,} places, key {drawn.key}"
+        made = f"a pool of {count_of(len(drawn), 'place')}, key {drawn.key}"
     else:
         composition.write(out)
         notes += write_card(composition, pool, out)
@@ -209,6 +209,6 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
     if far := provenance.get("excluded"):
         lines.append(
             f"{far['candidates']:,} candidates nearer than {far['km']:g} km to one of "
-            f"{far['away_from']:,} places are excluded"
+            f"{count_of(far['away_from'], 'place')} are excluded"
         )
     return lines + [f"note: {remark}" for remark in provenance.get("remarks", [])]

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
 from wherefrom.progress import console, progress, say
+from wherefrom.shown import count_of
 from wherefrom.study import stages
 from wherefrom.study.results import READ
 from wherefrom.study.stage import Plan, Stage
@@ -271,7 +272,7 @@ def _is_ready(bundle: list[Stage], pending: set[tuple[str, str]]) -> bool:
 def _raise(failures: list[_Failure], skipped: int) -> None:
     first = next((failure for failure in failures if failure.is_defect), failures[0])
     more = f" ({len(failures) - 1} more failed)" if len(failures) > 1 else ""
-    after = f"; {skipped} stages that depend on it were not run" if skipped > 0 else ""
+    after = f"; not run without it: {count_of(skipped, 'stage')}" if skipped > 0 else ""
     if first.is_defect:
         raise RuntimeError(f"{first.message}{more}{after}; this is a defect of wherefrom")
     raise WherefromError(f"{first.message}{more}{after}")

@@ -14,6 +14,7 @@ from typing import Any
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import atomic
 from wherefrom.part import Part
+from wherefrom.shown import count_of
 from wherefrom.train.scores import METRICS
 
 __all__ = [
@@ -159,8 +160,8 @@ def read(file: Path, study: str) -> list[Tried]:
     for number, cells in enumerate(lines[1:], start=2):
         if len(cells) != len(COLUMNS):
             raise WherefromError(
-                f"line {number} has {len(cells)} cells, not {len(COLUMNS)}: the table is torn: "
-                f"{again}"
+                f"line {number} has {count_of(len(cells), 'cell')}, not {len(COLUMNS)}: the table "
+                f"is torn: {again}"
             )
         values = dict(zip(COLUMNS, cells, strict=True))
         try:
