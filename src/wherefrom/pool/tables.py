@@ -616,6 +616,10 @@ def _compare(
         )
 
 
+class NoColumnError(WherefromError):
+    """A table lacks the columns that are to hold coordinates."""
+
+
 def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     names = table.column_names
     absent = [name for name in (lon, lat) if name not in names]
@@ -627,7 +631,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     ]
     what = " and ".join(repr(name) for name in absent)
     if near[0] and near[1] and (near[0], near[1]) != (lon, lat):
-        raise WherefromError(
+        raise NoColumnError(
             f"{source} has no column {what}, but {near[0]!r} and {near[1]!r}: give "
             f"--lon {shlex.quote(near[0])} --lat {shlex.quote(near[1])}"
         )
@@ -642,7 +646,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
         how = "part its columns by commas or tabs, or by blanks that no value holds"
     elif sum(bool(re.match(NUMBER, name)) for name in names) > 1:
         how = "its first line holds numbers: put the columns' names above it"
-    raise WherefromError(f"{source} has no column {what}: {how}. Columns: {', '.join(names[:20])}")
+    raise NoColumnError(f"{source} has no column {what}: {how}. Columns: {', '.join(names[:20])}")
 
 
 def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDArray[np.float64]:
@@ -651,8 +655,8 @@ def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDA
         column, wrong = numeric(column)
         if len(wrong):
             raise WherefromError(
-                f"{source}: column {name!r} must be degrees as numbers, but "
-                f"{count_of(len(wrong), 'row')} are not; row {first + wrong[0]} holds "
+                f"{source}: column {name!r} must be degrees as numbers, not so in "
+                f"{count_of(len(wrong), 'row')}; row {first + wrong[0]} holds "
                 f"{column[int(wrong[0])].as_py()!r}"
             )
     elif pa.types.is_null(kind):

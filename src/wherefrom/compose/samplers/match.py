@@ -22,7 +22,7 @@ from wherefrom.compose.composition import COLUMNS, Composition
 from wherefrom.compose.strata import NAMED, Crossed, Ints, Plan, Strata
 from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
-from wherefrom.pool import open_pool
+from wherefrom.pool import open_beside
 from wherefrom.pool.batches import AnyPool, Ask, Part, over
 from wherefrom.shown import count_of
 
@@ -206,7 +206,7 @@ def target_of(target: str, names: tuple[str, ...], pool: AnyPool) -> Target:
         counts = _of_composition(composition, names, pool)
         about = {"target": f"composition {composition.key}", "target_places": composition.size}
     else:
-        other = open_pool(target)
+        other = open_beside(target)
         counts = _of_pool(other, names)
         about = {"target": f"pool {other.key}", "target_places": len(other)}
     shares = {}
