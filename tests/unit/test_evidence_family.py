@@ -178,6 +178,18 @@ def test_one_block_says_what_cannot_be_concluded() -> None:
     }
 
 
+def test_disjoint_blocks_are_called_single_ones() -> None:
+    made = scores_of(blocks=4)
+    for name in ("a", "b"):
+        for region in REGIONS:
+            made[name, region][2:] = np.nan
+    for name in ("uniform", "c"):
+        for region in REGIONS:
+            made[name, region][:2] = np.nan
+    notes = {row.note for row in sensitivity(Scores(table(made)))}
+    assert notes == {"fewer than two blocks that all compositions have (0 of 2 blocks in common)"}
+
+
 def test_a_region_of_one_class_decides_nothing() -> None:
     made = scores_of()
     for name in (*NAMES, "raw-1", "raw-2"):
