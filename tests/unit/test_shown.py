@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
+import queue
 import re
 import unicodedata
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -187,3 +192,23 @@ def test_one_of_several_is_said_in_the_plural() -> None:
     for skipped, said in ((1, "; not run without it: 1 stage"), (2, ": 2 stages"), (0, "failed")):
         with pytest.raises(WherefromError, match=f"{said}$"):
             _raise([_Failure("task x failed", is_defect=False)], skipped)
+
+
+def test_a_worker_shows_where_in_the_code_a_warning_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: Any = importlib.import_module("wherefrom.study.run")  # its name is the function's
+    sent: queue.Queue[Any] = queue.Queue()
+    monkeypatch.setattr(run, "_SENT", sent)
+    stage: Any = SimpleNamespace(label="task x", cost=1.0, key="k", kind="task", inputs={})
+    store: Any = SimpleNamespace(done=lambda *_: False)
+
+    def compute(*_: object) -> None:
+        warnings.warn("2 of 9 rows\nare left out", stacklevel=1)
+
+    monkeypatch.setattr(run.stages, "compute", compute)
+    with warnings.catch_warnings(), run._Display(2.0, sent):
+        warnings.simplefilter("always")
+        for _ in range(2):  # as two workers do
+            assert run._bundle([stage], store) == []
+    assert capsys.readouterr().err == "note: task x: 2 of 9 rows are left out\n"

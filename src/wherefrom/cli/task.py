@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +11,7 @@ from wherefrom.cli.output import check_out, note, show
 from wherefrom.cli.pool import GeometryColumn, IdColumn, LatColumn, LonColumn
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
+from wherefrom.progress import noted
 from wherefrom.shown import count_of, line
 
 if TYPE_CHECKING:
@@ -216,7 +214,7 @@ def from_table(
     from wherefrom import tasks
 
     check_out(out, "a task", {"the input": file})
-    with _noted():
+    with noted():
         made = tasks.from_table(
             file,
             label,
@@ -263,7 +261,7 @@ def worldcereal(
     from wherefrom import tasks
 
     _check_folder(out)
-    with _noted():
+    with noted():
         made = tasks.worldcereal(file, region_layer, seed, block_km)
     _finish_series(made, out)
 
@@ -331,19 +329,6 @@ def _candidates(pool: Path, out: Path, id_column: str | None, lon: str, lat: str
 
     check_out(out, "a task", {"the input": pool})
     return Pool.read(pool, id_column, lon, lat)
-
-
-@contextmanager
-def _noted() -> Iterator[None]:
-    """Print what the library warns of as notes, before an error too."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                if warning.category is UserWarning:
-                    note(str(warning.message))
 
 
 def _finish(made: Task, out: Path) -> None:
