@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -18,7 +20,7 @@ from rich.segment import Segment
 
 from wherefrom.shown import terminal
 
-__all__ = ["Screen", "console", "progress", "say"]
+__all__ = ["Screen", "console", "note", "noted", "progress", "say"]
 
 
 class Screen(Console):
@@ -42,6 +44,38 @@ console = Screen(stderr=True)
 def say(text: str) -> None:
     """Write a line on stderr as it stands, a path unbroken."""
     console.print(terminal(text), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Write a note beside the results."""
+    say(f"note: {text}")
+
+
+@contextmanager
+def noted(tell: Callable[[str], object] = note) -> Iterator[None]:
+    r"""Tell what code warns of within in one line each, without the path and line of the code.
+
+    Warnings of other kinds than UserWarning are for who writes code, and stay as they are.
+
+    Examples
+    --------
+    >>> told = []
+    >>> with noted(told.append):
+    ...     warnings.warn("2 of 9 rows\nare left out", stacklevel=1)
+    >>> told
+    ['2 of 9 rows are left out']
+    """
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Any, category: Any, *where: Any, **how: Any) -> None:
+            if category is UserWarning:
+                tell(" ".join(str(message).split()))
+            else:
+                usual(message, category, *where, **how)
+
+        warnings.showwarning = show
+        yield
 
 
 def progress() -> Progress:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "brief", "cells", "figures", "file_name", "html", "json_text", "latex", "line", "page",
-    "terminal",
+    "brief", "cells", "count_of", "figures", "file_name", "html", "json_text", "latex", "line",
+    "page", "terminal",
 ]  # fmt: skip
 
 #: Joiners without width, of which Persian, Hindi and emoji make use, and wide or fixed blanks.
@@ -62,6 +62,17 @@ def line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if _harmless(c) else _escape(c) for c in text)
+
+
+def count_of(count: int, one: str, many: str = "") -> str:
+    """Write how many there are of something, whose plural is by default with an s.
+
+    Examples
+    --------
+    >>> count_of(1, "place"), count_of(2000, "place"), count_of(0, "class", "classes")
+    ('1 place', '2,000 places', '0 classes')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def brief(text: str, limit: int = 46) -> str:

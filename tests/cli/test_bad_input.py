@@ -89,8 +89,8 @@ def test_a_link_is_replaced_and_its_file_left_behind(run: Run) -> None:
     ("name", "content", "message"),
     [
         ("a.csv", "id,lon,lat\n1,,\n2,,\n", "lon or lat is missing or not finite in 2 of 2 rows"),
-        ("b.csv", "id,lon,lat\n,1,2\nb,2,3\n", "id column 'id' is empty in 1 rows (first: 0)"),
-        ("d.csv", "id,lon,lat\n1,2,3\n,1,2\n", "id column 'id' is empty in 1 rows (first: 1)"),
+        ("b.csv", "id,lon,lat\n,1,2\nb,2,3\n", "id column 'id' is empty in 1 row (first: 0)"),
+        ("d.csv", "id,lon,lat\n1,2,3\n,1,2\n", "id column 'id' is empty in 1 row (first: 1)"),
         ("e.csv", "id, lon, lat\n1,1,2\n", "give --lon ' lon' --lat ' lat'"),
         ("f.csv", "lon,lat,use,use\n1,2,a,a\n", "2 columns named 'use': rename or drop one"),
         ("f.csv", "lon,lat,lon\n1,2,3\n", "2 columns named 'lon': rename or drop one"),

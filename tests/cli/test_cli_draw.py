@@ -203,7 +203,7 @@ def test_places_near_those_of_a_file_are_drawn(run: Run, pool: Path, tmp_path: P
     apart = [*words, "--away-from", others, "--out", out]
     done = run(*apart, "--exclude-km", 3000)
     assert done.returncode == 0, done.stderr
-    assert "candidates nearer than 3000 km to one of 2 places are excluded" in done.stdout
+    assert "excluded, since nearer than 3000 km to one of 2 places: " in done.stdout
     found = Pool.read(pool, lon="x", lat="y")
     rows = found.take(Composition.read(out).ids)
     assert nearest_km(found.lon[rows], found.lat[rows], [0, 120], [0, 40]).min() >= 3000
@@ -211,9 +211,28 @@ def test_places_near_those_of_a_file_are_drawn(run: Run, pool: Path, tmp_path: P
     task = made_task(np.array([0.0, 1.0]), np.zeros(2), np.array([0, 1]), split=[0, 1])
     task.write(tmp_path / "task.parquet")
     done = run(*words, "--away-from", tmp_path / "task.parquet", "--exclude-km", 50, "--out", out)
-    assert "to one of 1 places" in done.stdout  # those it is tested on
+    assert "to one of 1 place: " in done.stdout  # those it is tested on
     assert "--exclude-km is missing" in run(*apart).error
     assert "--away-from is missing" in run(*words, "--out", out, "--exclude-km", 5).error
     assert "0 km away: give a distance above 0" in run(*apart, "--exclude-km", 0).error
     others.write_text("lon,lat\n0,\n")
     assert "others.csv" in run(*apart, "--exclude-km", 5).error
+
+
+def test_a_remedy_of_a_second_file_is_an_option_of_the_first(
+    run: Run, pool: Path, tmp_path: Path
+) -> None:
+    """--lon and --lat name the pool's columns: they mend no file that stands beside it."""
+    others, out = tmp_path / "others.csv", tmp_path / "apart.parquet"
+    words = ["draw", pool, "--lon", "x", "--lat", "y", "--sampler", "uniform", "-n", 40,
+             "--away-from", others, "--exclude-km", 500, "--out", out]  # fmt: skip
+    for names in ("lon,lat", "x,y"):
+        others.write_text(f"{names}\n0,0\n120,40\n")
+        assert "one of 2 places" in run(*words).stdout
+    others.write_text("a,b\n0,0\n")
+    said = "others.csv has no column 'x' and 'y', nor 'lon' and 'lat': name its coordinates so"
+    assert said in run(*words).error
+    others.write_text("lon,lat\n0,120\n")
+    assert "look swapped in 1 of 1 rows: 0 (lat 120); exchange the names" in run(*words).error
+    target = [*words[:7], f"match:target={others},over=continent", *words[8:10], *words[-2:]]
+    assert "exchange the names" in run(*target).error

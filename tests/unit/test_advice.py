@@ -337,7 +337,7 @@ def test_places_are_counted_where_they_do_not_lie() -> None:
 
 
 def test_places_none_of_which_is_tested_are_weighted() -> None:
-    with pytest.raises(WherefromError, match=r"mine.csv: none of its 1 places lies in a tested"):
+    with pytest.raises(WherefromError, match=r"mine.csv: none of its places lies in a tested"):
         shares_of(np.array([-60.0]), np.array([-10.0]), "mine.csv", CUT, "continent")
 
 

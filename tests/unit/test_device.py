@@ -320,7 +320,12 @@ def test_a_tensor_of_pre_training_is_left_on_the_cpu(
     ["logistic", "logistic-balanced", "mlp", "knn", "majority", "ridge", "knn-regression"],
 )
 def test_a_tensor_of_a_head_is_left_on_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = RNG.normal(size=(PLACES, 30)).astype(np.float32), LABEL, TRAIN, TEST
+    given = (
+        np.random.default_rng(2).normal(size=(PLACES, 30)).astype(np.float32),
+        LABEL,
+        TRAIN,
+        TEST,
+    )
     due = head(name).fit_predict(*given, np.random.SeedSequence(0))
     with far_device(monkeypatch):
         found = head(name).fit_predict(*given, np.random.SeedSequence(0))
@@ -341,7 +346,7 @@ def test_a_tensor_of_fine_tuning_is_left_on_the_cpu(
 
 
 def test_a_tensor_of_a_tower_is_left_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiles = RNG.integers(9000, size=(3, 12, 32, 32)).astype(np.uint16)
+    tiles = np.random.default_rng(3).integers(9000, size=(3, 12, 32, 32)).astype(np.uint16)
     made = frozen(tower("resnet18"))
     due = features(made, tiles, 2)
     with far_device(monkeypatch):

@@ -150,7 +150,7 @@ def test_a_band_that_is_read_in_some_steps_alone_is_not_told() -> None:
     with pytest.warns(UserWarning, match=r": VV \(without VH in some steps\)$"):
         records_of(replace(of_bands(VV=-11.0), raw=raw))
     raw[1, :, 0] = np.nan
-    with pytest.raises(WherefromError, match=r"of row 1 nothing is read \(1 such rows\).*: VH \("):
+    with pytest.raises(WherefromError, match=r"of row 1 nothing is read \(1 such row\).*: VH \("):
         records_of(replace(of_bands(VV=-11.0), raw=raw))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,9 @@ from wherefrom.errors import WherefromError
 from wherefrom.evidence import (
     ALL_REGIONS,
     BEST_BASELINE,
+    BETTER,
     COLUMNS,
+    WORSE,
     Comparison,
     DifferenceRow,
     Key,
@@ -21,9 +24,9 @@ from wherefrom.evidence import (
     gather,
     sensitivity,
 )
-from wherefrom.evidence.family import Design, simulate
+from wherefrom.evidence.family import Design, Family, simulate
 from wherefrom.evidence.frames import Column, Frame, pair
-from wherefrom.evidence.intervals import Floats
+from wherefrom.evidence.intervals import Floats, Parts
 from wherefrom.evidence.own import own
 from wherefrom.evidence.power import more
 
@@ -173,6 +176,18 @@ def test_one_block_says_what_cannot_be_concluded() -> None:
     assert {row.note for row in sensitivity(Scores(table(made)))} == {
         "fewer than two compositions with more than one block"
     }
+
+
+def test_disjoint_blocks_are_called_single_ones() -> None:
+    made = scores_of(blocks=4)
+    for name in ("a", "b"):
+        for region in REGIONS:
+            made[name, region][2:] = np.nan
+    for name in ("uniform", "c"):
+        for region in REGIONS:
+            made[name, region][:2] = np.nan
+    notes = {row.note for row in sensitivity(Scores(table(made)))}
+    assert notes == {"fewer than two blocks that all compositions have (0 of 2 blocks in common)"}
 
 
 def test_a_region_of_one_class_decides_nothing() -> None:
@@ -333,3 +348,22 @@ def test_few_blocks_or_seeds_give_no_endless_intervals(blocks: int, seeds: int) 
     assert 0 < max(halves) < 2000 * 0.02
     # No wider than by Bonferroni, which holds whatever is correlated.
     assert found.family.largest[round(0.05 * len(found.family.largest))] < 1.1
+
+
+def test_a_simulated_p_value_is_zero_or_disagrees_with_its_interval() -> None:
+    """2,000 studies cannot show less than 1 in 2,001; at the edge of the interval p is 0.05."""
+    family = Family(1, np.sort(np.random.default_rng(0).uniform(0, 2, 2000))[::-1])
+    unit = Parts(0.0, 1.0, 1e6, 0.0, 49.0)
+    half = float(family.half_width([unit])[0])
+    for estimate, reached in ((1e3, False), (half * 1.0001, False), (half * 0.9999, True)):
+        (p,) = family.adjusted([replace(unit, estimate=estimate)])
+        assert p >= 1 / 2001
+        assert (p > 0.05) == reached
+    assert family.adjusted([replace(unit, estimate=1e3)])[0] == 1 / 2001
+
+
+def test_compositions_without_any_spread_are_warned_of() -> None:
+    made = {at: np.zeros_like(values) + 0.5 for at, values in scores_of().items()}
+    with np.errstate(all="raise"):
+        found = compared(made)
+    assert not [row for row in found.rows if row.verdict in (BETTER, WORSE)]

@@ -192,7 +192,7 @@ IDS = [uuid.UUID(int=at) for at in (5, 3, 9)]
         ([3, 1, 2], "Int64", [3, 1, 2]),
         (["b", "a", "c"], "category", ["b", "a", "c"]),
         ([3, 1, 2**63], "uint64", "holds 9223372036854775808 in row 2, .* as text"),
-        ([3, None, 2], "Int64", r"empty in 1 rows \(first: 1\)"),
+        ([3, None, 2], "Int64", r"empty in 1 row \(first: 1\)"),
         ([3, "a", 2], "object", "column 'id' is of no one type"),
         ([3, 1, 2**70], "object", "column 'id' is of no one type .*too large"),
     ],

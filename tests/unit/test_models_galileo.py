@@ -138,7 +138,7 @@ def test_what_galileo_cannot_read_is_embedded(
 def test_a_row_or_patch_that_shows_nothing_is_embedded(model: Galileo) -> None:
     given = shown_only(inputs(side=2), "S1")
     given.s_t_m[1] = 1
-    with pytest.raises(WherefromError, match=r"row 1 shows nothing.*\(1 such rows\)"):
+    with pytest.raises(WherefromError, match=r"row 1 shows nothing.*\(1 such row\)"):
         model.embed(*given, patch_size=1)
     given = shown_only(inputs(side=2), "S1")
     given.s_t_m[0, 1, 0] = 1

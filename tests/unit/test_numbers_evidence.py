@@ -34,14 +34,20 @@ SIZES = {"uniform": 1.0, "twin": 2.0, "cities": 3.0}
 
 
 def results(metric: str) -> pa.Table:
-    """Simulate a model whose scores are shares of the best, made up to test the evidence."""
+    """Make scores of a model up, shares of the best, to test the evidence.
+
+    Blocks move each composition by -0.001, 0 and 0.001, in another order: no verdict is near its
+    edge, and what is tested holds with any seed of the episodes.
+    """
     rng = np.random.default_rng(7)
     rows: list[Any] = []
     for region in ("Africa", "Asia"):
         episodes = 0.02 * rng.normal(size=24)
-        for name, mean in MEANS.items():
+        episodes -= episodes.mean()
+        for at, (name, mean) in enumerate(MEANS.items()):
             for block in range(3):
-                scores = mean + episodes + 0.002 * rng.normal() + 0.001 * rng.random(24)
+                moved = 0.001 * ((block + at) % 3 - 1)
+                scores = mean + episodes + moved + 0.0002 * rng.random(24)
                 axes = ("m", name, block, "warm", region, 100, "ridge")
                 rows += [(*axes, seed, metric, value) for seed, value in enumerate(scores)]
         for name, (head, mean) in BESIDE.items():
@@ -129,10 +135,10 @@ def test_sentences_praise_the_highest_error() -> None:
         for title, made in sentences(evidence_of(turned(results("r2")), of_errors), of_errors)
     }
     words = said["m on warm"]
-    assert "the composition twin has the lowest RMSE (degC) (0.4" in words
+    assert "the composition twin has the lowest RMSE (degC) (0.399;" in words
     assert "the next, uniform, is 0.00" in words
     assert "the best trivial baseline is raw-lonlat" in words
-    assert "the lowest pre-trained mean is 0.4" in words
+    assert "the lowest pre-trained mean is 0.399" in words
     assert "highest" not in words
     assert "gain over zero pre-training is +0.1" in said["Sensitivity to the composition"]
     claims = said["Published claims"]

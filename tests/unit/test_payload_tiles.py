@@ -839,7 +839,7 @@ def test_tiles_of_no_place_are_not_said(tmp_path: Path) -> None:
     keep(tiles(tmp_path), sought(["a", "tile_b", "c"]), tmp_path)
     stored = Stored("images", (tmp_path,))
     assert (stored.lost.known, stored.lost.such) == (3, "Tile_b.tif")
-    assert _of_no_place(stored) == "; 1 records are of no place of it, such as 'Tile_b.tif'"
+    assert _of_no_place(stored) == "; of no place of it: 1 record, such as 'Tile_b.tif'"
     keep(tiles(tmp_path), sought(["a", "Tile_b", "c"]), tmp_path)
     assert not _of_no_place(Stored("images", (tmp_path,)))
 

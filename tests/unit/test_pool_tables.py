@@ -300,7 +300,7 @@ def test_likely_columns_are_named_when_lon_is_absent() -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ([1, 2, None], "is empty in 1 rows"),
+        ([1, 2, None], "is empty in 1 row"),
         ([1.5, 2.0, 3.0], "holds 1.5 in row 0"),
         ([True, False, True], "whole numbers or text"),
     ],

@@ -585,7 +585,7 @@ def test_match_says_which_labels_of_the_target_are_missing(sides: Pool, tmp_path
     drawn = draw(sides, f"match:target={path},over=belt", 100)
     assert shares(drawn, sides, "belt") == {"low": pytest.approx(1)}
     assert drawn.provenance["labels_without_place_by_layer"] == {"belt": ["swamp"]}
-    assert "1 labels of belt with 50 % of the target" in drawn.provenance["remarks"][0]
+    assert "1 label of belt with 50 % of the target" in drawn.provenance["remarks"][0]
     path.write_text("lon,lat,belt\n2,0,swamp\n3,0,swamp\n")
     with pytest.raises(WherefromError, match="no place of the pool has a label of layer 'belt'"):
         draw(sides, f"match:target={path},over=belt", 100)

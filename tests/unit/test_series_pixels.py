@@ -97,8 +97,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("month", np.full(3, 2), r"month has shape \(3,\)"),
     ("lon", np.array([0.0, 181.0, np.nan]), r"lon of row 1 is 181.*\(2 such rows\)"),
     ("lat", np.array([0.0, 0.0, -120.0]), "lat of row 2 is -120.*swapped"),
-    ("lon", np.array([0.0, 305.0, 0.0]), "lon of row 1 is 305.*rows.; longitudes of 0 to 360. Sub"),
-    ("lat", np.array([0.0, np.nan, 0.0]), "lat of row 1 is nan.*rows.; missing or not finite"),
+    ("lon", np.array([0.0, 305.0, 0.0]), "lon of row 1 is 305.*row.; longitudes of 0 to 360. Sub"),
+    ("lat", np.array([0.0, np.nan, 0.0]), "lat of row 1 is nan.*row.; missing or not finite"),
     ("lat", np.zeros(4), r"lat has shape \(4,\)"),
 ]
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
+import queue
 import re
 import unicodedata
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -18,11 +23,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from wherefrom import shown
+from wherefrom.errors import WherefromError
 from wherefrom.evidence import COLUMNS
 from wherefrom.progress import Screen
 from wherefrom.report import ReportContext, evidence_of, terminal_table, write
 from wherefrom.report.html import page
 from wherefrom.report.tables import latex, score_grid
+from wherefrom.study.run import _Failure, _raise
 
 RLO = chr(0x202E)
 ODD = (
@@ -177,3 +184,31 @@ def test_a_terminal_has_no_colours_any_more() -> None:
     screen: Console = Screen(file=stream, force_terminal=True, color_system="standard")
     screen.print("\x1b[2Jwiped", style="bold red")
     assert stream.getvalue() == "\x1b[1;31m\\x1b[2Jwiped\x1b[0m\n"
+
+
+def test_one_of_several_is_said_in_the_plural() -> None:
+    assert shown.count_of(1, "such row") == "1 such row"
+    assert shown.count_of(1200, "geometry", "geometries") == "1,200 geometries"
+    for skipped, said in ((1, "; not run without it: 1 stage"), (2, ": 2 stages"), (0, "failed")):
+        with pytest.raises(WherefromError, match=f"{said}$"):
+            _raise([_Failure("task x failed", is_defect=False)], skipped)
+
+
+def test_a_worker_shows_where_in_the_code_a_warning_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: Any = importlib.import_module("wherefrom.study.run")  # its name is the function's
+    sent: queue.Queue[Any] = queue.Queue()
+    monkeypatch.setattr(run, "_SENT", sent)
+    stage: Any = SimpleNamespace(label="task x", cost=1.0, key="k", kind="task", inputs={})
+    store: Any = SimpleNamespace(done=lambda *_: False)
+
+    def compute(*_: object) -> None:
+        warnings.warn("2 of 9 rows\nare left out", stacklevel=1)
+
+    monkeypatch.setattr(run.stages, "compute", compute)
+    with warnings.catch_warnings(), run._Display(2.0, sent):
+        warnings.simplefilter("always")
+        for _ in range(2):  # as two workers do
+            assert run._bundle([stage], store) == []
+    assert capsys.readouterr().err == "note: task x: 2 of 9 rows are left out\n"

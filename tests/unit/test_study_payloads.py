@@ -137,7 +137,7 @@ def test_places_without_a_payload_are_trained_on_or_unsaid(
     said = [line for line in problems(steps, store) if line.startswith("payload")]
     assert said == [
         "payload columns: 3 of 600 places of the pool are without, and left out of compositions; "
-        "200 records are of no place of it"
+        "of no place of it: 200 records"
     ]
 
 

@@ -7,6 +7,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from wherefrom.cli import study as commands
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.study import Plan, Store, load, plan, tuned, tuning
-from wherefrom.study.fitting import best_baselines, best_heads, tuned_of, untuned
+from wherefrom.study.fitting import best_baselines, best_heads, fitting, tuned_of, untuned
 from wherefrom.study.reading import declared
 from wherefrom.study.run import Outcome
 from wherefrom.study.stages import compute
@@ -317,6 +318,10 @@ def cell(row: int, column: str, value: str) -> Callable[[list[list[str]]], objec
         (cell(2, "n", "many"), "line 3, n is 'many', no whole number"),
         (cell(2, "chosen", "perhaps"), "line 3, chosen is 'perhaps'"),
         (cell(2, "metric", "f2"), "line 3, metric is 'f2'"),
+        (cell(2, "score", "1.7"), "line 3, score is 1.7, and f1_macro is 0 to 1"),
+        (cell(2, "se", "-0.1"), "line 3, se is -0.1, and 0 is the least"),
+        (cell(2, "seeds", "0"), "line 3, seeds is 0, and 1 is the least"),
+        (lambda rows: [row.reverse() for row in rows], "first line must be study,.*; restore it"),
         (cell(1, "study", "draughts"), "line 2: it is of study 'draughts', not 'chess'"),
         (lambda rows: rows.append(rows[1]), "C=0.1 is there twice"),
         (lambda rows: rows.__delitem__(slice(2, None)), "0 lines are chosen, not one"),
@@ -338,6 +343,26 @@ def test_a_damaged_table_is_used(
     edit(file, change)
     with pytest.raises(WherefromError, match=message):
         load(tmp_path, "debug")
+
+
+def test_an_editor_that_marks_or_ends_lines_makes_a_table_another(
+    chess: Tuned, tmp_path: Path
+) -> None:
+    """As Excel and Windows do: a mark in front, other line ends, blank lines."""
+    file = tmp_path / NAME
+    tuned.write(chess.table, file)
+    text = file.read_text()
+    for other in ("\ufeff" + text, text.replace("\n", "\r\n") + "\r\n\r\n", text.rstrip()):
+        file.write_bytes(other.encode())
+        assert sorted(tuned.read(file, "chess"), key=repr) == sorted(chess.table, key=repr)
+
+
+def test_a_model_is_a_baseline_since_the_table_says_so(chess: Tuned, tmp_path: Path) -> None:
+    table = [replace(line, kind="baseline") for line in chess.table]
+    made = fitting(load(chess.beside(written(tmp_path)), "debug"), table)
+    (said,) = made.unfit
+    assert "(model)" in said
+    assert {one.kind for one in made.choices} == {"baseline"}
 
 
 def test_lines_of_other_rows_and_scales_are_lost(chess: Tuned) -> None:

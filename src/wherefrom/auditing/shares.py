@@ -30,7 +30,7 @@ from wherefrom.auditing.findings import (
 from wherefrom.auditing.reference import Reference, land, of
 from wherefrom.auditing.statistic import Section, Statistic, Table
 from wherefrom.auditing.tally import Floats, LayerTally, Tally
-from wherefrom.shown import html
+from wherefrom.shown import count_of, html
 
 __all__ = ["LabelShare", "LayerShares", "Layers", "shares_of"]
 
@@ -231,7 +231,7 @@ class Layers(Statistic, dict[str, LayerShares]):
         )
         return [
             Table(
-                f"{title(layer.layer)}: {len(layer.rows)} labels",
+                f"{title(layer.layer)}: {count_of(len(layer.rows), 'label')}",
                 ("label", "places", "share", "reference", "times", "z"),
                 [
                     (

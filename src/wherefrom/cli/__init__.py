@@ -18,7 +18,7 @@ import typer
 from wherefrom.cli import advise, audit, data, draw, kinds, pool, results, selfcheck, study, task
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.plugins import NO_PLUGINS
-from wherefrom.progress import console, say
+from wherefrom.progress import console, noted, say
 
 __all__ = ["app", "main"]
 
@@ -82,7 +82,8 @@ def main() -> None:
     # Layers and samplers of one's own, MODULE:NAME, may lie in the folder one works in.
     sys.path.append("")
     try:
-        app()
+        with noted():
+            app()
     except WherefromError as err:
         _fail(str(err))
     except UnicodeEncodeError as err:

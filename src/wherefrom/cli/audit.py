@@ -117,6 +117,7 @@ def audit(
     from wherefrom.auditing.faults import Opened, cleaned, open_table
     from wherefrom.auditing.findings import Named, options_of
     from wherefrom.earth.extent import Extent
+    from wherefrom.pool import open_beside
 
     own = None
     if test is not None and "=" in test.name and not test.exists():
@@ -152,7 +153,9 @@ def audit(
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
         opened = open_table(file, id_column, lon, lat, named=called)
         pool = opened.pool
-    others = {name: _other(path, lon, lat) for name, path in beside.items() if path is not None}
+    others = {
+        name: open_beside(path, lon, lat) for name, path in beside.items() if path is not None
+    }
     if own is not None:
         pool, others["--test"] = _parted(pool, own, weights is not None)
     asked = Asked(
@@ -249,29 +252,6 @@ def _composition(
     places = drawn_places(composition, whole)
     at = np.searchsorted(composition.ids, places.ids)
     return places, composition.multiplicity[at].astype(np.float64), len(whole)
-
-
-def _other(path: Path, lon: str, lat: str) -> AnyPool:
-    """Open another table, with the same names of columns as FILE or with lon and lat."""
-    from wherefrom.pool import open_pool
-
-    if (lon, lat) == ("lon", "lat") or _written_here(path):
-        return open_pool(path)
-    try:
-        return open_pool(path, None, lon, lat)
-    except WherefromError:
-        return open_pool(path)
-
-
-def _written_here(path: Path) -> bool:
-    """Say whether a pool is of our own writing, whose columns lon and lat are never exchanged."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return b"wherefrom" in (pq.read_schema(path).metadata or {})
-    except (pa.ArrowException, OSError):
-        return False
 
 
 def _parted(pool: AnyPool, given: str, drawn: bool) -> tuple[Pool, Pool]:

@@ -9,7 +9,7 @@ import typer
 
 from wherefrom.cli.output import check_out, note, show
 from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn
-from wherefrom.shown import line
+from wherefrom.shown import count_of, line
 
 __all__ = ["draw"]
 
@@ -135,7 +135,7 @@ def draw(
     chosen = compose.sampler(sampler_spec)
     read = {f"the sampler's input {name}": Path(name) for name in chosen.inputs().files}
     check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
-    others = _others(away_from, exclude_km)
+    others = _others(away_from, exclude_km, lon, lat)
     pool = open_pool(file, id_column, lon, lat)
     if others is None or exclude_km is None:
         composition = compose.drawn(pool, chosen, n, seed)
@@ -144,11 +144,11 @@ def draw(
             pool, chosen, n, seed, lon=others[0], lat=others[1], km=exclude_km
         )
     notes = list(pool.notes)
-    made = f"{composition.size:,} places, key {composition.key}"
+    made = f"{count_of(composition.size, 'place')}, key {composition.key}"
     if places:
         drawn = drawn_places(composition, pool)
         drawn.write(out)
-        made = f"a pool of {len(drawn):,} places, key {drawn.key}"
+        made = f"a pool of {count_of(len(drawn), 'place')}, key {drawn.key}"
     else:
         composition.write(out)
         notes += write_card(composition, pool, out)
@@ -160,10 +160,11 @@ def draw(
     show(f"{out}: {made}")
 
 
-def _others(file: Path | None, km: float | None) -> Any:
+def _others(file: Path | None, km: float | None, lon: str, lat: str) -> Any:
     """Return longitudes and latitudes of the places to keep away from; of a task, those tested."""
+    from wherefrom.compose.base import in_memory
     from wherefrom.errors import WherefromError
-    from wherefrom.pool import Pool, read_places, read_table
+    from wherefrom.pool import open_beside, read_table
     from wherefrom.tasks.task import METADATA, Task
 
     if (file is None) != (km is None):
@@ -174,7 +175,7 @@ def _others(file: Path | None, km: float | None) -> Any:
     if METADATA in (read_table(file).schema.metadata or {}):
         task = Task.read(file)
         return task.lon[task.tested], task.lat[task.tested]
-    found = Pool.of_places(read_places(file, numbered=True))
+    found = in_memory(open_beside(file, lon, lat), "--away-from")
     return found.lon, found.lat
 
 
@@ -208,7 +209,7 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
         lines.append(f"no place of the pool has the label: {', '.join(map(line, empty))}")
     if far := provenance.get("excluded"):
         lines.append(
-            f"{far['candidates']:,} candidates nearer than {far['km']:g} km to one of "
-            f"{far['away_from']:,} places are excluded"
+            f"excluded, since nearer than {far['km']:g} km to one of "
+            f"{count_of(far['away_from'], 'place')}: {count_of(far['candidates'], 'candidate')}"
         )
     return lines + [f"note: {remark}" for remark in provenance.get("remarks", [])]

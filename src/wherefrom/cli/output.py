@@ -9,15 +9,10 @@ import typer
 
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
-from wherefrom.progress import say
+from wherefrom.progress import note
 from wherefrom.shown import terminal
 
 __all__ = ["check_out", "check_target", "note", "show"]
-
-
-def note(text: str) -> None:
-    """Print a note beside the results."""
-    say(f"note: {text}")
 
 
 def show(text: str) -> None:

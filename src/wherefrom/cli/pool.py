@@ -11,6 +11,7 @@ import typer
 from wherefrom import parallel
 from wherefrom.cli.output import check_out, note, show
 from wherefrom.errors import WherefromError
+from wherefrom.shown import count_of
 
 __all__ = ["GeometryColumn", "IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
 
@@ -134,7 +135,7 @@ def build(
     else:
         _check_folder(out)
         pool = build_folder(places, out, seed, antarctica, names_of(layers))
-    show(f"{out}: {len(pool):,} places, {pool.origin}, key {pool.key}")
+    show(f"{out}: {count_of(len(pool), 'place')}, {pool.origin}, key {pool.key}")
 
 
 @app.command()
@@ -161,7 +162,7 @@ def from_payload(
     count, lost = write_places(made, out)
     if lost:
         note(f"left out: {lost}")
-    show(f"{out}: {count:,} places of payload {made.kind}")
+    show(f"{out}: {count_of(count, 'place')} of payload {made.kind}")
 
 
 @app.command()
@@ -200,13 +201,13 @@ def label(
         raise WherefromError(f"--out {out} is the pool itself; name another folder")
     opened = open_pool(pool, id_column, lon, lat)
     labelled = write_labels(opened, names, out)
-    show(f"{out}: {len(labelled):,} places, key {labelled.key}")
+    show(f"{out}: {count_of(len(labelled), 'place')}, key {labelled.key}")
     for name in names:
         counts = labelled.counts(name)
         assert counts is not None  # it is a column now
         show(
-            f"  {name}: {len(counts):,} labels, {len(labelled) - int(counts.sum()):,} places "
-            "without"
+            f"  {name}: {count_of(len(counts), 'label')}, "
+            f"{count_of(len(labelled) - int(counts.sum()), 'place')} without"
         )
 
 
@@ -240,7 +241,7 @@ def check(
         show(f"{'error' if finding.error else 'note'}: {finding.message}")
     kind = "text" if seen.text_ids else "whole numbers"
     columns = ", ".join(seen.columns) or "none"
-    show(f"{file}: {seen.rows:,} rows, ids are {kind}, other columns: {columns}")
+    show(f"{file}: {count_of(seen.rows, 'row')}, ids are {kind}, other columns: {columns}")
     if any(finding.error for finding in seen.findings):
         raise typer.Exit(2)
     lon_range, lat_range = (f"{low:.4f} to {high:.4f}" for low, high in (seen.lon, seen.lat))

@@ -10,6 +10,7 @@ import typer
 
 from wherefrom.cli.output import check_target, note, show
 from wherefrom.progress import Screen, say
+from wherefrom.shown import count_of
 
 if TYPE_CHECKING:
     from wherefrom.study import Plan, Store, Study
@@ -84,7 +85,7 @@ def run_(
     _report(steps, store, folder, study)
     if outcome.computed:
         say(
-            f"{outcome.computed} stages in {outcome.seconds / 60:.1f} min, peak memory "
+            f"{count_of(outcome.computed, 'stage')} in {outcome.seconds / 60:.1f} min, peak memory "
             f"at most {outcome.peak_bytes / 2**30:.1f} GiB"
         )
 
@@ -139,7 +140,7 @@ def tune_(
         note(f"not tuned on: {problem}")
     Screen(soft_wrap=True).print(render(spec, made))
     if outcome.computed:
-        say(f"{outcome.computed} stages in {outcome.seconds / 60:.1f} min")
+        say(f"{count_of(outcome.computed, 'stage')} in {outcome.seconds / 60:.1f} min")
     show(f"table: {table}")
 
 

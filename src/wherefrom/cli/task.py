@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +11,8 @@ from wherefrom.cli.output import check_out, note, show
 from wherefrom.cli.pool import GeometryColumn, IdColumn, LatColumn, LonColumn
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
-from wherefrom.shown import line
+from wherefrom.progress import noted
+from wherefrom.shown import count_of, line
 
 if TYPE_CHECKING:
     from wherefrom.pool import Pool
@@ -216,7 +214,7 @@ def from_table(
     from wherefrom import tasks
 
     check_out(out, "a task", {"the input": file})
-    with _noted():
+    with noted():
         made = tasks.from_table(
             file,
             label,
@@ -263,7 +261,7 @@ def worldcereal(
     from wherefrom import tasks
 
     _check_folder(out)
-    with _noted():
+    with noted():
         made = tasks.worldcereal(file, region_layer, seed, block_km)
     _finish_series(made, out)
 
@@ -333,19 +331,6 @@ def _candidates(pool: Path, out: Path, id_column: str | None, lon: str, lat: str
     return Pool.read(pool, id_column, lon, lat)
 
 
-@contextmanager
-def _noted() -> Iterator[None]:
-    """Print what the library warns of as notes, before an error too."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                if warning.category is UserWarning:
-                    note(str(warning.message))
-
-
 def _finish(made: Task, out: Path) -> None:
     made.write(out)
     _show(made, out)
@@ -390,19 +375,21 @@ def _show(task: Task, out: Path) -> None:
         )
     outside = int((task.region < 0).sum())
     if outside:
-        note(f"{outside:,} places lie in no region")
+        note(f"in no region: {count_of(outside, 'place')}")
     occurring = [r for r, count in zip(task.regions, task.counts(), strict=True) if count.any()]
     for split in ("reported", "tuning")[: 1 if task.folds else 2]:
         for problem in plan_episodes(task, occurring, N, [0], split)[1]:
             note(f"no {split} episode of {N} places: {problem}")
-    classes = f"{len(task.classes)} classes"
+    classes = f"{count_of(len(task.classes), 'class', 'classes')}"
     if task.units is not None:
         classes = f"numbers{f' in {line(task.units)}' if task.units else ''}"
     if task.folds:
         show(f"{task.folds} folds of cells {block_km:g} km wide: each place is tested once")
     if task.positive is not None:
         classes += f", positive: {line(task.classes[task.positive])}"
-    show(f"{out}: task {line(task.name)}, {len(task):,} places, {classes}, key {task.key}")
+    show(
+        f"{out}: task {line(task.name)}, {count_of(len(task), 'place')}, {classes}, key {task.key}"
+    )
 
 
 def _vanished(task: Task, before: Task) -> str:
@@ -436,7 +423,7 @@ def _table(task: Task) -> list[str]:
                 for name, count in zip(task.classes, counts, strict=True)
                 if count.any()
             ]
-        occurring = f"({counts.any(axis=1).sum()} classes)"
+        occurring = f"({count_of(counts.any(axis=1).sum(), 'class', 'classes')})"
         rows.append((line(region), occurring, *(f"{c:,}" for c in counts.sum(axis=0))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -23,6 +23,7 @@ from wherefrom.earth.maps import draw_places, world_axes
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.columns import label_layer
+from wherefrom.shown import count_of
 
 __all__ = ["Card", "card", "write_card"]
 
@@ -240,14 +241,14 @@ def _bars(
 
 def _subtitle(described: dict[str, Any]) -> str:
     pool = described["pool"]
-    places = f"{described['size']:,} places"
+    places = f"{count_of(described['size'], 'place')}"
     if described["n"] not in (None, described["size"]):
-        places = f"{described['size']:,} of {described['n']:,} places"
+        places = f"{described['size']:,} of {count_of(described['n'], 'place')}"
     if described["distinct"] != described["size"]:
         places += f" ({described['distinct']:,} distinct)"
     origin = f", {pool['origin']}" if pool["origin"] else ""
     seed = "" if described["seed"] is None else f", seed {described['seed']}"
     return (
         f"composition {described['key']}: {places}{seed}\n"
-        f"pool {pool['key']}: {pool['places']:,} places{origin}"
+        f"pool {pool['key']}: {count_of(pool['places'], 'place')}{origin}"
     )

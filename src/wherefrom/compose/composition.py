@@ -21,7 +21,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, read_table
 from wherefrom.pool.batches import over
 from wherefrom.pool.scan import ScanPart
-from wherefrom.shown import html
+from wherefrom.shown import count_of, html
 
 __all__ = ["COLUMNS", "Composition", "drawn_places"]
 
@@ -87,7 +87,7 @@ class Composition:
         pool = f" of {of['places']:,}" if "places" in of else ""
         strata = told.get("strata") or []
         table = _table(strata, self.size) if len(strata) > 1 else ""
-        counted = f"{self.size:,} places{pool}{seed}, key {self.key}"
+        counted = f"{count_of(self.size, 'place')}{pool}{seed}, key {self.key}"
         style = "font:13px/1.45 system-ui,sans-serif"
         return f"<div style='{style}'><b>{spec}</b>: {counted}{table}</div>"
 

@@ -17,6 +17,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
 from wherefrom.pool.places import Codes
+from wherefrom.shown import count_of
 
 __all__ = ["candidates", "drawn_apart"]
 
@@ -54,8 +55,8 @@ def candidates(pool: Pool, lon: ArrayLike, lat: ArrayLike, km: float) -> Pool:
     keep = nearest_km(pool.lon, pool.lat, lon, lat) >= km
     if not keep.any():
         raise WherefromError(
-            f"all {len(pool):,} places of the pool are nearer than {km:g} km to a place to be kept "
-            "away from: use a smaller distance or a larger pool"
+            f"all {count_of(len(pool), 'place')} of the pool are nearer than {km:g} km to a place "
+            "to be kept away from: use a smaller distance or a larger pool"
         )
     codes: dict[str, Codes] = {}
     for name in dict.fromkeys((*pool._codes, *pool.columns)):
@@ -109,8 +110,8 @@ def drawn_apart(
         made = drawn(left, chosen, n, seed)
     except WherefromError as err:
         raise WherefromError(
-            f"{err} (of {len(whole):,} candidates {gone:,} were excluded, nearer than {km:g} km to "
-            "places to be kept away from)"
+            f"{err} (of {count_of(len(whole), 'candidate')} {gone:,} were excluded, nearer than "
+            f"{km:g} km to places to be kept away from)"
         ) from err
     about = {"key": whole.key, "places": len(whole), "origin": whole.origin}
     excluded = {"km": km, "candidates": gone, "away_from": int(np.size(lon))}

@@ -109,7 +109,7 @@ def shares_of(
     if not there:
         what = "in a tested region" if cut.name == REGION else f"at a label of {layer!r}"
         raise WherefromError(
-            f"{file}: none of its {len(lon):,} places lies {what} of the task "
+            f"{file}: none of its places lies {what} of the task "
             f"({', '.join(cut.labels[:8])}); they lie at {named}: are longitude and latitude "
             "exchanged (--lon, --lat)?"
         )

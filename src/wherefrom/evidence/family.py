@@ -14,6 +14,7 @@ p-value is at most 0.05: the two cannot disagree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -64,21 +65,22 @@ class Family:
         """Return the half-widths of simultaneous intervals; NaN for none."""
         if not self.size:
             return half_width(parts)
-        # 5 % of the studies lie above.
-        factor = self.largest[round((1 - LEVEL) * len(self.largest))]
+        # What is larger has an adjusted p-value of at most 5 %.
+        factor = self.largest[math.floor((1 - LEVEL) * (len(self.largest) + 1) + 1e-9) - 1]
         return np.asarray(np.sqrt(factor) * half_width(parts, 1 - self._tail))
 
     def adjusted(self, parts: Sequence[Parts]) -> Floats:
         """Return the share of studies without any effect that have as large a ratio as a part.
 
-        Shape (len(parts),); NaN where there is no interval.
+        The study itself counts as one of them, so that none is 0, which no simulation can show
+        (Phipson and Smyth, 2010). Shape (len(parts),); NaN where there is no interval.
         """
         estimate = np.abs([part.estimate for part in parts])
         if not self.size:
             return two_sided_p(parts, estimate)
         ratio = (estimate / half_width(parts, 1 - self._tail)) ** 2
-        found = np.searchsorted(-self.largest, -ratio, side="right") / len(self.largest)
-        return np.where(np.isnan(ratio), np.nan, found)
+        larger = np.searchsorted(-self.largest, -ratio, side="right")
+        return np.where(np.isnan(ratio), np.nan, (larger + 1) / (len(self.largest) + 1))
 
     @property
     def _tail(self) -> float:
@@ -104,12 +106,12 @@ def _heterogeneity(frames: Sequence[Frame]) -> float:
     the variance trigamma(df / 2) if they are equal. Simulated as they are, that noise would count
     twice.
     """
-    logs = [np.log(frame.own.variance) for frame in frames if _several(frame)]
-    logs = [log for log in logs if np.isfinite(log).all()]
-    if not logs:
+    owns = [frame.own for frame in frames if _several(frame)]
+    owns = [one for one in owns if (one.variance > 0).all()]
+    if not owns:
         return 1.0
-    seen = float(np.mean([log.var(ddof=1) for log in logs]))
-    noise = float(np.mean([polygamma(1, f.own.df / 2) for f in frames if _several(f)]))
+    seen = float(np.mean([np.log(one.variance).var(ddof=1) for one in owns]))
+    noise = float(np.mean([polygamma(1, one.df / 2) for one in owns]))
     return float(np.sqrt(max(0.0, 1 - noise / seen))) if seen > 0 else 0.0
 
 

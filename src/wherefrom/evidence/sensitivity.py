@@ -151,8 +151,10 @@ def _row(view: View, column: Column, keys: list[Key], several: list[Key]) -> Mad
     observed, noise, gain, note = None, (np.nan, np.nan), None, ""
     if seeds < 2:
         note = "fewer than two fine-tune seeds in common"
-    elif len(several) < 2 or blocks < 2:
+    elif len(several) < 2:
         note = "fewer than two compositions with more than one block"
+    elif blocks < 2:
+        note = f"fewer than two blocks that all compositions have ({left_out})"
     else:
         at = [frame.keys.index(key) for key in several]
         observed = float(frame.series[at].mean(axis=1).std(ddof=1))

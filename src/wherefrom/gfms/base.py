@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from wherefrom.errors import unknown
 from wherefrom.part import OfKind, Part
-from wherefrom.payload.base import NAMES, Modality
+from wherefrom.payload.base import NAMES, Modality, Payload
 
 if TYPE_CHECKING:
     import torch
@@ -153,6 +153,14 @@ class Gfm(Part):
     def wants(self, band: str) -> bool:
         """Tell whether it reads a band of that name of its payload; by default any."""
         return True
+
+    def refuses(self, payload: Payload) -> str:
+        """Say why it cannot read a payload of its modalities, and the remedy; by default nothing.
+
+        For a plan, before anything is read: of what a payload states (`Payload.bands`, empty where
+        it states none, and `Payload.image_side`).
+        """
+        return ""
 
     def records(self, places: Places) -> Records:
         """Read what pre-training sees of places; by default where they are.

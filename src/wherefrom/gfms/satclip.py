@@ -11,7 +11,17 @@ from pydantic import Field, model_validator
 
 from wherefrom.gfms.base import Gfm, Modality
 from wherefrom.gfms.published import Encoder
-from wherefrom.gfms.tower import PUBLISHED, RANDOM, file_of, lacks_b10, path_of, source_of
+from wherefrom.gfms.tower import (
+    PUBLISHED,
+    RANDOM,
+    SIDES,
+    file_of,
+    lacks_b10,
+    path_of,
+    source_of,
+    too_small,
+)
+from wherefrom.payload.base import Payload
 
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places
@@ -172,6 +182,10 @@ class SatCLIPImages(_Locating):
         if self.image == "cnn":
             return 5.0 * self.embed_flops
         return self.embed_flops + _FLOPS[self.image] / (1 if self.trained else 3)
+
+    def refuses(self, payload: Payload) -> str:
+        """Refuse images smaller than the tower reads, or than can be blurred."""
+        return too_small(payload, SIDES.get(self.image, 2 if self.augment else 1), self.image)
 
     def records(self, places: Places) -> Records:
         """Read coordinates, and images when they are needed."""

@@ -11,7 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import Gfm, Modality, fastest
+from wherefrom.gfms.tower import too_small
 from wherefrom.models.sizes import SIZES, Size
+from wherefrom.payload.base import Payload
 
 if TYPE_CHECKING:
     from wherefrom.gfms.places import Places
@@ -132,6 +134,21 @@ class SatMAE(Gfm):
     def wants(self, band: str) -> bool:
         """Read the bands of the groups alone."""
         return any(_matches(band, one) for group in self._groups for one in group)
+
+    def refuses(self, payload: Payload) -> str:
+        """Refuse images smaller than it reads, and bands of which a group names none."""
+        if said := too_small(payload, self._numbers.image, f"size {self.size!r}"):
+            fitting = {one.image: name for name, one in SIZES.items()}
+            fitting = {
+                side: name for side, name in fitting.items() if side <= (payload.image_side or 0)
+            }
+            return said + (f", or size: {fitting[max(fitting)]}" if fitting else "")
+        try:
+            if payload.bands:
+                _positions(self._groups, payload.bands)
+        except WherefromError as err:
+            return f"groups: {err}"
+        return ""
 
     def records(self, places: Places) -> Records:
         """Read images when they are needed."""

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from wherefrom.payload.base import AnyPayload, Lost, Modality, Payload, Piece, Sought, checked
 
-__all__ = ["PUBLISHED", "RANDOM", "TowerFeatures", "file_of", "lacks_b10", "path_of", "source_of"]
+__all__ = [
+    "PUBLISHED", "RANDOM", "SIDES", "TowerFeatures", "file_of", "lacks_b10", "path_of", "source_of",
+    "too_small",
+]  # fmt: skip
 
 #: What its weights can be besides a file.
 PUBLISHED, RANDOM = "published", "random"
@@ -49,6 +52,12 @@ class TowerFeatures(Payload):
     precision: Literal["float32", "bfloat16"] = "float32"
     divisor: float | None = Field(gt=0, default=None)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _images_are_large_enough(self) -> Self:
+        if said := too_small(self.of, SIDES.get(self.tower, 0), self.tower):
+            raise ValueError(f"of: {said}")
+        return self
 
     @field_validator("of")
     @classmethod
@@ -109,6 +118,21 @@ class TowerFeatures(Payload):
             side = module.side or min(images.shape[2:])
             shown = features(module, centre(images, side), at_once(8, chosen))
             yield rows, {"features": shown}
+
+
+#: Pixels along a side that a tower reads, where no others will do.
+SIDES = {"vit_small_patch16_224": 224}
+
+
+def too_small(payload: Payload, side: int, who: str) -> str:
+    """Say that a payload's images are smaller than the `side` that a network reads, if so."""
+    has, field = payload.image_side, payload.side_field
+    if has is None or has >= side:
+        return ""
+    return (
+        f"{field} = {has} is less than the {side} pixels along a side that {who} reads: give "
+        f"{field}: {side} or more"
+    )
 
 
 #: Bands of Sentinel-2 without B10, which the towers' weights want between B9 and B11.

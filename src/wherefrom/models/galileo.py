@@ -23,6 +23,7 @@ from wherefrom.models.attention import attend
 from wherefrom.models.official import fitting, tensors_of
 from wherefrom.models.presto import Table, month_rows
 from wherefrom.models.transformer import HEADS, WIDTH, Block
+from wherefrom.shown import count_of
 
 __all__ = ["BANDS", "GROUPS", "Galileo", "Inputs", "Tokens", "resizing"]
 
@@ -352,7 +353,8 @@ class Galileo(nn.Module):
         if len(blank):
             row, *patch = blank[0].tolist()
             raise WherefromError(
-                f"row {row} shows nothing of patch {tuple(patch)} ({len(blank)} such patches)"
+                f"row {row} shows nothing of patch {tuple(patch)} "
+                f"({count_of(len(blank), 'such patch', 'such patches')})"
             )
         return (total / count[..., None]).flatten(1, 2)
 
@@ -389,8 +391,8 @@ class Galileo(nn.Module):
         blank = torch.nonzero(count == 0)
         if len(blank):
             raise WherefromError(
-                f"row {int(blank[0])} shows nothing: the masks hide all of it ({len(blank)} such "
-                "rows)"
+                f"row {int(blank[0])} shows nothing: the masks hide all of it "
+                f"({count_of(len(blank), 'such row')})"
             )
         most = int(count.max())
         order = away.byte().argsort(dim=1, stable=True)[:, :most]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.check import cause_of
+from wherefrom.shown import count_of
 
 __all__ = ["SphericalHarmonics", "legendre"]
 
@@ -157,7 +158,7 @@ class SphericalHarmonics(nn.Module):
             row = int(wrong.nonzero()[0])
             raise WherefromError(
                 f"row {row}: lon {lon[row]:g}, lat {lat[row]:g} is not a place: latitudes are "
-                f"-90 to 90 ({wrong.sum():,} such rows); "
+                f"-90 to 90 ({count_of(int(wrong.sum()), 'such row')}); "
                 + cause_of(float(lon[row]), float(lat[row]))
             )
         out = _empty((len(lon), self.degrees**2), dtype, lon.device)

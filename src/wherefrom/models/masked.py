@@ -34,6 +34,7 @@ from wherefrom.models.tokens import (
 from wherefrom.models.transformer import WIDTH
 from wherefrom.pool.series import BANDS as SERIES_BANDS
 from wherefrom.pool.series import NO_CLASS, PixelSeries
+from wherefrom.shown import count_of
 
 __all__ = ["PrestoConfig", "groups_of", "masked_loss", "records_of", "tell_unread"]
 
@@ -115,7 +116,7 @@ def tell_unread(series: PixelSeries, there: NDArray[np.bool_], model: str = "Pre
     nothing = np.flatnonzero(~read)
     if nothing.size:
         raise WherefromError(
-            f"of row {nothing[0]} nothing is read ({nothing.size:,} such rows); {said}"
+            f"of row {nothing[0]} nothing is read ({count_of(nothing.size, 'such row')}); {said}"
         )
     if unread:
         warnings.warn(f"given but {said}", stacklevel=3)

@@ -133,6 +133,8 @@ class Payload(Part):
     shard: ClassVar[int] = 1 << 20
     #: Fields that name files or folders of the user's: what they hold, not where they lie, counts.
     file_fields: ClassVar[tuple[str, ...]] = ()
+    #: Field that states the pixels of images along a side, where one does.
+    side_field: ClassVar[str] = ""
     #: Raised by hand when the code changes what is read: old results are then not reused.
     version: ClassVar[int] = 1
 
@@ -192,6 +194,11 @@ class Payload(Part):
         Empty if they have none, or it is not known before they are read.
         """
         return ()
+
+    @property
+    def image_side(self) -> int | None:
+        """Pixels of images along a side; None if that is not known before they are read."""
+        return getattr(self, self.side_field) if self.side_field else None
 
     def layers(self, labelled: bool = False) -> tuple[str, ...]:
         """Earth layers that it reads, of candidates or of labelled places."""

@@ -236,6 +236,7 @@ class Rasters(Payload):
 
     modality: ClassVar[Modality] = "images"
     shard: ClassVar[int] = 1 << 16
+    side_field: ClassVar[str] = "window_px"
 
     rasters: dict[str, Raster] = Field(min_length=1, default_factory=lambda: dict(STACK))
     window_px: int = Field(ge=1, le=1024, default=16)

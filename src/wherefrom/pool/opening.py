@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from wherefrom.errors import WherefromError
 from wherefrom.files import in_place_of
@@ -15,11 +19,11 @@ from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.tables import absent, is_parquet, names_of, read_places
+from wherefrom.pool.tables import NoColumnError, absent, is_parquet, names_of, read_places
 from wherefrom.pool.text import TEXT
 from wherefrom.progress import say
 
-__all__ = ["Inspected", "inspect", "open_pool", "scan"]
+__all__ = ["Inspected", "inspect", "open_beside", "open_pool", "scan"]
 
 
 def open_pool(
@@ -64,6 +68,46 @@ def open_pool(
     path = Path(path)
     read = scan if _large(path) else Pool.read
     return read(path, id, lon, lat, geometry)
+
+
+def open_beside(path: Path | str, lon: str = "lon", lat: str = "lat") -> Pool | PoolScan:
+    r"""Open a file that is read beside another, whose columns are `lon` and `lat`.
+
+    Its own are named as these, or lon and lat; those of our own writing always are.
+
+    Raises
+    ------
+    WherefromError
+        As `open_pool`, with a remedy in the file: options name the columns of the other.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "tests.csv"
+    >>> _ = file.write_text("x,y\n1,2\n")
+    >>> len(open_beside(file, "x", "y"))
+    1
+    """
+    path, usual = Path(path), ("lon", "lat")
+    for names in [usual] if _written_here(path) else dict.fromkeys([(lon, lat), usual]):
+        try:
+            return open_pool(path, None, *names)
+        except NoColumnError:
+            pass
+        except WherefromError as err:
+            mend = "exchange the names of these columns"
+            raise WherefromError(re.sub(r"give --lon .+ --lat \S+", mend, str(err))) from None
+    named = " and ".join(map(repr, dict.fromkeys([lon, lat])))
+    or_usual = "" if (lon, lat) == usual else ", nor 'lon' and 'lat'"
+    raise WherefromError(f"{path} has no column {named}{or_usual}: name its coordinates so")
+
+
+def _written_here(path: Path) -> bool:
+    """Say whether a pool is of our own writing, whose columns lon and lat are never exchanged."""
+    try:
+        return b"wherefrom" in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def scan(

@@ -22,6 +22,7 @@ from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.pool.keyed import columns_of, keys_of, texts_among, with_keys
 from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
 from wherefrom.progress import say
+from wherefrom.shown import count_of
 
 __all__ = [
     "Places",
@@ -564,9 +565,8 @@ def _points(
     kinds = shapely.get_type_id(geometry)
     other = np.flatnonzero((kinds != 0) & (kinds != -1))
     if len(other):
-        said = (
-            f"{source}: {len(other):,} geometries are not points (first in row {first + other[0]})"
-        )
+        count = count_of(len(other), "geometry", "geometries")
+        said = f"{source}: {count} are not points (first in row {first + other[0]})"
         low, _, high, _ = shapely.bounds(geometry[other]).T
         wide = other[high - low > 180]
         if len(wide):
@@ -611,9 +611,13 @@ def _compare(
         how = "are exchanged against" if not turned.any() else "are more than 1 km away from"
         say(
             f"{source}: {names[0]!r} and {names[1]!r} {how} the geometry {geometry!r} in "
-            f"{int(off.sum()):,} of {len(rows):,} rows looked at (first in row "
+            f"{int(off.sum()):,} of {count_of(len(rows), 'row')} looked at (first in row "
             f"{first + rows[off][0]}); the columns are taken: mend or drop one of them"
         )
+
+
+class NoColumnError(WherefromError):
+    """A table lacks the columns that are to hold coordinates."""
 
 
 def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
@@ -627,7 +631,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     ]
     what = " and ".join(repr(name) for name in absent)
     if near[0] and near[1] and (near[0], near[1]) != (lon, lat):
-        raise WherefromError(
+        raise NoColumnError(
             f"{source} has no column {what}, but {near[0]!r} and {near[1]!r}: give "
             f"--lon {shlex.quote(near[0])} --lat {shlex.quote(near[1])}"
         )
@@ -642,7 +646,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
         how = "part its columns by commas or tabs, or by blanks that no value holds"
     elif sum(bool(re.match(NUMBER, name)) for name in names) > 1:
         how = "its first line holds numbers: put the columns' names above it"
-    raise WherefromError(f"{source} has no column {what}: {how}. Columns: {', '.join(names[:20])}")
+    raise NoColumnError(f"{source} has no column {what}: {how}. Columns: {', '.join(names[:20])}")
 
 
 def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDArray[np.float64]:
@@ -651,8 +655,9 @@ def _degrees(column: pa.ChunkedArray, name: str, source: str, first: int) -> NDA
         column, wrong = numeric(column)
         if len(wrong):
             raise WherefromError(
-                f"{source}: column {name!r} must be degrees as numbers, but {len(wrong):,} rows "
-                f"are not; row {first + wrong[0]} holds {column[int(wrong[0])].as_py()!r}"
+                f"{source}: column {name!r} must be degrees as numbers, not so in "
+                f"{count_of(len(wrong), 'row')}; row {first + wrong[0]} holds "
+                f"{column[int(wrong[0])].as_py()!r}"
             )
     elif pa.types.is_null(kind):
         return np.full(len(column), np.nan)
@@ -685,7 +690,8 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
     if column.null_count:
         row = first + int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise WherefromError(
-            f"{source}: id column {name!r} is empty in {column.null_count:,} rows (first: {row})"
+            f"{source}: id column {name!r} is empty in {count_of(column.null_count, 'row')} "
+            f"(first: {row})"
         )
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -717,7 +723,7 @@ def ids_of(column: pa.ChunkedArray, name: str, source: str, first: int = 0) -> N
         empty = np.flatnonzero(ids == "")
         if len(empty):
             raise WherefromError(
-                f"{source}: id column {name!r} is empty in {len(empty):,} rows "
+                f"{source}: id column {name!r} is empty in {count_of(len(empty), 'row')} "
                 f"(first: {first + empty[0]})"
             )
         return ids
@@ -743,5 +749,7 @@ def rows_of(
         absent = wanted[ids[rows] != wanted]
     if absent.size:
         first = ", ".join(map(str, absent[:5])) + (", ..." if len(absent) > 5 else "")
-        raise WherefromError(f"{len(absent):,} of {len(wanted):,} ids are not in the pool: {first}")
+        raise WherefromError(
+            f"{len(absent):,} of {count_of(len(wanted), 'id')} are not in the pool: {first}"
+        )
     return rows

@@ -26,6 +26,7 @@ from wherefrom.evidence.advice import (
 from wherefrom.evidence.power import POWER
 from wherefrom.files import atomic
 from wherefrom.report.style import estimate, number, score_title
+from wherefrom.shown import count_of
 
 __all__ = ["advice_table", "said", "write_advice"]
 
@@ -227,7 +228,7 @@ def _further(advice: Advice, now: More) -> list[str]:
 def _run(run: More) -> str:
     parts = [
         f"{run.blocks:,} further block{'s' * (run.blocks != 1)}" if run.blocks else "",
-        f"{run.episodes:,} more episodes" if run.episodes else "",
+        f"{count_of(run.episodes, 'more episode')}" if run.episodes else "",
         f"{run.places:,} more test places in each region" if run.places else "",
     ]
     return " with ".join(filter(None, parts))

@@ -6,6 +6,7 @@ import textwrap
 
 from wherefrom.auditing.audit import Audit
 from wherefrom.auditing.findings import percent
+from wherefrom.shown import count_of
 
 __all__ = ["audit_text"]
 
@@ -17,7 +18,7 @@ def audit_text(audit: Audit) -> str:
     about = audit.about
     rows = "" if about["distinct"] == about["places"] else f" ({about['distinct']:,} distinct)"
     lines = [
-        f"{about['name']}: {about['places']:,} places{rows} against {about['against']}, "
+        f"{about['name']}: {count_of(about['places'], 'place')}{rows} against {about['against']}, "
         f"key {about['key']}",
         "",
         *_findings(audit),

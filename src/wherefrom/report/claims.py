@@ -9,6 +9,7 @@ from wherefrom.evidence import FAILS, HOLDS, OPEN, Headline, above, compare
 from wherefrom.report.context import ReportContext
 from wherefrom.report.published import judge
 from wherefrom.report.sensitivity import two_models
+from wherefrom.shown import count_of
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
@@ -56,7 +57,7 @@ def tallied(claims: Claims) -> list[str]:
             "without a test": found.count(NOTE),
         }
         parts = [f"{count} {what}" for what, count in counts.items() if count]
-        said.append(f"{source}, of {len(found)} claims: {', '.join(parts)}.")
+        said.append(f"{source}, of {count_of(len(found), 'claim')}: {', '.join(parts)}.")
     return said
 
 

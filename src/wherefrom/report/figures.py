@@ -40,7 +40,7 @@ from wherefrom.report.style import (
 )
 from wherefrom.report.transfer import transfer_figure
 from wherefrom.report.where import distance_curves
-from wherefrom.shown import brief
+from wherefrom.shown import brief, count_of
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
@@ -318,7 +318,7 @@ def composition_maps(maps: Mapping[str, Places], look: Mapping[str, Look]) -> Dr
         colour = look[name].colour if name in look else "#444444"
         # Fewer places get larger dots, so that a small composition is not lost on the map.
         draw_places(ax, lon, lat, color=colour, size=min(6.0, max(0.8, 6000 / len(lon))))
-        ax.set_title(f"{brief(name)} ({len(lon):,} places)", fontsize=10)
+        ax.set_title(f"{brief(name)} ({count_of(len(lon), 'place')})", fontsize=10)
     for ax in grid[len(names) :]:
         ax.set_visible(False)
     caption = (

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wherefrom.payload.base import Payload
+from wherefrom.shown import count_of
 from wherefrom.study import Plan, Stage, Store
 from wherefrom.study.fitting import tuned_of
 from wherefrom.study.stage import VERSIONS
@@ -58,8 +59,9 @@ def _sizes(plan: Plan) -> list[Text]:
     study = plan.study
     draws = [stage for stage in plan.of_kind("draw") if not stage.of.empty]
     lines = [
-        f"pool {study.pool_places:,} places; {len(draws)} draws of {study.composition_size:,}; "
-        f"n = {study.n} labelled places, {study.finetune_seeds} fine-tune seeds"
+        f"pool {count_of(study.pool_places, 'place')}; {count_of(len(draws), 'draw')} of "
+        f"{study.composition_size:,}; n = {count_of(study.n, 'labelled place')}, "
+        f"{count_of(study.finetune_seeds, 'fine-tune seed')}"
     ]
     listed = dict.fromkeys(s.axes["composition"] for s in draws if s.spec["n"] is None)
     other = f"as many places as it lists, not {study.composition_size:,}"
@@ -94,7 +96,7 @@ def _payloads(plan: Plan) -> Iterator[str]:
         hours = sum(s.cost for s in stages) / 3600
         if absent := payload.absent():
             size = _of(payload) * drawn
-            stated = f"; {drawn:,} places at most" + (f", {_bytes(size)}" if size else "")
+            stated = f"; {count_of(drawn, 'place')} at most" + (f", {_bytes(size)}" if size else "")
             lacking = f"{said}: cannot run yet, lacks {'; '.join(absent)}{stated}"
             yield f"{lacking}; {hours:.2g} core hours at most"
             continue

@@ -14,6 +14,7 @@ from wherefrom import shown
 from wherefrom.evidence.records import table_of
 from wherefrom.evidence.recut_rows import RecutRow
 from wherefrom.files import atomic
+from wherefrom.shown import count_of
 
 __all__ = ["recut_table", "write_recut"]
 
@@ -45,7 +46,7 @@ def recut_table(rows: Sequence[RecutRow]) -> Table:
         first = lines[0]
         worth = f", worth {first.effective_places:,.0f}"
         many = worth if round(first.effective_places) < first.places else ""
-        made.add_row(f"{first.label} ({first.places:,} places{many})", style="bold")
+        made.add_row(f"{first.label} ({count_of(first.places, 'place')}{many})", style="bold")
         several = {row.model for row in lines if row.composition}
         for row in lines:
             name = row.composition or row.model

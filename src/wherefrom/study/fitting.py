@@ -92,10 +92,11 @@ def fitting(declared: Study, table: Iterable[Tried]) -> Tuned:
             continue
         points = {text_of(point): point for point in declared.heads[head].points}
         one = next(line for line in lines if line.chosen)
+        kind = kind_of_row(declared, row)
         differs = {
             "grid": {line.options for line in lines} != points.keys(),
             "task": one.task_key != task_key(declared, task),
-            one.kind: one.row_key != row_key(declared, row),
+            kind: one.row_key != row_key(declared, row) or one.kind != kind,
             "n": one.n != declared.n,
             "metric": one.metric != metric_of(declared, task),
             "version of the head": one.version != kind_of_head(head).version,
@@ -107,7 +108,7 @@ def fitting(declared: Study, table: Iterable[Tried]) -> Tuned:
             Choice(
                 task=task,
                 row=row,
-                kind=one.kind,
+                kind=kind,
                 head=head,
                 options=points[one.options],
                 score=one.score,

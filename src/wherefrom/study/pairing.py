@@ -1,4 +1,4 @@
-"""What a study pairs wrongly: heads of another kind than its tasks."""
+"""What a study pairs wrongly: heads with tasks or n, models with what they read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from wherefrom.errors import WherefromError
 from wherefrom.gfms.baselines import baseline
 from wherefrom.plugins import kinds
 from wherefrom.study.spec import Study
+from wherefrom.study.tuned import text_of
 from wherefrom.tasks.task import Predicts
+from wherefrom.train.heads import head as make_head
 from wherefrom.train.heads import kind_of_head
 from wherefrom.train.scores import METRICS
 
@@ -21,7 +23,8 @@ def refuse_misfits(study: Study) -> None:
     Raises
     ------
     WherefromError
-        Names the task, and the head, metric, baseline or margin that is for the other kind.
+        Names the task, and the head, metric, baseline or margin that is for the other kind; the
+        model and the field of a payload that it cannot read; the head that needs more than n.
     """
     heads = {name: kind_of_head(name).predicts for name in study.heads}
     for name, task in study.tasks.items():
@@ -44,6 +47,8 @@ def refuse_misfits(study: Study) -> None:
                 f"equivalence_margins: task {name!r} is of classes, whose scores have no units: "
                 "equivalence_margin holds for it"
             )
+    _refuse_unreadable(study)
+    _refuse_few(study)
     known = {task.predicts for task in study.tasks.values()}
     cut = any(what.startswith("tasks.") for what in study.left_out)  # perhaps the head's own
     for head, predicts in heads.items():
@@ -69,6 +74,31 @@ def refuse_misfits(study: Study) -> None:
                 f"{about}{predicts}, and metric {headline.metric!r} is of "
                 f"{METRICS[headline.metric].predicts}: say metric: {_listed(metrics)}"
             )
+
+
+def _refuse_unreadable(study: Study) -> None:
+    """Refuse a payload that a model which is to read it cannot."""
+    for name, model in study.models.items():
+        for modality in sorted(model.reads | model.reads_of_tasks):
+            of, payload = study.payload_of(modality, model.payloads)
+            if said := model.refuses(payload):
+                raise WherefromError(f"models.{name}: payload {of!r}: {said}")
+
+
+def _refuse_few(study: Study) -> None:
+    """Refuse options of a head that need more labelled places than there are."""
+    for name, use in study.heads.items():
+        sizes = {"n": study.n}
+        if study.sweep and name in study.sweep.heads:
+            sizes["sweep.n"] = min(study.sweep.n)
+        for options in (use.options, *use.points):
+            fewest = make_head(name, **options).fewest
+            for where, n in sizes.items():
+                if fewest > n:
+                    raise WherefromError(
+                        f"heads.{name}: with {text_of(options)} it needs {fewest} labelled places "
+                        f"or more, and {where} has {n}: give more, or another option"
+                    )
 
 
 def _ours(head: str, predicts: Predicts) -> bool:

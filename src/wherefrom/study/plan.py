@@ -16,6 +16,7 @@ from wherefrom.gfms.published import Published
 from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
 from wherefrom.payload.content import Content, content_of
+from wherefrom.shown import count_of
 from wherefrom.study import cost
 from wherefrom.study.audits import audit_stages
 from wherefrom.study.pairing import refuse_misfits
@@ -93,7 +94,7 @@ def _expand(study: Study) -> Iterator[Stage]:
 def _pool(study: Study) -> Stage:
     return Stage(
         kind="pool",
-        label=f"pool of {study.pool_places:,} places",
+        label=f"pool of {count_of(study.pool_places, 'place')}",
         spec=stage_spec(study.pool, study.table),
         inputs={},
         cost=cost.of_places("pool", study.pool_places),

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
-from wherefrom.progress import console, progress, say
+from wherefrom.progress import console, noted, progress, say
+from wherefrom.shown import count_of
 from wherefrom.study import stages
 from wherefrom.study.results import READ
 from wherefrom.study.stage import Plan, Stage
@@ -271,7 +272,7 @@ def _is_ready(bundle: list[Stage], pending: set[tuple[str, str]]) -> bool:
 def _raise(failures: list[_Failure], skipped: int) -> None:
     first = next((failure for failure in failures if failure.is_defect), failures[0])
     more = f" ({len(failures) - 1} more failed)" if len(failures) > 1 else ""
-    after = f"; {skipped} stages that depend on it were not run" if skipped > 0 else ""
+    after = f"; not run without it: {count_of(skipped, 'stage')}" if skipped > 0 else ""
     if first.is_defect:
         raise RuntimeError(f"{first.message}{more}{after}; this is a defect of wherefrom")
     raise WherefromError(f"{first.message}{more}{after}")
@@ -300,6 +301,7 @@ class _Display:
         self.finished, self.began = 0.0, time.perf_counter()
         self.said = self.began
         self.shares: dict[str, float] = {}
+        self.notes: set[str] = set()
         self.stop = threading.Event()
 
     def __enter__(self) -> _Display:
@@ -318,11 +320,19 @@ class _Display:
         self.bar.console.print(text, soft_wrap=True)
 
     def _listen(self) -> None:
-        while not self.stop.is_set():
+        while True:
             try:
-                label, cost, share = self.sent.get(timeout=0.2)
+                told = self.sent.get(timeout=0.2)
             except queue.Empty:
+                if self.stop.is_set():
+                    return
                 continue
+            if isinstance(told, str):
+                if told not in self.notes:  # another worker may have said it
+                    self.say(told)
+                self.notes.add(told)
+                continue
+            label, cost, share = told
             self.finished += cost * (share - self.shares.get(label, 0.0))
             self.shares[label] = share
             done = self.finished / self.total if self.total else 1.0
@@ -369,7 +379,8 @@ def _bundle(bundle: list[Stage], store: Store) -> list[_Failure]:
         tell(0.0)
         try:
             if not store.done(stage.kind, stage.key):
-                stages.compute(stage, store, tell)
+                with noted(partial(_note, stage)):
+                    stages.compute(stage, store, tell)
         except Exception as err:
             # Another process that shares the store may have finished it and cleared its ground.
             if store.done(stage.kind, stage.key):
@@ -414,3 +425,7 @@ def _foreign(stage: Stage, err: Exception) -> str:
 
 def _tell(stage: Stage, share: float) -> None:
     _SENT.put((stage.label, stage.cost, share))
+
+
+def _note(stage: Stage, text: str) -> None:
+    _SENT.put(f"note: {stage.label}: {text}")

@@ -25,6 +25,7 @@ from wherefrom.payload.base import Modality, Payload, Sought
 from wherefrom.payload.content import content_of
 from wherefrom.payload.stored import Stored, keep, refuse_many
 from wherefrom.pool import Pool
+from wherefrom.shown import count_of
 from wherefrom.study.audits import write_numbers
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import Store
@@ -205,7 +206,7 @@ def _of_no_place(stored: Stored) -> str:
         return ""
     # What one part of several did not seek another may have.
     such = f", such as {stored.lost.such!r}" if len(stored.folders) == 1 else ""
-    return f"; {others:,} records are of no place of it{such}"
+    return f"; of no place of it: {count_of(others, 'record')}{such}"
 
 
 def seen_of(

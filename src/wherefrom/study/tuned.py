@@ -14,6 +14,7 @@ from typing import Any
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import atomic
 from wherefrom.part import Part
+from wherefrom.shown import count_of
 from wherefrom.train.scores import METRICS
 
 __all__ = [
@@ -146,25 +147,28 @@ def read(file: Path, study: str) -> list[Tried]:
     if not file.exists():
         return []
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             lines = list(csv.reader(stream, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as err:
         raise WherefromError(f"{file}: cannot be read: {of_the_system(err) or err}") from None
     if not lines or tuple(lines[0]) != COLUMNS:
         raise WherefromError(
-            f"{file}: not a table of this version: its first line must be {','.join(COLUMNS)}; "
-            "remove it and run 'wherefrom study tune' again"
+            f"{file}: not a table of this version as it was written: its first line must be "
+            f"{','.join(COLUMNS)}; {again}"
         )
     found = []
     for number, cells in enumerate(lines[1:], start=2):
+        if not cells:  # a blank line
+            continue
         if len(cells) != len(COLUMNS):
             raise WherefromError(
-                f"line {number} has {len(cells)} cells, not {len(COLUMNS)}: the table is torn: "
-                f"{again}"
+                f"line {number} has {count_of(len(cells), 'cell')}, not {len(COLUMNS)}: the table "
+                f"is torn: {again}"
             )
         values = dict(zip(COLUMNS, cells, strict=True))
         try:
             line = Tried(**{name: _parsed(name, text) for name, text in values.items()})
+            _refuse_impossible(line)
         except ValueError as err:
             raise WherefromError(f"line {number}, {err}: {again}") from None
         if line.study != study:
@@ -189,6 +193,16 @@ def read(file: Path, study: str) -> list[Tried]:
         ):
             raise WherefromError(f"{what}: the line that is chosen does not score best: {again}")
     return found
+
+
+def _refuse_impossible(line: Tried) -> None:
+    """Refuse numbers that no tuning gives; a ValueError says which."""
+    least, most = METRICS[line.metric].limits
+    if not least <= line.score <= most:
+        raise ValueError(f"score is {line.score:g}, and {line.metric} is {least:g} to {most:g}")
+    for name, lowest in (("se", 0), ("n", 2), ("seeds", 1)):
+        if (value := getattr(line, name)) is not None and value < lowest:
+            raise ValueError(f"{name} is {value:g}, and {lowest} is the least")
 
 
 def _parsed(name: str, text: str) -> Any:

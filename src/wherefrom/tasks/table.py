@@ -30,6 +30,7 @@ from wherefrom.pool.columns import (
     present_values,
 )
 from wherefrom.pool.series import PixelSeries
+from wherefrom.shown import count_of
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.task import SPLITS, Task
@@ -269,7 +270,7 @@ def from_table(
     elif len(classes) < 2:
         shown = f"{classes[0]!r}" if classes else "without a label"
         raise WherefromError(
-            f"{places.source}: all {len(kept):,} rows of column {label!r} are {shown}; a "
+            f"{places.source}: all {count_of(len(kept), 'row')} of column {label!r} are {shown}; a "
             "task needs at least two classes"
         )
     everywhere = region_layer == EVERYWHERE and EVERYWHERE not in pool.columns
@@ -441,8 +442,8 @@ def _varied(numbers: NDArray[np.float64], name: str, source: str) -> None:
         )
     for fill in filter(_is_fill, present):
         warnings.warn(
-            f"column {name!r} holds {fill:g} in {int((numbers == fill).sum()):,} rows: if that "
-            "stands for no number, drop these rows",
+            f"column {name!r} holds {fill:g} in {count_of(int((numbers == fill).sum()), 'row')}: "
+            "if that stands for no number, drop these rows",
             stacklevel=3,
         )
     if len(present) <= FEW and (present == np.rint(present)).all():
@@ -489,8 +490,8 @@ def _left_out(codes: NDArray[Any], why: str, source: str) -> NDArray[np.bool_]:
     lacking = np.flatnonzero(codes < 0)
     if lacking.size:
         warnings.warn(
-            f"{source}: {lacking.size:,} of {len(codes):,} rows have {why} and are left out, first "
-            f"row {lacking[0]} (the first data row is 0)",
+            f"{source}: {lacking.size:,} of {count_of(len(codes), 'row')} have {why} and are left "
+            f"out, first row {lacking[0]} (the first data row is 0)",
             stacklevel=3,
         )
     return np.asarray(codes >= 0)
@@ -503,7 +504,8 @@ def _positive(classes: tuple[str, ...], positive: str | None, label: str) -> int
     if len(classes) != 2:
         shown = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
         raise WherefromError(
-            f"--positive {positive}: column {label!r} has {len(classes)} classes ({shown}); a "
+            f"--positive {positive}: column {label!r} has "
+            f"{count_of(len(classes), 'class', 'classes')} ({shown}); a "
             "positive class needs exactly two"
         )
     if positive not in classes:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.pool.series.worldcereal import Pixels, worldcereal_pixels
+from wherefrom.shown import count_of
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.table import label_series
 
@@ -85,6 +86,6 @@ def _crop(pixels: Pixels, path: Path | str) -> NDArray[np.float64]:
         row = int(pixels.rows[bad[0]])
         raise WherefromError(
             f"{path}: {name} of row {row} is {pixels.table[name][row]}, "
-            f"no code of WorldCereal's legend ({low} to {high}); {bad.size:,} such rows"
+            f"no code of WorldCereal's legend ({low} to {high}); {count_of(bad.size, 'such row')}"
         )
     return np.where(none, np.nan, (codes >= least) & (codes <= most))

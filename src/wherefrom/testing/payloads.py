@@ -71,6 +71,13 @@ def _read(payload: Payload, what: str, places: Sought) -> None:
         channels = records[NAMES[payload.modality][0]].shape[1]
         same = len(payload.bands) == channels
         promise(same, f"{what} names {len(payload.bands)} bands and gives {channels}")
+    if payload.image_side is not None:
+        shape = records[NAMES[payload.modality][0]].shape[2:]
+        same = shape == (payload.image_side, payload.image_side)
+        promise(
+            same,
+            f"{what} says that images are {payload.image_side} pixels a side: they are {shape}",
+        )
     every = np.arange(len(places))
     first = np.flatnonzero(there)[:1]
     ways = {"again": every, "in another order": every[::-1], "alone": first, "twice": first[[0, 0]]}

@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.base import Batch, GeoModel, Narrowed, Narrowing, Records
+from wherefrom.shown import count_of
 from wherefrom.train.device import CPU
 from wherefrom.train.embed import encoded
 from wherefrom.train.heads.base import Codes, Labels, Rows
@@ -109,7 +110,8 @@ class Start:
         bad = rows[~torch.isfinite(found).all(dim=1)]
         if len(bad):
             raise WherefromError(
-                f"finetune: the embedding of row {int(bad[0])} is not finite ({len(bad)} such rows)"
+                f"finetune: the embedding of row {int(bad[0])} is not finite "
+                f"({count_of(len(bad), 'such row')})"
             )
         frozen = found.new_empty(count, found.shape[1])
         frozen[rows] = found

@@ -17,6 +17,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.keys import generator as np_generator
 from wherefrom.keys import seed_of
 from wherefrom.models.base import Batch, GeoModel, Records
+from wherefrom.shown import count_of
 from wherefrom.train.checkpoint import load_state, save_state
 from wherefrom.train.device import CPU, ahead, fits, halving, memory_of, precise, release
 from wherefrom.train.memory import keep_freed_memory
@@ -167,8 +168,8 @@ def pretrain(
         return module.eval()
     if len(rows) < settings.batch:
         raise WherefromError(
-            f"the composition has {len(rows)} places, fewer than batch = {settings.batch}: lower "
-            "the batch for all compositions or draw more places"
+            f"the composition has {count_of(len(rows), 'place')}, fewer than batch = "
+            f"{settings.batch}: lower the batch for all compositions or draw more places"
         )
     scales = {name: buffer.cpu().numpy() for name, buffer in module.named_buffers()}
     distinct, order = np.unique(rows, return_inverse=True)

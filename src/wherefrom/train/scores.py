@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ class Metric:
     predicts: Predicts = "classes"
     lower: bool = False
     in_units: bool = False
+    #: Least and most that a score can be.
+    limits: tuple[float, float] = (0.0, 1.0)
 
     @property
     def sign(self) -> int:
@@ -53,6 +56,7 @@ METRICS = {
         "1 less the squared errors over those of the test places' own mean; below 0 where that "
         "mean would do better",
         "numbers",
+        limits=(-math.inf, 1.0),
     ),
     "rmse": Metric(
         "RMSE",
@@ -60,6 +64,7 @@ METRICS = {
         "numbers",
         lower=True,
         in_units=True,
+        limits=(0.0, math.inf),
     ),
 }
 

@@ -18,6 +18,7 @@ from wherefrom.compose.strata import Groups, Ints, Plan, Strata
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, wrap_lon
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part, over
+from wherefrom.shown import count_of
 
 __all__ = ["EqualDistanceRows", "Grid"]
 
@@ -95,8 +96,8 @@ class Grid(StreamedSampler):
             spacing = grid.rows.spacing_km
             if n > len(keys) and self.short == "error":
                 raise WherefromError(
-                    f"only {len(keys):,} cells of {spacing:.4g} km have places, but n = {n:,}: "
-                    "use a smaller spacing_km, a larger pool, a smaller n, or short=cap"
+                    f"only {count_of(len(keys), 'cell')} of {spacing:.4g} km have places, but n = "
+                    f"{n:,}: use a smaller spacing_km, a larger pool, a smaller n, or short=cap"
                 )
             equal = np.ones_like(sizes)
             allocation = allocate(equal, sizes, min(n, len(keys)), "error")
@@ -132,7 +133,7 @@ def _fitted(laid: Callable[[float], _NearNodes], n: int, short: str) -> _NearNod
         return few
     raise WherefromError(
         f"n = {n:,}, but even a grid of {few.rows.spacing_km:.2g} km has places in only "
-        f"{len(few.cells):,} cells: use a larger pool, a smaller n, or short=cap"
+        f"{count_of(len(few.cells), 'cell')}: use a larger pool, a smaller n, or short=cap"
     )
 
 

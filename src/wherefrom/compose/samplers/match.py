@@ -22,8 +22,9 @@ from wherefrom.compose.composition import COLUMNS, Composition
 from wherefrom.compose.strata import NAMED, Crossed, Ints, Plan, Strata
 from wherefrom.earth.land import label_counts
 from wherefrom.errors import WherefromError
-from wherefrom.pool import open_pool
+from wherefrom.pool import open_beside
 from wherefrom.pool.batches import AnyPool, Ask, Part, over
+from wherefrom.shown import count_of
 
 __all__ = ["NEAR", "Match", "Raked", "Target", "rake", "target_of"]
 
@@ -132,8 +133,8 @@ def _present(
         if lost:
             absent[name] = sorted(lost)
             remarks.append(
-                f"{len(lost)} labels of {name} with {100 * sum(lost.values()):.2g} % of the target "
-                "have no place in the pool, and their share went to the others"
+                f"{count_of(len(lost), 'label')} of {name} with {100 * sum(lost.values()):.2g} % "
+                "of the target have no place in the pool, and their share went to the others"
             )
         present.append(shares / shares.sum())
     return present, {"labels_without_place_by_layer": absent, "remarks": remarks}
@@ -205,7 +206,7 @@ def target_of(target: str, names: tuple[str, ...], pool: AnyPool) -> Target:
         counts = _of_composition(composition, names, pool)
         about = {"target": f"composition {composition.key}", "target_places": composition.size}
     else:
-        other = open_pool(target)
+        other = open_beside(target)
         counts = _of_pool(other, names)
         about = {"target": f"pool {other.key}", "target_places": len(other)}
     shares = {}

@@ -19,6 +19,7 @@ from wherefrom.compose.strata import Groups, Ints, LabelGroups, Plan, Strata
 from wherefrom.errors import WherefromError
 from wherefrom.pool import ids_of, read_table
 from wherefrom.pool.batches import AnyPool, Ask, Batch
+from wherefrom.shown import count_of
 
 __all__ = ["Everywhere", "Ids", "NoPretraining", "Only", "Uniform"]
 
@@ -161,12 +162,13 @@ class Ids(SamplerModel):
         size = int(counts.sum())
         if size > MOST:
             raise WherefromError(
-                f"{self.file} lists {size:,} places; a composition holds at most {MOST:,}"
+                f"{self.file} lists {count_of(size, 'place')}; a composition holds at most {MOST:,}"
             )
         times = counts.astype(np.int32)
         if n is not None and n != size:
             raise WherefromError(
-                f"{self.file} lists {size:,} places, but n = {n:,}: leave n out, or change the file"
+                f"{self.file} lists {count_of(size, 'place')}, but n = {n:,}: leave n out, or "
+                "change the file"
             )
         probability = times.astype(np.float64)
         sample = Sample(rows, times, probability, np.array([size]), found.ids[first])

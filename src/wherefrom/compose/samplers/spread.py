@@ -20,6 +20,7 @@ from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
 from wherefrom.pool.columns import column_numbers
+from wherefrom.shown import count_of
 
 __all__ = ["KMeans", "Spread", "chosen_design", "farthest_points", "kmeans", "representatives"]
 
@@ -99,8 +100,8 @@ class KMeans(DesignSampler):
         there = np.flatnonzero(np.isfinite(np.column_stack(columns)).all(axis=1))
         if len(there) < n:
             raise WherefromError(
-                f"n = {n:,}, but only {len(there):,} places of the pool have a value of each of "
-                f"{', '.join(self.over)}: use a larger pool or a smaller n"
+                f"n = {n:,}, but only {count_of(len(there), 'place')} of the pool have a value of "
+                f"each of {', '.join(self.over)}: use a larger pool or a smaller n"
             )
         points = np.column_stack([_scaled(column[there]) for column in columns])
         rows, empty = representatives(points, kmeans(points, n, rng))

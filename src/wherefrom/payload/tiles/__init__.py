@@ -36,6 +36,7 @@ from wherefrom.payload.matching import plain
 from wherefrom.payload.tiles import geotiff, zarr
 from wherefrom.payload.tiles.geotiff import DamagedError, Tile
 from wherefrom.payload.tiles.members import KINDS, ZARR, Members, members_of, named
+from wherefrom.shown import count_of
 
 __all__ = ["BANDS", "Tiles"]
 
@@ -85,6 +86,7 @@ class Tiles(Payload):
 
     modality: ClassVar[Modality] = "images"
     file_fields: ClassVar[tuple[str, ...]] = ("path",)
+    side_field: ClassVar[str] = "size"
 
     path: str = Field(min_length=1)
     name: str = "{id}"
@@ -258,7 +260,9 @@ class Tiles(Payload):
         if self.holds and not known & set(map(plain, self.holds)):
             names = self.holds
             if count != len(names):
-                raise DamagedError(f"has {count} bands, not the {len(names)} of `holds`")
+                raise DamagedError(
+                    f"has {count_of(count, 'band')}, not the {len(names)} of `holds`"
+                )
         if "" in names:
             raise DamagedError("does not name its bands: say them in order by `holds`")
         counts = Counter(map(plain, names))

@@ -25,6 +25,7 @@ from wherefrom.payload.matching import no_text
 from wherefrom.payload.tiles import zarr
 from wherefrom.payload.tiles.geotiff import DamagedError
 from wherefrom.pool.tables import absent, first_line, ids_of, read_table
+from wherefrom.shown import count_of
 
 __all__ = ["GEOTIFF", "KINDS", "ZARR", "Members", "members_of", "named"]
 
@@ -256,7 +257,7 @@ def _of_tar(path: Path) -> pa.Table:
     notes = [f"{torn} after {len(rows):,} whole members"] if torn else []
     odd = [name for name, *_ in tiles if no_text(name)]
     if odd:
-        notes.append(f"has {len(odd):,} tiles whose name is no UTF-8, such as {odd[0]!a}")
+        notes.append(f"has {count_of(len(odd), 'tile')} whose name is no UTF-8, such as {odd[0]!a}")
         tiles = [row for row in tiles if not no_text(row[0])]
     note = "; it ".join(notes)
     columns = zip(*tiles, strict=True) if tiles else ([],) * len(_COLUMNS)

@@ -24,6 +24,7 @@ from wherefrom.pool.series.units import (
     ndvi,
     said_of,
 )
+from wherefrom.shown import count_of
 
 __all__ = ["BANDS", "DW_CLASSES", "FIELDS", "NO_CLASS", "PixelSeries"]
 
@@ -127,7 +128,7 @@ class PixelSeries:
             if bad.size:
                 raise WherefromError(
                     f"pixel series: {name} of row {bad[0]} is {checked[name][bad[0]]:g}, not "
-                    f"-{limit:g} to {limit:g} degrees ({bad.size:,} such rows); "
+                    f"-{limit:g} to {limit:g} degrees ({count_of(bad.size, 'such row')}); "
                     + cause_of(float(checked["lon"][bad[0]]), float(checked["lat"][bad[0]]))
                 )
         empty = np.flatnonzero(np.isnan(raw[:, 0]).all(axis=1))  # few: the others are not looked at
@@ -135,8 +136,8 @@ class PixelSeries:
         empty = empty[bare]
         if empty.size:
             raise WherefromError(
-                f"pixel series: row {empty[0]} has no value in any band or step ({empty.size:,} "
-                "such rows); remove these rows"
+                f"pixel series: row {empty[0]} has no value in any band or step "
+                f"({count_of(empty.size, 'such row')}); remove these rows"
             )
 
     def __len__(self) -> int:

@@ -61,6 +61,11 @@ class HeadOptions:
     #: Raised by hand when the code, or a default, changes what it predicts.
     version: ClassVar[int] = 1
 
+    @property
+    def fewest(self) -> int:
+        """Labelled places that it needs at least, with such options; by default one."""
+        return 1
+
     def spec(self) -> dict[str, Any]:
         """Return the name and all hyper-parameters, as plain values for a key."""
         return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.models.axes import Axes
+from wherefrom.shown import count_of
 from wherefrom.train.device import device
 from wherefrom.train.heads.base import Codes, Features, Labels, Rows, refuse_numbers
 
@@ -82,8 +83,8 @@ class FewShot:
             bad = np.flatnonzero(~torch.isfinite(values).all(dim=1).cpu().numpy())
             if bad.size:
                 raise WherefromError(
-                    f"features of row {where[bad[0]]} are not finite ({bad.size} such rows): "
-                    "the encoder that made them has diverged"
+                    f"features of row {where[bad[0]]} are not finite "
+                    f"({count_of(bad.size, 'such row')}): the encoder that made them has diverged"
                 )
         # One centre for all seeds first: float32 then holds features that are far from zero, too.
         centre = used.mean(dim=0)

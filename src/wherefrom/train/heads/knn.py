@@ -48,6 +48,11 @@ class KNN(Head):
     def __post_init__(self) -> None:
         _check_k(self)
 
+    @property
+    def fewest(self) -> int:
+        """As many as neighbours."""
+        return self.k
+
     def fit_predict(
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
     ) -> Codes:
@@ -97,6 +102,11 @@ class KNNRegression(Head):
 
     def __post_init__(self) -> None:
         _check_k(self)
+
+    @property
+    def fewest(self) -> int:
+        """As many as neighbours."""
+        return self.k
 
     def fit_predict(
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
