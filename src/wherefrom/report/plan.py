@@ -96,12 +96,11 @@ def _at_sizes(plan: Plan) -> Iterator[str]:
         for size, gfm in runs:
             seen = f"{gfm.pretrain.samples_seen:,} for {size.places:,} places"
             budgets.setdefault(size.budget, []).append(seen)
-        for budget, seen in budgets.items():
+        for budget, each in budgets.items():
             blocks = runs[0][1].blocks
             yield (
-                f"{model}, sizes at equal {budget}: samples seen are {', '.join(seen)}; "
-                f"{', '.join(sized(study))}; "
-                + (f"{blocks} blocks" if blocks > 1 else ONE_BLOCK)
+                f"{model}, sizes at equal {budget}: samples seen are {', '.join(each)}; "
+                f"{', '.join(sized(study))}; " + (f"{blocks} blocks" if blocks > 1 else ONE_BLOCK)
             )
 
 

@@ -29,6 +29,7 @@ from wherefrom.report.context import (
     StandIn,
     evidence_of,
 )
+from wherefrom.report.exchanged import exchanged
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Stage, Store, Study, collect
@@ -107,7 +108,7 @@ def _key(plan: Plan, expected: Path | None, lacks: list[str]) -> str:
     study = plan.study
     return key_of(
         {
-            "stages": [stage.key for stage in plan.of_kind("fewshot")],
+            "stages": [stage.key for stage in plan.stages if stage.kind == "fewshot"],
             "unfinished": lacks,
             "columns": SCHEMA.names,
             "study": study.model_dump(mode="json"),
@@ -147,6 +148,7 @@ def context_of(
     study, known = plan.study, plan.study.repeats
     where, unread = _where(plan, store) if whole else ([], [])
     test_places, fixed = _test_places(plan, store)
+    rates, short = exchanged(plan, store)
     # A task that could not be had is in no table.
     labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
@@ -192,6 +194,7 @@ def context_of(
             for name, values in audited(plan, store).items()
         },
         correlated=study.correlated,
+        exchange=rates,
         maps=dict(_maps(plan, store)) if whole else {},
         where=where,
         stand_ins=list(stand_ins(plan)),
@@ -207,7 +210,7 @@ def context_of(
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
-        problems=problems(plan, store) + unread + fixed,
+        problems=problems(plan, store) + unread + fixed + short,
         unfinished=lacks,
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why

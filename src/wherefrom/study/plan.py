@@ -63,7 +63,9 @@ def _expand(study: Study) -> Iterator[Stage]:
     yield from tasks.values()
     seen = _Seen(study, pool, tasks)
     drawn = list(_draws(study, pool, tasks))
-    draws = {(s.axes["composition"], s.axes["draw"], s.size and s.size.places): s for s in drawn}
+    draws = {
+        (s.axes["composition"], s.axes["draw"], s.size.places if s.size else None): s for s in drawn
+    }
     yield from drawn
     own = study.table.columns if study.table else ()
     layer_key = partial(_layer_key, own=own)
@@ -76,7 +78,7 @@ def _expand(study: Study) -> Iterator[Stage]:
         names = list(study.compositions) if size is None else sized(study)
         for name, chosen in ((name, study.samplers[name]) for name in names):
             for block in range(gfm.blocks):
-                draw = draws[name, block if chosen.varies else 0, size and size.places]
+                draw = draws[name, block if chosen.varies else 0, size.places if size else None]
                 inputs = {"draw": draw, "pool": pool}
                 yield from seen.new(of_pool := seen.of_pool(gfm))
                 inputs |= of_pool
@@ -411,7 +413,7 @@ def _fewshot(
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run, or of a row without, on one task, head by head."""
     of = study.tasks[task]
-    label, size = of.label, run and run.size
+    label, size = of.label, run.size if run else None
     inputs = data | ({"pretrain": run} if run else {})
     files: dict[str, str] = {}
     about: dict[str, Any]

@@ -57,7 +57,8 @@ SIZED = pa.schema(
 def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     """Join the scores of finished few-shot stages and write ``results.parquet`` into a folder.
 
-    Beside it ``sizes.parquet``, where the study has a size axis (`SIZED`). What a run that was stopped lacks is for `unfinished` to say.
+    Beside it ``sizes.parquet``, where the study has a size axis (`SIZED`). What a run that was
+    stopped lacks is for `unfinished` to say.
 
     Returns
     -------
@@ -74,9 +75,7 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
         pq.write_table(results, tmp, compression="zstd", write_page_checksum=True)
     if plan.study.sizes is not None:
         with atomic(out / "sizes.parquet") as tmp:
-            pq.write_table(
-                at_sizes(plan, store), tmp, compression="zstd", write_page_checksum=True
-            )
+            pq.write_table(at_sizes(plan, store), tmp, compression="zstd", write_page_checksum=True)
     return results
 
 

@@ -1,4 +1,4 @@
-"""The size axis: compositions at several numbers of places, at equal samples and at equal epochs."""
+"""The size axis: compositions at several numbers of places, at equal samples or equal epochs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["BUDGETS", "Budget", "Size", "SizesSpec", "check", "heads_of", "runs_
 Budget = Literal["samples", "epochs"]
 
 #: What is equal between sizes, in words.
-BUDGETS: dict[Budget, str] = {
+BUDGETS: dict[str, str] = {
     "samples": "equal samples seen",
     "epochs": "equal epochs",
 }
@@ -74,7 +74,7 @@ def heads_of(study: Study, model: str) -> tuple[str, ...]:
 
 
 def runs_of(study: Study, model: str) -> Iterator[tuple[Size, Gfm]]:
-    """Yield the sizes at which a model is pre-trained besides the study's own, and its budget there.
+    """Yield the sizes at which a model is pre-trained besides the study's own, and itself there.
 
     At equal epochs the samples seen, and the steps of the warm-up, grow with the places: to the
     nearest whole batch, one at least.
