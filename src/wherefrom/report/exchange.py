@@ -93,7 +93,8 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
     found = context.exchange.get(headline.view)
     if found is None:
         return None
-    said, pieces, open_ = [], [], 0
+    said: list[str] = []
+    pieces, open_ = [], 0
     for budget in found.budgets:
         rates = [found.rate(name, budget) for name in found.compositions[:-1]]
         rows = [row for row in rates if row is not None]
@@ -105,18 +106,22 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
     for budget in found.budgets:
         points = [r for r in found.curve(found.reference, budget) if r.size != found.size]
         told = [
-            (f"{estimate(r.difference, r.low, r.high, sign=True)} for {r.size:,}", rows_of(r))
+            (f"{estimate(r.difference, r.low, r.high, sign=True)} at {r.size:,} places", rows_of(r))
             for r in dict.fromkeys((*points[:1], *points[-1:]))
         ]
         pieces += told
-        itself.append(f"{' and '.join(text for text, _ in told)} at {BUDGETS[budget]}")
+        if told:
+            itself.append(f"at {BUDGETS[budget]} {' and '.join(text for text, _ in told)}")
     first = found.rates[0]
     text = (
         f"{headline.short}: places that score as {found.size:,} of {found.reference} do, "
         f"{_where(found)}: {'. '.join(said)}. "
-        f"{found.reference} itself, to its {found.size:,}: {'; '.join(itself)}. Intervals hold at "
-        f"once for all of these, at every number of places from {first.smallest:,} to "
-        f"{first.largest:,}; beyond, nothing was run."
+    )
+    if itself:
+        text += f"{found.reference} itself, minus its {found.size:,}: {'; '.join(itself)}. "
+    text += (
+        f"Intervals hold at once for all of these, at every number of places from "
+        f"{first.smallest:,} to {first.largest:,}; beyond, nothing was run."
     )
     kind = "undecided" if open_ == len(pieces) else "partly" if open_ else "decided"
     return Statement(kind, text, links=links(text, pieces))
