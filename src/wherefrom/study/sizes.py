@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
+from wherefrom.compose import SamplerModel
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.part import Part
-
-if TYPE_CHECKING:
-    from wherefrom.study.spec import Study
 
 __all__ = ["BUDGETS", "Budget", "Size", "SizesSpec", "check", "heads_of", "runs_of", "sized"]
 
@@ -55,7 +53,35 @@ class Size(NamedTuple):
         return f"{self.places:,} places" + (f", equal {self.budget}" if self.budget else "")
 
 
-def sized(study: Study) -> tuple[str, ...]:
+class _Headline(Protocol):
+    @property
+    def model(self) -> str: ...
+    @property
+    def head(self) -> str: ...
+
+
+class Sizable(Protocol):
+    """What of a study its size axis depends on."""
+
+    @property
+    def sizes(self) -> SizesSpec | None: ...
+    @property
+    def composition_size(self) -> int: ...
+    @property
+    def pool_places(self) -> int: ...
+    @property
+    def compositions(self) -> Mapping[str, str]: ...
+    @property
+    def samplers(self) -> Mapping[str, SamplerModel]: ...
+    @property
+    def references(self) -> Sequence[str]: ...
+    @property
+    def models(self) -> Mapping[str, Gfm]: ...
+    @property
+    def headlines(self) -> Sequence[_Headline]: ...
+
+
+def sized(study: Sizable) -> tuple[str, ...]:
     """Name the compositions that are drawn at several sizes, in the order of the study file."""
     if study.sizes is None:
         return ()
@@ -66,14 +92,14 @@ def sized(study: Study) -> tuple[str, ...]:
     )
 
 
-def heads_of(study: Study, model: str) -> tuple[str, ...]:
+def heads_of(study: Sizable, model: str) -> tuple[str, ...]:
     """Name the heads that a model has at other sizes: those of its headlines."""
     if study.sizes is None or model not in (study.sizes.models or study.models):
         return ()
     return tuple(dict.fromkeys(one.head for one in study.headlines if one.model == model))
 
 
-def runs_of(study: Study, model: str) -> Iterator[tuple[Size, Gfm]]:
+def runs_of(study: Sizable, model: str) -> Iterator[tuple[Size, Gfm]]:
     """Yield the sizes at which a model is pre-trained besides the study's own, and itself there.
 
     At equal epochs the samples seen, and the steps of the warm-up, grow with the places: to the
@@ -109,7 +135,7 @@ def runs_of(study: Study, model: str) -> Iterator[tuple[Size, Gfm]]:
             yield Size(places, budget), gfm.model_copy(update=changed)
 
 
-def check(study: Study) -> None:
+def check(study: Sizable) -> None:
     """Refuse a size axis that says nothing: no reference, a composition without sizes, no batch.
 
     Raises
