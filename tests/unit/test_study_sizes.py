@@ -244,6 +244,19 @@ def test_a_short_draw_passes_for_a_whole_one(steps: Plan, store: Store, tmp_path
     assert {row.size for row in found.points if row.composition == "area"} == {100, 300}
 
 
+def test_a_stratum_without_so_many_places_is_filled_in_silence(
+    steps: Plan, store: Store, tmp_path: Path
+) -> None:
+    europe = {"none": "none", "uniform": "uniform", "here": "only:layer=continent,label=Europe"}
+    names = steps.study.model_copy(update={"compositions": europe})
+    few = next(s for s in plan(names).sized("draw") if s.axes["composition"] == "here"
+               and s.size and s.size.places == 900)  # fmt: skip
+    assert few.inputs["pool"].key == steps.of_kind("pool")[0].key
+    with pytest.raises(WherefromError, match=r"Europe.* 900") as err:
+        compute(few, store, lambda _: None)
+    assert "\n" not in str(err.value)
+
+
 def test_sizes_that_were_not_run_go_unsaid(steps: Plan, store: Store) -> None:
     other = [line for line in unfinished(steps, store) if "sizes" in line]
     assert other == []
