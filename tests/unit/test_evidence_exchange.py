@@ -180,6 +180,11 @@ def test_the_page_says_what_the_figure_does_not_show() -> None:
     linked = {one.text[link.start : link.stop]: link.rows for link in one.links}
     assert dict(linked["b: never within 100 to 10,000"].where)["composition"] == "b"
     assert {rows.file for rows in linked.values()} == {"exchange", "sizes"}
+    few = ReportContext("s", "debug", context.headlines,
+                        exchange={VIEW: found({"a": (0.5, 0.5, 0.5)}, noise=0.1)})  # fmt: skip
+    one = exchange_statement(headline, few)
+    assert one is not None
+    assert one.kind == "undecided"
     grid = exchange_grid(headline, context)
     assert grid is not None
     assert grid.columns == [ALL_REGIONS, *REGIONS]

@@ -94,11 +94,12 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
     if found is None:
         return None
     said: list[str] = []
-    pieces, open_ = [], 0
+    pieces, open_, rated = [], 0, 0
     for budget in found.budgets:
         rates = [found.rate(name, budget) for name in found.compositions[:-1]]
         rows = [row for row in rates if row is not None]
         texts = [f"{headline.called(row.composition)}: {rate_text(row)}" for row in rows]
+        rated += len(rows)
         open_ += sum(row.verdict == UNDECIDED for row in rows)
         pieces += [(text, rows_of(row)) for text, row in zip(texts, rows, strict=True)]
         said.append(f"{'At' if said else 'at'} {BUDGETS[budget]}, {'; '.join(texts)}")
@@ -123,7 +124,7 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
         f"Intervals hold at once for all of these, at every number of places from "
         f"{first.smallest:,} to {first.largest:,}; beyond, nothing was run."
     )
-    kind = "undecided" if open_ == len(pieces) else "partly" if open_ else "decided"
+    kind = "undecided" if open_ == rated else "partly" if open_ else "decided"
     return Statement(kind, text, links=links(text, pieces))
 
 
@@ -143,6 +144,7 @@ def exchange_figure(headline: Headline, context: ReportContext) -> Drawing | Non
     figure = Figure(figsize=(2.6 + 4.4 * count, 4.4), layout="constrained")
     axes = figure.subplots(1, count, squeeze=False, sharey=True)[0]
     handles: dict[str, Line2D] = {}
+    means = [own.mean]
     for ax, budget in zip(axes, found.budgets, strict=True):
         dashed = (0, (5, 2))
         handles[f"{found.size:,} of {found.reference}"] = ax.axhline(
@@ -157,6 +159,7 @@ def exchange_figure(headline: Headline, context: ReportContext) -> Drawing | Non
             style = look[name]
             x = [row.size for row in rows]
             sizes |= set(x)
+            means += [row.mean for row in rows]
             (handles[name],) = ax.plot(
                 x, [row.mean for row in rows], color=style.colour, lw=1.8, marker=style.marker, ms=5
             )
@@ -171,6 +174,11 @@ def exchange_figure(headline: Headline, context: ReportContext) -> Drawing | Non
         ax.set_xlabel("pre-training places (logarithmic)")
         ax.grid(axis="y", color=FAINT, lw=0.7)
         ax.spines[["top", "right"]].set_visible(False)
+    low, high = min(means), max(means)
+    room = max(0.5 * (high - low), 1e-3)
+    bottom, top = axes[0].get_ylim()
+    # Intervals of few blocks are endless beside what is between the lines.
+    axes[0].set_ylim(max(bottom, low - room), min(top, high + room))
     axes[0].set_ylabel(score_title(headline) + turned(headline))
     order = [name for name in (*found.compositions, *handles) if name in handles]
     names = list(dict.fromkeys(order))
