@@ -65,7 +65,7 @@ def exchange_grid(headline: Headline, context: ReportContext) -> Grid | None:
         return None
     lines = [
         Line(
-            f"{headline.called(name)}, {BUDGETS[budget]}",
+            f"{name}, {BUDGETS[budget]}",
             "composition",
             [_cell(found.rate(name, budget, region)) for region in found.regions],
         )
@@ -98,7 +98,7 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
     for budget in found.budgets:
         rates = [found.rate(name, budget) for name in found.compositions[:-1]]
         rows = [row for row in rates if row is not None]
-        texts = [f"{headline.called(row.composition)}: {rate_text(row)}" for row in rows]
+        texts = [f"{row.composition}: {rate_text(row)}" for row in rows]
         rated += len(rows)
         open_ += sum(row.verdict == UNDECIDED for row in rows)
         pieces += [(text, rows_of(row)) for text, row in zip(texts, rows, strict=True)]
@@ -183,12 +183,13 @@ def exchange_figure(headline: Headline, context: ReportContext) -> Drawing | Non
     order = [name for name in (*found.compositions, *handles) if name in handles]
     names = list(dict.fromkeys(order))
     figure.legend(
-        [handles[name] for name in names], [brief(headline.called(name)) for name in names],
+        [handles[name] for name in names], list(map(brief, names)),
         loc="outside right upper", frameon=False, fontsize=9,
     )  # fmt: skip
     caption = (
         f"{view_title(headline)}, {_where(found)}. Lines: means. Bands: simultaneous 95 % interval "
         f"of the difference to {found.size:,} places of {found.reference} (dashed), around its "
-        "mean: where a band leaves the dashed line, the difference is decided."
+        "mean, cut where they leave the axes: where a band is off the dashed line, the difference "
+        "is decided."
     )
     return Drawing("exchange", figure, "Scores against the number of places", caption)

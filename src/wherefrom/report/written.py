@@ -78,7 +78,9 @@ def write_tables(
     rows |= described(context.where)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
-            pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)
+            # Rows of the size axis say how many places they are of.
+            sizes = {} if kind in (SizeRow, ExchangeRow) else context.sizes
+            pc.write_csv(shown.cells(_sized(table_of(lines, kind), sizes)), tmp)
     known: dict[str, Any] = {
         name: [row._asdict() for row in lines] for name, (lines, _) in rows.items()
     }
