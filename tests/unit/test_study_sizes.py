@@ -201,6 +201,7 @@ def test_scores_of_other_sizes_flood_the_results(
     # The page's own section has them, with the row of every number, and no other part.
     html = page.read_text(encoding="utf-8")
     assert '<section id="sizes">' in html
+    assert "100, 300, 900 places, at equal samples seen and equal epochs: uniform, area" in html
     table = pc.read_csv(tmp_path / "tables" / "exchange.csv")
     assert len(set(table.column_names)) == len(table.column_names)
     rates = table.to_pylist()

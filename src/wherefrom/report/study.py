@@ -37,6 +37,7 @@ from wherefrom.study.audits import audited
 from wherefrom.study.fitting import best_baselines, untuned
 from wherefrom.study.predictions import saved
 from wherefrom.study.results import SCHEMA, problems, unfinished
+from wherefrom.study.sizes import BUDGETS, sized
 from wherefrom.study.spent import Costs, measured
 from wherefrom.study.store import versions
 from wherefrom.study.tuned import text_of
@@ -302,6 +303,12 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
             + (f", at least {km:g} km from every test place" if (km := study.exclude_km) else ""),
         }
     }
+    if study.sizes is not None:
+        others = ", ".join(f"{places:,}" for places in sorted(study.sizes.places))
+        equal = " and ".join(BUDGETS[budget] for budget in study.sizes.budgets)
+        sections["pool and compositions"]["size axis"] = (
+            f"{others} places, at {equal}: {', '.join(sized(study))}"
+        )
     for task in study.tasks.values():
         numbers = {} if task.units is None else {"numbers in": task.units or "units not stated"}
         tested = {"cross-validation": f"{task.folds} folds"} if task.folds else {}
