@@ -33,13 +33,13 @@ from wherefrom.evidence.exchange import (
     AT_LEAST,
     AT_MOST,
     FEWER,
-    ITSELF,
     NEVER,
     WORTH,
     ExchangeRow,
     exchange,
 )
 from wherefrom.evidence.scores import Cells
+from wherefrom.evidence.sizes import ITSELF
 from wherefrom.study.sizes import Size
 
 Floats = npt.NDArray[np.float64]

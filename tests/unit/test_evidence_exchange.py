@@ -18,8 +18,8 @@ from wherefrom.evidence.exchange import (
     Exchange,
     ExchangeRow,
     exchange,
-    tables_of,
 )
+from wherefrom.evidence.sizes import tables_of
 from wherefrom.report.context import ReportContext
 from wherefrom.report.exchange import (
     exchange_figure,

@@ -22,66 +22,24 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from wherefrom.evidence.family import Design, simulate
 from wherefrom.evidence.frames import Column, Frame, pair
 from wherefrom.evidence.intervals import ends
 from wherefrom.evidence.records import Record
-from wherefrom.evidence.scores import (
-    ALL_REGIONS,
-    COLUMNS,
-    INITIAL,
-    Key,
-    PlaceVariance,
-    Scores,
-    View,
-)
+from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
+from wherefrom.evidence.sizes import ITSELF, SizeRow
 from wherefrom.evidence.verdict import UNDECIDED
 from wherefrom.keys import generator
 from wherefrom.study.sizes import Size
 
 __all__ = [
-    "AT_LEAST", "AT_MOST", "FEWER", "ITSELF", "NEVER", "WORTH", "Exchange", "ExchangeRow",
-    "SizeRow", "exchange", "tables_of",
+    "AT_LEAST", "AT_MOST", "FEWER", "NEVER", "WORTH", "Exchange", "ExchangeRow", "exchange",
 ]  # fmt: skip
 
 #: What is said of a rate: it has an interval; it is not below, or not above, some number; even the
 #: largest size is below the reference, even the smallest is not.
 WORTH, AT_LEAST, AT_MOST, NEVER, FEWER = "worth", "at least", "at most", "never", "fewer"
-
-#: What the reference is called where it is compared, at another size, with itself.
-ITSELF = "reference at this size"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SizeRow(Record):
-    """A composition of some size in one region, and its difference to the reference at its own.
-
-    `budget` is empty at the study's own size, which is the same under each. `low` and `high` hold
-    at once over all that is compared in the region, or in all single regions.
-    """
-
-    model: str
-    task: str
-    n: int
-    head: str
-    metric: str
-    region: str
-    composition: str
-    size: int
-    budget: str
-    reference: str
-    reference_size: int
-    mean: float
-    difference: float
-    low: float | None
-    high: float | None
-    compared: int
-    blocks: int
-    finetune_seeds: int
-    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,69 +108,6 @@ class Exchange:
         return next((r for r in self.rates if (r.composition, r.budget, r.region) == about), None)
 
 
-def tables_of(
-    results: pa.Table,
-    view: View,
-    reference: str,
-    size: int,
-    places: Mapping[Size, PlaceVariance] | None = None,
-) -> dict[Size, list[Scores]]:
-    """Divide the table of the size axis by size and budget, the reference at its own in each.
-
-    Parameters
-    ----------
-    results : pyarrow.Table
-        With the columns of `wherefrom.study.results.SIZED`; every row has the places that it says.
-    view : View
-        Rows of others are left out.
-    reference : str
-    size : int
-        The study's own, at which the reference is.
-    places : mapping of Size to PlaceVariance, optional
-        Test places as a sample, in which the reference at another size is called `ITSELF`.
-
-    Returns
-    -------
-    dict of Size to list of Scores
-        The study's own size, under no budget, comes first. In a second table, of two compositions,
-        the reference is set against itself: both have the same design, and what of a pre-training
-        seed is of that design is theirs alone.
-    """
-    asked = {name: getattr(view, name) for name in View._fields}
-    mine = results.filter(pc.equal(results["model"], asked.pop("model")))
-    for name, value in asked.items():
-        mine = mine.filter(pc.equal(mine[name], value))
-    own = mine.filter(pc.is_in(mine["size"], pa.array([0, size])))
-    budgets = mine["budget"].unique().to_pylist()
-    if budgets:
-        own = own.filter(pc.equal(own["budget"], budgets[0]))
-    known, made = dict(places or {}), {}
-    if own.num_rows:
-        at = Size(size)
-        made[at] = [Scores(own.select(list(COLUMNS)), places=known.get(at))]
-    first = own.filter(
-        pc.or_(pc.equal(own["composition"], reference), pc.equal(own["size"], 0))
-    ).select(list(COLUMNS))
-    for budget in budgets:
-        part = mine.filter(pc.equal(mine["budget"], budget))
-        for count in sorted(set(part["size"].to_pylist()) - {0, size}):
-            at = Size(count, budget)
-            rows = part.filter(pc.equal(part["size"], count)).select(list(COLUMNS))
-            is_reference = pc.equal(rows["composition"], reference)
-            others, same = rows.filter(pc.invert(is_reference)), rows.filter(is_reference)
-            column = rows.column_names.index("composition")
-            same = same.set_column(
-                column, "composition", pa.array([ITSELF] * len(same), pa.string())
-            )
-            same_first = first.filter(pc.equal(first["composition"], reference))
-            made[at] = [
-                Scores(pa.concat_tables(tables), places=known.get(at))
-                for tables in ((first, others), (same_first, same))
-                if len(tables[1])
-            ]
-    return made
-
-
 class _Point(NamedTuple):
     """A composition of some size beside the reference, in one region."""
 
@@ -236,7 +131,7 @@ def exchange(
     Parameters
     ----------
     tables : mapping of Size to sequence of Scores
-        As `tables_of` gives them.
+        As `wherefrom.evidence.sizes.tables_of` gives them.
     view : View
     reference : str
     size : int
@@ -249,6 +144,9 @@ def exchange(
     Examples
     --------
     >>> import numpy as np
+    >>> import pyarrow as pa
+    >>> from wherefrom.evidence.scores import COLUMNS
+    >>> from wherefrom.evidence.sizes import tables_of
     >>> rng = np.random.default_rng(0)
     >>> means = {("uniform", 1000): 0.5, ("cities", 100): 0.3, ("cities", 1000): 0.4,
     ...          ("cities", 10000): 0.6}

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import INITIAL, PlaceVariance, View
-from wherefrom.evidence.exchange import ITSELF, Exchange, exchange, tables_of
+from wherefrom.evidence.exchange import Exchange, exchange
 from wherefrom.evidence.places import sampled
+from wherefrom.evidence.sizes import ITSELF, tables_of
 from wherefrom.study import Plan, Store
 from wherefrom.study.predictions import Saved, saved
 from wherefrom.study.results import at_sizes, scored_at

@@ -20,9 +20,10 @@ from wherefrom.evidence import (
     VarianceRow,
     View,
 )
-from wherefrom.evidence.exchange import ExchangeRow, SizeRow
+from wherefrom.evidence.exchange import ExchangeRow
 from wherefrom.evidence.nearness import DistanceRow, EffectRow, LawRow
 from wherefrom.evidence.records import Record
+from wherefrom.evidence.sizes import SizeRow
 
 __all__ = ["Link", "Rows", "links", "measured", "rows_in", "rows_of"]
 

@@ -30,8 +30,9 @@ from wherefrom.evidence import (
     sensitivity_differences,
     table_of,
 )
-from wherefrom.evidence.exchange import ExchangeRow, SizeRow
+from wherefrom.evidence.exchange import ExchangeRow
 from wherefrom.evidence.nearness import described
+from wherefrom.evidence.sizes import SizeRow
 from wherefrom.files import atomic
 from wherefrom.report.budget import budget
 from wherefrom.report.context import ReportContext, Statement
