@@ -29,6 +29,7 @@ from wherefrom.evidence import (
 from wherefrom.report.rows import Link
 
 if TYPE_CHECKING:
+    from wherefrom.evidence.exchange import Exchange
     from wherefrom.evidence.nearness import Nearness
     from wherefrom.study.published import Claim
     from wherefrom.study.spent import Costs
@@ -139,6 +140,8 @@ class ReportContext:
     audits: Mapping[str, Audited] = field(default_factory=dict)
     #: Compositions over which these are held against scores; none named: all that have them.
     correlated: Sequence[str] = ()
+    #: Of headlines, compositions of several sizes beside the reference.
+    exchange: Mapping[View, Exchange] = field(default_factory=dict)
     #: Longitude and latitude of the places of each composition, float64 degrees of shape (N,).
     maps: Mapping[str, Places] = field(default_factory=dict)
     #: Of each headline, how near its pre-training places lie to its test places.

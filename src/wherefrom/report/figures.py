@@ -21,6 +21,7 @@ from wherefrom.evidence import (
 )
 from wherefrom.report.context import Places, ReportContext
 from wherefrom.report.correlation import correlation_figure
+from wherefrom.report.exchange import exchange_figure
 from wherefrom.report.sensitivity import sensitivity_figure
 from wherefrom.report.style import (
     FAINT,
@@ -74,6 +75,7 @@ def figures(evidence: Evidence, context: ReportContext) -> list[Drawing]:
             variance(headline, context.claims),
             transfer_figure(headline, context),
             correlation_figure(headline, context),
+            exchange_figure(headline, context),
             everywhere(headline),
         )
         drawn += [

@@ -17,6 +17,7 @@ from wherefrom.report.anchors import Anchors
 from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import audit_grid, correlation_statement
+from wherefrom.report.exchange import exchange_statement
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
 from wherefrom.report.sections import (
@@ -100,6 +101,7 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
         *((one.short, statements(one, context.sweep_region, context.untuned)) for one in headlines),
         ("Sensitivity to the composition", _sensitivity(headlines, context)),
         ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
+        ("How many places are worth how many", _said(exchange_statement, headlines, context)),
         ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
         ("Published claims", _claimed(headlines, context)),
         ("Left out or not evaluated", gaps(context)),
@@ -142,6 +144,7 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         "sensitivity": [grid for grid in spread if grid is not None],
         "where": list(map(near, context.where)),
         "transfers": beside(headlines, context, pictures, "transfer"),
+        "exchanged": beside(headlines, context, pictures, "exchange"),
         "audits": audit_grid(headlines, context),
         "correlated": beside(headlines, context, pictures, "audit_numbers"),
     }

@@ -13,6 +13,7 @@ from wherefrom.payload.base import Payload
 from wherefrom.shown import count_of
 from wherefrom.study import Plan, Stage, Store
 from wherefrom.study.fitting import tuned_of
+from wherefrom.study.sizes import runs_of, sized
 from wherefrom.study.stage import VERSIONS
 
 __all__ = ["ONE_BLOCK", "render"]
@@ -28,7 +29,8 @@ def render(plan: Plan, store: Store) -> RenderableType:
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
-    groups = {kind: plan.of_kind(kind) for kind in VERSIONS if kind != "tune"}
+    kinds = [kind for kind in VERSIONS if kind != "tune"]
+    groups = {kind: [stage for stage in plan.stages if stage.kind == kind] for kind in kinds}
     groups["together"] = list(plan.stages)
     for kind, every in groups.items():
         if kind == "together":
@@ -71,6 +73,7 @@ def _sizes(plan: Plan) -> list[Text]:
         + (f"each of {spec.blocks} blocks" if spec.blocks > 1 else ONE_BLOCK)
         for name, spec in study.models.items()
     ]
+    lines += _at_sizes(plan)
     lines += [
         f"{name}: {one} under another name, with draws of its own; in another order of the file "
         f"{one} would have these"
@@ -78,18 +81,36 @@ def _sizes(plan: Plan) -> list[Text]:
     ]
     hours = sum(
         stage.of.gpu_hours_per_run or 0.0
-        for stage in plan.of_kind("pretrain")
-        if not stage.inputs["draw"].of.empty
+        for stage in plan.stages
+        if stage.kind == "pretrain" and not stage.inputs["draw"].of.empty
     )
     if hours:
         lines.append(f"pre-training: about {hours:,.0f} GPU hours (one A100-class GPU a run)")
     return [Text(line) for line in lines]
 
 
+def _at_sizes(plan: Plan) -> Iterator[str]:
+    """Say which compositions are drawn at which other sizes, and what that is pre-trained on."""
+    study = plan.study
+    for model in study.models:
+        budgets: dict[str, list[str]] = {}
+        runs = list(runs_of(study, model))
+        for size, gfm in runs:
+            seen = f"{gfm.pretrain.samples_seen:,} for {size.places:,} places"
+            budgets.setdefault(size.budget, []).append(seen)
+        for budget, each in budgets.items():
+            blocks = runs[0][1].blocks
+            yield (
+                f"{model}, sizes at equal {budget}: samples seen are {', '.join(each)}; "
+                f"{', '.join(sized(study))}; " + (f"{blocks} blocks" if blocks > 1 else ONE_BLOCK)
+            )
+
+
 def _payloads(plan: Plan) -> Iterator[str]:
     """Say of each payload what it gives, where it was looked for, and its bytes and time."""
     study = plan.study
     drawn = sum(not s.of.empty for s in plan.of_kind("draw")) * study.composition_size
+    drawn += sum(s.size.places for s in plan.sized("draw") if s.size)
     for name, payload in study.read.items():
         said = f"payload {name} ({payload.modality})"
         stages = [s for s in plan.of_kind("payload") if s.of == payload]

@@ -20,8 +20,10 @@ from wherefrom.evidence import (
     VarianceRow,
     View,
 )
+from wherefrom.evidence.exchange import ExchangeRow
 from wherefrom.evidence.nearness import DistanceRow, EffectRow, LawRow
 from wherefrom.evidence.records import Record
+from wherefrom.evidence.sizes import SizeRow
 
 __all__ = ["Link", "Rows", "links", "measured", "rows_in", "rows_of"]
 
@@ -41,12 +43,14 @@ _FILES: dict[type[Record], str] = {
     EffectRow: "distance_effects",
     LawRow: "distance_law",
     BudgetRow: "budget",
+    ExchangeRow: "exchange",
+    SizeRow: "sizes",
 }
 
 #: Columns that tell the rows of a file from each other.
 _AXES = (
     "model", "other_model", "task", "other_task", "n", "head", "other_head", "metric",
-    "composition", "region", "reference", "audit",
+    "composition", "region", "reference", "audit", "size", "budget",
 )  # fmt: skip
 
 #: A measured number of a sentence, with its interval: it has decimals or is a share.

@@ -11,6 +11,7 @@ from wherefrom.evidence.nearness import Nearness
 from wherefrom.report.budget import budget_grid
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.correlation import correlation_grid, correlation_statement
+from wherefrom.report.exchange import exchange_grid, exchange_statement
 from wherefrom.report.forest import forest
 from wherefrom.report.style import metric_title
 from wherefrom.report.tables import Grid, difference_grid, score_grid
@@ -22,7 +23,7 @@ from wherefrom.report.words import statements
 __all__ = ["Picture", "beside", "design", "duration", "grids", "margins", "near", "parts", "top"]
 
 #: Figures that stand in a section of their own, by the head of their names.
-_APART = ("transfer", "audit_numbers", "scaling")
+_APART = ("transfer", "audit_numbers", "scaling", "exchange")
 
 
 class Picture(NamedTuple):
@@ -109,13 +110,14 @@ def beside(
 ) -> list[dict[str, Any]]:
     """Give what a section of its own has of each headline: sentence, table and figure, if any.
 
-    `what` is the head of the figure's name: "transfer", "audit_numbers" or "scaling".
+    `what` is the head of the figure's name: "transfer", "audit_numbers", "scaling" or "exchange".
     """
     say: Callable[[Headline, ReportContext], Statement | None]
     grid: Callable[[Headline, ReportContext], Grid | None]
     say, grid = {
         "transfer": (transfer_statement, transfer_grid),
         "audit_numbers": (correlation_statement, correlation_grid),
+        "exchange": (exchange_statement, exchange_grid),
     }.get(what, (lambda *_: None, lambda *_: None))
     made = []
     for one in headlines:

@@ -29,6 +29,7 @@ from wherefrom.report.context import (
     StandIn,
     evidence_of,
 )
+from wherefrom.report.exchanged import exchanged
 from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Stage, Store, Study, collect
@@ -36,6 +37,7 @@ from wherefrom.study.audits import audited
 from wherefrom.study.fitting import best_baselines, untuned
 from wherefrom.study.predictions import saved
 from wherefrom.study.results import SCHEMA, problems, unfinished
+from wherefrom.study.sizes import BUDGETS, sized
 from wherefrom.study.spent import Costs, measured
 from wherefrom.study.store import versions
 from wherefrom.study.tuned import text_of
@@ -107,7 +109,7 @@ def _key(plan: Plan, expected: Path | None, lacks: list[str]) -> str:
     study = plan.study
     return key_of(
         {
-            "stages": [stage.key for stage in plan.of_kind("fewshot")],
+            "stages": [stage.key for stage in plan.stages if stage.kind == "fewshot"],
             "unfinished": lacks,
             "columns": SCHEMA.names,
             "study": study.model_dump(mode="json"),
@@ -147,6 +149,7 @@ def context_of(
     study, known = plan.study, plan.study.repeats
     where, unread = _where(plan, store) if whole else ([], [])
     test_places, fixed = _test_places(plan, store)
+    rates, short = exchanged(plan, store)
     # A task that could not be had is in no table.
     labels = {name: task.label for name, task in study.tasks.items()}
     return ReportContext(
@@ -192,6 +195,7 @@ def context_of(
             for name, values in audited(plan, store).items()
         },
         correlated=study.correlated,
+        exchange=rates,
         maps=dict(_maps(plan, store)) if whole else {},
         where=where,
         stand_ins=list(stand_ins(plan)),
@@ -207,7 +211,7 @@ def context_of(
         seconds=store.spent(plan.key) or None,
         command=f"wherefrom study run {study_path} --scale {study.scale}"
         + (f" --models {','.join(study.picked)}" if study.picked else ""),
-        problems=problems(plan, store) + unread + fixed,
+        problems=problems(plan, store) + unread + fixed + short,
         unfinished=lacks,
         left_out={
             what.replace("tasks.", "task ").replace("published.", "published weights "): why
@@ -299,6 +303,12 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
             + (f", at least {km:g} km from every test place" if (km := study.exclude_km) else ""),
         }
     }
+    if study.sizes is not None:
+        others = ", ".join(f"{places:,}" for places in sorted(study.sizes.places))
+        equal = " and ".join(BUDGETS[budget] for budget in study.sizes.budgets)
+        sections["pool and compositions"]["size axis"] = (
+            f"{others} places, at {equal}: {', '.join(sized(study))}"
+        )
     for task in study.tasks.values():
         numbers = {} if task.units is None else {"numbers in": task.units or "units not stated"}
         tested = {"cross-validation": f"{task.folds} folds"} if task.folds else {}

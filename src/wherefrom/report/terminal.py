@@ -7,6 +7,7 @@ from rich.text import Text
 
 from wherefrom.evidence import Evidence
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.exchange import exchange_statement
 from wherefrom.report.published import claimed
 from wherefrom.report.sensitivity import beside_grid, comparison, sensitivity_of, two_models
 from wherefrom.report.tables import RUNS, rich_table, score_grid
@@ -46,6 +47,7 @@ def terminal_table(evidence: Evidence, context: ReportContext) -> RenderableType
         shown += comparison(*pair)[:1]
     elif not pair:
         shown += [spread for one in headlines if (spread := sensitivity_of(one))]
+    shown += [one for own in headlines if (one := exchange_statement(own, context))]
     parts += map(_line, [*shown, *gaps(context)])
     if context.stand_ins:
         named = "; ".join(f"{what} for {stands_for}" for what, stands_for, _ in context.stand_ins)

@@ -30,7 +30,9 @@ from wherefrom.evidence import (
     sensitivity_differences,
     table_of,
 )
+from wherefrom.evidence.exchange import ExchangeRow
 from wherefrom.evidence.nearness import described
+from wherefrom.evidence.sizes import SizeRow
 from wherefrom.files import atomic
 from wherefrom.report.budget import budget
 from wherefrom.report.context import ReportContext, Statement
@@ -70,10 +72,16 @@ def write_tables(
     rows["budget"] = ([row for one in headlines for row in budget(one, context)], BudgetRow)
     if pairs := contrasts(headlines, context):
         rows["contrasts"] = (pairs, DifferenceRow)
+    if context.exchange:
+        of = context.exchange.values()
+        rows["sizes"] = ([row for one in of for row in one.points], SizeRow)
+        rows["exchange"] = ([row for one in of for row in one.rates], ExchangeRow)
     rows |= described(context.where)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:
-            pc.write_csv(shown.cells(_sized(table_of(lines, kind), context.sizes)), tmp)
+            # Rows of the size axis say how many places they are of.
+            sizes = {} if kind in (SizeRow, ExchangeRow) else context.sizes
+            pc.write_csv(shown.cells(_sized(table_of(lines, kind), sizes)), tmp)
     known: dict[str, Any] = {
         name: [row._asdict() for row in lines] for name, (lines, _) in rows.items()
     }
@@ -129,11 +137,11 @@ def _compared(evidence: Evidence, context: ReportContext) -> list[SensitivityDif
 
 def _plain(context: ReportContext) -> dict[str, Any]:
     # Places are in the compositions' own files: here their number is enough. Distances have tables.
-    known = asdict(replace(context, where=(), test_places=None))
+    known = asdict(replace(context, where=(), test_places=None, exchange={}))
     del known["blind"]  # of figures alone
     known["untuned"] = sorted(known["untuned"])
     known["claims"] = [claim.model_dump(exclude_defaults=True) for claim in context.claims]
-    del known["where"], known["costs"]
+    del known["where"], known["costs"], known["exchange"]
     about = context.test_places
     known["test_places"] = "given" if about is None else about.population
     known["maps"] = {name: len(lon) for name, (lon, _) in context.maps.items()}

@@ -86,6 +86,9 @@ def _put_stand_ins(study: Study) -> Study:
             )
         compositions[new], made[new] = text, other
         renamed[name] = new
+    sizes = study.sizes and study.sizes.model_copy(
+        update={"compositions": _put(study.sizes.compositions, renamed)}
+    )
     repeats = study.repeats.model_copy(
         update={"rows": {row: _put(names, renamed) for row, names in study.repeats.rows.items()}}
     )
@@ -96,6 +99,7 @@ def _put_stand_ins(study: Study) -> Study:
             "correlated": _put(study.correlated, renamed),
             "claims": tuple(_claimed(claim, renamed) for claim in study.claims),
             "repeats": repeats,
+            "sizes": sizes,
             "tasks": {name: task.renamed(swapped) for name, task in study.tasks.items()},
             "audits": {name: one.renamed(layers) for name, one in study.audits.items()},
             "stood_in": swapped,

@@ -61,6 +61,12 @@ def picked(study: Study, names: Iterable[str] | None = None) -> Study:
     if sweep is not None:
         left = {"models": among(sweep.models, chosen), "heads": among(sweep.heads, heads)}
         sweep = None if () in left.values() else sweep.model_copy(update=left)
+    sizes = study.sizes
+    if sizes is not None:
+        left_of = among(sizes.models or tuple(study.models), chosen)
+        with_headline = {one.model for one in headlines}
+        models = tuple(name for name in left_of or () if name in with_headline)
+        sizes = sizes.model_copy(update={"models": models}) if models else None
     about = study.repeats
     gone = study.tasks.keys() - tasks
     repeats = about.model_copy(
@@ -81,6 +87,7 @@ def picked(study: Study, names: Iterable[str] | None = None) -> Study:
             "heads": heads,
             "headlines": headlines,
             "sweep": sweep,
+            "sizes": sizes,
             "claims": tuple(one for claim in study.claims if (one := _claim(claim, study, chosen))),
             "repeats": repeats,
             "published": {

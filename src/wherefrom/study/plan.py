@@ -21,6 +21,7 @@ from wherefrom.study import cost
 from wherefrom.study.audits import audit_stages
 from wherefrom.study.pairing import refuse_misfits
 from wherefrom.study.pools import stage_spec
+from wherefrom.study.sizes import Size, check, heads_of, runs_of, sized
 from wherefrom.study.spec import HeadUse, Study
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.tasks.base import TaskSpec
@@ -52,6 +53,7 @@ def plan(study: Study) -> Plan:
     'pool'
     """
     refuse_misfits(study)
+    check(study)
     return Plan(study, tuple(_expand(study)))
 
 
@@ -61,22 +63,30 @@ def _expand(study: Study) -> Iterator[Stage]:
     tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
     yield from tasks.values()
     seen = _Seen(study, pool, tasks)
-    draws = {(s.axes["composition"], s.axes["draw"]): s for s in _draws(study, pool, tasks)}
-    yield from draws.values()
+    drawn = list(_draws(study, pool, tasks))
+    draws = {
+        (s.axes["composition"], s.axes["draw"], s.size.places if s.size else None): s for s in drawn
+    }
+    yield from drawn
     own = study.table.columns if study.table else ()
     layer_key = partial(_layer_key, own=own)
-    yield from audit_stages(study, pool, tasks, draws.values(), layer_key)
-    for model, gfm in study.models.items():
+    whole = [stage for stage in drawn if stage.size is None]
+    yield from audit_stages(study, pool, tasks, whole, layer_key)
+    runs: list[tuple[str, Size | None, Gfm]] = [(name, None, g) for name, g in study.models.items()]
+    runs += [(name, *one) for name in study.models for one in runs_of(study, name)]
+    for model, size, gfm in runs:
         costed = _costed(study, gfm)
-        for name, chosen in study.samplers.items():
+        names = list(study.compositions) if size is None else sized(study)
+        for name, chosen in ((name, study.samplers[name]) for name in names):
             for block in range(gfm.blocks):
-                inputs = {"draw": draws[name, block if chosen.varies else 0], "pool": pool}
+                draw = draws[name, block if chosen.varies else 0, size.places if size else None]
+                inputs = {"draw": draw, "pool": pool}
                 yield from seen.new(of_pool := seen.of_pool(gfm))
                 inputs |= of_pool
                 axes = {"model": model, "composition": name, "block": block}
-                run = _pretrain(gfm, costed, chosen, axes, inputs, seen)
+                run = _pretrain(gfm, costed, chosen, axes, inputs, seen, size)
                 yield run
-                for task in gfm.tasks:
+                for task in gfm.tasks[: None if size is None else 1]:
                     yield from seen.new(data := seen.of_task(task, gfm))
                     yield from _fewshot(study, task, data, gfm, costed, axes, run)
     for task, spec in study.tasks.items():
@@ -246,6 +256,11 @@ def _draws(study: Study, pool: Stage, tasks: dict[str, Stage]) -> Iterator[Stage
         apart = {"exclude_km": study.exclude_km}
     twins, most = study.twins, max(gfm.blocks for gfm in study.models.values())
     fixed: dict[str, str] = {}
+    drawn: dict[Size, int] = {}
+    for model in study.models:
+        for size, gfm in runs_of(study, model):
+            at = Size(size.places)
+            drawn[at] = max(gfm.blocks, drawn.get(at, 0))
     for name, chosen in study.samplers.items():
         # Draws follow the spec; under a second name it gets streams of its own, so that the two
         # are as independent as any others.
@@ -271,6 +286,22 @@ def _draws(study: Study, pool: Stage, tasks: dict[str, Stage]) -> Iterator[Stage
                 files=files,
                 axes={"composition": name, "draw": seed},
             )
+        for size, blocks in drawn.items() if name in sized(study) else ():
+            for seed in range(blocks if chosen.varies else 1):
+                # Streams of their own: the same one would draw the smaller from the larger.
+                state = seed_of("composition", name, seed, size.places).generate_state(1)
+                yield Stage(
+                    kind="draw",
+                    label=f"draw {name} {seed} ({size.title})",
+                    spec=spec | {"n": size.places, "seed": int(state[0])} | away,
+                    inputs=inputs,
+                    cost=cost.DRAW,
+                    bundle=f"draw {name} {seed} ({size.title})",
+                    of=chosen,
+                    files=files,
+                    axes={"composition": name, "draw": seed},
+                    size=size,
+                )
 
 
 def _draw_spec(
@@ -330,6 +361,7 @@ def _pretrain(
     axes: dict[str, Any],
     inputs: dict[str, Stage],
     seen: _Seen,
+    size: Size | None,
 ) -> Stage:
     model = axes["model"]
     made: dict[str, Any] = {
@@ -350,23 +382,25 @@ def _pretrain(
     made |= {part: found for part, found in read.items() if found}
     return Stage(
         kind="pretrain",
-        label=f"pretrain {_called(axes)}",
+        label=f"pretrain {_called(axes, size)}",
         spec=made,
         inputs=inputs,
         cost=cost.START if chosen.empty else cost.pretrain(costed),
-        bundle=_called(axes),
+        bundle=_called(axes, size),
         of=gfm,
         payloads=payloads,
         files=files | {file: one.key for _, held in direct for file, one in held.items()},
         axes=axes,
+        size=size,
     )
 
 
-def _called(axes: dict[str, Any]) -> str:
+def _called(axes: dict[str, Any], size: Size | None) -> str:
     """Name a run by its place on the axes; a row without compositions by itself."""
     if not axes["composition"]:
         return str(axes["model"])
-    return f"{axes['model']} {axes['composition']} block {axes['block']}"
+    at = "" if size is None else f" ({size.title})"
+    return f"{axes['model']} {axes['composition']} block {axes['block']}{at}"
 
 
 def _fewshot(
@@ -380,7 +414,7 @@ def _fewshot(
 ) -> Iterator[Stage]:
     """Yield the few-shot stages of one run, or of a row without, on one task, head by head."""
     of = study.tasks[task]
-    label = of.label
+    label, size = of.label, run.size if run else None
     inputs = data | ({"pretrain": run} if run else {})
     files: dict[str, str] = {}
     about: dict[str, Any]
@@ -397,17 +431,20 @@ def _fewshot(
         about = {"baseline": features.name}
     taken = costed or features
     once = 0.0 if isinstance(taken, Baseline) else cost.embed(taken, of)
-    for head, use in study.heads.items():
-        kind = kind_of_head(head)
+    own = heads_of(study, axes["model"]) if size else tuple(study.heads)
+    for head in own:
+        kind, use = kind_of_head(head), study.heads[head]
         if (kind.tunes_encoder and run is None) or kind.predicts != of.predicts:
             continue
         blind = isinstance(features, Baseline) and features.blind
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
             continue
         for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):
+            if size and regions is not None:
+                continue  # a sweep is of the study's own size
             yield Stage(
                 kind="fewshot",
-                label=f"fewshot {_called(axes)} {label} {head}{suffix}",
+                label=f"fewshot {_called(axes, size)} {label} {head}{suffix}",
                 spec={
                     "head": head,
                     "version": kind.version,
@@ -423,6 +460,7 @@ def _fewshot(
                 of=features,
                 files=files,
                 axes=axes | {"task": label, "head": head},
+                size=size,
             )
             once = 0.0  # a worker keeps the embeddings of its last run
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wherefrom.compose import Composition
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic
+from wherefrom.study.sizes import Size, heads_of, sized
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 
-__all__ = ["READ", "SCHEMA", "collect", "joined", "problems", "unfinished"]
+__all__ = [
+    "READ", "SCHEMA", "SIZED", "at_sizes", "collect", "joined", "problems", "scored_at",
+    "unfinished",
+]  # fmt: skip
 
 #: Kinds of the stages whose files the results and the report are made of.
 READ = ("pool", "draw", "audit", "fewshot", "tune")
@@ -34,11 +40,25 @@ SCHEMA = pa.schema(
     ]
 )
 
+#: The table of the size axis: how many places were asked for (0 of zero pre-training) and how many
+#: different ones were drawn, what is equal between sizes, and the samples seen. The rows of the
+#: study's own size are there under each budget.
+SIZED = pa.schema(
+    [
+        *SCHEMA,
+        ("size", pa.int64()),
+        ("drawn", pa.int64()),
+        ("budget", pa.string()),
+        ("samples_seen", pa.int64()),
+    ]
+)
+
 
 def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     """Join the scores of finished few-shot stages and write ``results.parquet`` into a folder.
 
-    What a run that was stopped lacks is for `unfinished` to say.
+    Beside it ``sizes.parquet``, where the study has a size axis (`SIZED`). What a run that was
+    stopped lacks is for `unfinished` to say.
 
     Returns
     -------
@@ -53,6 +73,9 @@ def collect(plan: Plan, store: Store, out: Path) -> pa.Table:
     results = joined(plan, store)
     with atomic(out / "results.parquet") as tmp:
         pq.write_table(results, tmp, compression="zstd", write_page_checksum=True)
+    if plan.study.sizes is not None:
+        with atomic(out / "sizes.parquet") as tmp:
+            pq.write_table(at_sizes(plan, store), tmp, compression="zstd", write_page_checksum=True)
     return results
 
 
@@ -61,12 +84,60 @@ def joined(plan: Plan, store: Store) -> pa.Table:
     missing = _missing(plan, store)
     if missing:
         _refuse_no_headline(plan, missing)
-    tables = []
+    return pa.concat_tables(
+        [_scores(stage, store, SCHEMA, stage.axes) for stage in _finished(plan, store)]
+    )
+
+
+def _scores(stage: Stage, store: Store, schema: pa.Schema, axes: Mapping[str, object]) -> pa.Table:
+    """Read the scores of a stage, with its place on the axes."""
+    scores = pq.read_table(store.sound(stage) / "scores.parquet")
+    for name, value in axes.items():
+        scores = scores.append_column(name, pa.array([value] * len(scores)))
+    return scores.select(schema.names).cast(schema)
+
+
+def scored_at(plan: Plan, store: Store) -> list[tuple[Size, Stage]]:
+    """Return the finished few-shot stages of the size axis; of own size once for each budget.
+
+    Zero pre-training has 0 places.
+    """
+    study, found = plan.study, list[tuple[Size, Stage]]()
+    if study.sizes is None:
+        return found
     for stage in _finished(plan, store):
-        scores = pq.read_table(store.sound(stage) / "scores.parquet")
-        for name, value in stage.axes.items():
-            scores = scores.append_column(name, pa.array([value] * len(scores)))
-        tables.append(scores.select(SCHEMA.names).cast(SCHEMA))
+        model, composition = stage.axes["model"], stage.axes["composition"]
+        run = stage.inputs.get("pretrain")
+        blocks = study.sizes.blocks
+        if (
+            run is None
+            or stage.axes["head"] not in heads_of(study, model)
+            or stage.inputs["task"].of is not study.tasks[study.models[model].tasks[0]]
+            or stage.spec["regions"] is not None
+            or (blocks is not None and stage.axes["block"] >= blocks)
+        ):
+            continue
+        empty = run.inputs["draw"].of.empty
+        if empty or composition in sized(study):
+            places = 0 if empty else study.composition_size
+            found += [(Size(places, budget), stage) for budget in study.sizes.budgets]
+    every = plan.sized("fewshot")
+    return found + [(s.size, s) for s in every if s.size and store.done(s.kind, s.key)]
+
+
+def at_sizes(plan: Plan, store: Store) -> pa.Table:
+    """Join the scores of the size axis, with the columns of `SIZED`."""
+    tables = [SIZED.empty_table()]
+    for size, stage in scored_at(plan, store):
+        run = stage.inputs["pretrain"]
+        file = store.sound(run.inputs["draw"]) / "composition.parquet"
+        more = {
+            "size": size.places,
+            "drawn": len(Composition.read(file).ids),
+            "budget": size.budget,
+            "samples_seen": run.of.pretrain.samples_seen if size.places else 0,
+        }
+        tables.append(_scores(stage, store, SIZED, stage.axes | more))
     return pa.concat_tables(tables)
 
 
@@ -85,7 +156,7 @@ def unfinished(plan: Plan, store: Store) -> list[str]:
         model, composition, block = _run(stage)
         blocks = lacks.setdefault(model, {}).setdefault(composition, {})
         blocks.setdefault(block, []).append(stage.axes["head"])
-    return [
+    said = [
         f"{model}: "
         + "; ".join(
             _lacks(composition, blocks, {b: every[model, composition, b] for b in blocks})
@@ -93,11 +164,15 @@ def unfinished(plan: Plan, store: Store) -> list[str]:
         )
         for model, compositions in lacks.items()
     ]
+    other = plan.sized("fewshot")
+    gone = sum(not store.done(stage.kind, stage.key) for stage in other)
+    return said + [f"other sizes: {gone} of {len(other)} few-shot stages are missing"] * bool(gone)
 
 
 def problems(plan: Plan, store: Store) -> list[str]:
     """Return what few-shot stages could not evaluate and why, each once."""
-    folders = map(store.sound, _finished(plan, store))
+    other = [stage for stage in plan.sized("fewshot") if store.done(stage.kind, stage.key)]
+    folders = map(store.sound, [*_finished(plan, store), *other])
     texts = ((folder / "problems.txt").read_text(encoding="utf-8") for folder in folders)
     return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
 

@@ -25,6 +25,7 @@ from wherefrom.payload.base import AnyPayload, Modality, Payload
 from wherefrom.plugins import kind
 from wherefrom.study.pools import PoolSpec, PoolTable
 from wherefrom.study.published import Claim, Repeated, StandsFor
+from wherefrom.study.sizes import SizesSpec, check
 from wherefrom.study.tuned import Option, Tuned
 from wherefrom.tasks.base import AnyTask
 from wherefrom.train.heads import head
@@ -121,6 +122,8 @@ class Study(Part):
     finetune_seeds: int = Field(gt=0)
     heads: dict[str, HeadUse]
     sweep: SweepSpec | None = None
+    #: Compositions at several numbers of places, for the exchange rate between them.
+    sizes: SizesSpec | None = None
     #: By name, what is told of every composition before training, and held against its scores.
     audits: dict[str, AuditNumber] = Field(default_factory=dict)
     #: Over which compositions, by default all that have places: several of the same places count
@@ -452,6 +455,7 @@ class Study(Part):
             *((f"published.{name}.tasks", row.tasks) for name, row in self.published.items()),
         ]
         lists += [("sweep.n", self.sweep.n)] if self.sweep else []
+        lists += [(f"sizes.{name}", value) for name, value in self.sizes or () if name != "blocks"]
         for field, values in lists:
             if len(set(values)) < len(values):
                 raise ValueError(f"{field}: a value occurs twice in {[str(v) for v in values]}")
@@ -476,4 +480,8 @@ class Study(Part):
         for name in self.tasks:
             if name not in used:
                 raise ValueError(f"task {name!r}: no model names it among its tasks")
+        try:
+            check(self)
+        except WherefromError as err:
+            raise ValueError(str(err)) from err
         return self

@@ -8,6 +8,7 @@ from typing import Any
 
 from wherefrom.keys import key_of
 from wherefrom.payload.base import Payload
+from wherefrom.study.sizes import Size
 from wherefrom.study.spec import Study
 
 __all__ = ["VERSIONS", "Plan", "Stage"]
@@ -54,6 +55,8 @@ class Stage:
     #: Of a draw the composition and the seed; of a payload its name in the study; of a few-shot
     #: stage columns of the results table.
     axes: dict[str, Any] = field(default_factory=dict)
+    #: Of what is computed at another size than the study's own.
+    size: Size | None = None
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -84,5 +87,9 @@ class Plan:
         return key_of([stage.key for stage in self.stages])
 
     def of_kind(self, kind: str) -> list[Stage]:
-        """Return the stages of one kind."""
-        return [stage for stage in self.stages if stage.kind == kind]
+        """Return the stages of one kind, at the study's own size alone."""
+        return [stage for stage in self.stages if stage.kind == kind and stage.size is None]
+
+    def sized(self, kind: str) -> list[Stage]:
+        """Return the stages of one kind at other sizes."""
+        return [stage for stage in self.stages if stage.kind == kind and stage.size is not None]
