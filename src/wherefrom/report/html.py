@@ -16,6 +16,7 @@ from wherefrom.files import atomic
 from wherefrom.report.anchors import Anchors
 from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.convergence import convergence_statement
 from wherefrom.report.correlation import audit_grid, correlation_statement
 from wherefrom.report.figures import figures
 from wherefrom.report.published import claimed, published
@@ -101,6 +102,7 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
         ("Sensitivity to the composition", _sensitivity(headlines, context)),
         ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
         ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
+        ("More labels", _said(convergence_statement, headlines, context)),
         ("Published claims", _claimed(headlines, context)),
         ("Left out or not evaluated", gaps(context)),
     ]
@@ -144,6 +146,7 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         "transfers": beside(headlines, context, pictures, "transfer"),
         "audits": audit_grid(headlines, context),
         "correlated": beside(headlines, context, pictures, "audit_numbers"),
+        "scaling": beside(headlines, context, pictures, "scaling"),
     }
     anchors = Anchors(grids(tables))
     return TEMPLATES.get_template("report.html.j2").render(
@@ -156,7 +159,6 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         claims=claims,
         tallied=tallied(claims),
         claimed=_claimed(headlines, context),
-        scaling=beside(headlines, context, pictures, "scaling"),
         distance_legend=LEGEND,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[

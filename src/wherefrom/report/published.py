@@ -20,7 +20,9 @@ from wherefrom.evidence import (
     compare,
     rank_correlation,
 )
+from wherefrom.evidence.convergence import convergence
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.convergence import put
 from wherefrom.report.correlation import judged as correlated
 from wherefrom.report.rows import Link, Rows, links, rows_in, rows_of
 from wherefrom.report.sensitivity import comparison, two_models
@@ -177,6 +179,8 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
     else:
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
+    if points := convergence(headline, region)[0]:
+        text += f"; {points[0].composition}: {put(points[0])}"
     word = above(row.low, row.high, headline.margin)
     if word == FAILS and (row.high or 0.0) > 0 and (few.low or 0.0) < headline.margin:
         # What is not shown to differ by the margin cannot be shown not to shrink by it.

@@ -20,6 +20,7 @@ from wherefrom.evidence import (
     VarianceRow,
     View,
 )
+from wherefrom.evidence.convergence import ConvergenceRow, StepRow
 from wherefrom.evidence.nearness import DistanceRow, EffectRow, LawRow
 from wherefrom.evidence.records import Record
 
@@ -41,6 +42,8 @@ _FILES: dict[type[Record], str] = {
     EffectRow: "distance_effects",
     LawRow: "distance_law",
     BudgetRow: "budget",
+    ConvergenceRow: "convergence",
+    StepRow: "convergence_steps",
 }
 
 #: Columns that tell the rows of a file from each other.

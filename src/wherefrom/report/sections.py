@@ -10,6 +10,7 @@ from wherefrom.evidence import Evidence, Headline, View
 from wherefrom.evidence.nearness import Nearness
 from wherefrom.report.budget import budget_grid
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.convergence import convergence_grid, convergence_statement
 from wherefrom.report.correlation import correlation_grid, correlation_statement
 from wherefrom.report.forest import forest
 from wherefrom.report.style import metric_title
@@ -116,7 +117,8 @@ def beside(
     say, grid = {
         "transfer": (transfer_statement, transfer_grid),
         "audit_numbers": (correlation_statement, correlation_grid),
-    }.get(what, (lambda *_: None, lambda *_: None))
+        "scaling": (convergence_statement, convergence_grid),
+    }[what]
     made = []
     for one in headlines:
         own = [
