@@ -57,8 +57,9 @@ class ConvergenceRow(Record):
     """Convergence point of a composition, or of all, on one task.
 
     `point` is the n from which it is shown, None where none below the largest is; in 95 of 100
-    studies the truth is not above it, and in 95 of 100 not below `earliest`. `half_width` is of the
-    change at `stopped`, the largest n at which it is not shown to lie within the margin.
+    studies the truth is not above it, and in 95 of 100 not below `earliest`. The sweep goes from
+    `smallest` to `largest`. `half_width` is of the change at `stopped`, the largest n at which it
+    is not shown to lie within the margin.
     """
 
     model: str
@@ -71,6 +72,7 @@ class ConvergenceRow(Record):
     word: str
     point: int | None
     earliest: int
+    smallest: int
     largest: int
     stopped: int | None = None
     half_width: float | None = None
@@ -196,13 +198,13 @@ def convergence(
     sizes = [one.view.n for one in grown]
     steps: list[StepRow] = []
     changes: dict[str, list[Parts]] = {}
-    blocks = 0
+    blocks: dict[str, int] = {}
     for name in whole:
         if name == reference:
             continue
         pairs = [(row[name], row[reference]) for row in rows]
         common = reduce(np.intersect1d, [one.blocks for both in pairs for one in both])
-        blocks = len(common)
+        blocks[name] = len(common)
         tables = [_difference(*both, common) for both in pairs]
         last = tables[-1]
         if not all(table.size for table in tables):  # no block or seed in common
@@ -223,7 +225,7 @@ def convergence(
                     change=0.0 if n == sizes[-1] else change.estimate,
                     low=change.estimate - half if known else None,
                     high=change.estimate + half if known else None,
-                    blocks=blocks,
+                    blocks=len(common),
                     finetune_seeds=table.shape[1],
                     note=change.why if n != sizes[-1] else "",
                 )
@@ -232,30 +234,27 @@ def convergence(
     groups = {EVERY: trained} if len(trained) > 1 else {}
     groups |= {name: [name] for name in changes}
     points = [
-        _row(headline, region, reference, name, [changes[one] for one in among], sizes, blocks)
+        _row(
+            _about(headline, region)
+            | {"composition": name, "reference": reference, "margin": headline.margin}
+            | {"blocks": min(blocks[one] for one in among)},
+            [changes[one] for one in among],
+            sizes,
+        )
         for name, among in groups.items()
     ]
     return points, steps
 
 
-def _row(
-    headline: Headline,
-    region: str,
-    reference: str,
-    name: str,
-    changes: list[list[Parts]],
-    sizes: list[int],
-    blocks: int,
-) -> ConvergenceRow:
+def _row(about: dict[str, Any], changes: list[list[Parts]], sizes: list[int]) -> ConvergenceRow:
     """Say where the changes of some compositions converge."""
-    about = _about(headline, region) | {"composition": name, "reference": reference}
-    about |= {"largest": sizes[-1], "blocks": blocks, "margin": headline.margin}
+    about |= {"smallest": sizes[0], "largest": sizes[-1]}
     why = next((part.why for row in changes for part in row if part.why), "")
     if why:
         return ConvergenceRow(
             **about, word=UNKNOWN, point=None, earliest=sizes[0], note=f"no interval: {why}"
         )
-    shown, earliest = point_of(changes, headline.margin)
+    shown, earliest = point_of(changes, about["margin"])
     word = CONVERGED if shown else FIRST
     if shown == len(sizes) - 1:
         word = BEYOND if earliest == shown else UNKNOWN

@@ -31,7 +31,6 @@ from wherefrom.report.style import (
     number,
     score_title,
     turned,
-    view_title,
 )
 from wherefrom.report.tables import Cell, Grid, Line
 from wherefrom.shown import brief
@@ -80,10 +79,8 @@ def put(row: ConvergenceRow) -> str:
     if row.word == BEYOND:
         return f"{BEYOND}: at n = {row.stopped:,} the change still exceeds {row.margin:g}"
     if row.word == UNKNOWN:
-        return (
-            f"{UNKNOWN} with these {row.blocks} blocks ({half}, margin {row.margin:g}); not below "
-            f"n = {row.earliest:,}"
-        )
+        known = f"; not below n = {row.earliest:,}" if row.earliest > row.smallest else ""
+        return f"{UNKNOWN} with these {row.blocks} blocks ({half}, margin {row.margin:g}){known}"
     return f"from n = {row.point:,} (between {row.earliest:,} and {row.point:,}; {half})"
 
 
@@ -138,7 +135,7 @@ def convergence_statement(headline: Headline, context: ReportContext) -> Stateme
     text = (
         f"{headline.view.model}, {headline.view.head} head, {first.region}: {told} differ from "
         f"{first.reference} in {score_title(headline)} as they do with n = {first.largest:,}, "
-        f"within ±{first.margin:g}, by task: " + "; ".join(piece for piece, _ in pieces) + "."
+        f"within {first.margin:g}, by task: " + "; ".join(piece for piece, _ in pieces) + "."
     )
     open_ones = [points[0] for points, _ in tasks if points[0].word == UNKNOWN]
     kind = "decided" if not open_ones else "undecided" if len(open_ones) == len(tasks) else "partly"
@@ -157,6 +154,7 @@ def tasks_figure(headline: Headline, context: ReportContext) -> Drawing | None:
     grid = figure.subplots(lines, columns, squeeze=False)
     look, handles = looks_of(headline), dict[str, Line2D]()
     for ax, (one, region, grown) in zip(grid.ravel(), tasks, strict=False):
+        ends: list[float] = []
         for name, row in _curves(one, grown, region, context):
             style = look.get(name, Look("#777777", "|", ":"))
             x, y, low, high = (np.array(part, dtype=float) for part in zip(*row, strict=True))
@@ -165,6 +163,10 @@ def tasks_figure(headline: Headline, context: ReportContext) -> Drawing | None:
                                        marker=marker, label=name)  # fmt: skip
             if name in one.compositions:
                 ax.fill_between(x, low, high, color=style.colour, alpha=0.09, lw=0)
+            ends += [y.min(), y.max()]
+        # Of few blocks an interval is wider than all that is to be seen.
+        room = 0.15 * (max(ends) - min(ends)) or 0.1
+        ax.set_ylim(min(ends) - room, max(ends) + room)
         count, _ = _classes(one, region, context)
         _log_axis(ax, [other.view.n for other in grown])
         known = "" if count is None else f" ({count:,} classes)"
@@ -175,10 +177,12 @@ def tasks_figure(headline: Headline, context: ReportContext) -> Drawing | None:
         ax.set_visible(False)
     figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
     caption = (
-        f"{view_title(headline).partition(', n =')[0]}, {tasks[0][1]}: mean score by number of "
-        "labelled places, task by task, with the 95 % interval of the mean. Dashed grey: baselines."
+        f"{_about(headline)}, {tasks[0][1]}: mean {score_title(headline)} by number of labelled "
+        "places, task by task, with the 95 % interval of the mean, cut at the panel. Dashed grey: "
+        "baselines."
     )
-    return Drawing("scaling_tasks", figure, "Scores against the number of labels by task", caption)
+    title = f"Scores against the number of labels, task by task: {_about(headline)}"
+    return Drawing("scaling_tasks", figure, title, caption)
 
 
 def _curves(
@@ -219,7 +223,8 @@ def points_figure(headline: Headline, context: ReportContext) -> Drawing | None:
                 ax.plot([x, x], [row.earliest, last], color=style.colour, lw=2, alpha=0.55)
                 handles[row.composition] = ax.plot(
                     [x], [last], ls="", marker=style.marker, ms=7, color=style.colour,
-                    mfc="white" if row.point is None else style.colour, mew=1.4,
+                    mfc="white" if row.point is None else style.colour,
+                    mew=1.4 if style.marker != "x" else 1.0 if row.point is None else 2.4,
                 )[0]  # fmt: skip
         ax.grid(color=FAINT, lw=0.7)
         ax.spines[["top", "right"]].set_visible(False)
@@ -238,12 +243,18 @@ def points_figure(headline: Headline, context: ReportContext) -> Drawing | None:
     axes[0].set_ylabel("convergence point, labelled places n")
     figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
     caption = (
-        f"{view_title(headline).partition(', n =')[0]}, {first.region}: smallest n from which the "
-        f"difference to {first.reference} is within ±{first.margin:g} of that at n = "
+        f"{_about(headline)}, {first.region}: smallest n from which the difference in "
+        f"{score_title(headline)} to {first.reference} is within ±{first.margin:g} of that at n = "
         f"{first.largest:,}. Lines: n that are not excluded, each end at 5 %. Hollow: not shown "
         "below the largest n, beyond the sweep or undecided. A few tasks show no law."
     )
-    return Drawing("scaling_points", figure, "Convergence point against the task", caption)
+    title = f"Convergence point against classes and entropy: {_about(headline)}"
+    return Drawing("scaling_points", figure, title, caption)
+
+
+def _about(headline: Headline) -> str:
+    """Name what is shown of several tasks."""
+    return f"{headline.view.model}, {headline.view.head} head"
 
 
 def _log_axis(ax: Axes, sizes: list[int]) -> None:

@@ -122,7 +122,9 @@ def beside(
     made = []
     for one in headlines:
         own = [
-            picture._replace(title=f"{picture.title}: {one.short}")
+            picture
+            if picture.name.startswith(("scaling_tasks", "scaling_points"))
+            else picture._replace(title=f"{picture.title}: {one.short}")
             for picture in pictures
             if picture.view == one.view and picture.name.startswith(what)
         ]
