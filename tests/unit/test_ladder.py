@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from sklearn.linear_model import RidgeClassifier as Theirs
 from sklearn.preprocessing import StandardScaler
 
 from wherefrom.errors import WherefromError
+from wherefrom.gfms import engine
+from wherefrom.gfms.places import TaskData
 from wherefrom.pool import Pool
 from wherefrom.study import load, plan
 from wherefrom.tasks import Task, cropland, ecoregions, episodes
 from wherefrom.tasks.base import PlacedSpec
 from wherefrom.tasks.cropland import Cropland
 from wherefrom.tasks.ecoregion import Ecoregions
+from wherefrom.tasks.labelled import TASK
 from wherefrom.train.heads import head
 
 RUNGS = ("cropland", "climate_zone", "land_cover")
@@ -182,3 +186,25 @@ def test_a_class_that_a_seed_has_not_seen_is_predicted_by_ridge() -> None:
     assert set(found[1]) <= {1, 2}
     with pytest.raises(WherefromError, match="alpha must be positive, not 0"):
         head("ridge-classifier", alpha=0.0)
+
+
+@pytest.mark.parametrize(("reads", "times"), [((), 1), (("series",), 3)])
+def test_rungs_are_embedded_again_or_share_what_is_read_of_each(
+    rungs: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: Any, times: int
+) -> None:
+    made = []
+    for name, answer in (
+        ("_read", lambda *_: (None, None)),
+        ("embed", lambda *_, **__: made.append(1) or np.ones((50, 4), np.float32)),
+    ):
+        monkeypatch.setattr(engine, name, answer)
+    monkeypatch.setattr(engine, "_KEPT", {})
+    gfm = SimpleNamespace(
+        reads_of_tasks=frozenset(reads), records_of_task=lambda _: {}, embed_batch=1
+    )
+    for number, task in enumerate(rungs):
+        task.write(tmp_path / f"{number}" / TASK)
+        data = TaskData(tmp_path / f"{number}")
+        found = engine.embedded(gfm, tmp_path, data, np.arange(50))  # type: ignore[arg-type]
+        assert np.isfinite(found[:50]).all()
+    assert len(made) == times
