@@ -113,6 +113,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "heads": {
         "logistic": "wherefrom.train.heads.logistic:Logistic",
         "logistic-balanced": "wherefrom.train.heads.logistic:BalancedLogistic",
+        "ridge-classifier": "wherefrom.train.heads.ridge_classifier:RidgeClassifier",
         "mlp": "wherefrom.train.heads.mlp:MLP",
         "forest": "wherefrom.train.heads.forest:Forest",
         "knn": "wherefrom.train.heads.knn:KNN",

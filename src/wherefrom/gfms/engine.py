@@ -32,8 +32,8 @@ WEIGHTS = "weights.safetensors"
 MOST = 1 << 30
 #: Places whose records tell the size of all, and that tell a model what there is to read.
 _FEW, _SOME = 256, 65_536
-#: Embeddings of the last run, task and split; the run's key tells the GFM.
-_KEPT: dict[tuple[Path, TaskData], NDArray[np.float32]] = {}
+#: Embeddings of the last run, of a task or of places; the run's key tells the GFM.
+_KEPT: dict[tuple[Path, TaskData | str], NDArray[np.float32]] = {}
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,11 @@ def embedded(gfm: Gfm, run: Path, data: TaskData, rows: NDArray[np.int64]) -> ND
     """Embed some places of a task, (N, D) float32, others NaN; read-only.
 
     `rows`, int64 (n,), holds each place once. A worker keeps what it has embedded by its last run
-    of a task, and adds what was not asked for before.
+    of a task, and adds what was not asked for before. Tasks of the same places share it, where
+    nothing is read of these but where they lie.
     """
-    whole = _KEPT.get((run, data))
+    of = data if gfm.reads_of_tasks else data.task.where
+    whole = _KEPT.get((run, of))
     new = rows if whole is None else rows[np.isnan(whole[rows, 0])]
     if whole is None or len(new):
         model, module = _read(gfm, run)
@@ -174,7 +176,7 @@ def embedded(gfm: Gfm, run: Path, data: TaskData, rows: NDArray[np.int64]) -> ND
         whole.flags.writeable = True
         whole[new] = some
         whole.flags.writeable = False  # many heads look at it
-        _KEPT[run, data] = whole
+        _KEPT[run, of] = whole
     return whole
 
 

@@ -164,6 +164,9 @@ class ReportContext:
     left_out: Mapping[str, str] = field(default_factory=dict)
     #: What a run that was stopped has not computed.
     unfinished: Sequence[str] = ()
+    #: By task and region, how many classes the test places have, and the entropy of their shares
+    #: (natural logarithm).
+    classes: Mapping[str, Mapping[str, tuple[int, float]]] = field(default_factory=dict)
     #: Region of the scaling curves; None takes the one with most values of n.
     sweep_region: str | None = None
     #: CSV of the published cells (table, row, column, metric, value, std, source).

@@ -20,6 +20,7 @@ from wherefrom.evidence import (
     SummaryRow,
 )
 from wherefrom.report.context import Places, ReportContext
+from wherefrom.report.convergence import points_figure, tasks_figure
 from wherefrom.report.correlation import correlation_figure
 from wherefrom.report.exchange import exchange_figure
 from wherefrom.report.sensitivity import sensitivity_figure
@@ -72,6 +73,8 @@ def figures(evidence: Evidence, context: ReportContext) -> list[Drawing]:
             differences_forest(headline),
             heatmap(headline, context.blind),
             scaling(headline, context.blind, context.sweep_region),
+            tasks_figure(headline, context),
+            points_figure(headline, context),
             variance(headline, context.claims),
             transfer_figure(headline, context),
             correlation_figure(headline, context),

@@ -16,6 +16,7 @@ from wherefrom.files import atomic
 from wherefrom.report.anchors import Anchors
 from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.convergence import convergence_statement
 from wherefrom.report.correlation import audit_grid, correlation_statement
 from wherefrom.report.exchange import exchange_statement
 from wherefrom.report.figures import figures
@@ -103,6 +104,7 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
         ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
         ("How many places are worth how many", _said(exchange_statement, headlines, context)),
         ("Audit numbers and scores", _said(correlation_statement, headlines, context)),
+        ("More labels", _said(convergence_statement, headlines, context)),
         ("Published claims", _claimed(headlines, context)),
         ("Left out or not evaluated", gaps(context)),
     ]
@@ -147,6 +149,7 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         "exchanged": beside(headlines, context, pictures, "exchange"),
         "audits": audit_grid(headlines, context),
         "correlated": beside(headlines, context, pictures, "audit_numbers"),
+        "scaling": beside(headlines, context, pictures, "scaling"),
     }
     anchors = Anchors(grids(tables))
     return TEMPLATES.get_template("report.html.j2").render(
@@ -159,7 +162,6 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         claims=claims,
         tallied=tallied(claims),
         claimed=_claimed(headlines, context),
-        scaling=beside(headlines, context, pictures, "scaling"),
         distance_legend=LEGEND,
         shared={picture.name: picture for picture in pictures if picture.view is None},
         metrics=[

@@ -20,7 +20,9 @@ from wherefrom.evidence import (
     compare,
     rank_correlation,
 )
+from wherefrom.evidence.convergence import convergence
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.convergence import put
 from wherefrom.report.correlation import judged as correlated
 from wherefrom.report.rows import Link, Rows, links, rows_in, rows_of
 from wherefrom.report.sensitivity import comparison, two_models
@@ -177,12 +179,18 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
     else:
         ends = estimate(row.difference, row.low, row.high, sign=True, digits=4)
         text += f"; the first minus the second {ends}"
+    pieces = [(f"{number(one.spread, 4)} at n = {one.n}", rows_of(one)) for one in (few, many)]
+    if points := convergence(headline, region)[0]:
+        said = f"{points[0].composition}: {put(points[0])}"
+        text += f"; {said}"
+        shown = {(model, head, metric) for model, _, head, metric in context.headlines}
+        if (headline.view.model, headline.view.head, headline.view.metric) in shown:
+            pieces.append((said, rows_of(points[0])))  # of others no file has the point
     word = above(row.low, row.high, headline.margin)
     if word == FAILS and (row.high or 0.0) > 0 and (few.low or 0.0) < headline.margin:
         # What is not shown to differ by the margin cannot be shown not to shrink by it.
         word = OPEN
         text += f"; at n = {few.n} it is not shown to be above {headline.margin:g}"
-    pieces = [(f"{number(one.spread, 4)} at n = {one.n}", rows_of(one)) for one in (few, many)]
     return Judged(word, text, pieces, rows_of(few).about(*_BUT_N))
 
 

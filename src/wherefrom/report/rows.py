@@ -20,6 +20,7 @@ from wherefrom.evidence import (
     VarianceRow,
     View,
 )
+from wherefrom.evidence.convergence import ConvergenceRow, StepRow
 from wherefrom.evidence.exchange import ExchangeRow
 from wherefrom.evidence.nearness import DistanceRow, EffectRow, LawRow
 from wherefrom.evidence.records import Record
@@ -45,6 +46,8 @@ _FILES: dict[type[Record], str] = {
     BudgetRow: "budget",
     ExchangeRow: "exchange",
     SizeRow: "sizes",
+    ConvergenceRow: "convergence",
+    StepRow: "convergence_steps",
 }
 
 #: Columns that tell the rows of a file from each other.

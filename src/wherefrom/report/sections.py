@@ -10,6 +10,7 @@ from wherefrom.evidence import Evidence, Headline, View
 from wherefrom.evidence.nearness import Nearness
 from wherefrom.report.budget import budget_grid
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.convergence import convergence_grid, convergence_statement
 from wherefrom.report.correlation import correlation_grid, correlation_statement
 from wherefrom.report.exchange import exchange_grid, exchange_statement
 from wherefrom.report.forest import forest
@@ -118,11 +119,14 @@ def beside(
         "transfer": (transfer_statement, transfer_grid),
         "audit_numbers": (correlation_statement, correlation_grid),
         "exchange": (exchange_statement, exchange_grid),
-    }.get(what, (lambda *_: None, lambda *_: None))
+        "scaling": (convergence_statement, convergence_grid),
+    }[what]
     made = []
     for one in headlines:
         own = [
-            picture._replace(title=f"{picture.title}: {one.short}")
+            picture
+            if picture.name.startswith(("scaling_tasks", "scaling_points"))
+            else picture._replace(title=f"{picture.title}: {one.short}")
             for picture in pictures
             if picture.view == one.view and picture.name.startswith(what)
         ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from rich.console import RenderableType
 
@@ -41,6 +42,8 @@ from wherefrom.study.sizes import BUDGETS, sized
 from wherefrom.study.spent import Costs, measured
 from wherefrom.study.store import versions
 from wherefrom.study.tuned import text_of
+from wherefrom.tasks import Task
+from wherefrom.tasks.labelled import TASK
 
 __all__ = ["context_of", "judged", "sources", "stand_ins", "write"]
 
@@ -218,6 +221,7 @@ def context_of(
             for what, why in study.left_out.items()
         }
         | study.unmatched,
+        classes=_classes(plan, store) if study.sweep else {},
         sweep_region=study.sweep.region if study.sweep else None,
         expected=_expected(study_path),
         rows=known.rows,
@@ -262,6 +266,20 @@ def _test_places(plan: Plan, store: Store) -> tuple[PlaceVariance | None, list[s
         return sampled(kept, plan.study.test_block_km), []
     except WherefromError as err:
         return None, [f"test places are not counted as a sample: {err}"]
+
+
+def _classes(plan: Plan, store: Store) -> dict[str, dict[str, tuple[int, float]]]:
+    """Count the classes of each task's test places by region, with the entropy of their shares."""
+    found: dict[str, dict[str, tuple[int, float]]] = {}
+    for stage in plan.of_kind("task"):
+        if stage.of.predicts == "classes" and store.done(stage.kind, stage.key):
+            task = Task.read(store.sound(stage) / TASK)
+            for code, region in enumerate(task.regions):
+                labels = task.label[task.tested & (task.region == code)]
+                share = np.unique(labels, return_counts=True)[1] / max(1, len(labels))
+                entropy = float(-(share * np.log(share)).sum())
+                found.setdefault(stage.of.label, {})[region] = len(share), entropy
+    return found
 
 
 def _costs(plan: Plan, store: Store) -> Iterator[tuple[tuple[str, str, str], Costs]]:

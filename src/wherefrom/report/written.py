@@ -30,12 +30,14 @@ from wherefrom.evidence import (
     sensitivity_differences,
     table_of,
 )
+from wherefrom.evidence.convergence import ConvergenceRow, StepRow
 from wherefrom.evidence.exchange import ExchangeRow
 from wherefrom.evidence.nearness import described
 from wherefrom.evidence.sizes import SizeRow
 from wherefrom.files import atomic
 from wherefrom.report.budget import budget
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.convergence import converged
 from wherefrom.report.correlation import correlations
 from wherefrom.report.published import contrasts
 from wherefrom.report.sensitivity import beside_grid, sensitivity_grid, told, two_models
@@ -67,8 +69,8 @@ def write_tables(
         rows["transfer"] = ([cell for one in matrices for cell in one.cells], TransferRow)
         rows["home"] = ([row for one in matrices for row in one.home], HomeRow)
     if context.audits:
-        found = [row for one in headlines for row in correlations(one, context)]
-        rows["correlations"] = (found, CorrelationRow)
+        correlated = [row for one in headlines for row in correlations(one, context)]
+        rows["correlations"] = (correlated, CorrelationRow)
     rows["budget"] = ([row for one in headlines for row in budget(one, context)], BudgetRow)
     if pairs := contrasts(headlines, context):
         rows["contrasts"] = (pairs, DifferenceRow)
@@ -76,6 +78,9 @@ def write_tables(
         of = context.exchange.values()
         rows["sizes"] = ([row for one in of for row in one.points], SizeRow)
         rows["exchange"] = ([row for one in of for row in one.rates], ExchangeRow)
+    if found := [made for one in headlines for made in converged(one, context)]:
+        rows["convergence"] = ([row for points, _ in found for row in points], ConvergenceRow)
+        rows["convergence_steps"] = ([row for _, steps in found for row in steps], StepRow)
     rows |= described(context.where)
     for name, (lines, kind) in rows.items():
         with atomic(folder / f"{name}.csv") as tmp:

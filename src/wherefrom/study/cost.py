@@ -53,10 +53,9 @@ def fewshot(
     features: Gfm | Baseline | Published,
     sizes: Sequence[int],
     seeds: int,
-    regions: Sequence[str] | None,
+    areas: int,
 ) -> float:
-    """Seconds of one head on one run, or another row, over its regions, n and seeds."""
-    areas = 6 if regions is None else len(regions)
+    """Seconds of one head on one run, or another row, over some regions, n and seeds."""
     if head.tunes_encoder and isinstance(features, Gfm):
         return areas * seeds * features.finetune_seconds * sum(sizes) / 100
     work = sum(1 + (n / 100 - 1) * 0.5 for n in sizes)

@@ -442,6 +442,7 @@ def _fewshot(
         for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):
             if size and regions is not None:
                 continue  # a sweep is of the study's own size
+            areas = of.areas if regions is None else len(regions)
             yield Stage(
                 kind="fewshot",
                 label=f"fewshot {_called(axes, size)} {label} {head}{suffix}",
@@ -455,7 +456,7 @@ def _fewshot(
                 }
                 | about,
                 inputs=inputs,
-                cost=once + cost.fewshot(kind, taken, sizes, seeds, regions) * max(1, of.folds),
+                cost=once + cost.fewshot(kind, taken, sizes, seeds, areas) * max(1, of.folds),
                 bundle=run.bundle if run else f"row {axes['model']} {label}",
                 of=features,
                 files=files,
@@ -475,9 +476,11 @@ def _jobs(
     sweep = study.sweep
     if sweep is not None and head in sweep.heads and _chosen(study, sweep, axes):
         # The main grid has these episodes already: each score appears once.
-        sizes = [n for n in sweep.n if not (main and n == study.n)]
-        if sizes:
-            yield [sweep.region], sizes, sweep.finetune_seeds, " sweep"
+        for seeds, every in sweep.jobs.items():
+            sizes = [n for n in every if not (main and n == study.n)]
+            fewer = f" of {seeds} seeds" if seeds < sweep.finetune_seeds else ""
+            if sizes:
+                yield [sweep.region], sizes, seeds, f" sweep{fewer}"
 
 
 def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:

@@ -27,7 +27,7 @@ from wherefrom.study.pools import PoolSpec, PoolTable
 from wherefrom.study.published import Claim, Repeated, StandsFor
 from wherefrom.study.sizes import SizesSpec, check
 from wherefrom.study.tuned import Option, Tuned
-from wherefrom.tasks.base import AnyTask
+from wherefrom.tasks.base import AnyTask, PlacedSpec
 from wherefrom.train.heads import head
 from wherefrom.train.scores import METRICS
 
@@ -72,14 +72,49 @@ class HeadUse(Part):
 
 
 class SweepSpec(Part):
-    """The scaling sweep: one region, growing numbers of labelled places, in the first blocks."""
+    """The scaling sweep: one region, growing numbers of labelled places, in the first blocks.
+
+    Attributes
+    ----------
+    seeds_at : dict of int to int
+        Fine-tune seeds from an n of the sweep on, fewer than before: with many places a fit costs
+        more, and its score varies less. With one seed there is no interval.
+    """
 
     region: str
     n: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
     heads: tuple[str, ...] = Field(min_length=1)
     finetune_seeds: int = Field(gt=0)
+    seeds_at: dict[int, Annotated[int, Field(gt=1)]] = Field(default_factory=dict)
     models: tuple[str, ...] | None = None
     blocks: int | None = Field(gt=0, default=None)
+
+    @property
+    def jobs(self) -> dict[int, list[int]]:
+        """The values of n by their number of fine-tune seeds."""
+        found: dict[int, list[int]] = {}
+        seeds = self.finetune_seeds
+        for n in self.n:
+            seeds = self.seeds_at.get(n, seeds)
+            found.setdefault(seeds, []).append(n)
+        return found
+
+    @model_validator(mode="after")
+    def _numbers_rise_and_fall(self) -> Self:
+        for one, other in itertools.pairwise(self.n):
+            if other < one:
+                raise ValueError(f"n: {other} stands after {one}: list it in ascending order")
+        for n in self.seeds_at:
+            if n not in self.n:
+                raise ValueError(f"seeds_at: {n} is no n of the sweep: {list(self.n)}")
+        falling = [self.finetune_seeds, *(self.seeds_at[n] for n in sorted(self.seeds_at))]
+        for one, other in itertools.pairwise(falling):
+            if other >= one:
+                raise ValueError(
+                    f"seeds_at: {other} fine-tune seeds after {one}: with more places there must "
+                    "be fewer"
+                )
+        return self
 
 
 class Headline(Part):
@@ -362,8 +397,9 @@ class Study(Part):
                 yield "model", name, self.models
             for name in self.sweep.heads:
                 yield "head", name, self.heads
-            if all("continent" in task.layers for task in self.tasks.values()):
-                yield "region", self.sweep.region, earth.CONTINENTS
+            for layer, regions in (("continent", earth.CONTINENTS), ("land", ("land",))):
+                if {task.regions_by for task in self.tasks.values()} == {layer}:
+                    yield "region", self.sweep.region, regions
 
     @model_validator(mode="after")
     def _what_models_read_is_there(self) -> Self:
@@ -475,6 +511,26 @@ class Study(Part):
                 raise ValueError(
                     f"a headline is about model {headline.model!r}, which head "
                     f"{headline.head!r} leaves out: heads.{headline.head}.models = {list(shown)}"
+                )
+        placed = {k: one for k, one in self.tasks.items() if isinstance(one, PlacedSpec)}
+        swept = (self.sweep.models or self.models) if self.sweep else ()
+        among = {task for name in swept for task in self.models[name].tasks}
+        for name in sorted(among & placed.keys()):
+            task = placed[name]
+            for n in self.sweep.n if self.sweep else ():
+                if n > task.train_per_region:
+                    raise ValueError(
+                        f"sweep.n: {n} labelled places, and task {name!r} has "
+                        f"{task.train_per_region} a region to train on: raise its "
+                        "train_per_region, or take this n out"
+                    )
+        ladder = {name: one.placing() for name, one in placed.items() if one.ladder}
+        for name, one in ladder.items():
+            first, other = next(iter(ladder.items()))
+            if differs := [key for key in one if one[key] != other[key]]:
+                raise ValueError(
+                    f"tasks {first!r} and {name!r} have a ladder each, and other places, by "
+                    f"{', '.join(differs)}: give both the same"
                 )
         used = {name for model in self.models.values() for name in model.tasks}
         for name in self.tasks:

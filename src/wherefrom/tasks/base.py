@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from wherefrom.part import OfKind, Part
 
@@ -56,6 +56,11 @@ class TaskSpec(Part):
     def units(self) -> str | None:
         """Units of the numbers that its places have, perhaps ``""``; None if they have classes."""
         return None
+
+    @property
+    def areas(self) -> int:
+        """How many regions it has, about."""
+        return 6
 
     @property
     def predicts(self) -> Predicts:
@@ -127,7 +132,14 @@ class TaskSpec(Part):
 
 
 class PlacedSpec(TaskSpec):
-    """Labelled places drawn uniformly by area in each region, apart from the pool."""
+    """Labelled places drawn uniformly by area in each region, apart from the pool.
+
+    Attributes
+    ----------
+    ladder : tuple of str
+        Layers of labels, its own among them: places have a label of each, and tasks that name the
+        same ones in the same order have the same places, whichever of them they tell.
+    """
 
     layer_fields: ClassVar[tuple[str, ...]] = ("region_layer",)
     needs_pool: ClassVar[bool] = True
@@ -138,6 +150,40 @@ class PlacedSpec(TaskSpec):
     tune_train_per_region: int = Field(gt=0)
     tune_test_per_region: int = Field(gt=0)
     min_distance_km: float = Field(ge=0)
+    ladder: tuple[str, ...] = ()
+
+    @property
+    def areas(self) -> int:
+        """Six continents, or all land."""
+        return 1 if self.region_layer == "land" else 6
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those of labels and regions, then those that its places share with other tasks."""
+        return tuple(dict.fromkeys((*super().layers, *self.ladder)))
+
+    def settings(self) -> dict[str, Any]:
+        """Give the fields; a ladder is in no key of tasks that have none."""
+        fields = super().settings()
+        if not self.ladder:
+            del fields["ladder"]
+        return fields
+
+    def renamed(self, layers: Mapping[str, str]) -> Self:
+        """Put stand-ins in the place of layers."""
+        rungs = dict.fromkeys(layers.get(name, name) for name in self.ladder)
+        return super().renamed(layers).model_copy(update={"ladder": tuple(rungs)})
+
+    @model_validator(mode="after")
+    def _ladder_has_its_own_layer(self) -> Self:
+        if len(set(self.ladder)) < len(self.ladder):
+            raise ValueError(f"ladder: a layer occurs twice in {list(self.ladder)}")
+        for name in self.label_layers if self.ladder else ():
+            if name not in self.ladder:
+                raise ValueError(
+                    f"ladder {list(self.ladder)} lacks {name!r}, which it tells: add it"
+                )
+        return self
 
     @property
     def regions_by(self) -> str:
@@ -146,12 +192,13 @@ class PlacedSpec(TaskSpec):
 
     @property
     def places(self) -> int:
-        """Of the six continents."""
-        return 6 * (self.train_per_region + self.test_per_region)
+        """Of all regions."""
+        return self.areas * (self.train_per_region + self.test_per_region)
 
     def placing(self) -> dict[str, Any]:
         """Give the fields as `wherefrom.tasks.ecoregions` takes them."""
         same = {"region_layer", "train_per_region", "test_per_region", "min_distance_km", "seed"}
+        same.add("ladder")
         tuning = (self.tune_train_per_region, self.tune_test_per_region)
         return self.model_dump(include=same) | {"tuning_per_region": tuning}
 

@@ -22,7 +22,7 @@ class Cropland(PlacedSpec):
     @property
     def layers(self) -> tuple[str, ...]:
         """Labels first."""
-        return (*self.label_layers, self.region_layer)
+        return tuple(dict.fromkeys((*self.label_layers, self.region_layer, *self.ladder)))
 
     @property
     def label_layers(self) -> tuple[str, ...]:
@@ -43,6 +43,7 @@ def cropland(
     tuning_per_region: tuple[int, int] = (600, 1000),
     min_distance_km: float = 5.0,
     seed: int = 0,
+    ladder: tuple[str, ...] = (),
 ) -> Task:
     """Draw places, uniformly by area in every region, that are cropland or not.
 
@@ -55,6 +56,8 @@ def cropland(
     Parameters
     ----------
     pool, region_layer, train_per_region, test_per_region, tuning_per_region, min_distance_km, seed
+        As of :func:`wherefrom.tasks.ecoregions`.
+    ladder : tuple of str
         As of :func:`wherefrom.tasks.ecoregions`.
 
     Returns
@@ -76,8 +79,9 @@ def cropland(
     (('other', 'cropland'), 'cropland')
     """
     sizes = (train_per_region, test_per_region, *tuning_per_region)
+    where = sizes, min_distance_km, seed
     task = place(
-        "cropland", pool, "cropland", region_layer, sizes, min_distance_km, seed, "cropland"
+        "cropland", pool, "cropland", region_layer, *where, positive="cropland", ladder=ladder
     )
     positives = task.counts()[:, 1].sum(axis=0)
     for split, wanted, found in zip(SPLITS, sizes, positives, strict=True):

@@ -62,6 +62,7 @@ def ecoregions(
     tuning_per_region: tuple[int, int] = (600, 1000),
     min_distance_km: float = 5.0,
     seed: int = 0,
+    ladder: tuple[str, ...] = (),
 ) -> Task:
     """Draw labelled places uniformly by area in every region, apart from a pool.
 
@@ -84,6 +85,9 @@ def ecoregions(
         `episodes` keeps them apart where that is wanted).
     seed : int
         The same seed, pool and layers give the same task.
+    ladder : tuple of str
+        Layers of labels, `layer` among them. Places have a label of each, and are the same for
+        every task of the same ladder, seed and sizes, whichever of its layers is told.
 
     Returns
     -------
@@ -110,4 +114,5 @@ def ecoregions(
     ('ecoregions-climate_zone', 540, 'Africa')
     """
     sizes = (train_per_region, test_per_region, *tuning_per_region)
-    return place(f"ecoregions-{layer}", pool, layer, region_layer, sizes, min_distance_km, seed)
+    where = sizes, min_distance_km, seed
+    return place(f"ecoregions-{layer}", pool, layer, region_layer, *where, ladder=ladder)

@@ -41,13 +41,15 @@ def place(
     seed: int,
     positive: str | None = None,
     numbers: bool = False,
+    ladder: tuple[str, ...] = (),
 ) -> Task:
     """Draw labelled places uniformly by area in every region, apart from a pool.
 
     See `wherefrom.tasks.ecoregions`. `name` is the task's, with which its errors begin; `sizes` are
     the places per region of each of `SPLITS`. With a `positive` label, the classes are all of the
     layer's labels; without, those that occur. `numbers` are the values of a layer of numbers, of
-    monthly ones the mean over the months.
+    monthly ones the mean over the months. Places have a label of every layer of a `ladder`, and
+    follow it, not `layer`.
     """
     if min(sizes[:2]) < 1 or min(sizes) < 0 or not min_distance_km >= 0:
         raise WherefromError(
@@ -63,7 +65,12 @@ def place(
         )
     asked = told.codes if isinstance(told, earth.Layer) else _values_of(told)
     regions = earth.CONTINENTS if region_layer == "continent" else areas.labels
-    candidates = _candidates(asked, areas, len(regions), generator("task", layer, seed))
+    if ladder and layer not in ladder:
+        raise WherefromError(f"task {name}: its ladder lacks {layer!r}, which it tells: add it")
+    # Every rung, its own too, in one order: the same random numbers make the same places.
+    rungs = [_labels_of(rung) for rung in ladder]
+    rng = generator("ladder", *ladder, seed) if ladder else generator("task", layer, seed)
+    candidates = _candidates(asked, areas, len(regions), rng, rungs)
     avoid = unit_vectors(pool.lon, pool.lat)
     parts: list[Places] = []
     splits: list[NDArray[np.int8]] = []
@@ -107,7 +114,8 @@ def place(
             "min_distance_km": min_distance_km,
             "per_region": dict(zip(SPLITS, sizes, strict=True)),
             "seed": seed,
-        },
+        }
+        | ({"ladder": list(ladder)} if ladder else {}),
         units=told.units if isinstance(told, earth.ValueLayer) else None,
     )
 
@@ -122,6 +130,17 @@ def numbers_of(layer: str) -> earth.ValueLayer:
     )
 
 
+def _labels_of(layer: str) -> Told:
+    """Return the codes of a layer of labels, a rung of a ladder."""
+    found = earth.layer(layer)
+    if isinstance(found, earth.Layer):
+        return found.codes
+    raise WherefromError(
+        f"ladder: layer {layer!r} holds values, not labels; choose of "
+        f"{', '.join(earth.CATEGORICAL)}"
+    )
+
+
 def _values_of(layer: earth.ValueLayer) -> Told:
     """Return the values of a layer, averaged over the months where it has one a month."""
 
@@ -133,9 +152,16 @@ def _values_of(layer: earth.ValueLayer) -> Told:
 
 
 def _candidates(
-    told: Told, areas: earth.Layer, regions: int, rng: np.random.Generator
+    told: Told,
+    areas: earth.Layer,
+    regions: int,
+    rng: np.random.Generator,
+    rungs: Sequence[Told] = (),
 ) -> Iterator[Places]:
-    """Give chunks of places, uniform by area, that have a region and a label or a number."""
+    """Give chunks of places, uniform by area, that have a region and a label or a number.
+
+    And a label of every rung.
+    """
     for _ in range(0, MOST_DRAWS, CHUNK):
         lon, lat = uniform_on_sphere(CHUNK, rng)
         region = areas.codes(lon, lat)
@@ -143,6 +169,8 @@ def _candidates(
         lon, lat, region = lon[keep], lat[keep], region[keep]
         label = told(lon, lat)
         known = label >= 0 if label.dtype.kind == "i" else np.isfinite(label)
+        for rung in rungs:
+            known &= rung(lon, lat) >= 0
         yield np.rec.fromarrays([lon, lat, label, region], dtype=PLACE)[known]
 
 

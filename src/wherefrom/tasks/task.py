@@ -183,6 +183,11 @@ class Task:
         return np.arange(len(self)) if self.id is None else np.asarray(self.id)
 
     @cached_property
+    def where(self) -> str:
+        """Hash of its places, whatever is told of them."""
+        return hashlib.sha256(self.lon.tobytes() + self.lat.tobytes()).hexdigest()
+
+    @cached_property
     def key(self) -> str:
         """Hash of the name and the whole content; not of the provenance."""
         digest = hashlib.sha256()

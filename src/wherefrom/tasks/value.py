@@ -50,12 +50,15 @@ def values(
     tuning_per_region: tuple[int, int] = (600, 1000),
     min_distance_km: float = 5.0,
     seed: int = 0,
+    ladder: tuple[str, ...] = (),
 ) -> Task:
     """Draw places with the number that a layer has there, uniformly by area in every region.
 
     Parameters
     ----------
     pool, region_layer, train_per_region, test_per_region, tuning_per_region, min_distance_km, seed
+        As of :func:`wherefrom.tasks.ecoregions`.
+    ladder : tuple of str
         As of :func:`wherefrom.tasks.ecoregions`.
     layer : str
         Layer of numbers, which names the task: ``elevation``, ``slope``, ``city_distance``; or
@@ -81,4 +84,5 @@ def values(
     """
     sizes = (train_per_region, test_per_region, *tuning_per_region)
     name = f"values-{layer}"
-    return place(name, pool, layer, region_layer, sizes, min_distance_km, seed, numbers=True)
+    where = sizes, min_distance_km, seed
+    return place(name, pool, layer, region_layer, *where, numbers=True, ladder=ladder)

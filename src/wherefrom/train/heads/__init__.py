@@ -58,8 +58,8 @@ def head(name: str, **options: Any) -> Head:
     Traceback (most recent call last):
     ...
     wherefrom.errors.UnknownNameError: unknown head 'logistc': did you mean 'logistic'? \
-Known: logistic, logistic-balanced, mlp, forest, knn, majority, ridge, knn-regression, mean, \
-finetune
+Known: logistic, logistic-balanced, ridge-classifier, mlp, forest, knn, majority, ridge, \
+knn-regression, mean, finetune
     """
     made: Any = kind_of_head(name)
     known = [field.name for field in fields(made)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,7 +10,16 @@ from numpy.random import SeedSequence
 
 from wherefrom.errors import WherefromError
 from wherefrom.tasks.task import Predicts
-from wherefrom.train.heads.base import Codes, Features, Head, Labels, Numbers, Rows, chunks
+from wherefrom.train.heads.base import (
+    CHUNK_BYTES,
+    Codes,
+    Features,
+    Head,
+    Labels,
+    Numbers,
+    Rows,
+    chunks,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -130,8 +139,16 @@ def _nearest(few: FewShot, k: int) -> torch.Tensor:
     """Return the k nearest of each seed's training rows to each test row, (T, S, k), unsorted."""
     # |t - x|^2 = |t|^2 - 2 (t.x - |x|^2 / 2): nearest first is this score, largest first, and the
     # score is linear in t, so that each seed's scaling folds into its weights.
-    score = few.linear(few.x, few.x.square().sum(dim=2) / -2)
-    return score.topk(k, dim=2, sorted=False).indices
+    import torch
+
+    bias = few.x.square().sum(dim=2) / -2
+    # Of tens of thousands of rows the scores would take gigabytes: then some test rows at a time.
+    step = max(1, 4 * CHUNK_BYTES // (few.x.element_size() * bias.numel()))
+    found = [
+        replace(few, test=some).linear(few.x, bias).topk(k, dim=2, sorted=False).indices
+        for some in torch.split(few.test, step)
+    ]
+    return torch.cat(found)
 
 
 def _check_k(head: KNN | KNNRegression, n: int | None = None) -> None:

@@ -1,0 +1,266 @@
+"""From how many labels on compositions differ as they do with all: table, figures and sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from wherefrom.evidence import Headline
+from wherefrom.evidence.convergence import (
+    BEYOND,
+    EVERY,
+    FIRST,
+    UNKNOWN,
+    ConvergenceRow,
+    StepRow,
+    convergence,
+)
+from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.rows import links, rows_in, rows_of
+from wherefrom.report.style import (
+    FAINT,
+    INK,
+    Drawing,
+    Look,
+    looks_of,
+    number,
+    score_title,
+    turned,
+)
+from wherefrom.report.tables import Cell, Grid, Line
+from wherefrom.shown import brief
+
+__all__ = [
+    "converged", "convergence_grid", "convergence_statement", "points_figure", "put",
+    "tasks_figure",
+]  # fmt: skip
+
+
+def converged(
+    headline: Headline, context: ReportContext
+) -> list[tuple[list[ConvergenceRow], list[StepRow]]]:
+    """Return points and steps of all tasks of a headline's model, those of fewest classes first."""
+    found = []
+    for one in _tasks(headline, context):
+        points, steps = convergence(one, context.sweep_region)
+        if points:
+            count, entropy = _classes(one, points[0].region, context)
+            known = [replace(row, classes=count, entropy=entropy) for row in points]
+            found.append((known, steps))
+    return found
+
+
+def _tasks(headline: Headline, context: ReportContext) -> list[Headline]:
+    """Return a headline for each task of its model, with its head and metric and any n."""
+    firsts = {one.view.task: one for one in headline.beside("model", "head", "metric")}
+    region = context.sweep_region or ""
+    return sorted(firsts.values(), key=lambda one: _classes(one, region, context)[0] or 0)
+
+
+def _classes(
+    headline: Headline, region: str, context: ReportContext
+) -> tuple[int | None, float | None]:
+    """Return classes of the test places and their entropy, natural logarithm; None if unknown."""
+    return context.classes.get(headline.view.task, {}).get(region, (None, None))
+
+
+def put(row: ConvergenceRow) -> str:
+    """Say where compositions converge, and between which n that is."""
+    if row.note:
+        return f"{UNKNOWN} ({row.note})"
+    half = f"half-width {number(row.half_width)} at n = {row.stopped:,}" if row.stopped else ""
+    if row.word == FIRST:
+        return f"{FIRST}, n = {row.point:,}"
+    if row.word == BEYOND:
+        return f"{BEYOND}: at n = {row.stopped:,} the change still exceeds {row.margin:g}"
+    if row.word == UNKNOWN:
+        known = f"; not below n = {row.earliest:,}" if row.earliest > row.smallest else ""
+        return f"{UNKNOWN} with these {row.blocks} blocks ({half}, margin {row.margin:g}){known}"
+    return f"from n = {row.point:,} (between {row.earliest:,} and {row.point:,}; {half})"
+
+
+def convergence_grid(headline: Headline, context: ReportContext) -> Grid | None:
+    """Make the table of convergence points: a row a task, beside its classes and entropy."""
+    tasks = converged(headline, context)
+    if not tasks:
+        return None
+    names = list(dict.fromkeys(row.composition for points, _ in tasks for row in points))
+    lines = []
+    for points, _ in tasks:
+        one = {row.composition: row for row in points}
+        cells = [
+            Cell("–" if points[0].classes is None else f"{points[0].classes:,}", points[0].classes),
+            Cell(number(points[0].entropy, 2), points[0].entropy),
+            *(_cell(one.get(name)) for name in names),
+        ]
+        lines.append(Line(points[0].task, "composition", cells))
+    first = tasks[0][0][0]
+    caption = (
+        f"smallest n from which the difference to {first.reference} is within ±{first.margin:g} of "
+        f"that at n = {first.largest:,}, {score_title(headline)}, {headline.view.model}, "
+        f"{headline.view.head} head, {first.region} [n that are not excluded]"
+    )
+    columns = ["classes", "entropy (nats)", *names]
+    about = rows_in("convergence", headline.view).about("model", "head", "metric")
+    return Grid(caption, columns, lines, about)
+
+
+def _cell(row: ConvergenceRow | None) -> Cell:
+    if row is None:
+        return Cell("–")
+    text = row.word if row.point is None else f"{row.point:,}"
+    last = row.largest if row.point is None else row.point
+    detail = "" if row.note else f"[{row.earliest:,}, {last:,}]"
+    return Cell(text, last, bold=row.point is not None, hint=put(row), detail=detail,
+                rows=rows_of(row))  # fmt: skip
+
+
+def convergence_statement(headline: Headline, context: ReportContext) -> Statement | None:
+    """Say task by task from how many labels on the compositions differ as with all of them."""
+    tasks = converged(headline, context)
+    if not tasks:
+        return None
+    pieces = []
+    for points, _ in tasks:
+        row = points[0]  # all at once, if there are several
+        known = "" if row.classes is None else f" ({row.classes:,} classes)"
+        pieces.append((f"{row.task}{known}: {put(row)}", rows_of(row)))
+    first = tasks[0][0][0]
+    told = "all pre-trained compositions" if first.composition == EVERY else first.composition
+    text = (
+        f"{headline.view.model}, {headline.view.head} head, {first.region}: {told} differ from "
+        f"{first.reference} in {score_title(headline)} as they do with n = {first.largest:,}, "
+        f"within {first.margin:g}, by task: " + "; ".join(piece for piece, _ in pieces) + "."
+    )
+    open_ones = [points[0] for points, _ in tasks if points[0].word == UNKNOWN]
+    kind = "decided" if not open_ones else "undecided" if len(open_ones) == len(tasks) else "partly"
+    return Statement(kind, text, links=links(text, pieces))
+
+
+def tasks_figure(headline: Headline, context: ReportContext) -> Drawing | None:
+    """Scores against the number of labels, a panel for each task of the model."""
+    tasks = [(one, *one.sweep(context.sweep_region)) for one in _tasks(headline, context)]
+    tasks = [one for one in tasks if one[2]]
+    if len(tasks) < 2:
+        return None
+    columns = min(4, len(tasks))
+    lines = -(-len(tasks) // columns)
+    figure = Figure(figsize=(1.8 + 3.1 * columns, 3.9 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    look, handles = looks_of(headline), dict[str, Line2D]()
+    for ax, (one, region, grown) in zip(grid.ravel(), tasks, strict=False):
+        ends: list[float] = []
+        for name, row in _curves(one, grown, region, context):
+            style = look.get(name, Look("#777777", "|", ":"))
+            x, y, low, high = (np.array(part, dtype=float) for part in zip(*row, strict=True))
+            marker = style.marker if name in one.compositions else None
+            (handles[name],) = ax.plot(x, y, color=style.colour, lw=1.6, ls=style.dash, ms=4.5,
+                                       marker=marker, label=name)  # fmt: skip
+            if name in one.compositions:
+                ax.fill_between(x, low, high, color=style.colour, alpha=0.09, lw=0)
+            ends += [y.min(), y.max()]
+        # Of few blocks an interval is wider than all that is to be seen.
+        room = 0.15 * (max(ends) - min(ends)) or 0.1
+        ax.set_ylim(min(ends) - room, max(ends) + room)
+        count, _ = _classes(one, region, context)
+        _log_axis(ax, [other.view.n for other in grown])
+        known = "" if count is None else f" ({count:,} classes)"
+        ax.set_title(brief(f"{one.view.task}{known}", 40), fontsize=10)
+        ax.set_xlabel("labelled places n")
+    grid[0, 0].set_ylabel(score_title(headline) + turned(headline))
+    for ax in grid.ravel()[len(tasks) :]:
+        ax.set_visible(False)
+    figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
+    caption = (
+        f"{_about(headline)}, {tasks[0][1]}: mean {score_title(headline)} by number of labelled "
+        "places, task by task, with the 95 % interval of the mean, cut at the panel. Dashed grey: "
+        "baselines."
+    )
+    title = f"Scores against the number of labels, task by task: {_about(headline)}"
+    return Drawing("scaling_tasks", figure, title, caption)
+
+
+def _curves(
+    headline: Headline, grown: Sequence[Headline], region: str, context: ReportContext
+) -> Iterator[tuple[str, list[tuple[float, ...]]]]:
+    """Yield n, mean and ends of each row of a task's sweep, by name."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for one in grown:
+        for _, _, key in one.rows:
+            row = one.mean(key, region)
+            if row is not None and key.model not in context.blind:
+                low, high = (np.nan, np.nan) if row.low is None else (row.low, row.high)
+                point = (one.view.n, row.mean, low, np.nan if high is None else high)
+                found.setdefault(key.composition or key.model, []).append(point)
+    yield from found.items()
+
+
+def points_figure(headline: Headline, context: ReportContext) -> Drawing | None:
+    """Convergence points against the classes and the class entropy of their tasks."""
+    tasks = [points for points, _ in converged(headline, context)]
+    tasks = [points for points in tasks if points[0].entropy is not None and not points[0].note]
+    if len(tasks) < 2:
+        return None
+    figure = Figure(figsize=(11.4, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    look = looks_of(headline) | {EVERY: Look(INK, "s", "-")}
+    names = list(dict.fromkeys(row.composition for points in tasks for row in points))
+    handles: dict[str, Line2D] = {}
+    for ax, axis in zip(axes, ("classes", "entropy"), strict=True):
+        for points in tasks:
+            for row in points:
+                # Side by side, for many have the same n.
+                aside = names.index(row.composition) - (len(names) - 1) / 2
+                value = float(getattr(row, axis))
+                x = value * 1.05**aside if axis == "classes" else value + 0.035 * aside
+                style = look[row.composition]
+                last = row.largest if row.point is None else row.point
+                ax.plot([x, x], [row.earliest, last], color=style.colour, lw=2, alpha=0.55)
+                handles[row.composition] = ax.plot(
+                    [x], [last], ls="", marker=style.marker, ms=7, color=style.colour,
+                    mfc="white" if row.point is None else style.colour,
+                    mew=1.4 if style.marker != "x" else 1.0 if row.point is None else 2.4,
+                )[0]  # fmt: skip
+        ax.grid(color=FAINT, lw=0.7)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xlabel("classes of the test places" if axis == "classes" else
+                      "entropy of their shares (nats)")  # fmt: skip
+    axes[0].set_xscale("log")
+    ticks = sorted({points[0].classes or 1 for points in tasks})
+    axes[0].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes[0].minorticks_off()
+    first = tasks[0][0]
+    sizes = sorted({row.n for _, steps in converged(headline, context) for row in steps})
+    axes[0].set_yscale("log")
+    axes[0].set_yticks(sizes, [f"{n:,}" for n in sizes])
+    axes[0].tick_params(axis="y", which="minor", left=False)
+    axes[1].tick_params(axis="y", which="minor", left=False)
+    axes[0].set_ylabel("convergence point, labelled places n")
+    figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
+    caption = (
+        f"{_about(headline)}, {first.region}: smallest n from which the difference in "
+        f"{score_title(headline)} to {first.reference} is within ±{first.margin:g} of that at n = "
+        f"{first.largest:,}. Lines: n that are not excluded, each end at 5 %. Hollow: not shown "
+        "below the largest n, beyond the sweep or undecided. A few tasks show no law."
+    )
+    title = f"Convergence point against classes and entropy: {_about(headline)}"
+    return Drawing("scaling_points", figure, title, caption)
+
+
+def _about(headline: Headline) -> str:
+    """Name what is shown of several tasks."""
+    return f"{headline.view.model}, {headline.view.head} head"
+
+
+def _log_axis(ax: Axes, sizes: list[int]) -> None:
+    ax.set_xscale("log")
+    names = [f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n) for n in sizes]
+    ax.set_xticks(sizes, names, fontsize=8)
+    ax.minorticks_off()
+    ax.grid(axis="y", color=FAINT, lw=0.7)
+    ax.spines[["top", "right"]].set_visible(False)
