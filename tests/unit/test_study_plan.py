@@ -252,6 +252,14 @@ def test_other_images_of_the_same_name_are_served_from_the_cache(
     assert changed == {"payload blue-marble of the pool"}
 
 
+def test_baselines_are_swept_on_tasks_of_models_that_are_not(laptop: Study) -> None:
+    assert laptop.sweep is not None
+    sweep = laptop.sweep.model_copy(update={"models": ("satclip-L40",)})
+    stages = plan(laptop.model_copy(update={"sweep": sweep})).of_kind("fewshot")
+    swept = {stage.axes["task"] for stage in stages if stage.spec["regions"] is not None}
+    assert swept == {laptop.tasks["ecoregions"].label}
+
+
 def test_a_sweep_over_the_study_s_own_n_is_an_empty_stage(laptop: Study) -> None:
     assert laptop.sweep is not None
     sweep = laptop.sweep.model_copy(update={"n": (laptop.n,)})

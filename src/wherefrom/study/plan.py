@@ -22,7 +22,7 @@ from wherefrom.study.audits import audit_stages
 from wherefrom.study.pairing import refuse_misfits
 from wherefrom.study.pools import stage_spec
 from wherefrom.study.sizes import Size, check, heads_of, runs_of, sized
-from wherefrom.study.spec import HeadUse, Study
+from wherefrom.study.spec import HeadUse, Study, SweepSpec
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.tasks.base import TaskSpec
 from wherefrom.train.heads import kind_of_head
@@ -439,7 +439,7 @@ def _fewshot(
         blind = isinstance(features, Baseline) and features.blind
         if blind == kind.needs_features or not _is_for(study, use, axes["model"], task):
             continue
-        for regions, sizes, seeds, suffix in _jobs(study, head, use, axes):
+        for regions, sizes, seeds, suffix in _jobs(study, head, use, axes, task):
             if size and regions is not None:
                 continue  # a sweep is of the study's own size
             areas = of.areas if regions is None else len(regions)
@@ -467,14 +467,15 @@ def _fewshot(
 
 
 def _jobs(
-    study: Study, head: str, use: HeadUse, axes: dict[str, Any]
+    study: Study, head: str, use: HeadUse, axes: dict[str, Any], task: str
 ) -> Iterator[tuple[list[str] | None, list[int], int, str]]:
     """Yield what a head does for one run: regions (None for all), sizes, seeds, and a suffix."""
     main = _chosen(study, use, axes)
     if main:
         yield None, [study.n], use.finetune_seeds or study.finetune_seeds, ""
     sweep = study.sweep
-    if sweep is not None and head in sweep.heads and _chosen(study, sweep, axes):
+    swept = sweep is not None and _is_for(study, sweep, axes["model"], task)
+    if sweep is not None and swept and head in sweep.heads and _chosen(study, sweep, axes):
         # The main grid has these episodes already: each score appears once.
         for seeds, every in sweep.jobs.items():
             sizes = [n for n in every if not (main and n == study.n)]
@@ -483,8 +484,8 @@ def _jobs(
                 yield [sweep.region], sizes, seeds, f" sweep{fewer}"
 
 
-def _is_for(study: Study, use: HeadUse, model: str, task: str) -> bool:
-    """Tell whether a head is for a model; for another row, whether it is for one on its task."""
+def _is_for(study: Study, use: HeadUse | SweepSpec, model: str, task: str) -> bool:
+    """Tell whether a head or sweep is for a model; of another row, for a model on its task."""
     if use.models is None:
         return True
     if model in study.models:
