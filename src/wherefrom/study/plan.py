@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from wherefrom import earth
 from wherefrom.compose import SamplerModel
 from wherefrom.earth.fetch import absent, digest_of
-from wherefrom.errors import UnknownNameError, WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.baselines import Baseline, baseline
 from wherefrom.gfms.published import Published
-from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.base import Modality, Payload
 from wherefrom.payload.content import Content, content_of
 from wherefrom.shown import count_of
 from wherefrom.study import cost
 from wherefrom.study.audits import audit_stages
+from wherefrom.study.draws import contents, draw_stages, layer_key_of
 from wherefrom.study.pairing import refuse_misfits
 from wherefrom.study.pools import stage_spec
 from wherefrom.study.sizes import Size, check, heads_of, runs_of, sized
@@ -63,13 +62,13 @@ def _expand(study: Study) -> Iterator[Stage]:
     tasks = {name: _task(spec, pool) for name, spec in study.tasks.items()}
     yield from tasks.values()
     seen = _Seen(study, pool, tasks)
-    drawn = list(_draws(study, pool, tasks))
+    drawn = list(draw_stages(study, pool, tasks))
     draws = {
         (s.axes["composition"], s.axes["draw"], s.size.places if s.size else None): s for s in drawn
     }
     yield from drawn
     own = study.table.columns if study.table else ()
-    layer_key = partial(_layer_key, own=own)
+    layer_key = partial(layer_key_of, own=own)
     whole = [stage for stage in drawn if stage.size is None]
     yield from audit_stages(study, pool, tasks, whole, layer_key)
     runs: list[tuple[str, Size | None, Gfm]] = [(name, None, g) for name, g in study.models.items()]
@@ -116,7 +115,7 @@ def _pool(study: Study) -> Stage:
 
 def _task(spec: TaskSpec, pool: Stage) -> Stage:
     """Labelled places of the task; those drawn here keep their distance to the pool."""
-    files = _contents(spec.files, f"task {spec.label!r}")
+    files = contents(spec.files, f"task {spec.label!r}")
     made = {
         "version": spec.version,
         "layers": {name: earth.layer_key(name) for name in spec.layers},
@@ -248,106 +247,6 @@ def _payload_stages(
         )
 
 
-def _draws(study: Study, pool: Stage, tasks: dict[str, Stage]) -> Iterator[Stage]:
-    """Draw each composition for as many blocks as any model has; away from test places if asked."""
-    inputs, apart = {"pool": pool}, {}
-    if study.exclude_km is not None:  # else no draw's key knows of it
-        inputs |= {f"task {name}": task for name, task in tasks.items()}
-        apart = {"exclude_km": study.exclude_km}
-    twins, most = study.twins, max(gfm.blocks for gfm in study.models.values())
-    fixed: dict[str, str] = {}
-    drawn: dict[Size, int] = {}
-    for model in study.models:
-        for size, gfm in runs_of(study, model):
-            at = Size(size.places)
-            drawn[at] = max(gfm.blocks, drawn.get(at, 0))
-    for name, chosen in study.samplers.items():
-        # Draws follow the spec; under a second name it gets streams of its own, so that the two
-        # are as independent as any others.
-        spec, files = _draw_spec(study, name, chosen)
-        away = {} if chosen.empty else apart
-        if files and not chosen.varies:
-            rest = {k: v for k, v in chosen.spec().items() if v not in list(files)}
-            other = fixed.setdefault(canonical([rest, spec["content"]]), name)
-            if other != name:
-                raise WherefromError(
-                    f"compositions {other!r} and {name!r} are one: they list the same places"
-                )
-        for seed in range(most if chosen.varies else 1):
-            state = seed_of("composition", name, seed).generate_state(1)
-            yield Stage(
-                kind="draw",
-                label=f"draw {name} {seed}",
-                spec=spec | {"seed": int(state[0]) if name in twins else seed} | away,
-                inputs={"pool": pool} if chosen.empty else inputs,
-                cost=cost.DRAW,
-                bundle=f"draw {name} {seed}",
-                of=chosen,
-                files=files,
-                axes={"composition": name, "draw": seed},
-            )
-        for size, blocks in drawn.items() if name in sized(study) else ():
-            for seed in range(blocks if chosen.varies else 1):
-                # Streams of their own: the same one would draw the smaller from the larger.
-                state = seed_of("composition", name, seed, size.places).generate_state(1)
-                yield Stage(
-                    kind="draw",
-                    label=f"draw {name} {seed} ({size.title})",
-                    spec=spec | {"n": size.places, "seed": int(state[0])} | away,
-                    inputs=inputs,
-                    cost=cost.DRAW,
-                    bundle=f"draw {name} {seed} ({size.title})",
-                    of=chosen,
-                    files=files,
-                    axes={"composition": name, "draw": seed},
-                    size=size,
-                )
-
-
-def _draw_spec(
-    study: Study, name: str, chosen: SamplerModel
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Give all that a composition's draws depend on, and the files among that."""
-    own = study.table.columns if study.table else ()
-    inputs = chosen.inputs()
-    files = _contents(inputs.files, f"composition {name!r} ({study.compositions[name]!r})")
-    for source in inputs.sources:
-        earth.path_of(source)
-    spec = {
-        "sampler": chosen.identity(),
-        "n": study.composition_size if chosen.needs_n else None,
-        # The pool's own columns are in its key.
-        "layers": {
-            layer: _layer_key(layer, own)
-            for layer in (*inputs.layers, *inputs.numbers)
-            if layer not in own
-        },
-        "sources": {source: digest_of(source) for source in inputs.sources},
-        "content": list(files.values()),
-    }
-    return spec, files
-
-
-def _contents(
-    files: Iterable[str], who: str, held: Callable[[str], Content] = content_of
-) -> dict[str, str]:
-    """Hash files of the user's by what they hold."""
-    try:
-        return {file: held(file).key for file in files}
-    except WherefromError as err:
-        raise WherefromError(f"{err}, but {who} names it") from None
-
-
-def _layer_key(name: str, own: Sequence[str]) -> str:
-    """Return the key of a layer; for an unknown one the columns of the pool are named, too."""
-    try:
-        return earth.layer_key(name)
-    except UnknownNameError as err:
-        if err.kind != "layer":
-            raise
-        raise unknown("layer", name, (*earth.CATEGORICAL, *own)) from None
-
-
 def _costed(study: Study, gfm: Gfm) -> Gfm:
     """Return a GFM as it costs on what the study's payloads say that they give."""
     read = {one: study.payload_of(one, gfm.payloads)[1] for one in gfm.reads}
@@ -370,7 +269,7 @@ def _pretrain(
         "name": model,
         "seed": axes["block"],
     }
-    files = _contents(gfm.files, f"model {model!r}", seen.held)
+    files = contents(gfm.files, f"model {model!r}", seen.held)
     payloads = seen.read_directly(gfm)
     direct = [seen.spec(one, labelled=False) for one in payloads]
     read = {
@@ -421,7 +320,7 @@ def _fewshot(
     if isinstance(features, Gfm):
         about = {"model": features.kind}
     elif isinstance(features, Published):
-        files = _contents(features.files, f"published.{axes['model']}")
+        files = contents(features.files, f"published.{axes['model']}")
         about = {
             "published": features.settings() | {"version": features.version},
             "sources": {name: digest_of(name) for name in features.sources},
