@@ -22,7 +22,7 @@ REGIONS = ("Africa", "Asia", "Europe")
 ORIGINS = {f"only-{name.lower()}": ("continent", name) for name in REGIONS}
 ENTROPY = {"only-africa": 1.6, "only-asia": 2.3, "only-europe": 2.5, "uniform": 2.1, "cities": 2.2}
 #: Planted: the first model's scores rise with entropy, the second's fall.
-SLOPES = {"risen": 0.1, "fallen": -0.1}
+SLOPES = {"risen": 0.3, "fallen": -0.3}
 FIRST, SECOND = "arXiv A", "arXiv B"
 CLAIMS = (
     Claim(source=FIRST, says="Europe beats the globe", test="better",

@@ -140,13 +140,17 @@ def above(low: float | None, high: float | None, margin: float = 0.0) -> str:
     return HOLDS if low > 0 else OPEN
 
 
-def rank_correlation(values: Sequence[float], means: Sequence[float]) -> tuple[float, float, str]:
+def rank_correlation(
+    values: Sequence[float], means: Sequence[float], tests: int = 1
+) -> tuple[float, float, str]:
     """Judge the claim that what has a higher value has a higher mean, by Spearman's correlation.
 
     Parameters
     ----------
     values, means : sequence of float, length K
         Of the compositions; K at least 3.
+    tests : int
+        How many such tests are made of one claim: each has its share of 0.05 (Bonferroni).
 
     Returns
     -------
@@ -155,7 +159,8 @@ def rank_correlation(values: Sequence[float], means: Sequence[float]) -> tuple[f
     p : float
         One-sided, from the arrangements of the means (all of them up to K = 8).
     word : str
-        `HOLDS` if p is at most 0.05, `FAILS` if that of the contrary claim is, else `OPEN`.
+        `HOLDS` if p is at most 0.05 / `tests`, `FAILS` if that of the contrary claim is, else
+        `OPEN`.
 
     Examples
     --------
@@ -178,4 +183,5 @@ def rank_correlation(values: Sequence[float], means: Sequence[float]) -> tuple[f
     correlations, own = arranged @ x / scale, float(x @ y) / scale
     p = float((correlations >= own - 1e-12).mean())
     contrary = float((correlations <= own + 1e-12).mean())
-    return own, p, HOLDS if p <= ALPHA else FAILS if contrary <= ALPHA else OPEN
+    level = ALPHA / tests
+    return own, p, HOLDS if p <= level else FAILS if contrary <= level else OPEN

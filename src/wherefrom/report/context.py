@@ -26,6 +26,7 @@ from wherefrom.evidence import (
     View,
     gather,
 )
+from wherefrom.evidence.verdict import ALPHA
 from wherefrom.report.rows import Link
 
 if TYPE_CHECKING:
@@ -191,6 +192,15 @@ class ReportContext:
             If the results lack one; the message names the nearest value that they have.
         """
         return [evidence.headlines[self._view(evidence, *asked)] for asked in self.headlines]
+
+    def put_to(self, models: Sequence[str]) -> int:
+        """Return the number of headlines that a claim about models, or all, is put to."""
+        return max(1, sum(not models or model in models for model, *_ in self.headlines))
+
+    def level(self, models: Sequence[str]) -> str:
+        """Say which p decides a claim that is put to several headlines."""
+        tests = self.put_to(models)
+        return "" if tests == 1 else f" ({ALPHA / tests:.2g} decides, with {tests} headlines)"
 
     def _view(
         self, evidence: Evidence, model: str, task: str | None, head: str, metric: str

@@ -221,8 +221,9 @@ def judged(claim: Claim, headline: Headline, context: ReportContext) -> tuple[st
         means = headline.means()
         both = [name for name in first if name in means]
         scores = [headline.view.sign * means[name] for name in both]
-        _, p, word = rank_correlation([first[name] for name in both], scores)
-        text += f", one-sided p = {p:.2g}; {left_out(row)}"
+        numbers = [first[name] for name in both]
+        _, p, word = rank_correlation(numbers, scores, context.put_to(claim.models))
+        text += f", one-sided p = {p:.2g}{context.level(claim.models)}; {left_out(row)}"
     return (word, text) if row.blocks > 1 else (OPEN, f"{text}; {ONE_BLOCK}")
 
 

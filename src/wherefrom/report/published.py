@@ -198,7 +198,7 @@ def _convergence(_: Claim, headline: Headline, context: ReportContext) -> Judged
 _BUT_N = ("model", "task", "head", "metric", "region")
 
 
-def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
+def _rank(claim: Claim, headline: Headline, context: ReportContext) -> Judged | None:
     means = headline.means()
     names = [name for name in claim.values if name in means]
     if len(names) < 3:
@@ -206,10 +206,12 @@ def _rank(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
     correlation, p, word = rank_correlation(
         [claim.values[name] for name in names],
         [headline.view.sign * means[name] for name in names],
+        context.put_to(claim.models),
     )
     text = f"Spearman's correlation {correlation:.2f} over {len(names)} compositions"
     rest = rows_in("summary", headline.view, region=headline.region)
-    return Judged(word, f"{text}, one-sided p = {p:.2g}", rest=rest)
+    text += f", one-sided p = {p:.2g}{context.level(claim.models)}"
+    return Judged(word, text, rest=rest)
 
 
 def _correlated(claim: Claim, headline: Headline, context: ReportContext) -> Judged | None:
