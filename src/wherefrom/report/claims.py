@@ -20,6 +20,8 @@ __all__ = ["Claims", "claims_table", "tallied"]
 ASIDE, ABSENT = "–", "not evaluated"
 #: Of a claim that holds with one model and not with another, and of one without a test.
 DIFFERS, NOTE = "differs by model", "note"
+#: Of one that is decided with some models and not with others.
+SOME_HOLD, SOME_FAIL = "holds with some", "does not hold with some"
 
 
 class Claims(NamedTuple):
@@ -32,7 +34,8 @@ class Claims(NamedTuple):
 def claims_table(headlines: Sequence[Headline], context: ReportContext) -> Claims:
     """Make a table of all claims, a column a headline, and what they come to.
 
-    A claim holds together where it does with every headline that it was put to.
+    A claim holds together where it does with every headline that it was put to; "with some" says
+    that it is undecided with the others.
     """
     rows = []
     for claim in context.claims:
@@ -52,6 +55,8 @@ def tallied(claims: Claims) -> list[str]:
             "hold here": found.count(HOLDS),
             "do not": found.count(FAILS),
             "differ by model": found.count(DIFFERS),
+            "hold with some models": found.count(SOME_HOLD),
+            "do not with some": found.count(SOME_FAIL),
             "cannot be decided": found.count(OPEN),
             "not evaluated": found.count(ABSENT),
             "without a test": found.count(NOTE),
@@ -85,4 +90,6 @@ def _together(words: Sequence[str]) -> str:
         return ABSENT
     if len(found) == 1:
         return found.pop()
-    return DIFFERS if {HOLDS, FAILS} <= found else OPEN
+    if {HOLDS, FAILS} <= found:
+        return DIFFERS
+    return SOME_HOLD if HOLDS in found else SOME_FAIL if FAILS in found else OPEN

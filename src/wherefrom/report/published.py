@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Published", "claimed", "contrast", "contrasts", "judge", "published"]
 
+#: Pairs of a claim that a sentence names of each verdict; ``contrasts.csv`` has all.
+_MOST = 6
 #: The column of a cell of which only the table is known, and a row that names no composition.
 NOT_STATED, BEST = "not stated", "best composition"
 NO_ROW = "row has no counterpart"
@@ -136,7 +138,7 @@ def _pairs(claim: Claim, headline: Headline, _: ReportContext) -> Judged | None:
         return f"{row.composition} − {row.reference} {change}{row.caveat}{region}"
 
     word = judge(row.verdict for row in rows)
-    text = f"{score_title(headline)}{where}; {grouped(rows, written)}"
+    text = f"{score_title(headline)}{where}; {grouped(rows, written, _MOST)}"
     return Judged(word, text, [(written(row), contrast(row)) for row in rows])
 
 

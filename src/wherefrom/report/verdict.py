@@ -53,12 +53,22 @@ def in_brief(headline: Headline) -> Statement | None:
     return Statement(made.kind, made.brief, links=linked)
 
 
-def grouped(rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str]) -> str:
-    """Write comparisons, grouped by their verdicts."""
-    groups: dict[str, list[str]] = {}
+def grouped(
+    rows: Sequence[DifferenceRow], write: Callable[[DifferenceRow], str], most: int | None = None
+) -> str:
+    """Write comparisons, grouped by their verdicts: of each group the `most` largest."""
+    groups: dict[str, list[DifferenceRow]] = {}
     for row in rows:
-        groups.setdefault(_group(row), []).append(write(row))
-    return "; ".join(f"{name}: {', '.join(groups[name])}" for name in _ordered(groups))
+        groups.setdefault(_group(row), []).append(row)
+    said = []
+    for name in _ordered(groups):
+        group = groups[name]
+        if most is not None and len(group) > most + 1:
+            group = sorted(group, key=lambda row: -abs(row.difference))[:most]
+        more = len(groups[name]) - len(group)
+        written = ", ".join(map(write, group)) + (f" and {more} more" if more else "")
+        said.append(f"{name}: {written}")
+    return "; ".join(said)
 
 
 def scope(headline: Headline) -> str:
