@@ -19,8 +19,8 @@ from wherefrom.report.style import estimate, score_title
 
 __all__ = ["called", "grouped", "in_brief", "interval", "kind_of", "scope", "verdict"]
 
-#: The group of comparisons without interval.
-_LONE = "one block"
+#: What a comparison with an interval can be, but for those that are equivalent.
+_WORDS = (BETTER, WORSE, UNDECIDED)
 
 
 def verdict(headline: Headline) -> Statement | None:
@@ -110,7 +110,8 @@ def _prose(rows: Sequence[DifferenceRow]) -> str:
     said = []
     for group in _ordered(groups):
         *names, last = groups[group]
-        word = "undecided, on one block" if group == _LONE else group
+        why = "" if group in _WORDS or group.startswith("equiv") else group
+        word = f"undecided, {'on' if why.startswith('one ') else 'for'} {why}" if why else group
         many = f"{', '.join(names)} and {last} are" if names else f"{last} is"
         said.append(f"{many} {word}")
     return ", ".join(said[:-1]) + (", and " if said[1:] else "") + said[-1]
@@ -122,9 +123,11 @@ def _compared(headline: Headline) -> Rows:
 
 
 def _group(row: DifferenceRow) -> str:
-    return _LONE if row.low is None else row.verdict
+    """Return the verdict, or why there is no interval, which a note begins with."""
+    return row.note.partition("; ")[0] or row.verdict if row.low is None else row.verdict
 
 
 def _ordered(groups: Collection[str]) -> list[str]:
     equal = [name for name in groups if name.startswith("equiv")]
-    return [name for name in (BETTER, WORSE, *equal, UNDECIDED, _LONE) if name in groups]
+    known = [name for name in (BETTER, WORSE, *equal, UNDECIDED) if name in groups]
+    return known + [name for name in groups if name not in known]
