@@ -200,7 +200,10 @@ def test_the_page_says_what_the_figure_does_not_show() -> None:
     one = exchange_statement(headline, context)
     assert one is not None
     assert one.kind == "decided"
-    assert "places that score as 1,000 of uniform do, over 2 regions: at equal samples" in one.text
+    assert one.text.startswith(
+        "m on t, logistic head, n = 100: places that score in macro F1 as 1,000 of uniform do, "
+        "over 2 regions: at equal samples seen, a: "
+    )
     assert "b: never within 100 to 10,000. At equal epochs, a: 3,100 (" in one.text
     assert "uniform itself, minus its 1,000: at equal samples seen −0." in one.text
     linked = {one.text[link.start : link.stop]: link.rows for link in one.links}

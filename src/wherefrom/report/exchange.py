@@ -114,8 +114,8 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
         if told:
             itself.append(f"at {BUDGETS[budget]} {' and '.join(text for text, _ in told)}")
     text = (
-        f"{headline.short}: places that score as {found.size:,} of {found.reference} do, "
-        f"{_where(found)}: {'. '.join(said)}. "
+        f"{headline.title}: places that score in {score_title(headline)} as {found.size:,} of "
+        f"{found.reference} do, {_where(found)}: {'. '.join(said)}. "
     )
     if itself:
         text += f"{found.reference} itself, minus its {found.size:,}: {'; '.join(itself)}. "

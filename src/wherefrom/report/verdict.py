@@ -17,7 +17,7 @@ from wherefrom.report.context import Statement, caveat
 from wherefrom.report.rows import Rows, links, rows_in, rows_of
 from wherefrom.report.style import estimate, score_title
 
-__all__ = ["called", "grouped", "in_brief", "interval", "kind_of", "scope", "verdict"]
+__all__ = ["apart", "called", "grouped", "in_brief", "interval", "kind_of", "scope", "verdict"]
 
 #: What a comparison with an interval can be, but for those that are equivalent.
 _WORDS = (BETTER, WORSE, UNDECIDED)
@@ -82,6 +82,15 @@ def kind_of(rows: Iterable[DifferenceRow]) -> str:
     """Return the kind of a statement about comparisons."""
     decided = {row.verdict != UNDECIDED for row in rows}
     return "partly" if len(decided) > 1 else "decided" if True in decided else "undecided"
+
+
+def apart(headline: Headline, among: Sequence[Headline]) -> str:
+    """Name a headline by model and task; by head, n and metric too where others share these."""
+    if sum(one.short == headline.short for one in among) < 2:
+        return headline.short
+    if sum(one.title == headline.title for one in among) < 2:
+        return headline.title
+    return f"{headline.title}, {score_title(headline)}"
 
 
 def called(name: str) -> str:
