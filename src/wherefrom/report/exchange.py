@@ -126,10 +126,10 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
 
 def _hold(found: Exchange) -> str:
     """Say where intervals hold, or why there is none."""
-    sizes = [size for row in found.rates for size in (row.smallest, row.largest)]
+    sizes = [row.size for row in found.points if row.size]
     range_ = f"from {min(sizes):,} to {max(sizes):,}"
-    points = [row for row in found.points if row.region == found.regions[0] and row.high != row.low]
-    if points:
+    # The reference at its own size differs from itself by nothing, and has no interval.
+    if any(row.low != row.high for row in found.points if row.region == found.regions[0]):
         return (
             f"Intervals hold at once for all of these, at every number of places {range_}; beyond, "
             "nothing was run."
