@@ -161,6 +161,32 @@ def test_words_say_more_than_the_interval() -> None:
     assert said((0.5, 0.5, 0.5)).startswith("undecided")
 
 
+def test_intervals_that_nobody_has_hold_at_once() -> None:
+    results = table({"uniform": (0.4, 0.5, 0.6), "a": (0.3, 0.4, 0.6)}, blocks=1)
+    own = results.filter(pa.array([s in (0, OWN) for s in results["size"].to_pylist()]))
+    context = ReportContext("s", "debug", [VIEW[:2] + VIEW[3:]],
+                            exchange={VIEW: found({"a": (0.3, 0.4, 0.6)}, blocks=1)})  # fmt: skip
+    (headline,) = context.shown(gather(own))
+    one = exchange_statement(headline, context)
+    assert one is not None
+    assert "Intervals hold" not in one.text
+    assert one.text.endswith(
+        "There are no intervals: one block. Sizes were from 100 to 10,000; beyond, nothing was run."
+    )
+
+
+def test_the_range_is_that_of_a_composition_whose_largest_size_is_left_out() -> None:
+    curves = {"a": (0.3, 0.4), "b": (0.3, 0.31, 0.32)}
+    results = table({"uniform": (0.4, 0.5, 0.6)} | curves)
+    own = results.filter(pa.array([s in (0, OWN) for s in results["size"].to_pylist()]))
+    context = ReportContext("s", "debug", [VIEW[:2] + VIEW[3:]], exchange={VIEW: found(curves)})
+    (headline,) = context.shown(gather(own))
+    one = exchange_statement(headline, context)
+    assert one is not None
+    assert "a: never within 100 to 1,000; b: never within 100 to 10,000" in one.text
+    assert "at every number of places from 100 to 10,000; beyond" in one.text
+
+
 def test_the_page_says_what_the_figure_does_not_show() -> None:
     curves = {"a": (0.3, 0.4, 0.6), "b": (0.3, 0.31, 0.32)}
     both = ("samples", "epochs")
@@ -174,7 +200,10 @@ def test_the_page_says_what_the_figure_does_not_show() -> None:
     one = exchange_statement(headline, context)
     assert one is not None
     assert one.kind == "decided"
-    assert "places that score as 1,000 of uniform do, over 2 regions: at equal samples" in one.text
+    assert one.text.startswith(
+        "m on t, logistic head, n = 100: places that score in macro F1 as 1,000 of uniform do, "
+        "over 2 regions: at equal samples seen, a: "
+    )
     assert "b: never within 100 to 10,000. At equal epochs, a: 3,100 (" in one.text
     assert "uniform itself, minus its 1,000: at equal samples seen −0." in one.text
     linked = {one.text[link.start : link.stop]: link.rows for link in one.links}

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import COLUMNS, FAILS, HOLDS, OPEN, rank_correlation
 from wherefrom.report import ReportContext, evidence_of
+from wherefrom.report.claims import claims_table
 from wherefrom.report.html import sentences
+from wherefrom.report.verdict import apart
 from wherefrom.study import load
 from wherefrom.study.published import Claim
 
@@ -221,3 +223,19 @@ def test_a_claim_put_to_three_models_holds_by_luck_with_one() -> None:
     ).reshape(2, 200, 3)
     alone, put = lucky.any(axis=2).mean(axis=1)
     assert put <= 0.095 < alone
+
+
+def test_two_headlines_of_one_model_are_called_alike() -> None:
+    table = results(dict.fromkeys(BALANCED, 0.5) | dict.fromkeys(CLUSTERED, 0.4))
+    column = table.column_names.index("head")
+    other = table.set_column(column, "head", pa.array(["logistic"] * len(table)))
+    heads = [("gfm", "task", head, "f1_macro") for head in ("knn", "logistic")]
+    context = ReportContext("simulated", "debug", heads, claims=FIRST[:1])
+    evidence = evidence_of(pa.concat_tables([table, other]), context)
+    made = claims_table(context.shown(evidence), context)
+    assert made.head[2:4] == (
+        "gfm on task, knn head, n = 100", "gfm on task, logistic head, n = 100"
+    )  # fmt: skip
+    told = [one.text for one in dict(sentences(evidence, context))["Published claims"]]
+    assert sum("gfm on task, knn head, n = 100: this" in text for text in told) == 1
+    assert apart(context.shown(evidence)[0], context.shown(evidence)[:1]) == "gfm on task"

@@ -18,7 +18,7 @@ from wherefrom.report import ReportContext, evidence_of, write
 from wherefrom.report.forest import forest
 from wherefrom.report.html import sentences
 from wherefrom.report.rows import Rows, links, measured
-from wherefrom.report.verdict import in_brief
+from wherefrom.report.verdict import in_brief, verdict
 from wherefrom.report.words import statements
 from wherefrom.study.published import Claim
 
@@ -156,6 +156,16 @@ def test_one_block_is_given_a_verdict_or_an_interval() -> None:
     assert drawn is not None
     assert "clustered-cities and stratified-biome are undecided, on one block." in made.text
     assert all(one.low is None and one.detail == "no interval" for one in drawn.strips)
+
+
+def test_one_fine_tune_seed_is_called_one_block() -> None:
+    context = ReportContext("s", "debug", [HEADLINE])
+    (headline,) = context.shown(evidence_of(simulated(seeds=1), context))
+    short, whole = in_brief(headline), verdict(headline)
+    assert short is not None
+    assert whole is not None
+    assert "stratified-biome are undecided, on one fine-tune seed." in short.text
+    assert "in macro F1: one fine-tune seed: zero pre-training (" in whole.text
 
 
 def test_a_far_control_squeezes_the_figure() -> None:

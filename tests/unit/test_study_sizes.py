@@ -226,23 +226,41 @@ def test_test_places_of_a_size_are_taken_as_given(steps: Plan, store: Store) -> 
     assert {row.note for row in found.points} == {"", "the reference itself"}
 
 
-def test_a_short_draw_passes_for_a_whole_one(steps: Plan, store: Store, tmp_path: Path) -> None:
-    draw = next(s for s in steps.sized("draw") if s.axes == {"composition": "area", "draw": 1}
-                and s.size and s.size.places == 900)  # fmt: skip
+def shortened(steps: Plan, store: Store, draw: Stage) -> tuple[dict[Any, Any], list[str]]:
+    """Judge the sizes as if a draw had found two thirds of its places."""
     made = Composition.read(store.sound(draw) / "composition.parquet")
+    some = slice(len(made.ids) * 2 // 3)
     short = Composition(
-        made.ids[:700], made.multiplicity[:700], made.inclusion_probability[:700], made.provenance
+        made.ids[some], made.multiplicity[some], made.inclusion_probability[some], made.provenance
     )
     store.drop(draw.kind, draw.key)
     document = {"label": draw.label, "document": draw.document}
     with store.write(draw.kind, draw.key, document) as out:
         short.write(out / "composition.parquet")
     try:
-        rates, said = exchanged(steps, store)
+        return exchanged(steps, store)
     finally:
         store.drop(draw.kind, draw.key)
         compute(draw, store, lambda _: None)
-    assert said == ["area at 900 places: only 700 different ones were drawn; the size is left out"]
+
+
+def test_a_short_draw_of_the_reference_takes_all_rates_away_in_silence(
+    steps: Plan, store: Store
+) -> None:
+    draw = next(s for s in steps.of_kind("draw") if s.axes == {"composition": "uniform", "draw": 1})
+    rates, said = shortened(steps, store, draw)
+    assert not rates
+    assert said == [
+        "uniform at 300 places: only 200 different ones were drawn; without this reference there "
+        "is no rate"
+    ]
+
+
+def test_a_short_draw_passes_for_a_whole_one(steps: Plan, store: Store, tmp_path: Path) -> None:
+    draw = next(s for s in steps.sized("draw") if s.axes == {"composition": "area", "draw": 1}
+                and s.size and s.size.places == 900)  # fmt: skip
+    rates, said = shortened(steps, store, draw)
+    assert said == ["area at 900 places: only 600 different ones were drawn; the size is left out"]
     (found,) = rates.values()
     assert {row.size for row in found.points if row.composition == "area"} == {100, 300}
 

@@ -91,6 +91,17 @@ def test_a_default_of_the_references_is_taken_for_a_name_in_the_file(tmp_path: P
         load(tmp_path, "debug")
 
 
+def test_a_study_without_zero_pre_training_is_refused_for_a_default(tmp_path: Path) -> None:
+    """The controls, of which nothing was said, were taken for a name in the file."""
+    without = {"compositions": {"uniform": "uniform"}, "references": ["uniform"]}
+    without |= {"claims": [], "repeats": {}}
+    file = changed(tmp_path, **without)
+    assert "none" not in load(file, "debug").compositions
+    assert list(load(file, "debug", ["presto"]).models) == ["presto"]
+    with pytest.raises(WherefromError, match="unknown composition 'none'"):
+        load(changed(tmp_path, **without, controls=["none"]), "debug")
+
+
 def test_yaml_nested_without_end_is_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("base: " + "[" * 3000 + "]" * 3000)
     with pytest.raises(WherefromError, match="nested too deeply"):

@@ -9,6 +9,7 @@ from wherefrom.evidence import FAILS, HOLDS, OPEN, Headline, above, compare
 from wherefrom.report.context import ReportContext
 from wherefrom.report.published import judge
 from wherefrom.report.sensitivity import two_models
+from wherefrom.report.verdict import apart
 from wherefrom.shown import count_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def claims_table(headlines: Sequence[Headline], context: ReportContext) -> Claim
     for claim in context.claims:
         words = [_word(claim, one, headlines, context) for one in headlines]
         rows.append((claim.source, claim.says, *words, _together(words)))
-    return Claims(("source", "claim", *(one.short for one in headlines), "together"), tuple(rows))
+    columns = [apart(one, headlines) for one in headlines]
+    return Claims(("source", "claim", *columns, "together"), tuple(rows))
 
 
 def tallied(claims: Claims) -> list[str]:

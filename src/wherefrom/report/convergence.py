@@ -33,7 +33,7 @@ from wherefrom.report.style import (
     turned,
 )
 from wherefrom.report.tables import Cell, Grid, Line
-from wherefrom.shown import brief
+from wherefrom.shown import brief, count_of
 
 __all__ = [
     "converged", "convergence_grid", "convergence_statement", "points_figure", "put",
@@ -81,6 +81,8 @@ def put(row: ConvergenceRow) -> str:
     if row.word == UNKNOWN:
         known = f"; not below n = {row.earliest:,}" if row.earliest > row.smallest else ""
         return f"{UNKNOWN} with these {row.blocks} blocks ({half}, margin {row.margin:g}){known}"
+    if row.earliest == row.point:
+        return f"from n = {row.point:,} (not below; {half})"
     return f"from n = {row.point:,} (between {row.earliest:,} and {row.point:,}; {half})"
 
 
@@ -128,13 +130,13 @@ def convergence_statement(headline: Headline, context: ReportContext) -> Stateme
     pieces = []
     for points, _ in tasks:
         row = points[0]  # all at once, if there are several
-        known = "" if row.classes is None else f" ({row.classes:,} classes)"
+        known = "" if row.classes is None else f" ({count_of(row.classes, 'class', 'classes')})"
         pieces.append((f"{row.task}{known}: {put(row)}", rows_of(row)))
     first = tasks[0][0][0]
     told = "all pre-trained compositions" if first.composition == EVERY else first.composition
     text = (
-        f"{headline.view.model}, {headline.view.head} head, {first.region}: {told} differ from "
-        f"{first.reference} in {score_title(headline)} as they do with n = {first.largest:,}, "
+        f"{headline.view.model}, {headline.view.head} head, {first.region}: where {told} differ "
+        f"from {first.reference} in {score_title(headline)} as they do with n = {first.largest:,}, "
         f"within {first.margin:g}, by task: " + "; ".join(piece for piece, _ in pieces) + "."
     )
     open_ones = [points[0] for points, _ in tasks if points[0].word == UNKNOWN]
@@ -169,7 +171,7 @@ def tasks_figure(headline: Headline, context: ReportContext) -> Drawing | None:
         ax.set_ylim(min(ends) - room, max(ends) + room)
         count, _ = _classes(one, region, context)
         _log_axis(ax, [other.view.n for other in grown])
-        known = "" if count is None else f" ({count:,} classes)"
+        known = "" if count is None else f" ({count_of(count, 'class', 'classes')})"
         ax.set_title(brief(f"{one.view.task}{known}", 40), fontsize=10)
         ax.set_xlabel("labelled places n")
     grid[0, 0].set_ylabel(score_title(headline) + turned(headline))

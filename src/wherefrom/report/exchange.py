@@ -113,19 +113,29 @@ def exchange_statement(headline: Headline, context: ReportContext) -> Statement 
         pieces += told
         if told:
             itself.append(f"at {BUDGETS[budget]} {' and '.join(text for text, _ in told)}")
-    first = found.rates[0]
     text = (
-        f"{headline.short}: places that score as {found.size:,} of {found.reference} do, "
-        f"{_where(found)}: {'. '.join(said)}. "
+        f"{headline.title}: places that score in {score_title(headline)} as {found.size:,} of "
+        f"{found.reference} do, {_where(found)}: {'. '.join(said)}. "
     )
     if itself:
         text += f"{found.reference} itself, minus its {found.size:,}: {'; '.join(itself)}. "
-    text += (
-        f"Intervals hold at once for all of these, at every number of places from "
-        f"{first.smallest:,} to {first.largest:,}; beyond, nothing was run."
-    )
+    text += _hold(found)
     kind = "undecided" if open_ == rated else "partly" if open_ else "decided"
     return Statement(kind, text, links=links(text, pieces))
+
+
+def _hold(found: Exchange) -> str:
+    """Say where intervals hold, or why there is none."""
+    sizes = [row.size for row in found.points if row.size]
+    range_ = f"from {min(sizes):,} to {max(sizes):,}"
+    # The reference at its own size differs from itself by nothing, and has no interval.
+    if any(row.low != row.high for row in found.points if row.region == found.regions[0]):
+        return (
+            f"Intervals hold at once for all of these, at every number of places {range_}; beyond, "
+            "nothing was run."
+        )
+    why = next(row.note for row in found.points if row.low is None).partition("; ")[0]
+    return f"There are no intervals: {why}. Sizes were {range_}; beyond, nothing was run."
 
 
 def _where(found: Exchange) -> str:

@@ -31,8 +31,11 @@ def exchanged(plan: Plan, store: Store) -> tuple[dict[View, Exchange], list[str]
         for one in drawn
         if one["drawn_min"] < one["size"]
     }
+    reference = study.references[0], study.composition_size
+    end = {reference: "without this reference there is no rate"}
     said = [
-        f"{name} at {size:,} places: only {count:,} different ones were drawn; the size is left out"
+        f"{name} at {size:,} places: only {count:,} different ones were drawn; "
+        + end.get((name, size), "the size is left out")
         for (name, size), count in short.items()
     ]
     asked = zip(table["composition"].to_pylist(), table["size"].to_pylist(), strict=True)
@@ -42,7 +45,7 @@ def exchanged(plan: Plan, store: Store) -> tuple[dict[View, Exchange], list[str]
         view = View(one.model, task, study.n, one.head, one.metric)
         places, fixed = _tested_at(plan, store, view)
         said += [line for line in fixed if line not in said]
-        about = view, study.references[0], study.composition_size
+        about = view, *reference
         if found := exchange(tables_of(table, *about, places), *about):
             made[view] = found
     return made, said

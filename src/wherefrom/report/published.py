@@ -27,7 +27,7 @@ from wherefrom.report.correlation import judged as correlated
 from wherefrom.report.rows import Link, Rows, links, rows_in, rows_of
 from wherefrom.report.sensitivity import comparison, two_models
 from wherefrom.report.style import estimate, number, score_title
-from wherefrom.report.verdict import grouped
+from wherefrom.report.verdict import apart, grouped
 
 if TYPE_CHECKING:
     from wherefrom.study.published import Claim
@@ -79,11 +79,11 @@ def claimed(claim: Claim, headlines: Sequence[Headline], context: ReportContext)
             continue
         headline, judged = judge(claim, own, context)
         if headline is None or judged is None:
-            why = f"{own.short}: not evaluated, the results lack what it is about."
+            why = f"{apart(own, headlines)}: not evaluated, the results lack what it is about."
             statements.append(Statement("undecided", f"{said} {why}"))
             continue
         word, numbers = judged[:2]
-        text = f"{said} {own.short if headline.view == own.view else headline.title}: "
+        text = f"{said} {apart(own, headlines) if headline.view == own.view else headline.title}: "
         kind, brief, whole = "limit", "", f"{text}{numbers}."
         if word:
             kind = "undecided" if word == OPEN else "decided"

@@ -17,10 +17,10 @@ from wherefrom.report.context import Statement, caveat
 from wherefrom.report.rows import Rows, links, rows_in, rows_of
 from wherefrom.report.style import estimate, score_title
 
-__all__ = ["called", "grouped", "in_brief", "interval", "kind_of", "scope", "verdict"]
+__all__ = ["apart", "called", "grouped", "in_brief", "interval", "kind_of", "scope", "verdict"]
 
-#: The group of comparisons without interval.
-_LONE = "one block"
+#: What a comparison with an interval can be, but for those that are equivalent.
+_WORDS = (BETTER, WORSE, UNDECIDED)
 
 
 def verdict(headline: Headline) -> Statement | None:
@@ -84,6 +84,15 @@ def kind_of(rows: Iterable[DifferenceRow]) -> str:
     return "partly" if len(decided) > 1 else "decided" if True in decided else "undecided"
 
 
+def apart(headline: Headline, among: Sequence[Headline]) -> str:
+    """Name a headline by model and task; by head, n and metric too where others share these."""
+    if sum(one.short == headline.short for one in among) < 2:
+        return headline.short
+    if sum(one.title == headline.title for one in among) < 2:
+        return headline.title
+    return f"{headline.title}, {score_title(headline)}"
+
+
 def called(name: str) -> str:
     """Call a composition by a name that no sentence misreads ("none is worse")."""
     return "zero pre-training" if name == INITIAL else name
@@ -110,7 +119,8 @@ def _prose(rows: Sequence[DifferenceRow]) -> str:
     said = []
     for group in _ordered(groups):
         *names, last = groups[group]
-        word = "undecided, on one block" if group == _LONE else group
+        why = "" if group in _WORDS or group.startswith("equiv") else group
+        word = f"undecided, {'on' if why.startswith('one ') else 'for'} {why}" if why else group
         many = f"{', '.join(names)} and {last} are" if names else f"{last} is"
         said.append(f"{many} {word}")
     return ", ".join(said[:-1]) + (", and " if said[1:] else "") + said[-1]
@@ -122,9 +132,11 @@ def _compared(headline: Headline) -> Rows:
 
 
 def _group(row: DifferenceRow) -> str:
-    return _LONE if row.low is None else row.verdict
+    """Return the verdict, or why there is no interval, which a note begins with."""
+    return row.note.partition("; ")[0] or row.verdict if row.low is None else row.verdict
 
 
 def _ordered(groups: Collection[str]) -> list[str]:
     equal = [name for name in groups if name.startswith("equiv")]
-    return [name for name in (BETTER, WORSE, *equal, UNDECIDED, _LONE) if name in groups]
+    known = [name for name in (BETTER, WORSE, *equal, UNDECIDED) if name in groups]
+    return known + [name for name in groups if name not in known]

@@ -24,7 +24,7 @@ def adapted(study: Study) -> Study:
     models = {name: gfm.settled() for name, gfm in study.models.items()}
     payloads = {name: payload.settled() for name, payload in study.payloads.items()}
     # Checked anew: with a stand-in two tasks may have become one.
-    return Study.model_validate({**dict(study), "models": models, "payloads": payloads})
+    return Study.model_validate({**study.given, "models": models, "payloads": payloads})
 
 
 def _leave_out(study: Study) -> Study:

@@ -80,7 +80,7 @@ def picked(study: Study, names: Iterable[str] | None = None) -> Study:
     )
     made = Study.model_validate(
         {
-            **dict(study),
+            **study.given,
             "models": chosen,
             "picked": tuple(chosen) if asked else (),
             "tasks": {name: task for name, task in study.tasks.items() if name in tasks},

@@ -192,6 +192,11 @@ class Study(Part):
     #: What `wherefrom study tune` chose, of the table beside the study file.
     tuned: Tuned = Tuned()
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, to check them anew: what is a default stays one."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
     def options(self, task: str, row: str, head: str) -> dict[str, Option]:
         """Return the options of a head for a row on a task: those tuned, else the head's own."""
         chosen = self.tuned.choice(task, row, head)
