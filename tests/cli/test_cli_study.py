@@ -343,6 +343,25 @@ def test_a_changed_title_or_name_leaves_the_old_report(
     assert "Another title" in (copy / "report.html").read_text()
 
 
+def test_the_report_of_another_study_is_written_over(
+    finished: tuple[Path, Path, str], run: Run, tmp_path: Path
+) -> None:
+    _, out, _ = finished
+    other = small(tmp_path / "other", name="another")
+    for command in ("run", "report"):
+        done = run("study", command, other, "--scale", "debug", "--out", out)
+        assert done.returncode != 0
+        assert "holds the report of study" in done.stderr
+        assert "--store" in done.stderr
+    own = tmp_path / "own"
+    shared = ("--store", out / "store")
+    done = run("study", "run", other, "--scale", "debug", "--out", own, *shared)
+    assert done.returncode == 0, done.stderr
+    assert "stages in" not in done.stderr, "nothing was to be computed"
+    assert (own / "report.html").exists()
+    assert not (own / "store").exists()
+
+
 @pytest.fixture
 def starting(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Start the small study; give its process and the id of its first worker, just begun."""

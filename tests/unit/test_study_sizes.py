@@ -329,6 +329,7 @@ def test_the_plan_does_not_say_what_sizes_cost(steps: Plan, store: Store) -> Non
         ({"sizes": SIZES | {"models": ["smal"]}}, r"sizes.models: unknown model 'smal'.*small"),
         ({"references": ["none", "uniform"]}, r"the reference 'none', the first of"),
         ({"sizes": SIZES | {"budgets": ["steps"]}}, r"sizes.budgets.0"),
+        ({"sizes": SIZES | {"blocks": 9}}, r"sizes.blocks = 9 is more than the . blocks of its"),
     ],
 )
 def test_a_size_axis_that_says_nothing_is_run(

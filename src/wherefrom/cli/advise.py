@@ -15,6 +15,7 @@ from wherefrom.cli.study import (
     Models,
     Out,
     Scale,
+    Stages,
     StudyPath,
     Task,
     _prepare,
@@ -28,6 +29,7 @@ def advise(
     scale: Scale = "laptop",
     models: Models = None,
     out: Out = None,
+    stages: Stages = None,
     target: Annotated[
         str | None,
         typer.Option(metavar="REGION", help="A region of the task. [default: all regions]"),
@@ -85,7 +87,7 @@ def advise(
         raise WherefromError("--target and --places: name a region, or a table of places, not both")
     if by is not None and places is None:
         raise WherefromError("--by counts the places of a table: name one (--places)")
-    steps, store, folder = _prepare(study, scale, models, out)
+    steps, store, folder = _prepare(study, scale, models, out, stages)
     wanted = Wanted(
         target, places, by, id_column, lon, lat, task, model, head, metric, hours
     )  # fmt: skip

@@ -15,6 +15,7 @@ from wherefrom.cli.study import (
     Models,
     Out,
     Scale,
+    Stages,
     StudyPath,
     Task,
     _prepare,
@@ -44,6 +45,7 @@ def recut_(
     scale: Scale = "laptop",
     models: Models = None,
     out: Out = None,
+    stages: Stages = None,
     for_: Annotated[
         str | None,
         typer.Option(
@@ -120,7 +122,7 @@ def recut_(
     from wherefrom.shown import file_name
     from wherefrom.study.predictions import asked, saved
 
-    steps, store, folder = _prepare(study, scale, models, out)
+    steps, store, folder = _prepare(study, scale, models, out, stages)
     chosen = asked(steps, task, n, head, metric)
     predictions = saved(chosen.stages, store)
     places = predictions[0].places

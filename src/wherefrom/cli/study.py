@@ -38,6 +38,13 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Folder of the store, results and report. [default: runs/NAME-SCALE]"),
 ]
+Stages = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of finished stages, which several studies may share. [default: OUT/store]",
+    ),
+]
 Task = Annotated[
     str | None, typer.Option(help="Task, as in the results; needed if there are several.")
 ]
@@ -54,12 +61,16 @@ Workers = Annotated[
 
 @app.command("plan", epilog="Example: wherefrom study plan studies/purohit2025 --scale paper")
 def plan_(
-    study: StudyPath, scale: Scale = "laptop", models: Models = None, out: Out = None
+    study: StudyPath,
+    scale: Scale = "laptop",
+    models: Models = None,
+    out: Out = None,
+    stages: Stages = None,
 ) -> None:
     """Show the stages: what is cached, what is missing and why, and what it will cost."""
     from wherefrom.report.plan import render
 
-    steps, store, _ = _prepare(study, scale, models, out)
+    steps, store, _ = _prepare(study, scale, models, out, stages)
     Screen(soft_wrap=True).print(render(steps, store))
 
 
@@ -71,6 +82,7 @@ def run_(
     scale: Scale = "laptop",
     models: Models = None,
     out: Out = None,
+    stages: Stages = None,
     workers: Workers = None,
 ) -> None:
     """Run what is missing, then print the table and the path of the HTML report.
@@ -78,9 +90,11 @@ def run_(
     Killed at any moment and called again, it goes on; called once more, it only prints.
     """
     from wherefrom import study as studies
+    from wherefrom.report.study import refuse_other
 
-    steps, store, folder = _prepare(study, scale, models, out)
+    steps, store, folder = _prepare(study, scale, models, out, stages)
     _refuse_unready(steps.study, scale)
+    refuse_other(steps.study.name, folder)
     outcome = studies.run(steps, store, workers)
     _report(steps, store, folder, study)
     if outcome.computed:
@@ -106,6 +120,7 @@ def tune_(
         typer.Option(help="The table. [default: tuned.csv beside the study file]"),
     ] = None,
     out: Out = None,
+    stages: Stages = None,
     workers: Workers = None,
 ) -> None:
     """Choose the options of heads, for models and baselines alike, on places that no score uses.
@@ -132,7 +147,7 @@ def tune_(
     old = tuned.read(table, spec.name)
     steps = tuning.tuning_plan(studies.load(study, scale, names), _names(rows))
     _refuse_unready(steps.study, scale)
-    store = studies.Store((out or Path("runs") / f"{spec.name}-{scale}") / "store")
+    store = studies.Store(stages or (out or Path("runs") / f"{spec.name}-{scale}") / "store")
     steps, outcome = tuning.tune(steps, store, workers)
     made, problems = tuning.collect(steps, store, spec)
     tuned.write(tuned.replaced(old, made), table)
@@ -146,10 +161,17 @@ def tune_(
 
 @app.command("report", epilog="Example: wherefrom study report studies/purohit2025 --scale debug")
 def report_(
-    study: StudyPath, scale: Scale = "laptop", models: Models = None, out: Out = None
+    study: StudyPath,
+    scale: Scale = "laptop",
+    models: Models = None,
+    out: Out = None,
+    stages: Stages = None,
 ) -> None:
     """Write tables, figures, maps and the HTML page again, from finished stages."""
-    steps, store, folder = _prepare(study, scale, models, out)
+    from wherefrom.report.study import refuse_other
+
+    steps, store, folder = _prepare(study, scale, models, out, stages)
+    refuse_other(steps.study.name, folder)
     _report(steps, store, folder, study, again=True)
 
 
@@ -180,13 +202,13 @@ def _names(listed: str | None) -> list[str] | None:
 
 
 def _prepare(
-    study: Path, scale: str, models: str | None, out: Path | None
+    study: Path, scale: str, models: str | None, out: Path | None, stages: Path | None
 ) -> tuple[Plan, Store, Path]:
     from wherefrom import study as studies
 
     spec = studies.load(study, scale, _names(models))
     folder = out or Path("runs") / f"{spec.name}-{scale}"
-    return studies.plan(spec), studies.Store(folder / "store"), folder
+    return studies.plan(spec), studies.Store(stages or folder / "store"), folder
 
 
 def _report(steps: Plan, store: Store, folder: Path, study: Path, again: bool = False) -> None:

@@ -45,7 +45,7 @@ from wherefrom.study.tuned import text_of
 from wherefrom.tasks import Task
 from wherefrom.tasks.labelled import TASK
 
-__all__ = ["context_of", "judged", "sources", "stand_ins", "write"]
+__all__ = ["context_of", "judged", "refuse_other", "sources", "stand_ins", "write"]
 
 
 def write(
@@ -80,7 +80,8 @@ def write(
     lacks = unfinished(plan, store)
     key = _key(plan, _expected(study_path), lacks)
     written = [out / "results.parquet", page]
-    fresh = not again and _noted(stamp) == {"key": key} | _hashes(written)
+    of = {"study": plan.study.name, "key": key}
+    fresh = not again and _noted(stamp) == of | _hashes(written)
     results = pq.read_table(written[0]) if fresh else collect(plan, store, out)
     if not len(results):
         raise WherefromError(
@@ -91,8 +92,25 @@ def write(
     if not fresh:
         page = write_page(evidence, context, out)
         with atomic(stamp) as tmp:
-            tmp.write_text(json.dumps({"key": key} | _hashes(written)), encoding="utf-8")
+            tmp.write_text(json.dumps(of | _hashes(written)), encoding="utf-8")
     return terminal_table(evidence, context), page
+
+
+def refuse_other(study: str, out: Path) -> None:
+    """Refuse a folder with the report of another study, whose files would stay beside the new ones.
+
+    Raises
+    ------
+    WherefromError
+        Names that study, and the remedy.
+    """
+    noted = _noted(out / "report.json")
+    there = noted.get("study", study) if isinstance(noted, dict) else study
+    if there != study:
+        raise WherefromError(
+            f"{out} holds the report of study {there!r}: give {study!r} another --out; to share "
+            f"finished stages, --store {out / 'store'}"
+        )
 
 
 def judged(plan: Plan, store: Store, out: Path, study_path: Path) -> Headline:

@@ -11,6 +11,7 @@ from wherefrom.compose import SamplerModel
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.gfms.base import Gfm
 from wherefrom.part import Part
+from wherefrom.shown import count_of
 
 __all__ = ["BUDGETS", "Budget", "Size", "SizesSpec", "check", "heads_of", "runs_of", "sized"]
 
@@ -175,6 +176,12 @@ def check(study: Sizable) -> None:
             f"sizes: the reference {reference!r}, the first of 'references', is not among the "
             f"compositions that are drawn at several sizes ({', '.join(sized(study)) or 'none'}): "
             "add it, or name another first"
+        )
+    most = max((study.models[m].blocks for m in study.models if heads_of(study, m)), default=0)
+    if sizes.blocks is not None and sizes.blocks > most:
+        raise WherefromError(
+            f"sizes.blocks = {sizes.blocks} is more than the {count_of(most, 'block')} of its "
+            "models: give these more, or take fewer"
         )
     if len(sized(study)) < 2:
         raise WherefromError(
