@@ -105,7 +105,7 @@ def test_places_at_sea_are_ranked(run: Run, finished: tuple[Path, Path], tmp_pat
     table = tmp_path / "sea.csv"
     table.write_text("lon,lat\n-40,40\n-150,0\n")
     said = run(*words(finished, "--places", table)).error
-    assert "sea.csv: none of its 2 places lies in a tested region of the task" in said
+    assert "sea.csv: none of its places lies in a tested region of the task" in said
     assert "are longitude and latitude exchanged" in said
 
 

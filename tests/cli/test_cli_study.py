@@ -302,10 +302,11 @@ def test_a_failed_head_sinks_the_others_of_its_run(
     out = tmp_path / "out"
     shutil.copytree(finished[1], out)
     # Heads run in the order of the file, which is that of the alphabet here.
-    heads = {"knn": {"options": {"k": 500}}, "logistic": {"options": {"C": 2.0}}, "majority": {}}
+    sinks = {"options": {"lr": 1e30, "steps": 2}, "models": ["satclip-L10"], "finetune_seeds": 1}
+    heads = {"finetune": sinks, "logistic": {"options": {"C": 2.0}}, "majority": {}}
     done = run_alone(small(tmp_path, heads=heads), out)
     assert done.returncode == 2
-    assert re.search(r"fewshot satclip-L10 none block 0 ecoregions-\w+ knn", done.stderr)
+    assert re.search(r"fewshot satclip-L10 none block 0 ecoregions-\w+ finetune", done.stderr)
     assert "Traceback" not in done.stderr
     specs = [yaml.safe_load(p.read_text()) for p in out.glob("store/fewshot/*/spec.json")]
     fitted = {s["label"] for s in specs if s["document"]["spec"]["options"] == {"C": 2.0}}

@@ -95,7 +95,7 @@ def test_another_list_of_cities_reuses_old_draws(
     before, others = draw_keys(study, "mine"), draw_keys(study, "uniform")
     real = fetch.digest_of
     another = lambda name: "another" if name == "geonames-cities" else real(name)  # noqa: E731
-    monkeypatch.setattr(importlib.import_module("wherefrom.study.plan"), "digest_of", another)
+    monkeypatch.setattr(importlib.import_module("wherefrom.study.draws"), "digest_of", another)
     assert not set(before) & set(draw_keys(study, "mine"))
     assert others == draw_keys(study, "uniform")
 
