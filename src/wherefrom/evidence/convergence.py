@@ -53,14 +53,8 @@ _ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvergenceRow(Record):
-    """Convergence point of a composition, or of all, on one task.
-
-    `point` is the n from which it is shown, None where none below the largest is; in 95 of 100
-    studies the truth is not above it, and in 95 of 100 not below `earliest`. The sweep goes from
-    `smallest` to `largest`. `half_width` is of the change at `stopped`, the largest n at which it
-    is not shown to lie within the margin.
-    """
+class _OfPair(Record):
+    """What is about a composition and the reference, over all n."""
 
     model: str
     task: str
@@ -69,6 +63,18 @@ class ConvergenceRow(Record):
     region: str
     composition: str
     reference: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvergenceRow(_OfPair):
+    """Convergence point of a composition, or of all, on one task.
+
+    `point` is the n from which it is shown, None where none below the largest is; in 95 of 100
+    studies the truth is not above it, and in 95 of 100 not below `earliest`. The sweep goes from
+    `smallest` to `largest`. `half_width` is of the change at `stopped`, the largest n at which it
+    is not shown to lie within the margin.
+    """
+
     word: str
     point: int | None
     earliest: int
@@ -85,20 +91,13 @@ class ConvergenceRow(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepRow(Record):
+class StepRow(_OfPair):
     """The difference to the reference at one n, and its change to that at the largest.
 
     `low` and `high` are of the change: it lies within the margin, by two one-sided tests at 5 %,
     where they do.
     """
 
-    model: str
-    task: str
-    head: str
-    metric: str
-    region: str
-    composition: str
-    reference: str
     n: int
     difference: float
     change: float

@@ -26,7 +26,7 @@ import numpy as np
 from wherefrom.evidence.family import Design, simulate
 from wherefrom.evidence.frames import Column, Frame, pair
 from wherefrom.evidence.intervals import ends
-from wherefrom.evidence.records import Record
+from wherefrom.evidence.records import OfView
 from wherefrom.evidence.scores import ALL_REGIONS, INITIAL, Key, Scores, View
 from wherefrom.evidence.sizes import ITSELF, SizeRow
 from wherefrom.evidence.verdict import UNDECIDED
@@ -43,18 +43,13 @@ WORTH, AT_LEAST, AT_MOST, NEVER, FEWER = "worth", "at least", "at most", "never"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExchangeRow(Record):
+class ExchangeRow(OfView):
     """How many places of a composition score as the reference does at its own size.
 
     `places` is where the difference first reaches zero, None if nowhere from `smallest` to
     `largest`; `low` and `high` are the ends of its interval, None where that goes beyond these.
     """
 
-    model: str
-    task: str
-    n: int
-    head: str
-    metric: str
     region: str
     composition: str
     budget: str

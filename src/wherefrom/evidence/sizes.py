@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wherefrom.evidence.records import Record
+from wherefrom.evidence.records import OfView
 from wherefrom.evidence.scores import COLUMNS, PlaceVariance, Scores, View
 from wherefrom.study.sizes import Size
 
@@ -19,18 +19,13 @@ ITSELF = "reference at this size"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizeRow(Record):
+class SizeRow(OfView):
     """A composition of some size in one region, and its difference to the reference at its own.
 
     `budget` is empty at the study's own size, which is the same under each. `low` and `high` hold
     at once over all that is compared in the region, or in all single regions.
     """
 
-    model: str
-    task: str
-    n: int
-    head: str
-    metric: str
     region: str
     composition: str
     size: int

@@ -99,10 +99,7 @@ def _verdict(advice: Advice) -> str:
     headline = advice.headline
     score = f"{score_title(headline)} ({headline.title}; {headline.population})"
     where = "over all regions" if advice.region == ALL_REGIONS else f"for {advice.region}"
-    tied = [row.row for row in advice.of(OPEN, "composition", INITIAL) if row.row != advice.leader]
-    level = [
-        row.row for row in advice.of(LEVEL, "composition", INITIAL) if row.row != advice.leader
-    ]
+    tied, level = _rivals(advice, OPEN), _rivals(advice, LEVEL)
     best = advice.of(BEST)
     if best:
         return f"{_name(advice.leader)} is certainly the best composition {where}, by {score}."
@@ -213,8 +210,8 @@ def _further(advice: Advice, now: More) -> list[str]:
         lines.append(f"That run is within the {_core(advice.hours or 0.0)} at hand.")
     elif got is not None:
         lines.append(
-            f"The {_core(advice.hours or 0.0)} at hand buy {got.blocks:,} further "
-            f"block{'s' * (got.blocks != 1)}, which do not decide it: ±"
+            f"The {_core(advice.hours or 0.0)} at hand buy "
+            f"{count_of(got.blocks, 'further block')}, which do not decide it: ±"
             f"{number(got.half_width, _DIGITS)} where ±{number(got.needed, _DIGITS)} is needed "
             f"({_name(got.row)})."
         )
@@ -227,8 +224,8 @@ def _further(advice: Advice, now: More) -> list[str]:
 
 def _run(run: More) -> str:
     parts = [
-        f"{run.blocks:,} further block{'s' * (run.blocks != 1)}" if run.blocks else "",
-        f"{count_of(run.episodes, 'more episode')}" if run.episodes else "",
+        count_of(run.blocks, "further block") if run.blocks else "",
+        count_of(run.episodes, "more episode") if run.episodes else "",
         f"{run.places:,} more test places in each region" if run.places else "",
     ]
     return " with ".join(filter(None, parts))
