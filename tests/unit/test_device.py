@@ -25,7 +25,8 @@ from wherefrom.models.masked import PrestoConfig
 from wherefrom.models.satclip import SatCLIP, SatCLIPConfig
 from wherefrom.models.sizes import SIZES
 from wherefrom.models.towers import frozen, tower
-from wherefrom.study.run import _begin, _gpus
+from wherefrom.study.processes import _begin
+from wherefrom.study.run import _gpus
 from wherefrom.train import device
 from wherefrom.train import pretrain as training
 from wherefrom.train.embed import embed, features

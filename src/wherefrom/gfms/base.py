@@ -91,6 +91,8 @@ class Gfm(Part):
     sources: ClassVar[tuple[str, ...]] = ()
     #: Places that are embedded at a time.
     embed_batch: ClassVar[int] = 1024
+    #: Whether processes may share a batch of its model (`wherefrom.models.base.GeoModel.shares`).
+    shares: ClassVar[bool] = False
     #: Raised by hand when the code changes what it computes: old results are then not reused.
     version: ClassVar[int] = 1
 
@@ -135,6 +137,14 @@ class Gfm(Part):
     def embed_flops(self) -> float:
         """Operations to embed one labelled place; by default as many."""
         return self.pretrain_flops
+
+    @property
+    def parameters(self) -> float:
+        """Numbers that training changes, for what is stored and held: about, of one kind of layer.
+
+        By default those of a network that sees one vector of a place: each takes two operations.
+        """
+        return self.embed_flops / 2
 
     @property
     def finetune_seconds(self) -> float:

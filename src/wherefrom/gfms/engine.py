@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 
 from wherefrom.gfms.base import Gfm
 from wherefrom.gfms.places import PoolPlaces, TaskData
+from wherefrom.models import share
 from wherefrom.models.base import GeoModel, Records
 from wherefrom.payload.stored import Stored
 from wherefrom.tasks import Episodes
@@ -23,11 +25,13 @@ from wherefrom.train.embed import embed
 from wherefrom.train.heads import HeadOptions
 from wherefrom.train.pretrain import PretrainSettings, order_of_epoch, pretrain_stream
 from wherefrom.train.pretrain import pretrain as train
+from wherefrom.train.ranks import checked, launch
+from wherefrom.train.ranks import tell as tell_parent
 
-__all__ = ["WEIGHTS", "Trained", "compact", "embedded", "finetuned", "pretrain", "trained"]
+__all__ = ["RANKS", "WEIGHTS", "Trained", "compact", "embedded", "finetuned", "pretrain", "trained"]
 
-#: File of a pre-training stage.
-WEIGHTS = "weights.safetensors"
+#: Files of a pre-training stage; the second where several processes shared it, and on what.
+WEIGHTS, RANKS = "weights.safetensors", "ranks.json"
 #: Bytes of records from which on they are read batch by batch.
 MOST = 1 << 30
 #: Places whose records tell the size of all, and that tell a model what there is to read.
@@ -60,6 +64,7 @@ def trained(
     (n,), holds positions in them; a place of multiplicity k occurs k times. `tell` is called with
     the share that is done. Records of the pool that memory may not hold are read batch by batch,
     in the same order; model and scales are then told by some of them.
+    Processes that torch.distributed connects share each batch.
     The module is on `wherefrom.train.device.device`.
     """
     budget = PretrainSettings(**gfm.pretrain.model_dump())
@@ -68,12 +73,13 @@ def trained(
     some = _some(gfm, places) if len(order) >= budget.batch else None
     if some is not None:
         model = gfm.model(some)
+        own = share.rows_of(share.found(), budget.batch)
 
         def batches(epoch: int, start: int) -> Iterator[Records]:
             shuffled = order_of_epoch(order, seed, epoch)
             for at in range(start * budget.batch, len(order) - budget.batch + 1, budget.batch):
                 rows = places.rows[shuffled[at : at + budget.batch]]
-                yield gfm.records(replace(places, rows=rows))
+                yield gfm.records(replace(places, rows=rows[own]))
 
         module = pretrain_stream(
             model,
@@ -85,6 +91,7 @@ def trained(
             device=device(),
             checkpoint=checkpoint,
             on_step=on_step,
+            parted=True,
         )
         return Trained(model, module, calibration)
     records = gfm.records(places)
@@ -137,14 +144,38 @@ def pretrain(
     partial: Path,
     tell: Callable[[float], None],
 ) -> None:
-    """Pre-train as a stage does: on rows of the pool that may repeat, weights into `out`."""
+    """Pre-train as a stage does: on rows of the pool that may repeat, weights into `out`.
+
+    In as many processes as are asked for (`wherefrom.train.ranks.asked`); the key of the stage
+    does not tell, the file `RANKS` does.
+    """
     partial.mkdir(parents=True, exist_ok=True)
+    count = checked([gfm]) if len(places.rows) else 1
+    if count == 1:
+        _pretrain(gfm, seed, places, out, partial, tell)
+        return
+    places = replace(places, held=dict(places.held))  # which can be pickled
+    launch(count, _pretrain, gfm, seed, places, out, partial, tell_parent, tell=tell)
+    about = {"processes": count, "device": device().type}
+    (out / RANKS).write_text(json.dumps(about, sort_keys=True), encoding="utf-8")
+
+
+def _pretrain(
+    gfm: Gfm,
+    seed: int,
+    places: PoolPlaces,
+    out: Path,
+    partial: Path,
+    tell: Callable[[float], None],
+) -> None:
+    """Do so in this process, which may share batches with others; the first of them writes."""
     distinct, order = np.unique(places.rows, return_inverse=True)
     if not len(distinct):  # what an untrained model is to read is told by some places of the pool
         distinct = _spread(np.flatnonzero(_there(places)), _FEW)
     once = PoolPlaces(places.pool, distinct, places.held, gfm.reads)
     made = trained(gfm, once, order, seed=seed, checkpoint=partial / "checkpoint.pt", tell=tell)
-    save_weights(made.model, made.module, out / WEIGHTS)
+    if (group := share.found()) is None or not group.rank:
+        save_weights(made.model, made.module, out / WEIGHTS)
 
 
 def _read(gfm: Gfm, run: Path) -> tuple[GeoModel[Any], nn.Module]:

@@ -22,7 +22,7 @@ from wherefrom.pool.series import PixelSeries
 from wherefrom.tasks.labelled import SERIES, TASK
 from wherefrom.tasks.task import Task
 
-__all__ = ["Held", "Places", "PoolPlaces", "TaskData", "TaskPlaces", "task_data"]
+__all__ = ["SCALED", "Held", "Places", "PoolPlaces", "TaskData", "TaskPlaces", "task_data"]
 
 Floats = NDArray[np.float64]
 #: Where each modality is read: from records that were kept, or from the payload itself.

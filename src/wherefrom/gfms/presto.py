@@ -55,6 +55,7 @@ class Presto(Gfm):
     reads: ClassVar[frozenset[Modality]] = frozenset({"series"})
     reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset({"series"})
     embed_batch: ClassVar[int] = 128  # what lies between layers stays in the processor's cache
+    shares: ClassVar[bool] = True
 
     #: For what it costs.
     _bands: frozenset[str] = PrivateAttr(
@@ -91,6 +92,11 @@ class Presto(Gfm):
     def embed_flops(self) -> float:
         """The encoder's, of a labelled place, without Dynamic World."""
         return _transformer(self._tokens("dynamic_world") + 1)
+
+    @property
+    def parameters(self) -> float:
+        """Of encoder and decoder, whatever the tokens."""
+        return 2 * 2 * 12 * 128.0**2
 
     def records(self, places: Places) -> Records:
         """Read the series; the scales are the model's own."""

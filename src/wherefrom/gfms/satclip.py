@@ -36,6 +36,7 @@ class _Locating(Gfm):
     """A location encoder, whatever its image side is."""
 
     embed_batch: ClassVar[int] = 2048
+    shares: ClassVar[bool] = True
 
     degrees: int = Field(gt=0)
     width: int = Field(gt=0, default=512)
@@ -105,6 +106,8 @@ class SatCLIP(_Locating):
 
 #: Operations of a tower for an image of 224 pixels a side.
 _FLOPS = {"resnet18": 4.4e9, "resnet50": 9.0e9, "vit_small_patch16_224": 9.6e9}
+#: And its parameters.
+_PARAMETERS = {"resnet18": 11.7e6, "resnet50": 25.6e6, "vit_small_patch16_224": 22.1e6}
 
 
 class SatCLIPImages(_Locating):
@@ -182,6 +185,11 @@ class SatCLIPImages(_Locating):
         if self.image == "cnn":
             return 5.0 * self.embed_flops
         return self.embed_flops + _FLOPS[self.image] / (1 if self.trained else 3)
+
+    @property
+    def parameters(self) -> float:
+        """Of the location encoder and the tower."""
+        return super().parameters + _PARAMETERS.get(self.image, 0.0)
 
     def refuses(self, payload: Payload) -> str:
         """Refuse images smaller than the tower reads, or than can be blurred."""

@@ -64,6 +64,7 @@ class SatMAE(Gfm):
     reads: ClassVar[frozenset[Modality]] = frozenset({"images"})
     reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset({"images"})
     embed_batch: ClassVar[int] = 32  # what lies between layers stays in the processor's cache
+    shares: ClassVar[bool] = True
 
     size: Literal["base", "large", "laptop", "tiny"] = "laptop"
     patch: int | None = Field(gt=0, default=None)
@@ -130,6 +131,13 @@ class SatMAE(Gfm):
     def embed_flops(self) -> float:
         """All tokens through the encoder."""
         return _transformer(self._tokens + 1, self._numbers.width, self._numbers.depth)
+
+    @property
+    def parameters(self) -> float:
+        """Of encoder and decoder, whatever the tokens."""
+        of = self._numbers
+        blocks = of.depth * of.width**2 + of.decoder_depth * of.decoder_width**2
+        return 12.0 * blocks
 
     def wants(self, band: str) -> bool:
         """Read the bands of the groups alone."""

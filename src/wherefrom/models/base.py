@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -80,6 +80,11 @@ class GeoModel(Embedder[M], Protocol[M]):
     global one. Implementations are frozen dataclasses whose fields are the configuration; one
     that derives from this has its `collate` and `backward`.
     """
+
+    #: Whether processes may share a batch, each with some of its rows: what `loss` and `backward`
+    #: give in each is then averaged, and must be what one process would give for the whole batch
+    #: (`wherefrom.models.share`).
+    shares: ClassVar[bool] = False
 
     def spec(self) -> dict[str, Any]:
         """Give the whole configuration as plain values: equal specs, equal models."""

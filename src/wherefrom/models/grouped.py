@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 
 from wherefrom.errors import WherefromError
+from wherefrom.models import share
 from wherefrom.models.augment import cropped
 from wherefrom.models.base import Batch, GeoModel, OnDemand, Records
 from wherefrom.models.satclip import Scaled
@@ -67,6 +68,8 @@ class SatMAEConfig(GeoModel[ScaledSatMAE]):
     >>> module.mae.groups, module.mae.tokens
     (((0, 1, 2), (3,)), 8)
     """
+
+    shares: ClassVar[bool] = True
 
     groups: tuple[tuple[int, ...], ...]
     size: Size = SIZES["laptop"]
@@ -153,10 +156,14 @@ class SatMAEConfig(GeoModel[ScaledSatMAE]):
             )
         mae, dtype, device = module.mae, _DTYPES[self.precision], generator.device
         if draws is not None and self.flip:
-            turned = torch.rand(len(images), 1, 1, 1, generator=draws, device=device) < 0.5
-            images = torch.where(turned, images.flip(3), images)
+            turned = share.drawn(
+                len(images), lambda rows: torch.rand(rows, 1, 1, 1, generator=draws, device=device)
+            )
+            images = torch.where(turned < 0.5, images.flip(3), images)
         count = mae.side**2 if self.consistent else mae.tokens
-        noise = torch.rand(len(images), count, generator=generator, device=device)
+        noise = share.drawn(
+            len(images), lambda rows: torch.rand(rows, count, generator=generator, device=device)
+        )
         room = _PART * torch.get_num_threads() if device.type == "cpu" else _GPU_PART
         size = max(1, room // mae.tokens)
         for start in range(0, len(images), size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
+from wherefrom.models import share
 from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.models.masking import Masking
 from wherefrom.models.presto import Presto, normalise
@@ -158,6 +159,8 @@ class PrestoConfig(GeoModel[Presto]):
     (25, 18)
     """
 
+    shares: ClassVar[bool] = True
+
     groups: tuple[str, ...] = tuple(GROUPS)
     steps: int = 12
     mask_ratio: float = 0.75
@@ -242,7 +245,7 @@ class PrestoConfig(GeoModel[Presto]):
         batch = self._window(batch, generator)
         samples = len(batch["x"])
         there = kinds(batch["hidden"], batch["dynamic_world"])
-        kind = self.masking.draw(samples, generator)
+        kind = share.drawn(samples, lambda rows: self.masking.draw(rows, generator))
         kind = torch.where(there == HIDDEN, ABSENT, kind)
         return masked_loss(module, _inputs(batch), kind, _DTYPES[self.precision])
 
@@ -258,7 +261,10 @@ class PrestoConfig(GeoModel[Presto]):
             return batch
         starts = steps if self.months == "cyclic" else steps - self.steps + 1
         device = generator.device
-        first = torch.randint(starts, (samples, 1), generator=generator, device=device)
+        first = share.drawn(
+            samples,
+            lambda rows: torch.randint(starts, (rows, 1), generator=generator, device=device),
+        )
         step = (first + torch.arange(self.steps, device=device)) % steps
         row = torch.arange(samples, device=device)[:, None]
         taken = {name: batch[name][row, step] for name in batch if name != "lonlat"}
@@ -320,7 +326,8 @@ def masked_loss(
     """
     visible, hidden = slots(kind)
     targets = _Targets.of(inputs, hidden)
-    values, classes = targets.counts.sum(), (targets.classes != _IGNORED).sum()
+    counts = torch.stack([targets.counts.sum(), (targets.classes != _IGNORED).sum()])
+    values, classes = share.total(counts)  # masks hide more in one process than in another
     weight = (2 * classes / values.clamp(min=1)).clamp(max=1) / classes.clamp(min=1)
     size = samples = len(kind)
     if kind.device.type == "cpu":
@@ -339,4 +346,4 @@ def masked_loss(
             ignore_index=_IGNORED,
             reduction="sum",
         )
-        yield squares + weight * wrong
+        yield (squares + weight * wrong) * share.of()

@@ -14,7 +14,7 @@ import math
 import pathlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from wherefrom.earth.base import checked_places
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import atomic
-from wherefrom.models.augment import augmented, cropped, shifted
+from wherefrom.models import share
+from wherefrom.models.augment import augmented, cropped, numbers, shifted
 from wherefrom.models.axes import Axes
 from wherefrom.models.base import Batch, GeoModel, Narrowed, OnDemand, Records
 from wherefrom.models.contrastive import contrastive_loss
@@ -55,6 +56,16 @@ _BLOCK = 4096
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     """Make a layer without drawing initial weights, which torch does from its global state."""
     return nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw as many numbers for each row as it has, uniform in 0..1."""
+    return share.drawn(
+        len(like),
+        lambda rows: torch.rand(
+            (rows, *like.shape[1:]), dtype=like.dtype, device=like.device, generator=generator
+        ),
+    )
 
 
 class LocationEncoder(nn.Module):
@@ -169,7 +180,7 @@ class LocationEncoder(nn.Module):
                 raise ValueError("dropout in train mode needs a torch.Generator (or eval())")
             else:
                 # `rand` is four times as fast as `bernoulli_` on a CPU.
-                noise = torch.rand(z.shape, dtype=z.dtype, device=z.device, generator=generator)
+                noise = _uniform(z, generator)
                 z = z * noise.ge_(self.dropout).mul_(w0 / (1 - self.dropout))
             x = torch.sin(z)
         result: Tensor = last(x)
@@ -433,6 +444,8 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
     445696
     """
 
+    shares: ClassVar[bool] = True
+
     degrees: int
     inputs: int
     image: str = "features"
@@ -538,12 +551,16 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
         draws = generator if self.augment and module.training else None
         # A batch of tiles is gigabytes; what is frozen keeps nothing of one part for another.
         device = "cpu" if batch["image"].device.type == "cpu" else "other"
-        part = _PART[device] if frozen and not self.drifting else len(batch["image"])
+        part = _PART[device] if frozen and not self.drifting else 0  # 0: all at once
+        side = module.image.side if isinstance(module.image, Tower) else None
+        seen = batch["image"]
+        parts = torch.split(seen, part or len(seen))
+        changes: list[Tensor | None] = [None] * len(parts)
+        if draws is not None:
+            changes = list(torch.split(numbers(seen, side, draws, part), part or len(seen)))
+        shown = zip(parts, changes, strict=True)
         images = torch.cat(
-            [
-                module.image(self._shown(module.image, some, draws))
-                for some in torch.split(batch["image"], part)
-            ]
+            [module.image(self._shown(module.image, some, change)) for some, change in shown]
         )
         if draws is not None:
             lon, lat = shifted(batch["lon"], batch["lat"], draws)
@@ -551,12 +568,15 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
         location = self._locate(module.location, batch, generator)
         return contrastive_loss(location, images, module.logit_scale)
 
-    def _shown(self, side: nn.Module, images: Tensor, draws: torch.Generator | None) -> Tensor:
-        """Make what the image side reads of features, or of images as they were given."""
+    def _shown(self, side: nn.Module, images: Tensor, change: Tensor | None) -> Tensor:
+        """Make what the image side reads of features, or of images as they were given.
+
+        `change` are `numbers` of images that are augmented.
+        """
         if isinstance(side, FeatureHead):
             return images
         if isinstance(side, Tower):
-            images = cropped(images, side.side, draws)
+            images = cropped(images, side.side, None if change is None else change[:, :2])
             images = reflectances(images, self.divisor, lacks_b10=self._lacks_b10(images.shape[1]))
         images = images.float()
         void = int((~images.isfinite()).flatten(1).any(1).sum())
@@ -565,7 +585,7 @@ class SatCLIPConfig(GeoModel[SatCLIP]):
                 f"{void} of {len(images)} images of a batch have pixels that are no number: let "
                 "the payload fill them, or leave these places out"
             )
-        return images if draws is None else augmented(images, draws)
+        return images if change is None else augmented(images, change[:, 2:])
 
     def _lacks_b10(self, channels: int) -> bool:
         """Tell whether images are of level 2A, and the tower is not."""

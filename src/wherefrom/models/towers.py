@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from wherefrom.earth.fetch import path_of
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.models.official import fitting, tensors_of
+from wherefrom.models.share import BatchNorm2d
 from wherefrom.models.transformer import Block
 
 __all__ = [
@@ -183,12 +184,12 @@ class Residual(nn.Module):
         for i, (outside, size, step) in enumerate(layers, 1):
             conv = nn.Conv2d(channels, outside, size, step, size // 2, bias=False)
             self.add_module(f"conv{i}", conv)
-            self.add_module(f"bn{i}", nn.BatchNorm2d(outside))
+            self.add_module(f"bn{i}", BatchNorm2d(outside))
             channels, stride = outside, stride * step
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inside != channels:
             conv = nn.Conv2d(inside, channels, 1, stride, bias=False)
-            self.downsample = nn.Sequential(conv, nn.BatchNorm2d(channels))
+            self.downsample = nn.Sequential(conv, BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         around = self.downsample(x)
@@ -214,7 +215,7 @@ class ResNet(Tower):
     def __init__(self, depths: tuple[int, ...], bottleneck: bool, bands: int) -> None:
         super().__init__(bands, 512 * (4 if bottleneck else 1))
         self.conv1 = nn.Conv2d(bands, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         channels = 64
         for stage, depth in enumerate(depths):
             planes, blocks = 64 * 2**stage, []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from wherefrom.models.base import Batch, GeoModel, Records
+    from wherefrom.models.share import Group
 
 __all__ = ["check_gfm"]
 
@@ -62,10 +65,10 @@ def check_gfm(
     read again; every random choice must come from the generator given; records must stay as they
     are; the loss must be finite, the same from the
     same generator, with the gradients of `backward`, and must not depend on the order of a
-    batch's rows; an embedding must be the same in train mode, alone and in any company, and not a
-    plausible number where all that was read is NaN; weights must come back from their file, and
-    move to another device as a whole; and a pre-training that was interrupted must end as one that
-    was not, to the bit.
+    batch's rows; where processes may share a batch, two must get what one does; an embedding must
+    be the same in train mode, alone and in any company, and not a plausible number where all that
+    was read is NaN; weights must come back from their file, and move to another device as a whole;
+    and a pre-training that was interrupted must end as one that was not, to the bit.
 
     Parameters
     ----------
@@ -245,6 +248,7 @@ def _loses(model: GeoModel[Any], module: nn.Module, batch: Batch) -> None:
         off = float((gradient - got[name]).abs().max()) / scale
         promise(off <= 1e-2, f"backward() gives {name!r} another gradient than loss() has")
     module.zero_grad()
+    _shares(model, module, batch)
     with torch.no_grad():
         _keeps_no_order(model, module.eval(), batch)
         one = {name: values[:1] for name, values in batch.items()}
@@ -253,6 +257,45 @@ def _loses(model: GeoModel[Any], module: nn.Module, batch: Batch) -> None:
         except WherefromError:
             return
         promise(bool(alone.isfinite()), "the loss of a batch of one place is not finite")
+
+
+def _shares(model: GeoModel[Any], module: nn.Module, batch: Batch) -> None:
+    """Check that two processes that share a batch get what one does, if they may share it."""
+    import torch
+
+    from wherefrom.models.share import rows_of
+    from wherefrom.testing.shares import in_threads
+
+    if not getattr(model, "shares", False):
+        return
+
+    def backward(group: Group | None, off: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
+        own = copy.deepcopy(module)
+        for weight in own.parameters():
+            weight.data.mul_(1 + off)
+        rows = rows_of(group, len(next(iter(batch.values()))))
+        part = {name: values[rows] for name, values in batch.items()}
+        loss = model.backward(own, part, torch.Generator().manual_seed(1))
+        return loss.detach(), _gradients(own)
+
+    due, wanted = backward(None)
+    (one, some), (two, others) = in_threads(2, backward)
+    off = float(((one + two) / 2 - due).abs() / due.abs())
+    said = "two processes that share a batch (shares = True, see wherefrom.models.share)"
+    promise(off <= NEAR, f"{said} have another loss than one: {(one + two) / 2}, not {due}")
+    lacking = sorted(wanted.keys() - some.keys() | wanted.keys() - others.keys())
+    promise(not lacking, f"{said}: one of them has no gradient of {lacking}")
+    # Near kinks rounding turns gradients: by how much is seen where weights differ by so little.
+    _, turned = backward(None, 1e-6)
+    size, apart, allowed = (
+        math.sqrt(sum(float(values.square().sum()) for values in some))
+        for some in (
+            wanted.values(),
+            [(some[name] + others[name]) / 2 - gradient for name, gradient in wanted.items()],
+            [turned[name] - gradient for name, gradient in wanted.items()],
+        )
+    )
+    promise(apart <= 1e-2 * size + 10 * allowed, f"{said} have other gradients than one")
 
 
 def _gradients(module: nn.Module) -> dict[str, Tensor]:

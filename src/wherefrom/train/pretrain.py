@@ -11,16 +11,18 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wherefrom.errors import WherefromError
+from wherefrom.keys import canonical, seed_of
 from wherefrom.keys import generator as np_generator
-from wherefrom.keys import seed_of
+from wherefrom.models import share
 from wherefrom.models.base import Batch, GeoModel, Records
 from wherefrom.shown import count_of
 from wherefrom.train.checkpoint import load_state, save_state
 from wherefrom.train.device import CPU, ahead, fits, halving, memory_of, precise, release
 from wherefrom.train.memory import keep_freed_memory
+from wherefrom.train.ranks import refusal
 
 __all__ = ["PretrainSettings", "held_out_loss", "order_of_epoch", "pretrain", "pretrain_stream"]
 
@@ -115,6 +117,11 @@ def pretrain(
     GPU, whose sums have no fixed order, it is the same but for rounding; records that do not fit
     into half of its memory stay on the host, and batches are copied while others are worked on.
 
+    Where torch.distributed is initialised (by `wherefrom.train.ranks.launch`, torchrun or a user),
+    its processes share each batch: all call this alike, and get the module that one process would,
+    but for rounding. The first of them writes checkpoints, which all read, and calls `on_step`.
+    Whatever their number was, a checkpoint is gone on from with any other.
+
     Parameters
     ----------
     model : GeoModel
@@ -139,7 +146,8 @@ def pretrain(
     every : int, default 50
         Steps between two checkpoints.
     on_step : callable, optional
-        Called after each step with the number of steps done and the loss.
+        Called after each step with the number of steps done and the loss. What it raises ends the
+        training, of which a checkpoint is kept first.
 
     Returns
     -------
@@ -151,7 +159,8 @@ def pretrain(
     WherefromError
         If the composition has fewer places than a batch, a checkpoint belongs to another
         training, the loss is no longer finite, or a batch does not fit into the device's memory
-        (the largest half, quarter, ... that does is named).
+        (the largest half, quarter, ... that does is named). If processes share batches: also if
+        the model does not allow that, their number does not divide the batch, or one is lost.
 
     Notes
     -----
@@ -159,7 +168,7 @@ def pretrain(
     different in each epoch, is left out. So no place occurs twice in a batch (unless its
     multiplicity says so), which matters to a contrastive loss.
     """
-    device = torch.device(device)
+    device, group = torch.device(device), _group(model, settings)
     rows = np.asarray(rows, dtype=np.int64)
     module = model.build(_torch_generator(CPU, seed, "init"))
     model.calibrate(module, records if calibration is None else calibration)
@@ -176,13 +185,14 @@ def pretrain(
     chosen = dict(records)
     if len(distinct) < len(next(iter(records.values()))):  # else images stay in their files
         chosen = {name: values[distinct] for name, values in records.items()}
-    run = _Training(model, module, settings, seed, _digest(order, chosen | scales), on_step)
+    digest = _digest(order, chosen | scales)
+    run = _Training(model, module, settings, seed, digest, on_step, group)
     run.resume(checkpoint, every)
     if run.step < settings.steps:
         where = device if fits(chosen, device) else CPU
         prepared = model.prepare(chosen, where)
         batches: Iterable[Batch] = (
-            model.collate(prepared, torch.from_numpy(picked).to(where))
+            model.collate(prepared, torch.from_numpy(picked[run.own]).to(where))
             for picked in _batches(order, settings, seed, run.step)
         )
         run.follow(batches if where == device else ahead(batches, device))
@@ -201,6 +211,7 @@ def pretrain_stream(
     checkpoint: Path | str | None = None,
     every: int = 50,
     on_step: Callable[[int, float], None] | None = None,
+    parted: bool = False,
 ) -> M:
     """Pre-train a model on records that are streamed, since they do not fit in memory.
 
@@ -216,6 +227,9 @@ def pretrain_stream(
         Names the data, so that a checkpoint of others is refused.
     calibration : mapping of str to array, optional
         Records whose statistics scale the model's inputs; by default nothing is scaled.
+    parted : bool, default False
+        Whether `batches` yields, of each batch, those rows alone that are this process's share
+        (`wherefrom.models.share.rows_of`), so that it need not read the others.
 
     Returns
     -------
@@ -239,19 +253,22 @@ def pretrain_stream(
                              schedule="cosine-from-zero", weight_decay=0.05, betas=(0.9, 0.95)),
             seed=42, data="dynamic-world-tiles", checkpoint="state.pt", every=1000)
     """
-    device = torch.device(device)
+    device, group = torch.device(device), _group(model, settings)
     module = model.build(_torch_generator(CPU, seed, "init"))
     if calibration is not None:
         model.calibrate(module, calibration)
     module.to(device)
-    run = _Training(model, module, settings, seed, data, on_step)
+    run = _Training(model, module, settings, seed, data, on_step, group)
+    each = run.own.stop - run.own.start
     run.resume(checkpoint, every)
     while run.step < settings.steps:
         before = run.step
         whole: Iterable[Batch] = (
-            model.collate(model.prepare(records, CPU), torch.arange(settings.batch))
+            model.collate(
+                model.prepare(records if parted else run.share_of(records), CPU), torch.arange(each)
+            )
             for records in batches(run.epoch, run.within)
-            if len(next(iter(records.values()))) >= settings.batch
+            if len(next(iter(records.values()))) >= (each if parted else settings.batch)
         )
         run.follow(whole if device.type == "cpu" else ahead(whole, device))
         if run.step == before and run.within == 0:
@@ -274,9 +291,13 @@ class _Training(Generic[M]):
         seed: int,
         data: str,
         on_step: Callable[[int, float], None] | None,
+        group: share.Group | None,
     ) -> None:
         device = next(module.parameters()).device
         self.model, self.module, self.settings, self.on_step = model, module, settings, on_step
+        self.group, self.first = group, group is None or not group.rank
+        #: Rows of each batch that this process has.
+        self.own = share.rows_of(group, settings.batch)
         self.optimizer = _optimizer(model, module, settings, device)
         self.noise = _torch_generator(device, seed, "noise")
         self.step = self.epoch = self.within = 0
@@ -291,23 +312,58 @@ class _Training(Generic[M]):
         self.checkpoint: Path | None = None
         self.every = 0
         module.train()
+        if group is not None:
+            _refuse_norms(module)
         keep_freed_memory(device)
 
     def resume(self, checkpoint: Path | str | None, every: int) -> None:
         """Go on from a checkpoint if there is one, and keep one there from now on."""
         self.every = every
-        if checkpoint is None:
+        if not self.first:
+            self._meet()  # the first has set a damaged one aside
+        if checkpoint is not None:
+            self.checkpoint = Path(checkpoint)
+            if state := load_state(self.checkpoint, self.spec):
+                self.step, self.epoch, self.within = state["step"], state["epoch"], state["within"]
+                self.module.load_state_dict(state["module"])
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.noise.set_state(state["noise"])
+        if self.first:
+            self._meet()
+        self._agree()
+
+    def _meet(self) -> None:
+        """Wait for the other processes."""
+        if self.group is not None:
+            self.group.total(torch.zeros(1, device=self.noise.device))
+
+    def _agree(self) -> None:
+        """Refuse processes that share a batch and differ in what they train, or in the step."""
+        if self.group is None:
             return
-        self.checkpoint = Path(checkpoint)
-        if state := load_state(self.checkpoint, self.spec):
-            self.step, self.epoch, self.within = state["step"], state["epoch"], state["within"]
-            self.module.load_state_dict(state["module"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.noise.set_state(state["noise"])
+        spec = hashlib.sha256(canonical(self.spec).encode()).digest()
+        mine = torch.tensor([[int.from_bytes(spec[:7]), self.step]], device=self.noise.device)
+        specs, steps = self.group.joined(mine).unbind(1)
+        for what, values, remedy in (
+            ("another training", specs, "give all of them the same model, data, settings and seed"),
+            ("another step", steps, "the checkpoint must be one file that all of them read"),
+        ):
+            other = torch.nonzero(values != values[0])
+            if len(other):
+                raise WherefromError(
+                    f"process {int(other[0])} of {self.group.of} is at {what} than process 0, and "
+                    f"they share batches: {remedy}"
+                )
+
+    def share_of(self, records: Records) -> Records:
+        """Take this process's rows of a batch's records."""
+        if self.group is None:
+            return records
+        return {name: values[self.own] for name, values in records.items()}
 
     def follow(self, batches: Iterable[Batch]) -> None:
         """Take a step for each batch, until the budget is used up."""
-        with precise(self.noise.device, tf32=True):
+        with share.among(self.group), precise(self.noise.device, tf32=True):
             for batch in batches:
                 self.within += 1
                 self.advance(batch)
@@ -331,30 +387,75 @@ class _Training(Generic[M]):
                 f"(learning rate {lr:.3g}): lower lr or lengthen the warm-up"
             )
         self.step += 1
-        if self.checkpoint and (self.step % self.every == 0 or self.step == steps):
-            state = {
-                "step": self.step,
-                "epoch": self.epoch,
-                "within": self.within,
-                "module": self.module.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "noise": self.noise.get_state(),
-            }
-            save_state(self.checkpoint, self.spec, state)
-        if self.on_step is not None:
-            self.on_step(self.step, value)
+        due = self.step % self.every == 0 or self.step == steps
+        if self.checkpoint and self.first and due:
+            self._save(self.checkpoint)
+        if self.on_step is not None and self.first:
+            try:
+                self.on_step(self.step, value)
+            except BaseException:  # the caller ends the training here: it can go on from here
+                if self.checkpoint:
+                    self._save(self.checkpoint)
+                raise
+
+    def _save(self, checkpoint: Path) -> None:
+        state = {
+            "step": self.step,
+            "epoch": self.epoch,
+            "within": self.within,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "noise": self.noise.get_state(),
+        }
+        save_state(checkpoint, self.spec, state)
 
     def _moved(self, batch: Batch) -> float:
         """Move the weights by a batch, unless its loss, which is returned, is not finite."""
         self.optimizer.zero_grad()
-        value = self.model.backward(self.module, batch, self.noise).item()
+        loss = self.model.backward(self.module, batch, self.noise)
+        value = loss.item() if self.group is None else self._averaged(loss, self.group)
         if math.isfinite(value):
             self.optimizer.step()
         return value
 
+    def _averaged(self, loss: Tensor, group: share.Group) -> float:
+        """Average the loss, which is returned, and the gradients, if it is finite.
+
+        In one message a type of number, once all parts of the batch are gone through: a model whose
+        `backward` takes several, or calls parts of its module, has no other end that is told.
+        """
+        parameters = [one for one in self.module.parameters() if one.requires_grad]
+        # A parameter that no process has a gradient of must stay without: it would decay.
+        given = [float(one.grad is not None) for one in parameters]
+        head = torch.tensor(given, dtype=torch.float64, device=loss.device)
+        head = group.total(torch.cat([loss.detach().double().view(1), head]))
+        value, *counts = (head / group.of).tolist()
+        if not math.isfinite(value):
+            return float(value)
+        some = [one for one, count in zip(parameters, counts, strict=True) if count]
+        for dtype in dict.fromkeys(one.dtype for one in some):
+            alike = [one for one in some if one.dtype == dtype]
+            for one in alike:
+                if one.grad is None:
+                    one.grad = torch.zeros_like(one)
+            grads = [one.grad for one in alike if one.grad is not None]
+            flat = group.total(torch.cat([grad.reshape(-1) for grad in grads])).div_(group.of)
+            sizes = [grad.numel() for grad in grads]
+            for grad, mean in zip(grads, torch.split(flat, sizes), strict=True):
+                grad.copy_(mean.view_as(grad))
+        return float(value)
+
     def _too_much(self, batch: Batch) -> str:
         """Say that a batch is more than memory holds, and try which is not; the training ends."""
         device, tried = self.noise.device, self.settings.batch
+        if self.group is not None:  # the others are amid this step: no other can be tried
+            return (
+                f"pre-training {self.model.name} with batch = {tried:,} in {self.group.of} "
+                f"processes: the memory of {memory_of(device)} ran out at step {self.step + 1} of "
+                f"{self.settings.steps} in process {self.group.rank}: take more of them, or GPUs "
+                "with more memory. Another pretrain.batch is another experiment: lower it for all "
+                "compositions"
+            )
         self.optimizer.zero_grad()
         release(device)
         what = f"pre-training {self.model.name} with batch = {tried:,}"
@@ -369,6 +470,29 @@ class _Training(Generic[M]):
             "pretrain.batch is another experiment: lower it for all compositions, or take a device "
             "with more memory"
         )
+
+
+def _group(model: GeoModel[Any], settings: PretrainSettings) -> share.Group | None:
+    """Find the processes that share batches, and refuse what they cannot share."""
+    group = share.found()
+    if group is not None:
+        may = getattr(model, "shares", False)  # a model need not derive from GeoModel
+        if said := refusal(model.name, may, settings.batch, group.of):
+            raise WherefromError(said)
+    return group
+
+
+def _refuse_norms(module: nn.Module) -> None:
+    """Refuse layers that normalise by the rows of one process, not by those of all."""
+    for name, layer in module.named_modules():
+        by_batch = isinstance(layer, nn.modules.batchnorm._BatchNorm) and (
+            layer.training or layer.running_mean is None
+        )
+        if by_batch and not getattr(layer, "shares", False):
+            raise WherefromError(
+                f"layer {name} ({type(layer).__name__}) normalises by the batch, of which each "
+                "process has a part: take one process, or wherefrom.models.share.BatchNorm2d"
+            )
 
 
 def held_out_loss(
