@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.errors import MachineError, WherefromError, of_the_system
 
 __all__ = [
     "atomic",
@@ -53,20 +53,20 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
     except Exception as err:
         if _is_full(err, path):
-            raise WherefromError(
+            raise MachineError(
                 f"disk full while writing {path}; nothing was lost: free some space and run the "
                 "same command again"
             ) from err
         if said := _cut_short(err):
-            raise WherefromError(
+            raise MachineError(
                 f"cannot write {path}: {said}; nothing was lost: lift the limit and run the same "
                 "command again"
             ) from err
         if isinstance(err, OSError) and (said := of_the_system(err)):
-            raise WherefromError(f"cannot write {path}: {said}") from err
+            raise MachineError(f"cannot write {path}: {said}") from err
         if isinstance(err, OSError) and err.errno in _REFUSED:
             what = "a shorter name" if err.errno == errno.ENAMETOOLONG else "another folder"
-            raise WherefromError(f"cannot write {path}: {err.strerror}; choose {what}") from err
+            raise MachineError(f"cannot write {path}: {err.strerror}; choose {what}") from err
         raise
 
 

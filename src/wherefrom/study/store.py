@@ -7,25 +7,40 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import atomic, atomic_folder, disk_errors, sha256_of
 from wherefrom.keys import key_of
 from wherefrom.study.stage import Stage
+from wherefrom.study.usage import Meter
 
-__all__ = ["Store", "versions"]
+__all__ = ["Keyed", "Store", "versions"]
 
 #: File that tells that a stage is whole: lines of ``sha256sum`` for each other file.
 DONE = "done"
 #: Folders whose files this process has seen to be as they were written, and how they looked then.
 _SOUND: dict[Path, object] = {}
+
+
+class Keyed(Protocol):
+    """A stage, as far as it can be found in a store."""
+
+    @property
+    def kind(self) -> str:
+        """The folder."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits."""
+        ...
 
 
 def versions() -> dict[str, str]:
@@ -65,6 +80,31 @@ class Store:
 
     root: Path
 
+    @property
+    def name(self) -> str:
+        """Where it is, for people and for another process that opens it."""
+        return str(self.root.absolute())
+
+    def __str__(self) -> str:
+        """Say where the store is, for people."""
+        return str(self.root)
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that check stages at once; None: one per core."""
+        return None
+
+    def ready(self) -> None:
+        """Find out, before any work, whether the store can be written to.
+
+        A folder is made when it is first written to, and says then what keeps it from that.
+        """
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Give a block to whose end the stages stay that are found `sound` in it."""
+        yield
+
     def folder(self, kind: str, key: str) -> Path:
         """Return where a stage's result lies or will lie."""
         return self.root / kind / key
@@ -75,6 +115,10 @@ class Store:
             return (self.folder(kind, key) / DONE).exists()
         except OSError as err:
             raise WherefromError(_refused(err)) from err
+
+    def finished(self, stages: Iterable[Keyed]) -> set[str]:
+        """Return the keys of the stages whose results are there."""
+        return {stage.key for stage in stages if self.done(stage.kind, stage.key)}
 
     def fault(self, kind: str, key: str) -> str:
         """Say in what a finished stage is not as it was written; empty if it is sound.
@@ -141,23 +185,32 @@ class Store:
         return self.root / "partial" / f"{kind}-{key}"
 
     @contextmanager
+    def checkpoints(self, kind: str, key: str) -> Iterator[Path]:
+        """Give the folder for checkpoints of a stage, with those that an earlier try has left."""
+        yield self.partial(kind, key)
+
+    def reached(self, kind: str, key: str) -> str:
+        """Tell how far an unfinished stage has come: another text for another checkpoint."""
+        folder = self.partial(kind, key)
+        try:
+            found = [(path.name, path.stat()) for path in _files(folder)]
+        except OSError:  # none yet, or replaced while we look
+            return ""
+        return " ".join(f"{name} {now.st_mtime_ns} {now.st_size}" for name, now in found)
+
+    @contextmanager
     def write(self, kind: str, key: str, spec: dict[str, Any]) -> Iterator[Path]:
         """Give a temporary folder for the payload; it takes its place when the block succeeds.
 
         Then the stage's checkpoints go, and what killed or slower processes left of it.
         """
-        began = time.perf_counter()
+        meter = Meter()
         folder = self.folder(kind, key)
         if os.path.lexists(folder) and not self.done(kind, key):
             self.drop(kind, key)
         with atomic_folder(folder) as tmp:
             yield tmp
-            env = {"seconds": round(time.perf_counter() - began, 3), **versions()}
-            for name, content in (("spec.json", spec), ("env.json", env)):
-                text = json.dumps(content, indent=1, sort_keys=True)
-                (tmp / name).write_text(text, encoding="utf-8")
-            lines = [f"{digest}  {name}\n" for name, digest in _hashes(tmp).items()]
-            (tmp / DONE).write_text("".join(lines))
+            complete(tmp, spec, meter.read(tmp))
         self.tidy(kind, key)
 
     def tidy(self, kind: str, key: str) -> None:
@@ -165,26 +218,51 @@ class Store:
         for left in (self.partial(kind, key), *(self.root / kind).glob(f".{key}.*")):
             _remove(left)
 
+    def env(self, kind: str, key: str) -> dict[str, Any]:
+        """Return what was noted of how a stage was made; empty if it is not there, or damaged."""
+        try:
+            env = json.loads((self.folder(kind, key) / "env.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return env if isinstance(env, dict) else {}
+
     def seconds(self, kind: str, key: str) -> float | None:
         """Return how long a finished stage took; None where it is not there, or damaged."""
         try:
-            env = json.loads((self.folder(kind, key) / "env.json").read_text(encoding="utf-8"))
-            return float(env["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return float(self.env(kind, key)["seconds"])
+        except (ValueError, KeyError, TypeError):
             return None
 
     def spend(self, plan: str, call: str, seconds: float) -> None:
         """Note how long a call has worked on a plan so far; a later note replaces an earlier."""
-        with atomic(self.root / "clock" / plan / call) as tmp:
-            tmp.write_text(f"{seconds:.1f}", encoding="utf-8")
+        self.note(f"clock/{plan}", call, f"{seconds:.1f}")
 
     def spent(self, plan: str) -> float:
         """Return the seconds that all calls together have worked on a plan, killed ones too."""
         total = 0.0
-        for file in sorted((self.root / "clock" / plan).glob("[!.]*")):
-            with suppress(ValueError, OSError):  # a damaged note costs its own seconds alone
-                total += float(file.read_text(encoding="utf-8"))
+        for text in self.notes(f"clock/{plan}").values():
+            with suppress(ValueError):  # a damaged note costs its own seconds alone
+                total += float(text)
         return total
+
+    def note(self, folder: str, name: str, text: str) -> None:
+        """Write a short text for whoever shares the store; a later one replaces an earlier."""
+        with atomic(self.root / folder / name) as tmp:
+            tmp.write_text(text, encoding="utf-8")
+
+    def notes(self, folder: str) -> dict[str, str]:
+        """Read the notes of a folder by name, but for those that cannot be read."""
+        found = {}
+        for file in sorted((self.root / folder).glob("[!.]*")):
+            with suppress(ValueError, OSError):
+                found[file.name] = file.read_text(encoding="utf-8")
+        return found
+
+    def forget(self, folder: str, name: str) -> None:
+        """Take a note away, and its folder with the last one."""
+        with suppress(OSError):
+            (self.root / folder / name).unlink()
+            (self.root / folder).rmdir()
 
     def changes(self, stage: Stage) -> list[str]:
         """Say in which fields a missing stage differs from a finished one of the same label.
@@ -211,6 +289,18 @@ class Store:
                     ]
                 )
         return min(different, key=len, default=[])
+
+
+def complete(folder: Path, spec: dict[str, Any], used: dict[str, Any]) -> dict[str, str]:
+    """Write beside a payload its spec, what it took, and the hashes of all; return these."""
+    env = {**used, **versions()}
+    for name, content in (("spec.json", spec), ("env.json", env)):
+        text = json.dumps(content, indent=1, sort_keys=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    found = _hashes(folder)
+    lines = [f"{digest}  {name}\n" for name, digest in found.items()]
+    (folder / DONE).write_text("".join(lines))
+    return found
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
