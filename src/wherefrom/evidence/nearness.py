@@ -191,13 +191,14 @@ class Reader:
             If predictions are missing, or runs were tested on different places.
         """
         asked = {"model": model, "task": task, "head": head}
+        finished = self.store.finished(self.plan.of_kind("fewshot"))
         stages = [
             stage
             for stage in self.plan.of_kind("fewshot")
             if asked.items() <= stage.axes.items()
             and n in stage.spec["n"]
             and stage.spec["regions"] is None
-            and self.store.done(stage.kind, stage.key)
+            and stage.key in finished
         ]
         runs = [stage for stage in stages if not _draw(stage).of.empty]
         if not runs:

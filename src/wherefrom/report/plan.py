@@ -28,7 +28,8 @@ def render(plan: Plan, store: Store) -> RenderableType:
     table = Table(title=Text(f"{study.name}, scale {study.scale}"), title_justify="left")
     for column in ("stage", "all", "cached", "missing", "core minutes left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    missing = [stage for stage in plan.stages if not store.done(stage.kind, stage.key)]
+    finished = store.finished(plan.stages)
+    missing = [stage for stage in plan.stages if stage.key not in finished]
     kinds = [kind for kind in VERSIONS if kind != "tune"]
     groups = {kind: [stage for stage in plan.stages if stage.kind == kind] for kind in kinds}
     groups["together"] = list(plan.stages)
