@@ -6,7 +6,7 @@ import difflib
 import errno
 from collections.abc import Iterable, Iterator
 
-__all__ = ["UnknownNameError", "WherefromError", "of_the_system", "unknown"]
+__all__ = ["MachineError", "UnknownNameError", "WherefromError", "of_the_system", "unknown"]
 
 #: What helps where memory is short.
 MEMORY = (
@@ -46,6 +46,10 @@ class WherefromError(Exception):
     The command line prints the message without a traceback and exits with code 2. The message
     names the file, row or field at fault and the remedy.
     """
+
+
+class MachineError(WherefromError):
+    """What a machine lacks and another may have: room on its disk, a file, a version."""
 
 
 class UnknownNameError(WherefromError):

@@ -25,13 +25,26 @@ from typing import Any, TypeVar
 
 from wherefrom.errors import MEMORY, WherefromError, of_the_system
 
-__all__ = ["SPAWNED", "cores", "here", "in_order", "lack", "on", "quiet"]
+__all__ = [
+    "NO_RAY",
+    "SPAWNED",
+    "connected",
+    "cores",
+    "here",
+    "in_order",
+    "lack",
+    "on",
+    "quiet",
+    "refuse_silent",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 #: How often a task is started again after its worker died (killed, out of memory, node lost).
 RETRIES = 5
+
+NO_RAY = "--cluster needs Ray, which is not installed: pip install 'wherefrom[cluster]'"
 
 #: What this module connected the process to: the cluster as it was named, its address, and Ray's
 #: number of the connection there.
@@ -160,7 +173,7 @@ def in_order(
     [1, 2, 3]
     """
     if (cluster := _address.get()) is not None:
-        return _on_cluster(_connect(cluster), cluster, function, iter(items), workers)
+        return _on_cluster(connected(cluster), cluster, function, iter(items), workers)
     return here(function, items, workers)
 
 
@@ -261,15 +274,19 @@ def _cores_of(ray: Any) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _connect(cluster: str) -> Any:
-    """Connect this process to the cluster, once, and return Ray."""
+def connected(cluster: str) -> Any:
+    """Connect this process to the cluster, once, and return Ray.
+
+    Raises
+    ------
+    WherefromError
+        If Ray is absent, the cluster cannot be reached, or the process is connected to another.
+    """
     global _connected
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as err:
-        raise WherefromError(
-            "--cluster needs Ray, which is not installed: pip install 'wherefrom[cluster]'"
-        ) from err
+        raise WherefromError(NO_RAY) from err
     if ray.is_initialized():
         context = ray.get_runtime_context()
         there, job = context.gcs_address, context.get_job_id()
@@ -281,12 +298,12 @@ def _connect(cluster: str) -> Any:
                 "ray.shutdown() first, or name that one"
             )
         ray.shutdown()
-    _refuse_silent(cluster)
+    refuse_silent(cluster)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # `local` would report to Ray's makers
     try:
         ray.init(address=cluster, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as err:
-        said = str(err).strip().partition("\n")[0]
+        said = " ".join(str(err).split())[:300]
         raise WherefromError(
             f"cannot connect to the Ray cluster {cluster!r} ({said}); start one with "
             "`ray start --head` and name its address, or leave --cluster out"
@@ -313,11 +330,22 @@ def _speak_on_stderr() -> None:
         inside.print_to_stdstream = on_stderr
 
 
-def _refuse_silent(cluster: str) -> None:
-    """Refuse an address where nobody listens; Ray itself would try for a minute."""
+def refuse_silent(cluster: str) -> None:
+    """Refuse an address where nobody listens; Ray itself would try for a minute.
+
+    Raises
+    ------
+    WherefromError
+        If nobody does, or it is no address.
+    """
     host, colon, port = cluster.removeprefix("ray://").rpartition(":")
-    if not colon:
+    if cluster in ("auto", "local"):
         return
+    if not colon:
+        raise WherefromError(
+            f"{cluster!r} is no Ray cluster: name HOST:PORT of its head, auto (that of this "
+            "machine) or local (one for this command)"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, ValueError, OverflowError) as err:

@@ -116,6 +116,7 @@ NOT_RUN: dict[str, tuple[str, Callable[[str], object]]] = {
     "wherefrom study run ": ("takes minutes; study, scale and flags exist", check_study),
     "wherefrom study tune ": ("takes minutes; study, scale and flags exist", check_study),
     "wherefrom study report ": ("needs a finished study; the flags exist", check_study),
+    "wherefrom study status ": ("needs a run; the flags exist", check_flags),
     "wherefrom results recut ": ("needs a finished study; study and flags exist", check_study),
     "wherefrom advise ": ("needs a finished study; study and flags exist", check_study),
     "wherefrom task worldcereal ": ("needs the published file; the flags exist", check_flags),

@@ -199,3 +199,23 @@ def test_a_process_cannot_be_given_what_belongs_to_its_driver() -> None:
     process.start()
     assert queue.get(timeout=60) == "from there"
     process.join(60)
+
+
+def test_another_python_than_the_nodes_have_is_several_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    words = (  # as Ray 2.60 puts it
+        "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\n    Python: 3.12.9\n"
+        "This process on node 10.0.0.1 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+    )
+
+    def init(**_: object) -> NoReturn:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(WherefromError) as raised, on("auto"):
+        in_order(abs, [1])
+    assert "\n" not in str(raised.value)
+    assert "Python: 3.12.9 This process on node 10.0.0.1 was started with" in str(raised.value)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
-import queue
 import re
 import unicodedata
 import warnings
@@ -29,7 +27,9 @@ from wherefrom.progress import Screen
 from wherefrom.report import ReportContext, evidence_of, terminal_table, write
 from wherefrom.report.html import page
 from wherefrom.report.tables import latex, score_grid
-from wherefrom.study.run import _Failure, _raise
+from wherefrom.study import Store, worker
+from wherefrom.study.board import Board
+from wherefrom.study.run import _raise
 
 RLO = chr(0x202E)
 ODD = (
@@ -191,24 +191,22 @@ def test_one_of_several_is_said_in_the_plural() -> None:
     assert shown.count_of(1200, "geometry", "geometries") == "1,200 geometries"
     for skipped, said in ((1, "; not run without it: 1 stage"), (2, ": 2 stages"), (0, "failed")):
         with pytest.raises(WherefromError, match=f"{said}$"):
-            _raise([_Failure("task x failed", is_defect=False)], skipped)
+            _raise([worker.Failure("task x failed", is_defect=False)], skipped)
 
 
 def test_a_worker_shows_where_in_the_code_a_warning_is(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    run: Any = importlib.import_module("wherefrom.study.run")  # its name is the function's
-    sent: queue.Queue[Any] = queue.Queue()
-    monkeypatch.setattr(run, "_SENT", sent)
     stage: Any = SimpleNamespace(label="task x", cost=1.0, key="k", kind="task", inputs={})
-    store: Any = SimpleNamespace(done=lambda *_: False)
+    absent: Any = SimpleNamespace(done=lambda *_: False)
+    plan: Any = SimpleNamespace(key="p", study=SimpleNamespace(name="s", scale="debug"), stages=())
 
     def compute(*_: object) -> None:
         warnings.warn("2 of 9 rows\nare left out", stacklevel=1)
 
-    monkeypatch.setattr(run.stages, "compute", compute)
-    with warnings.catch_warnings(), run._Display(2.0, sent):
+    monkeypatch.setattr(worker.stages, "compute", compute)
+    with warnings.catch_warnings(), Board([stage], Store(tmp_path), plan, None) as board:
         warnings.simplefilter("always")
         for _ in range(2):  # as two workers do
-            assert run._bundle([stage], store) == []
+            assert worker.work([stage], absent, board.hear) == []
     assert capsys.readouterr().err == "note: task x: 2 of 9 rows are left out\n"

@@ -17,8 +17,8 @@ from wherefrom.errors import WherefromError
 from wherefrom.gfms.places import PoolPlaces, TaskData
 from wherefrom.pool import Pool
 from wherefrom.study import Plan, load, plan
-from wherefrom.study.run import _failure
 from wherefrom.study.stage import Stage
+from wherefrom.study.worker import _failure
 from wherefrom.tasks import Task
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
@@ -265,15 +265,15 @@ def test_a_defect_of_a_plug_in_is_called_one_of_wherefrom(tmp_path: Path) -> Non
     try:
         head("plugs:Broken").fit_predict(*[np.zeros(1)] * 4, np.random.SeedSequence(0))
     except ZeroDivisionError as err:
-        failure = _failure(stage, err)
+        failure = _failure(stage, err, "")
     assert not failure.is_defect
     assert "plugs fails with ZeroDivisionError: division by zero; mend it" in failure.message
     # What it gave is what ours failed on, after it had returned.
-    failure = _failure(stage, AttributeError("'NoneType' object has no attribute 'write'"))
+    failure = _failure(stage, AttributeError("'NoneType' object has no attribute 'write'"), "")
     assert not failure.is_defect
     assert "wherefrom fails on what plugs gave it with AttributeError" in failure.message
     stage.spec["head"] = "logistic"
-    assert _failure(stage, AttributeError("ours")).is_defect
+    assert _failure(stage, AttributeError("ours"), "").is_defect
 
 
 def test_a_package_that_takes_a_name_of_ours_spoils_all_names(

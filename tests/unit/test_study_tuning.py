@@ -77,7 +77,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     sys.modules.pop("tiny", None)
 
 
-def here(steps: Plan, store: Store, workers: int | None = None) -> Outcome:
+def here(
+    steps: Plan, store: Store, workers: int | None = None, cluster: str | None = None
+) -> Outcome:
     """Run a plan as `wherefrom.study.run` does, without other processes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -23,7 +23,7 @@ from wherefrom.progress import console, noted, say
 __all__ = ["app", "main"]
 
 #: With which typer leaves when the user presses Ctrl-C.
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,7 +98,7 @@ def main() -> None:
             raise
         _fail(said)
     except SystemExit as left:
-        if left.code == INTERRUPTED:
+        if left.code in (INTERRUPTED, TERMINATED):
             say("stopped; what was finished is kept: run the same command to go on")
         raise
 

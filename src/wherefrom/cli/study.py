@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wherefrom.cli.output import check_target, note, show
+from wherefrom.files import atomic
 from wherefrom.progress import Screen, say
 from wherefrom.shown import count_of
 
 if TYPE_CHECKING:
     from wherefrom.study import Plan, Store, Study
+    from wherefrom.study.status import Status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,10 +43,12 @@ Out = Annotated[
     typer.Option(help="Folder of the store, results and report. [default: runs/NAME-SCALE]"),
 ]
 Stages = Annotated[
-    Path | None,
+    str | None,  # a Path would swallow a slash of an address
     typer.Option(
         "--store",
-        help="Folder of finished stages, which several studies may share. [default: OUT/store]",
+        metavar="FOLDER|ADDRESS",
+        help="Where finished stages are, which several studies may share: a folder, or an address "
+        "of object storage: s3://BUCKET/PATH, gs://, az:// (docs/scale.md). [default: OUT/store]",
     ),
 ]
 Task = Annotated[
@@ -55,8 +61,45 @@ Metric = Annotated[
     str | None, typer.Option(help="Metric; by default that of the task's first headline.")
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Processes. [default: one per GPU, else one per core]")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes, or on a cluster bundles of stages at a time. [default: one per GPU, else "
+        "one per core; all that a cluster has room for]",
+    ),
 ]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="GPUs, or processes, of each pre-training. [default: "
+        "$WHEREFROM_DEVICES_PER_RUN, else 1]",
+    ),
+]
+OnCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Compute on a Ray cluster: HOST:PORT of its head, auto (that of this machine) or "
+        "local (one for this command).",
+    ),
+]
+Patience = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="On a cluster: minutes that a stage may tell nothing, or 20 times its planned time "
+        "if that is longer, before it is begun again elsewhere.",
+    ),
+]
+
+
+RunPath = Annotated[
+    str, typer.Argument(help="The folder of a run (--out), or its store (--store).")
+]
+
+#: File in the folder of a run that says which plan it is of, and where its store is.
+RUN = "run.json"
 
 
 @app.command("plan", epilog="Example: wherefrom study plan studies/purohit2025 --scale paper")
@@ -66,12 +109,36 @@ def plan_(
     models: Models = None,
     out: Out = None,
     stages: Stages = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Say how long it takes on GPUs.")] = None,
+    cores: Annotated[
+        int | None,
+        typer.Option(min=1, help="On cores, or those beside the GPUs. [default: one per GPU]"),
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="Price of a GPU hour.")] = None,
+    core_price: Annotated[float | None, typer.Option(help="Price of a core hour.")] = None,
+    currency: Annotated[str, typer.Option(help="In which you pay.")] = "EUR",
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Propose what fits 200gpuh, 500coreh or an amount such as 1000eur."),
+    ] = None,
 ) -> None:
-    """Show the stages: what is cached, what is missing and why, and what it will cost."""
+    """Show the stages: what is cached, what is missing and why, and what it will cost.
+
+    With --gpus, --cores, a price or a budget: hours, bytes and money by composition, from what
+    finished stages took where there are some, the wall time, and what of the study fits.
+    """
+    from wherefrom.report import price as pricing
     from wherefrom.report.plan import render
 
+    # Refused before a study is read.
+    asked = pricing.asked(gpus, cores, price, core_price, currency, budget)
     steps, store, _ = _prepare(study, scale, models, out, stages)
-    Screen(soft_wrap=True).print(render(steps, store))
+    screen = Screen(soft_wrap=True)
+    screen.print(render(steps, store))
+    if asked.any:
+        screen.print(pricing.render(steps, store, asked, study))
+    else:
+        screen.print(pricing.brief(steps, store))
 
 
 @app.command(
@@ -84,24 +151,77 @@ def run_(
     out: Out = None,
     stages: Stages = None,
     workers: Workers = None,
+    devices: Devices = None,
+    cluster: OnCluster = None,
+    patience: Patience = 30,
 ) -> None:
     """Run what is missing, then print the table and the path of the HTML report.
 
     Killed at any moment and called again, it goes on; called once more, it only prints.
+
+    Several calls with one --store, on one machine or on many, share the work.
     """
     from wherefrom import study as studies
+    from wherefrom.parallel import refuse_silent
     from wherefrom.report.study import refuse_other
+    from wherefrom.study import Store
+    from wherefrom.train import ranks
 
     steps, store, folder = _prepare(study, scale, models, out, stages)
     _refuse_unready(steps.study, scale)
     refuse_other(steps.study.name, folder)
-    outcome = studies.run(steps, store, workers)
+    if cluster is not None:
+        refuse_silent(cluster)
+    store.ready()
+    # A folder that holds its store may be moved, or lie elsewhere on another machine.
+    where = None if store.name == Store(folder / "store").name else store.name
+    said, file = json.dumps({"store": where, "plan": steps.key}), folder / RUN
+    if not file.is_file() or file.read_text(encoding="utf-8", errors="replace") != said:
+        with atomic(file) as tmp:
+            tmp.write_text(said, encoding="utf-8")
+    with ranks.asking(devices):
+        outcome = studies.run(steps, store, workers, cluster=cluster, patience=60 * patience)
     _report(steps, store, folder, study)
     if outcome.computed:
-        say(
-            f"{count_of(outcome.computed, 'stage')} in {outcome.seconds / 60:.1f} min, peak memory "
-            f"at most {outcome.peak_bytes / 2**30:.1f} GiB"
-        )
+        said = f"{count_of(outcome.computed, 'stage')} in {outcome.seconds / 60:.1f} min"
+        if outcome.peak_bytes:
+            said += f", peak memory at most {outcome.peak_bytes / 2**30:.1f} GiB"
+        if outcome.lost:
+            said += f"; {count_of(outcome.lost, 'lost worker')} made good"
+        say(said)
+
+
+@app.command("status", epilog="Example: wherefrom study status runs/debug")
+def status_(run: RunPath) -> None:
+    """Show what is done of a run, what runs where, what failed and why, and the expected end.
+
+    From any machine that sees the folder, or the store, of the run.
+    """
+    from wherefrom.report.status import render_status
+
+    for status in _statuses(run):
+        Screen(soft_wrap=True).print(render_status(status))
+
+
+@app.command("watch", epilog="Example: wherefrom study watch runs/debug")
+def watch_(
+    run: RunPath,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 10,
+) -> None:
+    """Show `study status` again and again until all is done; Ctrl-C ends it, not the run."""
+    from rich.console import Group
+    from rich.live import Live
+
+    from wherefrom.report.status import render_status
+
+    screen = Screen(soft_wrap=True)
+    with Live(console=screen, auto_refresh=False) as live:
+        while True:
+            found = _statuses(run)
+            live.update(Group(*map(render_status, found)), refresh=True)
+            if all(status.whole for status in found):
+                return
+            time.sleep(every)
 
 
 @app.command("tune", epilog="Example: wherefrom study tune studies/purohit2025 --rows raw-lonlat")
@@ -122,6 +242,7 @@ def tune_(
     out: Out = None,
     stages: Stages = None,
     workers: Workers = None,
+    cluster: OnCluster = None,
 ) -> None:
     """Choose the options of heads, for models and baselines alike, on places that no score uses.
 
@@ -147,8 +268,10 @@ def tune_(
     old = tuned.read(table, spec.name)
     steps = tuning.tuning_plan(studies.load(study, scale, names), _names(rows))
     _refuse_unready(steps.study, scale)
-    store = studies.Store(stages or (out or Path("runs") / f"{spec.name}-{scale}") / "store")
-    steps, outcome = tuning.tune(steps, store, workers)
+    _refuse_address(out)
+    store = studies.opened(stages or (out or Path("runs") / f"{spec.name}-{scale}") / "store")
+    store.ready()
+    steps, outcome = tuning.tune(steps, store, workers, cluster=cluster)
     made, problems = tuning.collect(steps, store, spec)
     tuned.write(tuned.replaced(old, made), table)
     for problem in problems:
@@ -173,6 +296,32 @@ def report_(
     steps, store, folder = _prepare(study, scale, models, out, stages)
     refuse_other(steps.study.name, folder)
     _report(steps, store, folder, study, again=True)
+
+
+def _statuses(run: str) -> list[Status]:
+    """Read where a run stands, given its folder or its store."""
+    from wherefrom.errors import WherefromError
+    from wherefrom.study import opened
+    from wherefrom.study.remote import is_address
+    from wherefrom.study.status import statuses
+
+    folder = Path(run)
+    file, within = folder / RUN, folder / "store"
+    if not is_address(run) and not folder.is_dir():
+        raise WherefromError(
+            f"{run!r} is {'a file' if folder.is_file() else 'not there'}: name the folder of a run "
+            "(--out), or its store"
+        )
+    if not file.is_file():
+        return statuses(opened(within if within.is_dir() else run))
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        store, plan = known["store"], known["plan"]
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise WherefromError(
+            f"{file} is damaged ({err}): name the store of the run in place of its folder"
+        ) from None
+    return statuses(opened(store or within), plan)
 
 
 def _refuse_unready(study: Study, scale: str) -> None:
@@ -202,13 +351,25 @@ def _names(listed: str | None) -> list[str] | None:
 
 
 def _prepare(
-    study: Path, scale: str, models: str | None, out: Path | None, stages: Path | None
+    study: Path, scale: str, models: str | None, out: Path | None, stages: str | None
 ) -> tuple[Plan, Store, Path]:
     from wherefrom import study as studies
 
+    _refuse_address(out)
     spec = studies.load(study, scale, _names(models))
     folder = out or Path("runs") / f"{spec.name}-{scale}"
-    return studies.plan(spec), studies.Store(stages or folder / "store"), folder
+    return studies.plan(spec), studies.opened(stages or folder / "store"), folder
+
+
+def _refuse_address(out: Path | None) -> None:
+    from wherefrom.errors import WherefromError
+    from wherefrom.study.remote import is_address
+
+    if out is not None and is_address(str(out)):
+        raise WherefromError(
+            f"--out {str(out).replace(':/', '://', 1)}: results and report go to a folder; name an "
+            "address by --store, where the stages go"
+        )
 
 
 def _report(steps: Plan, store: Store, folder: Path, study: Path, again: bool = False) -> None:

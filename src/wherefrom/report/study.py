@@ -289,8 +289,9 @@ def _test_places(plan: Plan, store: Store) -> tuple[PlaceVariance | None, list[s
 def _classes(plan: Plan, store: Store) -> dict[str, dict[str, tuple[int, float]]]:
     """Count the classes of each task's test places by region, with the entropy of their shares."""
     found: dict[str, dict[str, tuple[int, float]]] = {}
+    finished = store.finished(plan.of_kind("task"))
     for stage in plan.of_kind("task"):
-        if stage.of.predicts == "classes" and store.done(stage.kind, stage.key):
+        if stage.of.predicts == "classes" and stage.key in finished:
             task = Task.read(store.sound(stage) / TASK)
             for code, region in enumerate(task.regions):
                 labels = task.label[task.tested & (task.region == code)]
@@ -311,7 +312,8 @@ def _costs(plan: Plan, store: Store) -> Iterator[tuple[tuple[str, str, str], Cos
 
 def _drawn(plan: Plan, store: Store) -> list[Stage]:
     """Return the draws that are there; a study that was stopped lacks some."""
-    return [stage for stage in plan.of_kind("draw") if store.done(stage.kind, stage.key)]
+    finished = store.finished(plan.of_kind("draw"))
+    return [stage for stage in plan.of_kind("draw") if stage.key in finished]
 
 
 def _places(plan: Plan, store: Store) -> dict[str, str]:

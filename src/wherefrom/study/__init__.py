@@ -1,5 +1,6 @@
 """A study: a grid of stages that is planned, run in local processes, and resumed."""
 
+from wherefrom.study.objects import opened
 from wherefrom.study.plan import plan
 from wherefrom.study.reading import load
 from wherefrom.study.results import collect
@@ -16,6 +17,7 @@ __all__ = [
     "Study",
     "collect",
     "load",
+    "opened",
     "plan",
     "run",
 ]

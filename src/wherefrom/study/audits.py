@@ -100,8 +100,9 @@ def audited(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, float]]]:
         then by composition; one without the number in a draw is left out.
     """
     every: dict[str, dict[str, dict[str, list[float | None]]]] = {}
+    finished = store.finished(plan.of_kind("audit"))
     for stage in plan.of_kind("audit"):
-        if not store.done(stage.kind, stage.key):
+        if stage.key not in finished:
             continue
         file = store.sound(stage) / _NUMBERS
         for name, found in json.loads(file.read_text(encoding="utf-8")).items():

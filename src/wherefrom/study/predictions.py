@@ -163,10 +163,11 @@ def saved(stages: Sequence[Stage], store: Store) -> list[Saved]:
     WherefromError
         If none is, or one is not as it was written.
     """
-    done = [stage for stage in stages if store.done(stage.kind, stage.key)]
+    finished = store.finished(stages)
+    done = [stage for stage in stages if stage.key in finished]
     if not done:
         raise WherefromError(
-            f"none of the {len(stages)} few-shot stages is in {store.root}: run the study first "
+            f"none of the {len(stages)} few-shot stages is in {store}: run the study first "
             "(wherefrom study run), or name its folder (--out)"
         )
     return [

@@ -122,7 +122,8 @@ def scored_at(plan: Plan, store: Store) -> list[tuple[Size, Stage]]:
             places = 0 if empty else study.composition_size
             found += [(Size(places, budget), stage) for budget in study.sizes.budgets]
     every = plan.sized("fewshot")
-    return found + [(s.size, s) for s in every if s.size and store.done(s.kind, s.key)]
+    finished = store.finished(every)
+    return found + [(s.size, s) for s in every if s.size and s.key in finished]
 
 
 def at_sizes(plan: Plan, store: Store) -> pa.Table:
@@ -165,24 +166,28 @@ def unfinished(plan: Plan, store: Store) -> list[str]:
         for model, compositions in lacks.items()
     ]
     other = plan.sized("fewshot")
-    gone = sum(not store.done(stage.kind, stage.key) for stage in other)
+    gone = len({stage.key for stage in other} - store.finished(other))
     return said + [f"other sizes: {gone} of {len(other)} few-shot stages are missing"] * bool(gone)
 
 
 def problems(plan: Plan, store: Store) -> list[str]:
     """Return what few-shot stages could not evaluate and why, each once."""
-    other = [stage for stage in plan.sized("fewshot") if store.done(stage.kind, stage.key)]
+    sized = plan.sized("fewshot")
+    there = store.finished(sized)
+    other = [stage for stage in sized if stage.key in there]
     folders = map(store.sound, [*_finished(plan, store), *other])
     texts = ((folder / "problems.txt").read_text(encoding="utf-8") for folder in folders)
     return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
 
 
 def _finished(plan: Plan, store: Store) -> list[Stage]:
-    return [stage for stage in plan.of_kind("fewshot") if store.done(stage.kind, stage.key)]
+    finished = store.finished(plan.of_kind("fewshot"))
+    return [stage for stage in plan.of_kind("fewshot") if stage.key in finished]
 
 
 def _missing(plan: Plan, store: Store) -> list[Stage]:
-    return [stage for stage in plan.of_kind("fewshot") if not store.done(stage.kind, stage.key)]
+    finished = store.finished(plan.of_kind("fewshot"))
+    return [stage for stage in plan.of_kind("fewshot") if stage.key not in finished]
 
 
 def _run(stage: Stage) -> tuple[str, str, int]:

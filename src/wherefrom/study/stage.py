@@ -11,7 +11,7 @@ from wherefrom.payload.base import Payload
 from wherefrom.study.sizes import Size
 from wherefrom.study.spec import Study
 
-__all__ = ["VERSIONS", "Plan", "Stage"]
+__all__ = ["TRAINED", "VERSIONS", "Plan", "Stage"]
 
 #: Raised by hand when a stage's code changes what it computes: old results are then not reused.
 #: GFMs, tasks and heads have versions of their own.
@@ -25,6 +25,9 @@ VERSIONS = {
     "fewshot": 3,
     "tune": 1,
 }
+
+#: Kinds that train or score: on a GPU, where there is one.
+TRAINED = frozenset({"pretrain", "fewshot", "tune"})
 
 
 @dataclass(frozen=True)

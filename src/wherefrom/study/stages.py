@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from wherefrom.compose import Composition, drawn
 from wherefrom.compose.card import write_card
 from wherefrom.compose.exclusion import drawn_apart
-from wherefrom.errors import WherefromError
+from wherefrom.errors import MachineError
 from wherefrom.gfms.places import PoolPlaces, TaskData, task_data
 from wherefrom.keys import seed_of
 from wherefrom.payload.base import Modality, Payload, Sought
@@ -62,7 +62,6 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
         If the study asks for what its data do not allow, or the disk is full.
     """
     _look(stage)
-    inputs = {role: store.sound(s) for role, s in stage.inputs.items()}
     work = {
         "pool": _pool,
         "task": _task,
@@ -74,9 +73,14 @@ def compute(stage: Stage, store: Store, tell: Tell) -> None:
         "tune": _tune,
     }[stage.kind]
     document = {"label": stage.label, "document": stage.document}
-    with store.write(stage.kind, stage.key, document) as out:
-        work(_Job(stage, inputs, out, store.partial(stage.kind, stage.key), tell))
-        _look(stage)
+    with store.using():
+        inputs = {role: store.sound(s) for role, s in stage.inputs.items()}
+        with (
+            store.write(stage.kind, stage.key, document) as out,
+            store.checkpoints(stage.kind, stage.key) as partial,
+        ):
+            work(_Job(stage, inputs, out, partial, tell))
+            _look(stage)
 
 
 #: Folders that this process has looked at, with what they held: one look does for all stages,
@@ -88,7 +92,7 @@ def _look(stage: Stage) -> None:
     """Refuse to read what is not as it was planned, or was not when it was read."""
     for pair in stage.files.items():
         if pair not in _SEEN and not holds(*pair):
-            raise WherefromError(
+            raise MachineError(
                 f"{pair[0]} has changed since the study began, or is gone: run it again"
             )
         if Path(pair[0]).is_dir():

@@ -160,8 +160,12 @@ def _apart(study: Study, stage: Stage, made: dict[str, Stage]) -> Stage:
     return made[stage.key]
 
 
-def tune(steps: Plan, store: Store, workers: int | None = None) -> tuple[Plan, Outcome]:
+def tune(
+    steps: Plan, store: Store, workers: int | None = None, *, cluster: str | None = None
+) -> tuple[Plan, Outcome]:
     """Compute the stages of `tuning_plan`, tasks first: one without places to tune on is left out.
+
+    Where `wherefrom.study.run` does.
 
     Returns
     -------
@@ -176,8 +180,8 @@ def tune(steps: Plan, store: Store, workers: int | None = None) -> tuple[Plan, O
     """
     tasks = [stage for stage in steps.stages if stage.kind == "task"]
     first = replace(steps, stages=tuple(_with_inputs(tasks)))
-    if not all(store.done(stage.kind, stage.key) for stage in first.stages):
-        run(first, store, workers)
+    if {stage.key for stage in first.stages} - store.finished(first.stages):
+        run(first, store, workers, cluster=cluster)
     lacking = {}
     for stage in tasks:
         task = Task.read(store.sound(stage) / TASK)
@@ -194,7 +198,7 @@ def tune(steps: Plan, store: Store, workers: int | None = None) -> tuple[Plan, O
     for name, why in lacking.items():
         say(f"left out task {name}: {why}")
     steps = replace(steps, stages=tuple(_with_inputs(left)))
-    return steps, run(steps, store, workers)
+    return steps, run(steps, store, workers, cluster=cluster)
 
 
 def collect(steps: Plan, store: Store, declared: Study) -> tuple[list[Tried], list[str]]:
