@@ -13,7 +13,16 @@ from wherefrom.cli.output import check_out, note, show
 from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of
 
-__all__ = ["GeometryColumn", "IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
+__all__ = [
+    "GeometryColumn",
+    "IdColumn",
+    "LatColumn",
+    "LonColumn",
+    "PlaceColumn",
+    "TimeColumn",
+    "app",
+    "names_of",
+]
 
 IdColumn = Annotated[
     str | None,
@@ -50,6 +59,18 @@ GeometryColumn = Annotated[
         expose_value=False,
         help="Column of points, in place of --lon and --lat; without it, GeoParquet's first.",
     ),
+]
+TimeColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="COLUMN[,COLUMN]",
+        help="Column of dates, or of first and last ones: season, month and year become columns.",
+    ),
+]
+PlaceColumn = Annotated[
+    str | None,
+    typer.Option("--place", metavar="COLUMN", help="Column of which one value is one place."),
 ]
 
 app = typer.Typer(
@@ -220,6 +241,8 @@ def check(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    time: TimeColumn = None,
+    place: PlaceColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Report missing, swapped and out-of-range coordinates and duplicates, with row numbers.
@@ -233,15 +256,21 @@ def check(
         wherefrom pool check places.csv --lon longitude --lat latitude
 
         wherefrom pool check tiles.parquet --id tile
+
+        wherefrom pool check seasons.parquet --time date --place tile
     """
     from wherefrom.pool.opening import inspect
 
-    seen = inspect(file, id_column, lon, lat)
+    seen = inspect(file, id_column, lon, lat, time, place)
     for finding in seen.findings:
         show(f"{'error' if finding.error else 'note'}: {finding.message}")
+    for text in seen.notes:
+        show(f"note: {text}")
     kind = "text" if seen.text_ids else "whole numbers"
     columns = ", ".join(seen.columns) or "none"
-    show(f"{file}: {count_of(seen.rows, 'row')}, ids are {kind}, other columns: {columns}")
+    of = f"{'' if seen.exact else 'about '}{count_of(seen.places, 'place')}"
+    rows = count_of(seen.rows, "row")
+    show(f"{file}: {rows} of {of}, ids are {kind}, other columns: {columns}")
     if any(finding.error for finding in seen.findings):
         raise typer.Exit(2)
     lon_range, lat_range = (f"{low:.4f} to {high:.4f}" for low, high in (seen.lon, seen.lat))

@@ -29,8 +29,9 @@ from wherefrom.pool.check import (
 )
 from wherefrom.pool.digest import key_of_blocks, places_digest
 from wherefrom.pool.scan import PoolScan, ScanPart
+from wherefrom.pool.time import Odd
 
-__all__ = ["Examined", "examine_scan"]
+__all__ = ["Examined", "examine_dates", "examine_scan"]
 
 #: Places up to which every repeat is found; of more, those of a sample by hash.
 ALL_REPEATS = 20_000_000
@@ -77,6 +78,30 @@ def examine_scan(pool: PoolScan) -> Examined:
         findings.append(repeated_places(found, len(pool), where, one_in))
     key = key_of_blocks(f"{len(pool)}:{checked.kind}", checked.digests)
     return Examined(findings, key, checked.kind == "U", faults.lon_range, faults.lat_range)
+
+
+def examine_dates(pool: PoolScan) -> list[str]:
+    """Read every date of a pool of files, in one pass, and say what is odd.
+
+    Raises
+    ------
+    WherefromError
+        If a row holds no date that is read.
+    """
+    time = pool.reading.time
+    if time is None:
+        return []
+    odd = Odd()
+    for part in over(pool.parts(), _dates, "checking dates"):
+        odd.merge(part)
+    return [*time.said(), *odd.said(time.dates.column, _rows_of(pool))]
+
+
+def _dates(part: ScanPart) -> Odd:
+    odd = Odd()
+    for start, days in part.days():
+        odd.update(days, start)
+    return odd
 
 
 @dataclass

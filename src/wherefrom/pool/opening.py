@@ -7,20 +7,23 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import in_place_of
 from wherefrom.pool.check import Finding, examine, refuse_errors
-from wherefrom.pool.examining import examine_scan
+from wherefrom.pool.examining import ALL_REPEATS, examine_dates, examine_scan
 from wherefrom.pool.keyed import keys_of
 from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest, unread_in
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
+from wherefrom.pool.seasons import Dates, dated, tell
 from wherefrom.pool.tables import NoColumnError, absent, is_parquet, names_of, read_places
 from wherefrom.pool.text import TEXT
+from wherefrom.pool.together import numbers_of, said_apart
 from wherefrom.progress import say
 
 __all__ = ["Inspected", "inspect", "open_beside", "open_pool", "scan"]
@@ -32,6 +35,7 @@ def open_pool(
     lon: str = "lon",
     lat: str = "lat",
     geometry: str | None = None,
+    time: str | Dates | None = None,
 ) -> Pool | PoolScan:
     """Open a pool: a file of up to 2^24 places is read, a larger one or a folder is scanned.
 
@@ -47,6 +51,9 @@ def open_pool(
         Columns of degrees.
     geometry : str, optional
         Column of points, in place of `lon` and `lat`.
+    time : str or Dates, optional
+        Column of dates, which become label columns; see `wherefrom.pool.seasons.dated`. A pool
+        that is scanned has no ``year_span``.
 
     Returns
     -------
@@ -67,13 +74,16 @@ def open_pool(
     """
     path = Path(path)
     read = scan if _large(path) else Pool.read
-    return read(path, id, lon, lat, geometry)
+    return read(path, id, lon, lat, geometry, time)
 
 
-def open_beside(path: Path | str, lon: str = "lon", lat: str = "lat") -> Pool | PoolScan:
+def open_beside(
+    path: Path | str, lon: str = "lon", lat: str = "lat", time: str | Dates | None = None
+) -> Pool | PoolScan:
     r"""Open a file that is read beside another, whose columns are `lon` and `lat`.
 
-    Its own are named as these, or lon and lat; those of our own writing always are.
+    Its own are named as these, or lon and lat; those of our own writing always are. It need not
+    have the column of dates.
 
     Raises
     ------
@@ -88,10 +98,12 @@ def open_beside(path: Path | str, lon: str = "lon", lat: str = "lat") -> Pool | 
     >>> len(open_beside(file, "x", "y"))
     1
     """
-    path, usual = Path(path), ("lon", "lat")
+    path, usual, dates = Path(path), ("lon", "lat"), Dates.of(time)
+    if dates is not None:
+        dates = replace(dates, place=None, optional=True)
     for names in [usual] if _written_here(path) else dict.fromkeys([(lon, lat), usual]):
         try:
-            return open_pool(path, None, *names)
+            return open_pool(path, None, *names, time=dates)
         except NoColumnError:
             pass
         except WherefromError as err:
@@ -116,6 +128,7 @@ def scan(
     lon: str = "lon",
     lat: str = "lat",
     geometry: str | None = None,
+    time: str | Dates | None = None,
 ) -> PoolScan:
     """Open a pool that stays in its files, whatever its size.
 
@@ -129,7 +142,7 @@ def scan(
         A folder of Parquet files of the same columns, taken by name, those of folders in it too
         (hidden ones are left out), or one Parquet file; a folder ``key=value`` gives its files a
         column.
-    id, lon, lat, geometry
+    id, lon, lat, geometry, time
         As in `open_pool`.
 
     Returns
@@ -156,7 +169,8 @@ def scan(
     (2, True, ('a', 'b'))
     """
     path = Path(path)
-    pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry))
+    pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry), time)
+    tell(str(path), examine_dates(pool))
     if noted is not None:
         known = {name: column for name, column in noted.labels.items() if name in pool.columns}
         return replace(pool, key=noted.key, origin=noted.origin, notes=noted.notes, known=known)
@@ -175,7 +189,7 @@ class Inspected:
     """What `inspect` sees in a table of places.
 
     `columns` are the others than ids and coordinates; `lon`, `lat` the least and the largest, NaN
-    where rows are faulty.
+    where rows are faulty. `places` are the different ones, unless `exact` about so many.
     """
 
     rows: int
@@ -184,15 +198,23 @@ class Inspected:
     lon: tuple[float, float]
     lat: tuple[float, float]
     findings: list[Finding]
+    places: int
+    exact: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def inspect(
-    path: Path | str, id: str | None = None, lon: str = "lon", lat: str = "lat"
+    path: Path | str,
+    id: str | None = None,
+    lon: str = "lon",
+    lat: str = "lat",
+    time: str | Dates | None = None,
+    place: str | None = None,
 ) -> Inspected:
     """Look at every row of a table of places, and tell faults instead of refusing them.
 
-    The arguments are as in `open_pool`. What is noted beside the files of a folder is compared, not
-    believed.
+    The arguments are as in `open_pool`; rows of one value of the column `place` are one place. What
+    is noted beside the files of a folder is compared, not believed.
 
     Raises
     ------
@@ -201,23 +223,49 @@ def inspect(
     """
     path = Path(path)
     if not _large(path):
-        places = read_places(path, id, lon, lat)
+        places = dated(read_places(path, id, lon, lat), Dates.of(time, place))
         names = {"lon_name": places.lon_name, "lat_name": places.lat_name}
         found = examine(places.ids, places.lon, places.lat, **names)
         x, y = ((float(v.min()), float(v.max())) for v in (places.lon, places.lat))
         columns = tuple(places.rest.column_names)
-        return Inspected(len(places.ids), places.ids.dtype.kind == "U", columns, x, y, found)
-    pool, noted = _unchecked(path, id, lon, lat)
+        rows, text = len(places.ids), places.ids.dtype.kind == "U"
+        count, _ = _counted(rows, found)
+        said: list[str] = []
+        if place is not None:
+            if place not in columns:
+                raise unknown(f"column of places of {path}", place, columns)
+            number = numbers_of(places.rest.column(place), place)
+            _, first, number = np.unique(number, return_index=True, return_inverse=True)
+            count = len(first)
+            said = said_apart(places.lon, places.lat, first, number, place)
+        return Inspected(rows, text, columns, x, y, found, count, notes=tuple(said))
+    if place is not None:
+        raise WherefromError(
+            f"--place {place}: rows of one place are told in a table that is held in memory, and "
+            f"{path} is read piece by piece: name one file of it"
+        )
+    pool, noted = _unchecked(path, id, lon, lat, time)
+    tell(str(path), examine_dates(pool))
     seen = examine_scan(pool)
     if noted is not None and noted.key != seen.key:
         raise WherefromError(
             f"{path} does not hold the places that {MANIFEST} notes (key {seen.key}, noted "
             f"{noted.key}): write the folder again, or delete {MANIFEST}"
         )
-    return Inspected(len(pool), seen.text_ids, pool.columns, seen.lon, seen.lat, seen.findings)
+    counted = _counted(len(pool), seen.findings)
+    found = seen.findings
+    return Inspected(len(pool), seen.text_ids, pool.columns, seen.lon, seen.lat, found, *counted)
 
 
-def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolScan, Manifest | None]:
+def _counted(rows: int, findings: list[Finding]) -> tuple[int, bool]:
+    """Count the places of so many rows, and say whether all repeats among them were looked for."""
+    gone = sum(each.count for each in findings if each.name in ("missing", "duplicate-place"))
+    return rows - gone, rows <= ALL_REPEATS
+
+
+def _unchecked(
+    path: Path, id_: str | None, lon: str, lat: str, time: str | Dates | None
+) -> tuple[PoolScan, Manifest | None]:
     """Open the files of a pool, and what is noted of the columns that are asked for."""
     if not path.exists():
         raise absent(path, "file or folder")
@@ -226,7 +274,7 @@ def _unchecked(path: Path, id_: str | None, lon: str, lat: str) -> tuple[PoolSca
         raise WherefromError(f"{path} is {what}")
     noted = read_manifest(path) if path.is_dir() else None
     paths = files_in(path) if path.is_dir() else {path: keys_of(path.parent)}
-    reading, files = reading_of(paths, id_, lon, lat)
+    reading, files = reading_of(paths, id_, lon, lat, time)
     pool = PoolScan(path, reading, files)
     if not len(pool):
         raise WherefromError(f"{path} has columns but no rows")

@@ -32,6 +32,7 @@ from wherefrom.pool.columns import (
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
 from wherefrom.pool.partition import open_writer
+from wherefrom.pool.seasons import Dates, dated
 from wherefrom.pool.tables import Places, names_of, places_of, read_places, rows_of
 
 __all__ = ["Pool", "PoolPart", "origin_of"]
@@ -125,6 +126,7 @@ class Pool:
         lon: str = "lon",
         lat: str = "lat",
         geometry: str | None = None,
+        time: str | Dates | None = None,
     ) -> Pool:
         """Read a pool from Parquet, GeoParquet (points, longitude/latitude) or CSV.
 
@@ -138,6 +140,9 @@ class Pool:
             Columns of degrees.
         geometry : str, optional
             Column of points, in place of `lon` and `lat`.
+        time : str or Dates, optional
+            Column of dates, which become the label columns ``season``, ``month``, ``year`` and
+            ``year_span``; see `wherefrom.pool.seasons.dated`.
 
         Returns
         -------
@@ -149,7 +154,7 @@ class Pool:
             If the file cannot be read, a column is absent, or coordinates are missing, swapped or
             out of range, or ids repeat. The message names the file, the column and the rows.
         """
-        return cls.of_places(read_places(path, *names_of(id, lon, lat, geometry)))
+        return cls.of_places(dated(read_places(path, *names_of(id, lon, lat, geometry)), time))
 
     @classmethod
     def from_table(
@@ -159,6 +164,7 @@ class Pool:
         lon: str = "lon",
         lat: str = "lat",
         geometry: str | None = None,
+        time: str | Dates | None = None,
     ) -> Pool:
         """Make a pool from a pyarrow.Table, a pandas.DataFrame or a GeoDataFrame.
 
@@ -171,7 +177,7 @@ class Pool:
         >>> pool.table.column_names
         ['id', 'lon', 'lat', 'crop']
         """
-        return cls.of_places(places_of(table, *names_of(id, lon, lat, geometry)))
+        return cls.of_places(dated(places_of(table, *names_of(id, lon, lat, geometry)), time))
 
     @classmethod
     def of_places(cls, places: Places, notes: tuple[str, ...] | None = None) -> Pool:
@@ -186,7 +192,7 @@ class Pool:
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
         for name in places.rest.column_names:
             if name != "id":  # of a table whose rows are numbered
-                table = table.append_column(name, places.rest.column(name))
+                table = table.append_column(places.rest.field(name), places.rest.column(name))
         origin = origin_of((places.rest.schema.metadata or {}).get(b"wherefrom"))
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 

@@ -17,6 +17,7 @@ from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
 from wherefrom.pool.keyed import Key, Keys, columns_of, texts_among, with_keys
+from wherefrom.pool.seasons import Dated, Dates, grown
 from wherefrom.pool.tables import (
     LOOKED,
     Places,
@@ -25,6 +26,7 @@ from wherefrom.pool.tables import (
     is_parquet,
     places_of,
 )
+from wherefrom.pool.time import Days
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
@@ -64,6 +66,8 @@ class Reading:
         What to call the coordinates in a message.
     rest : pyarrow.Schema
         The other columns.
+    time : Dated or None
+        How columns of dates make some of these.
     """
 
     id: str | None
@@ -72,6 +76,7 @@ class Reading:
     lon: str
     lat: str
     rest: pa.Schema
+    time: Dated | None = None
 
     def blocks(
         self, pieces: Iterable[Piece], columns: Sequence[str], ids: bool, coded: Sequence[str] = ()
@@ -90,7 +95,8 @@ class Reading:
         missing = BLOCK
         for (path, keys), own in groupby(pieces, key=lambda piece: (piece.path, piece.keys)):
             # A file's footer can be large: opened once for all its row groups.
-            with opened(Path(path), [name for name in coded if name not in dict(keys)]) as file:
+            made = {*dict(keys), *(self.time.names.values() if self.time else ())}
+            with opened(Path(path), [name for name in coded if name not in made]) as file:
                 for piece in own:
                     for places in self._tables(file, piece, columns, ids):
                         at = 0
@@ -109,6 +115,8 @@ class Reading:
         self, file: pq.ParquetFile, piece: Piece, columns: Sequence[str], ids: bool
     ) -> Iterator[Places]:
         numbered = self.id is None or not ids
+        if self.time is not None:
+            columns = [*columns, *self.time.needs(columns)]
         wanted = [*self.place, *([] if numbered else [self.id]), *columns]
         there = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
         at = 0
@@ -118,6 +126,7 @@ class Reading:
             first = max(piece.first - at, 0)
             stop = min(piece.first + piece.count - at, len(batch))
             if first < stop:
+                row = piece.row + at + first - piece.first
                 places = places_of(
                     pa.Table.from_batches([batch]).slice(first, stop - first),
                     None if numbered else self.id,
@@ -125,10 +134,11 @@ class Reading:
                     self.lat,
                     source=piece.path,
                     numbered=numbered,
-                    first=piece.row + at + first - piece.first,
+                    first=row,
                 )
                 keys = [key for key in piece.keys if key[0] in columns]
-                yield replace(places, rest=with_keys(places.rest, keys))
+                places = replace(places, rest=with_keys(places.rest, keys))
+                yield places if self.time is None else grown(places, self.time, columns, row)
             at += len(batch)
             if at >= piece.first + piece.count:
                 return
@@ -209,7 +219,11 @@ def opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
 
 
 def reading_of(
-    paths: Mapping[Path, Keys], id: str | None, lon: str, lat: str
+    paths: Mapping[Path, Keys],
+    id: str | None,
+    lon: str,
+    lat: str,
+    time: str | Dates | None = None,
 ) -> tuple[Reading, tuple[FileRows, ...]]:
     """Read the footers of files that make one pool, and see that they have the same columns.
 
@@ -244,6 +258,7 @@ def reading_of(
         for name, _ in own:
             kind = pa.string() if name in texts else pa.int64()
             reading = replace(reading, rest=reading.rest.append(pa.field(name, kind)))
+        reading = _with_time(reading, Dates.of(time), str(path))
         files.append(FileRows(str(path), groups, own))
         if first is None:
             first = reading
@@ -263,6 +278,17 @@ def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str
     id_name = id_ or ("id" if "id" in names else None)
     text = places.ids.dtype.kind == "U"
     return Reading(id_name, text, own, lon, lat, places.rest.schema.remove_metadata())
+
+
+def _with_time(reading: Reading, dates: Dates | None, source: str) -> Reading:
+    """Add the columns that dates become."""
+    found = None if dates is None else Dated.of(dates, reading.rest, source)
+    if found is None:
+        return reading
+    names, none = found.names.values(), np.zeros(0)
+    kept = [field for field in reading.rest if field.name not in names]
+    made = [field for field, _ in found.columns(none, none, Days.none(0), names)]
+    return replace(reading, rest=pa.schema([*kept, *made]), time=found)
 
 
 def _refuse_other(reading: Reading, first: Reading, path: str, model: str) -> None:

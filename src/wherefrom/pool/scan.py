@@ -29,6 +29,7 @@ from wherefrom.pool.partition import LabelColumn
 from wherefrom.pool.places import Pool
 from wherefrom.pool.reading import FileRows, Piece, Reading, cut_parts, joined
 from wherefrom.pool.tables import Places
+from wherefrom.pool.time import Days
 
 __all__ = ["IN_MEMORY", "PoolScan", "ScanPart"]
 
@@ -295,6 +296,24 @@ class ScanPart:
                 plain = plain.value_type if pa.types.is_dictionary(plain) else plain
                 columns = [_decoded(column).cast(plain) for column in columns]
             yield pa.chunked_array([chunk for column in columns for chunk in column.chunks])
+
+    def days(self) -> Iterator[tuple[int, Days]]:
+        """Give the dates of some rows, and the first of these in the whole pool.
+
+        Raises
+        ------
+        WherefromError
+            If a row holds no date that is read: names its file, and its row there.
+        """
+        time = self.pool.reading.time
+        assert time is not None
+        within = {piece.path: piece.row for piece in reversed(self.pieces)}
+        for start, block in self._blocks([*time.raw], False, []):
+            for places in block:
+                count, row = len(places.lon), within[places.source]
+                yield start, time.days(places.rest, places.source, row)
+                within[places.source] += count
+                start += count
 
     def _ids(self, start: int, block: list[Places]) -> NDArray[Any]:
         if self.pool.reading.id is None:
