@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -21,6 +22,7 @@ from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
+from wherefrom.pool.seasons import Dates, dated
 from wherefrom.pool.tables import array_of, names_of, need_table, taken
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def pool_of(
     lon: str = "lon",
     lat: str = "lat",
     columns: Collection[str] | None = None,
+    time: str | Dates | None = None,
 ) -> AnyPool:
     """Make a pool of whatever holds places (as `draw` takes it); a pool is returned as it is.
 
@@ -56,8 +59,8 @@ def pool_of(
     if isinstance(data, Pool | PoolScan):
         return data
     if isinstance(data, str | Path):
-        return open_pool(data, id, lon, lat)
-    return Pool.of_places(places_of(_whole(data), id, lon, lat, columns=columns))
+        return open_pool(data, id, lon, lat, time=time)
+    return Pool.of_places(dated(places_of(_whole(data), id, lon, lat, columns=columns), time))
 
 
 @overload
@@ -71,6 +74,7 @@ def draw(
     lon: str = "lon",
     lat: str = "lat",
     geometry: str | None = None,
+    time: str | None = None,
 ) -> Composition: ...
 @overload
 def draw(
@@ -83,6 +87,7 @@ def draw(
     lon: str = "lon",
     lat: str = "lat",
     geometry: str | None = None,
+    time: str | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 @overload
 def draw(
@@ -95,6 +100,7 @@ def draw(
     lon: str = "lon",
     lat: str = "lat",
     geometry: str | None = None,
+    time: str | None = None,
 ) -> Table: ...
 def draw(
     data: Any,
@@ -106,6 +112,7 @@ def draw(
     lon: str = "lon",
     lat: str = "lat",
     geometry: str | None = None,
+    time: str | None = None,
 ) -> Any:
     """Draw places; the same data, spec, n and seed give the same ones.
 
@@ -117,7 +124,7 @@ def draw(
     n : int, optional
         Places to draw; not needed for ``none`` and ``ids``.
     seed : int
-    id, lon, lat, geometry : str
+    id, lon, lat, geometry, time : str
         Columns or entries of the data, as in `Pool.read`; not used for a pool.
 
     Returns
@@ -141,8 +148,10 @@ def draw(
     ([1.0, 2.0], [0.667, 0.667])
     """
     id, lon, lat = names_of(id, lon, lat, geometry)
+    chosen = compose.sampler(spec)
+    dates = Dates.asked(time, chosen.inputs().layers if hasattr(chosen, "inputs") else ())
     if isinstance(data, Pool | PoolScan | str | Path):
-        return compose.drawn(pool_of(data, id, lon, lat), spec, n, seed)
+        return compose.drawn(pool_of(data, id, lon, lat, time=dates), chosen, n, seed)
     need_table(data)
     names = list(map(str, data.column_names if isinstance(data, pa.Table) else data))
     if hasattr(data, "index"):  # whose named levels are columns
@@ -150,11 +159,13 @@ def draw(
     for name in GAINED:
         if name in names:
             raise WherefromError(f"the table has a column {name!r} already: rename or drop it")
-    chosen = compose.sampler(spec)
     needed = {lon, lat} if id is None else {id, lon, lat}
     # Where one is not there, the message names what is.
     there = needed <= {*names, *(("lon", "lat") if hasattr(data, "crs") else ())}
-    pool = pool_of(data, id, lon, lat, _read_by(chosen, names) if there else None)
+    read = _read_by(chosen, names) if there else None
+    if read is not None and dates is not None:
+        read |= {*dates.raw(names, "table")}
+    pool = pool_of(data, id, lon, lat, read, dates)
     composition = compose.drawn(pool, chosen, n, seed)
     rows = cast("Pool", pool).take(composition.ids)
     order = np.argsort(rows)
@@ -177,6 +188,8 @@ def audit(
     lon: str = "lon",
     lat: str = "lat",
     geometry: str | None = None,
+    time: str | None = None,
+    place: str | None = None,
     seed: int = 0,
 ) -> Audit:
     """Audit where places lie: shares by layer, spatial statistics, leakage, losses, findings.
@@ -204,6 +217,11 @@ def audit(
         places outside are left out.
     id, lon, lat, geometry : str
         Columns or entries of all tables given, as in `Pool.read`.
+    time : str, optional
+        Column of dates, as in `Pool.read`; the other tables need not have it.
+    place : str, optional
+        Column of the data of which rows of one value are one place, such as seasons of a tile; by
+        default those at the same coordinates are.
     seed : int
         Of simulations and samples.
 
@@ -226,7 +244,9 @@ def audit(
     'Asia'
     """
     id, lon, lat = names_of(id, lon, lat, geometry)
-    opened = _audited(data, id, lon, lat)
+    names = None if layers is None else list(map(str, layers))
+    dates = Dates.asked(time, names or (), place)
+    opened = _audited(data, id, lon, lat, dates, place)
     pool = opened.pool
     counted = None
     if weights is not None:  # one under a mask is missing
@@ -236,31 +256,36 @@ def audit(
             f"weights are of shape {counted.shape}, but {len(pool):,} places are sound: give one "
             "weight for each place, and mend faulty rows first"
         )
+    beside = None if dates is None else replace(dates, place=None, optional=True)
     land = isinstance(against, str) and against == "land"
     asked = Asked(
         pool,
-        against="land" if land else pool_of(against, id, lon, lat),
-        wanted=None if layers is None else list(map(str, layers)),
+        against="land" if land else pool_of(against, id, lon, lat, time=beside),
+        wanted=names,
         weights=counted,
-        test=None if test is None else pool_of(test, id, lon, lat),
-        planned=None if planned is None else pool_of(planned, id, lon, lat),
+        test=None if test is None else pool_of(test, id, lon, lat, time=beside),
+        planned=None if planned is None else pool_of(planned, id, lon, lat, time=beside),
         entropy=entropy,
         antarctica=antarctica,
         within=None if within is None else Extent.of(within),
         seed=seed,
         named=opened.named,
+        place=place,
     )
     return audited(asked, opened.faults)
 
 
-def _audited(data: Any, id_name: str | None, lon: str, lat: str) -> Opened:
+def _audited(
+    data: Any, id_name: str | None, lon: str, lat: str, dates: Dates | None, place: str | None
+) -> Opened:
     """Make a pool of the sound rows, and findings of the others."""
     if isinstance(data, Pool | PoolScan):
         return Opened(data)
-    options = options_of(id_name, lon, lat)
+    options = options_of(id_name, lon, lat, None if dates is None else dates.column, place)
     if isinstance(data, str | Path):
-        return open_table(data, id_name, lon, lat, named=Named(str(data), options))
-    return without_faults(places_of(_whole(data), id_name, lon, lat), Named(options=options))
+        return open_table(data, id_name, lon, lat, named=Named(str(data), options), time=dates)
+    places = dated(places_of(_whole(data), id_name, lon, lat), dates)
+    return without_faults(places, Named(options=options))
 
 
 def _read_by(chosen: Sampler, names: list[str]) -> set[str] | None:

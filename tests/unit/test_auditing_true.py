@@ -58,7 +58,7 @@ def test_rows_of_one_place_make_clusters_gaps_and_neighbours(land: Pool, seasons
     assert "4,000 rows at 1,000 places, 4 each" in finding.text
     about = found.about
     assert (about["places"], about["rows"], about["distinct"]) == (4000, 4000, 1000)
-    assert "4,000 places (1,000 distinct)" in audit_text(found)
+    assert "4,000 rows of 1,000 places" in audit_text(found)
     space, due = found.space, once.space
     assert space.density == due.density
     assert space.coverage.median_km == due.coverage.median_km

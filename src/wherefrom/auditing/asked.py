@@ -17,14 +17,15 @@ from wherefrom.auditing.findings import Named
 from wherefrom.auditing.lattice import Ground
 from wherefrom.auditing.tally import Distinct, RowSample, Weights, distinct_places
 from wherefrom.earth.extent import Extent
-from wherefrom.errors import WherefromError
+from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.batches import AnyPool, Ask, Part
+from wherefrom.pool.seasons import TIME, time_columns
 
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
 
-__all__ = ["DEFAULT_LAYERS", "Asked", "default_layers", "places_within", "pool_rows"]
+__all__ = ["DEFAULT_LAYERS", "Asked", "dated", "default_layers", "places_within", "pool_rows"]
 
 T = TypeVar("T")
 
@@ -86,11 +87,15 @@ class Asked:
         Of simulations and samples.
     named : Named
         What the tables are called.
+    place : str, optional
+        Label column of `pool`, of which rows of one value are one place; by default those at the
+        same coordinates are.
 
     Attributes
     ----------
     layers, notes : tuple of str
-        The layers wanted, and what was left out of the default ones.
+        The layers wanted, and what was left out of the default ones, to which those of time
+        belong where the pool has dates, and what it is compared with.
     ground : Ground
         The land that counts.
     rng : numpy.random.Generator
@@ -110,6 +115,7 @@ class Asked:
     within: Extent | None = None
     seed: int = 0
     named: Named = field(default_factory=Named)
+    place: str | None = None
     layers: tuple[str, ...] = field(init=False)
     notes: tuple[str, ...] = field(init=False, default=())
     ground: Ground = field(init=False)
@@ -120,8 +126,14 @@ class Asked:
     def __post_init__(self) -> None:
         if self.wanted is None:
             self.layers, self.notes = default_layers()
+            if isinstance(self.against, str) or dated(self.against):
+                ours = dated(self.pool)
+                self.layers += tuple(ours[role] for role in TIME if role in ours)
         else:
             self.layers = tuple(dict.fromkeys(self.wanted))
+        if self.place is not None and not has_column(self.pool, self.place):
+            known = self.pool.columns if isinstance(self.pool, Pool | PoolScan) else ()
+            raise unknown(f"column of places of {self.named.file}", self.place, known)
         self.rng = keys.generator("audit", self.seed)
         if self.within is not None:
             self.antarctica = True
@@ -200,12 +212,19 @@ class Asked:
 
 
 def _distinct(asked: Asked) -> Distinct:
-    return distinct_places(asked.pool, asked.weights)
+    return distinct_places(asked.pool, asked.weights, asked.place)
 
 
 def has_column(pool: AnyPool, column: str) -> bool:
     """Tell whether a pool's table has a column of this name."""
     return isinstance(pool, Pool | PoolScan) and column in pool.columns
+
+
+def dated(pool: AnyPool) -> dict[str, str]:
+    """Return the label columns of a pool's dates by what they are; none without dates."""
+    if isinstance(pool, Pool):
+        return time_columns(pool.table.schema)
+    return time_columns(pool.reading.rest) if isinstance(pool, PoolScan) else {}
 
 
 def places_within(

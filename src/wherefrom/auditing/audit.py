@@ -20,6 +20,7 @@ from wherefrom.auditing.lattice import COARSE
 from wherefrom.auditing.leakage import Leakage
 from wherefrom.auditing.mapped import PlacesMap
 from wherefrom.auditing.realised import Realised
+from wherefrom.auditing.seasons import Time
 from wherefrom.auditing.shares import Layers
 from wherefrom.auditing.space.counts import Counts
 from wherefrom.auditing.space.coverage import Coverage
@@ -35,7 +36,7 @@ from wherefrom.auditing.statistic import Section, Statistic
 from wherefrom.auditing.tally import Tally, run_distinct
 from wherefrom.errors import WherefromError
 from wherefrom.pool.check import DRAWN
-from wherefrom.shown import html
+from wherefrom.shown import count_of, html
 
 __all__ = ["STATISTICS", "Audit", "audited", "measured"]
 
@@ -61,6 +62,7 @@ STATISTICS: tuple[type[Statistic], ...] = (
     Entropy,
     Leakage,
     Realised,
+    Time,
 )
 
 #: Findings whose names are no words.
@@ -93,7 +95,8 @@ class Audit:
     ----------
     about : dict
         Plain values: ``name``, ``key``, ``origin``, ``places`` (with repetition), ``rows``,
-        ``distinct`` (places), ``against``, ``antarctica``, ``within``, ``seed``, ``version``
+        ``distinct`` (places, by the column ``place`` if one is named), ``against``,
+        ``antarctica``, ``within``, ``seed``, ``version``
         and ``notes``.
     findings : tuple of Finding
         Largest first, but consequences after their cause; none if nothing is amiss.
@@ -124,6 +127,17 @@ class Audit:
             if kind.name == name and not kind.section.group:
                 return found
         raise AttributeError(f"an audit has no {name!r}")
+
+    @property
+    def counted(self) -> str:
+        """How many rows of how many places these are; of a composition, places it repeats."""
+        about = self.about
+        rows, places = about["places"], count_of(about["distinct"], "place")
+        if about["distinct"] == rows:
+            return places
+        if about["rows"] == rows:
+            return f"{count_of(rows, 'row')} of {places}"
+        return f"{count_of(rows, 'place')} ({about['distinct']:,} distinct)"
 
     @property
     def causes(self) -> tuple[Finding, ...]:
@@ -192,7 +206,7 @@ class Audit:
         glances = "".join(found.glance() for found in self.results.values() if found is not None)
         return (
             "<div style='font:13px/1.45 system-ui,sans-serif;max-width:960px'>"
-            f"<b>{html(str(self.about['name']))}</b>: {self.about['places']:,} places against "
+            f"<b>{html(str(self.about['name']))}</b>: {self.counted} against "
             f"{against}<div style='display:flex;flex-wrap:wrap;gap:8px 24px;align-items:center'>"
             f"{glances}</div>{said}</div>"
         )
@@ -267,13 +281,21 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "origin": pool.origin,
         "places": round(sample.weight_sum if seen.weight is None else seen.weight),
         "rows": sample.seen if seen.rows is None else seen.rows,
-        "distinct": repeated.apart if isinstance(repeated, Duplicates) else sample.seen,
+        "distinct": sample.seen
+        if asked.place is not None or not isinstance(repeated, Duplicates)
+        else repeated.apart,
         "against": asked.beside,
         "antarctica": asked.antarctica,
+        "place": asked.place,
         "within": None if asked.within is None else asked.within.text,
         "seed": asked.seed,
         "version": version("wherefrom"),
-        "notes": [*asked.notes, *(note.removesuffix(DRAWN) for note in pool.notes), *remarks],
+        "notes": [
+            *asked.notes,
+            *seen.said,
+            *(note.removesuffix(DRAWN) for note in pool.notes),
+            *remarks,
+        ],
     }
     return Audit(about, ranked(findings), tuple(faults), results)
 

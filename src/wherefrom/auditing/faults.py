@@ -31,8 +31,11 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Finding as Fault
 from wherefrom.pool import Places, Pool, PoolScan, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch
+from wherefrom.pool.check import place_hashes
 from wherefrom.pool.scan import IN_MEMORY
+from wherefrom.pool.seasons import Dates, dated, days_in
 from wherefrom.pool.tables import taken
+from wherefrom.pool.time import same_days
 
 __all__ = [
     "CLEAR_KM",
@@ -96,6 +99,7 @@ def open_table(
     lat: str = "lat",
     *,
     named: Named = Named(),  # noqa: B008
+    time: str | Dates | None = None,
 ) -> Opened:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
@@ -108,10 +112,10 @@ def open_table(
     """
     path = Path(path)
     if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
-        pool = open_pool(path, id, lon, lat)
+        pool = open_pool(path, id, lon, lat, time=time)
         points = isinstance(pool, PoolScan) and len(pool.reading.place) == 1
         return Opened(pool, named=replace(named, points=points))
-    return without_faults(read_places(path, id, lon, lat), named)
+    return without_faults(dated(read_places(path, id, lon, lat), time), named)
 
 
 def _rows_of_parquet(path: Path) -> int:
@@ -498,7 +502,12 @@ def cleaned(
     for axis, values in zip(AXES, (pool.lon, pool.lat), strict=True):
         if f"zero-{axis}" in found:
             leave_out(f"of {AXES[axis]} 0", values[kept] == 0)
-    leave_out("repeat an earlier place", _repeats(pool.lon[kept] + 1j * pool.lat[kept]))
+    days = days_in(pool.table)
+    if days is None:
+        leave_out("repeat an earlier place", _repeats(pool.lon[kept] + 1j * pool.lat[kept]))
+    else:  # other days of a place are no fault
+        keys = same_days(place_hashes(pool.lon, pool.lat), days)
+        leave_out("repeat place and day of an earlier row", _repeats(keys[kept]))
     if "near-copies" in found:
         first, *_ = first_rows(*canonical_places(pool.lon[kept], pool.lat[kept]))
         leave_out(f"within {APART_M:g} m of an earlier place", _others(first, len(kept)))

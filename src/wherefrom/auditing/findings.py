@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from wherefrom.compose import spec_text
 from wherefrom.compose.samplers.match import Match
+from wherefrom.pool.seasons import GROWING, TIME
 
 __all__ = [
     "CAUSES",
@@ -56,6 +57,8 @@ CAUSES = (
 SPREAD = CAUSES[:-2]
 #: What a difference of how far places lie apart may follow from.
 PAIRED = (*SPREAD, "near-duplicates")
+#: Layers of a table's dates, which another table has as columns alone.
+OF_DATES = (*TIME, "year_span", GROWING)
 WHOLE = ("colatitude", "swapped-axes", "region")
 ALL = 0.98
 
@@ -101,17 +104,24 @@ class Finding:
         return plain
 
 
-def options_of(id: str | None, lon: str, lat: str) -> tuple[str, ...]:
+def options_of(
+    id: str | None, lon: str, lat: str, time: str | None = None, place: str | None = None
+) -> tuple[str, ...]:
     """Return the flags that name a table's columns.
 
-    >>> options_of("tile", "x", "lat"), options_of(None, "center", "center")
-    (('--id', 'tile', '--lon', 'x'), ('--geometry', 'center'))
+    >>> options_of("tile", "x", "lat"), options_of(None, "center", "center", "date")
+    (('--id', 'tile', '--lon', 'x'), ('--geometry', 'center', '--time', 'date'))
     """
-    words: tuple[str, ...] = () if id is None else ("--id", id)
-    if lon == lat:
-        return (*words, "--geometry", lon)
-    words += () if lon == "lon" else ("--lon", lon)
-    return words + (() if lat == "lat" else ("--lat", lat))
+    points = lon == lat
+    flags = {
+        "--id": id,
+        "--geometry": lon if points else None,
+        "--lon": None if points or lon == "lon" else lon,
+        "--lat": None if points or lat == "lat" else lat,
+        "--time": time,
+        "--place": place,
+    }
+    return tuple(word for flag, name in flags.items() if name is not None for word in (flag, name))
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,11 @@ class Named:
         """Return the options without some flags."""
         pairs = zip(self.options[::2], self.options[1::2], strict=True)
         return tuple(word for pair in pairs if pair[0] not in flags for word in pair)
+
+    def only(self, flag: str) -> tuple[str, ...]:
+        """Return one of the options, if it is there."""
+        at = self.options[::2].index(flag) if flag in self.options[::2] else len(self.options)
+        return self.options[2 * at : 2 * at + 2]
 
     def new(self, name: str) -> str:
         """Name a Parquet file to write that is none of these tables.
@@ -220,7 +235,7 @@ class Commands:
 
     def draw(self, sampler: str, out: str) -> str:
         """Write the command that draws by a sampler to ``OUT.parquet``."""
-        table = [self.named.pool or self.named.file, *self.named.options]
+        table = [self.named.pool or self.named.file, *self.named.but("--place")]
         before = ""
         if self.faulty or self.named.parted or self.within:
             table, before = [self.named.new("clean")], f"{self._cleaned(self.named.pool)} && "
@@ -235,11 +250,12 @@ class Commands:
     def match(self, target: str, layer: str, out: str = "") -> str:
         """Write the command that draws to a target's shares, fewer places where they lack."""
         before = ""
+        dates = self.named.only("--time") if layer in OF_DATES else ()
         if self.within and target == "land":
             target, before = self.named.new("land"), f"{self.build()} && "
-        elif self.within:
+        elif self.within or dates:
             new = self.named.new("target")
-            words = ["wherefrom", "audit", target, *self._within, "--clean", new]
+            words = ["wherefrom", "audit", target, *dates, *self._within, "--clean", new]
             target, before = new, f"{shlex.join(words)} && "
         spec = spec_text(Match(target=target, over=(layer,), short="cap").spec())
         name = out or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched"
@@ -253,6 +269,12 @@ class Commands:
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""
         return self._cleaned(None)
+
+    def once(self, box: str, name: str) -> str:
+        """Write the command that writes each place within a box once, whatever its dates."""
+        within = () if self.within else ("--within", box)
+        words = [*self.named.but("--time", "--place"), *within, "--clean", self.named.new(name)]
+        return self._audit(None, words)
 
     def exchanged(self) -> Commands:
         """Return the commands for the table with longitude and latitude exchanged."""
@@ -274,7 +296,7 @@ class Commands:
         named, again = self.named, turned.audit(*turned.named.options)
         if turned.named.file == named.file:
             return again
-        table = ["wherefrom", "draw", named.pool or named.file, *named.options]
+        table = ["wherefrom", "draw", named.pool or named.file, *named.but("--place")]
         every = ["--sampler", "uniform", "-n", str(turned.rows), "--places"]
         every += ["--out", turned.named.file]
         return f"{shlex.join([*table, *every])} && {again}"

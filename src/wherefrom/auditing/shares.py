@@ -37,6 +37,8 @@ __all__ = ["LabelShare", "LayerShares", "Layers", "shares_of"]
 
 #: Labels that a finding names on each side, and that a card shows.
 NAMED, SHOWN = 2, 7
+#: What a table of labels has besides.
+BESIDE = ("share", "reference", "times", "z")
 #: Label of the continent that counts as land on demand alone.
 ANTARCTICA = "Antarctica"
 
@@ -100,6 +102,8 @@ class LayerShares:
         than the random sample it is taken for here, so the test is on the safe side.
     notes : tuple of str
         What a reader must know to read the figures.
+    by_row : bool
+        Whether `places` are rows: of a column, which may differ within a place.
     """
 
     layer: str
@@ -119,6 +123,7 @@ class LayerShares:
     reference_effective: float | None = None
     p: float | None = None
     notes: tuple[str, ...] = ()
+    by_row: bool = False
 
 
 class Layers(Statistic, dict[str, LayerShares]):
@@ -134,7 +139,8 @@ class Layers(Statistic, dict[str, LayerShares]):
         "Shares",
         "Shares beside {against}",
         head=(
-            "layer", "labels", "empty", "no label", "effective", "Shannon", "TV", "JS", "KL", "p",
+            "layer", "of", "labels", "empty", "no label", "effective", "Shannon",
+            "TV", "JS", "KL", "p",
         ),
         legend="In brackets: {against}. Effective: number of equal labels with the same Shannon "
         "entropy (nats). TV: total variation, the share of places that would have to have another "
@@ -183,6 +189,7 @@ class Layers(Statistic, dict[str, LayerShares]):
             rows.append(
                 (
                     title(layer.layer),
+                    count_of(round(total), "row" if layer.by_row else "place"),
                     f"{sum(1 for row in layer.rows if row.places):,}",
                     f"{len(layer.empty):,}" if layer.tv is not None else "–",
                     percent(layer.none / total) if total else "–",
@@ -232,7 +239,7 @@ class Layers(Statistic, dict[str, LayerShares]):
         return [
             Table(
                 f"{title(layer.layer)}: {count_of(len(layer.rows), 'label')}",
-                ("label", "places", "share", "reference", "times", "z"),
+                ("label", "rows" if layer.by_row else "places", *BESIDE),
                 [
                     (
                         row.label,
@@ -301,7 +308,9 @@ def shares_of(tally: LayerTally, reference: Reference | None = None) -> LayerSha
     total = float(places.sum())
     shares = places / total if total else places
     even = (divergence.shannon(shares), divergence.effective(shares)) if total else (None, None)
-    alone = LayerShares(tally.name, (), total, tally.none, tally.effective_size, *even)
+    size = tally.effective_size
+    alone = LayerShares(tally.name, (), total, tally.none, size, *even)
+    alone = replace(alone, by_row=tally.by_row)
     if reference is not None:
         return _beside(alone, reference, labels, places, shares)
     rows = zip(labels, places.tolist(), shares.tolist(), strict=True)

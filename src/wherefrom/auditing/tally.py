@@ -18,12 +18,14 @@ from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, Part
 from wherefrom.pool.check import place_hashes, sampled
 from wherefrom.pool.scan import IN_MEMORY
+from wherefrom.pool.together import alone, said_apart
 from wherefrom.progress import progress
 
 __all__ = [
     "APART_M",
     "ROWS",
     "Distinct",
+    "Grouped",
     "LayerTally",
     "Piece",
     "RowSample",
@@ -34,6 +36,7 @@ __all__ = [
     "counted_places",
     "distinct_places",
     "first_rows",
+    "grouped",
     "pieces_of",
     "run",
     "run_distinct",
@@ -275,6 +278,8 @@ class Distinct:
         Kish's design effect of the rows: k if every place has k of them.
     copies : int
         Places that differ from that of an earlier row and are so near to it that they are one.
+    said : tuple of str
+        How far rows of one place lie apart, where a column says which these are.
     """
 
     weights: Weights | None
@@ -282,10 +287,59 @@ class Distinct:
     weight: float | None = None
     effect: float = 1.0
     copies: int = 0
+    said: tuple[str, ...] = ()
 
 
-def distinct_places(pool: AnyPool, weights: Weights | None = None) -> Distinct:
-    """Find the places of a pool that several rows have.
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """The first row (P,) of each place of a pool, which place each row (N,) is at, near copies."""
+
+    first: Ints
+    place: Ints
+    copies: int = 0
+    said: tuple[str, ...] = ()
+
+
+def grouped(pool: AnyPool, place: str | None = None) -> Grouped | None:
+    """Tell which rows of a pool are one place: by a column `place`, else by coordinates.
+
+    None where each row is a place of its own, or there are more than 2^24, which are not compared.
+
+    Raises
+    ------
+    WherefromError
+        If there are more and a column is named, or it holds no labels.
+    """
+    if len(pool) > IN_MEMORY:
+        if place is None:
+            return None
+        raise WherefromError(
+            f"--place {place}: of {len(pool):,} rows, more than the {IN_MEMORY:,} that are "
+            "compared: audit a part of them (--within), or draw a thinner pool first"
+        )
+    if place is not None:
+        batches = list(pool.batches(Ask(codes=(place,))))
+        lon, lat, codes = (
+            np.concatenate(each)
+            for each in zip(*((b.lon, b.lat, b.codes[place]) for b in batches), strict=True)
+        )
+        rows = np.arange(len(lon))
+        first, at = _joined(rows, rows, alone(codes))
+        return Grouped(first, at, 0, tuple(said_apart(lon, lat, first, at, place)))
+    copied = _has_copies(pool)
+    # Whoever made the pool looked for repeats, which are all that there are notes of.
+    if not (pool.notes or copied):
+        return None
+    pieces = [canonical_places(batch.lon, batch.lat) for batch in pool.batches(Ask())]
+    lon, lat = (np.concatenate(each) for each in zip(*pieces, strict=True))
+    found = Grouped(*first_rows(lon, lat, copied))
+    return None if len(found.first) == len(found.place) else found
+
+
+def distinct_places(
+    pool: AnyPool, weights: Weights | None = None, place: str | None = None
+) -> Distinct:
+    """Find the places of a pool that several rows have, as `grouped` does.
 
     Those of more than 2^24 rows are not compared; each then counts for itself.
 
@@ -295,23 +349,16 @@ def distinct_places(pool: AnyPool, weights: Weights | None = None) -> Distinct:
     >>> distinct_places(seasons).weights.tolist()
     [1.0, 1.0, 0.0]
     """
-    if len(pool) > IN_MEMORY:
-        return Distinct(weights)
-    copied = _has_copies(pool)
-    # Whoever made the pool looked for repeats, which are all that there are notes of.
-    if not (pool.notes or copied):
-        return Distinct(weights)
-    pieces = [canonical_places(batch.lon, batch.lat) for batch in pool.batches(Ask())]
-    lon, lat = (np.concatenate(each) for each in zip(*pieces, strict=True))
-    first, place, copies = first_rows(lon, lat, copied)
-    if len(first) == len(place):
-        return Distinct(weights)
-    each = np.ones(len(place)) if weights is None else weights
-    together = np.bincount(place, weights=each)
-    once = np.zeros(len(place))
-    once[first] = 1.0 if weights is None else together
+    found = grouped(pool, place)
+    if found is None or len(found.first) == len(found.place):
+        return Distinct(weights, said=() if found is None else found.said)
+    each = np.ones(len(found.place)) if weights is None else weights
+    together = np.bincount(found.place, weights=each)
+    once = np.zeros(len(found.place))
+    once[found.first] = 1.0 if weights is None else together
     effect = float((together**2).sum() / max((each**2).sum(), 1e-300))
-    return Distinct(once, int((each > 0.0).sum()), float(each.sum()), effect, copies)
+    rows = int((each > 0.0).sum())
+    return Distinct(once, rows, float(each.sum()), effect, found.copies, found.said)
 
 
 def first_rows(lon: Floats, lat: Floats, copied: bool = True) -> tuple[Ints, Ints, int]:

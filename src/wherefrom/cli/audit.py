@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherefrom.cli.output import check_out, check_target, note, show
-from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn, names_of
+from wherefrom.cli.pool import (
+    Cluster,
+    GeometryColumn,
+    IdColumn,
+    LatColumn,
+    LonColumn,
+    PlaceColumn,
+    TimeColumn,
+    names_of,
+)
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.progress import say
 from wherefrom.shown import json_text
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
     from wherefrom.pool import Pool
     from wherefrom.pool.batches import AnyPool
+    from wherefrom.pool.seasons import Dates
 
 __all__ = ["audit"]
 
@@ -86,6 +96,8 @@ def audit(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    time: TimeColumn = None,
+    place: PlaceColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Audit a set of places before anything is trained on them.
@@ -111,6 +123,8 @@ def audit(
         wherefrom audit labels.csv --test subset=testing
 
         wherefrom audit labels.csv --within country=Kenya --out kenya.html
+
+        wherefrom audit scenes.parquet --time date --place tile --layers season
     """
     from wherefrom.auditing.asked import Asked, places_within
     from wherefrom.auditing.audit import audited
@@ -118,6 +132,7 @@ def audit(
     from wherefrom.auditing.findings import Named, options_of
     from wherefrom.earth.extent import Extent
     from wherefrom.pool import open_beside
+    from wherefrom.pool.seasons import Dates
 
     own = None
     if test is not None and "=" in test.name and not test.exists():
@@ -137,24 +152,26 @@ def audit(
         named["--test"] = own
     called = Named(
         file=named["FILE"],
-        options=options_of(id_column, lon, lat),
+        options=options_of(id_column, lon, lat, time, place),
         pool=named.get("--pool"),
         against=named.get("--against"),
         test=named.get("--test"),
         planned=named.get("--planned"),
         parted=own is not None,
     )
-    weights = None
+    weights, dates = None, Dates.asked(time, names_of(layers), place)
     if _is_composition(file):
-        pool, weights, available = _composition(file, pool_file, id_column, lon, lat)
+        pool, weights, available = _composition(file, pool_file, id_column, lon, lat, dates)
         opened = Opened(pool, named=replace(called, available=available))
     else:
         if pool_file is not None:
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
-        opened = open_table(file, id_column, lon, lat, named=called)
+        opened = open_table(file, id_column, lon, lat, named=called, time=dates)
         pool = opened.pool
     others = {
-        name: open_beside(path, lon, lat) for name, path in beside.items() if path is not None
+        name: open_beside(path, lon, lat, dates)
+        for name, path in beside.items()
+        if path is not None
     }
     if own is not None:
         pool, others["--test"] = _parted(pool, own, weights is not None)
@@ -170,6 +187,7 @@ def audit(
         within=extent,
         seed=seed,
         named=opened.named,
+        place=place,
     )
     found = audited(asked, opened.faults)
     if to_stdout:
@@ -231,6 +249,7 @@ def _composition(
     id_column: str | None,
     lon: str,
     lat: str,
+    dates: Dates | None,
 ) -> tuple[AnyPool, Any, int]:
     """Open the places of a composition, how often each is taken, and of how many places."""
     import numpy as np
@@ -243,7 +262,7 @@ def _composition(
     composition = Composition.read(file)
     if not len(composition.ids):
         raise WherefromError(f"{file} is empty (zero pre-training): there is nothing to audit")
-    whole = open_pool(pool_file, id_column, lon, lat)
+    whole = open_pool(pool_file, id_column, lon, lat, time=dates)
     if composition.provenance["pool"]["key"] != whole.key:
         raise WherefromError(
             f"{file} was drawn from pool {composition.provenance['pool']['key']}, and {pool_file} "

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from wherefrom.cli.output import check_out, note, show
-from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import (
+    Cluster,
+    GeometryColumn,
+    IdColumn,
+    LatColumn,
+    LonColumn,
+    TimeColumn,
+)
 from wherefrom.shown import count_of, line
 
 __all__ = ["draw"]
@@ -33,6 +40,7 @@ def draw(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    time: TimeColumn = None,
     cluster: Cluster = None,
     away_from: Annotated[
         Path | None,
@@ -131,12 +139,14 @@ def draw(
     from wherefrom.compose.composition import drawn_places
     from wherefrom.compose.exclusion import drawn_apart
     from wherefrom.pool import open_pool
+    from wherefrom.pool.seasons import Dates
 
     chosen = compose.sampler(sampler_spec)
-    read = {f"the sampler's input {name}": Path(name) for name in chosen.inputs().files}
+    inputs = chosen.inputs()
+    read = {f"the sampler's input {name}": Path(name) for name in inputs.files}
     check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
     others = _others(away_from, exclude_km, lon, lat)
-    pool = open_pool(file, id_column, lon, lat)
+    pool = open_pool(file, id_column, lon, lat, time=Dates.asked(time, inputs.layers))
     if others is None or exclude_km is None:
         composition = compose.drawn(pool, chosen, n, seed)
     else:

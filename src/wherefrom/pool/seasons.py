@@ -20,14 +20,16 @@ from wherefrom.pool.together import numbers_of
 from wherefrom.progress import say
 
 __all__ = [
-    "GROWING", "MONTHS", "SEASONS", "Dated", "Dates", "dated", "grown", "raw_dates", "tell",
-    "time_columns",
+    "GROWING", "MONTHS", "SEASONS", "TIME", "Dated", "Dates", "dated", "days_in", "grown",
+    "raw_dates", "tell", "time_columns",
 ]  # fmt: skip
 
 #: Months are coded from 0; December, January and February are the winter of the north.
 MONTHS = tuple(f"{month:02d}" for month in range(1, 13))
 SEASONS = ("winter", "spring", "summer", "autumn")
 GROWING = "growing_season"
+#: What every column of dates gives.
+TIME = ("season", "month", "year")
 #: Where a table has a column of the same name, its own stays, and ours has this before it.
 PREFIX = "time_"
 #: A month grows if its mean temperature is at least so many degC,
@@ -69,6 +71,14 @@ class Dates:
     def of(cls, time: str | Dates | None, place: str | None = None) -> Dates | None:
         """Make one of a column's name; one stays as it is, and None is none."""
         return cls(str(time), place) if time is not None and not isinstance(time, Dates) else time
+
+    @classmethod
+    def asked(
+        cls, time: str | None, layers: Collection[str], place: str | None = None
+    ) -> Dates | None:
+        """Make one of a column's name, with the growing season if that is among some layers."""
+        growing = bool({GROWING, PREFIX + GROWING} & set(layers))
+        return None if time is None else cls(str(time), place, growing)
 
     def raw(self, names: Collection[str], source: str) -> tuple[str, ...]:
         """Return the columns of dates among those of a table.
@@ -112,7 +122,7 @@ class Dated:
         ours = time_columns(schema).values()
         taken = {name for name in schema.names if name not in ours}
         names = {}
-        for role in ("season", "month", "year", *([GROWING] if dates.growing else [])):
+        for role in (*TIME, *([GROWING] if dates.growing else [])):
             names[role] = role if role not in taken else PREFIX + role
             if names[role] in taken:
                 raise WherefromError(
@@ -249,6 +259,14 @@ def raw_dates(schema: pa.Schema) -> tuple[str, ...]:
         if written := (each.metadata or {}).get(_RAW):
             return tuple(json.loads(written))
     return ()
+
+
+def days_in(table: pa.Table) -> Days | None:
+    """Read the dates again that label columns of a table were made of; None if these are gone."""
+    raw = raw_dates(table.schema)
+    if not raw or not set(raw) <= set(table.column_names):
+        return None
+    return Dated(raw, {}, Dates(",".join(raw))).days(table, "table")
 
 
 def _marked(name: str, kind: pa.DataType, role: str, raw: tuple[str, ...]) -> pa.Field:

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
+from wherefrom.keys import mixed
 from wherefrom.pool.text import MISSING
 from wherefrom.shown import brief, count_of
 
-__all__ = ["NONE", "Days", "Odd", "days_of", "written"]
+__all__ = ["NONE", "Days", "Odd", "days_of", "same_days", "written"]
 
 Ints: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -206,6 +207,12 @@ def written(days: Ints) -> NDArray[np.str_]:
     """
     text = np.where(days == NONE, 0, days).astype("datetime64[D]").astype(str)
     return np.where(days == NONE, "", text)
+
+
+def same_days(hashes: NDArray[np.uint64], days: Days) -> NDArray[np.uint64]:
+    """Return hashes of rows that are alike where both the hashes given and the days are."""
+    first, last = (each.view(np.uint64) for each in (days.first, days.last))
+    return mixed(mixed(hashes + mixed(first)) + last)
 
 
 def _read(array: pa.Array) -> tuple[Days, Mask] | None:

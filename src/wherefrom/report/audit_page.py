@@ -33,6 +33,7 @@ def audit_page(audit: Audit, command: str = "") -> str:
     against = str(audit.about["against"])
     return TEMPLATES.get_template("audit.html.j2").render(
         about=audit.about,
+        counted=audit.counted,
         findings=[
             {
                 "size": percent(finding.size),

@@ -6,7 +6,6 @@ import textwrap
 
 from wherefrom.auditing.audit import Audit
 from wherefrom.auditing.findings import percent
-from wherefrom.shown import count_of
 
 __all__ = ["audit_text"]
 
@@ -16,10 +15,8 @@ WIDTH = 100
 def audit_text(audit: Audit) -> str:
     """Write the findings with their commands, then the table and the lines of each section."""
     about = audit.about
-    rows = "" if about["distinct"] == about["places"] else f" ({about['distinct']:,} distinct)"
     lines = [
-        f"{about['name']}: {count_of(about['places'], 'place')}{rows} against {about['against']}, "
-        f"key {about['key']}",
+        f"{about['name']}: {audit.counted} against {about['against']}, key {about['key']}",
         "",
         *_findings(audit),
     ]

@@ -27,8 +27,12 @@ from wherefrom.auditing.tally import (
 from wherefrom.earth.land import LAND_KM2
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 from wherefrom.keys import mixed
+from wherefrom.pool import Pool
 from wherefrom.pool.batches import Ask, Batch
+from wherefrom.pool.check import place_hashes
 from wherefrom.pool.scan import IN_MEMORY
+from wherefrom.pool.seasons import days_in
+from wherefrom.pool.time import same_days
 
 __all__ = ["CAPACITY", "Duplicates", "DuplicatesTally", "Repeated"]
 
@@ -110,11 +114,17 @@ class Duplicates(Statistic):
     node: bool = False
     #: Whether there is land to be uniform on.
     by_land: bool = field(default=True, repr=False)
+    #: Share of rows that have both the place and the day of an earlier one; None without days.
+    same_day: float | None = field(default=None, repr=False)
+    #: The column that says which rows are one place: then `n_rows` are first rows of places.
+    by_column: str = field(default="", repr=False)
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally of different places, and one without near copies where there are some."""
         apart = DuplicatesTally(asked.ground, by_row=False)
+        if asked.place is not None:
+            return [apart]
         return [DuplicatesTally(asked.ground), *([apart] if asked.seen.copies else [])]
 
     @classmethod
@@ -125,7 +135,7 @@ class Duplicates(Statistic):
             names = [f"{name}{se}" for name in ("within_10m", "within_1km") for se in ("", "_se")]
             near = {name: getattr(apart, name) for name in (*names, "uniform_within_1km")}
             rows = replace(rows, copies=asked.seen.copies, **near)
-        return rows
+        return replace(rows, same_day=_same_day(asked), by_column=asked.place or "")
 
     @property
     def apart(self) -> int:
@@ -168,7 +178,21 @@ class Duplicates(Statistic):
             rows = rows if share < 1 else "All rows are"
             text = f"{rows} at 0° E 0° N, at sea: what missing coordinates leave behind."
             found.append(Finding("null-island", share, text, commands.clean()))
-        if self.repeats > LEAST:
+        if self.same_day is not None:
+            if self.same_day > LEAST:
+                text = (
+                    f"{percent(self.same_day)} of the rows have place and day of an earlier row. "
+                    "The other findings count each place once."
+                )
+                found.append(Finding("duplicates", self.same_day, text, commands.clean()))
+        elif self.by_column and self.repeats > LEAST:
+            text = (
+                f"{percent(self.repeats)} of the places by {self.by_column!r} are where an earlier "
+                f"one is: {self.n_rows:,} of them have {self.places:,} coordinates. The other "
+                "findings count each once."
+            )
+            found.append(Finding("duplicates", self.repeats, text, commands.clean()))
+        elif self.repeats > LEAST:
             even = self.least_rows == self.most_rows
             each = f"{self.most_rows:,}" if even else f"{self.least_rows:,} to {self.most_rows:,}"
             text = (
@@ -213,6 +237,18 @@ class Duplicates(Statistic):
             command = commands.draw("grid:spacing_km=2", "thinned")
             found.append(Finding("near-duplicates", near, text, command, may_follow=("sea",)))
         return found
+
+
+def _same_day(asked: Asked) -> float | None:
+    """Tell the share of rows that have place and day of an earlier row, of a table with dates."""
+    pool = asked.pool
+    days = days_in(pool.table) if isinstance(pool, Pool) else None
+    if days is None or not isinstance(pool, Pool):
+        return None
+    lon, lat = canonical_places(pool.lon, pool.lat)
+    keys = same_days(place_hashes(lon, lat), days)
+    keys = keys if asked.weights is None else keys[asked.weights > 0.0]
+    return 1.0 - len(np.unique(keys)) / max(len(keys), 1)
 
 
 class DuplicatesTally:
