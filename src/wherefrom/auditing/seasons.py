@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked, dated
 from wherefrom.auditing.drawing import OURS, REFERENCE, Drawing, bare
-from wherefrom.auditing.findings import LEAST, Commands, Finding, percent, title
+from wherefrom.auditing.findings import LEAST, Commands, Finding, percent
 from wherefrom.auditing.statistic import Section, Statistic, Table
 from wherefrom.auditing.tally import Floats, Sums, Tally, Weights, grouped
 from wherefrom.pool.batches import Ask, Batch
@@ -79,7 +79,8 @@ class Time(Statistic):
     rows_other : float
         Rows without a date, or of several seasons and years.
     places, all_seasons : int or None
-        Places, and those that have rows of all four seasons; None of more than 2^24 rows.
+        Places, and those that have rows of all four seasons; None of more than 2^24 rows, and the
+        latter where each row is a place of its own.
     """
 
     name = "time"
@@ -221,41 +222,24 @@ class Time(Statistic):
                 f"{SIDES[at][2]} are of {_when(side.largest, at)}"
                 for at, side in zip(one, sides, strict=True)
             )
-            lacking = [side for side in sides if min(side.seasons.values()) == 0]
             share = sum(side.seasons[side.largest] for side in sides) / total
-            name = (
-                f"{sides[0].largest}-only" if len({s.largest for s in sides}) == 1 else "one-season"
-            )
-            text, command = self._remedy("season", one, not lacking, commands)
-            found.append(
-                Finding(
-                    name,
-                    share,
-                    f"{title(name).capitalize().replace('-', ' ')}: {said}. {text}",
-                    command,
-                )
-            )
-        for at in set(told) - set(one):
-            side, (where, _, place) = self._side(at), SIDES[at]
-            few = [season for season in SEASONS if side.share(season) < HARDLY]
-            share = sum(side.seasons.values()) / total
-            if not few or share <= LEAST:
+            other = all(min(side.seasons.values()) > 0 for side in sides)
+            text, command = self._remedy("season", one, other, commands)
+            only = len({side.largest for side in sides}) == 1
+            head = f"{sides[0].largest.capitalize()} only" if only else "One season"
+            found.append(Finding("one-season", share, f"{head}: {said}. {text}", command))
+        for at in sorted(set(told) - set(one)):
+            side, (where, _, lying) = self._side(at), SIDES[at]
+            rows, few = sum(side.seasons.values()), [s for s in SEASONS if side.share(s) < HARDLY]
+            if not few or rows / total <= LEAST:
                 continue
-            none = [f"{'no' if not side.seasons[s] else 'hardly any'} {s}" for s in few]
-            said = ", ".join(
-                f"{side.seasons[season]:,.0f} of {sum(side.seasons.values()):,.0f} rows are of "
-                f"{_when(season, at)}"
-                for season in few
-            )
+            none = [f"{'hardly any' if side.seasons[s] else 'no'} {s}" for s in few]
+            said = ", ".join(f"{side.seasons[s]:,.0f} are of {_when(s, at)}" for s in few)
             text, command = self._remedy("season", [at], False, commands)
-            found.append(
-                Finding(
-                    f"{where}-lacks-{few[0]}",
-                    share,
-                    f"The {where} has {' and '.join(none)}: {place} {said}. {text}",
-                    command,
-                )
+            text = (
+                f"The {where} has {' and '.join(none)}: of {rows:,.0f} rows {lying} {said}. {text}"
             )
+            found.append(Finding(f"{where}-lacks-season", rows / total, text, command))
         rows = sum(self.years.values())
         year = max(self.years, key=self.years.__getitem__, default="")
         if rows >= FEWEST and self.years[year] >= MOST * rows:
@@ -267,15 +251,17 @@ class Time(Statistic):
         return found
 
     def _remedy(
-        self, role: str, sides: Sequence[int], there: bool, commands: Commands
+        self, role: str, sides: Sequence[int], other: bool, commands: Commands
     ) -> tuple[str, str]:
         """Say what helps: a draw where there are other rows, else places to fetch these for."""
-        if there:
-            layer = self.columns.get(role, role)
-            sampler = f"stratified:layer={layer},short=cap"
-            text = f"The command draws as many from each {role}, or as there are."
-            return text, commands.draw(sampler, f"by-{role}")
         box = SIDES[sides[0]][1] if len(sides) == 1 else ""
+        if other:
+            if box and not commands.within:
+                commands = replace(commands, within=box)
+            sampler = f"stratified:layer={self.columns[role]},short=cap"
+            where = " there" if box else ""
+            text = f"The command draws as many{where} from each {role}, or as there are."
+            return text, commands.draw(sampler, f"by-{role}")
         name = f"{SIDES[sides[0]][0]}-places" if box else "places"
         text = f"The command writes {'these' if box else 'the'} places, to fetch other {role}s of."
         return text, commands.once(box, name)
@@ -349,7 +335,7 @@ def _places(asked: Asked, tally: TimeTally) -> list[tuple[int | None, int | None
     there = np.zeros(len(first), dtype=np.bool_)
     there[place[counts]] = True
     south = lat[first] < 0
-    all_seasons = int(has.all(axis=0).sum())
+    all_seasons = None if found is None else int(has.all(axis=0).sum())
     sides = (int((there & ~south).sum()), int((there & south).sum()))
     return [(side, int(there.sum()), all_seasons) for side in sides]
 

@@ -139,8 +139,8 @@ class Layers(Statistic, dict[str, LayerShares]):
         "Shares",
         "Shares beside {against}",
         head=(
-            "layer", "of", "labels", "empty", "no label", "effective", "Shannon",
-            "TV", "JS", "KL", "p",
+            "layer", "labels", "empty", "no label", "effective", "Shannon",
+            "TV", "JS", "KL", "p", "of",
         ),
         legend="In brackets: {against}. Effective: number of equal labels with the same Shannon "
         "entropy (nats). TV: total variation, the share of places that would have to have another "
@@ -189,7 +189,6 @@ class Layers(Statistic, dict[str, LayerShares]):
             rows.append(
                 (
                     title(layer.layer),
-                    count_of(round(total), "row" if layer.by_row else "place"),
                     f"{sum(1 for row in layer.rows if row.places):,}",
                     f"{len(layer.empty):,}" if layer.tv is not None else "–",
                     percent(layer.none / total) if total else "–",
@@ -199,6 +198,7 @@ class Layers(Statistic, dict[str, LayerShares]):
                     decimals(layer.js, 3),
                     "∞" if layer.kl is None and layer.tv is not None else decimals(layer.kl, 3),
                     chance(layer.p),
+                    count_of(round(total), "row" if layer.by_row else "place"),
                 )
             )
         return rows
