@@ -151,6 +151,7 @@ def test_a_real_number_is_taken_for_a_date(value: float) -> None:
     assert "no date that is read" in refused([value])
 
 
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=24), max_size=8))
 def test_odd_text_ends_in_a_traceback(values: list[str]) -> None:
     with suppress(WherefromError):
@@ -158,16 +159,16 @@ def test_odd_text_ends_in_a_traceback(values: list[str]) -> None:
         assert len(first) == len(last) == len(values)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.dates(dt.date(1500, 1, 1), dt.date(2199, 12, 31)), min_size=1, max_size=30))
 def test_a_day_is_read_as_another(dates: list[dt.date]) -> None:
     asked = [date.isoformat() for date in dates]
-    for form in ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y%m%dT000000", "%Y-%m-%dT23:59:59.9Z"):
-        text = [date.isoformat().replace("-", "") if form == "%Y%m%d" else
-                date.strftime(form.replace("%Y", f"{date.year:04d}")) for date in dates]  # fmt: skip
-        assert days(text)[0] == asked
-    assert days([int(date.isoformat().replace("-", "")) for date in dates])[0] == asked
+    plain = [date.replace("-", "") for date in asked]
+    assert days(asked)[0] == days(plain)[0] == days(list(map(int, plain)))[0] == asked
+    assert days([f"{date}T23:59:59.9Z" for date in asked])[0] == asked
 
 
+@settings(max_examples=40)
 @given(
     st.integers(-14 * 60, 14 * 60), st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1))
 )
