@@ -273,10 +273,9 @@ class Commands:
     def once(self, box: str, name: str) -> str:
         """Write the command that writes each place, within a box or all, once for all its dates."""
         within = ("--within", box) if box and not self.within else ()
-        # Rows for testing may be those of a season.
-        named = self.named.but("--place", *(() if self.named.parted else ("--time",)))
-        words = [*named, *within, "--clean", self.named.new(name)]
-        return self._audit(None, words)
+        words = [*self.named.but("--time", "--place"), *within, "--clean", self.named.new(name)]
+        # Those of test places too, which cleaning leaves out.
+        return replace(self, named=replace(self.named, test=None))._audit(None, words)
 
     def exchanged(self) -> Commands:
         """Return the commands for the table with longitude and latitude exchanged."""

@@ -39,6 +39,7 @@ _DATE = (
     r"(?:[Tt ]\s*(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,]\d*)?)?)?"
     r"\s*(?:[Zz]|UTC|GMT|(?P<sign>[+-])(?P<zone>\d{2}):?(?P<zone2>\d{2})?)?\s*$"
 )
+_TIMED = r"^\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.,]\d*)?)?Z?$"
 _NUMBER = r"^\s*\d{1,18}\s*$"
 _DAY_FIRST = re.compile(r"\s*\d{1,2}([-/. ])\d{1,2}\1\d{2,4}\b")
 #: What a list that is written as text has in it.
@@ -291,6 +292,9 @@ def _of_numbers(array: pa.Array, none: Mask) -> tuple[Days, Mask]:
 
 def _of_text(array: pa.Array) -> tuple[Days, Mask]:
     """Read text, each different one once."""
+    # Times of day and UTC say nothing of the day: without them few texts differ.
+    timed = pc.match_substring_regex(array, _TIMED)
+    array = pc.if_else(timed, pc.utf8_slice_codeunits(array, 0, 10), array)
     coded = array.dictionary_encode()
     texts = coded.dictionary
     blank = pc.is_in(pc.utf8_trim_whitespace(texts), pa.array(sorted(MISSING), texts.type))

@@ -91,6 +91,8 @@ class Duplicates(Statistic):
     copies : int
         Different places that are within some `APART_M` of an earlier row's, and are one with it;
         what is told of neighbours is of the others. 0 where such places are few.
+    same_day : float or None
+        Share of rows that have both the place and the day of an earlier one; None without dates.
     """
 
     name, section = "duplicates", SPACE
@@ -112,10 +114,9 @@ class Duplicates(Statistic):
     most: tuple[Repeated, ...]
     copies: int = 0
     node: bool = False
+    same_day: float | None = None
     #: Whether there is land to be uniform on.
     by_land: bool = field(default=True, repr=False)
-    #: Share of rows that have both the place and the day of an earlier one; None without days.
-    same_day: float | None = field(default=None, repr=False)
     #: The column that says which rows are one place: then `n_rows` are first rows of places.
     by_column: str = field(default="", repr=False)
 
@@ -152,8 +153,11 @@ class Duplicates(Statistic):
         how = "all rows compared" if self.exact else f"± {percent(self.repeats_se)}, of a sample"
         copies = percent(self.copies / self.n_rows)
         none = "0 %" if self.by_land else ""
+        same = "place as an earlier row" if not self.by_column else "point as an earlier place"
+        day = percent(self.same_day or 0.0)
         return [
-            ("same place as an earlier row", percent(self.repeats), none, how),
+            (f"same {same}", percent(self.repeats), none, how),
+            *([("same place and day", day, "", "of rows")] if self.same_day is not None else []),
             *([("nearly so", copies, none, f"within {APART_M:g} m")] if self.copies else []),
             (
                 "another place within 1 km",
