@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from wherefrom.auditing.asked import Asked, dated
 from wherefrom.auditing.drawing import OURS, REFERENCE, Drawing, bare
@@ -17,7 +16,7 @@ from wherefrom.auditing.statistic import Section, Statistic, Table
 from wherefrom.auditing.tally import Floats, Sums, Tally, Weights, grouped
 from wherefrom.pool.batches import Ask, Batch
 from wherefrom.pool.scan import IN_MEMORY
-from wherefrom.pool.seasons import MONTHS, SEASONS, TIME
+from wherefrom.pool.seasons import GROWING, MONTHS, SEASONS, TIME
 from wherefrom.shown import count_of
 
 __all__ = ["Hemisphere", "Time"]
@@ -100,7 +99,7 @@ class Time(Statistic):
     rows_other: float
     places: int | None
     all_seasons: int | None
-    #: What the columns of season and year are called.
+    #: What the columns made of dates are called.
     columns: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -139,7 +138,7 @@ class Time(Statistic):
             float(tally.rows.sum() - tally.dated),
             sides[0][1],
             sides[0][2],
-            {role: name for role, (name, _) in tally.columns.items()},
+            dated(asked.pool),
         )
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -163,7 +162,10 @@ class Time(Statistic):
             f"{year} {rows:,.0f} ({percent(rows / total)})" for year, rows in self.years.items()
         ]
         lines = [f"rows by year: {', '.join(said)}"] if said else []
-        if self.places is not None and self.all_seasons is not None:
+        seasons = sum(sum(side.seasons.values()) for _, side in self._sides())
+        if other := self.north.rows + self.south.rows - seasons:
+            lines.append(f"rows of several seasons, or without a date: {other:,.0f}")
+        if self.places is not None and self.all_seasons is not None and seasons:
             lines.append(
                 f"{self.all_seasons:,} of {count_of(self.places, 'place')} "
                 f"({percent(self.all_seasons / max(self.places, 1))}) have rows of all four seasons"
@@ -171,7 +173,7 @@ class Time(Statistic):
         return lines
 
     def notes(self) -> list[str]:
-        """Return how many places have all seasons."""
+        """Return the same for the page."""
         return [f"{line[0].upper()}{line[1:]}." for line in self.lines()]
 
     def tables(self) -> list[Table]:
@@ -198,6 +200,10 @@ class Time(Statistic):
             Table("Rows by month", head, months, folded=True),
             Table("Rows by year", ("year", "rows", "share"), years, folded=True),
         ]
+
+    def layers_shown(self) -> Sequence[str]:
+        """Return the layers that tell the growing season."""
+        return ("temperature", "precipitation") if GROWING in self.columns else ()
 
     def drawings(self) -> list[Drawing]:
         """Return rows by month on both sides of the equator."""
@@ -340,9 +346,7 @@ def _places(asked: Asked, tally: TimeTally) -> list[tuple[int | None, int | None
     return [(side, int(there.sum()), all_seasons) for side in sides]
 
 
-def _by_label(
-    names: Sequence[str], labels: Sequence[str], rows: Floats | NDArray[np.float64]
-) -> dict[str, float]:
+def _by_label(names: Sequence[str], labels: Sequence[str], rows: Floats) -> dict[str, float]:
     """Bring rows of labels into the order of names."""
     given = dict(zip(labels, rows.tolist(), strict=True))
     return {name: given.get(name, 0.0) for name in names}

@@ -75,6 +75,7 @@ def _sources(audit: Audit) -> list[earth.Source]:
         name for one in audit.results.values() if one is not None for name in one.layers_shown()
     ]
     # A plug-in speaks for itself.
-    ours = [name for name in ("land", *named) if name in earth.CATEGORICAL]
+    known = {*earth.CATEGORICAL, *earth.VALUES}
+    ours = [name for name in ("land", *named) if name in known]
     found = {source.title: source for name in ours for source in earth.layer(name).source}
     return list(found.values())
