@@ -253,3 +253,25 @@ def test_a_column_of_ones_own_name_hides_ours() -> None:
     found = audit(Pool.from_table(data, time=Dates("date")))
     assert told(found)["one-season"]
     assert found.time.columns["season"] == "time_season"
+
+
+def test_places_of_one_point_are_told_as_rows() -> None:
+    rng = np.random.default_rng(0)
+    tile = np.repeat(np.arange(200), 2)
+    at = np.where(tile < 150, tile, tile - 100)  # 50 tiles lie where others do
+    lon, lat = rng.uniform(-100, 100, 200)[at], rng.uniform(-50, 60, 200)[at]
+    found = wherefrom.audit({"lon": lon, "lat": lat, "tile": tile}, place="tile", layers=[])
+    (finding,) = [each for each in found.findings if each.name == "duplicates"]
+    assert finding.size == pytest.approx(50 / 200)
+    assert "25 % of the places by 'tile' are where an earlier one is: 200 of them" in finding.text
+    assert (found.about["rows"], found.about["distinct"]) == (400, 200)
+
+
+def test_the_growing_season_is_shown_without_its_source() -> None:
+    rng = np.random.default_rng(0)
+    data = table(any_day(rng, 60), rng.uniform(-50, 60, 60))
+    found = audit(data, layers=["growing_season"])
+    rows = {row.label: row.places for row in found.layers["growing_season"].rows}
+    assert set(rows) <= {"in", "out"}
+    assert "ERA5" in audit_page(found)
+    assert "ERA5" not in audit_page(audit(data, layers=["season"]))

@@ -125,6 +125,11 @@ class LayerShares:
     notes: tuple[str, ...] = ()
     by_row: bool = False
 
+    @property
+    def unit(self) -> str:
+        """What is counted: rows or places."""
+        return "rows" if self.by_row else "places"
+
 
 class Layers(Statistic, dict[str, LayerShares]):
     """Shares of the labels of each layer, by layer.
@@ -239,7 +244,7 @@ class Layers(Statistic, dict[str, LayerShares]):
         return [
             Table(
                 f"{title(layer.layer)}: {count_of(len(layer.rows), 'label')}",
-                ("label", "rows" if layer.by_row else "places", *BESIDE),
+                ("label", layer.unit, *BESIDE),
                 [
                     (
                         row.label,
@@ -273,7 +278,7 @@ class Layers(Statistic, dict[str, LayerShares]):
         cell = "padding:1px 10px 1px 0;text-align:left;border:0"
         head = "".join(
             f"<th style='{cell}'>{html(text)}</th>"
-            for text in (title(layer.layer), "places", self.against, "times")
+            for text in (title(layer.layer), layer.unit, self.against, "times")
         )
         body = "".join(
             f"<tr><td style='{cell}'>{html(row.label)}</td>"
@@ -405,7 +410,7 @@ def _differences(layer: LayerShares, against: str) -> str:
     """Name the labels that differ most, and those that have no place."""
     by_gap = sorted(layer.rows, key=_gap)
     said = [
-        f"{row.label} has {percent(row.share)} of the places and "
+        f"{row.label} has {percent(row.share)} of the {layer.unit} and "
         + (
             "does not count as land (--antarctica)"
             if (row.label, against) == (ANTARCTICA, "land")
@@ -487,7 +492,7 @@ def _bars(layer: LayerShares, against: str) -> Drawing:
         at = np.arange(len(rows))
         ours = np.array([100 * row.share for row in rows])
         other = np.array([100 * (row.reference_share or 0) for row in rows])
-        ax.barh(at - 0.19 * compared, ours, 0.38 if compared else 0.6, color=OURS, label="places")
+        ax.barh(at - 0.19 * compared, ours, 0.38 if compared else 0.6, color=OURS, label=layer.unit)
         if compared:
             ax.barh(at + 0.19, other, 0.38, color=REFERENCE, label=against)
         for y, row in enumerate(rows):
@@ -500,7 +505,7 @@ def _bars(layer: LayerShares, against: str) -> Drawing:
         ax.set_xlim(0, max(ours.max(), other.max()) * 1.14 + 0.1)
         ax.grid(axis="y", visible=False)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("% of the places, % of the reference" if compared else "%", size=8)
+        ax.set_xlabel(f"% of the {layer.unit}, % of the reference" if compared else "%", size=8)
         if compared:
             ax.legend(frameon=False, fontsize=8, loc="lower right")
 
