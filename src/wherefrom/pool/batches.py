@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import parallel
+from wherefrom.earth.footprints import areas_km2
 from wherefrom.progress import progress
 
 __all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part", "over"]
@@ -56,6 +58,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.lon)
+
+    @cached_property
+    def areas_km2(self) -> NDArray[np.float64]:
+        """Areas of the footprints, for a pass that asked for them."""
+        assert self.footprints is not None
+        return areas_km2(self.footprints)
 
     def asked_ids(self) -> NDArray[Any]:
         """Return the ids, for a pass that asked for them."""

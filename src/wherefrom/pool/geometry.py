@@ -12,6 +12,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from wherefrom import parallel
 from wherefrom.earth.footprints import middles, on_sphere
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, unknown
@@ -45,6 +46,8 @@ LOOKED, ELSEWHERE_KM = 1000, 1.0
 #: Edges of projected polygons are cut so short, metres: straight in metres is bent in degrees, over
 #: 10 km by 2 m times the tangent of the latitude.
 _EDGE_M = 10_000.0
+#: Polygons that a core takes at a time.
+_BLOCK = 1 << 16
 #: shapely's kinds by the encodings of GeoArrow.
 _NATIVE = {
     name: kind
@@ -295,8 +298,14 @@ def placed(geometry: Shapes, source: str, first: int) -> tuple[Floats, Floats, S
             f"{count_of(int(polygons.sum()), 'polygon')} (first in row {first + points[0]}): keep "
             "one kind in a table"
         )
-    shapes = on_sphere(there, source, first)
-    return *middles(shapes), shapes
+
+    def block(at: int) -> tuple[Floats, Floats, Shapes]:
+        shapes = on_sphere(there[at : at + _BLOCK], source, first + at)
+        return *middles(shapes), shapes
+
+    blocks = list(parallel.here(block, range(0, len(there), _BLOCK)))
+    lon, lat, shapes = (np.concatenate(each) for each in zip(*blocks, strict=True))
+    return lon, lat, shapes
 
 
 def footprint_column(shapes: Shapes) -> tuple[pa.Field, pa.ChunkedArray]:
