@@ -232,6 +232,9 @@ def test_polygons_in_text_become_footprints_with_their_dates(tmp_path: Path) -> 
     path.write_text(path.read_text().replace("POLYGON", "POLIGON"))
     with pytest.raises(WherefromError, match=r"train.csv, row 0: polygon is no geometry in WKT"):
         table_of(one, path)
+    path.write_text("category,polygon\nairport,7\n")
+    with pytest.raises(WherefromError, match=r"row 0: polygon is no geometry in WKT \('7'\)"):
+        table_of(one, path)
     path.write_text("category,location_id\nairport,0\n")
     with pytest.raises(WherefromError, match="no column 'polygon'"):
         table_of(one, path)

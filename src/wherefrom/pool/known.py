@@ -327,7 +327,7 @@ def _records(data: Any, reads: Reads, path: Path) -> pa.Table:
 def _of_wkt(table: pa.Table, name: str, path: Path) -> pa.Table:
     if name not in table.column_names:
         raise WherefromError(f"{path} has no column {name!r} of polygons: {table.column_names}")
-    texts = table[name].to_pylist()
+    texts = [None if text is None else str(text) for text in table[name].to_pylist()]
     shapes = shapely.from_wkt(texts, on_invalid="ignore")
     if len(lost := np.flatnonzero(shapely.is_missing(shapes))):
         row = int(lost[0])
