@@ -181,7 +181,7 @@ class Card:
         self._draw_map(world, theme)
         left = 0.03
         for at, layer in enumerate(panels):
-            names = max(len(shown.brief(row.label, 26)) for row in shown_of(layer))
+            names = max(len(line) for row in shown_of(layer) for line in _label(row).split("\n"))
             width = 0.94 / len(panels)
             inset = min(0.012 + 0.0068 * names, 0.6 * width)
             bottom = from_top(5.75 + low - 0.12)
@@ -350,13 +350,19 @@ def _bars(ax: Axes, layer: LayerShares, theme: _Theme) -> None:
             percent(row.share), (max(ours[y], other[y] * compared), y), xytext=(4, 0),
             textcoords="offset points", va="center", size=7.5, color=theme.soft,
         )  # fmt: skip
-    ax.set_yticks(at, [shown.brief(row.label, 26) for row in rows], size=8, color=theme.ink)
+    labels = [_label(row) for row in rows]
+    ax.set_yticks(at, labels, size=6.5 if "\n" in "".join(labels) else 8, color=theme.ink)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(0, max(ours.max(), other.max() if compared else 0.0) * 1.22 + 0.1)
     ax.set_xticks([])
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)
     ax.set_title(title(layer.layer), loc="left", size=10, weight="bold", color=theme.ink)
+
+
+def _label(row: LabelShare) -> str:
+    """Write a label on two lines where it is long."""
+    return "\n".join(_wrapped(shown.brief(row.label, 52), 26)[:2])
 
 
 def _wrapped(text: str, width: int) -> list[str]:
