@@ -270,13 +270,6 @@ def test_one_layer_of_several_is_taken(tmp_path: Path) -> None:
         Pool.read(file)
 
 
-def test_an_address_is_a_path_that_is_not_there() -> None:
-    for name in ("s3://bucket/pool.parquet", Path("gs://bucket/pool"), "https://x.org/a.csv"):
-        for read in (Pool.read, scan):
-            with pytest.raises(WherefromError, match=r"://\w.* is an address, .*download it first"):
-                read(name)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wherefrom.earth.addresses import here
 from wherefrom.errors import WherefromError
 from wherefrom.files import in_place_of
 from wherefrom.pool.check import Finding, examine, refuse_errors
@@ -65,7 +66,7 @@ def open_pool(
     >>> type(open_pool(file)).__name__, type(open_pool(file.parent)).__name__
     ('Pool', 'PoolScan')
     """
-    path = Path(path)
+    path = here(path)
     read = scan if _large(path) else Pool.read
     return read(path, id, lon, lat, geometry)
 
@@ -88,7 +89,7 @@ def open_beside(path: Path | str, lon: str = "lon", lat: str = "lat") -> Pool | 
     >>> len(open_beside(file, "x", "y"))
     1
     """
-    path, usual = Path(path), ("lon", "lat")
+    path, usual = here(path), ("lon", "lat")
     for names in [usual] if _written_here(path) else dict.fromkeys([(lon, lat), usual]):
         try:
             return open_pool(path, None, *names)
@@ -155,7 +156,7 @@ def scan(
     >>> len(opened), opened.key == pool.key, opened.labels("use")
     (2, True, ('a', 'b'))
     """
-    path = Path(path)
+    path = here(path)
     pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry))
     if noted is not None:
         known = {name: column for name, column in noted.labels.items() if name in pool.columns}
@@ -199,7 +200,7 @@ def inspect(
     WherefromError
         If a file cannot be read or lacks a column, or a folder is not the one that was noted.
     """
-    path = Path(path)
+    path = here(path)
     if not _large(path):
         places = read_places(path, id, lon, lat)
         names = {"lon_name": places.lon_name, "lat_name": places.lat_name}

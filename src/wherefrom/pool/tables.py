@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wherefrom import files
+from wherefrom.earth.addresses import here
 from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.pool.geometry import (
     compare,
@@ -92,7 +93,8 @@ def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.T
     Parameters
     ----------
     path : Path or str
-        ``.csv``, ``.tsv`` and ``.txt``, also with ``.gz``, ``.zst`` or ``.bz2``, are text with a
+        Or an address, see `wherefrom.earth.addresses.here`. ``.csv``, ``.tsv`` and ``.txt``, also
+        with ``.gz``, ``.zst`` or ``.bz2``, are text with a
         header line, parted by comma, semicolon, tab, bar or blanks; ``.geojson``, ``.gpkg``,
         ``.shp``, ``.fgb``, ``.kml``, ``.gml`` and ``.zip`` (of a shapefile) are of one layer;
         anything else must be Parquet.
@@ -111,7 +113,7 @@ def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.T
         If the file is absent, empty, torn, has no rows, or is not of its kind; or if a text table
         cannot be read whole: the message names the line.
     """
-    path = Path(path)
+    path = here(path)
     try:
         if path.is_dir():
             raise WherefromError(f"{path} is a folder: name one Parquet or CSV file in it")
@@ -138,17 +140,7 @@ def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.T
 
 
 def absent(path: Path, what: str) -> WherefromError:
-    """Build the error for a path where nothing is; of an address it says that none is read.
-
-    >>> print(absent(Path("s3://bucket/pool.parquet"), "file"))
-    s3://bucket/pool.parquet is an address, and only local files are read: download it first
-    """
-    address = re.match(r"(\w[\w+.-]+):/+(.*)", path.as_posix())
-    if address:  # a path has lost one of its strokes
-        return WherefromError(
-            f"{address[1]}://{address[2]} is an address, and only local files are read: download "
-            "it first"
-        )
+    """Build the error for a path where nothing is."""
     return WherefromError(f"{path}: no such {what}")
 
 
