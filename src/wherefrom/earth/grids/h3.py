@@ -40,7 +40,7 @@ class H3(Grid):
     def outlines(self, ids: pa.Array) -> Shapes:
         """Return the cells."""
         h3 = _library()
-        texts = [text.lstrip("0") for text in ids.to_pylist()]
+        texts = ids.to_pylist()
         fine = np.array(
             [bool(DIGITS.fullmatch(text)) and h3.is_valid_cell(text) for text in texts], dtype=bool
         )
@@ -49,7 +49,7 @@ class H3(Grid):
         ]
         cells = np.full(len(ids), None, dtype=object)
         if rings:
-            lat, lon = np.concatenate([np.asarray(ring) for ring in rings]).T
+            lat, lon = np.array([corner for ring in rings for corner in ring]).T
             cells[fine] = geodesics(lon, lat, np.repeat(np.arange(len(rings)), [*map(len, rings)]))
         return cells
 
