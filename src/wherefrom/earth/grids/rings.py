@@ -12,7 +12,7 @@ from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors, wrap_lon
 __all__ = ["boxes", "geodesics", "polygons"]
 
 #: Metres that an edge may lie off, and most pieces that it is cut into for that.
-_TRUE_M, _PIECES = 10.0, 512
+_TRUE_M, _PIECES = 10.0, 4096
 
 
 def polygons(lon: Floats, lat: Floats) -> Shapes:
@@ -56,7 +56,13 @@ def geodesics(lon: Floats, lat: Floats, ring: NDArray[np.int64]) -> Shapes:
     end = start[after]
     # A straight line of degrees leaves a great circle as a parallel does: by length² tan(lat) / 8.
     arc = 2.0 * np.arcsin(np.clip(np.linalg.norm(end - start, axis=1) / 2.0, 0.0, 1.0))
-    steep = np.tan(np.radians(np.minimum(np.maximum(np.abs(lat), np.abs(lat[after])), 89.0)))
+    highest = np.maximum(np.abs(lat), np.abs(lat[after]))
+    normal = np.cross(start, end)
+    rises = np.cross(normal, start)[:, 2] * np.cross(normal, end)[:, 2] < 0.0
+    top = np.degrees(np.arctan2(np.hypot(normal[:, 0], normal[:, 1]), np.abs(normal[:, 2])))
+    # What ends at a pole is a meridian, which is straight.
+    highest = np.where(rises, top, np.where(highest > 89.99, 0.0, highest))
+    steep = np.tan(np.radians(np.minimum(highest, 89.99)))
     off = 1000.0 * EARTH_RADIUS_KM * arc**2 * np.maximum(steep, 0.1) / 8.0
     pieces = np.clip(np.ceil(np.sqrt(off / _TRUE_M)), 1, _PIECES).astype(np.int64)
     edge = np.repeat(np.arange(len(ring)), pieces)
