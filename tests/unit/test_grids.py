@@ -264,6 +264,7 @@ def test_a_place_without_a_cell_is_named_one(name: str, lat: float, where: str) 
         ({"kind": "majortom", "km": -1}, "grid 'majortom': km=-1: "),
         ({}, "unknown grid ''"),
         ("wherefrom.errors:unknown", "is no class derived from"),
+        ("wherefrom.earth.grids:Grid", "abstract"),
     ],
 )
 def test_a_wrong_spec_is_not_one_line(spec: Any, message: str) -> None:

@@ -244,6 +244,8 @@ mgrs, majortom, h3, s2, geohash, worldcover
         )
     try:
         return loaded.model_validate({"kind": name, **given})
+    except TypeError as err:  # a class that lacks a method
+        raise WherefromError(f"grid {name!r}: {err}") from err
     except ValidationError as err:
         first = err.errors()[0]
         option = ".".join(map(str, first["loc"]))
