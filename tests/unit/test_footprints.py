@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherefrom.earth.footprints import areas_km2, middles, on_sphere
+from wherefrom.earth.grids import grid
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, offset, wrap_lon
 from wherefrom.errors import WherefromError
 
@@ -71,6 +72,27 @@ def test_the_pole_in_a_ring_about_it_is_left_out(pole: float, direction: int) ->
     assert areas_km2(np.array([cap]))[0] == pytest.approx(share * 4 * np.pi * EARTH_RADIUS_KM**2)
     whole = shapely.box(-180.0, *sorted([np.sign(pole) * 80.0, pole])[:1], 180.0, max(pole, -80.0))
     assert areas_km2(spread(whole))[0] == pytest.approx(areas_km2(np.array([cap]))[0])
+
+
+@pytest.mark.parametrize("kind", ["h3", "s2", "majortom", "mgrs"])
+def test_cells_of_a_grid_leave_gaps_on_the_sphere(kind: str) -> None:
+    if kind in ("h3", "s2"):
+        pytest.importorskip({"h3": "h3", "s2": "s2geometry"}[kind])
+    if kind == "h3":
+        import h3
+
+        ids = [cell for top in h3.get_res0_cells() for cell in h3.cell_to_children(top, 1)]
+    elif kind == "s2":
+        lon, lat = np.meshgrid(np.arange(-179.0, 180.0, 2.0), np.arange(-89.0, 90.0, 2.0))
+        ids = sorted({*grid("s2:level=3").cells(lon.ravel(), lat.ravel())})
+    else:
+        ids = {"majortom": ["1001U_3R", "0U_0R"], "mgrs": ["01XDJ", "60XWP", "31UFU"]}[kind]
+    shapes = on_sphere(grid(kind).shapes(ids))
+    assert shapely.is_valid(shapes).all()
+    areas = areas_km2(shapes)
+    if kind in ("h3", "s2"):
+        assert areas.sum() == pytest.approx(4 * np.pi * EARTH_RADIUS_KM**2, rel=1e-4)
+    assert (areas > 0.0).all()
 
 
 def test_holes_and_parts_count_for_nothing() -> None:

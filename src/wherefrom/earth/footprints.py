@@ -246,6 +246,7 @@ def _vertices(shapes: Shapes, cut: bool) -> tuple[Floats, Ints, Ints]:
 def _cut(shape: Any, called: str) -> Any:
     """Bring one polygon that crosses the antimeridian, or lies about a pole, within 180 degrees."""
     pieces: list[Any] = []
+    polar = False
     for part in shapely.get_parts(shape):
         shell, pole = _unwound(shapely.get_coordinates(part.exterior))
         west, east = shell[:, 0].min(), shell[:, 0].max()
@@ -256,8 +257,9 @@ def _cut(shape: Any, called: str) -> Any:
                 raise WherefromError(f"{called} has a hole about a pole: drop or mend it")
             hole[:, 0] += 360.0 * round(((west + east) / 2.0 - hole[:, 0].mean()) / 360.0)
             holes.append(hole)
-        polar = pole or bool((np.abs(shell[:, 1]) == 90.0).any())
-        if east - west > 180.0 and not polar:
+        own = pole or bool((np.abs(shell[:, 1]) == 90.0).any())
+        polar |= own
+        if east - west > 180.0 and not own:
             raise WherefromError(
                 f"{called} is {east - west:.4g} degrees wide, more than 180, and not about a pole: "
                 "cut it into parts"
@@ -276,7 +278,10 @@ def _cut(shape: Any, called: str) -> Any:
             pieces += [each for each in shapely.get_parts(moved) if each.area > 0.0]
     if not pieces:
         raise WherefromError(f"{called} has no area: drop it, or give its middle as a point")
-    return pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    # About a pole pieces share an edge where the ring began.
+    return shapely.union_all(pieces) if polar else shapely.MultiPolygon(pieces)
 
 
 def _unwound(ring: Floats) -> tuple[Floats, bool]:
@@ -286,9 +291,10 @@ def _unwound(ring: Floats) -> tuple[Floats, bool]:
     """
     steps = np.diff(ring[:, 0])
     far = (np.abs(steps) > 180.0) & (np.abs(steps) < 360.0)
-    # At a pole a longitude is any: there a step is no way.
-    far &= ~((np.abs(ring[1:, 1]) == 90.0) & (np.abs(ring[:-1, 1]) == 90.0))
     steps = np.where(far, steps - 360.0 * np.round(steps / 360.0), steps)
+    at_pole = np.flatnonzero((np.abs(ring[1:, 1]) == 90.0) & (np.abs(ring[:-1, 1]) == 90.0))
+    if len(at_pole):  # where a longitude is any, so that a step there closes the ring
+        steps[at_pole[0]] -= 360.0 * round(float(steps.sum()) / 360.0)
     lon = np.concatenate([[0.0], np.cumsum(steps)]) + ring[0, 0]
     unwound = np.stack([lon, ring[:, 1]], axis=1)
     turned = round(float(lon[-1] - lon[0]) / 360.0)
