@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('wherefrom needs Python >= 3.11: call make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,geo,cropharvest,zarr,cluster,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,geo,cropharvest,grids,zarr,cluster,dev]"
 	touch $@
 
 study: $(STAMP)

@@ -30,7 +30,9 @@ from wherefrom.progress import say
 
 __all__ = ["ADDRESS", "BUILT_IN", "NO_PLUGINS", "Group", "Kind", "kind", "kinds"]
 
-Group: TypeAlias = Literal["layers", "samplers", "payloads", "gfms", "published", "tasks", "heads"]
+Group: TypeAlias = Literal[
+    "layers", "grids", "samplers", "payloads", "gfms", "published", "tasks", "heads"
+]
 
 #: ``module:name``; the module may have dots, the name may not.
 ADDRESS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -61,6 +63,14 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "precipitation": "wherefrom.earth.climate:PRECIPITATION",
         "city_distance": "wherefrom.earth.cities:CITY_DISTANCE",
         "blue_marble_entropy": "wherefrom.earth.variety:BLUE_MARBLE_ENTROPY",
+    },
+    "grids": {
+        "mgrs": "wherefrom.earth.grids.mgrs:Mgrs",
+        "majortom": "wherefrom.earth.grids.majortom:MajorTom",
+        "h3": "wherefrom.earth.grids.h3:H3",
+        "s2": "wherefrom.earth.grids.s2:S2",
+        "geohash": "wherefrom.earth.grids.geohash:Geohash",
+        "worldcover": "wherefrom.earth.grids.worldcover:WorldCover",
     },
     "samplers": {
         "none": "wherefrom.compose.samplers.plain:NoPretraining",

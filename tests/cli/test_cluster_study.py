@@ -18,9 +18,9 @@ from moto_server import serving
 from ray_nodes import environment, modules, nodes, study
 
 from wherefrom.errors import WherefromError
+from wherefrom.remote import VARIABLES
 from wherefrom.study import Plan, Store, load, plan, run
 from wherefrom.study.objects import ObjectStore
-from wherefrom.study.remote import VARIABLES
 from wherefrom.study.status import statuses
 
 pytestmark = pytest.mark.slow

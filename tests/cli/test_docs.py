@@ -216,6 +216,7 @@ def folder(
     points = geopandas.points_from_xy(tiles["x"], tiles["y"], crs="OGC:CRS84")
     frame = geopandas.GeoDataFrame({"tile": tiles["tile"].to_pylist()}, geometry=points)
     frame.to_parquet(tmp_path / "tiles.geoparquet")
+    frame[:400].set_geometry(frame[:400].buffer(0.02)).to_parquet(tmp_path / "val_metadata.parquet")
     pa.csv.write_csv(fields, tmp_path / "fields.csv")
     run = tmp_path / "runs" / "purohit2025-laptop"
     run.mkdir(parents=True)

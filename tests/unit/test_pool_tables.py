@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+from rasterio.warp import transform
 
 import wherefrom
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, examine, open_pool, read_places, scan
+from wherefrom.pool.batches import Ask
 
 LON, LAT = [10.5, -20.25, 179.0], [1.5, -2.0, 89.0]
 
@@ -54,30 +56,90 @@ def test_geodataframe_and_pandas_give_the_same_pool() -> None:
     frame = geopandas.GeoDataFrame({"id": ["a", "b", "c"]}, geometry=points, crs=4326)
     plain = frame.drop(columns="geometry").assign(x=LON, y=LAT)
     assert Pool.from_table(frame).key == Pool.from_table(plain, lon="x", lat="y").key
-    with pytest.raises(WherefromError, match="EPSG:3857"):
-        Pool.from_table(frame.to_crs(3857))
+    metres = Pool.from_table(frame.to_crs(3857))
+    np.testing.assert_allclose([metres.lon, metres.lat], [LON, LAT], atol=1e-9)
     with pytest.raises(WherefromError, match="no CRS"):
         Pool.from_table(frame.set_crs(None, allow_override=True))
 
 
-def test_projected_crs_is_not_taken_for_degrees(tmp_path: Path) -> None:
+def projected(shapes: Any, crs: str) -> Any:
+    """Return shapes in degrees in another CRS."""
+    return shapely.transform(
+        shapes, lambda xy: np.stack(transform("OGC:CRS84", crs, *xy.T.tolist()), axis=1)
+    )
+
+
+def test_projected_crs_is_taken_for_degrees(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crs = {"type": "ProjectedCRS", "name": "UTM 32N", "id": {"authority": "EPSG", "code": 32632}}
-    pq.write_table(geo_table(crs), tmp_path / "utm.parquet")
-    with pytest.raises(WherefromError, match=r"utm.parquet.*EPSG:32632.*to_crs"):
-        Pool.read(tmp_path / "utm.parquet")
+    lon, lat = [9.0, 9.5, 10.0], [50.0, 51.0, 52.0]
+    utm = projected(shapely.points(lon, lat), "EPSG:32632")
+    pq.write_table(geo_table(crs, shapes=utm), tmp_path / "utm.parquet")
+    for read in (Pool.read, scan):
+        pool = read(tmp_path / "utm.parquet")
+        [batch] = pool.batches(Ask())
+        np.testing.assert_allclose([batch.lon, batch.lat], [lon, lat], atol=1e-9)
+    said = "utm.parquet: the geometry is in EPSG:32632 and is converted to longitude and latitude"
+    assert capsys.readouterr().err.count(said) == 1
     bound = {"type": "BoundCRS", "source_crs": {"type": "GeographicCRS", "name": "WGS 84"}}
     assert len(Pool.from_table(geo_table(bound))) == 3
 
 
-def test_geometry_of_another_kind_is_refused_not_guessed() -> None:
+def test_what_is_no_place_in_its_crs_becomes_one(tmp_path: Path) -> None:
+    nowhere = shapely.points([9e9, 1.0, 2.0], [9e9, 1.0, 2.0])
+    with pytest.raises(WherefromError, match=r"cannot be converted from EPSG:32632 \("):
+        Pool.from_table(geo_table("EPSG:32632", shapes=nowhere))
+    with pytest.raises(WherefromError, match="not on the Earth's surface"):
+        Pool.from_table(geo_table("EPSG:4978"))
+
+
+@pytest.mark.parametrize("kind", ["structs", "pairs"])
+@pytest.mark.parametrize("noted", ["geoparquet", "geoarrow"])
+def test_geometry_of_geoarrow_is_refused(kind: str, noted: str, tmp_path: Path) -> None:
+    xy = [{"x": x, "y": y} for x, y in zip(LON, LAT, strict=True)]
+    pairs = pa.array([list(each.values()) for each in xy], pa.list_(pa.float64(), 2))
+    points = pa.array(xy) if kind == "structs" else pairs
+    ring = [[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
+    if kind == "structs":
+        polygons = pa.array([[[{"x": x, "y": y} for x, y in ring]]] * 3)
+    else:
+        polygons = pa.array([[ring]] * 3, pa.list_(pa.list_(pa.list_(pa.float64(), 2))))
+    for name, column in (("point", points), ("polygon", polygons)):
+        table = pa.table({"id": [5, 6, 7], "geometry": column})
+        if noted == "geoparquet":
+            table = table.replace_schema_metadata(geo_metadata(encoding=name))
+        else:
+            note = {b"ARROW:extension:name": f"geoarrow.{name}".encode()}
+            note[b"ARROW:extension:metadata"] = b'{"crs": "OGC:CRS84"}'
+            field = pa.field("geometry", column.type, metadata=note)
+            table = table.set_column(1, field, column)
+        pq.write_table(table, tmp_path / "a.parquet")
+        pool = Pool.read(tmp_path / "a.parquet")
+        assert pool.extended == (name == "polygon")
+        if name == "point":
+            assert pool.key == Pool.from_table(geo_table()).key
+        else:
+            np.testing.assert_allclose(pool.lon, [4 / 3] * 3, atol=1e-3)
+
+
+def test_geometry_of_another_kind_is_guessed() -> None:
     with pytest.raises(WherefromError, match="no CRS"):
         Pool.from_table(geo_table(None))
-    with pytest.raises(WherefromError, match="encoded as 'polygon'"):
+    with pytest.raises(WherefromError, match="encoded as 'linestring'"):
+        Pool.from_table(geo_table(encoding="linestring"))
+    with pytest.raises(WherefromError, match="not GeoArrow's polygon"):
         Pool.from_table(geo_table(encoding="polygon"))
-    boxes = shapely.box(0, 0, [1, 2, 3], 1)
-    with pytest.raises(WherefromError, match=r"3 geometries are not points \(first in row 0\)"):
-        Pool.from_table(geo_table(shapes=boxes))
+    lines = shapely.linestrings([[[0, 0], [1, 1]]] * 3)
+    with pytest.raises(WherefromError, match=r"3 geometries are neither points nor polygons \(fir"):
+        Pool.from_table(geo_table(shapes=lines))
+    mixed = np.array([shapely.box(0, 0, 1, 1), None, shapely.Point(1, 2)], dtype=object)
+    with pytest.raises(WherefromError, match=r"1 point among 1 polygon \(first in row 2\): keep"):
+        Pool.from_table(geo_table(shapes=mixed))
     shapes = np.array([shapely.Point(1, 2), None, shapely.Point()], dtype=object)
+    with pytest.raises(WherefromError, match="missing or not finite in 2 of 3 rows: 1, 2"):
+        Pool.from_table(geo_table(shapes=shapes))
+    shapes = np.array([shapely.box(0, 0, 1, 1), None, shapely.Polygon()], dtype=object)
     with pytest.raises(WherefromError, match="missing or not finite in 2 of 3 rows: 1, 2"):
         Pool.from_table(geo_table(shapes=shapes))
 
@@ -94,8 +156,7 @@ def two_columns(footprints: Any) -> pa.Table:
 def test_points_beside_footprints_cannot_be_named(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     pq.write_table(two_columns(shapely.box(0, 0, [1, 2, 3], 1)), file)
-    with pytest.raises(WherefromError, match="name a column of points with --geometry"):
-        Pool.read(file)
+    assert Pool.read(file).extended
     key = Pool.from_table(geo_table()).key
     for pool in (Pool.read(file, lon="center", lat="center"), scan(file, None, "center", "center")):
         assert (pool.key, pool.columns) == (key, ())
@@ -111,8 +172,6 @@ def test_points_beside_footprints_cannot_be_named(tmp_path: Path) -> None:
 def test_points_beside_footprints_are_named_on_the_command_line_alone(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     pq.write_table(two_columns(shapely.box(0, 0, [1, 2, 3], 1)), file)
-    with pytest.raises(WherefromError, match=r"with --geometry \(geometry= in Python\)"):
-        Pool.read(file)
     key = Pool.from_table(geo_table()).key
     table = pq.read_table(file)
     for pool in (
@@ -139,7 +198,9 @@ def test_columns_win_over_another_geometry_without_a_word(
         shapes = shapely.points(lat, lon)
     elif kind == "elsewhere":
         shapes = shapely.points(lon + np.array([0, 0.02, 0]), lat)
-    table = geo_table("EPSG:32632" if kind == "metres" else "absent", shapes=shapes)
+    elif kind == "metres":
+        shapes = projected(shapes, "EPSG:6933")
+    table = geo_table("EPSG:6933" if kind == "metres" else "absent", shapes=shapes)
     table = table.append_column("lon", [lon]).append_column("lat", [lat])
     pq.write_table(table, tmp_path / "a.parquet")
     for read in (Pool.read, scan):
@@ -154,10 +215,9 @@ def test_columns_win_over_another_geometry_without_a_word(
             assert said.count("\n") == 1
 
 
-def test_the_middle_of_a_footprint_across_the_antimeridian_is_advised() -> None:
-    with pytest.raises(WherefromError, match="1 of them are wider than 180") as said:
-        Pool.from_table(geo_table(shapes=shapely.box([0, -179.6, 2], 0, [1, 179.3, 3], 1)))
-    assert "representative_point" not in str(said.value)
+def test_the_middle_of_a_footprint_across_the_antimeridian_is_on_the_other_side() -> None:
+    pool = Pool.from_table(geo_table(shapes=shapely.box([0, -179.6, 2], 0, [1, 179.3, 3], 1)))
+    np.testing.assert_allclose(pool.lon, [0.5, 179.85, 2.5], atol=1e-9)
 
 
 def test_bytes_without_metadata_are_not_named(tmp_path: Path) -> None:
@@ -168,7 +228,7 @@ def test_bytes_without_metadata_are_not_named(tmp_path: Path) -> None:
     assert pool.lon.tolist() == LON
 
 
-@pytest.mark.parametrize("crs", ["OGC:CRS84", None, "EPSG:32632", "nonsense"])
+@pytest.mark.parametrize("crs", ["OGC:CRS84", None, "EPSG:4978", "nonsense"])
 def test_a_crs_that_arrow_notes_is_overlooked(tmp_path: Path, crs: str | None) -> None:
     note = {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": b"{}"}
     if crs is not None:
@@ -181,20 +241,21 @@ def test_a_crs_that_arrow_notes_is_overlooked(tmp_path: Path, crs: str | None) -
         if crs == "OGC:CRS84":
             assert read(file).key == Pool.from_table(geo_table()).key
         else:
-            with pytest.raises(WherefromError, match=r"no CRS|is in EPSG:32632|none that is known"):
+            with pytest.raises(WherefromError, match=r"no CRS|is in EPSG:4978|none that is known"):
                 read(file)
 
 
-@pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".shp", ".fgb"])
+@pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".shp", ".shp.zip", ".fgb"])
 def test_a_format_of_gdal_gives_other_places(tmp_path: Path, suffix: str) -> None:
     shapes, ids, file = shapely.to_wkb(shapely.points(LON, LAT)), [5, 6, 7], tmp_path / f"a{suffix}"
     write = {"geometry_type": "Point", "field_data": [np.array(ids)], "fields": ["id"]}
     pyogrio.raw.write(file, shapes, crs="EPSG:4326", **write)
     pool = Pool.read(file)
     assert sorted(zip(pool.ids.tolist(), pool.lon, strict=True)) == list(zip(ids, LON, strict=True))
-    pyogrio.raw.write(file, shapes, crs="EPSG:32632", **write)
-    with pytest.raises(WherefromError, match=r"is in EPSG:32632|names? .*LON|is out of range"):
-        Pool.read(file)
+    metres = shapely.to_wkb(projected(shapely.points(LON, LAT), "EPSG:6933"))
+    pyogrio.raw.write(file, metres, crs="EPSG:6933", **write)
+    if suffix != ".geojson":  # which is of degrees, whatever it is given
+        assert sorted(Pool.read(file).lon.round(6)) == sorted(LON)
     file.write_bytes(b"{torn")
     with pytest.raises(WherefromError, match=rf"a{suffix} cannot be read"):
         Pool.read(file)
@@ -207,13 +268,6 @@ def test_one_layer_of_several_is_taken(tmp_path: Path) -> None:
         pyogrio.raw.write(file, shapes, layer=name, crs="EPSG:4326", **write)
     with pytest.raises(WherefromError, match=r"has 2 layers of geometry \(one, two\)"):
         Pool.read(file)
-
-
-def test_an_address_is_a_path_that_is_not_there() -> None:
-    for name in ("s3://bucket/pool.parquet", Path("gs://bucket/pool"), "https://x.org/a.csv"):
-        for read in (Pool.read, scan):
-            with pytest.raises(WherefromError, match=r"://\w.* is an address, .*download it first"):
-                read(name)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, open_beside, open_pool, scan
 from wherefrom.pool.opening import inspect
 from wherefrom.pool.seasons import Dates, days_in, time_columns
-from wherefrom.pool.time import NONE, Odd, days_of, written
+from wherefrom.pool.time import Odd, days_of, written
 
 DAY = dt.date(2020, 1, 31)
 NUMBER = (DAY - dt.date(1970, 1, 1)).days
@@ -372,7 +372,10 @@ def test_the_seasons_of_a_real_set_are_not_those_of_its_dates(reference_data: Pa
     file = reference_data / "field" / "files" / "ssl4eo_s12_v1.1_val_metadata.parquet"
     if not file.is_file():
         pytest.skip(f"no {file}")
-    read = days_of(pq.read_table(file, columns=["time"])["time"], "time")
-    assert len(read.first) == 8704
-    assert not (read.first == NONE).any()
-    assert (written(read.first.min(keepdims=True)) >= "2019")[0]
+    pool = Pool.read(file, time=Dates("time", place="sample_id"))
+    assert (len(pool), inspect(file, place="sample_id").places) == (8704, 2176)
+    counts = pool.counts("season")
+    assert counts is not None
+    assert counts.sum() == 8704
+    assert counts.min() > 2100
+    assert pool.labels("year_span") == ("2019-2020", "2020", "2020-2021", "2021")

@@ -13,9 +13,9 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src" / "wherefrom"
 # Each room may import from those before it, never from those after it.
 ROOMS = [
-    "errors", "keys", "files", "shown", "progress", "parallel", "plugins", "part", "earth", "pool",
-    "compose", "auditing", "frames", "payload", "models", "tasks", "train", "gfms", "study",
-    "evidence", "report", "testing", "selfcheck", "cli", "__main__",
+    "errors", "keys", "files", "remote", "shown", "progress", "parallel", "plugins", "part",
+    "earth", "pool", "compose", "auditing", "frames", "payload", "models", "tasks", "train", "gfms",
+    "study", "evidence", "report", "testing", "selfcheck", "cli", "__main__",
 ]  # fmt: skip
 MODULES = {
     ".".join(("wherefrom", *path.relative_to(SRC).with_suffix("").parts)).removesuffix(

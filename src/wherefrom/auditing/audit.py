@@ -27,6 +27,7 @@ from wherefrom.auditing.space.coverage import Coverage
 from wherefrom.auditing.space.density import Densities
 from wherefrom.auditing.space.duplicates import Duplicates
 from wherefrom.auditing.space.effective import Effective
+from wherefrom.auditing.space.footprints import Footprints
 from wherefrom.auditing.space.latitude import Latitude
 from wherefrom.auditing.space.nearest import Nearest
 from wherefrom.auditing.space.region import Region
@@ -62,6 +63,7 @@ STATISTICS: tuple[type[Statistic], ...] = (
     Entropy,
     Leakage,
     Realised,
+    Footprints,
     Time,
 )
 
@@ -254,6 +256,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         share,
         "" if asked.within is None else asked.within.text,
         asked.ground.finer,
+        asked.pool.extended,
     )
     axes, right = results[Axes], commands
     if isinstance(axes, Axes) and axes.exchanged:

@@ -203,6 +203,8 @@ class Commands:
         The extent whose land alone counts; empty for all land.
     finer : float
         How many times cells are finer than on all land.
+    extended : bool
+        Whether the places are the middles of footprints.
 
     Examples
     --------
@@ -219,6 +221,7 @@ class Commands:
     land_share: float = 1.0
     within: str = ""
     finer: float = 1.0
+    extended: bool = False
 
     @property
     def target(self) -> str:

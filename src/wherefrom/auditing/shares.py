@@ -432,7 +432,7 @@ def _off_land(continent: LayerShares, against: str, commands: Commands) -> list[
     """Find whether places lie at sea, or in Antarctica where that does not count as land."""
     found = []
     share = continent.none / max(continent.places + continent.none, 1e-300)
-    if share > LEAST:
+    if share > LEAST and not commands.extended:  # of footprints the middle does not tell
         text = f"{percent(share)} of the places are at sea; shares are of the others."
         command = ""
         if continent.places:

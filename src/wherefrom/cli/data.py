@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from wherefrom.cli.output import show
+from wherefrom.cli.output import check_out, show
 from wherefrom.errors import WherefromError
 from wherefrom.progress import Screen, say
 
 if TYPE_CHECKING:
     from wherefrom.earth.catalog import Source
+    from wherefrom.pool.known import Known
 
 __all__ = ["app"]
 
@@ -95,6 +98,95 @@ def path(
     from wherefrom.earth.fetch import path_of
 
     show(str(path_of(name, download=False)))
+
+
+@app.command(
+    "known",
+    epilog="Examples: wherefrom data known | wherefrom data known ssl4eo-s12-v1.1 | "
+    "wherefrom data known mmearth --table data_1M_v001_tile_info.json --out mmearth.parquet",
+)
+def known(
+    name: Annotated[str | None, typer.Argument(help="One of them; without it, all.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its file of places, to make a table of.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write, with --table.")] = None,
+) -> None:
+    """Show known pre-training pools and benchmarks, and how to audit the file of one."""
+    from wherefrom.pool.known import entries, entry
+
+    if (table is None) != (out is None) or (table is not None and name is None):
+        raise WherefromError("--table goes with a NAME and --out: name all three")
+    if table is not None and out is not None:
+        _convert(entry(str(name)), table, out)
+        return
+    screen = Screen(soft_wrap=True)
+    if name is not None:
+        _show_known(screen, entry(name))
+        return
+    screen.print(f"{'name':26}{'kind':11}{'places':26}licence", style="bold")
+    for item in entries().values():
+        screen.print(f"{item.name:26}{item.kind:11}{item.count:26}{item.licence}", markup=False)
+        screen.print(f"  {item.title}\n  {item.address}", style="dim", markup=False)
+
+
+def _convert(item: Known, table: Path, out: Path) -> None:
+    """Write the table of an entry's file of places."""
+    import pyarrow.parquet as pq
+
+    from wherefrom.files import atomic
+    from wherefrom.pool.known import table_of
+    from wherefrom.shown import count_of
+
+    check_out(out, "a table", {"--table": table})
+    made = table_of(item, table)
+    with atomic(out) as path:
+        pq.write_table(made, path)
+    show(f"{out}: {count_of(made.num_rows, 'row')}")
+
+
+def _show_known(screen: Screen, item: Known) -> None:
+    """Print what is known of one pool or benchmark, and the commands that audit it."""
+    facts = {
+        "kind": item.kind,
+        "address": item.address,
+        "format": item.format,
+        "places": item.count,
+        "licence": item.licence,
+        "cite": item.citation,
+        **{
+            f"{field} column": getattr(item.reads, field)
+            for field in ("id", "lon", "lat", "geometry", "place", "time")
+        },
+        "grid": f"{item.reads.grid}, column {item.reads.cell}" if item.reads.grid else "",
+        "not verified": ", ".join(item.unverified),
+    }
+    screen.print(f"{item.name}: {item.title}", style="bold", markup=False)
+    for label, text in facts.items():
+        if text:
+            screen.print(f"  {label:16}{text}", markup=False)
+    for label, texts in (("note", item.caveats), ("source", item.source)):
+        for text in texts:
+            screen.print(f"  {label:16}{text}", markup=False)
+    for line in _commands(item):
+        screen.print(f"  {line}", markup=False)
+
+
+def _commands(item: Known) -> list[str]:
+    """Return the commands that audit an entry's file, with the options that `audit` has."""
+    from wherefrom.cli.audit import audit
+
+    if item.reads.layout == "none":
+        return []
+    file, lines = item.file, []
+    if item.reads.layout != "table":
+        file = f"{item.name}.parquet"
+        lines = [f"wherefrom data known {item.name} --table {item.file} --out {file}"]
+    own = typer.Typer()
+    own.command()(audit)
+    flags = {flag for param in typer.main.get_command(own).params for flag in param.opts}
+    words = [word for pair in item.reads.options.items() if pair[0] in flags for word in pair]
+    return [*lines, shlex.join(["wherefrom", "audit", file, *words])]
 
 
 def _size(count: int) -> str:

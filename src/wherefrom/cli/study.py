@@ -301,8 +301,8 @@ def report_(
 def _statuses(run: str) -> list[Status]:
     """Read where a run stands, given its folder or its store."""
     from wherefrom.errors import WherefromError
+    from wherefrom.remote import is_address
     from wherefrom.study import opened
-    from wherefrom.study.remote import is_address
     from wherefrom.study.status import statuses
 
     folder = Path(run)
@@ -363,7 +363,7 @@ def _prepare(
 
 def _refuse_address(out: Path | None) -> None:
     from wherefrom.errors import WherefromError
-    from wherefrom.study.remote import is_address
+    from wherefrom.remote import is_address
 
     if out is not None and is_address(str(out)):
         raise WherefromError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,35 @@ from numpy.typing import ArrayLike, NDArray
 from wherefrom.earth.fetch import path_of
 from wherefrom.earth.polygons import read_shapes
 
-__all__ = ["DOTS", "Places", "density", "draw_density", "draw_places", "project", "world_axes"]
+__all__ = [
+    "DOTS",
+    "LIGHT",
+    "Paper",
+    "Places",
+    "density",
+    "draw_density",
+    "draw_places",
+    "project",
+    "world_axes",
+]
 
 # Coefficients of the Equal Earth projection: B. Savric, T. Patterson, B. Jenny, The Equal Earth
 # map projection, Int. J. Geogr. Inf. Sci. 33 (2019) 454-465, equation 9.
 A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
 
-SEA, LAND, EDGE, GRID = "#f4f6f8", "#dcdcd6", "#9aa0a6", "#e3e6e9"
+
+@dataclass(frozen=True)
+class Paper:
+    """Colours of an empty world map, and of the least of a density on it."""
+
+    sea: str = "#f4f6f8"
+    land: str = "#dcdcd6"
+    edge: str = "#9aa0a6"
+    grid: str = "#e3e6e9"
+    least: str = ""
+
+
+LIGHT = Paper()
 
 #: More places than these are drawn as a density, since dots would cover each other.
 DOTS = 25_000
@@ -55,7 +78,9 @@ def project(lon: ArrayLike, lat: ArrayLike) -> tuple[NDArray[np.float64], NDArra
 Places = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def world_axes(ax: Axes, *, land: bool = True, within: Places | None = None) -> Axes:
+def world_axes(
+    ax: Axes, *, land: bool = True, within: Places | None = None, paper: Paper = LIGHT
+) -> Axes:
     """Turn axes into an empty world map: sea, land, outline, and lines every 30 degrees.
 
     It is drawn on with coordinates of `project`; no pyplot state is touched. `land` is Natural
@@ -70,11 +95,11 @@ def world_axes(ax: Axes, *, land: bool = True, within: Places | None = None) -> 
     frame = WHOLE if within is None else _frame(*project(*within))
     ring = np.linspace(-90, 90, 181)
     x, y = project(np.r_[np.full(181, -180.0), np.full(181, 180.0)], np.r_[ring, ring[::-1]])
-    ax.fill(x, y, facecolor=SEA, edgecolor="none", zorder=0)
+    ax.fill(x, y, facecolor=paper.sea, edgecolor="none", zorder=0)
     for meridian in range(-150, 180, 30):
-        ax.plot(*project(np.full(181, meridian), ring), color=GRID, lw=0.4, zorder=0.5)
+        ax.plot(*project(np.full(181, meridian), ring), color=paper.grid, lw=0.4, zorder=0.5)
     for parallel in range(-60, 90, 30):
-        ax.plot(*project([-180, 180], [parallel] * 2), color=GRID, lw=0.4, zorder=0.5)
+        ax.plot(*project([-180, 180], [parallel] * 2), color=paper.grid, lw=0.4, zorder=0.5)
     if land:
         near = frame != WHOLE
         rings = _land_rings(path_of("natural-earth-countries"), near)
@@ -88,9 +113,11 @@ def world_axes(ax: Axes, *, land: bool = True, within: Places | None = None) -> 
             )
         # Edges in the same colour close the hairlines between neighbouring countries.
         ax.add_collection(
-            PolyCollection(rings, facecolor=LAND, edgecolor=LAND, linewidth=0.3, zorder=1)
+            PolyCollection(
+                rings, facecolor=paper.land, edgecolor=paper.land, linewidth=0.3, zorder=1
+            )
         )
-    ax.fill(x, y, facecolor="none", edgecolor=EDGE, lw=0.8, zorder=4)
+    ax.fill(x, y, facecolor="none", edgecolor=paper.edge, lw=0.8, zorder=4)
     ax.set_aspect("equal")
     ax.set_axis_off()
     ax.set_xlim(frame[0], frame[2])
@@ -135,13 +162,17 @@ def density(lon: ArrayLike, lat: ArrayLike, weight: ArrayLike | None = None) -> 
     return counts.reshape(ROWS, COLUMNS).astype(np.float64)
 
 
-def draw_density(ax: Axes, counts: NDArray[np.float64], *, color: str = "#1f5a96") -> Any:
+def draw_density(
+    ax: Axes, counts: NDArray[np.float64], *, color: str = "#1f5a96", paper: Paper = LIGHT
+) -> Any:
     """Shade the squares of `density` on a logarithmic scale, the densest in this colour.
 
     >>> from matplotlib.figure import Figure
     >>> image = draw_density(Figure().add_subplot(), density([10.0, 20.0], [0.0, 50.0]))
     """
-    shades = LinearSegmentedColormap.from_list("places", ((0.0, _pale(color)), (1.0, color)))
+    shades = LinearSegmentedColormap.from_list(
+        "places", ((0.0, paper.least or _pale(color)), (1.0, color))
+    )
     return ax.imshow(
         np.ma.masked_equal(counts, 0),
         origin="lower",

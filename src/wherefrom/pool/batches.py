@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wherefrom import parallel
+from wherefrom.earth.footprints import areas_km2
 from wherefrom.progress import progress
 
 __all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part", "over"]
@@ -42,6 +44,8 @@ class Batch:
         ``labels(name)``, -1 for none.
     values : dict of str to ndarray of float64, shape (B,)
         Of each numeric column or value layer asked for; NaN for none.
+    footprints : ndarray of shapely polygons, shape (B,), or None
+        In degrees, within [-180, 180]; if asked for, and the pool has them.
     """
 
     start: int
@@ -50,9 +54,16 @@ class Batch:
     ids: NDArray[Any] | None = None
     codes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    footprints: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.lon)
+
+    @cached_property
+    def areas_km2(self) -> NDArray[np.float64]:
+        """Areas of the footprints, for a pass that asked for them."""
+        assert self.footprints is not None
+        return areas_km2(self.footprints)
 
     def asked_ids(self) -> NDArray[Any]:
         """Return the ids, for a pass that asked for them."""
@@ -67,12 +78,13 @@ class Ask:
     `codes` are label columns or categorical layers, `values` numeric columns or value layers.
 
     >>> Ask(codes=("continent",)) | Ask(codes=("biome", "continent"), ids=True)
-    Ask(codes=('continent', 'biome'), values=(), ids=True)
+    Ask(codes=('continent', 'biome'), values=(), ids=True, footprints=False)
     """
 
     codes: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     ids: bool = False
+    footprints: bool = False
 
     def __or__(self, other: Ask) -> Ask:
         """Ask for what either asks for, in the order of first mention."""
@@ -80,6 +92,7 @@ class Ask:
             tuple(dict.fromkeys(self.codes + other.codes)),
             tuple(dict.fromkeys(self.values + other.values)),
             self.ids or other.ids,
+            self.footprints or other.footprints,
         )
 
 
@@ -137,6 +150,11 @@ class AnyPool(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is odd about the pool but no error."""
+        ...
+
+    @property
+    def extended(self) -> bool:
+        """Whether the places are the middles of footprints, of which `Batch` has the polygons."""
         ...
 
     def labels(self, name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wherefrom.earth.addresses import here
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import in_place_of
 from wherefrom.pool.check import Finding, examine, refuse_errors
@@ -72,7 +73,7 @@ def open_pool(
     >>> type(open_pool(file)).__name__, type(open_pool(file.parent)).__name__
     ('Pool', 'PoolScan')
     """
-    path = Path(path)
+    path = here(path)
     read = scan if _large(path) else Pool.read
     return read(path, id, lon, lat, geometry, time)
 
@@ -98,7 +99,7 @@ def open_beside(
     >>> len(open_beside(file, "x", "y"))
     1
     """
-    path, usual, dates = Path(path), ("lon", "lat"), Dates.of(time)
+    path, usual, dates = here(path), ("lon", "lat"), Dates.of(time)
     if dates is not None:
         dates = replace(dates, place=None, optional=True)
     for names in [usual] if _written_here(path) else dict.fromkeys([(lon, lat), usual]):
@@ -168,7 +169,7 @@ def scan(
     >>> len(opened), opened.key == pool.key, opened.labels("use")
     (2, True, ('a', 'b'))
     """
-    path = Path(path)
+    path = here(path)
     pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry), time)
     tell(str(path), examine_dates(pool))
     if noted is not None:
@@ -221,7 +222,7 @@ def inspect(
     WherefromError
         If a file cannot be read or lacks a column, or a folder is not the one that was noted.
     """
-    path = Path(path)
+    path = here(path)
     if not _large(path):
         places = dated(read_places(path, id, lon, lat), Dates.of(time, place))
         names = {"lon_name": places.lon_name, "lat_name": places.lat_name}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import files, parallel
@@ -31,6 +32,7 @@ from wherefrom.pool.columns import (
     value_layer,
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
+from wherefrom.pool.geometry import FOOTPRINT, GEO, is_bytes
 from wherefrom.pool.partition import open_writer
 from wherefrom.pool.seasons import Dates, dated
 from wherefrom.pool.tables import Places, names_of, places_of, read_places, rows_of
@@ -190,9 +192,9 @@ class Pool:
         names = places.lon_name, places.lat_name
         refuse_errors(errors_in(places.ids, places.lon, places.lat, *names), places.source)
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
-        for name in places.rest.column_names:
-            if name != "id":  # of a table whose rows are numbered
-                table = table.append_column(places.rest.field(name), places.rest.column(name))
+        for column in places.rest.schema:
+            if column.name != "id":  # of a table whose rows are numbered
+                table = table.append_column(column, places.rest.column(column.name))
         origin = origin_of((places.rest.schema.metadata or {}).get(b"wherefrom"))
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 
@@ -218,6 +220,35 @@ class Pool:
     def columns(self) -> tuple[str, ...]:
         """Names of the table's other columns."""
         return tuple(c for c in self.table.column_names if c not in ("id", "lon", "lat"))
+
+    @property
+    def extended(self) -> bool:
+        """Whether the places are the middles of footprints."""
+        return FOOTPRINT in self.table.column_names and is_bytes(
+            self.table.schema.field(FOOTPRINT).type
+        )
+
+    def footprints(self, rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[Any]:
+        """Return the polygons of some rows, shapely's, in degrees within [-180, 180].
+
+        Raises
+        ------
+        WherefromError
+            If the places are points.
+
+        Examples
+        --------
+        >>> import shapely
+        >>> tiles = {"footprint": shapely.to_wkb(shapely.box([0, 179], 0, [2, 181], 2))}
+        >>> pool = Pool.from_table(pa.table(tiles), geometry="footprint")
+        >>> pool.lon.tolist(), pool.footprints()[1].geom_type
+        ([1.0, -180.0], 'MultiPolygon')
+        """
+        if not self.extended:
+            raise WherefromError("the places of this pool are points: they have no footprints")
+        column = self.table.column(FOOTPRINT)
+        column = column[rows] if isinstance(rows, slice) else column.take(rows)
+        return np.asarray(shapely.from_wkb(column.to_numpy()), dtype=object)
 
     def codes(self, name: str) -> Codes:
         """Label every place by a categorical layer.
@@ -384,7 +415,8 @@ class Pool:
         """Write the pool as Parquet; the same pool gives the same bytes.
 
         Coordinates are plain columns, half the size of a geometry column; GeoPandas reads them by
-        ``geopandas.points_from_xy(table.lon, table.lat, crs="OGC:CRS84")``.
+        ``geopandas.points_from_xy(table.lon, table.lat, crs="OGC:CRS84")``. Footprints are
+        GeoParquet's geometry, which it reads at once.
 
         Raises
         ------
@@ -392,6 +424,8 @@ class Pool:
             If the disk is full or the folder cannot be written.
         """
         about = {b"wherefrom": json.dumps({"origin": self.origin, "pool": self.key}).encode()}
+        if self.extended:
+            about[b"geo"] = GEO
         table = self.table.replace_schema_metadata(about)
         with files.atomic(path) as tmp, open_writer(tmp, table.schema) as writer:
             writer.write_table(table, row_group_size=BLOCK)
@@ -442,7 +476,8 @@ class PoolPart:
                 for name in ask.values
             }
             ids = pool.ids[rows] if ask.ids else None
-            yield Batch(self.start + at - self.first, lon, lat, ids, codes, values)
+            shapes = pool.footprints(rows) if ask.footprints and pool.extended else None
+            yield Batch(self.start + at - self.first, lon, lat, ids, codes, values, shapes)
 
     def tables(self) -> Iterator[tuple[int, pa.Table]]:
         """Give each block's first row in the whole pool, and all columns of its rows."""

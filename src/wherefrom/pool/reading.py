@@ -16,16 +16,10 @@ import pyarrow.parquet as pq
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
+from wherefrom.pool.geometry import FOOTPRINT, LOOKED, geometry_of, with_footprints
 from wherefrom.pool.keyed import Key, Keys, columns_of, texts_among, with_keys
 from wherefrom.pool.seasons import Dated, Dates, grown
-from wherefrom.pool.tables import (
-    LOOKED,
-    Places,
-    first_line,
-    geometry_of,
-    is_parquet,
-    places_of,
-)
+from wherefrom.pool.tables import Places, first_line, is_parquet, places_of
 from wherefrom.pool.time import Days
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
@@ -61,11 +55,13 @@ class Reading:
     id : str or None
         Column of ids; None for row numbers.
     place : tuple of str
-        The two columns of coordinates, or the one of point geometry.
+        The two columns of coordinates, or the one of geometry.
     lon, lat : str
         What to call the coordinates in a message.
     rest : pyarrow.Schema
-        The other columns.
+        The other columns; `FOOTPRINT` among them if the places are polygons.
+    polygons : str
+        The column of these; empty if they are points.
     time : Dated or None
         How columns of dates make some of these.
     """
@@ -76,6 +72,7 @@ class Reading:
     lon: str
     lat: str
     rest: pa.Schema
+    polygons: str = ""
     time: Dated | None = None
 
     def blocks(
@@ -117,7 +114,9 @@ class Reading:
         numbered = self.id is None or not ids
         if self.time is not None:
             columns = [*columns, *self.time.needs(columns)]
+        extended = bool(self.polygons) and FOOTPRINT in columns
         wanted = [*self.place, *([] if numbered else [self.id]), *columns]
+        wanted += [self.polygons] if extended else []
         there = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
         at = 0
         for batch in file.iter_batches(
@@ -135,7 +134,13 @@ class Reading:
                     source=piece.path,
                     numbered=numbered,
                     first=row,
+                    footprints=extended,
                 )
+                if extended and FOOTPRINT not in places.rest.column_names:
+                    raise WherefromError(
+                        f"{piece.path}: its geometries are points, those of the first file "
+                        "polygons: keep one kind in a folder"
+                    )
                 keys = [key for key in piece.keys if key[0] in columns]
                 places = replace(places, rest=with_keys(places.rest, keys))
                 yield places if self.time is None else grown(places, self.time, columns, row)
@@ -248,12 +253,16 @@ def reading_of(
             groups = tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups))
             schema = file.schema_arrow
             geometry, _ = geometry_of(schema, str(path))
-            if first is None and geometry is not None and lon != lat:  # compared in a few rows
-                there = [name for name in (lon, lat, geometry) if name in schema.names]
-                for batch in islice(file.iter_batches(LOOKED, columns=there), 1):
-                    table = pa.Table.from_batches([batch])
-                    places_of(table, None, lon, lat, source=str(path), numbered=True)
-        reading = _reading(schema, id, lon, lat, str(path))
+            polygons = first is not None and bool(first.polygons)
+            if first is None and geometry is not None:  # a few rows: compared, and their kind
+                there = {lon, lat, geometry} & set(schema.names)
+                for batch in islice(file.iter_batches(LOOKED, columns=sorted(there)), 1):
+                    few = places_of(
+                        pa.Table.from_batches([batch]), None, lon, lat, source=str(path),
+                        numbered=True,
+                    )  # fmt: skip
+                    polygons = FOOTPRINT in few.rest.column_names
+        reading = _reading(schema, id, lon, lat, str(path), polygons)
         own = columns_of(keys, schema.names, texts)
         for name, _ in own:
             kind = pa.string() if name in texts else pa.int64()
@@ -268,7 +277,9 @@ def reading_of(
     return first, tuple(files)
 
 
-def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str) -> Reading:
+def _reading(
+    schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str, polygons: bool
+) -> Reading:
     # An empty table is refused for what a full one is: columns, types and the CRS.
     places = places_of(schema.empty_table(), id_, lon, lat, source=source)
     names = schema.names
@@ -277,7 +288,12 @@ def _reading(schema: pa.Schema, id_: str | None, lon: str, lat: str, source: str
         own = (str(geometry_of(schema, source)[0]),)
     id_name = id_ or ("id" if "id" in names else None)
     text = places.ids.dtype.kind == "U"
-    return Reading(id_name, text, own, lon, lat, places.rest.schema.remove_metadata())
+    rest = places.rest
+    shape = ""
+    if polygons:
+        shape = own[0] if len(own) == 1 else str(geometry_of(schema, source)[0])
+        rest = with_footprints(rest, np.zeros(0, dtype=object), source)
+    return Reading(id_name, text, own, lon, lat, rest.schema.remove_metadata(), shape)
 
 
 def _with_time(reading: Reading, dates: Dates | None, source: str) -> Reading:

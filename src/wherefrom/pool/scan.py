@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 
 from wherefrom import parallel
@@ -25,6 +26,7 @@ from wherefrom.pool.columns import (
     value_layer,
 )
 from wherefrom.pool.digest import key_of_blocks, labels_digest
+from wherefrom.pool.geometry import FOOTPRINT
 from wherefrom.pool.partition import LabelColumn
 from wherefrom.pool.places import Pool
 from wherefrom.pool.reading import FileRows, Piece, Reading, cut_parts, joined
@@ -95,6 +97,11 @@ class PoolScan:
     def columns(self) -> tuple[str, ...]:
         """Names of the other columns than ids and coordinates."""
         return tuple(self.reading.rest.names)
+
+    @property
+    def extended(self) -> bool:
+        """Whether the places are the middles of footprints."""
+        return bool(self.reading.polygons)
 
     def column(self, name: str) -> _Column:
         """Return what is known of a label column; a pass over it, the first time, if nothing is.
@@ -250,7 +257,8 @@ class ScanPart:
         layers = {name: label_layer(name, columns) for name in ask.codes if name not in columns}
         valued = {name: value_layer(name, columns) for name in ask.values if name not in columns}
         numeric = [name for name in ask.values if name in columns]
-        for start, block in self._blocks([*coded, *numeric], ask.ids, list(coded)):
+        shaped = [FOOTPRINT] if ask.footprints and pool.extended else []
+        for start, block in self._blocks([*coded, *numeric, *shaped], ask.ids, list(coded)):
             lon, lat = joined([p.lon for p in block]), joined([p.lat for p in block])
             codes = {
                 name: joined([column_codes(p.rest.column(name), values, name) for p in block])
@@ -263,7 +271,12 @@ class ScanPart:
             }
             values |= {name: layer(lon, lat).astype("f8") for name, layer in valued.items()}
             ids = self._ids(start, block) if ask.ids else None
-            batch = Batch(start, lon, lat, ids, codes, values)
+            shapes = None
+            if shaped:
+                shapes = shapely.from_wkb(
+                    joined([p.rest.column(FOOTPRINT).to_numpy() for p in block])
+                )
+            batch = Batch(start, lon, lat, ids, codes, values, shapes)
             for name, layer in layers.items():
                 pool.see(name, batch, layer.labels)
             yield batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 
 from wherefrom import files
-from wherefrom.earth.sphere import distance_km
+from wherefrom.earth.addresses import here
 from wherefrom.errors import WherefromError, of_the_system, unknown
+from wherefrom.pool.geometry import (
+    compare,
+    decoded,
+    geometry_of,
+    in_degrees,
+    is_bytes,
+    no_geometry,
+    placed,
+    with_footprints,
+)
 from wherefrom.pool.keyed import columns_of, keys_of, texts_among, with_keys
 from wherefrom.pool.text import NUMBER, TEXT, first_line, numeric, read_text
 from wherefrom.progress import say
@@ -29,7 +38,6 @@ __all__ = [
     "absent",
     "array_of",
     "first_line",
-    "geometry_of",
     "ids_of",
     "is_parquet",
     "names_of",
@@ -43,12 +51,10 @@ __all__ = [
 
 LON_NAMES = ("lon", "longitude", "long", "lng", "x", "decimallongitude", "lon_deg")
 LAT_NAMES = ("lat", "latitude", "y", "decimallatitude", "lat_deg")
-#: Rows whose columns of degrees are compared with a geometry, and how far apart they may be.
-LOOKED, ELSEWHERE_KM = 1000, 1.0
 #: Types that Arrow takes no rows of, and what they are plainly.
 VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 #: Files that GDAL reads.
-VECTOR = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
+VECTOR = (".geojson", ".geojsonl", ".json", ".gpkg", ".shp", ".fgb", ".kml", ".gml", ".zip")
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,11 @@ def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.T
     Parameters
     ----------
     path : Path or str
-        ``.csv``, ``.tsv`` and ``.txt``, also with ``.gz``, ``.zst`` or ``.bz2``, are text with a
+        Or an address, see `wherefrom.earth.addresses.here`. ``.csv``, ``.tsv`` and ``.txt``, also
+        with ``.gz``, ``.zst`` or ``.bz2``, are text with a
         header line, parted by comma, semicolon, tab, bar or blanks; ``.geojson``, ``.gpkg``,
-        ``.shp`` and ``.fgb`` are of one layer; anything else must be Parquet.
+        ``.shp``, ``.fgb``, ``.kml``, ``.gml`` and ``.zip`` (of a shapefile) are of one layer;
+        anything else must be Parquet.
     empty : bool
         Whether a table without rows will do.
     id : str
@@ -105,7 +113,7 @@ def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.T
         If the file is absent, empty, torn, has no rows, or is not of its kind; or if a text table
         cannot be read whole: the message names the line.
     """
-    path = Path(path)
+    path = here(path)
     try:
         if path.is_dir():
             raise WherefromError(f"{path} is a folder: name one Parquet or CSV file in it")
@@ -132,17 +140,7 @@ def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.T
 
 
 def absent(path: Path, what: str) -> WherefromError:
-    """Build the error for a path where nothing is; of an address it says that none is read.
-
-    >>> print(absent(Path("s3://bucket/pool.parquet"), "file"))
-    s3://bucket/pool.parquet is an address, and only local files are read: download it first
-    """
-    address = re.match(r"(\w[\w+.-]+):/+(.*)", path.as_posix())
-    if address:  # a path has lost one of its strokes
-        return WherefromError(
-            f"{address[1]}://{address[2]} is an address, and only local files are read: download "
-            "it first"
-        )
+    """Build the error for a path where nothing is."""
     return WherefromError(f"{path}: no such {what}")
 
 
@@ -175,20 +173,21 @@ def places_of(
     numbered: bool = False,
     first: int = 0,
     columns: Collection[str] | None = None,
+    footprints: bool = True,
 ) -> Places:
     """Split a table into ids, coordinates and the rest.
 
     Parameters
     ----------
     table : pyarrow.Table, pandas.DataFrame, geopandas.GeoDataFrame or dict of arrays
-        With coordinate columns, or with a point geometry in longitude and latitude. Named levels of
-        an index are columns.
+        With coordinate columns, or with a geometry of points or polygons, of any CRS. Named levels
+        of an index are columns.
     id : str, optional
         Column of ids (whole numbers, text or UUIDs); default ``"id"`` if there is one, else row
         numbers.
     lon, lat : str
-        Columns of degrees, or twice the same column of point geometry. The first point geometry is
-        used where ``lon`` and ``lat`` are not there.
+        Columns of degrees, or twice the same column of geometry. The first geometry is used where
+        ``lon`` and ``lat`` are not there; polygons count at their middle on the sphere.
     source : str
         What to call the table in a message.
     numbered : bool
@@ -199,6 +198,8 @@ def places_of(
     columns : collection of str, optional
         Those of a DataFrame to convert besides ids and coordinates; default all that can be, and
         the others are named on stderr.
+    footprints : bool
+        Whether polygons are to be a column of the rest, `FOOTPRINT`.
 
     Returns
     -------
@@ -208,7 +209,7 @@ def places_of(
     ------
     WherefromError
         If a column is absent (the message names likely ones) or not of its type, or the geometry
-        is not of points or not in geographic coordinates.
+        is of another kind, mixed, not valid or without a CRS.
     """
     table, point, shapes = _as_arrow(table, source, id or "id", (lon, lat), columns)
     names, beside = table.column_names, point
@@ -221,13 +222,14 @@ def places_of(
         point = lon
     elif (lon, lat) != ("lon", "lat") or {"lon", "lat"} <= set(names):
         point = None
+    polygons = None
     if point is None:
         _need_columns(table, lon, lat, source)
         x, y = (_degrees(table.column(name), name, source, first) for name in (lon, lat))
-        if beside is not None:
-            _compare((x, y), (lon, lat), beside, shapes, source, first)
+        if beside is not None and compare((x, y), (lon, lat), beside, shapes, source, first):
+            polygons = placed(shapes(beside), source, first)[2] if footprints else None
     else:
-        x, y = _points(shapes(point), source, first)
+        x, y, polygons = placed(shapes(point), source, first)
         lon, lat = "lon", "lat"
     if id is not None and id not in names:
         raise unknown(f"id column of {source}", id, names)
@@ -239,6 +241,8 @@ def places_of(
     )
     drop = {id_name, lon, lat, point, None if numbered else "id", "lon", "lat"}
     rest = table.select([name for name in names if name not in drop])
+    if polygons is not None and footprints:
+        rest = with_footprints(rest, polygons, source)
     return Places(ids, x, y, rest, lon, lat, source, point is not None)
 
 
@@ -292,8 +296,8 @@ def _read_parquet(path: Path) -> pa.Table:
             raise WherefromError(f"{path} is a workbook: save its sheet as .csv")
         raise WherefromError(
             f"{path} is not a Parquet file; a text table must end in .csv, .tsv or .txt (.gz, .zst "
-            "or .bz2 may follow), geometries in .geojson, .gpkg, .shp or .fgb; else write it as "
-            f'Parquet: geopandas.read_file("{path.name}").to_parquet("places.parquet")'
+            "or .bz2 may follow), geometries in .geojson, .gpkg, .fgb, .shp or .zip of it; else "
+            f'write it as Parquet: geopandas.read_file("{path.name}").to_parquet("places.parquet")'
         )
     try:
         return pq.read_table(path, page_checksum_verification=True)
@@ -378,10 +382,10 @@ def _as_arrow(
 
     def decode(name: str, rows: Any = slice(None)) -> NDArray[Any]:
         if name not in geometric:
-            raise _no_geometry(name, source, geometric, plain)
-        crs = geometric[name].crs
-        _refuse_crs(None if crs is None else crs.to_json_dict(), source)
-        return np.asarray(geometric[name].values[rows], dtype=object)
+            raise no_geometry(name, source, geometric, plain)
+        crs, shapes = geometric[name].crs, np.asarray(geometric[name].values[rows], dtype=object)
+        quiet = not isinstance(rows, slice)
+        return in_degrees(shapes, None if crs is None else crs.to_json_dict(), source, quiet)
 
     active = getattr(table, "_geometry_column_name", None)
     return plain, active if active in geometric else next(iter(geometric), None), decode
@@ -397,59 +401,13 @@ def _of_arrow(
         if name not in table.column_names:
             raise unknown(f"geometry column of {source}", name, encoded or table.column_names)
         # Bytes that are named as geometry are, whatever is noted of them.
-        if name not in encoded and not _is_bytes(table.schema.field(name).type):
-            raise _no_geometry(name, source, encoded, table)
+        if name not in encoded and not is_bytes(table.schema.field(name).type):
+            raise no_geometry(name, source, encoded, table)
         column = table.column(name) if rows is None else table.column(name).take(rows)
-        return _decoded(column, encoded.get(name, {"encoding": "WKB"}), source)
+        about = encoded.get(name, {"encoding": "WKB"})
+        return decoded(column, about, source, quiet=rows is not None)
 
     return table.select(others), primary, decode
-
-
-def geometry_of(schema: pa.Schema, source: str) -> tuple[str | None, dict[str, dict[str, Any]]]:
-    """Return the first column of geometry, if any, and what is noted of each: encoding and CRS.
-
-    GeoParquet's notes count, else those of Arrow's columns.
-    """
-    written = (schema.metadata or {}).get(b"geo")
-    try:
-        if written is not None:
-            geo = json.loads(written)
-            primary, encoded = (
-                geo["primary_column"],
-                {n: dict(c) for n, c in geo["columns"].items()},
-            )
-        else:
-            encoded = {
-                field.name: {
-                    "encoding": "WKB",
-                    "crs": None,
-                    **json.loads(_note(field, b"metadata")),
-                }
-                for field in schema
-                if _note(field, b"name") == b"geoarrow.wkb"
-            }
-            primary = next(iter(encoded), None)
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise WherefromError(
-            f"{source}: the schema's metadata 'geo' is not GeoParquet's: write the file again "
-            "with GeoDataFrame.to_parquet, or without that metadata"
-        ) from err
-    return primary if primary in schema.names else None, encoded
-
-
-def _note(field: pa.Field, what: bytes) -> bytes:
-    return bytes((field.metadata or {}).get(b"ARROW:extension:" + what) or b"{}")
-
-
-def _no_geometry(name: str, source: str, known: Iterable[str], table: pa.Table) -> WherefromError:
-    if name not in table.column_names:
-        return unknown(f"geometry column of {source}", name, known)
-    kind = table.schema.field(name).type
-    return WherefromError(f"{source}: column {name!r} is {kind}, no geometry: name another column")
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def array_of(values: Any) -> NDArray[Any]:
@@ -505,117 +463,6 @@ def taken(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     return plain.take(at) if plain is table else plain.take(at).cast(table.schema)
 
 
-def _decoded(column: pa.ChunkedArray, about: dict[str, Any], source: str) -> NDArray[Any]:
-    if about.get("encoding") != "WKB":
-        raise WherefromError(
-            f"{source}: geometry is encoded as {about.get('encoding')!r}, which is not read: write "
-            'it as WKB (GeoDataFrame.to_parquet(..., geometry_encoding="WKB")) or name columns '
-            "with --lon and --lat"
-        )
-    if "crs" in about:  # the format says: absent means OGC:CRS84, null means not known
-        _refuse_crs(about["crs"], source)
-    try:
-        points: NDArray[Any] = shapely.from_wkb(column.to_numpy())
-    except (shapely.errors.GEOSException, TypeError) as err:
-        raise WherefromError(
-            f"{source}: the geometry is not well-known binary ({first_line(err)}): write the file "
-            "again with GeoDataFrame.to_parquet"
-        ) from err
-    return points
-
-
-def _projjson(text: str, source: str) -> dict[str, Any]:
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        crs: dict[str, Any] = CRS.from_user_input(text).to_dict(projjson=True)
-    except CRSError as err:
-        raise WherefromError(
-            f"{source}: the CRS of the geometry is none that is known ({first_line(err)}): convert "
-            'it: gdf.to_crs("OGC:CRS84")'
-        ) from err
-    return crs
-
-
-def _refuse_crs(crs: dict[str, Any] | str | None, source: str) -> None:
-    if crs is None:
-        raise WherefromError(
-            f"{source}: the geometry has no CRS; if it is longitude and latitude, say so: "
-            'gdf.set_crs("OGC:CRS84")'
-        )
-    if isinstance(crs, str):
-        crs = _projjson(crs, source)
-    kind, base = crs.get("type"), crs
-    while kind in ("BoundCRS", "CompoundCRS"):
-        base = base["source_crs"] if kind == "BoundCRS" else base["components"][0]
-        kind = base.get("type")
-    if kind != "GeographicCRS":
-        code = crs.get("id", {})
-        name = f"{code['authority']}:{code['code']}" if code else repr(crs.get("name", "unnamed"))
-        raise WherefromError(
-            f"{source}: the geometry is in {name} ({kind}), not in longitude and latitude; "
-            'convert it: gdf.to_crs("OGC:CRS84")'
-        )
-
-
-def _points(
-    geometry: NDArray[Any], source: str, first: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    kinds = shapely.get_type_id(geometry)
-    other = np.flatnonzero((kinds != 0) & (kinds != -1))
-    if len(other):
-        count = count_of(len(other), "geometry", "geometries")
-        said = f"{source}: {count} are not points (first in row {first + other[0]})"
-        low, _, high, _ = shapely.bounds(geometry[other]).T
-        wide = other[high - low > 180]
-        if len(wide):
-            raise WherefromError(
-                f"{said}, and {len(wide):,} of them are wider than 180 degrees (first in row "
-                f"{first + wide[0]}), as what crosses the antimeridian seems to be: the middle of "
-                "such a one lies on the other side of the Earth; name a column of points with "
-                "--geometry (geometry= in Python), or give degrees with --lon and --lat"
-            )
-        raise WherefromError(
-            f"{said}: name a column of points with --geometry (geometry= in Python), or use "
-            "gdf.representative_point()"
-        )
-    # Missing and empty points become NaN, and are reported with the others.
-    there = geometry.copy()
-    there[shapely.is_empty(there)] = None
-    return shapely.get_x(there), shapely.get_y(there)
-
-
-def _compare(
-    degrees: tuple[NDArray[np.float64], NDArray[np.float64]],
-    names: tuple[str, str],
-    geometry: str,
-    shapes: Callable[..., NDArray[Any]],
-    source: str,
-    first: int,
-) -> None:
-    """Say where columns of degrees, which count, lie outside the geometry beside them."""
-    rows = np.unique(np.linspace(0, len(degrees[0]) - 1, LOOKED).astype(np.int64))
-    if not len(degrees[0]):
-        return
-    try:
-        west, south, east, north = shapely.bounds(shapes(geometry, rows)).T
-    except WherefromError:  # in metres, or of no known CRS: nothing to compare with
-        return
-    x, y = (each[rows] for each in degrees)
-    off, turned = (
-        distance_km(u, v, np.clip(u, west, east), np.clip(v, south, north)) > ELSEWHERE_KM
-        for u, v in ((x, y), (y, x))
-    )
-    if off.any():
-        how = "are exchanged against" if not turned.any() else "are more than 1 km away from"
-        say(
-            f"{source}: {names[0]!r} and {names[1]!r} {how} the geometry {geometry!r} in "
-            f"{int(off.sum()):,} of {count_of(len(rows), 'row')} looked at (first in row "
-            f"{first + rows[off][0]}); the columns are taken: mend or drop one of them"
-        )
-
-
 class NoColumnError(WherefromError):
     """A table lacks the columns that are to hold coordinates."""
 
@@ -635,7 +482,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
             f"{source} has no column {what}, but {near[0]!r} and {near[1]!r}: give "
             f"--lon {shlex.quote(near[0])} --lat {shlex.quote(near[1])}"
         )
-    held = [name for name in names if _is_bytes(table.schema.field(name).type)]
+    held = [name for name in names if is_bytes(table.schema.field(name).type)]
     how = "name the coordinates with --lon and --lat"
     if held:
         how += (

@@ -24,12 +24,12 @@ from typing import Any
 
 from wherefrom import parallel
 from wherefrom.errors import WherefromError
+from wherefrom.remote import PLACES
 from wherefrom.shown import count_of
 from wherefrom.study import cost
 from wherefrom.study.attempt import Ask, Node, Report, attempt, probe
 from wherefrom.study.board import PROBES, Board
 from wherefrom.study.processes import THREADS
-from wherefrom.study.remote import PLACES
 from wherefrom.study.stage import TRAINED, Stage
 from wherefrom.study.store import Store, versions
 from wherefrom.study.worker import FAILED, Failure, Told

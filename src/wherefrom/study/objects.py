@@ -19,8 +19,8 @@ from wherefrom.earth.fetch import cache_folder
 from wherefrom.errors import WherefromError
 from wherefrom.files import atomic, atomic_folder
 from wherefrom.keys import key_of
+from wherefrom.remote import Remote, at_once, is_address, remote, split
 from wherefrom.study import store as local
-from wherefrom.study.remote import Remote, at_once, is_address, remote, split
 from wherefrom.study.stage import Stage
 from wherefrom.study.store import DONE, Keyed, Store, complete
 from wherefrom.study.usage import Meter
@@ -45,7 +45,7 @@ def opened(address: str | Path) -> Store:
     Parameters
     ----------
     address : str or Path
-        A folder, or an address of object storage (`wherefrom.study.remote.KINDS`):
+        A folder, or an address of object storage (`wherefrom.remote.KINDS`):
         ``s3://bucket/path``, ``gs://bucket/path``, ``az://container/path`` or
         ``abfs://container@account.dfs.core.windows.net/path``. Nothing is asked of it yet.
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Self
 
 import numpy as np
+import shapely
 from scipy.spatial import cKDTree
 
 from wherefrom.auditing.asked import Asked
@@ -15,7 +16,7 @@ from wherefrom.auditing.findings import LEAST, PAIRED, Commands, Finding, kilome
 from wherefrom.auditing.lattice import ALL_LAND, Ground, Land, land_lattice, uniform_on_land
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Tally, canonical_places, counted_places
-from wherefrom.earth.sphere import arc_km, distance_km, unit_vectors
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, distance_km, unit_vectors
 from wherefrom.pool.batches import Ask, Batch
 
 __all__ = ["Coverage", "CoverageTally", "Gap", "tree_of"]
@@ -40,7 +41,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Coverage(Statistic):
-    """Distances from land to the nearest place of the pool.
+    """Distances from land to the nearest place of the pool, or to its footprint.
 
     Attributes
     ----------
@@ -134,9 +135,13 @@ def tree_of(xyz: Floats) -> cKDTree:
 
 
 class CoverageTally:
-    """Tally of the distance from every lattice point of land to the nearest place."""
+    """Tally of the distance from every lattice point of land to the nearest place.
 
-    ask = Ask()
+    In a footprint that is 0; outside it is counted to the circle of the area of the footprint
+    whose middle is nearest.
+    """
+
+    ask = Ask(footprints=True)
 
     def __init__(self, ground: Ground = ALL_LAND) -> None:
         self.ground = ground
@@ -146,6 +151,9 @@ class CoverageTally:
         """Bring nearer the lattice points that have a nearer place in the batch."""
         lon, lat, _ = counted_places(batch, weight)
         if not len(lon):
+            return
+        if batch.footprints is not None:
+            self._cover(batch, weight)
             return
         lon, lat = canonical_places(lon, lat)
         if _repeats(lon, lat):
@@ -157,6 +165,16 @@ class CoverageTally:
         del lon, lat, order  # a tree of a batch is large, and every thread has one
         chord, _ = tree_of(xyz).query(self._land.xyz)
         self._chord = np.minimum(self._chord, chord)
+
+    def _cover(self, batch: Batch, weight: Floats | None) -> None:
+        assert batch.footprints is not None
+        rows = np.arange(len(batch)) if weight is None else np.flatnonzero(weight > 0.0)
+        radius_km = np.sqrt(batch.areas_km2[rows] / np.pi)
+        far, at = tree_of(unit_vectors(batch.lon[rows], batch.lat[rows])).query(self._land.xyz)
+        km = np.maximum(arc_km(far) - radius_km[at], 0.0)
+        inside = _tree_of_land(self.ground).query(batch.footprints[rows], predicate="intersects")
+        km[np.unique(inside[1])] = 0.0
+        self._chord = np.minimum(self._chord, 2.0 * np.sin(km / (2.0 * EARTH_RADIUS_KM)))
 
     def merge(self, other: Self) -> None:
         """Take the nearer of both distances."""
@@ -195,6 +213,12 @@ def _tiled_land(ground: Ground) -> Land:
     here = land_lattice(ground=ground)
     order = _by_tiles(here.lon, here.lat)
     return Land(here.lon[order], here.lat[order], here.cell_km2)
+
+
+@lru_cache(maxsize=2)
+def _tree_of_land(ground: Ground) -> shapely.STRtree:
+    here = _tiled_land(ground)
+    return shapely.STRtree(shapely.points(here.lon, here.lat))
 
 
 def _by_tiles(lon: Floats, lat: Floats) -> Ints:
