@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from wherefrom.compose import spec_text
 from wherefrom.compose.samplers.match import Match
+from wherefrom.earth.file_layers import file_name_of
 
 __all__ = [
     "CAUSES",
@@ -409,8 +410,16 @@ def degrees(value: float) -> str:
 
 
 def title(layer: str) -> str:
-    """Name a layer or column for people: "climate_zone" is "climate zone"."""
-    return layer.replace("_", " ")
+    """Name a layer or column for people.
+
+    >>> title("climate_zone"), title("data/zones.gpkg:zone_name"), title("population.tif")
+    ('climate zone', 'zone name of zones.gpkg', 'population.tif')
+    """
+    file = file_name_of(layer)
+    if file is None:
+        return layer.replace("_", " ")
+    of = "band " * file.part.isdecimal() + file.part.replace("_", " ")
+    return f"{of} of {file.path.name}" if of else file.path.name
 
 
 def decimals(value: float | None, digits: int) -> str:

@@ -406,7 +406,8 @@ def _differences(layer: LayerShares, against: str) -> str:
         for row in (*by_gap[::-1][:NAMED], *by_gap[:NAMED])
         if abs(_gap(row)) >= LEAST / 4
     ]
-    text = f"{title(layer.layer).capitalize()}: " + "; ".join(dict.fromkeys(said))
+    name = title(layer.layer)
+    text = f"{name[:1].upper()}{name[1:]}: " + "; ".join(dict.fromkeys(said))
     if layer.empty:
         labels = f"{len(layer.empty):,} labels have" if len(layer.empty) > 1 else "1 label has"
         named, share = _some(layer.empty, NAMED), percent(_lacking(layer))
@@ -500,5 +501,6 @@ def _bars(layer: LayerShares, against: str) -> Drawing:
     if layer.tv is not None:
         caption += f"Total variation {percent(layer.tv)}. "
         caption += "A number gives how many times the reference's share."
-    name = title(layer.layer).capitalize()
+    name = title(layer.layer)
+    name = name[:1].upper() + name[1:]
     return Drawing(f"shares-{layer.layer}", name, caption, draw, rows_size(len(rows)))

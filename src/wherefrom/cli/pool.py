@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -249,8 +250,19 @@ def check(
 
 
 def names_of(layers: str) -> list[str]:
-    """Part the names of ``--layers`` at commas."""
-    return [name.strip() for name in layers.split(",") if name.strip()]
+    """Part the names of ``--layers`` at commas; a file whose name has one is refused."""
+    pieces = layers.split(",")
+    if len(pieces) > 1:
+        from wherefrom.earth.file_layers import file_name_of
+
+        for first, end in combinations(range(len(pieces) + 1), 2):
+            name = ",".join(pieces[first:end]).strip()
+            if end - first > 1 and (file := file_name_of(name)) and file.path.is_file():
+                raise WherefromError(
+                    f"--layers {layers}: {file.path} has a comma, which parts two layers: rename "
+                    "the file"
+                )
+    return [name.strip() for name in pieces if name.strip()]
 
 
 def _check_folder(out: Path) -> None:

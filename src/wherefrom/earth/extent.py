@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,12 +14,12 @@ import shapely
 from numpy.typing import NDArray
 
 from wherefrom import parallel
+from wherefrom.earth.areas import positions, read_areas, within_180
 from wherefrom.earth.base import Layer
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.land import cells_on_land, codes_of, on_land
 from wherefrom.earth.layers import layer
 from wherefrom.earth.lookup import PolygonIndex
-from wherefrom.earth.polygons import refuse_torn
 from wherefrom.errors import WherefromError
 
 __all__ = ["Extent", "ExtentLand"]
@@ -64,7 +63,8 @@ class Extent:
         """Read ``LAYER=LABEL``, ``box=WEST,SOUTH,EAST,NORTH`` or the name of a file of polygons.
 
         A box whose west is greater than its east crosses the antimeridian. Files are what GDAL
-        reads (GeoJSON, GeoPackage, shapefile, ...), in any coordinates that they name.
+        reads (GeoJSON, GeoPackage, shapefile, ...) or GeoParquet, in any coordinates that they
+        name. A layer may be a file too: ``zones.gpkg:zone=North``.
 
         Raises
         ------
@@ -103,11 +103,7 @@ South America, Antarctica
             opened = _opened(self.layer)
             return np.asarray(codes_of(opened, lon, lat) == opened.labels.index(self.label))
         lon, lat = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-        index = _index(self.wkb)
-        inside = index.query(lon, lat) >= 0
-        rim = np.flatnonzero(~inside & (np.abs(lon) == 180.0))  # 180 E is 180 W
-        inside[rim] = index.query(-lon[rim], lat[rim]) >= 0
-        return inside
+        return np.asarray(positions(_index(self.wkb), lon, lat) >= 0)
 
     @property
     def land(self) -> ExtentLand:
@@ -270,89 +266,14 @@ def _box(text: str, given: str) -> bytes:
             f"--within {text}: a box is WEST,SOUTH,EAST,NORTH in degrees, south below north; west "
             "is greater than east where it crosses the antimeridian"
         )
-    return _wrapped([shapely.box(west, south, east if west < east else east + 360.0, north)])
+    box = shapely.box(west, south, east if west < east else east + 360.0, north)
+    return _wkb(within_180(np.array([box]), np.zeros(1, dtype=np.int64))[0])
 
 
 def _read(text: str) -> bytes:
     """Read the polygons of a file, in degrees."""
-    import pyogrio  # slow to import: brings pandas where that is installed
-    from rasterio.errors import RasterioError
-    from rasterio.warp import transform
-
-    try:
-        if text.endswith(".shp"):
-            refuse_torn(Path(text))
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-            meta, _, wkb, _ = pyogrio.raw.read(text, columns=[])
-        shapes = shapely.from_wkb([] if wkb is None else wkb)
-    except (
-        pyogrio.errors.DataSourceError,
-        pyogrio.errors.DataLayerError,
-        pyogrio.errors.FeatureError,
-        shapely.errors.GEOSException,
-        OSError,
-    ) as err:
-        raise WherefromError(f"--within {text}: it cannot be read as polygons: {err}") from err
-    shapes = shapely.get_parts(shapes[~shapely.is_missing(shapes)])
-    shapes = shapes[shapely.get_dimensions(shapes) == 2]
-    shapes = shapes[~shapely.is_empty(shapes)]
-    if not len(shapes):
-        raise WherefromError(f"--within {text}: it holds no polygon")
-    if (crs := meta["crs"]) not in (None, "EPSG:4326", "OGC:CRS84"):
-
-        def degrees(xy: Floats) -> Floats:
-            return np.stack(transform(crs, "OGC:CRS84", *xy.T.tolist()), axis=1)
-
-        try:
-            shapes = shapely.transform(shapes, degrees)
-        except RasterioError as err:
-            raise WherefromError(f"--within {text}: its coordinates ({crs}): {err}") from err
-    if not np.isfinite(shapely.get_coordinates(shapes)).all():
-        raise WherefromError(f"--within {text}: a coordinate of its polygons is not finite")
-    west, south, east, north = shapely.total_bounds(shapes)
-    if max(-south, north) > 90.0 or max(-west, east) > 360.0:
-        raise WherefromError(
-            f"--within {text}: its coordinates go from {west:g}, {south:g} to {east:g}, {north:g} "
-            "and are no degrees: write longitude and latitude, or name their CRS in the file"
-        )
-    _refuse_crossed(text, shapes)
-    return _wrapped(shapes)
+    return _wkb(read_areas(text, f"--within {text}").polygons)
 
 
-def _refuse_crossed(text: str, shapes: NDArray[Any]) -> None:
-    """Refuse polygons that cross themselves, or the antimeridian by the long way round."""
-    xy, ring = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
-    span = np.abs(np.diff(xy[:, 0])) * (ring[1:] == ring[:-1])
-    span[np.abs(xy[1:, 1]) == 90.0] = 0.0
-    far = np.flatnonzero((span > 180.0) & (span < 360.0))  # 360 degrees are a whole parallel
-    if len(far):
-        (west, south), (east, north) = xy[far[0]], xy[far[0] + 1]
-        raise WherefromError(
-            f"--within {text}: a polygon goes from {west:g}, {south:g} to {east:g}, {north:g}, "
-            "more than 180 degrees, as what crosses the antimeridian seems to: split it, write "
-            "longitudes beyond 180, or give box=WEST,SOUTH,EAST,NORTH"
-        )
-    if len(bad := np.flatnonzero(~shapely.is_valid(shapes))):
-        raise WherefromError(
-            f"--within {text}: {len(bad):,} of {len(shapes):,} polygons are not valid "
-            f"({shapely.is_valid_reason(shapes[bad[0]])}): mend them, such as by ogr2ogr -makevalid"
-        )
-
-
-def _wrapped(shapes: object) -> bytes:
-    """Bring what lies beyond 180 degrees to the same meridians within."""
-    west, _, east, _ = shapely.total_bounds(shapes)
-    pieces = [np.asarray(shapes)]
-    if west < -180.0 or east > 180.0:
-        valid = shapely.make_valid(pieces[0])
-        pieces = [
-            shapely.transform(
-                shapely.intersection(valid, shapely.box(turn - 180.0, -90.0, turn + 180.0, 90.0)),
-                lambda xy, turn=turn: xy - [turn, 0.0],
-            )
-            for turn in (-360.0, 0.0, 360.0)
-        ]
-    # What an intersection leaves may be lines, and collections of all kinds.
-    parts = shapely.get_parts(shapely.get_parts(np.concatenate(pieces)))
-    polygons = parts[(shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)]
+def _wkb(polygons: NDArray[Any]) -> bytes:
     return bytes(shapely.to_wkb(shapely.MultiPolygon(list(polygons))))

@@ -85,7 +85,7 @@ def label_counts(of: Layer, bands: int) -> NDArray[np.int64]:
         places = [np.where(codes < 0, size, codes)[frozen == side] for side in (False, True)]
         return np.stack([np.bincount(codes, minlength=size + 1) for codes in places])
 
-    name = f"land-{of.name}-{key}.npy"
+    name = f"land-{of.name.rpartition('/')[2]}-{key}.npy"  # one of a file may have slashes
     return keep(name, make, lambda values, path: np.save(path, values), np.load)
 
 
