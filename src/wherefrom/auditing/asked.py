@@ -17,6 +17,7 @@ from wherefrom.auditing.findings import Named
 from wherefrom.auditing.lattice import Ground
 from wherefrom.auditing.tally import Distinct, RowSample, Weights, distinct_places
 from wherefrom.earth.extent import Extent
+from wherefrom.earth.file_layers import file_name_of
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.batches import AnyPool, Ask, Part
@@ -181,8 +182,13 @@ class Asked:
             )
 
     def own(self, layer: str) -> bool:
-        """Tell whether a layer is a column of the table, which may differ within a place."""
-        return layer not in earth.CATEGORICAL and has_column(self.pool, layer)
+        """Tell whether a layer is a column of the table, which may differ within a place.
+
+        One that `pool label` made of a file that is still there is of the Earth.
+        """
+        file = file_name_of(layer)
+        of_earth = layer in earth.CATEGORICAL or (file is not None and file.path.is_file())
+        return not of_earth and has_column(self.pool, layer)
 
     def of(self, sample: RowSample) -> Asked:
         """Return the same question of another sample, with random numbers of its own."""

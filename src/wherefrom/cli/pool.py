@@ -256,8 +256,8 @@ def names_of(layers: str) -> list[str]:
         from wherefrom.earth.file_layers import file_name_of
 
         for first, end in combinations(range(len(pieces) + 1), 2):
-            name = ",".join(pieces[first:end]).strip()
-            if end - first > 1 and (file := file_name_of(name)) and file.path.is_file():
+            file = file_name_of(",".join(pieces[first:end]).strip())
+            if file is not None and "," in str(file.path) and file.path.is_file():
                 raise WherefromError(
                     f"--layers {layers}: {file.path} has a comma, which parts two layers: rename "
                     "the file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -139,10 +140,13 @@ class _Codes:
 
 def _is_raster(path: Path) -> bool:
     import rasterio
-    from rasterio.errors import RasterioError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
-        with rasterio.open(path) as opened:
+        with (
+            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+            rasterio.open(path) as opened,
+        ):
             return bool(opened.count)
     except RasterioError:
         return False
