@@ -18,6 +18,7 @@ from wherefrom.auditing.lattice import Ground
 from wherefrom.auditing.tally import Distinct, RowSample, Weights, distinct_places
 from wherefrom.earth.extent import Extent
 from wherefrom.earth.file_layers import file_name_of
+from wherefrom.earth.surfaces import SURFACES, Surface, checked_surface
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.batches import AnyPool, Ask, Part
@@ -83,6 +84,8 @@ class Asked:
     within : Extent, optional
         The only part of the Earth whose land counts. Places outside, of all tables, are left out,
         and Antarctica is land.
+    reference : "land", "ocean", "coast" or "all"
+        The surface that counts wherever land is said; Antarctica counts if it is not land.
     seed : int
         Of simulations and samples.
     named : Named
@@ -109,6 +112,7 @@ class Asked:
     entropy: SampleEntropy | None = None
     antarctica: bool = False
     within: Extent | None = None
+    reference: Surface = "land"
     seed: int = 0
     named: Named = field(default_factory=Named)
     layers: tuple[str, ...] = field(init=False)
@@ -124,14 +128,19 @@ class Asked:
         else:
             self.layers = tuple(dict.fromkeys(self.wanted))
         self.rng = keys.generator("audit", self.seed)
+        if checked_surface(self.reference) != "land":
+            self.antarctica = True
+            self.notes += (f"{self.reference} is {SURFACES[self.reference].about}",)
         if self.within is not None:
             self.antarctica = True
             self._restrict(self.within)
-        self.ground = Ground(self.antarctica, self.within)
+        self.ground = Ground(self.antarctica, self.within, self.reference)
         if self.within is not None and self.ground.none:
+            noun = self.ground.noun
             self.notes += (
-                f"there is hardly any land within {self.within.text}, so nothing is compared with "
-                "land: shares, repeats, roundings and the map are of the places alone",
+                f"there is hardly any {noun} within {self.within.text}, so nothing is compared "
+                f"with {self.ground.name}: shares, repeats, roundings and the map are of the "
+                "places alone",
             )
 
     @property
@@ -153,7 +162,7 @@ class Asked:
 
     @property
     def by_land(self) -> bool:
-        """Whether the places are held against land."""
+        """Whether the places are held against land, or another surface."""
         return isinstance(self.against, str) and not self.ground.none
 
     def _restrict(self, within: Extent) -> None:

@@ -68,6 +68,7 @@ WORDS = {
     "antarctica": "places in Antarctica",
     "duplicate-id": "repeated ids",
     "duplicates": "repeated places",
+    "elsewhere": "places elsewhere",
     "near-copies": "near copies of places",
     "near-duplicates": "places within 1 km of another",
     "null-island": "places at 0° E 0° N",
@@ -93,8 +94,8 @@ class Audit:
     ----------
     about : dict
         Plain values: ``name``, ``key``, ``origin``, ``places`` (with repetition), ``rows``,
-        ``distinct`` (places), ``against``, ``antarctica``, ``within``, ``seed``, ``version``
-        and ``notes``.
+        ``distinct`` (places), ``against``, ``reference``, ``antarctica``, ``within``, ``seed``,
+        ``version`` and ``notes``.
     findings : tuple of Finding
         Largest first, but consequences after their cause; none if nothing is amiss.
     faults : tuple of Finding
@@ -240,6 +241,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         share,
         "" if asked.within is None else asked.within.text,
         asked.ground.finer,
+        asked.reference,
     )
     axes, right = results[Axes], commands
     if isinstance(axes, Axes) and axes.exchanged:
@@ -269,6 +271,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "rows": sample.seen if seen.rows is None else seen.rows,
         "distinct": repeated.apart if isinstance(repeated, Duplicates) else sample.seen,
         "against": asked.beside,
+        "reference": asked.reference,
         "antarctica": asked.antarctica,
         "within": None if asked.within is None else asked.within.text,
         "seed": asked.seed,

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from wherefrom.compose import spec_text
 from wherefrom.compose.samplers.match import Match
 from wherefrom.earth.file_layers import file_name_of
+from wherefrom.earth.surfaces import SURFACES, Surface, Words
 
 __all__ = [
     "CAUSES",
@@ -187,6 +188,8 @@ class Commands:
         Share of the land that is in the region of the places; 1 if they are in none.
     within : str
         The extent whose land alone counts; empty for all land.
+    reference : str
+        The surface that counts as land does.
     finer : float
         How many times cells are finer than on all land.
 
@@ -205,6 +208,12 @@ class Commands:
     land_share: float = 1.0
     within: str = ""
     finer: float = 1.0
+    reference: Surface = "land"
+
+    @property
+    def ground(self) -> Words:
+        """What the surface is called."""
+        return SURFACES[self.reference]
 
     @property
     def target(self) -> str:
@@ -236,11 +245,11 @@ class Commands:
     def match(self, target: str, layer: str, out: str = "") -> str:
         """Write the command that draws to a target's shares, fewer places where they lack."""
         before = ""
-        if self.within and target == "land":
-            target, before = self.named.new("land"), f"{self.build()} && "
+        if (self.within or self.reference != "land") and target == "land":
+            target, before = self.named.new(self.ground.noun), f"{self.build()} && "
         elif self.within:
             new = self.named.new("target")
-            words = ["wherefrom", "audit", target, *self._within, "--clean", new]
+            words = ["wherefrom", "audit", target, *self._on, "--clean", new]
             target, before = new, f"{shlex.join(words)} && "
         spec = spec_text(Match(target=target, over=(layer,), short="cap").spec())
         name = out or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched"
@@ -249,7 +258,7 @@ class Commands:
     def build(self) -> str:
         """Write the command that builds a pool on the land, of ten times as many places."""
         words = ["wherefrom", "pool", "build", "--places", str(10 * self.places)]
-        return shlex.join([*words, *self._within, "--out", self.named.new("land")])
+        return shlex.join([*words, *self._on, "--out", self.named.new(self.ground.noun)])
 
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""
@@ -290,13 +299,16 @@ class Commands:
     def _audit(self, instead: str | None, words: Iterable[str]) -> str:
         """Write the command that audits the file, or another one `instead`."""
         pool = None if instead else self.named.pool
-        beside = {"--pool": pool, "--test": self.named.test, "--within": self.within or None}
+        beside = {"--pool": pool, "--test": self.named.test}
         kept = [word for flag, name in beside.items() if name is not None for word in (flag, name)]
-        return shlex.join(["wherefrom", "audit", instead or self.named.file, *kept, *words])
+        table = [instead or self.named.file, *kept, *self._on]
+        return shlex.join(["wherefrom", "audit", *table, *words])
 
     @property
-    def _within(self) -> list[str]:
-        return ["--within", self.within] if self.within else []
+    def _on(self) -> list[str]:
+        """Flags of the extent and the surface."""
+        within = ["--within", self.within] if self.within else []
+        return within + ([] if self.reference == "land" else ["--reference", self.reference])
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:

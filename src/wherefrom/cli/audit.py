@@ -81,6 +81,13 @@ def audit(
             help="Audit within a country, continent, ..., a box or polygons alone.",
         ),
     ] = None,
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="land|ocean|coast|all",
+            help="The surface whose area counts; coast is within 50 km of the sea's border.",
+        ),
+    ] = "land",
     seed: Annotated[int, typer.Option(help="Of simulations and samples.")] = 0,
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
@@ -117,6 +124,7 @@ def audit(
     from wherefrom.auditing.faults import Opened, cleaned, open_table
     from wherefrom.auditing.findings import Named, options_of
     from wherefrom.earth.extent import Extent
+    from wherefrom.earth.surfaces import checked_surface
     from wherefrom.pool import open_beside
 
     own = None
@@ -168,6 +176,7 @@ def audit(
         entropy=_entropy(file, pool, tiles, series, bins),
         antarctica=antarctica,
         within=extent,
+        reference=checked_surface(reference),
         seed=seed,
         named=opened.named,
     )

@@ -102,6 +102,9 @@ def build(
             help="Only within a country, continent, ..., a box or polygons.",
         ),
     ] = None,
+    reference: Annotated[
+        str, typer.Option(metavar="land|ocean|coast|all", help="The surface they lie on.")
+    ] = "land",
     layers: Annotated[
         str, typer.Option(help="Layers whose labels become columns, separated by commas.")
     ] = "",
@@ -129,10 +132,11 @@ def build(
     pool: Pool | PoolScan
     if out.suffix == ".parquet":
         check_out(out, "a pool")
-        pool = Pool.build(places, seed, antarctica, within).with_layers(names_of(layers))
+        pool = Pool.build(places, seed, antarctica, within, reference).with_layers(names_of(layers))
         pool.write(out)
-    elif within is not None:
-        raise WherefromError(f"--within {within}: write one file, --out {out}.parquet")
+    elif within is not None or reference != "land":
+        flag = f"--within {within}" if within is not None else f"--reference {reference}"
+        raise WherefromError(f"{flag}: write one file, --out {out}.parquet")
     else:
         _check_folder(out)
         pool = build_folder(places, out, seed, antarctica, names_of(layers))

@@ -17,9 +17,10 @@ from wherefrom import parallel
 from wherefrom.earth.areas import positions, read_areas, within_180
 from wherefrom.earth.base import Layer
 from wherefrom.earth.cells import EqualAreaCells
-from wherefrom.earth.land import cells_on_land, codes_of, on_land
+from wherefrom.earth.land import cells_on_land, codes_of
 from wherefrom.earth.layers import layer
 from wherefrom.earth.lookup import PolygonIndex
+from wherefrom.earth.surfaces import Surface, land_layers, lies_on
 from wherefrom.errors import WherefromError
 
 __all__ = ["Extent", "ExtentLand"]
@@ -108,7 +109,11 @@ South America, Antarctica
     @property
     def land(self) -> ExtentLand:
         """Its land, found once."""
-        return _land_of(self)
+        return self.part_on("land")
+
+    def part_on(self, surface: Surface) -> ExtentLand:
+        """Return its part on a surface, found once."""
+        return _part_of(self, surface)
 
     def boxes(self) -> Floats:
         """Return boxes that hold it together, west, south, east and north, degrees, (M, 4)."""
@@ -127,7 +132,7 @@ South America, Antarctica
 
 @dataclass(frozen=True, eq=False)
 class ExtentLand:
-    """The land of an extent in cells of equal area.
+    """The land of an extent, or its part on another surface, in cells of equal area.
 
     Attributes
     ----------
@@ -143,6 +148,7 @@ class ExtentLand:
     cells: EqualAreaCells
     inside: Ints
     extent_km2: float
+    surface: Surface = "land"
 
     @property
     def none(self) -> bool:
@@ -169,7 +175,7 @@ class ExtentLand:
             lon = west[at] + (east - west)[at] * rng.random(size)
             sine = south[at] + (north - south)[at] * rng.random(size)
             lat = np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0)))
-            inside = _on_land_of(self.extent, lon, lat)
+            inside = _on(self.surface, self.extent, lon, lat)
             kept.append((lon[inside], lat[inside]))
             found += int(inside.sum())
         lon, lat = (np.concatenate(both)[:places] for both in zip(*kept, strict=True))
@@ -183,11 +189,11 @@ class ExtentLand:
 
 
 @lru_cache(maxsize=4)
-def _land_of(extent: Extent) -> ExtentLand:
-    """Find the land by two looks: the first tells how fine the cells must be."""
+def _part_of(extent: Extent, surface: Surface) -> ExtentLand:
+    """Find the land, or what else, by two looks: the first tells how fine the cells must be."""
     boxes = extent.boxes()
     if not len(boxes):
-        return ExtentLand(extent, EqualAreaCells(ROUGH), np.zeros(0, dtype=np.int64), 0.0)
+        return ExtentLand(extent, EqualAreaCells(ROUGH), np.zeros(0, dtype=np.int64), 0.0, surface)
     sines = np.sin(np.radians(boxes[:, [1, 3]]))
     share = float(((boxes[:, 2] - boxes[:, 0]) / 360.0 * (sines[:, 1] - sines[:, 0]) / 2.0).sum())
     wanted, found = CELLS, 0
@@ -198,16 +204,16 @@ def _land_of(extent: Extent) -> ExtentLand:
         lon, lat = cells.centre(looked)
         own = _held(extent, lon, lat)
         looked, lon, lat = looked[own], lon[own], lat[own]
-        inside = looked[on_land(lon, lat)[0]]
+        inside = looked[lies_on(surface, lon, lat)]
         found = len(inside)
         if found >= CELLS / 2 or wanted >= LOOKED or bands >= FINEST:
-            return ExtentLand(extent, cells, inside, len(looked) * cells.area_km2)
+            return ExtentLand(extent, cells, inside, len(looked) * cells.area_km2, surface)
         wanted = int(min(LOOKED, 1.1 * wanted * CELLS / max(found, 1)))
 
 
-def _on_land_of(extent: Extent, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
+def _on(surface: Surface, extent: Extent, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
     inside = _held(extent, lon, lat)
-    inside[inside] = on_land(lon[inside], lat[inside], _land_layers())[0]
+    inside[inside] = lies_on(surface, lon[inside], lat[inside], layers=land_layers())
     return inside
 
 
@@ -223,11 +229,6 @@ def _opened(name: str) -> Layer:
     opened = layer(name)
     assert isinstance(opened, Layer)  # `_label` has seen to that
     return opened
-
-
-@lru_cache(maxsize=1)
-def _land_layers() -> tuple[Layer, Layer]:
-    return layer("land"), layer("continent")
 
 
 @lru_cache(maxsize=4)
