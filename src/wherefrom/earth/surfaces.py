@@ -152,7 +152,7 @@ def _on_coast(lon: Floats, lat: Floats) -> NDArray[np.bool_]:
     """Look cells up, and measure the distance where the rim of the coast crosses one."""
     cells, state = _cells(layer_key("land"))
     there = state[cells.cell(lon, lat)]
-    near = there == 1
+    near = np.asarray(there == 1)
     unsure = np.flatnonzero(there == 2)
     near[unsure] = _border_km(lon[unsure], lat[unsure], COAST_KM) <= COAST_KM
     return near
