@@ -162,6 +162,18 @@ def test_numbers_are_labels_as_text_and_in_order(tmp_path: Path) -> None:
         layer(f"{written(tmp_path / 'r.gpkg', boxes, r=np.array([0.5, 1, 2]))}:r")
 
 
+def test_a_polygon_that_touches_itself_is_refused(tmp_path: Path) -> None:
+    # As Natural Earth's Egypt does: a ring that comes back to a vertex of its own.
+    ring = [(0, 0), (4, 0), (4, 4), (2, 0.5), (4, 0), (4, -4), (0, -4)]
+    loop = shapely.Polygon([(0, 0), (8, 0), (8, 8), (4, 4), (6, 2), (2, 2), (4, 4), (0, 8)])
+    assert not shapely.is_valid(loop)
+    path = written(tmp_path / "t.gpkg", [loop], z=np.array(["x"], dtype=object))
+    assert layer(f"{path}:z")([1.0, 4.0, 7.0], [1.0, 3.0, 1.0]).tolist() == ["x", "", "x"]
+    crossed = written(tmp_path / "c.gpkg", [shapely.Polygon(ring)], z=np.array(["x"], object))
+    with pytest.raises(WherefromError, match="1 of 1 polygons are not valid"):
+        layer(f"{crossed}:z")
+
+
 def test_polygons_that_overlap_are_not_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

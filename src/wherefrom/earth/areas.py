@@ -86,7 +86,7 @@ def read_areas(path: Path | str, who: str, column: str = "") -> Areas:
     if not len(shapes):
         raise WherefromError(f"{who}: it holds no polygon")
     shapes = _in_degrees(shapes, table.crs, who)
-    _refuse_crossed(who, shapes)
+    shapes = _sound(who, shapes)
     return Areas(*within_180(shapes, rows), table.values)
 
 
@@ -221,8 +221,12 @@ def _in_degrees(shapes: NDArray[Any], crs: str | None, who: str) -> NDArray[Any]
     return shapes
 
 
-def _refuse_crossed(who: str, shapes: NDArray[Any]) -> None:
-    """Refuse polygons that cross themselves, or the antimeridian by the long way round."""
+def _sound(who: str, shapes: NDArray[Any]) -> NDArray[Any]:
+    """Refuse polygons that cross themselves, or the antimeridian by the long way round.
+
+    Those that only touch themselves, as some of the best known do, have one meaning and are mended:
+    their area stays.
+    """
     xy, ring = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
     span = np.abs(np.diff(xy[:, 0])) * (ring[1:] == ring[:-1])
     span[np.abs(xy[1:, 1]) == 90.0] = 0.0
@@ -234,8 +238,15 @@ def _refuse_crossed(who: str, shapes: NDArray[Any]) -> None:
             "more than 180 degrees, as what crosses the antimeridian seems to: split it, write "
             "longitudes beyond 180, or give box=WEST,SOUTH,EAST,NORTH"
         )
-    if len(bad := np.flatnonzero(~shapely.is_valid(shapes))):
+    bad = np.flatnonzero(~shapely.is_valid(shapes))
+    mended = shapely.make_valid(shapes[bad])
+    crossed = bad[~np.isclose(shapely.area(mended), shapely.area(shapes[bad]), rtol=1e-9, atol=0)]
+    if len(crossed):
         raise WherefromError(
-            f"{who}: {len(bad):,} of {len(shapes):,} polygons are not valid "
-            f"({shapely.is_valid_reason(shapes[bad[0]])}): mend them, such as by ogr2ogr -makevalid"
+            f"{who}: {len(crossed):,} of {len(shapes):,} polygons are not valid "
+            f"({shapely.is_valid_reason(shapes[crossed[0]])}): mend them, such as by ogr2ogr "
+            "-makevalid"
         )
+    sound = shapes.copy()
+    sound[bad] = mended
+    return sound

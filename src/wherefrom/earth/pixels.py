@@ -204,7 +204,8 @@ def read_band(path: Path, number: int, who: str) -> Band:
 def _place(opened: Any, who: str) -> tuple[float | None, Any]:
     """Return the longitude from which columns are counted, or the coordinates if they are others.
 
-    Those of WGS 84 are degrees already; a raster that names none may lie in degrees.
+    Those of WGS 84, and others that are moved to it by nothing, are degrees already; a raster that
+    names none may lie in degrees.
     """
     west, south, east, north = opened.bounds
     if opened.crs is None:
@@ -219,7 +220,12 @@ def _place(opened: Any, who: str) -> tuple[float | None, Any]:
                 "into the file (gdal_translate -a_ullr -a_srs)"
             )
         return west, None
-    return (west, None) if opened.crs.to_epsg() == 4326 else (None, opened.crs)
+    if opened.crs.is_geographic:
+        lon, lat = (axis.ravel() for axis in np.meshgrid(np.arange(-170, 180, 20.0), (-60, 0, 60)))
+        moved = _moved(DEGREES, opened.crs, lon, lat.astype(np.float64))
+        if np.allclose(moved, (lon, lat), rtol=0.0, atol=1e-9):
+            return west, None
+    return None, opened.crs
 
 
 def _absent(opened: Any, number: int) -> NDArray[np.bool_] | None:
