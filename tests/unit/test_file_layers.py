@@ -346,6 +346,44 @@ def test_samplers_audits_and_extents_do_not_take_a_file(
     assert earth.made_of(name) == {"zones.gpkg"}
 
 
+def test_numbers_of_a_raster_are_no_column_to_cluster_by(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(-180, 180, 60), rng.uniform(-80, 80, 60)
+    pool = Pool.from_table(pa.table({"lon": lon, "lat": lat}))
+    path = raster(tmp_path / "f.tif", rng.random((18, 36), dtype=np.float32))
+    assert len(compose.drawn(pool, f"kmeans:over={path}", 5).ids) == 5
+    classes = raster(tmp_path / "c.tif", np.ones((18, 36), np.uint8))
+    with pytest.raises(WherefromError, match="holds labels, not values"):
+        compose.drawn(pool, f"kmeans:over={classes}", 5)
+    with pytest.raises(WherefromError, match="holds values, not labels"):
+        pool.codes(str(path))
+
+
+@pytest.mark.parametrize(
+    ("crs", "at"),
+    [
+        ("EPSG:4326", from_origin(36.7, -1.2, 1e-4, 1e-4)),  # in Nairobi
+        ("EPSG:32737", from_origin(250_000, 9_870_000, 10, 10)),
+        ("EPSG:4326", from_origin(177.9, -17.8, 1e-4, 1e-4)),  # in Fiji
+        ("EPSG:4326", from_origin(179.99, 67.0, 1e-3, 1e-3)),  # in Chukotka
+        ("EPSG:3031", from_origin(-40_000, 40_000, 1000, 1000)),  # around the south pole
+    ],
+    ids=["degrees", "metres", "Fiji", "antimeridian", "pole"],
+)
+def test_a_label_of_a_small_raster_has_no_land(tmp_path: Path, crs: str, at: Affine) -> None:
+    values = np.zeros((80, 80), np.uint8)
+    values[10:50, 5:65] = 7
+    path = raster(tmp_path / "small.tif", values, crs, at, nodata=255)
+    extent = Extent.of(f"{path}=7")
+    km2 = extent.land.extent_km2
+    pixel = abs(at.a * at.e) / 1e6
+    if crs == "EPSG:4326":
+        pixel *= (111_195**2) * np.cos(np.radians(at.f))
+    assert km2 == pytest.approx(2400 * pixel, rel=0.06)
+    lon, lat = extent.land.uniform(200, np.random.default_rng(0))
+    assert extent.holds(lon, lat).all()
+
+
 def test_a_comma_in_a_file_name_parts_it_silently(tmp_path: Path) -> None:
     path = zones(tmp_path / "a,b.gpkg")
     with pytest.raises(WherefromError, match="has a comma, which parts two layers: rename"):

@@ -123,6 +123,8 @@ South America, Antarctica
         code = opened.labels.index(self.label)
         if shapes := getattr(opened.lookup, "shapes", None):
             return _bounds(shapes(code))
+        if boxes := getattr(opened.lookup, "boxes", None):
+            return np.asarray(boxes(code))
         # A raster, or a layer of someone else: the cells where it is, and those around them.
         cells = EqualAreaCells(ROUGH)
         lon, lat, _ = cells_on_land(ROUGH)

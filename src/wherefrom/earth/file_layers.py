@@ -137,6 +137,10 @@ class _Codes:
     def __call__(self, lon: Degrees, lat: Degrees) -> NDArray[np.int32]:
         return np.asarray(self.pixels(lon, lat).astype(np.int32))
 
+    def boxes(self, code: int) -> NDArray[np.float64]:
+        """Return boxes that hold a code's pixels together."""
+        return self.pixels.boxes(code)
+
 
 def _is_raster(path: Path) -> bool:
     import rasterio

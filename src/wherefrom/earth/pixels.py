@@ -30,6 +30,8 @@ DEGREES = "OGC:CRS84"
 LOOKED = 65
 #: Places that are tried again together where one of many has no coordinates.
 PIECE = 4096
+#: Blocks a side into which a raster is cut to say where a label is.
+BLOCKS = 128
 #: Pixels looked at a time; widest range of values that a table is made for.
 _STRIP, _WIDE = 1 << 22, 1 << 22
 
@@ -89,6 +91,31 @@ class Pixels:
         found[inside] = taken
         return found
 
+    def boxes(self, value: int) -> Floats:
+        """Return boxes that hold all pixels of a value together, degrees, (M, 4), as an extent's.
+
+        Those of blocks of pixels, a little larger than they are.
+        """
+        rows, columns = self.values.shape
+        high, wide = -(-rows // BLOCKS), -(-columns // BLOCKS)
+        starts = np.arange(0, columns, wide)
+        there = [
+            np.logical_or.reduceat((self.values[row : row + high] == value).any(axis=0), starts)
+            for row in range(0, rows, high)
+        ]
+        at = np.argwhere(np.stack(there)).astype(np.float64)
+        along = np.linspace(-0.02, 1.02, 5)
+        row = np.minimum((at[:, :1, None] + along[:, None]) * high, rows + 0.02 * high)
+        column = np.minimum((at[:, 1:, None] + along) * wide, columns + 0.02 * wide)
+        row, column = (axis.reshape(len(at), -1) for axis in np.broadcast_arrays(row, column))
+        (a, b, c), (d, e, f) = (~self.inverse)[:3], (~self.inverse)[3:6]
+        x, y = a * column + b * row + c, d * column + e * row + f
+        if self.west is None:
+            x, y = (
+                axis.reshape(x.shape) for axis in _moved(self.crs, DEGREES, x.ravel(), y.ravel())
+            )
+        return _bounds(x, y)
+
     def _near(self, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
         """Tell which places are near enough to be worth the way to other coordinates."""
         middle, least = self._cap
@@ -115,6 +142,29 @@ class Pixels:
         # A chord is no longer than 1.6 times the step's, as long as it is below a radian.
         reach = float(np.arccos(np.clip(xyz @ middle, -1.0, 1.0)).max()) + 1.6 * step
         return middle, float(np.cos(reach)) if reach < np.pi else -1.0
+
+
+def _bounds(lon: Floats, lat: Floats) -> Floats:
+    """Return the boxes of some groups of places, each (M, K): within 180 degrees, (N, 4).
+
+    A group with a place that has no coordinates, or that goes half round the Earth, gets its whole
+    belt, to the pole if it is that near: it may lie around it.
+    """
+    whole = ~np.isfinite(lon).all(axis=1) | (np.ptp(lon, axis=1) > 180.0)
+    south, north = (
+        np.nan_to_num(lat.min(axis=1), nan=-90.0),
+        np.nan_to_num(lat.max(axis=1), nan=90.0),
+    )
+    south = np.where(whole & (south < -60.0), -90.0, south).clip(-90.0, 90.0)
+    north = np.where(whole & (north > 60.0), 90.0, north).clip(-90.0, 90.0)
+    start = np.where(whole, -180.0, lon.min(axis=1))
+    width = np.where(whole, 360.0, np.ptp(lon, axis=1))
+    west = (start + 180.0) % 360.0 - 180.0
+    east = west + width
+    boxes = np.stack([west, south, np.minimum(east, 180.0), north], axis=1)
+    over = east > 180.0
+    rest = np.stack([np.full(over.sum(), -180.0), south[over], east[over] - 360.0, north[over]], 1)
+    return np.concatenate([boxes, rest])
 
 
 def _moved(source: Any, target: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
