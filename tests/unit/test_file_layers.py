@@ -195,6 +195,7 @@ def test_polygons_that_overlap_are_not_told(
         ("nowhere.tif", "there is no file"),
         (".:zone", "is a folder: name a file"),
         ("points.gpkg:zone", "holds no polygon"),
+        ("table.csv:zone", "holds no polygon"),
         ("bow.gpkg:zone", "1 of 1 polygons are not valid"),
         ("words.json:zone", "cannot be read as polygons"),
         ("plain.parquet:zone", "is no GeoParquet"),
@@ -211,6 +212,7 @@ def test_a_file_that_is_no_layer_gives_a_traceback(tmp_path: Path, name: str, sa
     written(tmp_path / "points.gpkg", [shapely.Point(0, 0)], zone=text)
     bow = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
     written(tmp_path / "bow.gpkg", [bow], zone=text)
+    (tmp_path / "table.csv").write_text("zone,lon,lat\nx,0,0\n")
     (tmp_path / "words.json").write_text('{"a": 1}')
     pq.write_table(pa.table({"zone": ["x"]}), tmp_path / "plain.parquet")
     geoparquet(tmp_path / "points.parquet", [shapely.Point(0, 0)], None, ["x"], "point")

@@ -26,7 +26,7 @@ from wherefrom.pool.batches import AnyPool, Ask, Part
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
 
-__all__ = ["DEFAULT_LAYERS", "Asked", "default_layers", "places_within", "pool_rows"]
+__all__ = ["DEFAULT_LAYERS", "Asked", "default_layers", "own_column", "places_within", "pool_rows"]
 
 T = TypeVar("T")
 
@@ -191,13 +191,8 @@ class Asked:
             )
 
     def own(self, layer: str) -> bool:
-        """Tell whether a layer is a column of the table, which may differ within a place.
-
-        One that `pool label` made of a file that is still there is of the Earth.
-        """
-        file = file_name_of(layer)
-        of_earth = layer in earth.CATEGORICAL or (file is not None and file.path.is_file())
-        return not of_earth and has_column(self.pool, layer)
+        """Tell whether a layer is a column of the table, which may differ within a place."""
+        return own_column(self.pool, layer)
 
     def of(self, sample: RowSample) -> Asked:
         """Return the same question of another sample, with random numbers of its own."""
@@ -221,6 +216,16 @@ def _distinct(asked: Asked) -> Distinct:
 def has_column(pool: AnyPool, column: str) -> bool:
     """Tell whether a pool's table has a column of this name."""
     return isinstance(pool, Pool | PoolScan) and column in pool.columns
+
+
+def own_column(pool: AnyPool, layer: str) -> bool:
+    """Tell whether a layer is a column of a pool's own, and not one that says what the Earth has.
+
+    A column that `pool label` made of a file that is still there is of the Earth.
+    """
+    file = file_name_of(layer)
+    of_earth = layer in earth.CATEGORICAL or (file is not None and file.path.is_file())
+    return not of_earth and has_column(pool, layer)
 
 
 def places_within(

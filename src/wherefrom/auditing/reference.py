@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wherefrom import earth
+from wherefrom.auditing.asked import own_column
 from wherefrom.auditing.lattice import ALL_LAND, FINE, Ground, land_lattice
 from wherefrom.auditing.tally import Floats, LayerTally, distinct_places, run_distinct
 from wherefrom.earth.cells import EqualAreaCells
@@ -134,7 +135,7 @@ def of(pool: AnyPool, layers: Sequence[str], *, name: str = "") -> dict[str, Ref
     """
     seen = distinct_places(pool)
     tallies = [
-        LayerTally(layer, pool.labels(layer), layer not in earth.CATEGORICAL, seen.effect)
+        LayerTally(layer, pool.labels(layer), own_column(pool, layer), seen.effect)
         for layer in layers
     ]
     counted = run_distinct(pool, tallies, seen, label="places to compare with")

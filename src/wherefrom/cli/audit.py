@@ -35,7 +35,9 @@ def audit(
     against: Annotated[
         str, typer.Option(metavar="land|FILE", help="What shares are compared with.")
     ] = "land",
-    layers: Annotated[str, typer.Option(help="Layers or label columns, separated by commas.")] = "",
+    layers: Annotated[
+        str, typer.Option(help="Layers, label columns or FILE:COLUMN, separated by commas.")
+    ] = "",
     pool_file: Annotated[
         Path | None, typer.Option("--pool", help="Pool that the composition was drawn from.")
     ] = None,

@@ -106,7 +106,7 @@ def build(
         str, typer.Option(metavar="land|ocean|coast|all", help="The surface they lie on.")
     ] = "land",
     layers: Annotated[
-        str, typer.Option(help="Layers whose labels become columns, separated by commas.")
+        str, typer.Option(help="Layers, or FILE:COLUMN, whose labels become columns; with commas.")
     ] = "",
 ) -> None:
     """Draw places uniformly by area on land and write them as Parquet (id, lon, lat).
@@ -174,7 +174,7 @@ def from_payload(
 def label(
     pool: Annotated[Path, typer.Argument(help="Parquet or CSV file, or a folder of Parquet.")],
     layers: Annotated[
-        str, typer.Option(help="Layers whose labels become columns, separated by commas.")
+        str, typer.Option(help="Layers, or FILE:COLUMN, whose labels become columns; with commas.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     id_column: IdColumn = None,

@@ -143,6 +143,8 @@ def _of_gdal(path: Path | str, who: str, column: str) -> _Table:
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         if column:
             names = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+            if not names:
+                raise WherefromError(f"{who}: it holds no polygon")
             known = {name: pyogrio.read_info(path, layer=name)["fields"] for name in names}
             having = [name for name in names if column in known[name]]
             if not having:
