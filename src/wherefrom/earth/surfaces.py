@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from wherefrom.earth.base import Layer
 from wherefrom.earth.cells import EqualAreaCells
@@ -187,8 +186,10 @@ def _cells(land: str) -> tuple[EqualAreaCells, NDArray[np.uint8]]:
 
 
 @lru_cache(maxsize=1)
-def _tree(land: str) -> cKDTree:
-    """Return a tree of points on the border of land and sea."""
+def _tree(land: str) -> Any:
+    """Return a tree of points on the border of land and sea, scipy's `cKDTree`."""
+    from scipy.spatial import cKDTree  # slow to import
+
     name = f"coast-{key_of([_VERSION, STEP_KM, land])}.npy"
     lon, lat = keep(name, _border, lambda values, path: np.save(path, values), np.load)
     return cKDTree(unit_vectors(lon, lat), balanced_tree=False, compact_nodes=False)
