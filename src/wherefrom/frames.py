@@ -20,6 +20,7 @@ from wherefrom.auditing.findings import Named, options_of
 from wherefrom.compose import Composition, Sampler
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.earth.extent import Extent
+from wherefrom.earth.surfaces import checked_surface
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_pool, places_of
 from wherefrom.pool.seasons import Dates, dated
@@ -184,6 +185,7 @@ def audit(
     entropy: SampleEntropy | None = None,
     antarctica: bool = False,
     within: str | Path | Extent | None = None,
+    reference: str = "land",
     id: str | None = None,
     lon: str = "lon",
     lat: str = "lat",
@@ -215,6 +217,9 @@ def audit(
         The part of the Earth to audit: ``"country=Kenya"`` or any other ``LAYER=LABEL``,
         ``"box=WEST,SOUTH,EAST,NORTH"``, or a file of polygons. Its land alone is compared with, and
         places outside are left out.
+    reference : "land", "ocean", "coast" or "all"
+        The surface whose area counts: shares, gaps, uniform places, cells and effective sizes are
+        of it (`wherefrom.earth.surfaces.SURFACES`). Antarctica counts if it is not land.
     id, lon, lat, geometry : str
         Columns or entries of all tables given, as in `Pool.read`.
     time : str, optional
@@ -268,6 +273,7 @@ def audit(
         entropy=entropy,
         antarctica=antarctica,
         within=None if within is None else Extent.of(within),
+        reference=checked_surface(reference),
         seed=seed,
         named=opened.named,
         place=place,

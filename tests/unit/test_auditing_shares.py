@@ -95,7 +95,7 @@ def test_a_label_below_the_lattice_makes_the_divergence_infinite() -> None:
     assert found.kl == pytest.approx(
         float((np.array([0.5, 0.49, 0.01]) * np.log(np.array([0.5, 0.49, 0.01]) / q)).sum())
     )
-    assert found.notes == ("too small for the lattice that measures land: town",)
+    assert found.notes == ("too small for the lattice that measures areas: town",)
 
 
 def test_the_z_of_a_share_is_not_that_of_two_samples() -> None:

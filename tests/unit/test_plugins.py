@@ -66,9 +66,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     )
     install(folder, "planted-bands", "planted_bands", CODE, points)
     importlib.invalidate_caches()
-    earth.layers._declared.cache_clear()
+    earth.layers._listed.cache_clear()
     yield folder
-    earth.layers._declared.cache_clear()
+    earth.layers._listed.cache_clear()
     sys.modules.pop("planted_bands", None)
 
 

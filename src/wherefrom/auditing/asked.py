@@ -17,6 +17,8 @@ from wherefrom.auditing.findings import Named
 from wherefrom.auditing.lattice import Ground
 from wherefrom.auditing.tally import Distinct, RowSample, Weights, distinct_places
 from wherefrom.earth.extent import Extent
+from wherefrom.earth.file_layers import file_name_of
+from wherefrom.earth.surfaces import SURFACES, Surface, checked_surface
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool, PoolScan
 from wherefrom.pool.batches import AnyPool, Ask, Part
@@ -25,7 +27,15 @@ from wherefrom.pool.seasons import TIME, time_columns
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
 
-__all__ = ["DEFAULT_LAYERS", "Asked", "dated", "default_layers", "places_within", "pool_rows"]
+__all__ = [
+    "DEFAULT_LAYERS",
+    "Asked",
+    "dated",
+    "default_layers",
+    "own_column",
+    "places_within",
+    "pool_rows",
+]
 
 T = TypeVar("T")
 
@@ -83,6 +93,8 @@ class Asked:
     within : Extent, optional
         The only part of the Earth whose land counts. Places outside, of all tables, are left out,
         and Antarctica is land.
+    reference : "land", "ocean", "coast" or "all"
+        The surface that counts wherever land is said; Antarctica counts if it is not land.
     seed : int
         Of simulations and samples.
     named : Named
@@ -113,6 +125,7 @@ class Asked:
     entropy: SampleEntropy | None = None
     antarctica: bool = False
     within: Extent | None = None
+    reference: Surface = "land"
     seed: int = 0
     named: Named = field(default_factory=Named)
     place: str | None = None
@@ -135,14 +148,19 @@ class Asked:
             known = self.pool.columns if isinstance(self.pool, Pool | PoolScan) else ()
             raise unknown(f"column of places of {self.named.file}", self.place, known)
         self.rng = keys.generator("audit", self.seed)
+        if checked_surface(self.reference) != "land":
+            self.antarctica = True
+            self.notes += (f"{self.reference} is {SURFACES[self.reference].about}",)
         if self.within is not None:
             self.antarctica = True
             self._restrict(self.within)
-        self.ground = Ground(self.antarctica, self.within)
+        self.ground = Ground(self.antarctica, self.within, self.reference)
         if self.within is not None and self.ground.none:
+            noun = self.ground.noun
             self.notes += (
-                f"there is hardly any land within {self.within.text}, so nothing is compared with "
-                "land: shares, repeats, roundings and the map are of the places alone",
+                f"there is hardly any {noun} within {self.within.text}, so nothing is compared "
+                f"with {self.ground.name}: shares, repeats, roundings and the map are of the "
+                "places alone",
             )
 
     @property
@@ -164,7 +182,7 @@ class Asked:
 
     @property
     def by_land(self) -> bool:
-        """Whether the places are held against land."""
+        """Whether the places are held against land, or another surface."""
         return isinstance(self.against, str) and not self.ground.none
 
     def _restrict(self, within: Extent) -> None:
@@ -194,7 +212,7 @@ class Asked:
 
     def own(self, layer: str) -> bool:
         """Tell whether a layer is a column of the table, which may differ within a place."""
-        return layer not in earth.CATEGORICAL and has_column(self.pool, layer)
+        return own_column(self.pool, layer)
 
     def of(self, sample: RowSample) -> Asked:
         """Return the same question of another sample, with random numbers of its own."""
@@ -225,6 +243,16 @@ def dated(pool: AnyPool) -> dict[str, str]:
     if isinstance(pool, Pool):
         return time_columns(pool.table.schema)
     return time_columns(pool.reading.rest) if isinstance(pool, PoolScan) else {}
+
+
+def own_column(pool: AnyPool, layer: str) -> bool:
+    """Tell whether a layer is a column of a pool's own, and not one that says what the Earth has.
+
+    A column that `pool label` made of a file that is still there is of the Earth.
+    """
+    file = file_name_of(layer)
+    of_earth = layer in earth.CATEGORICAL or (file is not None and file.path.is_file())
+    return not of_earth and has_column(pool, layer)
 
 
 def places_within(

@@ -72,6 +72,7 @@ WORDS = {
     "antarctica": "places in Antarctica",
     "duplicate-id": "repeated ids",
     "duplicates": "repeated places",
+    "elsewhere": "places elsewhere",
     "near-copies": "near copies of places",
     "near-duplicates": "places within 1 km of another",
     "null-island": "places at 0° E 0° N",
@@ -98,8 +99,7 @@ class Audit:
     about : dict
         Plain values: ``name``, ``key``, ``origin``, ``places`` (with repetition), ``rows``,
         ``distinct`` (places, by the column ``place`` if one is named), ``against``,
-        ``antarctica``, ``within``, ``seed``, ``version``
-        and ``notes``.
+        ``reference``, ``antarctica``, ``within``, ``seed``, ``version`` and ``notes``.
     findings : tuple of Finding
         Largest first, but consequences after their cause; none if nothing is amiss.
     faults : tuple of Finding
@@ -257,6 +257,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "" if asked.within is None else asked.within.text,
         asked.ground.finer,
         asked.pool.extended,
+        asked.reference,
     )
     axes, right = results[Axes], commands
     if isinstance(axes, Axes) and axes.exchanged:
@@ -288,6 +289,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         if asked.place is not None or not isinstance(repeated, Duplicates)
         else repeated.apart,
         "against": asked.beside,
+        "reference": asked.reference,
         "antarctica": asked.antarctica,
         "place": asked.place,
         "within": None if asked.within is None else asked.within.text,

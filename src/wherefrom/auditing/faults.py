@@ -371,7 +371,7 @@ class Axes(Statistic):
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
         """Return a tally that tries the axes; within an extent the other way round is outside."""
-        return [AxesTally()] if asked.within is None else []
+        return [AxesTally()] if asked.within is None and asked.ground.is_land else []
 
     def entries(self) -> dict[str, Any]:
         """Return nothing."""

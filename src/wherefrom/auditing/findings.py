@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 
 from wherefrom.compose import spec_text
 from wherefrom.compose.samplers.match import Match
+from wherefrom.earth.file_layers import file_name_of
+from wherefrom.earth.surfaces import SURFACES, Surface, Words
 from wherefrom.pool.seasons import GROWING, TIME
 
 __all__ = [
@@ -201,6 +203,8 @@ class Commands:
         Share of the land that is in the region of the places; 1 if they are in none.
     within : str
         The extent whose land alone counts; empty for all land.
+    reference : str
+        The surface that counts as land does.
     finer : float
         How many times cells are finer than on all land.
     extended : bool
@@ -222,6 +226,12 @@ class Commands:
     within: str = ""
     finer: float = 1.0
     extended: bool = False
+    reference: Surface = "land"
+
+    @property
+    def ground(self) -> Words:
+        """What the surface is called."""
+        return SURFACES[self.reference]
 
     @property
     def target(self) -> str:
@@ -254,11 +264,11 @@ class Commands:
         """Write the command that draws to a target's shares, fewer places where they lack."""
         before = ""
         dates = self.named.only("--time") if layer in OF_DATES else ()
-        if self.within and target == "land":
-            target, before = self.named.new("land"), f"{self.build()} && "
+        if (self.within or self.reference != "land") and target == "land":
+            target, before = self.named.new(self.ground.noun), f"{self.build()} && "
         elif self.within or dates:
             new = self.named.new("target")
-            words = ["wherefrom", "audit", target, *dates, *self._within, "--clean", new]
+            words = ["wherefrom", "audit", target, *dates, *self._on, "--clean", new]
             target, before = new, f"{shlex.join(words)} && "
         spec = spec_text(Match(target=target, over=(layer,), short="cap").spec())
         name = out or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', layer)}-matched"
@@ -267,7 +277,7 @@ class Commands:
     def build(self) -> str:
         """Write the command that builds a pool on the land, of ten times as many places."""
         words = ["wherefrom", "pool", "build", "--places", str(10 * self.places)]
-        return shlex.join([*words, *self._within, "--out", self.named.new("land")])
+        return shlex.join([*words, *self._on, "--out", self.named.new(self.ground.noun)])
 
     def clean(self) -> str:
         """Write the command that writes the places without faults, repetition and leakage."""
@@ -315,13 +325,16 @@ class Commands:
     def _audit(self, instead: str | None, words: Iterable[str]) -> str:
         """Write the command that audits the file, or another one `instead`."""
         pool = None if instead else self.named.pool
-        beside = {"--pool": pool, "--test": self.named.test, "--within": self.within or None}
+        beside = {"--pool": pool, "--test": self.named.test}
         kept = [word for flag, name in beside.items() if name is not None for word in (flag, name)]
-        return shlex.join(["wherefrom", "audit", instead or self.named.file, *kept, *words])
+        table = [instead or self.named.file, *kept, *self._on]
+        return shlex.join(["wherefrom", "audit", *table, *words])
 
     @property
-    def _within(self) -> list[str]:
-        return ["--within", self.within] if self.within else []
+    def _on(self) -> list[str]:
+        """Flags of the extent and the surface."""
+        within = ["--within", self.within] if self.within else []
+        return within + ([] if self.reference == "land" else ["--reference", self.reference])
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -435,8 +448,16 @@ def degrees(value: float) -> str:
 
 
 def title(layer: str) -> str:
-    """Name a layer or column for people: "climate_zone" is "climate zone"."""
-    return layer.replace("_", " ")
+    """Name a layer or column for people.
+
+    >>> title("climate_zone"), title("data/zones.gpkg:zone_name"), title("population.tif")
+    ('climate zone', 'zone name of zones.gpkg', 'population.tif')
+    """
+    file = file_name_of(layer)
+    if file is None:
+        return layer.replace("_", " ")
+    of = "band " * file.part.isdecimal() + file.part.replace("_", " ")
+    return f"{of} of {file.path.name}" if of else file.path.name
 
 
 def decimals(value: float | None, digits: int) -> str:

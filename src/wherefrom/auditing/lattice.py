@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from wherefrom import earth, keys
 from wherefrom.auditing.tally import Floats
-from wherefrom.earth.extent import Extent
+from wherefrom.earth.extent import Extent, ExtentLand
 from wherefrom.earth.kept import keep
-from wherefrom.earth.land import LAND_KM2, LAND_SHARE, on_land
+from wherefrom.earth.land import LAND_KM2, on_land
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, uniform_on_sphere, unit_vectors
+from wherefrom.earth.surfaces import SURFACES, Surface, land_layers, lies_on, uniform_on
 
 __all__ = [
     "COARSE",
@@ -48,33 +49,61 @@ _VERSION = 1  # of what is kept there
 
 @dataclass(frozen=True)
 class Ground:
-    """The land that places are held against: with Antarctica or without it, or of an extent."""
+    """The land that places are held against: with Antarctica or without it, or of an extent.
+
+    Or another surface, all of it or within an extent: wherever land is said of a ground, that
+    surface is meant.
+    """
 
     antarctica: bool = False
     within: Extent | None = None
+    surface: Surface = "land"
 
     def __str__(self) -> str:
         if self.within is not None:
-            return f"{'no ' * self.none}land within {self.within.text}"
-        return "land with Antarctica" if self.antarctica else "land"
+            noun = "all" if self.surface == "all" else self.noun
+            return f"{'no ' * self.none}{noun} within {self.within.text}"
+        return "land with Antarctica" if self.antarctica and self.is_land else self.name
+
+    @property
+    def is_land(self) -> bool:
+        """Whether it is land, and no other surface."""
+        return self.surface == "land"
+
+    @property
+    def noun(self) -> str:
+        """What it is called after "the": land, ocean, coast, globe."""
+        return SURFACES[self.surface].noun
+
+    @property
+    def name(self) -> str:
+        """What it is called alone: land, the ocean, the coast, the globe."""
+        return SURFACES[self.surface].name
+
+    @property
+    def part(self) -> ExtentLand | None:
+        """That of the extent; None without one."""
+        return None if self.within is None else self.within.part_on(self.surface)
 
     @property
     def none(self) -> bool:
         """Whether there is too little land to compare with."""
-        return self.within is not None and self.within.land.none
+        return self.part is not None and self.part.none
 
     @property
     def area_km2(self) -> float:
         """Area of the land; of an extent without land, all of it."""
-        if self.within is None:
+        own = self.part
+        if own is None:
             return land_lattice(ground=self).area_km2
-        own = self.within.land
         return own.extent_km2 if own.none else own.area_km2
 
     @property
     def finer(self) -> float:
         """How many times cells are finer than on all land, so that as many are on this one."""
-        return 1.0 if self.within is None else float(np.sqrt(LAND_KM2 / max(self.area_km2, 1e-9)))
+        if self.within is None and self.is_land:
+            return 1.0
+        return float(np.sqrt(LAND_KM2 / max(self.area_km2, 1e-9)))
 
     @property
     def unit(self) -> float:
@@ -138,12 +167,14 @@ def land_lattice(points: int = COARSE, ground: Ground = ALL_LAND) -> Land:
     >>> 950 < len(land_lattice(1000)) < 1050, 134e6 < land_lattice().area_km2 < 137e6
     (True, True)
     """
-    if ground.within is not None:
-        own = ground.within.land
+    if (own := ground.part) is not None:
         return Land(*own.cells.centre(own.inside), own.cells.area_km2)
-    on_sphere = max(1, round(points / LAND_SHARE))
-    is_land, is_antarctica = _land_points(on_sphere)
-    wanted = is_land if ground.antarctica else is_land & ~is_antarctica
+    on_sphere = max(1, round(points / SURFACES[ground.surface].share))
+    if ground.is_land:
+        is_land, is_antarctica = _land_points(on_sphere)
+        wanted = is_land if ground.antarctica else is_land & ~is_antarctica
+    else:
+        wanted = _surface_points(on_sphere, ground.surface)
     lon, lat = fibonacci(on_sphere)
     return Land(lon[wanted], lat[wanted], 4.0 * np.pi * EARTH_RADIUS_KM**2 / on_sphere)
 
@@ -164,30 +195,43 @@ def _land_points(points: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return both[0], both[1]
 
 
+@lru_cache(maxsize=2)
+def _surface_points(points: int, surface: Surface) -> NDArray[np.bool_]:
+    """Tell which points of a lattice lie on a surface that is not land."""
+
+    def make() -> NDArray[np.bool_]:
+        return lies_on(surface, *fibonacci(points))
+
+    def load(stream: BinaryIO) -> NDArray[np.bool_]:
+        return np.unpackbits(np.load(stream), count=points).astype(np.bool_)
+
+    def save(found: NDArray[np.bool_], path: Path) -> None:
+        np.save(path, np.packbits(found))
+
+    key = keys.key_of([_VERSION, points, surface, SURFACES[surface].about, earth.layer_key("land")])
+    return make() if points < _KEPT else keep(f"{surface}-lattice-{key}.npy", make, save, load)
+
+
 def uniform_on_land(
     places: int, rng: np.random.Generator, ground: Ground = ALL_LAND
 ) -> tuple[Floats, Floats]:
     """Draw places uniformly by area on land, in degrees: complete spatial randomness."""
-    if ground.within is not None:
-        return ground.within.land.uniform(places, rng)
+    if ground.part is not None:
+        return ground.part.uniform(places, rng)
+    if not ground.is_land:
+        return uniform_on(ground.surface, places, rng)
     kept: list[tuple[Floats, Floats]] = []
     found = 0
     while found < places:
         # A little more than land's share asks for, so that one turn mostly does.
         lon, lat = uniform_on_sphere(int((places - found) * 3.9) + 64, rng)
-        inside, frozen = on_land(lon, lat, _layers())
+        inside, frozen = on_land(lon, lat, land_layers())
         if not ground.antarctica:
             inside &= ~frozen
         kept.append((lon[inside], lat[inside]))
         found += int(inside.sum())
     lon, lat = (np.concatenate(both)[:places] for both in zip(*kept, strict=True))
     return lon, lat
-
-
-@lru_cache(maxsize=1)
-def _layers() -> tuple[earth.Layer, earth.Layer]:
-    """Open the layers once: to look for their files takes longer than to draw 10,000 places."""
-    return earth.layer("land"), earth.layer("continent")
 
 
 def _save_bits(both: NDArray[np.bool_], path: Path) -> None:

@@ -97,8 +97,8 @@ class Leakage(Statistic):
         """Return a tally of the test places, if there are some."""
         if asked.test is None:
             return ()
-        within = asked.ground.within is not None
-        area = asked.ground.area_km2 if within else LAND_KM2
+        ground = asked.ground
+        area = LAND_KM2 if ground.within is None and ground.is_land else ground.area_km2
         return [tally_for(asked.pool, asked.test, asked.weights, area)]
 
     def entries(self) -> dict[str, Any]:

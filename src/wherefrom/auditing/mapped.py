@@ -133,11 +133,11 @@ class PlacesMap(Statistic):
             return []
         half = np.sort(self.share)[::-1].cumsum()
         cells = int(np.searchsorted(half, 0.5)) + 1
-        land = int((self.reference > 0).sum())
+        land, noun = int((self.reference > 0).sum()), commands.ground.noun
         text = (
             f"Density: {percent(beyond)} of the places would have to lie in other cells of "
-            f"{kilometres(self.cells.area_km2**0.5)} to be spread as the land is. Half of the "
-            f"places lie in {cells:,} cell{'s' * (cells != 1)}; {land:,} have land."
+            f"{kilometres(self.cells.area_km2**0.5)} to be spread as the {noun} is. Half of the "
+            f"places lie in {cells:,} cell{'s' * (cells != 1)}; {land:,} have {noun}."
         )
         command = commands.even()
         return [Finding("density", beyond, text, command, may_follow=SPREAD)]

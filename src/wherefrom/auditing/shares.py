@@ -30,6 +30,7 @@ from wherefrom.auditing.findings import (
 from wherefrom.auditing.reference import Reference, land, of
 from wherefrom.auditing.statistic import Section, Statistic, Table
 from wherefrom.auditing.tally import Floats, LayerTally, Tally
+from wherefrom.earth.surfaces import lies_on
 from wherefrom.shown import count_of, html
 
 __all__ = ["LabelShare", "LayerShares", "Layers", "shares_of"]
@@ -155,10 +156,14 @@ class Layers(Statistic, dict[str, LayerShares]):
     )  # fmt: skip
 
     def __init__(
-        self, shares: Mapping[str, LayerShares], sizes: Mapping[str, float], against: str = "land"
+        self,
+        shares: Mapping[str, LayerShares],
+        sizes: Mapping[str, float],
+        against: str = "land",
+        elsewhere: float = 0.0,
     ) -> None:
         super().__init__(shares)
-        self.sizes, self.against = dict(sizes), against
+        self.sizes, self.against, self.elsewhere = dict(sizes), against, elsewhere
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -177,6 +182,7 @@ class Layers(Statistic, dict[str, LayerShares]):
             {tally.name: shares_of(tally, beside[tally.name]) for tally in counted},
             {layer: found.size for layer, found in beside.items() if found is not None},
             asked.beside,
+            _elsewhere(asked),
         )
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -227,7 +233,15 @@ class Layers(Statistic, dict[str, LayerShares]):
                 text = _differences(layer, self.against)
                 command = _match(layer, commands)
                 found.append(Finding(name, beyond, text, command, may_follow=SPREAD))
-        if commands.by_land and "continent" in self:
+        if not commands.by_land:
+            return found
+        if self.elsewhere > LEAST:
+            text = (
+                f"{percent(self.elsewhere)} of the places do not lie on {commands.ground.name}, "
+                "and are counted all the same."
+            )
+            found.append(Finding("elsewhere", self.elsewhere, text, ""))
+        if commands.reference == "land" and "continent" in self:
             found += _off_land(self["continent"], self.against, commands)
         return found
 
@@ -239,7 +253,7 @@ class Layers(Statistic, dict[str, LayerShares]):
         """Return a table of all labels of each layer."""
         legend = (
             "z: difference of the shares in standard deviations of two independent samples of "
-            "these sizes. A dash in the reference: too small for the lattice that measures land."
+            "these sizes. A dash in the reference: too small for the lattice that measures areas."
         )
         return [
             Table(
@@ -292,6 +306,15 @@ class Layers(Statistic, dict[str, LayerShares]):
             for row in _largest(layer.rows)[:SHOWN]
         )  # fmt: skip
         return f"<table style='border-collapse:collapse'><tr>{head}</tr>{body}</table>"
+
+
+def _elsewhere(asked: Asked) -> float:
+    """Return the share of the places that are not on the surface asked for; of land 0."""
+    sample = asked.sample
+    if asked.ground.is_land or not sample.weight.sum():
+        return 0.0
+    there = lies_on(asked.reference, sample.lon, sample.lat)
+    return float(sample.weight[~there].sum() / sample.weight.sum())
 
 
 def _references(asked: Asked) -> dict[str, Reference | None]:
@@ -402,7 +425,7 @@ def _notes(
         )
     tiny = [labels[i] for i in np.flatnonzero((places > 0.0) & small)]
     if tiny:
-        notes.append(f"too small for the lattice that measures land: {_some(tiny)}")
+        notes.append(f"too small for the lattice that measures areas: {_some(tiny)}")
     return tuple(notes)
 
 
@@ -420,7 +443,8 @@ def _differences(layer: LayerShares, against: str) -> str:
         for row in (*by_gap[::-1][:NAMED], *by_gap[:NAMED])
         if abs(_gap(row)) >= LEAST / 4
     ]
-    text = f"{title(layer.layer).capitalize()}: " + "; ".join(dict.fromkeys(said))
+    name = title(layer.layer)
+    text = f"{name[:1].upper()}{name[1:]}: " + "; ".join(dict.fromkeys(said))
     if layer.empty:
         labels = f"{len(layer.empty):,} labels have" if len(layer.empty) > 1 else "1 label has"
         named, share = _some(layer.empty, NAMED), percent(_lacking(layer))
@@ -514,5 +538,6 @@ def _bars(layer: LayerShares, against: str) -> Drawing:
     if layer.tv is not None:
         caption += f"Total variation {percent(layer.tv)}. "
         caption += "A number gives how many times the reference's share."
-    name = title(layer.layer).capitalize()
+    name = title(layer.layer)
+    name = name[:1].upper() + name[1:]
     return Drawing(f"shares-{layer.layer}", name, caption, draw, rows_size(len(rows)))

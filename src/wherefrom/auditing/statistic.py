@@ -36,6 +36,7 @@ class Section:
     """A part of the page and of the text, which several statistics may share.
 
     `id` is its anchor, `nav` what links to it say, ``{against}`` what the places are held against,
+    ``{ground}`` the surface that uniform places are on,
     `head` that of the table to which each statistic gives rows, `legend` what is under that table.
     The numbers of its statistics are together in JSON under `group`, or each for itself.
     """
@@ -67,7 +68,7 @@ class _Space(Section):
         names, values = (max(len(row[i]) for row in rows) for i in (0, 1))
         return [
             f"{name:{names}}  {value:>{values}}"
-            + (f"  ({uniform} if uniform on land)" if uniform else "")
+            + (f"  ({uniform} if uniform on {{ground}})" if uniform else "")
             for name, value, uniform, _ in rows
         ]
 
@@ -77,7 +78,7 @@ SPACE = _Space(
     "space",
     "Space",
     "Space",
-    head=("statistic", "places", "uniform on land", "what it says"),
+    head=("statistic", "places", "uniform on {ground}", "what it says"),
     group="space",
 )
 

@@ -45,7 +45,9 @@ def audit(
     against: Annotated[
         str, typer.Option(metavar="land|FILE", help="What shares are compared with.")
     ] = "land",
-    layers: Annotated[str, typer.Option(help="Layers or label columns, separated by commas.")] = "",
+    layers: Annotated[
+        str, typer.Option(help="Layers, label columns or FILE:COLUMN, separated by commas.")
+    ] = "",
     pool_file: Annotated[
         Path | None, typer.Option("--pool", help="Pool that the composition was drawn from.")
     ] = None,
@@ -91,6 +93,13 @@ def audit(
             help="Audit within a country, continent, ..., a box or polygons alone.",
         ),
     ] = None,
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="land|ocean|coast|all",
+            help="The surface whose area counts; coast is within 50 km of the sea's border.",
+        ),
+    ] = "land",
     seed: Annotated[int, typer.Option(help="Of simulations and samples.")] = 0,
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
@@ -131,6 +140,7 @@ def audit(
     from wherefrom.auditing.faults import Opened, cleaned, open_table
     from wherefrom.auditing.findings import Named, options_of
     from wherefrom.earth.extent import Extent
+    from wherefrom.earth.surfaces import checked_surface
     from wherefrom.pool import open_beside
     from wherefrom.pool.seasons import Dates
 
@@ -185,6 +195,7 @@ def audit(
         entropy=_entropy(file, pool, tiles, series, bins),
         antarctica=antarctica,
         within=extent,
+        reference=checked_surface(reference),
         seed=seed,
         named=opened.named,
         place=place,

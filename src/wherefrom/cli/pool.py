@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -122,8 +123,11 @@ def build(
             help="Only within a country, continent, ..., a box or polygons.",
         ),
     ] = None,
+    reference: Annotated[
+        str, typer.Option(metavar="land|ocean|coast|all", help="The surface they lie on.")
+    ] = "land",
     layers: Annotated[
-        str, typer.Option(help="Layers whose labels become columns, separated by commas.")
+        str, typer.Option(help="Layers, or FILE:COLUMN, whose labels become columns; with commas.")
     ] = "",
 ) -> None:
     """Draw places uniformly by area on land and write them as Parquet (id, lon, lat).
@@ -149,10 +153,11 @@ def build(
     pool: Pool | PoolScan
     if out.suffix == ".parquet":
         check_out(out, "a pool")
-        pool = Pool.build(places, seed, antarctica, within).with_layers(names_of(layers))
+        pool = Pool.build(places, seed, antarctica, within, reference).with_layers(names_of(layers))
         pool.write(out)
-    elif within is not None:
-        raise WherefromError(f"--within {within}: write one file, --out {out}.parquet")
+    elif within is not None or reference != "land":
+        flag = f"--within {within}" if within is not None else f"--reference {reference}"
+        raise WherefromError(f"{flag}: write one file, --out {out}.parquet")
     else:
         _check_folder(out)
         pool = build_folder(places, out, seed, antarctica, names_of(layers))
@@ -190,7 +195,7 @@ def from_payload(
 def label(
     pool: Annotated[Path, typer.Argument(help="Parquet or CSV file, or a folder of Parquet.")],
     layers: Annotated[
-        str, typer.Option(help="Layers whose labels become columns, separated by commas.")
+        str, typer.Option(help="Layers, or FILE:COLUMN, whose labels become columns; with commas.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     id_column: IdColumn = None,
@@ -278,8 +283,19 @@ def check(
 
 
 def names_of(layers: str) -> list[str]:
-    """Part the names of ``--layers`` at commas."""
-    return [name.strip() for name in layers.split(",") if name.strip()]
+    """Part the names of ``--layers`` at commas; a file whose name has one is refused."""
+    pieces = layers.split(",")
+    if len(pieces) > 1:
+        from wherefrom.earth.file_layers import file_name_of
+
+        for first, end in combinations(range(len(pieces) + 1), 2):
+            file = file_name_of(",".join(pieces[first:end]).strip())
+            if file is not None and "," in str(file.path) and file.path.is_file():
+                raise WherefromError(
+                    f"--layers {layers}: {file.path} has a comma, which parts two layers: rename "
+                    "the file"
+                )
+    return [name.strip() for name in pieces if name.strip()]
 
 
 def _check_folder(out: Path) -> None:

@@ -38,7 +38,8 @@ class Layer:
     lookup : callable
         ``(lon, lat)``, checked float64 arrays of shape (N,), to int32 codes, -1 for none. One of
         polygons may have a method ``shapes(code)`` that returns those of a code, shapely's, so that
-        its small labels are found without a search.
+        its small labels are found without a search; any other, a method ``boxes(code)``: west,
+        south, east and north, degrees, (M, 4), of what holds them.
 
     Examples
     --------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,12 +14,13 @@ import shapely
 from numpy.typing import NDArray
 
 from wherefrom import parallel
+from wherefrom.earth.areas import positions, read_areas, within_180
 from wherefrom.earth.base import Layer
 from wherefrom.earth.cells import EqualAreaCells
-from wherefrom.earth.land import cells_on_land, codes_of, on_land
+from wherefrom.earth.land import cells_on_land, codes_of
 from wherefrom.earth.layers import layer
 from wherefrom.earth.lookup import PolygonIndex
-from wherefrom.earth.polygons import refuse_torn
+from wherefrom.earth.surfaces import Surface, land_layers, lies_on
 from wherefrom.errors import WherefromError
 
 __all__ = ["Extent", "ExtentLand"]
@@ -64,7 +64,8 @@ class Extent:
         """Read ``LAYER=LABEL``, ``box=WEST,SOUTH,EAST,NORTH`` or the name of a file of polygons.
 
         A box whose west is greater than its east crosses the antimeridian. Files are what GDAL
-        reads (GeoJSON, GeoPackage, shapefile, ...), in any coordinates that they name.
+        reads (GeoJSON, GeoPackage, shapefile, ...) or GeoParquet, in any coordinates that they
+        name. A layer may be a file too: ``zones.gpkg:zone=North``.
 
         Raises
         ------
@@ -103,16 +104,16 @@ South America, Antarctica
             opened = _opened(self.layer)
             return np.asarray(codes_of(opened, lon, lat) == opened.labels.index(self.label))
         lon, lat = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-        index = _index(self.wkb)
-        inside = index.query(lon, lat) >= 0
-        rim = np.flatnonzero(~inside & (np.abs(lon) == 180.0))  # 180 E is 180 W
-        inside[rim] = index.query(-lon[rim], lat[rim]) >= 0
-        return inside
+        return np.asarray(positions(_index(self.wkb), lon, lat) >= 0)
 
     @property
     def land(self) -> ExtentLand:
         """Its land, found once."""
-        return _land_of(self)
+        return self.part_on("land")
+
+    def part_on(self, surface: Surface) -> ExtentLand:
+        """Return its part on a surface, found once."""
+        return _part_of(self, surface)
 
     def boxes(self) -> Floats:
         """Return boxes that hold it together, west, south, east and north, degrees, (M, 4)."""
@@ -122,6 +123,8 @@ South America, Antarctica
         code = opened.labels.index(self.label)
         if shapes := getattr(opened.lookup, "shapes", None):
             return _bounds(shapes(code))
+        if boxes := getattr(opened.lookup, "boxes", None):
+            return np.asarray(boxes(code))
         # A raster, or a layer of someone else: the cells where it is, and those around them.
         cells = EqualAreaCells(ROUGH)
         lon, lat, _ = cells_on_land(ROUGH)
@@ -131,7 +134,7 @@ South America, Antarctica
 
 @dataclass(frozen=True, eq=False)
 class ExtentLand:
-    """The land of an extent in cells of equal area.
+    """The land of an extent, or its part on another surface, in cells of equal area.
 
     Attributes
     ----------
@@ -147,6 +150,7 @@ class ExtentLand:
     cells: EqualAreaCells
     inside: Ints
     extent_km2: float
+    surface: Surface = "land"
 
     @property
     def none(self) -> bool:
@@ -173,7 +177,7 @@ class ExtentLand:
             lon = west[at] + (east - west)[at] * rng.random(size)
             sine = south[at] + (north - south)[at] * rng.random(size)
             lat = np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0)))
-            inside = _on_land_of(self.extent, lon, lat)
+            inside = _on(self.surface, self.extent, lon, lat)
             kept.append((lon[inside], lat[inside]))
             found += int(inside.sum())
         lon, lat = (np.concatenate(both)[:places] for both in zip(*kept, strict=True))
@@ -187,11 +191,11 @@ class ExtentLand:
 
 
 @lru_cache(maxsize=4)
-def _land_of(extent: Extent) -> ExtentLand:
-    """Find the land by two looks: the first tells how fine the cells must be."""
+def _part_of(extent: Extent, surface: Surface) -> ExtentLand:
+    """Find the land, or what else, by two looks: the first tells how fine the cells must be."""
     boxes = extent.boxes()
     if not len(boxes):
-        return ExtentLand(extent, EqualAreaCells(ROUGH), np.zeros(0, dtype=np.int64), 0.0)
+        return ExtentLand(extent, EqualAreaCells(ROUGH), np.zeros(0, dtype=np.int64), 0.0, surface)
     sines = np.sin(np.radians(boxes[:, [1, 3]]))
     share = float(((boxes[:, 2] - boxes[:, 0]) / 360.0 * (sines[:, 1] - sines[:, 0]) / 2.0).sum())
     wanted, found = CELLS, 0
@@ -202,16 +206,16 @@ def _land_of(extent: Extent) -> ExtentLand:
         lon, lat = cells.centre(looked)
         own = _held(extent, lon, lat)
         looked, lon, lat = looked[own], lon[own], lat[own]
-        inside = looked[on_land(lon, lat)[0]]
+        inside = looked[lies_on(surface, lon, lat)]
         found = len(inside)
         if found >= CELLS / 2 or wanted >= LOOKED or bands >= FINEST:
-            return ExtentLand(extent, cells, inside, len(looked) * cells.area_km2)
+            return ExtentLand(extent, cells, inside, len(looked) * cells.area_km2, surface)
         wanted = int(min(LOOKED, 1.1 * wanted * CELLS / max(found, 1)))
 
 
-def _on_land_of(extent: Extent, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
+def _on(surface: Surface, extent: Extent, lon: Floats, lat: Floats) -> NDArray[np.bool_]:
     inside = _held(extent, lon, lat)
-    inside[inside] = on_land(lon[inside], lat[inside], _land_layers())[0]
+    inside[inside] = lies_on(surface, lon[inside], lat[inside], layers=land_layers())
     return inside
 
 
@@ -227,11 +231,6 @@ def _opened(name: str) -> Layer:
     opened = layer(name)
     assert isinstance(opened, Layer)  # `_label` has seen to that
     return opened
-
-
-@lru_cache(maxsize=1)
-def _land_layers() -> tuple[Layer, Layer]:
-    return layer("land"), layer("continent")
 
 
 @lru_cache(maxsize=4)
@@ -270,89 +269,14 @@ def _box(text: str, given: str) -> bytes:
             f"--within {text}: a box is WEST,SOUTH,EAST,NORTH in degrees, south below north; west "
             "is greater than east where it crosses the antimeridian"
         )
-    return _wrapped([shapely.box(west, south, east if west < east else east + 360.0, north)])
+    box = shapely.box(west, south, east if west < east else east + 360.0, north)
+    return _wkb(within_180(np.array([box]), np.zeros(1, dtype=np.int64))[0])
 
 
 def _read(text: str) -> bytes:
     """Read the polygons of a file, in degrees."""
-    import pyogrio  # slow to import: brings pandas where that is installed
-    from rasterio.errors import RasterioError
-    from rasterio.warp import transform
-
-    try:
-        if text.endswith(".shp"):
-            refuse_torn(Path(text))
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-            meta, _, wkb, _ = pyogrio.raw.read(text, columns=[])
-        shapes = shapely.from_wkb([] if wkb is None else wkb)
-    except (
-        pyogrio.errors.DataSourceError,
-        pyogrio.errors.DataLayerError,
-        pyogrio.errors.FeatureError,
-        shapely.errors.GEOSException,
-        OSError,
-    ) as err:
-        raise WherefromError(f"--within {text}: it cannot be read as polygons: {err}") from err
-    shapes = shapely.get_parts(shapes[~shapely.is_missing(shapes)])
-    shapes = shapes[shapely.get_dimensions(shapes) == 2]
-    shapes = shapes[~shapely.is_empty(shapes)]
-    if not len(shapes):
-        raise WherefromError(f"--within {text}: it holds no polygon")
-    if (crs := meta["crs"]) not in (None, "EPSG:4326", "OGC:CRS84"):
-
-        def degrees(xy: Floats) -> Floats:
-            return np.stack(transform(crs, "OGC:CRS84", *xy.T.tolist()), axis=1)
-
-        try:
-            shapes = shapely.transform(shapes, degrees)
-        except RasterioError as err:
-            raise WherefromError(f"--within {text}: its coordinates ({crs}): {err}") from err
-    if not np.isfinite(shapely.get_coordinates(shapes)).all():
-        raise WherefromError(f"--within {text}: a coordinate of its polygons is not finite")
-    west, south, east, north = shapely.total_bounds(shapes)
-    if max(-south, north) > 90.0 or max(-west, east) > 360.0:
-        raise WherefromError(
-            f"--within {text}: its coordinates go from {west:g}, {south:g} to {east:g}, {north:g} "
-            "and are no degrees: write longitude and latitude, or name their CRS in the file"
-        )
-    _refuse_crossed(text, shapes)
-    return _wrapped(shapes)
+    return _wkb(read_areas(text, f"--within {text}").polygons)
 
 
-def _refuse_crossed(text: str, shapes: NDArray[Any]) -> None:
-    """Refuse polygons that cross themselves, or the antimeridian by the long way round."""
-    xy, ring = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
-    span = np.abs(np.diff(xy[:, 0])) * (ring[1:] == ring[:-1])
-    span[np.abs(xy[1:, 1]) == 90.0] = 0.0
-    far = np.flatnonzero((span > 180.0) & (span < 360.0))  # 360 degrees are a whole parallel
-    if len(far):
-        (west, south), (east, north) = xy[far[0]], xy[far[0] + 1]
-        raise WherefromError(
-            f"--within {text}: a polygon goes from {west:g}, {south:g} to {east:g}, {north:g}, "
-            "more than 180 degrees, as what crosses the antimeridian seems to: split it, write "
-            "longitudes beyond 180, or give box=WEST,SOUTH,EAST,NORTH"
-        )
-    if len(bad := np.flatnonzero(~shapely.is_valid(shapes))):
-        raise WherefromError(
-            f"--within {text}: {len(bad):,} of {len(shapes):,} polygons are not valid "
-            f"({shapely.is_valid_reason(shapes[bad[0]])}): mend them, such as by ogr2ogr -makevalid"
-        )
-
-
-def _wrapped(shapes: object) -> bytes:
-    """Bring what lies beyond 180 degrees to the same meridians within."""
-    west, _, east, _ = shapely.total_bounds(shapes)
-    pieces = [np.asarray(shapes)]
-    if west < -180.0 or east > 180.0:
-        valid = shapely.make_valid(pieces[0])
-        pieces = [
-            shapely.transform(
-                shapely.intersection(valid, shapely.box(turn - 180.0, -90.0, turn + 180.0, 90.0)),
-                lambda xy, turn=turn: xy - [turn, 0.0],
-            )
-            for turn in (-360.0, 0.0, 360.0)
-        ]
-    # What an intersection leaves may be lines, and collections of all kinds.
-    parts = shapely.get_parts(shapely.get_parts(np.concatenate(pieces)))
-    polygons = parts[(shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)]
+def _wkb(polygons: NDArray[Any]) -> bytes:
     return bytes(shapely.to_wkb(shapely.MultiPolygon(list(polygons))))

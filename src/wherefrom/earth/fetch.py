@@ -18,7 +18,7 @@ from wherefrom.files import atomic, disk_errors, sha256_of
 from wherefrom.keys import key_of
 from wherefrom.progress import progress, say
 
-__all__ = ["absent", "cache_folder", "digest_of", "fetch", "find", "path_of"]
+__all__ = ["absent", "cache_folder", "checksum", "digest_of", "fetch", "find", "path_of"]
 
 #: (path, size, mtime in ns) -> sha256; stamps on disk do the same across processes.
 _KNOWN: dict[tuple[str, int, int], str] = {}
@@ -117,8 +117,8 @@ def digest_of(name: str) -> str:
     folder = path_of(name, download=False).parent
     files = source(name).files
     if len(files) == 1:
-        return _checksum(folder / files[0].name)
-    return key_of([_checksum(folder / file.name) for file in files])
+        return checksum(folder / files[0].name)
+    return key_of([checksum(folder / file.name) for file in files])
 
 
 def fetch(names: Iterable[str]) -> dict[str, str]:
@@ -240,14 +240,14 @@ def _given(wanted: Source) -> Path | None:
 
 def _fault(path: Path, expected: str) -> str:
     """Say what is wrong with a file, or nothing."""
-    found = _checksum(path)
+    found = checksum(path)
     if not found.startswith(expected):
         size = path.stat().st_size
         return f"{path}: expected sha256 {_stated(expected)}, found {found} ({size} bytes)"
     return ""
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
     """Return the sha256 of a file, read anew only if its size or time of change differ."""
     facts = path.stat()
     known = (str(path), facts.st_size, facts.st_mtime_ns)

@@ -76,16 +76,17 @@ def label_counts(of: Layer, bands: int) -> NDArray[np.int64]:
     """
     # A layer of one's own may keep its key and change its labels.
     key = key_of([_VERSION, bands, of.key, of.labels, *_land_keys()])
+    short = of.name.rpartition("/")[2]  # that of a file may have slashes
 
     def make() -> NDArray[np.int64]:
-        say(f"measuring the land area of each {of.name.replace('_', ' ')}, once")
+        say(f"measuring the land area of each {short.replace('_', ' ')}, once")
         lon, lat, frozen = cells_on_land(bands)
         size = len(of.labels)
         codes = codes_of(of, lon, lat)
         places = [np.where(codes < 0, size, codes)[frozen == side] for side in (False, True)]
         return np.stack([np.bincount(codes, minlength=size + 1) for codes in places])
 
-    name = f"land-{of.name}-{key}.npy"
+    name = f"land-{short}-{key}.npy"
     return keep(name, make, lambda values, path: np.save(path, values), np.load)
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias, overload
 
 from wherefrom.earth.base import Layer, UnopenedLayer, ValueLayer
+from wherefrom.earth.file_layers import file_layer, file_name_of
 from wherefrom.errors import UnknownNameError, WherefromError
 from wherefrom.plugins import BUILT_IN, kind, kinds
 
@@ -34,9 +35,17 @@ ValueName: TypeAlias = Literal[
 ]
 
 
-@lru_cache(maxsize=64)
 def _declared(name: str) -> Layer | ValueLayer | UnopenedLayer:
-    """Return what the table holds under a name, or what lies at ``module:name``."""
+    """Return what the table holds under a name, or what lies at ``module:name`` or in a file."""
+    if isinstance(name, str) and name not in kinds("layers"):
+        file = file_name_of(name)
+        if file is not None:
+            return file_layer(name, file)
+    return _listed(name)
+
+
+@lru_cache(maxsize=64)
+def _listed(name: str) -> Layer | ValueLayer | UnopenedLayer:
     loaded = kind("layers", name).load()
     if not isinstance(loaded, Layer | ValueLayer | UnopenedLayer) and callable(loaded):
         loaded = loaded()
@@ -75,7 +84,9 @@ def layer(name: str | Layer | ValueLayer, **options: Any) -> Layer | ValueLayer:
     ----------
     name : str, Layer or ValueLayer
         One of ``CATEGORICAL`` or ``VALUES``; the name of another package's layer, or where it
-        lies, ``module:name`` (docs/extending.md); a layer is returned as it is.
+        lies, ``module:name`` (docs/extending.md); a file of your own (docs/layers.md): polygons
+        and the column of their labels, ``zones.gpkg:zone``, or a raster and its band,
+        ``population.tif:1``; a layer is returned as it is.
     **options
         ``split_russia=True`` for continent: Asia east of the Urals (default: Europe, as in
         Natural Earth). ``min_population=100_000`` for city_distance and city_distance_band.

@@ -15,6 +15,7 @@ from wherefrom import earth, keys, parallel
 from wherefrom.earth.extent import Extent
 from wherefrom.earth.land import on_land
 from wherefrom.earth.sphere import uniform_on_sphere
+from wherefrom.earth.surfaces import SURFACES, Surface, uniform_on
 from wherefrom.errors import WherefromError
 from wherefrom.progress import progress
 
@@ -23,7 +24,7 @@ __all__ = [
     "checked_count",
     "land_origin",
     "land_places",
-    "land_places_within",
+    "places_on",
     "land_stream",
 ]
 
@@ -113,32 +114,44 @@ def checked_count(places: int) -> int:
     return int(places)
 
 
-def land_places_within(
-    places: int, seed: int, within: Extent
+def places_on(
+    places: int, seed: int, surface: Surface, within: Extent | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw places uniformly by area on the land of an extent, degrees.
+    """Draw places uniformly by area on a surface, or its part in an extent, degrees.
 
     The same seed gives the same places, and a longer list starts with the shorter.
 
     Raises
     ------
     WherefromError
-        If `places` is not positive, or there is no land.
+        If `places` is not positive, or there is none of the surface.
     """
-    if within.land.none:
-        raise WherefromError(f"--within {within.text}: there is hardly any land to draw from")
-    drawn = [
-        within.land.uniform(CHUNK, keys.generator("pool within", seed, chunk))
-        for chunk in range(math.ceil(checked_count(places) / CHUNK))
-    ]
+    part = None if within is None else within.part_on(surface)
+    if part is not None and part.none:
+        noun = SURFACES[surface].noun
+        raise WherefromError(
+            f"--within {part.extent.text}: there is hardly any {noun} to draw from"
+        )
+    drawn = []
+    for chunk in range(math.ceil(checked_count(places) / CHUNK)):
+        if part is not None:
+            drawn.append(part.uniform(CHUNK, keys.generator("pool within", seed, chunk)))
+        else:
+            rng = keys.generator(f"pool on {surface}", seed, chunk)
+            drawn.append(uniform_on(surface, CHUNK, rng))
     lon, lat = (np.concatenate(axis)[:places] for axis in zip(*drawn, strict=True))
     return lon, lat
 
 
-def land_origin(seed: int, antarctica: bool, within: str | Path | None = None) -> str:
+def land_origin(
+    seed: int, antarctica: bool, within: str | Path | None = None, surface: Surface = "land"
+) -> str:
     """Say in words how the places came about."""
+    name = SURFACES[surface].name
     if within is not None:
-        return f"uniform by area on land within {within}, seed {seed}"
+        return f"uniform by area on {name} within {within}, seed {seed}"
+    if surface != "land":
+        return f"uniform by area on {name}, seed {seed}"
     return f"uniform by area on land {'with' if antarctica else 'without'} Antarctica, seed {seed}"
 
 

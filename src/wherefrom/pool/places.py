@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from wherefrom import files, parallel
 from wherefrom.earth.extent import Extent
+from wherefrom.earth.surfaces import checked_surface
 from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, PART, Ask, Batch
-from wherefrom.pool.build import land_origin, land_places, land_places_within
+from wherefrom.pool.build import land_origin, land_places, places_on
 from wherefrom.pool.check import errors_in, refuse_errors, repeats_in
 from wherefrom.pool.columns import (
     column_codes,
@@ -80,6 +81,7 @@ class Pool:
         seed: int = 0,
         antarctica: bool = False,
         within: str | Path | None = None,
+        reference: str = "land",
     ) -> Pool:
         """Draw places uniformly by area on land.
 
@@ -94,6 +96,8 @@ class Pool:
         within : str or Path, optional
             Where alone: ``"country=Kenya"``, ``"box=W,S,E,N"`` or a file of polygons, as in
             `wherefrom.earth.extent.Extent.of`. Antarctica counts in it.
+        reference : "land", "ocean", "coast" or "all"
+            The surface they lie on; Antarctica counts if it is not land.
 
         Returns
         -------
@@ -110,14 +114,15 @@ class Pool:
         >>> len(Pool.build(500, seed=1))
         500
         """
+        surface = checked_surface(reference)
         lon, lat = (
             land_places(places, seed, antarctica)
-            if within is None
-            else land_places_within(places, seed, Extent.of(within))
+            if within is None and surface == "land"
+            else places_on(places, seed, surface, None if within is None else Extent.of(within))
         )
         ids = np.arange(len(lon), dtype=np.int64)
         table = pa.table({"id": ids, "lon": lon, "lat": lat})
-        origin = land_origin(seed, antarctica, within)
+        origin = land_origin(seed, antarctica, within, surface)
         return cls(ids, lon, lat, table, origin)
 
     @classmethod

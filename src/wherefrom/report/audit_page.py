@@ -10,6 +10,7 @@ from wherefrom import earth, files
 from wherefrom.auditing.audit import Audit
 from wherefrom.auditing.findings import percent
 from wherefrom.auditing.statistic import Section, Statistic
+from wherefrom.earth.surfaces import SURFACES
 from wherefrom.report.html import TEMPLATES, Picture
 
 __all__ = ["audit_page", "write_audit_page"]
@@ -43,19 +44,22 @@ def audit_page(audit: Audit, command: str = "") -> str:
             }
             for finding in audit.causes
         ],
-        sections=[_section(*each, against) for each in audit.sections().items()],
+        ground=(ground := SURFACES[audit.about["reference"]]),
+        sections=[_section(*each, against, ground.name) for each in audit.sections().items()],
         sources=_sources(audit),
         command=command,
     )
 
 
-def _section(section: Section, found: Sequence[Statistic], against: str) -> dict[str, Any]:
+def _section(
+    section: Section, found: Sequence[Statistic], against: str, ground: str
+) -> dict[str, Any]:
     tables = [table for one in found for table in one.tables()]
     return {
         "id": section.id,
         "nav": section.nav,
         "title": section.title.replace("{against}", against),
-        "head": section.head,
+        "head": [cell.replace("{ground}", ground) for cell in section.head],
         "rows": [row for one in found for row in one.rows()],
         "legend": section.legend.replace("{against}", against),
         "notes": [note for one in found for note in one.notes()],

@@ -6,6 +6,7 @@ import textwrap
 
 from wherefrom.auditing.audit import Audit
 from wherefrom.auditing.findings import percent
+from wherefrom.earth.surfaces import SURFACES
 
 __all__ = ["audit_text"]
 
@@ -25,7 +26,7 @@ def audit_text(audit: Audit) -> str:
         said = section.lines(table) if table else []
         said += [line for one in found for line in one.lines()]
         lines += ["", *said] if said else []
-    return "\n".join(lines)
+    return "\n".join(lines).replace("{ground}", SURFACES[about["reference"]].name)
 
 
 def _findings(audit: Audit) -> list[str]:

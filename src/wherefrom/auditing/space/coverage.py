@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
 
@@ -76,6 +76,7 @@ class Coverage(Statistic):
     uniform_p99_km: float
     beyond_100_km: float
     gaps: tuple[Gap, ...]
+    ground: Ground = field(default=ALL_LAND, repr=False)
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -94,13 +95,13 @@ class Coverage(Statistic):
                 "covering radius",
                 kilometres(self.radius_km),
                 "",
-                "the farthest that land is from the nearest place",
+                f"the farthest that {self.ground.name} is from the nearest place",
             ),
             (
-                "median distance from land",
+                f"median distance from {self.ground.name}",
                 kilometres(self.median_km),
                 kilometres(self.uniform_median_km),
-                f"{percent(self.beyond_100_km)} of the land is farther than 100 km",
+                f"{percent(self.beyond_100_km)} of the {self.ground.noun} is farther than 100 km",
             ),
         ]
 
@@ -117,14 +118,14 @@ class Coverage(Statistic):
         if excess <= LEAST:
             return []
         text = (
-            f"Gaps: half of the land is farther than {kilometres(self.median_km)} from every "
-            f"place (of as many uniform places: {kilometres(self.uniform_median_km)})"
+            f"Gaps: half of the {self.ground.noun} is farther than {kilometres(self.median_km)} "
+            f"from every place (of as many uniform places: {kilometres(self.uniform_median_km)})"
         )
         if self.gaps:
             gap = self.gaps[0]
             text += (
-                f". The farthest land, at {gap.lon:.1f}, {gap.lat:.1f}, is {kilometres(gap.km)} "
-                "away"
+                f". The farthest {self.ground.noun}, at {gap.lon:.1f}, {gap.lat:.1f}, is "
+                f"{kilometres(gap.km)} away"
             )
         return [Finding("gaps", excess, f"{text}.", commands.build(), may_follow=PAIRED)]
 
@@ -201,6 +202,7 @@ class CoverageTally:
             float(uniform[1]),
             float((km > 100.0).mean()),
             _gaps(here, km),
+            self.ground,
         )
 
     @property

@@ -198,7 +198,7 @@ class CellsTally(Sums):
 
 def bands_on(ground: Ground, bands: float) -> int:
     """Return the bands of cells that cut this land as so many cut all land, if not too fine."""
-    return round(bands) if ground.within is None else min(round(bands * ground.finer), MOST_BANDS)
+    return min(round(bands * ground.finer), MOST_BANDS)
 
 
 @lru_cache(maxsize=8)

@@ -229,9 +229,11 @@ class Duplicates(Statistic):
         # Neighbours come in pairs, so that chance varies as of half as many.
         chance = (2.0 * by_chance * (1.0 - by_chance) / self.places) ** 0.5
         if near > max(LEAST, SIGMAS * max(self.within_1km_se, chance)):
-            where = "land" if commands.land_share == 1.0 else "the land of their region"
+            where = commands.ground.name
+            if commands.land_share < 1.0:
+                where = f"the {commands.ground.noun} of their region"
             if commands.land_share <= 1.0 / COARSE:  # of which the lattice has no point
-                where = f"{LAND_KM2 / COARSE:,.0f} km² of land"
+                where = f"{LAND_KM2 / COARSE:,.0f} km² of {commands.ground.noun}"
             if not self.by_land:
                 where = commands.within
             text = (

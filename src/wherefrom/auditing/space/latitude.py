@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -77,6 +77,7 @@ class Latitude(Statistic):
     latitude: tuple[float, ...]
     south_of: tuple[float, ...]
     land_south_of: tuple[float, ...]
+    ground: Ground = field(default=ALL_LAND, repr=False)
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -87,8 +88,8 @@ class Latitude(Statistic):
         """Return the test and the means."""
         more = "south" if self.ks_more_south else "north"
         meaning = (
-            f"too many places {more} of {self.ks_at:.1f}°; mean {self.mean:.1f}°, of land "
-            f"{self.land_mean:.1f}°; p {chance(self.p)}"
+            f"too many places {more} of {self.ks_at:.1f}°; mean {self.mean:.1f}°, of "
+            f"{self.ground.name} {self.land_mean:.1f}°; p {chance(self.p)}"
         )
         return [("latitude (Kolmogorov-Smirnov)", f"{self.ks:.3f}", "", meaning)]
 
@@ -98,8 +99,9 @@ class Latitude(Statistic):
             return []
         text = (
             f"Latitude: {percent(self.ks_south)} of the places and {percent(self.ks_land_south)} "
-            f"of land lie south of {_parallel(self.ks_at)}; the mean latitude of the places is "
-            f"{_parallel(self.mean)}, that of land {_parallel(self.land_mean)}."
+            f"of {self.ground.name} lie south of {_parallel(self.ks_at)}; the mean latitude of the "
+            f"places is {_parallel(self.mean)}, that of {self.ground.name} "
+            f"{_parallel(self.land_mean)}."
         )
         command = commands.even()
         return [Finding("latitude", self.ks, text, command, may_follow=SPREAD)]
@@ -108,8 +110,8 @@ class Latitude(Statistic):
         """Return the cumulative shares of places and land from south to north."""
         p = f"= {chance(self.p)}" if self.p >= 0.001 else chance(self.p)
         caption = (
-            "Share of the places, and of the land's area, south of each latitude. Dashed: the "
-            f"largest difference (Kolmogorov-Smirnov), p {p}."
+            f"Share of the places, and of the {self.ground.noun}'s area, south of each latitude. "
+            f"Dashed: the largest difference (Kolmogorov-Smirnov), p {p}."
         )
         return [Drawing("latitude", "Latitude", caption, self._draw)]
 
@@ -124,7 +126,7 @@ class Latitude(Statistic):
             percent(self.ks), (self.latitude[at], sum(pair) / 2), xytext=(-5, 0), ha="right",
             textcoords="offset points", va="center", size=9,
         )  # fmt: skip
-        ax.legend(["land", "places"], frameon=False, fontsize=9, loc="upper left")
+        ax.legend([self.ground.name, "places"], frameon=False, fontsize=9, loc="upper left")
         ax.set_ylim(0, 101)
         there = np.flatnonzero(np.diff(self.land_south_of))
         south, north = self.latitude[there[0]], self.latitude[there[-1] + 1]
@@ -190,6 +192,7 @@ class LatitudeTally(Sums):
             tuple(_EDGES[::_PER_DEGREE].round().tolist()),
             tuple(here[::_PER_DEGREE].tolist()),
             tuple(there[::_PER_DEGREE].tolist()),
+            self.ground,
         )
 
 

@@ -99,7 +99,7 @@ class Region(Statistic):
         land = f"{percent(self.land_share)} of the" if self.land_share else "hardly any"
         box = (
             f"{_between(self.south, self.north, 'SN')} and {_between(self.west, self.east, 'WE')}, "
-            f"where {land} land is"
+            f"where {land} {commands.ground.noun} is"
         )
         share = "all" if self.share == 1.0 else percent(self.share) + " of the"
         where = f"in {self.label}, {percent(MOST)} of all " if self.label else ""

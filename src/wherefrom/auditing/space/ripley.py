@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class Ripley(Statistic):
     strongest_km: float
     clustered: bool
     simulations: int
+    ground: Ground = field(default=ALL_LAND, repr=False)
 
     @classmethod
     def of(cls, asked: Asked, counted: Sequence[Any]) -> Ripley | None:
@@ -96,10 +97,10 @@ class Ripley(Statistic):
         p = f"= {chance(self.p)}" if self.p >= 0.001 else chance(self.p)
         far = self.far_places < self.places
         caption = (
-            "Ripley's L on the sphere over its mean for as many places uniform on land: above 1 "
-            "there are more pairs within that distance. Grey: what uniform places leave nowhere in "
-            f"{100 - 100 * self.level:.0f} % of cases ({self.simulations} simulations); p {p}. Of "
-            f"{self.places:,} places"
+            "Ripley's L on the sphere over its mean for as many places uniform on "
+            f"{self.ground.name}: above 1 there are more pairs within that distance. Grey: what "
+            f"uniform places leave nowhere in {100 - 100 * self.level:.0f} % of cases "
+            f"({self.simulations} simulations); p {p}. Of {self.places:,} places"
             + (f", beyond {self.radii_km[3]:g} km of {self.far_places:,}." if far else ".")
         )
         return [Drawing("ripley", "Clustering by distance", caption, self._draw)]
@@ -113,7 +114,8 @@ class Ripley(Statistic):
             np.array(curve)[known] / uniform for curve in (self.low_km, self.high_km, self.l_km)
         )
         line = np.where(ours > 0, ours, np.nan)
-        ax.fill_between(radii, np.maximum(low, 1e-3), high, color=FAINT, label="uniform on land")
+        label = f"uniform on {self.ground.name}"
+        ax.fill_between(radii, np.maximum(low, 1e-3), high, color=FAINT, label=label)
         ax.axhline(1, color=GREY, lw=1)
         ax.plot(radii, line, "o-", color=OURS, lw=2, ms=4, label="places")
         ax.set_xscale("log")
@@ -161,6 +163,7 @@ def ripley_l(
         radii[strongest],
         bool(test.z[strongest] > 0.0),
         len(simulated),
+        ground,
     )
 
 

@@ -16,6 +16,7 @@ from wherefrom.compose.allocate import Allocation
 from wherefrom.compose.base import DesignSampler, Names, Reads
 from wherefrom.compose.design import Design
 from wherefrom.compose.strata import Ints
+from wherefrom.earth.file_layers import file_name_of
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool import Pool
@@ -120,8 +121,11 @@ def _numbers(pool: Pool, name: str) -> Floats:
         if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
             return _vectors(column, name)
         return column_numbers(column, name)[:, None]
-    if name in earth.VALUES:
-        values = np.asarray(earth.layer(name)(pool.lon, pool.lat), dtype=np.float64)
+    if name in earth.VALUES or file_name_of(name) is not None:
+        layer = earth.layer(name)
+        if isinstance(layer, earth.Layer):
+            raise WherefromError(f"layer {name!r} holds labels, not values: name one of numbers")
+        values = np.asarray(layer(pool.lon, pool.lat), dtype=np.float64)
         return values.reshape(len(pool), -1)
     raise unknown("column or layer of numbers", name, [*earth.VALUES, *pool.columns])
 
