@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from typing import Any
 
@@ -48,7 +49,7 @@ def rims(shape: Any) -> list[tuple[Floats, Floats]]:
     pairs = []
     for ring in shapely.get_rings(shapely.get_parts(shape)):
         xy = shapely.get_coordinates(ring)
-        pairs += list(zip(xy[:-1], xy[1:], strict=True))
+        pairs += itertools.pairwise(xy)
     return pairs
 
 
@@ -122,7 +123,8 @@ def test_a_place_on_the_border_is_outside() -> None:
     for places in (1, 1 << 14):  # one by one, and many at once
         assert others.within(np.repeat(lon, places), np.repeat(lat, places), 0.0).all()
     assert others.nearest(lon, lat)[1].tolist() == [0.0] * 4
-    assert not others.within(lon + [-1e-9, 0.0, 1e-9, 0.0], lat - [0, -1e-9, 0, 1e-8], 0.0).any()
+    aside, up = np.array([-1e-9, 0.0, 1e-9, 0.0]), np.array([0.0, 1e-9, 0.0, -1e-8])
+    assert not others.within(lon + aside, lat + up, 0.0).any()
 
 
 @pytest.mark.parametrize("km", [3.0, 700.0])

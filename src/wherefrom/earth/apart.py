@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.earth.lookup.grid import expand
-from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, unit_vectors
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
 
 __all__ = ["Neighbours", "reaches_km"]
 
@@ -83,6 +83,11 @@ class Neighbours:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the maps, which are filled again where they are needed."""
         return self.__dict__ | {"_maps": {}}
+
+    def prepared(self) -> Neighbours:
+        """Make at once what each of several threads would make anew, and return it."""
+        _ = self._near, self._tree, self.shapes is not None and self._index
+        return self
 
     @cached_property
     def _pieces(self) -> _Pieces:
@@ -190,10 +195,9 @@ class Neighbours:
 
     def _to_middles(self, vectors: Floats, limit_km: float) -> tuple[Ints, Floats]:
         """Find the piece whose middle is nearest, and how far that is, km; infinite beyond."""
-        bound = _chords(np.float64(limit_km)) * (1.0 + 1e-9) + 1e-15
-        chord, at = self._near.query(vectors, distance_upper_bound=bound)
-        km = arc_km(np.minimum(chord, 2.0))
-        return at, np.where(np.isfinite(chord), km, np.inf)
+        bound = chord(limit_km) * (1.0 + 1e-9) + 1e-15
+        far, at = self._near.query(vectors, distance_upper_bound=bound)
+        return at, np.where(np.isfinite(far), arc_km(far), np.inf)
 
     def _measured(self, own: _Pieces, count: int, limit_km: float) -> tuple[Ints, Floats]:
         """Find the nearest of the M to `count` places that overlap none of them in the plane."""
@@ -231,7 +235,7 @@ class Neighbours:
         cells = self._maps.setdefault(km, np.zeros(_ROWS * _COLUMNS, dtype=np.uint8))
         row = np.minimum(((y + 90.0) * _FINE).astype(np.int64), _ROWS - 1)
         cell = row * _COLUMNS + np.minimum(((x + 180.0) * _FINE).astype(np.int64), _COLUMNS - 1)
-        state = cells[cell]
+        state: NDArray[np.uint8] = cells[cell]
         new = np.unique(cell[state == _UNSEEN])
         if len(new):
             row, column = np.divmod(new, _COLUMNS)
