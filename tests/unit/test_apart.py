@@ -57,12 +57,12 @@ def to_edge(x: float, y: float, a: Floats, b: Floats) -> float:
     """Find by looking ever closer how far a place is from an edge that is straight in degrees."""
     low, high = 0.0, 1.0
     best = np.inf
-    for _ in range(5):
-        part = np.linspace(low, high, 801)
+    for _ in range(6):
+        part = np.linspace(low, high, 201)
         far = distance_km(x, y, *(a[:, None] + (b - a)[:, None] * part))
         at = int(np.argmin(far))
         best = min(best, float(far[at]))
-        low, high = part[max(at - 2, 0)], part[min(at + 2, 800)]
+        low, high = part[max(at - 2, 0)], part[min(at + 2, 200)]
     return best
 
 
@@ -93,7 +93,7 @@ def test_the_distance_of_a_point_from_polygons_is_not_the_least_there_is(
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(tiles(), tiles())
 def test_the_distance_of_two_footprints_depends_on_which_is_asked(one: Any, other: Any) -> None:
     zero = np.zeros(1)
