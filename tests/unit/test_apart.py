@@ -19,7 +19,7 @@ from wherefrom.earth.sphere import distance_km, nearest_km, offset, uniform_on_s
 
 Floats = np.ndarray
 # Poles, the antimeridian from both sides, and their neighbours.
-# To 6 decimals, 0.1 m: what is nearer than 20 micrometres touches in one reckoning alone.
+# To 6 decimals, 0.1 m: what is nearer than 0.1 mm touches in one reckoning alone.
 lons = st.one_of(
     st.sampled_from([-180.0, 180.0, 179.9, -179.5, 0.0]),
     st.floats(-180.0, 180.0).map(lambda x: round(x, 6)),
@@ -84,10 +84,10 @@ def test_the_distance_of_a_point_from_polygons_is_not_the_least_there_is(
     others = Neighbours(np.zeros(len(shapes)), np.zeros(len(shapes)), np.array(shapes))
     (at,), (km,) = others.nearest([x], [y])
     true = [brute(x, y, shape) for shape in shapes]
-    assert km == pytest.approx(min(true), abs=4e-4, rel=1e-6)
-    assert true[at] == pytest.approx(min(true), abs=4e-4, rel=1e-6)
+    assert km == pytest.approx(min(true), abs=6e-4, rel=1e-6)
+    assert true[at] == pytest.approx(min(true), abs=6e-4, rel=1e-6)
     for limit in (0.0, 1.0, 100.0, 5000.0):
-        if abs(min(true) - limit) > 4e-4 or limit == min(true) == 0.0:
+        if abs(min(true) - limit) > 6e-4 or limit == min(true) == 0.0:
             assert others.within([x], [y], limit)[0] == (min(true) <= limit)
             assert others.nearest([x], [y], limit_km=limit)[0][0] == (at if km <= limit else -1)
 
@@ -104,9 +104,9 @@ def test_the_distance_of_two_footprints_depends_on_which_is_asked(one: Any, othe
     # Corners of either are in it, so that it is no farther than the nearest of them.
     corners = [brute(*xy, other) for xy in shapely.get_coordinates(one)]
     corners += [brute(*xy, one) for xy in shapely.get_coordinates(other)]
-    assert there <= min(corners) + 4e-4
+    assert there <= min(corners) + 6e-4
     if not one.intersects(other):
-        assert there == pytest.approx(min(corners), abs=4e-4, rel=1e-6)
+        assert there == pytest.approx(min(corners), abs=6e-4, rel=1e-6)
     else:
         assert there == 0.0
 
@@ -123,7 +123,7 @@ def test_a_place_on_the_border_is_outside() -> None:
     for places in (1, 1 << 14):  # one by one, and many at once
         assert others.within(np.repeat(lon, places), np.repeat(lat, places), 0.0).all()
     assert others.nearest(lon, lat)[1].tolist() == [0.0] * 4
-    aside, up = np.array([-1e-9, 0.0, 1e-9, 0.0]), np.array([0.0, 1e-9, 0.0, -1e-8])
+    aside, up = np.array([-1e-9, 0.0, 1e-8, 0.0]), np.array([0.0, 1e-9, 0.0, -1e-8])
     assert not others.within(lon + aside, lat + up, 0.0).any()
 
 

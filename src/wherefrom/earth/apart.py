@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.earth.lookup.grid import expand
-from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, unit_vectors
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chord, chords, unit_vectors
 
-__all__ = ["Neighbours", "reaches_km"]
+__all__ = ["Neighbours", "perimeters_km", "reaches_km"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,10 +23,10 @@ Shapes = NDArray[Any]
 
 #: Borders are cut into pieces so long at most, km, and so that none is farther from the great
 #: circle between its ends, km: by that much a distance may be off.
-_LONGEST, _OFF_KM = 2.0, 2e-4
-#: What is nearer than 20 micrometres touches: 180 E is 180 W, but not to the last bit, and the foot
-#: on a piece is sought on its chord, from which one on its arc is up to 12 micrometres off.
-_TOUCH_KM = 2e-8
+_LONGEST, _OFF_KM = 4.0, 5e-4
+#: What is nearer than 0.1 mm touches: 180 E is 180 W, but not to the last bit, and the foot on a
+#: piece is sought on its chord, from which the one on its arc is almost that far off.
+_TOUCH_KM = 1.2e-7
 #: Of fewer places each is measured by itself, and asked of a tree of the polygons.
 _MANY = 1 << 14
 #: Places whose borders are measured at once; pairs of pieces looked at together.
@@ -52,8 +52,8 @@ class Neighbours:
     Notes
     -----
     A distance is the shortest great circle between two extents, and 0 where they overlap or touch.
-    Edges of polygons are straight in degrees. They are cut into pieces of at most 2 km, each taken
-    for the great circle between its ends, from which it is 0.2 m off at most; between points,
+    Edges of polygons are straight in degrees. They are cut into pieces of at most 4 km, each taken
+    for the great circle between its ends, from which it is 0.5 m off at most; between points,
     distances are exact. Pieces are found by a k-d tree of their middles: none is nearer to another
     than their middles are, less half the length of each.
 
@@ -215,7 +215,7 @@ class Neighbours:
         km = np.full(count, np.inf)
         for start in range(0, len(mine), _AT_ONCE):
             some = mine[start : start + _AT_ONCE]
-            bound = _chords(reach[some]) * (1.0 + 1e-9) + 1e-15
+            bound = chords(reach[some]) * (1.0 + 1e-9) + 1e-15
             sizes = self._near.query_ball_point(own.middles[some], bound, return_length=True)
             ends = np.flatnonzero(np.diff(np.cumsum(sizes) // _PAIRS, append=-1)) + 1
             for low, high in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
@@ -314,6 +314,17 @@ def reaches_km(lon: Floats, lat: Floats, shapes: Shapes | None) -> Floats:
     return reach
 
 
+def perimeters_km(shapes: Shapes) -> Floats:
+    """Return the lengths of the borders of polygons, km, shape (N,); 0 for what is missing.
+
+    >>> perimeters_km(np.array([shapely.box(0, 0, 90, 90)])).round()
+    array([30023.])
+    """
+    pieces = _Pieces.of(np.zeros(0), np.zeros(0), shapes)
+    lengths = arc_km(np.sqrt(((pieces.end - pieces.start) ** 2).sum(axis=1)))
+    return np.asarray(np.bincount(pieces.owner, lengths, len(shapes)), dtype=np.float64)
+
+
 def _edges(shapes: Shapes) -> tuple[Floats, Floats, Ints]:
     """Return both ends of every edge of polygons (N,), degrees (E, 2), and whose it is."""
     parts, part_of = shapely.get_parts(shapes, return_index=True)
@@ -330,11 +341,6 @@ def _chord_to(point: Floats, start: Floats, end: Floats) -> Floats:
     part = ((point - start) * along).sum(axis=1) / np.where(size > 0.0, size, 1.0)
     foot = _unit(start + np.clip(part, 0.0, 1.0)[:, None] * along)
     return np.asarray(np.sqrt(((point - foot) ** 2).sum(axis=1)))
-
-
-def _chords(km: Floats) -> Floats:
-    """Return the chords under arcs of some km, beyond half the circumference 2."""
-    return 2.0 * np.sin(np.minimum(km / EARTH_RADIUS_KM, np.pi) / 2.0)
 
 
 def _unit(vectors: Floats) -> Floats:
