@@ -91,8 +91,10 @@ class Leakage(Statistic):
         The test places with the smallest distances, at most 20.
     km : ndarray of float64, shape (n_test,)
         Distance of every test place, in the order of its table; of footprints that overlap 0.
+    train_lon, train_lat : ndarray of float64, shape (n_test,)
+        The training place nearest to each, degrees.
     train_row : ndarray of int64, shape (n_test,)
-        The row of the training place nearest to each.
+        Its row.
     """
 
     name = "leakage"
@@ -104,6 +106,8 @@ class Leakage(Statistic):
     within: tuple[Within, ...]
     nearest: tuple[NearestPair, ...]
     km: Floats = field(repr=False)
+    train_lon: Floats = field(repr=False)
+    train_lat: Floats = field(repr=False)
     train_row: Ints = field(repr=False)
 
     @classmethod
@@ -332,7 +336,7 @@ class LeakageTally:
             tuple(self._within(far, limit) for limit in km),
             tuple(NearestPair(*pair) for pair in pairs),
             far,
-            self.train_row,
+            *train,
         )  # fmt: skip
 
     def _take(self, test: Ints, chord: Floats, lon: Floats, lat: Floats, row: Ints) -> None:

@@ -15,7 +15,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from wherefrom.cli import advise, audit, data, draw, kinds, pool, results, selfcheck, study, task
+from wherefrom.cli import (
+    advise,
+    audit,
+    check_leak,
+    data,
+    draw,
+    kinds,
+    pool,
+    results,
+    selfcheck,
+    study,
+    task,
+)
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.plugins import NO_PLUGINS
 from wherefrom.progress import console, noted, say
@@ -40,6 +52,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(pool.app, name="pool")
 app.command("draw")(draw.draw)
 app.command("audit")(audit.audit)
+app.command("check-leak")(check_leak.check_leak)
 app.add_typer(task.app, name="task")
 app.add_typer(study.app, name="study")
 app.add_typer(results.app, name="results")

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherefrom.cli.output import check_out, note, show
-from wherefrom.cli.pool import Cluster, GeometryColumn, IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import (
+    Cluster,
+    GeometryColumn,
+    IdColumn,
+    LatColumn,
+    LonColumn,
+    places_beside,
+)
 from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of, line
 
 if TYPE_CHECKING:
     from wherefrom.compose.exclusion import Exclusion
-    from wherefrom.pool import Pool
 
 __all__ = ["draw"]
 
@@ -205,29 +211,14 @@ def _exclusions(
                 f"--buffer-km {buffer_km:g} is no distance: give 0 to {FARTHEST:,} km"
             )
     found = [
-        Exclusion.of(_others(path, "--exclude", names), buffer_km, str(path)) for path in exclude
+        Exclusion.of(places_beside(path, "--exclude", names), buffer_km, str(path))
+        for path in exclude
     ]
     if away_from is not None:
-        others = _others(away_from, "--away-from", names)
+        others = places_beside(away_from, "--away-from", names)
         apart = Exclusion.of(others, exclude_km, str(away_from) if exclude else "")
         found.append(replace(apart, at_least=True))
     return found
-
-
-def _others(file: Path, flag: str, names: tuple[str, str]) -> Pool:
-    """Open a file of places to keep away from; of a task, those that are tested."""
-    import pyarrow as pa
-
-    from wherefrom.compose.base import in_memory
-    from wherefrom.pool import Pool, open_beside, read_table
-    from wherefrom.tasks.task import METADATA, Task
-
-    if file.is_file() and METADATA in (read_table(file).schema.metadata or {}):
-        task = Task.read(file)
-        return Pool.from_table(
-            pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]})
-        )
-    return in_memory(open_beside(file, *names), flag)
 
 
 def _summary(provenance: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,18 @@ from wherefrom.cli.output import check_out, note, show
 from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of
 
-__all__ = ["GeometryColumn", "IdColumn", "LatColumn", "LonColumn", "app", "names_of"]
+if TYPE_CHECKING:
+    from wherefrom.pool import Pool
+
+__all__ = [
+    "GeometryColumn",
+    "IdColumn",
+    "LatColumn",
+    "LonColumn",
+    "app",
+    "names_of",
+    "places_beside",
+]
 
 IdColumn = Annotated[
     str | None,
@@ -251,6 +262,22 @@ def check(
 def names_of(layers: str) -> list[str]:
     """Part the names of ``--layers`` at commas."""
     return [name.strip() for name in layers.split(",") if name.strip()]
+
+
+def places_beside(file: Path, flag: str, names: tuple[str, str]) -> Pool:
+    """Read the places of a file that stands beside the pool; of a task, those that are tested."""
+    import pyarrow as pa
+
+    from wherefrom.compose.base import in_memory
+    from wherefrom.pool import Pool, open_beside, read_table
+    from wherefrom.tasks.task import METADATA, Task
+
+    if file.is_file() and METADATA in (read_table(file).schema.metadata or {}):
+        task = Task.read(file)
+        return Pool.from_table(
+            pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]})
+        )
+    return in_memory(open_beside(file, *names), flag)
 
 
 def _check_folder(out: Path) -> None:
