@@ -236,8 +236,11 @@ class Neighbours:
         row = np.minimum(((y + 90.0) * _FINE).astype(np.int64), _ROWS - 1)
         cell = row * _COLUMNS + np.minimum(((x + 180.0) * _FINE).astype(np.int64), _COLUMNS - 1)
         state: NDArray[np.uint8] = cells[cell]
-        new = np.unique(cell[state == _UNSEEN])
-        if len(new):
+        unseen = cell[state == _UNSEEN]
+        if len(unseen):
+            asked = np.zeros(len(cells), dtype=bool)  # sooner than sorting them
+            asked[unseen] = True
+            new = np.flatnonzero(asked)
             row, column = np.divmod(new, _COLUMNS)
             middles = unit_vectors((column + 0.5) / _FINE - 180.0, (row + 0.5) / _FINE - 90.0)
             slack = self._pieces.longest / 2.0
