@@ -81,8 +81,8 @@ def main(places: int) -> None:
             spent, gone = spent + took, gone + int(near.sum())
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
-            f"{km:4g} km: built in {built:.1f} s; {statistics.median(rates) / 1e6:.2f} million/s, in "
-            f"all {places / spent / 1e6:.2f}; {gone / places:.1%} left out; peak {peak:.2f} GiB"
+            f"{km:4g} km: built in {built:.1f} s; {statistics.median(rates) / 1e6:.2f} million/s, "
+            f"in all {places / spent / 1e6:.2f}; {gone / places:.1%} left out; peak {peak:.2f} GiB"
         )
         some = slice(0, CHECKED)
         print(f"         {wrong(shapes, lon[some], lat[some], km, near[some])}", flush=True)

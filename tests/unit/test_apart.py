@@ -185,7 +185,31 @@ def test_no_neighbours_are_near() -> None:
 
 
 def test_a_footprint_reaches_beyond_what_is_told() -> None:
-    tile = on_sphere(np.array([shapely.box(179, 0, 181, 2)]))
-    far = distance_km(-180.0, 1.0, *shapely.get_coordinates(tile[0]).T).max()
-    assert reaches_km(np.array([-180.0]), np.array([1.0]), tile)[0] == pytest.approx(far)
+    tile = on_sphere(np.array([shapely.box(179, 0, 181, 2), shapely.box(5, 60, 6, 61)]))
+    lon, lat = np.array([-180.0, 5.5]), np.array([1.0, 60.5])
+    far = [distance_km(x, y, *shapely.get_coordinates(t).T).max() for x, y, t in
+           zip(lon, lat, tile, strict=True)]  # fmt: skip
+    told = reaches_km(lon, lat, tile)
+    assert told[0] == pytest.approx(far[0])
+    assert far[1] <= told[1] <= 2.1 * far[1]
     assert reaches_km(np.zeros(2), np.zeros(2), None).tolist() == [0.0, 0.0]
+
+
+def test_one_of_many_footprints_is_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    (x, y), (u, v) = uniform_on_sphere(3000, rng), uniform_on_sphere(12, rng)
+    half, wide = rng.choice([0.02, 0.1, 3.0], 3000), rng.uniform(0.1, 20.0, 12)
+
+    def boxes(lon: Floats, lat: Floats, half: Floats) -> Any:
+        south, north = np.maximum(lat - half, -90), np.minimum(lat + half, 90)
+        return on_sphere(shapely.box(lon - half, south, lon + half, north))
+
+    tiles = boxes(x, y, half)
+    for others in (Neighbours(u, v, boxes(u, v, wide)), Neighbours(u, v)):
+        for km in (0.0, 250.0):
+            few = others.within(x, y, km, tiles)
+            with monkeypatch.context() as patched:
+                patched.setattr(apart, "_MANY", 1)
+                np.testing.assert_array_equal(others.within(x, y, km, tiles), few)
+                assert len(others._around(x, y, km, tiles)) < 2500
+            assert few.any() or not km

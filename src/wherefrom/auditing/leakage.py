@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import shapely
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
@@ -42,8 +41,6 @@ _ROWS, _COLUMNS = 180 * _FINE, 360 * _FINE
 _WORTH = 1 << 16
 #: Footprints measured at once, and those of a batch whose sizes are looked at.
 _AT_ONCE, SIZED = 1 << 18, 1 << 12
-#: Boxes wider than this, radians, say little of what is in them.
-_WIDE = 0.5
 
 
 @dataclass(frozen=True)
@@ -274,7 +271,7 @@ class LeakageTally:
         lon, lat, shapes = batch.lon, batch.lat, batch.footprints
         reach = np.zeros(len(batch))
         if shapes is not None:
-            reach[rows] = _reaches(lon[rows], lat[rows], shapes[rows])
+            reach[rows] = reaches_km(lon[rows], lat[rows], shapes[rows])
             self._train_sizes += _sizes(shapes[rows[:SIZED]]) * min(len(rows), SIZED)
         classes = np.log2(np.maximum(reach[rows], 1.0)).astype(np.int64) // 3
         for each in np.unique(classes):
@@ -400,16 +397,6 @@ def _sizes(shapes: NDArray[Any] | None) -> Floats:
     if shapes is None or not len(shapes):
         return np.zeros(3)
     return np.array([1.0, areas_km2(shapes).mean(), perimeters_km(shapes).mean()])
-
-
-def _reaches(lon: Floats, lat: Floats, shapes: NDArray[Any]) -> Floats:
-    """Bound how far footprints reach from their middles, km: by their boxes, where these tell."""
-    west, south, east, north = np.radians(shapely.bounds(shapes)).T
-    least = np.where((south < 0.0) & (north > 0.0), 0.0, np.minimum(np.abs(south), np.abs(north)))
-    reach = EARTH_RADIUS_KM * np.hypot((east - west) * np.cos(least), north - south)
-    wide = np.flatnonzero(east - west > _WIDE)  # cut at the antimeridian, about a pole, or large
-    reach[wide] = reaches_km(lon[wide], lat[wide], shapes[wide])
-    return np.asarray(reach)
 
 
 def _marked(cells: NDArray[np.bool_], lon: Floats, lat: Floats) -> NDArray[np.bool_]:

@@ -35,6 +35,8 @@ _AT_ONCE, _PAIRS = 1 << 14, 1 << 22
 _FINE = 10
 _ROWS, _COLUMNS = 180 * _FINE, 360 * _FINE
 _CELL_KM = np.radians(0.5 / _FINE) * np.sqrt(2.0) * EARTH_RADIUS_KM * (1.0 + 1e-6)
+#: Boxes wider than this, radians, say little of what is in them.
+_WIDE = 0.5
 _UNSEEN, _NEAR, _FAR, _MIXED = range(4)
 
 
@@ -157,8 +159,13 @@ class Neighbours:
         Other arguments are those of `nearest`; 0 km is to overlap, border included.
         """
         x, y = (np.asarray(each, dtype=np.float64) for each in (lon, lat))
-        if shapes is not None or not len(self) or not len(x):
-            return self.nearest(x, y, shapes, km)[1] <= km
+        if not len(self) or not len(x):
+            return np.zeros(len(x), dtype=bool)
+        if shapes is not None:
+            rest = self._around(x, y, km, shapes)
+            found = np.zeros(len(x), dtype=bool)
+            found[rest] = self.nearest(x[rest], y[rest], shapes[rest], km)[1] <= km
+            return found
         if self.shapes is None:
             found = np.zeros(len(x), dtype=bool)
         else:
@@ -179,6 +186,17 @@ class Neighbours:
         if slack:
             found[doubt] = self.nearest(x[doubt], y[doubt], None, km)[1] <= km
         return found
+
+    def _around(self, x: Floats, y: Floats, km: float, shapes: Shapes) -> Ints:
+        """Return which of footprints may have one of the M within some km; all of few."""
+        if len(x) < _MANY:
+            return np.arange(len(x))
+        reach = reaches_km(x, y, shapes)
+        most = 2.0 ** np.ceil(np.log2(4.0 * np.median(reach) + 1.0))  # one map for many batches
+        may = (reach > most) | (self._mapped(x, y, km + float(most)) != _FAR)
+        if self.shapes is not None:  # deep within, no border is near
+            may |= self._index.query(x, y) >= 0
+        return np.flatnonzero(may)
 
     def _overlapping(self, x: Floats, y: Floats, shapes: Shapes | None) -> Ints:
         """Return the first of the M that overlaps each place in the plane of degrees, else -1."""
@@ -303,18 +321,26 @@ class _Pieces:
 
 
 def reaches_km(lon: Floats, lat: Floats, shapes: Shapes | None) -> Floats:
-    """Return how far each footprint reaches from its place, km, shape (N,); 0 of points.
+    """Bound how far each footprint reaches from its middle, km, shape (N,); 0 for points.
+
+    By the diagonal of its box; of boxes that are wide, since they are cut at the antimeridian, lie
+    about a pole or are large, by its border.
 
     >>> reaches_km(np.array([0.0]), np.array([0.0]), np.array([shapely.box(-1, 0, 1, 0.5)])).round()
-    array([124.])
+    array([229.])
     """
-    reach = np.zeros(len(lon))
-    if shapes is not None:
-        pieces = _Pieces.of(lon, lat, shapes)
-        middle = unit_vectors(lon, lat)[pieces.owner]
-        far = arc_km(np.sqrt(((pieces.start - middle) ** 2).sum(axis=1)))
-        np.maximum.at(reach, pieces.owner, far)
-    return reach
+    if shapes is None:
+        return np.zeros(len(lon))
+    west, south, east, north = np.radians(shapely.bounds(shapes)).T
+    least = np.where((south < 0.0) & (north > 0.0), 0.0, np.minimum(np.abs(south), np.abs(north)))
+    reach = EARTH_RADIUS_KM * np.hypot((east - west) * np.cos(least), north - south)
+    wide = np.flatnonzero(east - west > _WIDE)
+    pieces = _Pieces.of(lon[wide], lat[wide], shapes[wide])
+    middle = unit_vectors(lon[wide], lat[wide])[pieces.owner]
+    reach[wide] = 0.0
+    far = arc_km(np.sqrt(((pieces.start - middle) ** 2).sum(axis=1)))
+    np.maximum.at(reach, wide[pieces.owner], far)
+    return np.asarray(reach)
 
 
 def perimeters_km(shapes: Shapes) -> Floats:
