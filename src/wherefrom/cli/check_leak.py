@@ -82,7 +82,7 @@ def check_leak(
         check_out(out, "a table of pairs", inputs)
     if json_out is not None and not to_stdout:
         check_target("--json", json_out, inputs)
-    read = {str(test): places_beside(test, "check-leak", (lon, lat)) for test in tests}
+    read = {str(test): places_beside(test, (lon, lat)) for test in tests}
     pool = open_pool(file, id_column, lon, lat)
     leaks = leaks_of(pool, read)
     told = {

@@ -210,12 +210,9 @@ def _exclusions(
             raise WherefromError(
                 f"--buffer-km {buffer_km:g} is no distance: give 0 to {FARTHEST:,} km"
             )
-    found = [
-        Exclusion.of(places_beside(path, "--exclude", names), buffer_km, str(path))
-        for path in exclude
-    ]
+    found = [Exclusion.of(places_beside(path, names), buffer_km, str(path)) for path in exclude]
     if away_from is not None:
-        others = places_beside(away_from, "--away-from", names)
+        others = places_beside(away_from, names)
         apart = Exclusion.of(others, exclude_km, str(away_from) if exclude else "")
         found.append(replace(apart, at_least=True))
     return found

@@ -264,11 +264,10 @@ def names_of(layers: str) -> list[str]:
     return [name.strip() for name in layers.split(",") if name.strip()]
 
 
-def places_beside(file: Path, flag: str, names: tuple[str, str]) -> Pool:
+def places_beside(file: Path, names: tuple[str, str]) -> Pool:
     """Read the places of a file that stands beside the pool; of a task, those that are tested."""
     import pyarrow as pa
 
-    from wherefrom.compose.base import in_memory
     from wherefrom.pool import Pool, open_beside, read_table
     from wherefrom.tasks.task import METADATA, Task
 
@@ -277,7 +276,8 @@ def places_beside(file: Path, flag: str, names: tuple[str, str]) -> Pool:
         return Pool.from_table(
             pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]})
         )
-    return in_memory(open_beside(file, *names), flag)
+    found = open_beside(file, *names)
+    return found if isinstance(found, Pool) else found.load()
 
 
 def _check_folder(out: Path) -> None:

@@ -136,10 +136,12 @@ def candidates(pool: AnyPool, exclusions: Sequence[Exclusion]) -> tuple[AnyPool,
             f"all {count_of(len(pool), 'place')} of the pool are {said}: use a smaller distance or "
             "a larger pool"
         )
-    if isinstance(pool, Pool):
-        return _rows_of(pool, np.concatenate(kept)), counts
-    assert isinstance(pool, PoolScan)
-    return PoolRows.of(pool, kept), counts
+    if isinstance(pool, PoolScan):
+        return PoolRows.of(pool, kept), counts
+    assert isinstance(pool, Pool)
+    masks = zip(kept, parts, strict=True)
+    keep = [np.unpackbits(mask, count=len(part)).view(np.bool_) for mask, part in masks]
+    return _rows_of(pool, np.concatenate(keep)), counts
 
 
 def drawn_apart(
@@ -189,14 +191,16 @@ def drawn_apart(
     return replace(made, provenance=made.provenance | {"pool": about, "excluded": excluded})
 
 
-def _left(part: Part, exclusions: tuple[Exclusion, ...], ask: Ask) -> tuple[Bools, list[int]]:
-    """Mark the places of a part that are kept, and count those that each exclusion leaves out."""
+def _left(
+    part: Part, exclusions: tuple[Exclusion, ...], ask: Ask
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Mark the places of a part that are kept, 8 in a byte, and count what each leaves out."""
     kept, counts = [], np.zeros(len(exclusions), dtype=np.int64)
     for batch in part.batches(ask):
         near = np.stack([each.near(batch) for each in exclusions])
         counts += near.sum(axis=1)
         kept.append(~near.any(axis=0))
-    return np.concatenate(kept), counts.tolist()
+    return np.packbits(np.concatenate(kept)), counts.tolist()
 
 
 def _told(exclusions: Sequence[Exclusion], counts: Ints, gone: int) -> dict[str, Any]:

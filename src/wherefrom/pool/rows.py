@@ -46,10 +46,9 @@ class PoolRows:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, whole: PoolScan, kept: Iterable[Bools]) -> PoolRows:
-        """Keep the places that are marked, part by part."""
-        masks = tuple(np.packbits(each) for each in kept)
-        return cls(whole, masks, key_of_blocks(whole.key, (mask.tobytes() for mask in masks)))
+    def of(cls, whole: PoolScan, masks: Sequence[NDArray[np.uint8]]) -> PoolRows:
+        """Keep of each part of a pool the places that are marked, as `numpy.packbits` does."""
+        return cls(whole, tuple(masks), key_of_blocks(whole.key, (m.tobytes() for m in masks)))
 
     def __len__(self) -> int:
         return sum(self._sizes)
