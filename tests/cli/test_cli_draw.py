@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from running import Run
 
 from made_predictions import made_task
@@ -236,3 +237,65 @@ def test_a_remedy_of_a_second_file_is_an_option_of_the_first(
     assert "look swapped in 1 of 1 rows: 0 (lat 120); exchange the names" in run(*words).error
     target = [*words[:7], f"match:target={others},over=continent", *words[8:10], *words[-2:]]
     assert "exchange the names" in run(*target).error
+
+
+def test_places_in_or_near_excluded_files_are_drawn(run: Run, pool: Path, tmp_path: Path) -> None:
+    fields, points, out = (tmp_path / name for name in ("fields.parquet", "p.csv", "out.parquet"))
+    boxes = [shapely.box(-120, -40, -60, 0), shapely.box(150, -30, 200, 30)]
+    wkb = pa.table({"footprint": shapely.to_wkb(boxes)})
+    Pool.from_table(wkb, geometry="footprint").write(fields)
+    points.write_text("lon,lat\n20,50\n")
+    words = ["draw", pool, "--lon", "x", "--lat", "y", "--sampler", "uniform", "-n", 40, "--out",
+             out, "--exclude", fields]  # fmt: skip
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert f"excluded, since in one of 2 polygons of {fields}: " in done.stdout
+    found = Pool.read(pool, lon="x", lat="y")
+    rows = found.take(Composition.read(out).ids)
+    x, y = found.lon[rows], found.lat[rows]
+    assert not ((x >= -120) & (x <= -60) & (y >= -40) & (y <= 0)).any()
+    assert not (((x >= 150) | (x <= -160)) & (np.abs(y) <= 30)).any()
+    both = [*words, "--exclude", points, "--buffer-km", 900]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "pool.parquet").write_bytes(pool.read_bytes())
+    said = [run(*both).stdout, run("draw", folder, *both[2:]).stdout]
+    assert said[0] == said[1]  # whether the pool is in memory or not
+    assert f"within 900 km of one of 1 place of {points}: " in said[0]
+    excluded = json.loads(out.with_suffix(".card.json").read_text())["excluded"]
+    assert [each["file"] for each in excluded["by"]] == [str(fields), str(points)]
+    assert f"excluded in all: {excluded['candidates']} candidates" in said[0]
+
+
+def test_an_exclusion_without_a_distance_or_a_place_left_is_drawn_from(
+    run: Run, pool: Path, tmp_path: Path
+) -> None:
+    points, out = tmp_path / "p.csv", tmp_path / "out.parquet"
+    points.write_text("lon,lat\n20,50\n")
+    words = [
+        "draw",
+        pool,
+        "--lon",
+        "x",
+        "--lat",
+        "y",
+        "--sampler",
+        "uniform",
+        "-n",
+        40,
+        "--out",
+        out,
+    ]
+    excluded = [*words, "--exclude", points]
+    assert "p.csv holds points" in run(*excluded).error
+    assert "--exclude is missing" in run(*words, "--buffer-km", 5).error
+    assert "--buffer-km -5 is no distance" in run(*excluded, "--buffer-km", -5).error
+    nothing = run(*excluded, "--buffer-km", 20000).error
+    assert "all 300 places of the pool are within 20000 km of one of 1 place of " in nothing
+    itself = [
+        *words[:-1],
+        points.with_suffix(".parquet"),
+        "--exclude",
+        points.with_suffix(".parquet"),
+    ]
+    assert "itself" in run(*itself).error

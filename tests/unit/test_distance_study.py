@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from wherefrom.compose import Composition, drawn
-from wherefrom.compose.exclusion import candidates, drawn_apart
+from wherefrom.compose.exclusion import Exclusion, candidates, drawn_apart
 from wherefrom.earth.sphere import distance_km, nearest_km
 from wherefrom.errors import WherefromError
 from wherefrom.evidence.nearness import Nearness, Reader, distances
@@ -174,8 +174,9 @@ def test_a_place_near_a_test_place_is_drawn(tmp_path: Path, store: Store) -> Non
         gone = card["excluded"]
         assert gone["km"] == 200
         assert gone["away_from"] == 180
-        left = len(candidates(pool, task.lon[task.tested], task.lat[task.tested], 200))
-        assert gone["candidates"] == len(pool) - left > 0
+        around = Exclusion.around(task.lon[task.tested], task.lat[task.tested], 200)
+        left, counts = candidates(pool, [around])
+        assert gone["candidates"] == len(pool) - len(left) == counts[0] > 0
         assert card["pool"]["places"] == len(pool)
 
 
@@ -184,19 +185,19 @@ def test_a_stratum_that_exclusion_empties_is_filled_in_silence() -> None:
     pool = Pool.from_table(
         pa.table({"lon": [*range(10), *range(50, 60)], "lat": [0.0] * 20, "use": use})
     )
-    where = {"lon": [5.0], "lat": [0.0], "km": 1000.0}
+    where = [Exclusion.around([5.0], [0.0], 1000.0)]
     with pytest.raises(WherefromError, match=r"of 20 candidates 10 were excluded, nearer"):
-        drawn_apart(pool, "only:layer=use,label=a", 3, 0, **where)
-    listed = drawn_apart(pool, "stratified:layer=use", 4, 0, **where).provenance
+        drawn_apart(pool, "only:layer=use,label=a", 3, 0, where)
+    listed = drawn_apart(pool, "stratified:layer=use", 4, 0, where).provenance
     assert listed["labels_without_place"] == ["a"]
     assert listed["excluded"]["candidates"] == 10
     with pytest.raises(WherefromError, match="all 20 places of the pool are nearer than 9000 km"):
-        drawn_apart(pool, "uniform", 3, 0, **(where | {"km": 9000.0}))
+        drawn_apart(pool, "uniform", 3, 0, [Exclusion.around([5.0], [0.0], 9000.0)])
     with pytest.raises(WherefromError, match="0 km away: give a distance above 0"):
-        candidates(pool, [5.0], [0.0], 0.0)
-    assert drawn_apart(pool, "none", None, 0, **where).size == 0
-    far = {"lon": [180.0], "lat": [0.0], "km": 5.0}
-    same = drawn_apart(pool, "uniform", 6, 1, **far)
+        Exclusion.around([5.0], [0.0], 0.0)
+    assert drawn_apart(pool, "none", None, 0, where).size == 0
+    far = [Exclusion.around([180.0], [0.0], 5.0)]
+    same = drawn_apart(pool, "uniform", 6, 1, far)
     assert same.ids.tolist() == drawn(pool, "uniform", 6, 1).ids.tolist()
 
 

@@ -26,11 +26,11 @@ from wherefrom.auditing.tally import (
     canonical_places,
     first_rows,
 )
-from wherefrom.earth.sphere import chord, unit_vectors
+from wherefrom.earth.apart import Neighbours
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Finding as Fault
 from wherefrom.pool import Places, Pool, PoolScan, examine, open_pool, read_places
-from wherefrom.pool.batches import AnyPool, Ask, Batch
+from wherefrom.pool.batches import AnyPool, Ask, Batch, extents
 from wherefrom.pool.check import place_hashes
 from wherefrom.pool.scan import IN_MEMORY
 from wherefrom.pool.seasons import Dates, dated, days_in
@@ -542,11 +542,5 @@ def _others(first: Ints, count: int) -> NDArray[np.bool_]:
 
 
 def _near(pool: Pool, test: AnyPool) -> NDArray[np.bool_]:
-    from scipy.spatial import cKDTree  # slow to import
-
-    places = [unit_vectors(batch.lon, batch.lat) for batch in test.batches(Ask())]
-    reach = chord(CLEAR_KM)
-    far, _ = cKDTree(np.concatenate(places)).query(
-        unit_vectors(pool.lon, pool.lat), distance_upper_bound=reach
-    )
-    return np.asarray(far <= reach)
+    lon, lat, shapes = extents(pool)
+    return Neighbours(*extents(test)).within(lon, lat, CLEAR_KM, shapes)

@@ -14,11 +14,13 @@ from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, OURS, WHITE, Drawing, bare
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
 from wherefrom.auditing.statistic import Section, Statistic, Table, plain
-from wherefrom.auditing.tally import Floats, Ints, Tally, Weights, counted_places
+from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
+from wherefrom.earth.apart import Neighbours, perimeters_km, reaches_km
+from wherefrom.earth.footprints import areas_km2
 from wherefrom.earth.land import LAND_KM2
-from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chords, distance_km, unit_vectors
 from wherefrom.errors import WherefromError
-from wherefrom.pool.batches import AnyPool, Ask, Batch
+from wherefrom.pool.batches import AnyPool, Ask, Batch, extents
 
 __all__ = ["Leakage", "LeakageTally", "NearestPair", "Within", "tally_for"]
 
@@ -37,6 +39,8 @@ _FINE = 10
 _ROWS, _COLUMNS = 180 * _FINE, 360 * _FINE
 #: Fewer places are looked at without a map, which takes some 50 ms to draw.
 _WORTH = 1 << 16
+#: Footprints measured at once, and those of a batch whose sizes are looked at.
+_AT_ONCE, SIZED = 1 << 18, 1 << 12
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Within:
 
     `by_chance` is the share to be expected of as many training places, uniform over the land
     (of the region, or all without Antarctica) and independent of the test places; coasts are
-    ignored.
+    ignored, and footprints are as their mean, convex and turned at random.
     """
 
     km: float
@@ -56,7 +60,10 @@ class Within:
 
 @dataclass(frozen=True)
 class NearestPair:
-    """A test place, by its row in its table, and the training place nearest to it; degrees."""
+    """A test place, by its row in its table, and the training place nearest to it; degrees.
+
+    Of footprints, coordinates are those of the middles, and `km` is between what they cover.
+    """
 
     row: int
     lon: float
@@ -64,6 +71,7 @@ class NearestPair:
     km: float
     train_lon: float
     train_lat: float
+    train_row: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +87,11 @@ class Leakage(Statistic):
     nearest : tuple of NearestPair
         The test places with the smallest distances, at most 20.
     km : ndarray of float64, shape (n_test,)
-        Distance of every test place, in the order of its table.
+        Distance of every test place, in the order of its table; of footprints that overlap 0.
+    train_lon, train_lat : ndarray of float64, shape (n_test,)
+        The training place nearest to each, degrees.
+    train_row : ndarray of int64, shape (n_test,)
+        Its row.
     """
 
     name = "leakage"
@@ -91,6 +103,9 @@ class Leakage(Statistic):
     within: tuple[Within, ...]
     nearest: tuple[NearestPair, ...]
     km: Floats = field(repr=False)
+    train_lon: Floats = field(repr=False)
+    train_lat: Floats = field(repr=False)
+    train_row: Ints = field(repr=False)
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -159,10 +174,16 @@ class Leakage(Statistic):
         for row in self.within:
             ax.axvline(row.km, color=GREY, lw=1, ls=(0, (3, 2)))
             ax.annotate(
-                f"{percent(row.share)} within {row.km:g} km", (row.km, 2), xytext=(-3, 0),
-                rotation=90, textcoords="offset points", ha="right", va="bottom", size=8,
+                f"{percent(row.share)} within {row.km:g} km",
+                (row.km, 2),
+                xytext=(-3, 0),
+                rotation=90,
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                size=8,
                 bbox=WHITE,
-            )  # fmt: skip
+            )
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_ylim(0, 101)
@@ -176,21 +197,34 @@ class LeakageTally:
     A k-d tree is made of the places of a batch and asked for every test place. Once a first batch
     has bounded the distances, only places in the neighbourhood of a test place can be nearer: a
     map of 0.1 degrees tells which, so most of a large pool is left out before any tree is made.
+    Where either side has footprints, `shapes` or those of a batch, distances are between what they
+    cover (`wherefrom.earth.apart.Neighbours`); their middles, and how far they reach from these,
+    tell which to look at.
 
-    `train` counts the places seen; `train_lon` and `train_lat`, shape (M,), are the nearest so far,
-    NaN before the first.
+    `train` counts the places seen; `train_lon`, `train_lat` and `train_row`, shape (M,), are of the
+    nearest so far, NaN and -1 before the first.
     """
 
-    ask = Ask()
+    ask = Ask(footprints=True)
 
-    def __init__(self, lon: Floats, lat: Floats, land_km2: float = LAND_KM2) -> None:
-        self.lon, self.lat, self.land_km2 = lon, lat, land_km2
+    def __init__(
+        self,
+        lon: Floats,
+        lat: Floats,
+        land_km2: float = LAND_KM2,
+        shapes: NDArray[Any] | None = None,
+    ) -> None:
+        self.lon, self.lat, self.land_km2, self.shapes = lon, lat, land_km2, shapes
         self.vectors = unit_vectors(lon, lat)
         self.train = 0
         self.train_lon = np.full(len(lon), np.nan)
         self.train_lat = np.full(len(lon), np.nan)
+        self.train_row = np.full(len(lon), -1, dtype=np.int64)
         # Chords on the unit sphere; 2 is the Earth's diameter.
         self._chord = np.full(len(lon), np.inf)
+        self._reach = None if shapes is None else reaches_km(lon, lat, shapes)
+        self._size = _sizes(shapes)
+        self._train_sizes = np.zeros(3)
         self._near: NDArray[np.bool_] | None = None
         self._mapped = np.inf
 
@@ -198,8 +232,8 @@ class LeakageTally:
         """Copy what changes and share the test places, of which there may be many."""
         twin = object.__new__(LeakageTally)
         twin.__dict__.update(self.__dict__)
-        twin.train_lon, twin.train_lat = self.train_lon.copy(), self.train_lat.copy()
-        twin._chord = self._chord.copy()
+        for name in ("train_lon", "train_lat", "train_row", "_chord", "_train_sizes"):
+            setattr(twin, name, getattr(self, name).copy())
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
@@ -210,28 +244,68 @@ class LeakageTally:
         """Look at a batch; see `Tally.update`. Places of weight 0 are left out."""
         from scipy.spatial import cKDTree  # slow to import
 
-        lon, lat, _ = counted_places(batch, weight)
-        self.train += len(lon)
+        rows = np.arange(len(batch)) if weight is None else np.flatnonzero(weight > 0.0)
+        self.train += len(rows)
+        if not len(rows) or not len(self.lon):
+            return
+        if self.shapes is not None or batch.footprints is not None:
+            self._update_extents(batch, rows)
+            return
         bound = float(self._chord.max(initial=0.0))
         if np.isfinite(bound) and len(batch) >= _WORTH:
-            near = self._near_test(lon, lat)
-            lon, lat = lon[near], lat[near]
-        if not len(lon) or not len(self.lon):
-            return
+            rows = rows[self._near_test(batch.lon[rows], batch.lat[rows])]
         # Equal places would share a leaf of the tree, to be searched one by one.
-        distinct = np.unique(lon + 1j * lat)
-        lon, lat = distinct.real, distinct.imag
+        distinct, first = np.unique(batch.lon[rows] + 1j * batch.lat[rows], return_index=True)
+        if not len(distinct):
+            return
+        rows, lon, lat = rows[first], distinct.real, distinct.imag
         chord, at = cKDTree(unit_vectors(lon, lat)).query(
             self.vectors, distance_upper_bound=np.nextafter(bound, np.inf)
         )
         closer = np.flatnonzero(chord < self._chord)
-        self._take(closer, chord[closer], lon[at[closer]], lat[at[closer]])
+        some = at[closer]
+        self._take(closer, chord[closer], lon[some], lat[some], rows[some] + batch.start)
+
+    def _update_extents(self, batch: Batch, rows: Ints) -> None:
+        """Look at footprints, or at points beside footprints, those that reach as far together."""
+        lon, lat, shapes = batch.lon, batch.lat, batch.footprints
+        reach = np.zeros(len(batch))
+        if shapes is not None:
+            reach[rows] = reaches_km(lon[rows], lat[rows], shapes[rows])
+            self._train_sizes += _sizes(shapes[rows[:SIZED]]) * min(len(rows), SIZED)
+        classes = np.log2(np.maximum(reach[rows], 1.0)).astype(np.int64) // 3
+        for each in np.unique(classes):
+            same = rows[classes == each]
+            for start in range(0, len(same), _AT_ONCE):
+                some = same[start : start + _AT_ONCE]
+                self._measure(batch, some, reach[some])
+
+    def _measure(self, batch: Batch, rows: Ints, reach: Floats) -> None:
+        """Find which of some places is nearer to a test place than what it has."""
+        from scipy.spatial import cKDTree  # slow to import
+
+        lon, lat, shapes = batch.lon[rows], batch.lat[rows], batch.footprints
+        own = 0.0 if self._reach is None else self._reach
+        far = arc_km(np.minimum(self._chord, 2.0))
+        # No farther than the nearest middle, and what reaches from there and from here.
+        chord, at = cKDTree(unit_vectors(lon, lat)).query(self.vectors)
+        bound = np.minimum(far, arc_km(chord) + reach[at] + own)
+        about = chords(bound + own + reach.max())
+        near = np.flatnonzero(_marked(_neighbourhoods(self.lon, self.lat, about), lon, lat))
+        found = rows[near]
+        train = Neighbours(lon[near], lat[near], None if shapes is None else shapes[found])
+        at, km = train.nearest(self.lon, self.lat, self.shapes, float(bound.max()) * (1.0 + 1e-9))
+        closer = np.flatnonzero((at >= 0) & (chords(km) < self._chord))
+        some = found[at[closer]]
+        self._take(closer, chords(km[closer]), batch.lon[some], batch.lat[some], some + batch.start)
 
     def merge(self, other: LeakageTally) -> None:
         """Keep the nearer place of both; on a tie the earlier one."""
         closer = np.flatnonzero(other._chord < self._chord)
-        self._take(closer, other._chord[closer], other.train_lon[closer], other.train_lat[closer])
+        places = (other.train_lon[closer], other.train_lat[closer], other.train_row[closer])
+        self._take(closer, other._chord[closer], *places)
         self.train += other.train
+        self._train_sizes += other._train_sizes
 
     def result(self, km: Sequence[float] = KM) -> Leakage:
         """Return the distances, and the shares within some km.
@@ -244,25 +318,35 @@ class LeakageTally:
         if not len(self.lon) or not self.train:
             what = "test" if self.train else "training"
             raise WherefromError(f"there are no {what} places: distances need both")
-        far = distance_km(self.lon, self.lat, self.train_lon, self.train_lat)
+        if self.shapes is None and not self._train_sizes[0]:
+            far = distance_km(self.lon, self.lat, self.train_lon, self.train_lat)
+        else:
+            far = arc_km(self._chord)
         first = np.argsort(far, kind="stable")[:LISTED]
-        columns = (self.lon, self.lat, far, self.train_lon, self.train_lat)
+        train = (self.train_lon, self.train_lat, self.train_row)
+        columns = (each[first].tolist() for each in (self.lon, self.lat, far, *train))
+        pairs = zip(first.tolist(), *columns, strict=True)
         return Leakage(
             len(far),
             self.train,
             dict(zip(QUANTILES, np.quantile(far, QUANTILES).tolist(), strict=True)),
             tuple(self._within(far, limit) for limit in km),
-            tuple(NearestPair(int(row), *(float(each[row]) for each in columns)) for row in first),
+            tuple(NearestPair(*pair) for pair in pairs),
             far,
-        )
+            *train,
+        )  # fmt: skip
 
-    def _take(self, rows: Ints, chord: Floats, lon: Floats, lat: Floats) -> None:
-        self._chord[rows] = chord
-        self.train_lon[rows], self.train_lat[rows] = lon, lat
+    def _take(self, test: Ints, chord: Floats, lon: Floats, lat: Floats, row: Ints) -> None:
+        self._chord[test] = chord
+        self.train_lon[test], self.train_lat[test], self.train_row[test] = lon, lat, row
 
     def _within(self, far: Floats, km: float) -> Within:
         # Half the chord squared is the part of the sphere that a cap covers (Archimedes).
         cap = 4.0 * np.pi * EARTH_RADIUS_KM**2 * np.sin(min(km / EARTH_RADIUS_KM, np.pi) / 2.0) ** 2
+        # Where the middle of one may be that comes within a distance of another, convex and turned
+        # at random (Blaschke 1937): areas, perimeters and the cap.
+        (_, area, rim), train = self._size, self._train_sizes / max(self._train_sizes[0], 1.0)
+        cap += area + train[1] + rim * train[2] / (2.0 * np.pi) + km * (rim + train[2])
         chance = -np.expm1(self.train * np.log1p(-min(cap / self.land_km2, 1.0 - 1e-16)))
         places = int((far <= km).sum())
         return Within(float(km), places, places / len(far), float(chance))
@@ -272,9 +356,7 @@ class LeakageTally:
         size = float(self._chord.sum())
         if self._near is None or size < 0.7 * self._mapped:
             self._near, self._mapped = _neighbourhoods(self.lon, self.lat, self._chord), size
-        row = np.minimum(((lat + 90.0) * _FINE).astype(np.int64), _ROWS - 1)
-        column = np.minimum(((lon + 180.0) * _FINE).astype(np.int64), _COLUMNS - 1)
-        return np.asarray(self._near[row * _COLUMNS + column])
+        return _marked(self._near, lon, lat)
 
 
 def tally_for(
@@ -283,8 +365,9 @@ def tally_for(
     """Return a tally for test places, to be run over the training places, which may be 10**9.
 
     The test places are kept in memory, 100 bytes a place and thread. Great-circle distances are
-    between points on the sphere (`distance_km`): an image has an extent, and a tile of 2.56 km
-    leaks into test places within 1.8 km of its centre.
+    between points, or between what footprints cover: 0 where they overlap. A pool of points that
+    stand for images has no extents: a tile of 2.56 km leaks into test places within 1.8 km of its
+    centre.
 
     Examples
     --------
@@ -298,15 +381,29 @@ def tally_for(
     >>> found.km.round(2).tolist(), [row.places for row in found.within]
     ([0.0, 55.6], [1, 1, 2])
     """
-    places = [np.stack([batch.lon, batch.lat]) for batch in test.batches(Ask())]
-    lon, lat = np.concatenate([np.zeros((2, 0)), *places], axis=1)
-    tally = LeakageTally(lon, lat, land_km2)
+    lon, lat, shapes = extents(test)
+    tally = LeakageTally(lon, lat, land_km2, shapes)
     # The first places bound the distances for every part, which shortens the work of each.
-    first = next(iter(train.batches(Ask())), None)
+    first = next(iter(train.batches(tally.ask)), None)
     if first is not None:
         tally.update(first, None if weights is None else weights[: len(first)])
     tally.train = 0
+    tally._train_sizes[:] = 0.0
     return tally
+
+
+def _sizes(shapes: NDArray[Any] | None) -> Floats:
+    """Return 1 and the mean area, km2, and perimeter, km, of footprints; 0 without."""
+    if shapes is None or not len(shapes):
+        return np.zeros(3)
+    return np.array([1.0, areas_km2(shapes).mean(), perimeters_km(shapes).mean()])
+
+
+def _marked(cells: NDArray[np.bool_], lon: Floats, lat: Floats) -> NDArray[np.bool_]:
+    """Look places up in the map."""
+    row = np.minimum(((lat + 90.0) * _FINE).astype(np.int64), _ROWS - 1)
+    column = np.minimum(((lon + 180.0) * _FINE).astype(np.int64), _COLUMNS - 1)
+    return np.asarray(cells[row * _COLUMNS + column])
 
 
 def _neighbourhoods(lon: Floats, lat: Floats, chord: Floats) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from wherefrom.cli import (
     advise,
     audit,
     card,
+    check_leak,
     data,
     draw,
     kinds,
@@ -53,6 +54,7 @@ app.add_typer(pool.app, name="pool")
 app.command("draw")(draw.draw)
 app.command("audit")(audit.audit)
 app.command("card")(card.card)
+app.command("check-leak")(check_leak.check_leak)
 app.add_typer(task.app, name="task")
 app.add_typer(study.app, name="study")
 app.add_typer(results.app, name="results")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,12 +16,19 @@ from wherefrom.cli.pool import (
     LatColumn,
     LonColumn,
     TimeColumn,
+    places_beside,
 )
+from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of, line
+
+if TYPE_CHECKING:
+    from wherefrom.compose.exclusion import Exclusion
 
 __all__ = ["draw"]
 
 STRATA_SHOWN = 40
+#: Half the way around the Earth, km.
+FARTHEST = 20_000
 
 
 def draw(
@@ -49,6 +57,18 @@ def draw(
     exclude_km: Annotated[
         float | None,
         typer.Option(help="Draw only places at least so far from those of --away-from."),
+    ] = None,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Places, footprints, polygons or a task: none in or near them is drawn. Repeat "
+            "it for several.",
+        ),
+    ] = None,
+    buffer_km: Annotated[
+        float | None,
+        typer.Option(help="How near to those of --exclude; for polygons by default 0: in them."),
     ] = None,
     places: Annotated[
         bool, typer.Option("--places", help="Write the drawn places themselves, as a pool.")
@@ -133,6 +153,9 @@ def draw(
 
         wherefrom draw world --sampler "stratified:layer=biome" -n 1000000
             --out million.parquet --cluster auto
+
+        wherefrom draw pool.parquet --sampler uniform -n 10000 --out apart.parquet
+            --exclude tests.parquet --exclude fields.geojson --buffer-km 10
     """
     from wherefrom import compose
     from wherefrom.compose.card import write_card
@@ -144,15 +167,14 @@ def draw(
     chosen = compose.sampler(sampler_spec)
     inputs = chosen.inputs()
     read = {f"the sampler's input {name}": Path(name) for name in inputs.files}
+    read |= {f"--exclude {path}": path for path in exclude or ()}
     check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
-    others = _others(away_from, exclude_km, lon, lat)
+    exclusions = _exclusions(away_from, exclude_km, exclude or [], buffer_km, (lon, lat))
     pool = open_pool(file, id_column, lon, lat, time=Dates.asked(time, inputs.layers))
-    if others is None or exclude_km is None:
-        composition = compose.drawn(pool, chosen, n, seed)
+    if exclusions:
+        composition = drawn_apart(pool, chosen, n, seed, exclusions)
     else:
-        composition = drawn_apart(
-            pool, chosen, n, seed, lon=others[0], lat=others[1], km=exclude_km
-        )
+        composition = compose.drawn(pool, chosen, n, seed)
     notes = list(pool.notes)
     made = f"{count_of(composition.size, 'place')}, key {composition.key}"
     if places:
@@ -170,23 +192,34 @@ def draw(
     show(f"{out}: {made}")
 
 
-def _others(file: Path | None, km: float | None, lon: str, lat: str) -> Any:
-    """Return longitudes and latitudes of the places to keep away from; of a task, those tested."""
-    from wherefrom.compose.base import in_memory
-    from wherefrom.errors import WherefromError
-    from wherefrom.pool import open_beside, read_table
-    from wherefrom.tasks.task import METADATA, Task
+def _exclusions(
+    away_from: Path | None,
+    exclude_km: float | None,
+    exclude: list[Path],
+    buffer_km: float | None,
+    names: tuple[str, str],
+) -> list[Exclusion]:
+    """Open the files of places that none may be drawn near."""
+    from wherefrom.compose.exclusion import Exclusion
 
-    if (file is None) != (km is None):
-        lacks = "--exclude-km" if km is None else "--away-from"
+    if (away_from is None) != (exclude_km is None):
+        lacks = "--exclude-km" if exclude_km is None else "--away-from"
         raise WherefromError(f"{lacks} is missing: places are kept a distance away from a file's")
-    if file is None:
-        return None
-    if METADATA in (read_table(file).schema.metadata or {}):
-        task = Task.read(file)
-        return task.lon[task.tested], task.lat[task.tested]
-    found = in_memory(open_beside(file, lon, lat), "--away-from")
-    return found.lon, found.lat
+    if buffer_km is not None:
+        if not exclude:
+            raise WherefromError(
+                "--exclude is missing: --buffer-km is the distance from its places"
+            )
+        if not 0.0 <= buffer_km <= FARTHEST:
+            raise WherefromError(
+                f"--buffer-km {buffer_km:g} is no distance: give 0 to {FARTHEST:,} km"
+            )
+    found = [Exclusion.of(places_beside(path, names), buffer_km, str(path)) for path in exclude]
+    if away_from is not None:
+        others = places_beside(away_from, names)
+        apart = Exclusion.of(others, exclude_km, str(away_from) if exclude else "")
+        found.append(replace(apart, at_least=True))
+    return found
 
 
 def _summary(provenance: dict[str, Any]) -> list[str]:
@@ -218,8 +251,15 @@ def _summary(provenance: dict[str, Any]) -> list[str]:
     if empty:
         lines.append(f"no place of the pool has the label: {', '.join(map(line, empty))}")
     if far := provenance.get("excluded"):
-        lines.append(
-            f"excluded, since nearer than {far['km']:g} km to one of "
-            f"{count_of(far['away_from'], 'place')}: {count_of(far['candidates'], 'candidate')}"
+        said = (
+            [(f"nearer than {far['km']:g} km to one of {count_of(far['away_from'], 'place')}", far)]
+            if "km" in far
+            else [(each["said"], each) for each in far["by"]]
         )
+        lines += [
+            f"excluded, since {why}: {count_of(each['candidates'], 'candidate')}"
+            for why, each in said
+        ]
+        if len(said) > 1:
+            lines.append(f"excluded in all: {count_of(far['candidates'], 'candidate')}")
     return lines + [f"note: {remark}" for remark in provenance.get("remarks", [])]

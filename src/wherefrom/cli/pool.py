@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from wherefrom import parallel
 from wherefrom.cli.output import check_out, note, show
 from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of
+
+if TYPE_CHECKING:
+    from wherefrom.pool import Pool
 
 __all__ = [
     "GeometryColumn",
@@ -23,6 +26,7 @@ __all__ = [
     "TimeColumn",
     "app",
     "names_of",
+    "places_beside",
 ]
 
 IdColumn = Annotated[
@@ -296,6 +300,22 @@ def names_of(layers: str) -> list[str]:
                     "the file"
                 )
     return [name.strip() for name in pieces if name.strip()]
+
+
+def places_beside(file: Path, names: tuple[str, str]) -> Pool:
+    """Read the places of a file that stands beside the pool; of a task, those that are tested."""
+    import pyarrow as pa
+
+    from wherefrom.pool import Pool, open_beside, read_table
+    from wherefrom.tasks.task import METADATA, Task
+
+    if file.is_file() and METADATA in (read_table(file).schema.metadata or {}):
+        task = Task.read(file)
+        return Pool.from_table(
+            pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]})
+        )
+    found = open_beside(file, *names)
+    return found if isinstance(found, Pool) else found.load()
 
 
 def _check_folder(out: Path) -> None:

@@ -23,6 +23,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
 from wherefrom.pool.columns import alike
+from wherefrom.pool.rows import PoolRows
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
 
 __all__ = [
@@ -584,7 +585,7 @@ def in_memory(pool: AnyPool, sampler: str) -> Pool:
     """Return a pool in memory for a sampler that cannot draw in passes, or refuse."""
     if isinstance(pool, Pool):
         return pool
-    assert isinstance(pool, PoolScan)
+    assert isinstance(pool, PoolScan | PoolRows)
     if len(pool) > IN_MEMORY:
         raise WherefromError(
             f"sampler {sampler!r} needs the whole pool in memory, but {pool.path} has "

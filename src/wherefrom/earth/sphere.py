@@ -11,6 +11,7 @@ __all__ = [
     "EARTH_RADIUS_KM",
     "arc_km",
     "chord",
+    "chords",
     "distance_km",
     "nearest_km",
     "offset",
@@ -71,6 +72,11 @@ def chord(km: float) -> float:
     if not km >= 0.0:
         raise ValueError(f"km must be a distance of at least 0, not {km}")
     return 2.0 * math.sin(min(km / EARTH_RADIUS_KM, math.pi) / 2.0)
+
+
+def chords(km: ArrayLike) -> Floats:
+    """Lengths of the straight chords under many great-circle distances; see `chord`."""
+    return np.asarray(2.0 * np.sin(np.minimum(np.asarray(km) / EARTH_RADIUS_KM, np.pi) / 2.0))
 
 
 def arc_km(chord: ArrayLike) -> Floats:

@@ -18,7 +18,7 @@ from wherefrom import parallel
 from wherefrom.earth.footprints import areas_km2
 from wherefrom.progress import progress
 
-__all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part", "over"]
+__all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part", "extents", "over"]
 
 BLOCK = 1 << 20
 """Places in a batch: every batch but a pool's last has so many, and starts at a multiple of it."""
@@ -176,3 +176,13 @@ class AnyPool(Protocol):
     def batches(self, ask: Ask) -> Iterator[Batch]:
         """Give all places in order, `BLOCK` at a time."""
         ...
+
+
+def extents(
+    pool: AnyPool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any] | None]:
+    """Read where all places of a pool are, degrees, and their footprints, if they have some."""
+    batches = list(pool.batches(Ask(footprints=True)))
+    lon, lat = (np.concatenate([getattr(b, name) for b in batches]) for name in ("lon", "lat"))
+    shapes = [batch.footprints for batch in batches if batch.footprints is not None]
+    return lon, lat, np.concatenate(shapes) if pool.extended else None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wherefrom.compose import Composition, drawn
 from wherefrom.compose.card import write_card
-from wherefrom.compose.exclusion import drawn_apart
+from wherefrom.compose.exclusion import Exclusion, drawn_apart
 from wherefrom.errors import MachineError
 from wherefrom.gfms.places import PoolPlaces, TaskData, task_data
 from wherefrom.keys import seed_of
@@ -158,7 +158,7 @@ def _draw(job: _Job) -> None:
     else:
         folders = [folder for role, folder in job.inputs.items() if role != "pool"]
         lon, lat = np.concatenate([_tested(folder) for folder in folders], axis=1)
-        composition = drawn_apart(pool, *how, lon=lon, lat=lat, km=km)
+        composition = drawn_apart(pool, *how, [Exclusion.around(lon, lat, km)])
     composition.write(job.out / COMPOSITION)
     write_card(composition, pool, job.out / COMPOSITION)
 
