@@ -76,6 +76,8 @@ def draw(
     lat: str = "lat",
     geometry: str | None = None,
     time: str | None = None,
+    grid: str | None = None,
+    cell: str | None = None,
 ) -> Composition: ...
 @overload
 def draw(
@@ -89,6 +91,8 @@ def draw(
     lat: str = "lat",
     geometry: str | None = None,
     time: str | None = None,
+    grid: str | None = None,
+    cell: str | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 @overload
 def draw(
@@ -102,6 +106,8 @@ def draw(
     lat: str = "lat",
     geometry: str | None = None,
     time: str | None = None,
+    grid: str | None = None,
+    cell: str | None = None,
 ) -> Table: ...
 def draw(
     data: Any,
@@ -114,6 +120,8 @@ def draw(
     lat: str = "lat",
     geometry: str | None = None,
     time: str | None = None,
+    grid: str | None = None,
+    cell: str | None = None,
 ) -> Any:
     """Draw places; the same data, spec, n and seed give the same ones.
 
@@ -125,7 +133,7 @@ def draw(
     n : int, optional
         Places to draw; not needed for ``none`` and ``ids``.
     seed : int
-    id, lon, lat, geometry, time : str
+    id, lon, lat, geometry, time, grid, cell : str
         Columns or entries of the data, as in `Pool.read`; not used for a pool.
 
     Returns
@@ -148,7 +156,7 @@ def draw(
     >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
     ([1.0, 2.0], [0.667, 0.667])
     """
-    id, lon, lat = names_of(id, lon, lat, geometry)
+    id, lon, lat = names_of(id, lon, lat, geometry, grid, cell)
     chosen = compose.sampler(spec)
     dates = Dates.asked(time, chosen.inputs().layers if hasattr(chosen, "inputs") else ())
     if isinstance(data, Pool | PoolScan | str | Path):
@@ -191,6 +199,8 @@ def audit(
     lat: str = "lat",
     geometry: str | None = None,
     time: str | None = None,
+    grid: str | None = None,
+    cell: str | None = None,
     place: str | None = None,
     seed: int = 0,
 ) -> Audit:
@@ -220,7 +230,7 @@ def audit(
     reference : "land", "ocean", "coast" or "all"
         The surface whose area counts: shares, gaps, uniform places, cells and effective sizes are
         of it (`wherefrom.earth.surfaces.SURFACES`). Antarctica counts if it is not land.
-    id, lon, lat, geometry : str
+    id, lon, lat, geometry, grid, cell : str
         Columns or entries of all tables given, as in `Pool.read`.
     time : str, optional
         Column of dates, as in `Pool.read`; the other tables need not have it.
@@ -248,7 +258,7 @@ def audit(
     >>> found.layers["continent"].empty[0]
     'Asia'
     """
-    id, lon, lat = names_of(id, lon, lat, geometry)
+    id, lon, lat = names_of(id, lon, lat, geometry, grid, cell)
     names = None if layers is None else list(map(str, layers))
     dates = Dates.asked(time, names or (), place)
     opened = _audited(data, id, lon, lat, dates, place)

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import shapely
 import typer.main
 from running import Done, run_apart
 
@@ -216,7 +217,12 @@ def folder(
     points = geopandas.points_from_xy(tiles["x"], tiles["y"], crs="OGC:CRS84")
     frame = geopandas.GeoDataFrame({"tile": tiles["tile"].to_pylist()}, geometry=points)
     frame.to_parquet(tmp_path / "tiles.geoparquet")
-    frame[:400].set_geometry(frame[:400].buffer(0.02)).to_parquet(tmp_path / "val_metadata.parquet")
+    few = [
+        shapely.box(x, y, x + 0.02, y + 0.02)
+        for x, y in zip(*(tiles[c].to_pylist()[:400] for c in "xy"), strict=True)
+    ]
+    frame[:400].set_geometry(few).set_crs("OGC:CRS84").to_parquet(tmp_path / "val_metadata.parquet")
+    (tmp_path / "tiles-of-a-grid.csv").write_text("tile\n31UFU\n33XXK\n60GUV\n18LVR\n")
     pa.csv.write_csv(fields, tmp_path / "fields.csv")
     run = tmp_path / "runs" / "purohit2025-laptop"
     run.mkdir(parents=True)

@@ -16,6 +16,7 @@ from wherefrom.compose import spec_text
 from wherefrom.compose.samplers.match import Match
 from wherefrom.earth.file_layers import file_name_of
 from wherefrom.earth.surfaces import SURFACES, Surface, Words
+from wherefrom.pool.geometry import Cells
 from wherefrom.pool.seasons import GROWING, TIME
 
 __all__ = [
@@ -115,9 +116,12 @@ def options_of(
     (('--id', 'tile', '--lon', 'x'), ('--geometry', 'center', '--time', 'date'))
     """
     points = lon == lat
+    cells = lon if isinstance(lon, Cells) else None
     flags = {
         "--id": id,
-        "--geometry": lon if points else None,
+        "--grid": None if cells is None else cells.grid,
+        "--cell": None if cells is None or cells in (id, "id") else str(cells),
+        "--geometry": lon if points and cells is None else None,
         "--lon": None if points or lon == "lon" else lon,
         "--lat": None if points or lat == "lat" else lat,
         "--time": time,

@@ -12,8 +12,10 @@ import typer
 
 from wherefrom.cli.output import check_out, check_target, note, show
 from wherefrom.cli.pool import (
+    CellColumn,
     Cluster,
     GeometryColumn,
+    GridKind,
     IdColumn,
     LatColumn,
     LonColumn,
@@ -105,6 +107,8 @@ def audit(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
     time: TimeColumn = None,
     place: PlaceColumn = None,
     cluster: Cluster = None,
@@ -142,6 +146,7 @@ def audit(
     from wherefrom.earth.extent import Extent
     from wherefrom.earth.surfaces import checked_surface
     from wherefrom.pool import open_beside
+    from wherefrom.pool.known import hint
     from wherefrom.pool.seasons import Dates
 
     own = None
@@ -178,6 +183,9 @@ def audit(
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
         opened = open_table(file, id_column, lon, lat, named=called, time=dates)
         pool = opened.pool
+        names = {*getattr(pool, "columns", ()), *filter(None, (id_column, lon, lat))}
+        if text := hint(names | ({"geometry"} if pool.extended else set()), called.options):
+            note(text)
     others = {
         name: open_beside(path, lon, lat, dates)
         for name, path in beside.items()

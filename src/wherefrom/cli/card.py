@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wherefrom.cli.output import note, show
-from wherefrom.cli.pool import GeometryColumn, IdColumn, LatColumn, LonColumn, names_of
+from wherefrom.cli.pool import (
+    CellColumn,
+    GeometryColumn,
+    GridKind,
+    IdColumn,
+    LatColumn,
+    LonColumn,
+    names_of,
+)
 from wherefrom.errors import WherefromError
 
 if TYPE_CHECKING:
@@ -45,6 +53,8 @@ def card(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
     seed: Annotated[int, typer.Option(help="Of simulations and samples.")] = 0,
 ) -> None:
     """Make the card of a pre-training set: map, shares against land, coverage, leakage.

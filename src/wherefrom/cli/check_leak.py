@@ -10,8 +10,10 @@ import typer
 
 from wherefrom.cli.output import check_out, check_target, note, show
 from wherefrom.cli.pool import (
+    CellColumn,
     Cluster,
     GeometryColumn,
+    GridKind,
     IdColumn,
     LatColumn,
     LonColumn,
@@ -50,6 +52,8 @@ def check_leak(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Tell how near the places of a pool are to those of tests.

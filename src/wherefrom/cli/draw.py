@@ -10,8 +10,10 @@ import typer
 
 from wherefrom.cli.output import check_out, note, show
 from wherefrom.cli.pool import (
+    CellColumn,
     Cluster,
     GeometryColumn,
+    GridKind,
     IdColumn,
     LatColumn,
     LonColumn,
@@ -48,6 +50,8 @@ def draw(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
     time: TimeColumn = None,
     cluster: Cluster = None,
     away_from: Annotated[

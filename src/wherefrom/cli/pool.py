@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from wherefrom.pool import Pool
 
 __all__ = [
+    "CellColumn",
     "GeometryColumn",
+    "GridKind",
     "IdColumn",
     "LatColumn",
     "LonColumn",
@@ -36,17 +38,39 @@ IdColumn = Annotated[
 
 
 def _of_points(context: typer.Context, column: str | None) -> None:
-    """Let a column of points stand for both coordinates, which `places_of` takes it for."""
+    """Let a column of geometry stand for both coordinates, which `places_of` takes it for."""
     if column is not None:
         context.meta["geometry"] = column
-        context.default_map = {**(context.default_map or {}), "lon": column, "lat": column}
 
 
-def _of_degrees(context: typer.Context, column: str) -> str:
-    points = context.meta.get("geometry", column)
-    if points != column:
-        raise typer.BadParameter("--geometry names a column of points: leave --lon and --lat out")
-    return column
+def _of_cells(context: typer.Context, kind: str | None) -> None:
+    """Let a grid and a column of its cells' ids stand for both coordinates."""
+    if kind is not None:
+        context.meta["grid"] = kind
+
+
+def _named_cells(context: typer.Context, column: str | None) -> None:
+    if column is not None:
+        context.meta["cell"] = column
+
+
+def _of_degrees(context: typer.Context, param: typer.CallbackParam, column: str) -> str:
+    """Take the column of one axis, or what stands for both."""
+    said = context.meta
+    if not {"geometry", "grid", "cell"} & said.keys():
+        return column
+    source = context.get_parameter_source(str(param.name))
+    given = source is not None and source.name == "COMMANDLINE"
+    if given or {"geometry", "grid"} <= said.keys():
+        flag = "--geometry names a column of points" if "geometry" in said else "--grid names cells"
+        raise typer.BadParameter(f"{flag}: leave --lon, --lat and each other out")
+    if "geometry" in said:
+        return str(said["geometry"])
+    if "grid" not in said:
+        raise typer.BadParameter("--cell is a column of a grid's cells: name it with --grid")
+    from wherefrom.pool.geometry import Cells
+
+    return Cells(said.get("cell") or context.params.get("id_column") or "id", said["grid"])
 
 
 LonColumn = Annotated[
@@ -62,7 +86,28 @@ GeometryColumn = Annotated[
         callback=_of_points,
         is_eager=True,
         expose_value=False,
-        help="Column of points, in place of --lon and --lat; without it, GeoParquet's first.",
+        help="Column of points or polygons, in place of --lon and --lat; without it, the first.",
+    ),
+]
+GridKind = Annotated[
+    str | None,
+    typer.Option(
+        "--grid",
+        metavar="KIND",
+        callback=_of_cells,
+        is_eager=True,
+        expose_value=False,
+        help="Grid whose cells the places are, by their ids: `wherefrom list grids`.",
+    ),
+]
+CellColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--cell",
+        callback=_named_cells,
+        is_eager=True,
+        expose_value=False,
+        help="Column of these ids, if it is not that of --id.",
     ),
 ]
 TimeColumn = Annotated[
@@ -206,6 +251,8 @@ def label(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Write a pool of any size with the labels of layers as columns, in one pass.
@@ -250,6 +297,8 @@ def check(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
     time: TimeColumn = None,
     place: PlaceColumn = None,
     cluster: Cluster = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wherefrom.cli.output import check_out, note, show
-from wherefrom.cli.pool import GeometryColumn, IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import CellColumn, GeometryColumn, GridKind, IdColumn, LatColumn, LonColumn
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
 from wherefrom.progress import noted
@@ -71,6 +71,8 @@ def ecoregions(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
 ) -> None:
     """Draw labelled places uniformly by area in each continent, apart from a pool.
 
@@ -102,6 +104,8 @@ def cropland(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
 ) -> None:
     """Draw places that are cropland or not, uniformly by area in each continent.
 
@@ -137,6 +141,8 @@ def values(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
 ) -> None:
     """Draw places with the number that a layer has there, uniformly by area.
 
@@ -166,6 +172,8 @@ def from_table(
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
+    grid: GridKind = None,
+    cell: CellColumn = None,
     region_layer: RegionOrAll = "continent",
     positive: Annotated[
         str | None, typer.Option(help="Positive class of two; its F1 is reported as well.")

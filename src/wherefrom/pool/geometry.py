@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wherefrom import parallel
 from wherefrom.earth.footprints import middles, on_sphere
+from wherefrom.earth.grids import grid
 from wherefrom.earth.sphere import distance_km
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.pool.text import first_line
@@ -22,6 +23,7 @@ from wherefrom.shown import count_of
 
 __all__ = [
     "FOOTPRINT",
+    "Cells",
     "GEO",
     "LOOKED",
     "compare",
@@ -69,6 +71,38 @@ GEO = json.dumps(
     }
 ).encode()
 """GeoParquet's note for a file with `FOOTPRINT`; without a CRS it is OGC:CRS84."""
+
+
+class Cells(str):
+    """Name of a column of ids of a grid's cells, which are footprints.
+
+    It stands where the name of a column of geometry does.
+
+    >>> tiles = Cells("tile", "mgrs")
+    >>> tiles, tiles.grid
+    ('tile', 'mgrs')
+    """
+
+    grid: str
+
+    def __new__(cls, column: str, grid: str) -> Self:
+        """Name a column, and the grid as text (`wherefrom.earth.grids.grid`)."""
+        made = super().__new__(cls, column)
+        made.grid = grid
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Cells, (str(self), self.grid)
+
+    def shapes(self, table: pa.Table, source: str, first: int) -> Shapes:
+        """Return the outlines of a table's cells, as `wherefrom.earth.grids.Grid.shapes`."""
+        if self not in table.column_names:
+            raise unknown(f"column of cells of {source}", str(self), table.column_names)
+        opened = grid(self.grid)
+        try:
+            return opened.shapes(table.column(str(self)), first)
+        except WherefromError as err:
+            raise WherefromError(f"{source}, column {str(self)!r}: {err}") from err
 
 
 def geometry_of(schema: pa.Schema, source: str) -> tuple[str | None, dict[str, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -18,7 +19,17 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.pool.tables import absent, read_table
 
-__all__ = ["Known", "KnownFile", "Reads", "entries", "entry", "overview", "recognised", "table_of"]
+__all__ = [
+    "Known",
+    "KnownFile",
+    "Reads",
+    "entries",
+    "entry",
+    "hint",
+    "overview",
+    "recognised",
+    "table_of",
+]
 
 Layout = Literal["table", "pairs", "records", "points", "wkt", "none"]
 
@@ -215,6 +226,24 @@ def recognised(columns: Iterable[str]) -> Known | None:
     found.sort(key=lambda one: -len(one.reads.required))
     sizes = [len(one.reads.required) for one in found]
     return found[0] if sizes and sizes.count(sizes[0]) == 1 else None
+
+
+def hint(columns: Iterable[str], given: Iterable[str]) -> str:
+    """Say which known file a table is, and the flags that read it, if some are not given.
+
+    Empty where there is nothing to say.
+
+    Examples
+    --------
+    >>> hint(["fn", "lon", "lat", "patch_idx", "shard"], [])
+    'the columns are those of s2-100k, which is read with --id fn'
+    """
+    known = recognised(columns)
+    flags = known.reads.options if known else {}
+    if known is None or not flags or set(flags) <= set(given):
+        return ""
+    said = " ".join(f"{flag} {shlex.quote(name)}" for flag, name in flags.items())
+    return f"the columns are those of {known.name}, which is read with {said}"
 
 
 def overview() -> str:

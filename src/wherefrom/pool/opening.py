@@ -37,6 +37,8 @@ def open_pool(
     lat: str = "lat",
     geometry: str | None = None,
     time: str | Dates | None = None,
+    grid: str | None = None,
+    cell: str | None = None,
 ) -> Pool | PoolScan:
     """Open a pool: a file of up to 2^24 places is read, a larger one or a folder is scanned.
 
@@ -55,6 +57,11 @@ def open_pool(
     time : str or Dates, optional
         Column of dates, which become label columns; see `wherefrom.pool.seasons.dated`. A pool
         that is scanned has no ``year_span``.
+    grid : str, optional
+        Kind of a grid, such as ``"mgrs"`` (`wherefrom.earth.grids.grid`), of which `cell` holds the
+        ids of cells: these are footprints. In place of `lon` and `lat`.
+    cell : str, optional
+        Column of these; by default that of the ids.
 
     Returns
     -------
@@ -75,7 +82,7 @@ def open_pool(
     """
     path = here(path)
     read = scan if _large(path) else Pool.read
-    return read(path, id, lon, lat, geometry, time)
+    return read(path, id, lon, lat, geometry, time, grid, cell)
 
 
 def open_beside(
@@ -130,6 +137,8 @@ def scan(
     lat: str = "lat",
     geometry: str | None = None,
     time: str | Dates | None = None,
+    grid: str | None = None,
+    cell: str | None = None,
 ) -> PoolScan:
     """Open a pool that stays in its files, whatever its size.
 
@@ -143,7 +152,7 @@ def scan(
         A folder of Parquet files of the same columns, taken by name, those of folders in it too
         (hidden ones are left out), or one Parquet file; a folder ``key=value`` gives its files a
         column.
-    id, lon, lat, geometry, time
+    id, lon, lat, geometry, time, grid, cell
         As in `open_pool`.
 
     Returns
@@ -170,7 +179,7 @@ def scan(
     (2, True, ('a', 'b'))
     """
     path = here(path)
-    pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry), time)
+    pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry, grid, cell), time)
     tell(str(path), examine_dates(pool))
     if noted is not None:
         known = {name: column for name, column in noted.labels.items() if name in pool.columns}

@@ -134,6 +134,8 @@ class Pool:
         lat: str = "lat",
         geometry: str | None = None,
         time: str | Dates | None = None,
+        grid: str | None = None,
+        cell: str | None = None,
     ) -> Pool:
         """Read a pool from Parquet, GeoParquet (points, longitude/latitude) or CSV.
 
@@ -150,6 +152,8 @@ class Pool:
         time : str or Dates, optional
             Column of dates, which become the label columns ``season``, ``month``, ``year`` and
             ``year_span``; see `wherefrom.pool.seasons.dated`.
+        grid, cell : str, optional
+            A grid, and the column of the ids of its cells; see `wherefrom.pool.opening.open_pool`.
 
         Returns
         -------
@@ -161,7 +165,9 @@ class Pool:
             If the file cannot be read, a column is absent, or coordinates are missing, swapped or
             out of range, or ids repeat. The message names the file, the column and the rows.
         """
-        return cls.of_places(dated(read_places(path, *names_of(id, lon, lat, geometry)), time))
+        return cls.of_places(
+            dated(read_places(path, *names_of(id, lon, lat, geometry, grid, cell)), time)
+        )
 
     @classmethod
     def from_table(
@@ -172,6 +178,8 @@ class Pool:
         lat: str = "lat",
         geometry: str | None = None,
         time: str | Dates | None = None,
+        grid: str | None = None,
+        cell: str | None = None,
     ) -> Pool:
         """Make a pool from a pyarrow.Table, a pandas.DataFrame or a GeoDataFrame.
 
@@ -184,7 +192,9 @@ class Pool:
         >>> pool.table.column_names
         ['id', 'lon', 'lat', 'crop']
         """
-        return cls.of_places(dated(places_of(table, *names_of(id, lon, lat, geometry)), time))
+        return cls.of_places(
+            dated(places_of(table, *names_of(id, lon, lat, geometry, grid, cell)), time)
+        )
 
     @classmethod
     def of_places(cls, places: Places, notes: tuple[str, ...] | None = None) -> Pool:
@@ -246,7 +256,7 @@ class Pool:
         >>> import shapely
         >>> tiles = {"footprint": shapely.to_wkb(shapely.box([0, 179], 0, [2, 181], 2))}
         >>> pool = Pool.from_table(pa.table(tiles), geometry="footprint")
-        >>> pool.lon.tolist(), pool.footprints()[1].geom_type
+        >>> pool.lon.round(9).tolist(), pool.footprints()[1].geom_type
         ([1.0, -180.0], 'MultiPolygon')
         """
         if not self.extended:

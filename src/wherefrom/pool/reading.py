@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
-from wherefrom.pool.geometry import FOOTPRINT, LOOKED, geometry_of, with_footprints
+from wherefrom.pool.geometry import FOOTPRINT, LOOKED, Cells, geometry_of, with_footprints
 from wherefrom.pool.keyed import Key, Keys, columns_of, texts_among, with_keys
 from wherefrom.pool.seasons import Dated, Dates, grown
 from wherefrom.pool.tables import Places, first_line, is_parquet, places_of
@@ -253,8 +253,9 @@ def reading_of(
             groups = tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups))
             schema = file.schema_arrow
             geometry, _ = geometry_of(schema, str(path))
-            polygons = first is not None and bool(first.polygons)
-            if first is None and geometry is not None:  # a few rows: compared, and their kind
+            polygons = isinstance(lon, Cells) or (first is not None and bool(first.polygons))
+            # A few rows: compared, and their kind.
+            if first is None and geometry is not None and not isinstance(lon, Cells):
                 there = {lon, lat, geometry} & set(schema.names)
                 for batch in islice(file.iter_batches(LOOKED, columns=sorted(there)), 1):
                     few = places_of(

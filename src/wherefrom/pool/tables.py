@@ -19,6 +19,7 @@ from wherefrom import files
 from wherefrom.earth.addresses import here
 from wherefrom.errors import WherefromError, of_the_system, unknown
 from wherefrom.pool.geometry import (
+    Cells,
     compare,
     decoded,
     geometry_of,
@@ -229,7 +230,8 @@ def places_of(
         if beside is not None and compare((x, y), (lon, lat), beside, shapes, source, first):
             polygons = placed(shapes(beside), source, first)[2] if footprints else None
     else:
-        x, y, polygons = placed(shapes(point), source, first)
+        found = point.shapes(table, source, first) if isinstance(point, Cells) else shapes(point)
+        x, y, polygons = placed(found, source, first)
         lon, lat = "lon", "lat"
     if id is not None and id not in names:
         raise unknown(f"id column of {source}", id, names)
@@ -239,7 +241,15 @@ def places_of(
         if id_name is None
         else ids_of(table.column(id_name), id_name, source, first)
     )
-    drop = {id_name, lon, lat, point, None if numbered else "id", "lon", "lat"}
+    drop = {
+        id_name,
+        lon,
+        lat,
+        None if isinstance(point, Cells) else point,
+        None if numbered else "id",
+        "lon",
+        "lat",
+    }
     rest = table.select([name for name in names if name not in drop])
     if polygons is not None and footprints:
         rest = with_footprints(rest, polygons, source)
@@ -247,19 +257,38 @@ def places_of(
 
 
 def names_of(
-    id: str | None, lon: str, lat: str, geometry: str | None
+    id: str | None,
+    lon: str,
+    lat: str,
+    geometry: str | None,
+    grid: str | None = None,
+    cell: str | None = None,
 ) -> tuple[str | None, str, str]:
-    """Return the columns of ids and places as text: a column of points stands for both axes.
+    """Return the columns of ids and places as text: one of geometry stands for both axes.
+
+    So does one of the ids of a grid's cells, by default the column of ids.
 
     >>> names_of("key", "lon", "lat", None), names_of(None, "lon", "lat", "center")
     (('key', 'lon', 'lat'), (None, 'center', 'center'))
+    >>> names_of("tile", "lon", "lat", None, "mgrs")
+    ('tile', 'tile', 'tile')
     """
-    id = None if id is None else str(id)  # columns of pandas may be numbers
-    if geometry is None:
-        return id, str(lon), str(lat)
+    # Columns of pandas may be numbers; the name of cells is more than its text.
+    id = id if id is None or isinstance(id, str) else str(id)
+    lon, lat = (name if isinstance(name, str) else str(name) for name in (lon, lat))
+    if geometry is None and grid is None:
+        return id, lon, lat
+    if geometry is not None and grid is not None:
+        raise WherefromError("geometry and grid both say where places are: leave one out")
     if not {lon, lat} <= {"lon", "lat", geometry}:
-        raise WherefromError("geometry names a column of points: leave lon and lat out")
-    return id, str(geometry), str(geometry)
+        what = "a column of points" if grid is None else "cells"
+        raise WherefromError(
+            f"{'geometry' if grid is None else 'grid'} names {what}: leave lon and lat out"
+        )
+    if grid is None:
+        return id, str(geometry), str(geometry)
+    cells = Cells(cell or id or "id", grid)
+    return id, cells, cells
 
 
 def need_table(data: Any) -> None:

@@ -65,13 +65,15 @@ class Grid(Part):
 
     kind: str
 
-    def shapes(self, ids: Ids) -> Shapes:
+    def shapes(self, ids: Ids, first: int = 0) -> Shapes:
         """Return the outlines of cells.
 
         Parameters
         ----------
         ids : array of str or int, shape (N,)
             They may repeat; each is looked up once.
+        first : int
+            What the first row is called in a message.
 
         Returns
         -------
@@ -83,7 +85,7 @@ class Grid(Part):
         Raises
         ------
         WherefromError
-            If an id is missing or of no cell of the grid; it names the first and its row, from 0.
+            If an id is missing or of no cell of the grid; it names the first and its row.
 
         Examples
         --------
@@ -95,10 +97,10 @@ class Grid(Part):
         wherefrom.errors.WherefromError: row 1: 'N01E006' is no cell of grid 'worldcover'; its ids \
 are the south-west corner of a tile in whole degrees, multiples of 3, such as N00E006
         """
-        numbers, rows = self._numbered(ids)
+        numbers, rows = self._numbered(ids, first)
         found = self.outlines(self._texts(numbers))
         if (none := np.flatnonzero(shapely.is_missing(found))).size:
-            row = int(np.argmax(rows == none[0]))
+            row = first + int(np.argmax(rows == none[0]))
             more = f" ({len(none):,} such ids in all)" if len(none) > 1 else ""
             raise WherefromError(
                 f"row {row}: {numbers[none[0]].as_py()!r} is no cell of grid {self.kind!r}; its "
@@ -153,7 +155,7 @@ are the south-west corner of a tile in whole degrees, multiples of 3, such as N0
     def names(self, lon: Floats, lat: Floats) -> Texts:
         """Return the ids of the cells that hold checked places; "" where there is none."""
 
-    def _numbered(self, ids: Ids) -> tuple[pa.Array, NDArray[np.int64]]:
+    def _numbered(self, ids: Ids, first: int) -> tuple[pa.Array, NDArray[np.int64]]:
         """Return ids, each once in the order in which they come first, and which each row has."""
         given: Any = ids
         try:
@@ -174,7 +176,7 @@ are the south-west corner of a tile in whole degrees, multiples of 3, such as N0
                 f"{err}"
             ) from err
         if given.null_count:
-            row = int(np.argmax(given.is_null().to_numpy(zero_copy_only=False)))
+            row = first + int(np.argmax(given.is_null().to_numpy(zero_copy_only=False)))
             raise WherefromError(
                 f"row {row}: an id of grid {self.kind!r} is missing ({given.null_count:,} rows in "
                 "all): drop these rows"
