@@ -23,9 +23,10 @@ import yaml
 from moto_server import KEYS, Server, serving
 from running import Run
 
+from wherefrom import remote
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
-from wherefrom.study import Plan, Store, collect, load, objects, opened, plan, remote
+from wherefrom.study import Plan, Store, collect, load, objects, opened, plan
 from wherefrom.study import store as local
 from wherefrom.study.objects import ObjectStore
 from wherefrom.study.run import missing

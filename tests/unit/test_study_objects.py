@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from wherefrom import remote
 from wherefrom.errors import WherefromError
-from wherefrom.study import Store, objects, opened, remote
+from wherefrom.study import Store, objects, opened
 from wherefrom.study import store as local
 from wherefrom.study.objects import ObjectStore
 from wherefrom.study.stage import Stage

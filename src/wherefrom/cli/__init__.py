@@ -17,6 +17,7 @@ import typer
 
 from wherefrom.cli import (
     advise,
+    atlas,
     audit,
     card,
     check_leak,
@@ -54,6 +55,7 @@ app.add_typer(pool.app, name="pool")
 app.command("draw")(draw.draw)
 app.command("audit")(audit.audit)
 app.command("card")(card.card)
+app.command("atlas")(atlas.atlas)
 app.command("check-leak")(check_leak.check_leak)
 app.add_typer(task.app, name="task")
 app.add_typer(study.app, name="study")

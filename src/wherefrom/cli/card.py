@@ -17,6 +17,8 @@ from wherefrom.cli.pool import (
     IdColumn,
     LatColumn,
     LonColumn,
+    PlaceColumn,
+    TimeColumn,
     names_of,
 )
 from wherefrom.errors import WherefromError
@@ -55,6 +57,8 @@ def card(
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    time: TimeColumn = None,
+    place: PlaceColumn = None,
     seed: Annotated[int, typer.Option(help="Of simulations and samples.")] = 0,
 ) -> None:
     """Make the card of a pre-training set: map, shares against land, coverage, leakage.
@@ -75,18 +79,20 @@ def card(
     from wherefrom.auditing.faults import open_table
     from wherefrom.auditing.findings import Named, options_of
     from wherefrom.earth import available
+    from wherefrom.pool.seasons import Dates
     from wherefrom.report.card import LAYERS, Card, layers_for
 
     target = out or file.with_name(f"{file.name.split('.')[0]}-card")
     if target.exists() and not target.is_dir():
         raise WherefromError(f"--out {target} is a file: name a folder")
-    opened = open_table(
-        file, id_column, lon, lat, named=Named(str(file), options_of(id_column, lon, lat))
-    )
+    dates = Dates.asked(time, names_of(layers), place)
+    called = Named(str(file), options_of(id_column, lon, lat, time, place))
+    opened = open_table(file, id_column, lon, lat, named=called, time=dates)
     own = [each for each in LAYERS if each in getattr(opened.pool, "columns", ())]
     there = [each for each in LAYERS if each in own or (each != "season" and available(each))]
     wanted = list(dict.fromkeys([*layers_for(there), *names_of(layers)]))
-    found = audited(Asked(opened.pool, wanted=wanted, seed=seed, named=opened.named), opened.faults)
+    asked = Asked(opened.pool, wanted=wanted, seed=seed, named=opened.named, place=place)
+    found = audited(asked, opened.faults)
     for text in found.about["notes"]:
         note(text)
     made = Card(

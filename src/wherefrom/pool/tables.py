@@ -141,7 +141,17 @@ def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.T
 
 
 def absent(path: Path, what: str) -> WherefromError:
-    """Build the error for a path where nothing is."""
+    """Build the error for a path where nothing is, or for an address where none is read.
+
+    >>> print(absent(Path("s3://bucket/tiles.tar"), "file"))
+    s3://bucket/tiles.tar is an address, and only local files are read here: download it first
+    """
+    address = re.match(r"(\w[\w+.-]+):/+(.*)", path.as_posix())
+    if address:  # a path has lost one of its strokes
+        return WherefromError(
+            f"{address[1]}://{address[2]} is an address, and only local files are read here: "
+            "download it first"
+        )
     return WherefromError(f"{path}: no such {what}")
 
 
