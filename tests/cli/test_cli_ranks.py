@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from ray_nodes import study
 from running import Run
 from safetensors.numpy import load_file
@@ -17,6 +18,10 @@ pytestmark = pytest.mark.slow
 
 def test_a_study_on_two_devices_is_another_or_does_not_say_so(tmp_path: Path) -> None:
     file = study(tmp_path / "study")
+    content = yaml.safe_load(file.read_text())
+    content["base"]["compositions"] = {"none": "none", "uniform": "uniform"}
+    content["base"]["models"]["satclip-L10"]["blocks"] = 1
+    file.write_text(yaml.safe_dump(content))
     weights: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for devices in ("1", "2"):
         out = tmp_path / devices

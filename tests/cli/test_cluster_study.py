@@ -114,13 +114,13 @@ def test_a_fault_changes_a_result_or_leaves_something_behind(
     folder: Path,
 ) -> None:
     faults = {
-        "kill": ("fewshot satclip-L10 europe", "its worker was killed; begun again"),
-        "late-kill": ("pretrain satclip-L10 uniform block 0", "its worker was killed; begun again"),
-        "late-term": ("pretrain satclip-L10 europe block 0", "was told to end; begun again from"),
-        "hang": ("pretrain satclip-L10 europe block 1", "told nothing for 25 s; begun"),
-        "full": ("pretrain satclip-L10 uniform block 1", "tried again on another node: .*disk fu"),
+        "kill": "fewshot satclip-L10 europe",
+        "late-kill": "pretrain satclip-L10 uniform block 0",
+        "late-term": "pretrain satclip-L10 europe block 0",
+        "hang": "pretrain satclip-L10 europe block 1",
+        "full": "pretrain satclip-L10 uniform block 1",
     }
-    for fault, (begin, _) in faults.items():
+    for fault, begin in faults.items():
         due(fault, begin)
     outcome = run(finished[1], begun, cluster=cluster.address, patience=25)
     assert not list((folder / "due").iterdir())
@@ -129,8 +129,14 @@ def test_a_fault_changes_a_result_or_leaves_something_behind(
     assert outcome.lost == len(faults) - 1  # a full disk loses no worker
     assert shown.out == ""
     lines = " ".join(shown.err.split())
-    for begin, said in faults.values():
-        assert re.search(f"{begin}.*{said}", lines), shown.err
+    assert lines.count("its worker was killed; begun again") == 2
+    for said in (
+        "uniform block 0 .*: its worker was killed; begun again",
+        "europe block 0 .* was told to end; begun again from where",
+        "europe block 1 .*: told nothing for 25 s; begun",
+        "tried again on another node: .* uniform block 1 .*: disk full",
+    ):
+        assert re.search(said, lines), shown.err
 
 
 def test_a_stage_that_always_fails_takes_the_others_with_it(
@@ -288,18 +294,17 @@ def test_a_node_that_lacks_something_computes(
     begun: Store,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with nodes(folder, "one", "old", "blind", "stale", "late") as whole:
+    with nodes(folder, "one", "old", "blind", "late") as whole:
         run(finished[1], begun, cluster=whole.address)
     assert same(finished, begun)
     said = " ".join(capfd.readouterr().err.split())
     for lack in (
         r"it has torch 1\.13\.1, not .*: install",
         r"it does not see the store .*, as on NFS",
-        r"it has another layer '.*' than this machine: run `wherefrom data f",
     ):
         assert re.search(rf"left out the node \S+: {lack}", said), said
-    assert said.count("left out the node") == 3
-    assert re.search(r"the clock of the node \S+ is 300 s behind the one here: set both", said)
+    assert said.count("left out the node") == 2
+    assert re.search(r"the clock of the node \S+ is \d+ s behind the one here: set both", said)
 
 
 def test_a_gpu_that_torch_does_not_see_stops_the_run(
@@ -319,13 +324,17 @@ def test_a_gpu_that_torch_does_not_see_stops_the_run(
     assert said.count("has a GPU by Ray, and torch sees none there, and no other has one") == 1
 
 
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("blind", r"no node .*: it does not see the store .*, as on NFS"),
+        ("stale", r"no node .*: it has another layer '.*' than this machine: run `wherefrom data"),
+    ],
+)
 def test_what_a_node_lacks_is_found_out_when_stages_fail(
-    folder: Path, finished: tuple[Path, Plan, Store], tmp_path: Path
+    folder: Path, finished: tuple[Path, Plan, Store], tmp_path: Path, node: str, said: str
 ) -> None:
-    with (
-        nodes(folder, "blind") as whole,
-        pytest.raises(WherefromError, match=r"no node .*: it does not see the store .*, as on NFS"),
-    ):
+    with nodes(folder, node) as whole, pytest.raises(WherefromError, match=said):
         run(finished[1], Store(tmp_path / "mine"), cluster=whole.address)
     assert left_behind(Store(tmp_path / "mine")) == []
 
