@@ -4,11 +4,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= runs/purohit2025-laptop
 
-.PHONY: study test quick lint clean help
+.PHONY: study test all quick lint clean help
 
 help:
 	@echo "make study   install, fetch the data, run the laptop study, print table and report path"
 	@echo "make test    install, fetch the data, run the linters and the tests"
+	@echo "make all     install, run all tests, those too that take long on a cluster of this machine"
 	@echo "make quick   install, run the tests that take seconds"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make clean   remove the virtual environment (cached data and results stay)"
@@ -28,6 +29,9 @@ study: $(STAMP)
 test: lint
 	$(BIN)/wherefrom data fetch
 	$(BIN)/wherefrom data fetch geoclip-location
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+
+all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(STAMP)

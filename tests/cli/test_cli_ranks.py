@@ -16,6 +16,7 @@ from test_cli_study import small, wherefrom
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_study_on_two_devices_is_another_or_does_not_say_so(tmp_path: Path) -> None:
     file = study(tmp_path / "study")
     content = yaml.safe_load(file.read_text())

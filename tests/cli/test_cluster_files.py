@@ -126,6 +126,7 @@ SHIMS = {
 }
 
 
+@pytest.mark.long
 def test_the_job_of_slurm_starts_no_study(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'wherefrom[cluster]'")
     script = FILES / "study.sbatch"
