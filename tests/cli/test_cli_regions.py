@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONTINENTS = {"Africa", "Asia", "Europe", "North America", "Oceania", "South America"}
 
 
+@pytest.mark.long
 def test_the_recipe_of_single_continents_runs_without_matrix_numbers_or_claims(
     tmp_path: Path,
 ) -> None:

@@ -23,7 +23,7 @@ from wherefrom.study import Plan, Store, load, plan, run
 from wherefrom.study.objects import ObjectStore
 from wherefrom.study.status import statuses
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'wherefrom[cluster]'")
 
@@ -139,7 +139,6 @@ def test_a_fault_changes_a_result_or_leaves_something_behind(
         assert re.search(said, lines), shown.err
 
 
-@pytest.mark.long
 def test_a_stage_that_always_fails_takes_the_others_with_it(
     cluster: Any, finished: tuple[Path, Plan, Store], begun: Store, due: Callable[..., None]
 ) -> None:
@@ -183,7 +182,6 @@ def test_a_worker_that_dies_each_time_is_begun_for_ever(
     assert {s.axes["block"] for s in rest} == {0}
 
 
-@pytest.mark.long
 def test_a_lost_node_takes_its_stages_with_it(
     folder: Path, finished: tuple[Path, Plan, Store], begun: Store, due: Callable[..., None]
 ) -> None:
@@ -223,7 +221,6 @@ def wait_for(what: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.long
 def test_a_killed_driver_is_started_again_from_nothing(
     cluster: Any,
     folder: Path,
@@ -249,7 +246,6 @@ def test_a_killed_driver_is_started_again_from_nothing(
     assert "all done" in status
 
 
-@pytest.mark.long
 def test_a_cluster_that_is_restarted_ends_the_run(
     folder: Path,
     finished: tuple[Path, Plan, Store],
@@ -270,7 +266,6 @@ def test_a_cluster_that_is_restarted_ends_the_run(
     assert same(finished, begun)
 
 
-@pytest.mark.long
 def test_two_drivers_compute_all_twice(
     cluster: Any,
     folder: Path,
@@ -293,7 +288,6 @@ def test_two_drivers_compute_all_twice(
     assert results[0] == results[1]
 
 
-@pytest.mark.long
 def test_a_node_that_lacks_something_computes(
     folder: Path,
     finished: tuple[Path, Plan, Store],
@@ -313,7 +307,6 @@ def test_a_node_that_lacks_something_computes(
     assert re.search(r"the clock of the node \S+ is \d+ s behind the one here: set both", said)
 
 
-@pytest.mark.long
 def test_a_gpu_that_torch_does_not_see_stops_the_run(
     folder: Path,
     finished: tuple[Path, Plan, Store],
@@ -357,7 +350,6 @@ def test_nobody_at_an_address_is_a_traceback(
     assert left_behind(begun) == []
 
 
-@pytest.mark.long
 def test_a_study_in_object_storage_is_another_on_a_cluster(
     folder: Path,
     finished: tuple[Path, Plan, Store],
@@ -396,7 +388,6 @@ def test_more_devices_than_a_node_has_are_waited_for_for_ever(
         run(finished[1], begun, cluster=cluster.address)
 
 
-@pytest.mark.long
 def test_a_run_cannot_be_watched_from_elsewhere(
     cluster: Any,
     folder: Path,

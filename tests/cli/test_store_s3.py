@@ -145,6 +145,7 @@ def copied(server: Server, made: Made, name: str) -> str:
     return address
 
 
+@pytest.mark.long
 def test_a_second_machine_computes_again_or_gets_other_results(
     made: Made, tmp_path: Path, server: Server
 ) -> None:
@@ -226,6 +227,7 @@ def test_a_damaged_object_gives_other_results_or_none(
     assert run_here(steps, store) == []
 
 
+@pytest.mark.long
 def test_two_drivers_at_once_get_other_results(
     made: Made, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_the_end_of_one_process_is_waited_for_in_vain(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_hangs_is_waited_for_without_end(tmp_path: Path) -> None:
     with pytest.raises(WherefromError, match="process 0 of 2 waits for another one in vain"):
         launch(2, sharing.stopped, tmp_path, patience=5.0)
@@ -135,6 +136,7 @@ def test_a_process_that_hangs_is_waited_for_without_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_processes_outlive_the_one_that_started_them(tmp_path: Path) -> None:
     code = f"""
         import sys, time
@@ -162,6 +164,7 @@ def sleep(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_torchrun_trains_each_process_on_its_own(tmp_path: Path, alone: Found) -> None:
     code = f"""
         import json, sys
@@ -196,6 +199,7 @@ def presto(**more: Any) -> Presto:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_stage_of_several_processes_gives_other_weights_or_does_not_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
