@@ -392,3 +392,14 @@ def test_a_comma_in_a_file_name_parts_it_silently(tmp_path: Path) -> None:
         names_of(f"continent,{path}:zone_name")
     plain = zones(tmp_path / "ab.gpkg")
     assert names_of(f"{plain}:zone_name, continent") == [f"{plain}:zone_name", "continent"]
+
+
+def test_polygons_out_of_their_system_are_a_traceback(tmp_path: Path) -> None:
+    shapes = shapely.to_wkb(np.array([shapely.box(9e9, 9e9, 9.1e9, 9.1e9)]))
+    file = tmp_path / "far.gpkg"
+    write = {"geometry_type": "Polygon", "fields": ["zone"]}
+    pyogrio.raw.write(
+        file, shapes, crs="EPSG:32632", field_data=[np.array(["a"], dtype=object)], **write
+    )
+    with pytest.raises(WherefromError, match=r"EPSG:32632\): 9.1e\+09, 9e\+09 is no place"):
+        layer(f"{file}:zone")

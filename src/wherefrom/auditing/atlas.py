@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,18 +16,17 @@ from wherefrom.auditing.audit import measured
 from wherefrom.auditing.leakage import Leakage, tally_for
 from wherefrom.auditing.shares import Layers
 from wherefrom.auditing.space.coverage import Coverage
-from wherefrom.auditing.space.effective import Effective
+from wherefrom.auditing.space.effective import JUDGED, Effective
 from wherefrom.auditing.tally import run
+from wherefrom.earth.addresses import here
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.pool import open_pool, read_table
 from wherefrom.pool.batches import AnyPool
 from wherefrom.pool.gallery import known_pool
 from wherefrom.pool.known import recognised
+from wherefrom.pool.tables import is_parquet
 
 __all__ = ["Atlas", "Listed", "Row", "counted", "drawn_up", "listed"]
-
-#: Range at which independent places are told: the second of `EffectiveSize`, 100 km.
-_JUDGED = 1
 
 
 class Listed(BaseModel):
@@ -73,12 +73,12 @@ class Listed(BaseModel):
             if (value := getattr(self, name)) is not None
         }
         if not columns and not Path(path).is_dir():
-            table = read_table(path)
-            if known := recognised([*table.column_names, "geometry"]):
+            names = _columns(here(path))
+            if known := recognised([*names, "geometry"]):
                 reads = known.reads
                 named = {"lon": reads.lon, "lat": reads.lat, "geometry": reads.geometry}
                 columns = {name: value for name, value in named.items() if value}
-                if columns.get("geometry") not in (None, *table.column_names):
+                if columns.get("geometry") not in (None, *names):
                     del columns["geometry"]  # of a file that GDAL reads
         return open_pool(path, **columns)
 
@@ -199,7 +199,7 @@ def drawn_up(
         asked = Asked(pool, wanted=["continent"], seed=seed)
         found = measured(asked, (Layers, Coverage, Effective))
         shares, cover = cast("Layers", found[Layers])["continent"], found[Coverage]
-        worth = cast("Effective", found[Effective]).sizes[_JUDGED]
+        worth = cast("Effective", found[Effective]).sizes[JUDGED]
         assert isinstance(cover, Coverage)
         tallies = run(pool, [tally_for(pool, test) for test in beside.values()]) if beside else []
         yield Row(
@@ -215,6 +215,13 @@ def drawn_up(
             {test: tally.result() for test, tally in zip(beside, tallies, strict=True)},
             one.caveat,
         )
+
+
+def _columns(path: Path) -> list[str]:
+    """Return the columns of a table; of Parquet its rows are not read."""
+    if is_parquet(path):
+        return [str(name) for name in pq.read_schema(path).names]
+    return [str(name) for name in read_table(path).column_names]
 
 
 def _opened(name: str, one: Listed, folder: Path) -> AnyPool:

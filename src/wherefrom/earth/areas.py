@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from wherefrom.earth.coordinates import moved
 from wherefrom.earth.lookup import PolygonIndex
 from wherefrom.earth.polygons import refuse_torn
 from wherefrom.errors import WherefromError, unknown
@@ -201,12 +202,15 @@ def _no_column(who: str, path: Path | str, column: str, known: Any) -> Wherefrom
 
 def _in_degrees(shapes: NDArray[Any], crs: str | None, who: str) -> NDArray[Any]:
     from rasterio.errors import RasterioError
-    from rasterio.warp import transform
 
     if crs not in (None, "EPSG:4326", "OGC:CRS84"):
 
         def degrees(xy: Floats) -> Floats:
-            return np.stack(transform(crs, "OGC:CRS84", *xy.T.tolist()), axis=1)
+            found = np.stack(moved(crs, "OGC:CRS84", xy[:, 0], xy[:, 1]), axis=1)
+            if len(lost := np.flatnonzero(np.isnan(found).any(axis=1))):
+                x, y = xy[lost[0]]
+                raise WherefromError(f"{who}: its coordinates ({crs}): {x:g}, {y:g} is no place")
+            return found
 
         try:
             shapes = shapely.transform(shapes, degrees)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wherefrom.earth.coordinates import moved
 from wherefrom.earth.sphere import unit_vectors
 from wherefrom.errors import WherefromError
 
@@ -28,8 +29,6 @@ MOST = 1 << 32
 DEGREES = "OGC:CRS84"
 #: Points a side of the lattice that tells where a raster lies.
 LOOKED = 65
-#: Places that are tried again together where one of many has no coordinates.
-PIECE = 4096
 #: Blocks a side into which a raster is cut to say where a label is.
 BLOCKS = 128
 #: Pixels looked at a time; widest range of values that a table is made for.
@@ -68,7 +67,7 @@ class Pixels:
             return self._at((lon - self.west) % 360.0 + self.west, lat)
         near = np.flatnonzero(self._near(lon, lat))
         found = np.full(len(lon), self.none, dtype=self.values.dtype)
-        found[near] = self._at(*_moved(DEGREES, self.crs, lon[near], lat[near]))
+        found[near] = self._at(*moved(DEGREES, self.crs, lon[near], lat[near]))
         return found
 
     def _at(self, x: Floats, y: Floats) -> NDArray[Any]:
@@ -112,7 +111,7 @@ class Pixels:
         x, y = a * column + b * row + c, d * column + e * row + f
         if self.west is None:
             x, y = (
-                axis.reshape(x.shape) for axis in _moved(self.crs, DEGREES, x.ravel(), y.ravel())
+                axis.reshape(x.shape) for axis in moved(self.crs, DEGREES, x.ravel(), y.ravel())
             )
         return _bounds(x, y)
 
@@ -132,7 +131,7 @@ class Pixels:
         column, row = np.meshgrid(columns, rows)
         (a, b, c), (d, e, f) = (~self.inverse)[:3], (~self.inverse)[3:6]
         x, y = a * column + b * row + c, d * column + e * row + f
-        lon, lat = _moved(self.crs, DEGREES, x.ravel(), y.ravel())
+        lon, lat = moved(self.crs, DEGREES, x.ravel(), y.ravel())
         xyz = unit_vectors(lon, lat).reshape(LOOKED, LOOKED, 3)
         middle = xyz.mean(axis=(0, 1))
         if not (np.isfinite(middle).all() and np.linalg.norm(middle) > 0.1):
@@ -165,28 +164,6 @@ def _bounds(lon: Floats, lat: Floats) -> Floats:
     over = east > 180.0
     rest = np.stack([np.full(over.sum(), -180.0), south[over], east[over] - 360.0, north[over]], 1)
     return np.concatenate([boxes, rest])
-
-
-def _moved(source: Any, target: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Bring coordinates to others; NaN for those that have none there.
-
-    The library refuses all if one fails, so they are halved until that one is alone.
-    """
-    from rasterio._err import CPLE_BaseError
-    from rasterio.warp import transform
-
-    try:
-        moved = np.asarray(transform(source, target, x, y), dtype=np.float64)
-    except CPLE_BaseError:
-        if len(x) == 1:
-            return np.full(1, np.nan), np.full(1, np.nan)
-        half = min(len(x) // 2, PIECE)
-        pieces = [
-            _moved(source, target, *at) for at in ((x[:half], y[:half]), (x[half:], y[half:]))
-        ]
-        moved = np.concatenate([np.stack(piece) for piece in pieces], axis=1)
-    moved[:, ~np.isfinite(moved).all(axis=0)] = np.nan
-    return moved[0], moved[1]
 
 
 class Band(NamedTuple):
@@ -272,8 +249,8 @@ def _place(opened: Any, who: str) -> tuple[float | None, Any]:
         return west, None
     if opened.crs.is_geographic:
         lon, lat = (axis.ravel() for axis in np.meshgrid(np.arange(-170, 180, 20.0), (-60, 0, 60)))
-        moved = _moved(DEGREES, opened.crs, lon, lat.astype(np.float64))
-        if np.allclose(moved, (lon, lat), rtol=0.0, atol=1e-9):
+        there = moved(DEGREES, opened.crs, lon, lat.astype(np.float64))
+        if np.allclose(there, (lon, lat), rtol=0.0, atol=1e-9):
             return west, None
     return None, opened.crs
 

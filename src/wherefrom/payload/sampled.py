@@ -14,15 +14,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
-from rasterio.warp import transform
 from rasterio.windows import Window
 from scipy.ndimage import uniform_filter1d
 
+from wherefrom.earth.coordinates import moved
 from wherefrom.earth.sphere import distance_km, unit_vectors
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.files import in_place_of_numbers
@@ -284,7 +283,7 @@ class Sampled:
         if not self._crs.is_geographic:
             return False
         lon, lat = (one.ravel() for one in np.meshgrid([-150.0, -30.0, 80.0], [-70.0, 5.0, 60.0]))
-        x, y = _transformed(DEGREES, self._crs, lon, lat)
+        x, y = moved(DEGREES, self._crs, lon, lat)
         return bool(np.allclose(x, lon, atol=1e-9) and np.allclose(y, lat, atol=1e-9))
 
     @cached_property
@@ -293,8 +292,8 @@ class Sampled:
         if self._crs.is_geographic:
             return float(2 * np.pi / self._crs.units_factor[1])
         lon = np.arange(-150.0, 180.0, 60.0)
-        x, _ = _transformed(DEGREES, self._crs, lon, np.zeros(6))
-        away, _ = _transformed(DEGREES, self._crs, lon, np.full(6, 40.0))
+        x, _ = moved(DEGREES, self._crs, lon, np.zeros(6))
+        away, _ = moved(DEGREES, self._crs, lon, np.full(6, 40.0))
         step = float(np.median(np.diff(x)))
         period = 6 * abs(step)
         if not (np.isfinite(step) and np.allclose(x, away, rtol=0, atol=1e-6 * period)):
@@ -350,7 +349,7 @@ class Sampled:
         x, y = np.full(len(lon), np.nan), np.full(len(lon), np.nan)
         centre, cosine = self._cap
         near = np.flatnonzero(unit_vectors(lon, lat) @ centre >= cosine)
-        x[near], y[near] = _transformed(DEGREES, self._crs, lon[near], lat[near])
+        x[near], y[near] = moved(DEGREES, self._crs, lon[near], lat[near])
         return x, y
 
     @cached_property
@@ -402,7 +401,7 @@ class Sampled:
         x, y = _applied(self._affine, column, row)
         if self._identical:
             return x, y
-        lon, lat = _transformed(self._crs, DEGREES, x.ravel(), y.ravel())
+        lon, lat = moved(self._crs, DEGREES, x.ravel(), y.ravel())
         return lon.reshape(x.shape), lat.reshape(x.shape)
 
     # Its pixels.
@@ -602,22 +601,6 @@ def _is(values: NDArray[Any], *nones: float | None) -> NDArray[np.bool_]:
             if none is not None:
                 found |= values == none
     return found
-
-
-def _transformed(source: CRS, target: CRS, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Turn coordinates (n,) of one CRS into another's; NaN for those that it cannot have."""
-    if not len(x):
-        return np.empty(0), np.empty(0)
-    try:
-        made = np.array(transform(source, target, x, y), dtype=np.float64)
-    except CPLE_BaseError:  # one that fails takes all with it
-        if len(x) == 1:
-            return np.full(1, np.nan), np.full(1, np.nan)
-        half = len(x) // 2
-        parts = [_transformed(source, target, x[s], y[s]) for s in (slice(half), slice(half, None))]
-        made = np.concatenate(parts, axis=1)
-    made[~np.isfinite(made)] = np.nan
-    return made[0], made[1]
 
 
 def _linear(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
@@ -18,8 +18,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.pool.batches import BLOCK, Ask, Batch, over
 from wherefrom.pool.digest import key_of_blocks, labels_digest
 from wherefrom.pool.places import Pool
-from wherefrom.pool.scan import IN_MEMORY, PoolScan, ScanPart
-from wherefrom.pool.tables import Places
+from wherefrom.pool.scan import IN_MEMORY, PoolScan, ScanPart, loaded
 
 __all__ = ["PoolRows"]
 
@@ -122,13 +121,8 @@ class PoolRows:
                 f"{shlex.quote(str(self.path))} --sampler uniform -n 1000000 --places --out "
                 "thin.parquet"
             )
-        table = pa.concat_tables([table for part in self.parts() for table in part.tables()])
-        lon, lat = (table.column(name).to_numpy() for name in ("lon", "lat"))
-        ids = table.column("id").to_numpy()
-        ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
-        rest = table.drop_columns(["id", "lon", "lat"])
-        pool = Pool.of_places(Places(ids, lon, lat, rest, "lon", "lat", str(self.path)), ())
-        return replace(pool, origin=self.origin)
+        tables = (table for part in self.parts() for table in part.tables())
+        return loaded(tables, self.path, (), self.origin)
 
 
 @dataclass(frozen=True, eq=False)

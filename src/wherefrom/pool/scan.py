@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from wherefrom.pool.reading import FileRows, Piece, Reading, cut_parts, joined
 from wherefrom.pool.tables import Places
 from wherefrom.pool.time import Days
 
-__all__ = ["IN_MEMORY", "PoolScan", "ScanPart"]
+__all__ = ["IN_MEMORY", "PoolScan", "ScanPart", "loaded"]
 
 IN_MEMORY = 1 << 24
 """Places up to which a pool is read whole."""
@@ -180,14 +180,8 @@ class PoolScan:
                 f"into memory: draw a smaller pool first: wherefrom draw {self.path} --sampler "
                 "uniform -n 1000000 --places --out thin.parquet"
             )
-        tables = [table for part in self.parts() for _, table in part.tables()]
-        whole = pa.concat_tables(tables)
-        lon, lat = (whole.column(name).to_numpy() for name in ("lon", "lat"))
-        ids = whole.column("id").to_numpy()
-        ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
-        rest = whole.drop_columns(["id", "lon", "lat"])
-        places = Places(ids, lon, lat, rest, "lon", "lat", str(self.path))
-        return replace(Pool.of_places(places, self.notes), origin=self.origin)
+        tables = (table for part in self.parts() for _, table in part.tables())
+        return loaded(tables, self.path, self.notes, self.origin)
 
     def see(self, name: str, batch: Batch, labels: tuple[str, ...]) -> None:
         """Note the labels that a pass looked up, for `counts` and `labels_key`."""
@@ -343,6 +337,17 @@ class ScanPart:
         for block in self.pool.reading.blocks(self.pieces, columns, ids, text):
             yield start, block
             start += sum(len(places.lon) for places in block)
+
+
+def loaded(tables: Iterable[pa.Table], path: Path, notes: tuple[str, ...], origin: str) -> Pool:
+    """Make a pool in memory of the tables of a pool's parts: id, lon, lat and other columns."""
+    whole = pa.concat_tables(tables)
+    lon, lat = (whole.column(name).to_numpy() for name in ("lon", "lat"))
+    ids = whole.column("id").to_numpy()
+    ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
+    rest = whole.drop_columns(["id", "lon", "lat"])
+    places = Places(ids, lon, lat, rest, "lon", "lat", str(path))
+    return replace(Pool.of_places(places, notes), origin=origin)
 
 
 def _textual(kind: pa.DataType) -> bool:

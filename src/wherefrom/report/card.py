@@ -19,6 +19,7 @@ from wherefrom.auditing.audit import Audit
 from wherefrom.auditing.findings import kilometres, percent, title
 from wherefrom.auditing.leakage import Leakage
 from wherefrom.auditing.shares import LabelShare, LayerShares
+from wherefrom.auditing.space.effective import JUDGED
 from wherefrom.auditing.space.footprints import area
 from wherefrom.earth.maps import LIGHT, Paper, draw_density, draw_places, world_axes
 from wherefrom.report.html import TEMPLATES, Picture
@@ -132,7 +133,7 @@ class Card:
             said = f"median distance from land to the nearest place; {far} if uniform"
             found.append((kilometres(cover.median_km), said))
         if effective := space.effective:
-            worth = effective.sizes[1]
+            worth = effective.sizes[JUDGED]
             said = (
                 f"independent places, of {about['distinct']:,}, where values are alike over "
                 f"{worth.range_km:g} km; {worth.uniform:,.0f} if uniform"

@@ -17,7 +17,7 @@ from wherefrom.auditing.statistic import SPACE, Statistic, plain
 from wherefrom.auditing.tally import ROWS, Floats, RowSample
 from wherefrom.earth.sphere import arc_km, chord, unit_vectors
 
-__all__ = ["Effective", "EffectiveSize", "effective_size"]
+__all__ = ["JUDGED", "Effective", "EffectiveSize", "effective_size"]
 
 
 #: Places among which pairs are looked at: more, if fewer do not tell to `ENOUGH`.

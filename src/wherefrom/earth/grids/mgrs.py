@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
-from rasterio.warp import transform
 
+from wherefrom.earth.coordinates import moved
 from wherefrom.earth.grids.base import Floats, Grid, Shapes, Texts, parted
 from wherefrom.earth.grids.rings import polygons
 from wherefrom.earth.sphere import wrap_lon
@@ -161,7 +161,7 @@ def _zone(lon: Floats, lat: ArrayLike) -> Ints:
 
 def _square(lon: Floats, lat: Floats, zone: Ints) -> tuple[Ints, Ints]:
     """Return the columns of squares, and their rows from the equator, in a zone."""
-    x, y = _transformed(_DEGREES, _CRS, lon - _meridian(zone) + _MERIDIAN, lat)
+    x, y = moved(_DEGREES, _CRS, lon - _meridian(zone) + _MERIDIAN, lat)
     return np.floor(x / _SQUARE).astype(np.int64), np.floor(y / _SQUARE).astype(np.int64)
 
 
@@ -203,12 +203,5 @@ def _ring(x: Ints, y: Ints, side: int) -> tuple[Floats, Floats]:
 
 def _unprojected(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Return degrees from the central meridian and north."""
-    lon, lat = _transformed(_CRS, _DEGREES, x, y)
+    lon, lat = moved(_CRS, _DEGREES, x, y)
     return lon - _MERIDIAN, lat
-
-
-def _transformed(source: str, target: str, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    if not len(x):
-        return x, y
-    found = transform(source, target, x.tolist(), y.tolist())
-    return np.asarray(found[0]), np.asarray(found[1])
