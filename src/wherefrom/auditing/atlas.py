@@ -191,7 +191,7 @@ def drawn_up(
     --------
     >>> [row] = drawn_up({"cities": Listed(known="geonames-cities")}, {}, Path())
     >>> row.places, round(row.continents["Europe"], 2)
-    (33957, 0.25)
+    (33957, 0.24)
     """
     beside = {name: _opened(name, one, folder) for name, one in tests.items()}
     for name, one in pools.items():
