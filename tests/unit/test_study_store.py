@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from wherefrom.errors import WherefromError
-from wherefrom.study import Store, store
+from wherefrom.study import Store, load, plan, run, store
+from wherefrom.study.board import PROBES, RUNNING
 from wherefrom.study.stage import Stage
+
+STUDY = Path(__file__).resolve().parents[2] / "studies" / "purohit2025"
 
 
 def stage(seed: int) -> Stage:
@@ -169,3 +178,19 @@ def test_a_stage_that_may_not_be_read_now_is_thrown_away(
     monkeypatch.setattr(Path, "exists", fails)
     with pytest.raises(WherefromError, match=f"^{said}"):
         here.done(ONE.kind, ONE.key)
+
+
+def test_the_note_of_a_call_that_was_killed_at_its_end_stays_for_good(tmp_path: Path) -> None:
+    # All was done: the call that follows has nothing to compute, and yet clears up.
+    here = Store(tmp_path / "store")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    note = {"host": platform.node(), "at": time.time()}
+    here.note(RUNNING, "killed", json.dumps(note | {"pid": gone.pid}))
+    here.note(RUNNING, "lives", json.dumps(note | {"pid": os.getpid()}))
+    here.note(PROBES, "killed-node", "")
+    here.note(PROBES, "lives-node", "")
+    done = plan(load(STUDY, "debug"))
+    run(replace(done, stages=()), here)
+    assert list(here.notes(RUNNING)) == ["lives"]
+    assert list(here.notes(PROBES)) == ["lives-node"]

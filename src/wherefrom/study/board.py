@@ -15,7 +15,7 @@ from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 from wherefrom.study.worker import Told
 
-__all__ = ["BEAT", "PROBES", "RUNNING", "STALE", "Board", "is_dead", "read_note"]
+__all__ = ["BEAT", "PROBES", "RUNNING", "STALE", "Board", "is_dead", "read_note", "sweep"]
 
 #: The notes of a store that say what each call is doing now.
 RUNNING = "running"
@@ -62,7 +62,8 @@ class Board:
         self.bar = progress()
 
     def __enter__(self) -> Board:
-        self._sweep()
+        sweep(self.store)
+        self.look()
         self.note()
         self.bar.start()
         self.row = self.bar.add_task("study", total=max(1, round(self.total)))
@@ -183,17 +184,19 @@ class Board:
             for key in note.get("claimed", ())
         }
 
-    def _sweep(self) -> None:
-        """Take away the notes of calls that were killed: on this machine, or a day ago."""
-        self.look()
-        for call, (text, _) in list(self.others.items()):
-            note = read_note(text)
-            if is_dead(note) or time.time() - note.get("at", 0) > _DAY:
-                self.store.forget(RUNNING, call)
-                del self.others[call]
-        for name in self.store.notes(PROBES):
-            if not name.startswith((self.call, *self.others)):
-                self.store.forget(PROBES, name)
+
+def sweep(store: Store) -> None:
+    """Take away the notes of calls that were killed: on this machine, or a day ago."""
+    live = []
+    for call, text in store.notes(RUNNING).items():
+        note = read_note(text)
+        if is_dead(note) or time.time() - note.get("at", 0) > _DAY:
+            store.forget(RUNNING, call)
+        else:
+            live.append(call)
+    for name in store.notes(PROBES):
+        if not name.startswith(tuple(live)):
+            store.forget(PROBES, name)
 
 
 def read_note(text: str) -> dict[str, Any]:

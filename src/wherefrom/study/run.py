@@ -18,7 +18,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.progress import progress, say
 from wherefrom.shown import count_of
 from wherefrom.study import stages
-from wherefrom.study.board import BEAT, Board
+from wherefrom.study.board import BEAT, Board, sweep
 from wherefrom.study.cluster import Cluster
 from wherefrom.study.processes import Processes
 from wherefrom.study.results import READ
@@ -130,6 +130,8 @@ def run(
             Processes(store, used, gpus, board.hear) as local,
         ):
             _run(bundles, store, local, board, _Folders(todo))
+    else:
+        sweep(store)  # of a call that was killed when all was done
     own, child = peak_bytes(), peak_bytes(resource.RUSAGE_CHILDREN)
     return Outcome(
         computed=len(todo),
