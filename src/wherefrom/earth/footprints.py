@@ -139,12 +139,27 @@ def middles(shapes: Shapes) -> tuple[Floats, Floats]:
     >>> lon.round(6).tolist(), lat.round(3).tolist()
     ([10.5, -180.0], [50.499, 10.999])
     """
+    shapes = _joined(shapes)
     west, south, east, north = shapely.bounds(shapes).T
     small = (np.fmax(east - west, north - south) < _SMALL) & (np.fmax(north, -south) < 85.0)
     lon, lat = np.full((2, len(shapes)), np.nan)
     lon[small], lat[small] = _flat(shapes[small])
     lon[~small], lat[~small] = _spherical(shapes[~small])
-    return np.where(lon >= 180.0, -180.0, lon), lat
+    return np.where(lon >= 180.0, lon - 360.0, lon), lat
+
+
+def _joined(shapes: Shapes) -> Shapes:
+    """Bring together the pieces of polygons that the antimeridian cuts, from 0 to 360 degrees."""
+    west, _, east, _ = shapely.bounds(shapes).T
+    cut = np.flatnonzero((west == -180.0) & (east == 180.0) & (shapely.get_type_id(shapes) == 6))
+    if not len(cut):
+        return shapes
+    moved = shapely.transform(shapes[cut], lambda xy: xy + (xy[:, :1] < 0.0) * [360.0, 0.0])
+    # What is cut elsewhere, too, loses or gains area.
+    same = np.isclose(shapely.area(moved), shapely.area(shapes[cut]), rtol=1e-9, atol=0.0)
+    joined = shapes.copy()
+    joined[cut[same]] = moved[same]
+    return joined
 
 
 def _flat(shapes: Shapes) -> tuple[Floats, Floats]:
@@ -152,8 +167,8 @@ def _flat(shapes: Shapes) -> tuple[Floats, Floats]:
 
     Places count by the cosine of their latitude, and lie farther from the equator than the middle
     of their parallel; both are told by second moments. What is left is of the third order in the
-    size: millimetres at `_SMALL`, where the vector area, a small difference of large numbers, is
-    off by metres for tiles of tens of metres.
+    size: millimetres at `_SMALL`. It takes less than half the time of the vector area, which
+    rounding moves by 4 mm for a tile of a metre.
     """
     xy, ring, owner = _vertices(shapes, cut=False)
     west, south, east, north = shapely.bounds(shapes).T
@@ -181,10 +196,17 @@ def _spherical(shapes: Shapes) -> tuple[Floats, Floats]:
     xy, ring, owner = _vertices(shapes, cut=True)
     r, count = unit_vectors(xy[:, 0], xy[:, 1]), len(shapes)
     cross = np.cross(r[:-1], r[1:])
-    sine = np.sqrt((cross**2).sum(axis=1))
-    # Of an edge of angle t the cross product has length sin(t), and its part of the sum t.
-    scale = np.where(sine > 0.0, np.arcsin(np.minimum(sine, 1.0)) / np.maximum(sine, 1e-300), 0.0)
-    total = _sums(cross * (scale * (ring[1:] == ring[:-1]))[:, None], owner[1:], count)
+    sine = np.minimum(np.sqrt((cross**2).sum(axis=1)), 1.0)
+    # Of an edge of angle t the cross product has length sin(t), and its part of the sum t. From a
+    # vertex of the polygon in the place of the Earth's centre the sum of a ring is the same, and
+    # no small difference of large numbers.
+    series = sine**2 / 6.0 + 3.0 * sine**4 / 40.0
+    more = np.where(sine < 1e-3, series, np.arcsin(sine) / np.maximum(sine, 1e-3) - 1.0)
+    first = np.zeros(count, dtype=np.int64)
+    first[owner[::-1]] = np.arange(len(owner))[::-1]
+    beside = r - r[first[owner]]
+    parts = np.cross(beside[:-1], beside[1:]) + more[:, None] * cross
+    total = _sums(parts * (ring[1:] == ring[:-1])[:, None], owner[1:], count)
     # A ring that turns clockwise gives the other side of the Earth.
     total = np.where((total * _sums(r, owner, count)).sum(axis=0) < 0.0, -total, total)
     size = np.sqrt((total**2).sum(axis=0))
@@ -206,8 +228,9 @@ def areas_km2(shapes: Shapes) -> Floats:
     xy, ring, owner = _vertices(shapes, cut=False)
     phi = np.radians(xy[:, 1])
     turn, rise = np.diff(np.radians(xy[:, 0])), np.diff(phi)
-    # The mean of the sine between two latitudes a and b: sin((a + b) / 2) times sinc(rise / 2).
-    mean = np.sin((phi[1:] + phi[:-1]) / 2.0) * np.sinc(rise / (2.0 * np.pi))
+    # The mean of the sine between two latitudes: sin(middle) sin(rise / 2) / (rise / 2).
+    half = np.where(rise == 0.0, 1e-9, rise / 2.0)
+    mean = np.sin((phi[1:] + phi[:-1]) / 2.0) * (np.sin(half) / half)
     edge = ring[1:] == ring[:-1]
     sums = np.bincount(owner[1:], weights=turn * mean * edge, minlength=len(shapes))
     return np.asarray(np.abs(sums) * EARTH_RADIUS_KM**2)

@@ -63,7 +63,7 @@ class Batch:
     def areas_km2(self) -> NDArray[np.float64]:
         """Areas of the footprints, for a pass that asked for them."""
         assert self.footprints is not None
-        return areas_km2(self.footprints)
+        return parallel.by_blocks(areas_km2, self.footprints)
 
     def asked_ids(self) -> NDArray[Any]:
         """Return the ids, for a pass that asked for them."""

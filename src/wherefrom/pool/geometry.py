@@ -168,7 +168,7 @@ def decoded(
         shapes = _native(column, _NATIVE[encoding], source)
     elif encoding in _WKB:
         try:
-            shapes = shapely.from_wkb(column.to_numpy())
+            shapes = parallel.by_blocks(shapely.from_wkb, column.to_numpy())
         except (shapely.errors.GEOSException, TypeError) as err:
             raise WherefromError(
                 f"{source}: the geometry is not well-known binary ({first_line(err)}): write the "
@@ -344,7 +344,7 @@ def placed(geometry: Shapes, source: str, first: int) -> tuple[Floats, Floats, S
 
 def footprint_column(shapes: Shapes) -> tuple[pa.Field, pa.ChunkedArray]:
     """Return polygons (N,) as a column of a pool's table."""
-    wkb = pa.chunked_array([pa.array(shapely.to_wkb(shapes), pa.binary())])
+    wkb = pa.chunked_array([pa.array(parallel.by_blocks(shapely.to_wkb, shapes), pa.binary())])
     return pa.field(FOOTPRINT, pa.binary(), metadata=_NOTE), wkb
 
 

@@ -263,7 +263,7 @@ class Pool:
             raise WherefromError("the places of this pool are points: they have no footprints")
         column = self.table.column(FOOTPRINT)
         column = column[rows] if isinstance(rows, slice) else column.take(rows)
-        return np.asarray(shapely.from_wkb(column.to_numpy()), dtype=object)
+        return parallel.by_blocks(shapely.from_wkb, column.to_numpy())
 
     def codes(self, name: str) -> Codes:
         """Label every place by a categorical layer.

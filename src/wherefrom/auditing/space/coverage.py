@@ -170,11 +170,12 @@ class CoverageTally:
     def _cover(self, batch: Batch, weight: Floats | None) -> None:
         assert batch.footprints is not None
         rows = np.arange(len(batch)) if weight is None else np.flatnonzero(weight > 0.0)
+        rows = rows[_by_tiles(batch.lon[rows], batch.lat[rows])]
         radius_km = np.sqrt(batch.areas_km2[rows] / np.pi)
         far, at = tree_of(unit_vectors(batch.lon[rows], batch.lat[rows])).query(self._land.xyz)
         km = np.maximum(arc_km(far) - radius_km[at], 0.0)
-        inside = _tree_of_land(self.ground).query(batch.footprints[rows], predicate="intersects")
-        km[np.unique(inside[1])] = 0.0
+        tree = _tree_of_land(self.ground)
+        km[tree.query(batch.footprints[rows], predicate="intersects")[1]] = 0.0
         self._chord = np.minimum(self._chord, 2.0 * np.sin(km / (2.0 * EARTH_RADIUS_KM)))
 
     def merge(self, other: Self) -> None:
