@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherefrom.errors import WherefromError
-from wherefrom.parallel import SPAWNED, cores, in_order, lack, on
+from wherefrom.parallel import SPAWNED, by_blocks, cores, in_order, lack, on
 
 
 @settings(max_examples=60)
@@ -219,3 +220,9 @@ def test_another_python_than_the_nodes_have_is_several_lines(
         in_order(abs, [1])
     assert "\n" not in str(raised.value)
     assert "Python: 3.12.9 This process on node 10.0.0.1 was started with" in str(raised.value)
+
+
+def test_blocks_come_back_in_another_order_than_they_went() -> None:
+    rows = np.arange(200_000)
+    np.testing.assert_array_equal(by_blocks(np.negative, rows), -rows)
+    assert by_blocks(np.negative, rows[:0]).shape == (0,)
