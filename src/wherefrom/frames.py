@@ -18,11 +18,12 @@ from wherefrom.auditing.audit import audited
 from wherefrom.auditing.faults import Opened, open_table, without_faults
 from wherefrom.auditing.findings import Named, options_of
 from wherefrom.compose import Composition, Sampler
+from wherefrom.compose.exclusion import FARTHEST, Exclusion, drawn_apart
 from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.earth.extent import Extent
 from wherefrom.earth.surfaces import checked_surface
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool, PoolScan, open_pool, places_of
+from wherefrom.pool import Pool, PoolScan, open_beside, open_pool, places_of, read_table
 from wherefrom.pool.seasons import Dates, dated
 from wherefrom.pool.tables import array_of, names_of, need_table, taken
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
     from wherefrom.pool.batches import AnyPool
 
-__all__ = ["audit", "draw", "pool_of"]
+__all__ = ["audit", "draw", "exclusions", "places_beside", "pool_of"]
 
 #: Columns that a drawn table gains.
 GAINED = ("multiplicity", "inclusion_probability")
@@ -78,6 +79,8 @@ def draw(
     time: str | None = None,
     grid: str | None = None,
     cell: str | None = None,
+    exclude: Any = None,
+    buffer_km: float | None = None,
 ) -> Composition: ...
 @overload
 def draw(
@@ -93,6 +96,8 @@ def draw(
     time: str | None = None,
     grid: str | None = None,
     cell: str | None = None,
+    exclude: Any = None,
+    buffer_km: float | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 @overload
 def draw(
@@ -108,6 +113,8 @@ def draw(
     time: str | None = None,
     grid: str | None = None,
     cell: str | None = None,
+    exclude: Any = None,
+    buffer_km: float | None = None,
 ) -> Table: ...
 def draw(
     data: Any,
@@ -122,6 +129,8 @@ def draw(
     time: str | None = None,
     grid: str | None = None,
     cell: str | None = None,
+    exclude: Any = None,
+    buffer_km: float | None = None,
 ) -> Any:
     """Draw places; the same data, spec, n and seed give the same ones.
 
@@ -135,6 +144,11 @@ def draw(
     seed : int
     id, lon, lat, geometry, time, grid, cell : str
         Columns or entries of the data, as in `Pool.read`; not used for a pool.
+    exclude : any of the types of `data`, or a list of such, optional
+        Places that none may be drawn near, such as those of a test: as `exclusions` takes them.
+        Inclusion probabilities are those among the places that remain.
+    buffer_km : float, optional
+        How near to those, km; by default places in or touching their polygons alone.
 
     Returns
     -------
@@ -152,15 +166,20 @@ def draw(
 
     Examples
     --------
-    >>> drawn = draw({"lon": [0.0, 1.0, 2.0], "lat": [0.0, 0.0, 0.0]}, "uniform", n=2, seed=1)
+    >>> places = {"lon": [0.0, 1.0, 2.0], "lat": [0.0, 0.0, 0.0]}
+    >>> drawn = draw(places, "uniform", n=2, seed=1)
     >>> drawn["lon"].tolist(), drawn["inclusion_probability"].round(3).tolist()
     ([1.0, 2.0], [0.667, 0.667])
+    >>> tests = {"lon": [2.0], "lat": [0.5]}
+    >>> draw(places, "uniform", n=2, exclude=tests, buffer_km=60.0)["lon"].tolist()
+    [0.0, 1.0]
     """
     id, lon, lat = names_of(id, lon, lat, geometry, grid, cell)
     chosen = compose.sampler(spec)
     dates = Dates.asked(time, chosen.inputs().layers if hasattr(chosen, "inputs") else ())
+    apart = exclusions(exclude, buffer_km, (lon, lat))
     if isinstance(data, Pool | PoolScan | str | Path):
-        return compose.drawn(pool_of(data, id, lon, lat, time=dates), chosen, n, seed)
+        return _drawn(pool_of(data, id, lon, lat, time=dates), chosen, n, seed, apart)
     need_table(data)
     names = list(map(str, data.column_names if isinstance(data, pa.Table) else data))
     if hasattr(data, "index"):  # whose named levels are columns
@@ -175,7 +194,7 @@ def draw(
     if read is not None and dates is not None:
         read |= {*dates.raw(names, "table")}
     pool = pool_of(data, id, lon, lat, read, dates)
-    composition = compose.drawn(pool, chosen, n, seed)
+    composition = _drawn(pool, chosen, n, seed, apart)
     rows = cast("Pool", pool).take(composition.ids)
     order = np.argsort(rows)
     gained = (composition.multiplicity[order], composition.inclusion_probability[order])
@@ -289,6 +308,106 @@ def audit(
         place=place,
     )
     return audited(asked, opened.faults)
+
+
+def exclusions(
+    exclude: Any, buffer_km: float | None, names: tuple[str, str] = ("lon", "lat")
+) -> list[Exclusion]:
+    """Read places that none may be drawn near.
+
+    Parameters
+    ----------
+    exclude : path, Pool, PoolScan, table as `draw` takes it, a list of such, or None
+        Points, footprints or polygons, with their coordinates in columns called `names`, or lon and
+        lat; of a file that holds a task, the places that it is tested on.
+    buffer_km : float, optional
+        Nothing within so many km of them is drawn; by default nothing that lies in their polygons
+        or touches them.
+
+    Returns
+    -------
+    list of Exclusion
+        A table in memory is called by its place in the list, such as ``exclude[0]``.
+
+    Raises
+    ------
+    WherefromError
+        If one cannot be read, they are points and no distance is given, or it is none.
+
+    Examples
+    --------
+    >>> [one] = exclusions({"lon": [2.0], "lat": [0.5]}, 60.0)
+    >>> one.said
+    'within 60 km of one of 1 place of exclude[0]'
+    """
+    given = [] if exclude is None else [exclude]
+    if isinstance(exclude, list | tuple):
+        given = list(exclude)
+    if buffer_km is not None:
+        if not given:
+            raise WherefromError(
+                "--exclude is missing: --buffer-km is the distance from its places (in Python "
+                "exclude= and buffer_km=)"
+            )
+        if not 0.0 <= buffer_km <= FARTHEST:
+            raise WherefromError(
+                f"--buffer-km {buffer_km:g} is no distance: give 0 to {FARTHEST:,} km"
+            )
+        buffer_km = float(buffer_km)  # 10 and 10.0 are written alike
+    called = [
+        str(each) if isinstance(each, str | Path) else f"exclude[{at}]"
+        for at, each in enumerate(given)
+    ]
+    return [
+        Exclusion.of(places_beside(each, names), buffer_km, name)
+        for each, name in zip(given, called, strict=True)
+    ]
+
+
+def places_beside(
+    data: Any, names: tuple[str, str] = ("lon", "lat"), time: str | Dates | None = None
+) -> Pool:
+    """Read places that stand beside a pool into memory; of a task's file, those that are tested.
+
+    `data` are as `draw` takes them, their coordinates in columns called `names`, or lon and lat;
+    they need not have the column of dates.
+
+    Raises
+    ------
+    WherefromError
+        As `wherefrom.pool.open_beside`, or if there are too many.
+    """
+    found: AnyPool
+    if isinstance(data, str | Path):
+        tested = _tested(data)
+        found = open_beside(data, *names, time) if tested is None else tested
+    elif isinstance(data, Pool | PoolScan):
+        found = data
+    else:
+        need_table(data)
+        there = {str(name) for name in (data.column_names if isinstance(data, pa.Table) else data)}
+        lon, lat = names if {*names} <= there else ("lon", "lat")
+        found = pool_of(data, None, lon, lat, (), time)
+    return found.load() if isinstance(found, PoolScan) else cast("Pool", found)
+
+
+def _tested(path: str | Path) -> Pool | None:
+    """Read the places that a task is tested on, if a file holds one."""
+    from wherefrom.tasks.task import METADATA, Task
+
+    path = Path(path)
+    if not path.is_file() or METADATA not in (read_table(path).schema.metadata or {}):
+        return None
+    task = Task.read(path)
+    return Pool.from_table(pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]}))
+
+
+def _drawn(
+    pool: AnyPool, chosen: Sampler, n: int | None, seed: int, apart: Sequence[Exclusion]
+) -> Composition:
+    if apart:
+        return drawn_apart(pool, chosen, n, seed, apart)
+    return compose.drawn(pool, chosen, n, seed)
 
 
 def _audited(

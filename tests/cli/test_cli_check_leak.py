@@ -70,6 +70,46 @@ def test_shares_and_pairs_are_of_other_places_than_the_files_hold(
     assert json.loads(again.stdout) == told
 
 
+def test_a_composition_is_not_found_in_its_pool_or_at_another_time(
+    run: Run, tmp_path: Path
+) -> None:
+    scenes, tests, drawn = (tmp_path / name for name in ("s.csv", "t.csv", "drawn.parquet"))
+    rows = "".join(
+        f"{x},0,2020-0{month}-01,{'some' if x < 30 else 'rest'}\n"
+        for x in (10, 20, 30)
+        for month in (1, 7)
+    )
+    scenes.write_text(f"lon,lat,date,use\n{rows}")
+    tests.write_text(
+        "id,lon,lat,date\na,10,0,2020-07-01\nb,10,0,2020-07-20\nc,10,0,\nd,20,0,2022\ne,30,0,2020\n"
+    )
+    spec = ("--sampler", "only:layer=use,label=some", "-n", 4, "--out", drawn)
+    assert run("draw", scenes, *spec).returncode == 0
+    words = ("check-leak", drawn, tests)
+    assert "name its pool with --pool" in run(*words).error
+    assert "--pool is for a composition" in run("check-leak", scenes, tests, "--pool", scenes).error
+    out, numbers = tmp_path / "pairs.parquet", tmp_path / "leak.json"
+    words += ("--pool", scenes, "--time", "date")
+    done = run(*words, "--out", out, "--json", numbers)
+    assert done.returncode == 0, done.stderr
+    assert f"{drawn}: a composition of 4 places of {scenes}, key " in done.stdout
+    assert (
+        "in time: of 4 test places within 1 km of a place of the pool, 3 have dates on both sides: "
+        "33 % of the same day, 67 % within 30 days, 67 % within 365 days"
+    ) in done.stdout
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[-3:]] == ["a", "d", "e"]  # one a pair of places
+    told = json.loads(numbers.read_text())
+    assert told["pool"]["composition"]["size"] == 4
+    assert told["pool"]["composition"]["drawn"].startswith("only:")
+    (test,) = told["tests"]
+    assert [near["rows"] for near in test["nearest"]] == [3, 1, 1]
+    assert [row["places"] for row in test["time"]["within"]] == [1, 2, 2]
+    assert pq.read_table(out)["days"].to_pylist() == [0, 19, None, 549, None]
+    tests.write_text("lon,lat\n10,0\n")
+    assert "time was not compared: only the pool's places have dates" in run(*words).stdout
+
+
 def test_a_leak_passes_a_check(run: Run, pool: Path, tests: list[Path], tmp_path: Path) -> None:
     words = ["check-leak", pool, "--lon", "x", "--lat", "y"]
     far = tmp_path / "far.csv"

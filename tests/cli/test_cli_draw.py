@@ -12,6 +12,7 @@ import pytest
 import shapely
 from running import Run
 
+import wherefrom
 from made_predictions import made_task
 from wherefrom.compose import Composition, spec_text
 from wherefrom.earth.sphere import nearest_km
@@ -265,6 +266,11 @@ def test_places_in_or_near_excluded_files_are_drawn(run: Run, pool: Path, tmp_pa
     excluded = json.loads(out.with_suffix(".card.json").read_text())["excluded"]
     assert [each["file"] for each in excluded["by"]] == [str(fields), str(points)]
     assert f"excluded in all: {excluded['candidates']} candidates" in said[0]
+    ours, names = tmp_path / "ours.parquet", {"lon": "x", "lat": "y"}
+    wherefrom.draw(pool, "uniform", 40, **names, exclude=[fields, points], buffer_km=900).write(
+        ours
+    )
+    assert ours.read_bytes() == out.read_bytes()
 
 
 def test_an_exclusion_without_a_distance_or_a_place_left_is_drawn_from(

@@ -58,6 +58,19 @@ def test_an_unreadable_date_is_more_than_a_line(
     assert said in error
 
 
+def test_a_labelled_pool_has_no_seasons(run: Run, scenes: Path, tmp_path: Path) -> None:
+    words = ("pool", "label", scenes, *AXES, "--out", tmp_path / "dated", "--time")
+    assert "unknown column of dates" in run(*words, "til").error
+    done = run(*words, "date")
+    assert done.returncode == 0, done.stderr
+    assert "  season: 2 labels, 1 place without\n  month: 2 labels" in done.stdout
+    assert "  year_span: 1 label, 1 place without\n" in done.stdout
+    out = ("-n", 2, "--out", tmp_path / "drawn.parquet")
+    draw = ("draw", tmp_path / "dated", "--sampler", "only:layer=season,label=summer", *out)
+    assert run(*draw).returncode == 0
+    assert pq.read_table(tmp_path / "drawn.parquet")["id"].to_pylist() == [1, 2]
+
+
 def test_a_column_that_is_not_there_is_more_than_a_line(run: Run, scenes: Path) -> None:
     for flag, kind in (("--time", "dates"), ("--place", "places")):
         for command in (("pool", "check"), ("audit",)):

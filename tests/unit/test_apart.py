@@ -44,6 +44,29 @@ def tiles(draw: Any) -> Any:
     return on_sphere(np.array([shape]))[0]
 
 
+@pytest.mark.parametrize("sides", ["both", "one", "other", "none"])
+def test_a_pair_of_neighbours_is_left_out(sides: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_AT_ONCE", 16)
+    monkeypatch.setattr(apart, "_PAIRS", 64)
+    rng = np.random.default_rng(4)
+    lon, lat = rng.uniform(179.7, 180.3, 60), rng.uniform(-0.2, 0.2, 60)
+    half = rng.choice([0.002, 0.02, 0.2], 60)
+    boxes = on_sphere(shapely.box(lon - half, lat - half, lon + half, lat + half))
+    lon -= np.where(lon > 180.0, 360.0, 0.0)
+    own, given = sides in ("both", "one"), sides in ("both", "other")
+    others = Neighbours(lon[:25], lat[:25], boxes[:25] if own else None)
+    shapes = boxes[25:] if given else None
+    found = [zip(*each, strict=True) for each in others.pairs(lon[25:], lat[25:], 5.0, shapes)]
+    pairs = {(int(place), int(other)) for each in found for place, other in each}
+    true = set()
+    for other in range(25):
+        alone = Neighbours(lon[[other]], lat[[other]], boxes[[other]] if own else None)
+        near = alone.within(lon[25:], lat[25:], 5.0, shapes)
+        true |= {(int(place), other) for place in np.flatnonzero(near)}
+    assert pairs == true
+    assert 20 < len(true) < 800
+
+
 def rims(shape: Any) -> list[tuple[Floats, Floats]]:
     """Return both ends of each edge, degrees."""
     pairs = []

@@ -11,13 +11,15 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 import wherefrom
 from wherefrom.auditing.faults import without_faults
 from wherefrom.compose import Composition, sampler
+from wherefrom.earth.sphere import nearest_km
 from wherefrom.errors import WherefromError
 from wherefrom.frames import audit, draw, pool_of
-from wherefrom.pool import Pool, places, places_of
+from wherefrom.pool import Pool, open_pool, places, places_of
 
 N, ASKED = 120, 60
 
@@ -381,3 +383,25 @@ def test_a_place_of_weight_zero_did_not_come(table: pa.Table) -> None:
     found = audit(table, planned=table, weights=weights, layers=["continent"], **FLAGS)
     assert found.realised is not None
     assert found.realised.lost == N // 2
+
+
+def test_places_near_those_of_a_table_in_memory_are_drawn(tmp_path: Path) -> None:
+    pool = Pool.build(400, seed=2)
+    data = {"x": pool.lon, "y": pool.lat}
+    field = shapely.box(-20.0, -40.0, 60.0, 30.0)
+    fields = Pool.from_table(pa.table({"f": shapely.to_wkb([field])}), geometry="f")
+    near = [{"x": [100.0], "y": [40.0]}, pa.table({"lon": [-100.0], "lat": [40.0]})]
+    names = {"lon": "x", "lat": "y"}
+    (tmp_path / "pool").mkdir()
+    Pool.from_table({"lon": [135.0], "lat": [-25.0]}).write(tmp_path / "pool" / "a.parquet")
+    near.append(open_pool(tmp_path / "pool"))
+    drawn = draw(data, "uniform", 60, **names, exclude=near, buffer_km=1500.0)
+    far = nearest_km(drawn["x"], drawn["y"], [100.0, -100.0, 135.0], [40.0, 40.0, -25.0])
+    assert far.min() > 1500.0
+    assert draw(data, "uniform", 60, **names)["x"].tolist() != drawn["x"].tolist()
+    drawn = draw(data, "uniform", 60, **names, exclude=fields)
+    assert not shapely.contains_xy(field, drawn["x"], drawn["y"]).any()
+    with pytest.raises(WherefromError, match=r"exclude\[1\] holds points.*buffer_km=10"):
+        draw(data, "uniform", 60, **names, exclude=[fields, near[0]])
+    with pytest.raises(WherefromError, match=r"--exclude is missing.*buffer_km="):
+        draw(data, "uniform", 60, **names, buffer_km=10.0)

@@ -287,11 +287,28 @@ def test_what_a_folder_gives_is_not_what_a_table_gives(folder: Path) -> None:
     whole = open_pool(folder / "whole.parquet", time=dates)
     parts = open_pool(folder / "parts", time=dates)
     assert set(whole.columns) - set(parts.columns) == {"year_span"}
+    with pytest.raises(WherefromError, match=r"year_span is of all rows .* \(--time date\)"):
+        parts.labels("year_span")
     for name in ("season", "month", "year", "growing_season"):
         assert whole.labels(name) == parts.labels(name)
         assert whole.labels_key(name) == parts.labels_key(name)
     spec = "stratified:layer=season"
     assert draw(whole, spec, 40, 1).ids.tolist() == draw(parts, spec, 40, 1).ids.tolist()
+
+
+def test_the_years_of_a_place_in_a_folder_are_those_of_its_rows_in_one_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates = Dates("date", place="use", spans=True)
+    whole, parts = (open_pool(folder / name, time=dates) for name in ("whole.parquet", "parts"))
+    assert whole.labels("year_span") == ("2018-2022",)
+    assert whole.labels_key("year_span") == parts.labels_key("year_span")
+    spec = "stratified:layer=year_span,short=cap"
+    drawn = [draw(folder / name, spec, 40, time="date").ids for name in ("whole.parquet", "parts")]
+    np.testing.assert_array_equal(*drawn)
+    monkeypatch.setattr("wherefrom.pool.opening.IN_MEMORY", 899)
+    with pytest.raises(WherefromError, match=r"year_span: .*parts has 900 rows, more than the 899"):
+        open_pool(folder / "parts", time=dates)
 
 
 def test_a_folder_hides_an_unreadable_date_or_an_odd_one(

@@ -14,7 +14,7 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "wherefrom"
 # Each room may import from those before it, never from those after it.
 ROOMS = [
     "errors", "keys", "files", "remote", "shown", "progress", "parallel", "plugins", "part",
-    "earth", "pool", "compose", "auditing", "frames", "payload", "models", "tasks", "train", "gfms",
+    "earth", "pool", "compose", "auditing", "payload", "models", "tasks", "frames", "train", "gfms",
     "study", "evidence", "report", "testing", "selfcheck", "cli", "__main__",
 ]  # fmt: skip
 MODULES = {

@@ -93,6 +93,22 @@ def run(steps: Plan, out: Path, kinds: set[str] | None = None) -> Store:
     return store
 
 
+def test_a_study_cannot_draw_by_the_months_of_its_dates(tables: Path, tmp_path: Path) -> None:
+    rows = pyarrow.csv.read_csv(tables / "tiles.csv")
+    when = np.datetime64("2020-01-15") + 183 * (np.arange(600) % 2)
+    pyarrow.csv.write_csv(rows.append_column("when", pa.array(when)), tmp_path / "dated.csv")
+    pool = {"file": str(tmp_path / "dated.csv"), **TILES}
+    plain = plan(load(study(tmp_path, tables, pool=pool), "debug"))
+    drawn = {"none": "none", "uniform": "uniform", "july": "only:layer=month,label=07"}
+    file = study(tmp_path, tables, pool=pool | {"time": "when"}, compositions=drawn)
+    steps = plan(load(file, "debug"))
+    assert steps.of_kind("pool")[0].key != plain.of_kind("pool")[0].key
+    store = run(steps, tmp_path, {"pool", "draw"})
+    (july,) = [stage for stage in steps.of_kind("draw") if stage.label == "draw july 0"]
+    ids = pq.read_table(store.folder("draw", july.key) / "composition.parquet")["id"]
+    assert {int(tile[1:]) % 2 for tile in ids.to_pylist()} == {1}
+
+
 @pytest.mark.slow
 def test_a_study_of_ones_own_pool_and_labels_gives_no_scores(tables: Path, tmp_path: Path) -> None:
     steps = plan(load(study(tmp_path, tables), "debug"))
@@ -162,6 +178,8 @@ def test_a_table_that_changes_meanwhile_is_taken_for_the_old_one(
         ({"places": 10, "file": "tiles.csv"}, "pool: needs one of 'places'.*and 'file'"),
         ({}, "pool: needs one of 'places'.*and 'file'"),
         ({"places": 10, "lon": "x"}, "pool: 'lon' names a column of 'file'"),
+        ({"places": 10, "time": "date"}, "pool: 'time' names a column of 'file'"),
+        ({"file": "tiles.csv", **TILES, "time": "seasn"}, "of dates of .*tiles.csv 'seasn': did"),
         ({"file": "tiles.csv", "seed": 1}, "pool: 'seed' is of a pool that is built"),
         ({"file": "no.csv"}, "no.csv: no such file"),
         ({"file": "tiles.csv", **TILES, "lon": "y", "lat": "x"}, "look swapped"),

@@ -17,7 +17,7 @@ from wherefrom.compose.samplers.match import Match
 from wherefrom.earth.file_layers import file_name_of
 from wherefrom.earth.surfaces import SURFACES, Surface, Words
 from wherefrom.pool.geometry import Cells
-from wherefrom.pool.seasons import GROWING, TIME
+from wherefrom.pool.seasons import GROWING, SPAN, TIME
 
 __all__ = [
     "CAUSES",
@@ -61,7 +61,7 @@ SPREAD = CAUSES[:-2]
 #: What a difference of how far places lie apart may follow from.
 PAIRED = (*SPREAD, "near-duplicates")
 #: Layers of a table's dates, which another table has as columns alone.
-OF_DATES = (*TIME, "year_span", GROWING)
+OF_DATES = (*TIME, SPAN, GROWING)
 WHOLE = ("colatitude", "swapped-axes", "region")
 ALL = 0.98
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.drawing import GREY, OURS, WHITE, Drawing, bare
 from wherefrom.auditing.findings import LEAST, Commands, Finding, kilometres, percent
+from wherefrom.auditing.intime import SAME_PLACE, DaysApart, InTime, dated_alone, days_apart
 from wherefrom.auditing.statistic import Section, Statistic, Table, plain
 from wherefrom.auditing.tally import Floats, Ints, Tally, Weights
 from wherefrom.earth.apart import Neighbours, perimeters_km, reaches_km
@@ -20,7 +21,9 @@ from wherefrom.earth.footprints import areas_km2
 from wherefrom.earth.land import LAND_KM2
 from wherefrom.earth.sphere import EARTH_RADIUS_KM, arc_km, chords, distance_km, unit_vectors
 from wherefrom.errors import WherefromError
+from wherefrom.keys import mixed
 from wherefrom.pool.batches import AnyPool, Ask, Batch, extents
+from wherefrom.pool.check import place_hashes
 
 __all__ = ["Leakage", "LeakageTally", "NearestPair", "Within", "tally_for"]
 
@@ -31,8 +34,6 @@ KM = (1.0, 10.0, 100.0)
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 #: The nearest test places that are listed, and those on the page.
 LISTED, SHOWN = 20, 12
-#: Kilometres within which a training place and a test place are the same to an image of either.
-SAME_PLACE = 1.0
 
 #: Rows and columns to a degree of the map that tells where a training place matters.
 _FINE = 10
@@ -62,7 +63,8 @@ class Within:
 class NearestPair:
     """A test place, by its row in its table, and the training place nearest to it; degrees.
 
-    Of footprints, coordinates are those of the middles, and `km` is between what they cover.
+    Of footprints, coordinates are those of the middles, and `km` is between what they cover. `rows`
+    counts the rows of the test place, such as seasons, of which `row` is the first.
     """
 
     row: int
@@ -72,6 +74,7 @@ class NearestPair:
     train_lon: float
     train_lat: float
     train_row: int
+    rows: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +88,19 @@ class Leakage(Statistic):
     quantiles : dict of float to float
         Share of the test places -> km that they have at most.
     nearest : tuple of NearestPair
-        The test places with the smallest distances, at most 20.
+        The test places with the smallest distances, at most 20, each once.
     km : ndarray of float64, shape (n_test,)
         Distance of every test place, in the order of its table; of footprints that overlap 0.
     train_lon, train_lat : ndarray of float64, shape (n_test,)
         The training place nearest to each, degrees.
     train_row : ndarray of int64, shape (n_test,)
         Its row.
+    time : InTime or None
+        How near they are in time too, where both sides have dates.
+    dated_alone : str
+        Which side alone has dates, ``"training"`` or ``"test"``; else empty.
+    days : ndarray of float64, shape (n_test,), or None
+        Fewest days to a training place within 1 km, infinite for none, where both sides have dates.
     """
 
     name = "leakage"
@@ -106,6 +115,9 @@ class Leakage(Statistic):
     train_lon: Floats = field(repr=False)
     train_lat: Floats = field(repr=False)
     train_row: Ints = field(repr=False)
+    time: InTime | None = None
+    dated_alone: str = ""
+    days: Floats | None = field(default=None, repr=False)
 
     @classmethod
     def tallies(cls, asked: Asked) -> Sequence[Tally]:
@@ -114,7 +126,24 @@ class Leakage(Statistic):
             return ()
         ground = asked.ground
         area = LAND_KM2 if ground.within is None and ground.is_land else ground.area_km2
-        return [tally_for(asked.pool, asked.test, asked.weights, area)]
+        found = tally_for(asked.pool, asked.test, asked.weights, area)
+        apart = days_apart(asked.pool, asked.test)
+        return [found] if apart is None else [found, apart]
+
+    @classmethod
+    def of(cls, asked: Asked, counted: Sequence[Any]) -> Leakage | None:
+        """Sum up, and say how near in time the places are."""
+        if asked.test is None:
+            return None
+        tally, *apart = counted
+        found: Leakage = tally.result()
+        return found.in_time(dated_alone(asked.pool, asked.test), *apart)
+
+    def in_time(self, alone: str, apart: DaysApart | None = None) -> Leakage:
+        """Return it with what a tally of the same test places says of time."""
+        if apart is None:
+            return replace(self, dated_alone=alone)
+        return replace(self, time=InTime.of(self.km, apart.days), days=apart.days)
 
     def entries(self) -> dict[str, Any]:
         """Return the numbers without the distances of every place."""
@@ -144,11 +173,25 @@ class Leakage(Statistic):
         within = ", ".join(f"{percent(row.share)} within {row.km:g} km" for row in self.within)
         return [
             f"test places: of {self.n_test:,}, {within} of a training place; the nearest "
-            f"{kilometres(self.quantiles[0.0])}, median {kilometres(self.quantiles[0.5])}"
+            f"{kilometres(self.quantiles[0.0])}, median {kilometres(self.quantiles[0.5])}",
+            *self.time_lines(),
         ]
 
+    def time_lines(self, train: str = "training", one: str = "training place") -> list[str]:
+        """Say how near they are in time; what training places are called."""
+        if self.time is not None:
+            return [self.time.said(one)]
+        alone = train if self.dated_alone == "training" else self.dated_alone
+        return [f"time was not compared: only the {alone} places have dates"] if alone else []
+
+    def notes(self) -> list[str]:
+        """Say what of time is in no table."""
+        if self.time is not None and self.time.dated:
+            return []
+        return [f"{each[0].upper()}{each[1:]}." for each in self.time_lines()]
+
     def tables(self) -> list[Table]:
-        """Return the nearest pairs."""
+        """Return the nearest pairs, and how near in time."""
         rows = [
             (
                 f"{row.row}",
@@ -158,7 +201,9 @@ class Leakage(Statistic):
             )
             for row in self.nearest[:SHOWN]
         ]
-        return [Table("Nearest pairs", ("test row", "lon, lat", "training place", "km"), rows)]
+        pairs = Table("Nearest pairs", ("test row", "lon, lat", "training place", "km"), rows)
+        timed = self.time is not None and self.time.dated
+        return [self.time.table(), pairs] if self.time is not None and timed else [pairs]
 
     def drawings(self) -> list[Drawing]:
         """Return the distribution of the distances."""
@@ -322,10 +367,10 @@ class LeakageTally:
             far = distance_km(self.lon, self.lat, self.train_lon, self.train_lat)
         else:
             far = arc_km(self._chord)
-        first = np.argsort(far, kind="stable")[:LISTED]
+        first, rows = _first_pairs(self, far)
         train = (self.train_lon, self.train_lat, self.train_row)
         columns = (each[first].tolist() for each in (self.lon, self.lat, far, *train))
-        pairs = zip(first.tolist(), *columns, strict=True)
+        pairs = zip(first.tolist(), *columns, rows.tolist(), strict=True)
         return Leakage(
             len(far),
             self.train,
@@ -390,6 +435,16 @@ def tally_for(
     tally.train = 0
     tally._train_sizes[:] = 0.0
     return tally
+
+
+def _first_pairs(tally: LeakageTally, far: Floats) -> tuple[Ints, Ints]:
+    """Return the first row of the nearest pairs of places, at most `LISTED`, and their rows."""
+    train = place_hashes(tally.train_lon, tally.train_lat)
+    order = np.argsort(far, kind="stable")
+    both = mixed(place_hashes(tally.lon, tally.lat) + mixed(train))[order]
+    _, first, rows = np.unique(both, return_index=True, return_counts=True)
+    shown = np.argsort(first)[:LISTED]
+    return order[first[shown]], rows[shown]
 
 
 def _sizes(shapes: NDArray[Any] | None) -> Floats:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wherefrom.auditing.findings import kilometres, percent
+from wherefrom.auditing.intime import dated_alone, days_apart
 from wherefrom.auditing.leakage import KM, SHOWN, Leakage, tally_for
 from wherefrom.auditing.tally import Ints, run
 from wherefrom.pool import Pool
@@ -83,13 +84,16 @@ class Leak:
             for row in rows
         )
         head = f"{self.name}: of {count_of(found.n_test, 'test place')} {within}"
-        return [f"{head}; the nearest {nearest}, median {median}", *table]
+        in_time = found.time_lines("pool's", "place of the pool")
+        return [f"{head}; the nearest {nearest}, median {median}", *in_time, *table]
 
 
 def leaks_of(
     pool: AnyPool, tests: Mapping[str, Pool], km: Sequence[float] = (0.0, *KM)
 ) -> tuple[Leak, ...]:
     """Measure how near a pool comes to the places of tests, in one pass, and one for the ids.
+
+    Where both have dates, also how near in time.
 
     Parameters
     ----------
@@ -112,7 +116,14 @@ def leaks_of(
     (['b', 'a'], [0.5, 0.5, 0.5, 0.5])
     """
     tallies = [tally_for(pool, test) for test in tests.values()]
-    found = [tally.result(km) for tally in run(pool, tallies, label="test places")]
+    times = {name: days_apart(pool, test) for name, test in tests.items()}
+    apart = {name: tally for name, tally in times.items() if tally is not None}
+    counted: list[Any] = run(pool, [*tallies, *apart.values()], label="test places")
+    apart = dict(zip(apart, counted[len(tallies) :], strict=True))
+    found = [
+        tally.result(km).in_time(dated_alone(pool, test), apart.get(name))
+        for (name, test), tally in zip(tests.items(), counted, strict=False)
+    ]
     ids = _ids_at(pool, np.concatenate([each.train_row for each in found]))
     ends = np.cumsum([each.n_test for each in found])[:-1]
     rows = zip(tests.items(), found, np.split(ids, ends), strict=True)
@@ -120,26 +131,32 @@ def leaks_of(
 
 
 def pairs_of(leaks: Sequence[Leak]) -> pa.Table:
-    """Return every test place, with the nearest place of the pool, km; degrees."""
+    """Return every test place, with the nearest place of the pool, km; degrees.
+
+    Where dates were compared, ``days`` is how far in time the nearest in time of the pool's places
+    within 1 km is; null without one.
+    """
+    timed = any(leak.found.days is not None for leak in leaks)
     text = len({leak.test.ids.dtype.kind for leak in leaks}) > 1
     tables = []
     for leak in leaks:
         found, test = leak.found, leak.test
         ids = test.ids.astype(np.str_) if text else test.ids
-        tables.append(
-            pa.table(
-                {
-                    "test": pa.array([leak.name] * len(test)),
-                    "test_id": pa.array(ids),
-                    "test_lon": test.lon,
-                    "test_lat": test.lat,
-                    "pool_id": pa.array(leak.pool_ids),
-                    "pool_lon": found.train_lon,
-                    "pool_lat": found.train_lat,
-                    "km": found.km,
-                }
-            )
-        )
+        columns = {
+            "test": pa.array([leak.name] * len(test)),
+            "test_id": pa.array(ids),
+            "test_lon": test.lon,
+            "test_lat": test.lat,
+            "pool_id": pa.array(leak.pool_ids),
+            "pool_lon": found.train_lon,
+            "pool_lat": found.train_lat,
+            "km": found.km,
+        }
+        if timed:
+            days = np.full(len(test), np.inf) if found.days is None else found.days
+            none = ~np.isfinite(days)
+            columns["days"] = pa.array(np.where(none, 0, days), pa.int32(), mask=none)
+        tables.append(pa.table(columns))
     return pa.concat_tables(tables)
 
 

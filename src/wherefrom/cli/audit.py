@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,9 @@ from wherefrom.cli.pool import (
     LatColumn,
     LonColumn,
     PlaceColumn,
+    PoolFile,
     TimeColumn,
+    composition_of,
     names_of,
 )
 from wherefrom.errors import WherefromError, unknown
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
     from wherefrom.pool import Pool
     from wherefrom.pool.batches import AnyPool
-    from wherefrom.pool.seasons import Dates
 
 __all__ = ["audit"]
 
@@ -50,9 +51,7 @@ def audit(
     layers: Annotated[
         str, typer.Option(help="Layers, label columns or FILE:COLUMN, separated by commas.")
     ] = "",
-    pool_file: Annotated[
-        Path | None, typer.Option("--pool", help="Pool that the composition was drawn from.")
-    ] = None,
+    pool_file: PoolFile = None,
     planned: Annotated[
         Path | None, typer.Option(help="Places that were asked for; FILE is what came.")
     ] = None,
@@ -174,13 +173,14 @@ def audit(
         planned=named.get("--planned"),
         parted=own is not None,
     )
-    weights, dates = None, Dates.asked(time, names_of(layers), place)
-    if _is_composition(file):
-        pool, weights, available = _composition(file, pool_file, id_column, lon, lat, dates)
-        opened = Opened(pool, named=replace(called, available=available))
+    dates = Dates.asked(time, names_of(layers), place)
+    drawn = composition_of(file, pool_file, id_column, lon, lat, dates)
+    weights = None if drawn is None else drawn.multiplicity.astype("f8")
+    pool: AnyPool
+    if drawn is not None:
+        pool = drawn.places
+        opened = Opened(pool, named=replace(called, available=drawn.available))
     else:
-        if pool_file is not None:
-            raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
         opened = open_table(file, id_column, lon, lat, named=called, time=dates)
         pool = opened.pool
         names = {*getattr(pool, "columns", ()), *filter(None, (id_column, lon, lat))}
@@ -246,50 +246,6 @@ def _check_outputs(
     for flag, path in (("--out", out), ("--json", json_out)):
         if path is not None:
             check_target(flag, path, inputs)
-
-
-def _is_composition(file: Path) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from wherefrom.compose.composition import COLUMNS
-
-    if not file.is_file() or file.suffix != ".parquet":
-        return False
-    try:
-        return tuple(pq.read_schema(file).names) == COLUMNS
-    except (pa.ArrowException, OSError):
-        return False  # reading it as a table says what is wrong with it
-
-
-def _composition(
-    file: Path,
-    pool_file: Path | None,
-    id_column: str | None,
-    lon: str,
-    lat: str,
-    dates: Dates | None,
-) -> tuple[AnyPool, Any, int]:
-    """Open the places of a composition, how often each is taken, and of how many places."""
-    import numpy as np
-
-    from wherefrom.compose.composition import Composition, drawn_places
-    from wherefrom.pool import open_pool
-
-    if pool_file is None:
-        raise WherefromError(f"{file} is a composition, ids alone: name its pool with --pool")
-    composition = Composition.read(file)
-    if not len(composition.ids):
-        raise WherefromError(f"{file} is empty (zero pre-training): there is nothing to audit")
-    whole = open_pool(pool_file, id_column, lon, lat, time=dates)
-    if composition.provenance["pool"]["key"] != whole.key:
-        raise WherefromError(
-            f"{file} was drawn from pool {composition.provenance['pool']['key']}, and {pool_file} "
-            f"is pool {whole.key}: name the pool that it was drawn from"
-        )
-    places = drawn_places(composition, whole)
-    at = np.searchsorted(composition.ids, places.ids)
-    return places, composition.multiplicity[at].astype(np.float64), len(whole)
 
 
 def _parted(pool: AnyPool, given: str, drawn: bool) -> tuple[Pool, Pool]:

@@ -17,7 +17,9 @@ from wherefrom.cli.pool import (
     IdColumn,
     LatColumn,
     LonColumn,
-    places_beside,
+    PoolFile,
+    TimeColumn,
+    composition_of,
 )
 from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of, json_text
@@ -28,7 +30,10 @@ __all__ = ["check_leak"]
 def check_leak(
     file: Annotated[
         Path,
-        typer.Argument(metavar="POOL", help="Pre-training places: a file, or a folder of Parquet."),
+        typer.Argument(
+            metavar="POOL",
+            help="Pre-training places: a file, a folder of Parquet, or a composition.",
+        ),
     ],
     tests: Annotated[
         list[Path], typer.Argument(metavar="TESTS...", help="Files of test places, or tasks.")
@@ -48,19 +53,22 @@ def check_leak(
             "overlaps it (0): for checks that run by themselves.",
         ),
     ] = None,
+    pool_file: PoolFile = None,
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    time: TimeColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Tell how near the places of a pool are to those of tests.
 
     For each file of TESTS: the share of its places that overlap a place of
     POOL, or have one within 1, 10 and 100 km, and the nearest pairs by their
-    ids. Footprints count as what they cover, on either side.
+    ids. Footprints count as what they cover, on either side. With dates on
+    both sides also how near in time those within 1 km are.
 
     The tests have their coordinates in columns of the same names as POOL, or
     in lon and lat.
@@ -73,25 +81,41 @@ def check_leak(
 
         wherefrom check-leak tiles.csv --lon x --lat y tests.csv --json -
             --fail-within-km 1
+
+        wherefrom check-leak u.parquet --pool pool.parquet tests.csv
+
+        wherefrom check-leak scenes.parquet --time date tests.csv
     """
     from wherefrom import files
     from wherefrom.auditing.leaks import leaks_of, pairs_of
-    from wherefrom.pool import open_pool
+    from wherefrom.frames import places_beside
+    from wherefrom.pool import Pool, PoolScan, open_pool
+    from wherefrom.pool.seasons import Dates
 
     to_stdout = json_out is not None and str(json_out) == "-"
     inputs = {"POOL": file} | {f"the test {test}": test for test in tests}
     if len(inputs) <= len(tests):
         raise WherefromError("a file of TESTS is named twice: name each once")
+    inputs |= {} if pool_file is None else {"--pool": pool_file}
     if out is not None:
         check_out(out, "a table of pairs", inputs)
     if json_out is not None and not to_stdout:
         check_target("--json", json_out, inputs)
-    read = {str(test): places_beside(test, (lon, lat)) for test in tests}
-    pool = open_pool(file, id_column, lon, lat)
+    dates = Dates.of(time)
+    read = {str(test): places_beside(test, (lon, lat), dates) for test in tests}
+    drawn = composition_of(file, pool_file, id_column, lon, lat, dates)
+    pool: Pool | PoolScan
+    if drawn is None:
+        pool, made = open_pool(file, id_column, lon, lat, time=dates), {}
+        said = f"{count_of(len(pool), 'place')}, key {pool.key}"
+    else:
+        pool, whole = drawn.places, drawn.composition
+        made = {"key": whole.key, "size": whole.size, "drawn": pool.origin, "from": str(pool_file)}
+        said = f"a composition of {count_of(len(pool), 'place')} of {pool_file}, key {whole.key}"
     leaks = leaks_of(pool, read)
     told = {
         "pool": {"name": str(file), "key": pool.key, "places": len(pool),
-                 "footprints": pool.extended},
+                 "footprints": pool.extended, "composition": made or None},
         "tests": [leak.entries() for leak in leaks],
     }  # fmt: skip
     text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
@@ -100,7 +124,7 @@ def check_leak(
     else:
         for remark in pool.notes:
             note(remark)
-        show(f"{file}: {count_of(len(pool), 'place')}, key {pool.key}")
+        show(f"{file}: {said}")
         for leak in leaks:
             show("\n".join(["", *leak.lines()]))
     if json_out is not None and not to_stdout:

@@ -18,7 +18,6 @@ from wherefrom.cli.pool import (
     LatColumn,
     LonColumn,
     TimeColumn,
-    places_beside,
 )
 from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of, line
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 STRATA_SHOWN = 40
-#: Half the way around the Earth, km.
-FARTHEST = 20_000
 
 
 def draw(
@@ -173,7 +170,7 @@ def draw(
     read = {f"the sampler's input {name}": Path(name) for name in inputs.files}
     read |= {f"--exclude {path}": path for path in exclude or ()}
     check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
-    exclusions = _exclusions(away_from, exclude_km, exclude or [], buffer_km, (lon, lat))
+    exclusions = _exclusions(away_from, exclude_km, exclude, buffer_km, (lon, lat))
     pool = open_pool(file, id_column, lon, lat, time=Dates.asked(time, inputs.layers))
     if exclusions:
         composition = drawn_apart(pool, chosen, n, seed, exclusions)
@@ -199,26 +196,18 @@ def draw(
 def _exclusions(
     away_from: Path | None,
     exclude_km: float | None,
-    exclude: list[Path],
+    exclude: list[Path] | None,
     buffer_km: float | None,
     names: tuple[str, str],
 ) -> list[Exclusion]:
     """Open the files of places that none may be drawn near."""
     from wherefrom.compose.exclusion import Exclusion
+    from wherefrom.frames import exclusions, places_beside
 
     if (away_from is None) != (exclude_km is None):
         lacks = "--exclude-km" if exclude_km is None else "--away-from"
         raise WherefromError(f"{lacks} is missing: places are kept a distance away from a file's")
-    if buffer_km is not None:
-        if not exclude:
-            raise WherefromError(
-                "--exclude is missing: --buffer-km is the distance from its places"
-            )
-        if not 0.0 <= buffer_km <= FARTHEST:
-            raise WherefromError(
-                f"--buffer-km {buffer_km:g} is no distance: give 0 to {FARTHEST:,} km"
-            )
-    found = [Exclusion.of(places_beside(path, names), buffer_km, str(path)) for path in exclude]
+    found = exclusions(exclude, buffer_km, names)
     if away_from is not None:
         others = places_beside(away_from, names)
         apart = Exclusion.of(others, exclude_km, str(away_from) if exclude else "")

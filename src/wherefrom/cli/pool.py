@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,7 +15,12 @@ from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wherefrom.compose import Composition
     from wherefrom.pool import Pool
+    from wherefrom.pool.seasons import Dates
 
 __all__ = [
     "CellColumn",
@@ -25,10 +30,11 @@ __all__ = [
     "LatColumn",
     "LonColumn",
     "PlaceColumn",
+    "PoolFile",
     "TimeColumn",
     "app",
+    "composition_of",
     "names_of",
-    "places_beside",
 ]
 
 IdColumn = Annotated[
@@ -117,6 +123,9 @@ TimeColumn = Annotated[
         metavar="COLUMN[,COLUMN]",
         help="Column of dates, or of first and last ones: season, month and year become columns.",
     ),
+]
+PoolFile = Annotated[
+    Path | None, typer.Option("--pool", help="Pool that the composition was drawn from.")
 ]
 PlaceColumn = Annotated[
     str | None,
@@ -243,16 +252,17 @@ def from_payload(
 @app.command()
 def label(
     pool: Annotated[Path, typer.Argument(help="Parquet or CSV file, or a folder of Parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
     layers: Annotated[
         str, typer.Option(help="Layers, or FILE:COLUMN, whose labels become columns; with commas.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    ] = "",
     id_column: IdColumn = None,
     lon: LonColumn = "lon",
     lat: LatColumn = "lat",
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    time: TimeColumn = None,
     cluster: Cluster = None,
 ) -> None:
     """Write a pool of any size with the labels of layers as columns, in one pass.
@@ -266,20 +276,24 @@ def label(
         wherefrom pool label places.parquet --layers continent,biome --out labelled
 
         wherefrom pool label world --layers land_cover --out world2 --cluster auto
+
+        wherefrom pool label scenes.parquet --time date --out dated
     """
+    from wherefrom.auditing.asked import dated
     from wherefrom.pool import label as write_labels
     from wherefrom.pool import open_pool
+    from wherefrom.pool.seasons import Dates
 
     names = names_of(layers)
-    if not names:
+    if not names and time is None:
         raise WherefromError("--layers is empty: name layers, e.g. --layers continent,biome")
     _check_folder(out)
     if out.resolve() == pool.resolve():
         raise WherefromError(f"--out {out} is the pool itself; name another folder")
-    opened = open_pool(pool, id_column, lon, lat)
+    opened = open_pool(pool, id_column, lon, lat, time=Dates.asked(time, names))
     labelled = write_labels(opened, names, out)
     show(f"{out}: {count_of(len(labelled), 'place')}, key {labelled.key}")
-    for name in names:
+    for name in dict.fromkeys([*names, *(dated(labelled).values() if time is not None else ())]):
         counts = labelled.counts(name)
         assert counts is not None  # it is a column now
         show(
@@ -351,20 +365,61 @@ def names_of(layers: str) -> list[str]:
     return [name.strip() for name in pieces if name.strip()]
 
 
-def places_beside(file: Path, names: tuple[str, str]) -> Pool:
-    """Read the places of a file that stands beside the pool; of a task, those that are tested."""
-    import pyarrow as pa
+class Drawn(NamedTuple):
+    """A composition: its places and how often each is taken, (M,), of how many of its pool."""
 
-    from wherefrom.pool import Pool, open_beside, read_table
-    from wherefrom.tasks.task import METADATA, Task
+    composition: Composition
+    places: Pool
+    multiplicity: NDArray[np.int32]
+    available: int
 
-    if file.is_file() and METADATA in (read_table(file).schema.metadata or {}):
-        task = Task.read(file)
-        return Pool.from_table(
-            pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]})
+
+def composition_of(
+    file: Path,
+    pool_file: Path | None,
+    id_column: str | None,
+    lon: str,
+    lat: str,
+    dates: Dates | None,
+) -> Drawn | None:
+    """Open a composition and its places in the pool; None of a file that is none."""
+    import numpy as np
+
+    from wherefrom.compose.composition import Composition, drawn_places
+    from wherefrom.pool import open_pool
+
+    if not _is_composition(file):
+        if pool_file is not None:
+            raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
+        return None
+    if pool_file is None:
+        raise WherefromError(f"{file} is a composition, ids alone: name its pool with --pool")
+    composition = Composition.read(file)
+    if not len(composition.ids):
+        raise WherefromError(f"{file} is empty (zero pre-training): there is nothing to audit")
+    whole = open_pool(pool_file, id_column, lon, lat, time=dates)
+    if composition.provenance["pool"]["key"] != whole.key:
+        raise WherefromError(
+            f"{file} was drawn from pool {composition.provenance['pool']['key']}, and {pool_file} "
+            f"is pool {whole.key}: name the pool that it was drawn from"
         )
-    found = open_beside(file, *names)
-    return found if isinstance(found, Pool) else found.load()
+    places = drawn_places(composition, whole)
+    at = np.searchsorted(composition.ids, places.ids)
+    return Drawn(composition, places, composition.multiplicity[at], len(whole))
+
+
+def _is_composition(file: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from wherefrom.compose.composition import COLUMNS
+
+    if not file.is_file() or file.suffix != ".parquet":
+        return False
+    try:
+        return tuple(pq.read_schema(file).names) == COLUMNS
+    except (pa.ArrowException, OSError):
+        return False  # reading it as a table says what is wrong with it
 
 
 def _check_folder(out: Path) -> None:

@@ -23,7 +23,10 @@ from wherefrom.pool.rows import PoolRows
 from wherefrom.pool.scan import PoolScan
 from wherefrom.shown import count_of
 
-__all__ = ["Exclusion", "candidates", "drawn_apart"]
+__all__ = ["FARTHEST", "Exclusion", "candidates", "drawn_apart"]
+
+#: Half the way around the Earth, km.
+FARTHEST = 20_000
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -74,7 +77,7 @@ class Exclusion:
         if km is None and shapes is None:
             raise WherefromError(
                 f"{file} holds points, which nothing lies in: say with --buffer-km how far to keep "
-                "away from them, such as --buffer-km 10"
+                "away from them, such as --buffer-km 10 (in Python buffer_km=10)"
             )
         return cls(Neighbours(pool.lon, pool.lat, shapes), km or 0.0, file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -187,6 +188,33 @@ class Neighbours:
             found[doubt] = self.nearest(x[doubt], y[doubt], None, km)[1] <= km
         return found
 
+    def pairs(
+        self, lon: ArrayLike, lat: ArrayLike, km: float, shapes: Shapes | None = None
+    ) -> Iterator[tuple[Ints, Ints]]:
+        """Pair N places with all of the M that are within so many km, some pairs at a time.
+
+        Arguments are those of `within`.
+
+        Yields
+        ------
+        place, other : ndarray of int64, shape (P,)
+            Which of the N and which of the M; a pair may come more than once.
+        """
+        x, y = (np.asarray(each, dtype=np.float64) for each in (lon, lat))
+        polygons = shapes is not None or self.shapes is not None
+        for start in range(0, len(x) if len(self) else 0, _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            given = None if shapes is None else shapes[some]
+            if polygons:
+                extents = shapely.points(x[some], y[some]) if given is None else given
+                place, other = self._tree.query(extents, predicate="intersects")
+                yield place + start, other
+            own = _Pieces.of(x[some], y[some], given)
+            reach = np.full(len(own.owner), km + (own.longest + self._pieces.longest) / 2.0)
+            for a, b in self._around_middles(own.middles, reach):
+                near = own.to(self._pieces, a, b) <= max(km, _TOUCH_KM if polygons else km)
+                yield own.owner[a[near]] + start, self._pieces.owner[b[near]]
+
     def _around(self, x: Floats, y: Floats, km: float, shapes: Shapes) -> Ints:
         """Return which of footprints may have one of the M within some km; all of few."""
         if len(x) < _MANY:
@@ -217,6 +245,18 @@ class Neighbours:
         far, at = self._near.query(vectors, distance_upper_bound=bound)
         return at, np.where(np.isfinite(far), arc_km(far), np.inf)
 
+    def _around_middles(self, vectors: Floats, reach_km: Floats) -> Iterator[tuple[Ints, Ints]]:
+        """Pair vectors (V, 3) with the pieces whose middles are within reach, some at a time."""
+        for start in range(0, len(vectors), _AT_ONCE):
+            some = vectors[start : start + _AT_ONCE]
+            bound = chords(reach_km[start : start + _AT_ONCE]) * (1.0 + 1e-9) + 1e-15
+            sizes = self._near.query_ball_point(some, bound, return_length=True)
+            ends = np.flatnonzero(np.diff(np.cumsum(sizes) // _PAIRS, append=-1)) + 1
+            for low, high in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+                balls = self._near.query_ball_point(some[low:high], bound[low:high])
+                vector = np.repeat(np.arange(low, high), sizes[low:high]) + start
+                yield vector, np.concatenate([np.asarray(b, dtype=np.int64) for b in balls])
+
     def _measured(self, own: _Pieces, count: int, limit_km: float) -> tuple[Ints, Floats]:
         """Find the nearest of the M to `count` places that overlap none of them in the plane."""
         others = self._pieces
@@ -231,19 +271,12 @@ class Neighbours:
         reach = (np.minimum(best, limit_km) + slack)[own.owner]
         mine = np.flatnonzero(np.isfinite(far) & (far <= reach * (1.0 + 1e-9)))
         km = np.full(count, np.inf)
-        for start in range(0, len(mine), _AT_ONCE):
-            some = mine[start : start + _AT_ONCE]
-            bound = chords(reach[some]) * (1.0 + 1e-9) + 1e-15
-            sizes = self._near.query_ball_point(own.middles[some], bound, return_length=True)
-            ends = np.flatnonzero(np.diff(np.cumsum(sizes) // _PAIRS, append=-1)) + 1
-            for low, high in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-                balls = self._near.query_ball_point(own.middles[some[low:high]], bound[low:high])
-                a = np.repeat(some[low:high], sizes[low:high])
-                b = np.concatenate([np.asarray(ball, dtype=np.int64) for ball in balls])
-                each = own.to(others, a, b)
-                np.minimum.at(km, own.owner[a], each)
-                hit = each <= km[own.owner[a]]
-                at[own.owner[a[hit]]] = others.owner[b[hit]]
+        for of_mine, b in self._around_middles(own.middles[mine], reach[mine]):
+            a = mine[of_mine]
+            each = own.to(others, a, b)
+            np.minimum.at(km, own.owner[a], each)
+            hit = each <= km[own.owner[a]]
+            at[own.owner[a[hit]]] = others.owner[b[hit]]
         km[km < _TOUCH_KM] = 0.0
         there = km <= limit_km
         return np.where(there, at, -1), np.where(there, km, np.inf)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from wherefrom import parallel
 from wherefrom.earth.footprints import areas_km2
+from wherefrom.pool.time import Days
 from wherefrom.progress import progress
 
 __all__ = ["BLOCK", "PART", "AnyPool", "Ask", "Batch", "Part", "extents", "over"]
@@ -46,6 +47,8 @@ class Batch:
         Of each numeric column or value layer asked for; NaN for none.
     footprints : ndarray of shapely polygons, shape (B,), or None
         In degrees, within [-180, 180]; if asked for, and the pool has them.
+    days : Days or None
+        First and last day of each row; if asked for, and the pool is `timed`.
     """
 
     start: int
@@ -55,6 +58,7 @@ class Batch:
     codes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     footprints: NDArray[Any] | None = None
+    days: Days | None = None
 
     def __len__(self) -> int:
         return len(self.lon)
@@ -78,13 +82,14 @@ class Ask:
     `codes` are label columns or categorical layers, `values` numeric columns or value layers.
 
     >>> Ask(codes=("continent",)) | Ask(codes=("biome", "continent"), ids=True)
-    Ask(codes=('continent', 'biome'), values=(), ids=True, footprints=False)
+    Ask(codes=('continent', 'biome'), values=(), ids=True, footprints=False, days=False)
     """
 
     codes: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     ids: bool = False
     footprints: bool = False
+    days: bool = False
 
     def __or__(self, other: Ask) -> Ask:
         """Ask for what either asks for, in the order of first mention."""
@@ -93,6 +98,7 @@ class Ask:
             tuple(dict.fromkeys(self.values + other.values)),
             self.ids or other.ids,
             self.footprints or other.footprints,
+            self.days or other.days,
         )
 
 
@@ -155,6 +161,11 @@ class AnyPool(Protocol):
     @property
     def extended(self) -> bool:
         """Whether the places are the middles of footprints, of which `Batch` has the polygons."""
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """Whether the rows have dates, of which `Batch` has the days."""
         ...
 
     def labels(self, name: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,9 @@ def _columns_of(pool: Pool | PoolScan) -> list[Any]:
     """Tell the columns of one pool from those of another with the same places."""
     if isinstance(pool, PoolScan):
         marks = [(mark_of(Path(file.path)), file.keys) for file in pool.files]
-        return [[mark.bytes, mark.footer, *map(list, keys)] for mark, keys in marks]
+        known = [[mark.bytes, mark.footer, *map(list, keys)] for mark, keys in marks]
+        time = pool.reading.time
+        return known if time is None else [*known, key_of(asdict(time.dates))]
     digest = hashlib.sha256()
     table = pool.table.select(pool.columns)
     for at in range(0, len(pool), BLOCK):

@@ -21,7 +21,7 @@ from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest
 from wherefrom.pool.places import Pool, origin_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.seasons import Dates, dated, tell
+from wherefrom.pool.seasons import SPAN, Dates, dated, tell
 from wherefrom.pool.tables import NoColumnError, absent, is_parquet, names_of, read_places
 from wherefrom.pool.text import TEXT
 from wherefrom.pool.together import numbers_of, said_apart
@@ -56,7 +56,7 @@ def open_pool(
         Column of points, in place of `lon` and `lat`.
     time : str or Dates, optional
         Column of dates, which become label columns; see `wherefrom.pool.seasons.dated`. A pool
-        that is scanned has no ``year_span``.
+        that is scanned has no ``year_span``; where ``Dates.spans`` asks for it, it is loaded.
     grid : str, optional
         Kind of a grid, such as ``"mgrs"`` (`wherefrom.earth.grids.grid`), of which `cell` holds the
         ids of cells: these are footprints. In place of `lon` and `lat`.
@@ -81,8 +81,17 @@ def open_pool(
     ('Pool', 'PoolScan')
     """
     path = here(path)
-    read = scan if _large(path) else Pool.read
-    return read(path, id, lon, lat, geometry, time, grid, cell)
+    if not _large(path):
+        return Pool.read(path, id, lon, lat, geometry, time, grid, cell)
+    pool, dates = scan(path, id, lon, lat, geometry, time, grid, cell), Dates.of(time)
+    if pool.reading.time is None or dates is None or not dates.spans:
+        return pool
+    if len(pool) > IN_MEMORY:
+        raise WherefromError(
+            f"{SPAN}: {path} has {len(pool):,} rows, more than the {IN_MEMORY:,} whose places are "
+            "compared: name year, or draw a thinner pool first"
+        )
+    return pool.load()
 
 
 def open_beside(

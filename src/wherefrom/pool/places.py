@@ -35,7 +35,7 @@ from wherefrom.pool.columns import (
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
 from wherefrom.pool.geometry import FOOTPRINT, GEO, is_bytes
 from wherefrom.pool.partition import open_writer
-from wherefrom.pool.seasons import Dates, dated
+from wherefrom.pool.seasons import Dates, dated, days_in, raw_dates
 from wherefrom.pool.tables import Places, names_of, places_of, read_places, rows_of
 
 __all__ = ["Pool", "PoolPart", "origin_of"]
@@ -242,6 +242,11 @@ class Pool:
         return FOOTPRINT in self.table.column_names and is_bytes(
             self.table.schema.field(FOOTPRINT).type
         )
+
+    @property
+    def timed(self) -> bool:
+        """Whether the rows have dates."""
+        return bool(raw_dates(self.table.schema))
 
     def footprints(self, rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[Any]:
         """Return the polygons of some rows, shapely's, in degrees within [-180, 180].
@@ -492,7 +497,8 @@ class PoolPart:
             }
             ids = pool.ids[rows] if ask.ids else None
             shapes = pool.footprints(rows) if ask.footprints and pool.extended else None
-            yield Batch(self.start + at - self.first, lon, lat, ids, codes, values, shapes)
+            days = days_in(pool.table[rows]) if ask.days else None
+            yield Batch(self.start + at - self.first, lon, lat, ids, codes, values, shapes, days)
 
     def tables(self) -> Iterator[tuple[int, pa.Table]]:
         """Give each block's first row in the whole pool, and all columns of its rows."""

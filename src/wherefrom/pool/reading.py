@@ -255,7 +255,8 @@ def reading_of(
             geometry, _ = geometry_of(schema, str(path))
             polygons = isinstance(lon, Cells) or (first is not None and bool(first.polygons))
             # A few rows: compared, and their kind.
-            if first is None and geometry is not None and not isinstance(lon, Cells):
+            shaped = geometry is not None or lon == lat  # bare WKB is geometry where it is named
+            if first is None and shaped and not isinstance(lon, Cells):
                 there = {lon, lat, geometry} & set(schema.names)
                 for batch in islice(file.iter_batches(LOOKED, columns=sorted(there)), 1):
                     few = places_of(

@@ -76,6 +76,11 @@ class PoolRows:
         """Whether the places are the middles of footprints."""
         return self.whole.extended
 
+    @property
+    def timed(self) -> bool:
+        """Whether the rows have dates."""
+        return self.whole.timed
+
     def labels(self, name: str) -> tuple[str, ...]:
         """Return the labels of the whole pool's column (those that occur) or of a layer (all)."""
         return self.whole.labels(name)
@@ -122,7 +127,7 @@ class PoolRows:
                 "thin.parquet"
             )
         tables = (table for part in self.parts() for table in part.tables())
-        return loaded(tables, self.path, (), self.origin)
+        return loaded(tables, self.path, (), self.origin, self.whole.reading.time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +172,7 @@ def _taken(batch: Batch, rows: NDArray[np.int64], start: int) -> Batch:
         {name: codes[rows] for name, codes in batch.codes.items()},
         {name: values[rows] for name, values in batch.values.items()},
         None if batch.footprints is None else batch.footprints[rows],
+        None if batch.days is None else batch.days.take(rows),
     )
 
 

@@ -30,6 +30,7 @@ from wherefrom.pool.geometry import FOOTPRINT
 from wherefrom.pool.partition import LabelColumn
 from wherefrom.pool.places import Pool
 from wherefrom.pool.reading import FileRows, Piece, Reading, cut_parts, joined
+from wherefrom.pool.seasons import SPAN, Dated, days_from, raw_dates, spanned
 from wherefrom.pool.tables import Places
 from wherefrom.pool.time import Days
 
@@ -103,6 +104,11 @@ class PoolScan:
         """Whether the places are the middles of footprints."""
         return bool(self.reading.polygons)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the rows have dates."""
+        return bool(raw_dates(self.reading.rest))
+
     def column(self, name: str) -> _Column:
         """Return what is known of a label column; a pass over it, the first time, if nothing is.
 
@@ -127,6 +133,11 @@ class PoolScan:
         """
         if name in self.columns:
             return self.column(name).labels
+        if name == SPAN and self.timed:
+            raise WherefromError(
+                f"{self.path}: {SPAN} is of all rows of a place: name the dates where it is opened "
+                f"(--time {','.join(raw_dates(self.reading.rest))}), in Python load() it then"
+            )
         return label_layer(name, self.columns).labels
 
     def counts(self, name: str) -> NDArray[np.int64] | None:
@@ -181,7 +192,7 @@ class PoolScan:
                 "uniform -n 1000000 --places --out thin.parquet"
             )
         tables = (table for part in self.parts() for _, table in part.tables())
-        return loaded(tables, self.path, self.notes, self.origin)
+        return loaded(tables, self.path, self.notes, self.origin, self.reading.time)
 
     def see(self, name: str, batch: Batch, labels: tuple[str, ...]) -> None:
         """Note the labels that a pass looked up, for `counts` and `labels_key`."""
@@ -252,7 +263,8 @@ class ScanPart:
         valued = {name: value_layer(name, columns) for name in ask.values if name not in columns}
         numeric = [name for name in ask.values if name in columns]
         shaped = [FOOTPRINT] if ask.footprints and pool.extended else []
-        for start, block in self._blocks([*coded, *numeric, *shaped], ask.ids, list(coded)):
+        raw = raw_dates(pool.reading.rest) if ask.days else ()
+        for start, block in self._blocks([*coded, *numeric, *shaped, *raw], ask.ids, list(coded)):
             lon, lat = joined([p.lon for p in block]), joined([p.lat for p in block])
             codes = {
                 name: joined([column_codes(p.rest.column(name), values, name) for p in block])
@@ -270,7 +282,10 @@ class ScanPart:
                 shapes = shapely.from_wkb(
                     joined([p.rest.column(FOOTPRINT).to_numpy() for p in block])
                 )
-            batch = Batch(start, lon, lat, ids, codes, values, shapes)
+            days = None
+            if raw:
+                days = Days.of_pieces([days_from(p.rest, raw, p.source) for p in block])
+            batch = Batch(start, lon, lat, ids, codes, values, shapes, days)
             for name, layer in layers.items():
                 pool.see(name, batch, layer.labels)
             yield batch
@@ -339,14 +354,24 @@ class ScanPart:
             start += sum(len(places.lon) for places in block)
 
 
-def loaded(tables: Iterable[pa.Table], path: Path, notes: tuple[str, ...], origin: str) -> Pool:
-    """Make a pool in memory of the tables of a pool's parts: id, lon, lat and other columns."""
+def loaded(
+    tables: Iterable[pa.Table],
+    path: Path,
+    notes: tuple[str, ...],
+    origin: str,
+    time: Dated | None = None,
+) -> Pool:
+    """Make a pool in memory of the tables of a pool's parts: id, lon, lat and other columns.
+
+    With dates it has ``year_span`` too.
+    """
     whole = pa.concat_tables(tables)
     lon, lat = (whole.column(name).to_numpy() for name in ("lon", "lat"))
     ids = whole.column("id").to_numpy()
     ids = ids if ids.dtype.kind == "i" else ids.astype(np.str_)
     rest = whole.drop_columns(["id", "lon", "lat"])
     places = Places(ids, lon, lat, rest, "lon", "lat", str(path))
+    places = places if time is None else spanned(places, time)
     return replace(Pool.of_places(places, notes), origin=origin)
 
 

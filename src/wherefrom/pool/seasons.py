@@ -20,14 +20,15 @@ from wherefrom.pool.together import numbers_of
 from wherefrom.progress import say
 
 __all__ = [
-    "GROWING", "MONTHS", "SEASONS", "TIME", "Dated", "Dates", "dated", "days_in", "grown",
-    "raw_dates", "tell", "time_columns",
+    "GROWING", "MONTHS", "SEASONS", "SPAN", "TIME", "Dated", "Dates", "dated", "days_from",
+    "days_in", "grown", "raw_dates", "spanned", "tell", "time_columns",
 ]  # fmt: skip
 
 #: Months are coded from 0; December, January and February are the winter of the north.
 MONTHS = tuple(f"{month:02d}" for month in range(1, 13))
 SEASONS = ("winter", "spring", "summer", "autumn")
 GROWING = "growing_season"
+SPAN = "year_span"
 #: What every column of dates gives.
 TIME = ("season", "month", "year")
 #: Where a table has a column of the same name, its own stays, and ours has this before it.
@@ -53,6 +54,8 @@ class Dates:
         the same coordinates are.
     growing : bool
         Whether ``growing_season`` is looked up; that needs two layers of the Earth.
+    spans : bool
+        Whether ``year_span`` is wanted, for which a pool in files is read whole.
     optional : bool
         Whether a table without the column has no layers of time; else it is refused.
 
@@ -65,6 +68,7 @@ class Dates:
     column: str
     place: str | None = None
     growing: bool = False
+    spans: bool = False
     optional: bool = False
 
     @classmethod
@@ -76,9 +80,9 @@ class Dates:
     def asked(
         cls, time: str | None, layers: Collection[str], place: str | None = None
     ) -> Dates | None:
-        """Make one of a column's name, with the growing season if that is among some layers."""
-        growing = bool({GROWING, PREFIX + GROWING} & set(layers))
-        return None if time is None else cls(str(time), place, growing)
+        """Make one of a column's name, with what of it is looked up only for some layers."""
+        growing, spans = (bool({name, PREFIX + name} & set(layers)) for name in (GROWING, SPAN))
+        return None if time is None else cls(str(time), place, growing, spans)
 
     def raw(self, names: Collection[str], source: str) -> tuple[str, ...]:
         """Return the columns of dates among those of a table.
@@ -223,11 +227,18 @@ def dated(places: Places, time: str | Dates | None) -> Places:
     wanted = found.names.values()
     for field, column in found.columns(places.lon, places.lat, days, wanted):
         table = table.append_column(field, column)
-    name = "year_span" if "year_span" not in table.column_names else f"{PREFIX}year_span"
-    spans = _spans(places, days, found.dates.place)
-    table = table.append_column(_marked(name, spans.type, "year_span", found.raw), spans)
     tell(places.source, [*found.said(), *odd.said(found.dates.column)])
-    return replace(places, rest=table)
+    return spanned(replace(places, rest=table), found, days)
+
+
+def spanned(places: Places, found: Dated, days: Days | None = None) -> Places:
+    """Give a table that is read whole ``year_span``, which all rows of a place tell."""
+    days = found.days(places.rest, places.source) if days is None else days
+    table = _without(places.rest, {time_columns(places.rest.schema).get(SPAN, "")})
+    name = SPAN if SPAN not in table.column_names else PREFIX + SPAN
+    spans = _spans(places, days, found.dates.place)
+    field = _marked(name, spans.type, SPAN, found.raw)
+    return replace(places, rest=table.append_column(field, spans))
 
 
 def grown(places: Places, found: Dated, columns: Collection[str], first: int) -> Places:
@@ -254,19 +265,23 @@ def time_columns(schema: pa.Schema) -> dict[str, str]:
 
 
 def raw_dates(schema: pa.Schema) -> tuple[str, ...]:
-    """Return the columns of dates that the label columns of a table were made of."""
+    """Return the columns that label columns of dates were made of, if they are still there."""
     for each in schema:
         if written := (each.metadata or {}).get(_RAW):
-            return tuple(json.loads(written))
+            raw = tuple(json.loads(written))
+            return raw if set(raw) <= set(schema.names) else ()
     return ()
 
 
 def days_in(table: pa.Table) -> Days | None:
     """Read the dates again that label columns of a table were made of; None if these are gone."""
     raw = raw_dates(table.schema)
-    if not raw or not set(raw) <= set(table.column_names):
-        return None
-    return Dated(raw, {}, Dates(",".join(raw))).days(table, "table")
+    return days_from(table, raw, "table") if raw else None
+
+
+def days_from(table: pa.Table, raw: tuple[str, ...], source: str) -> Days:
+    """Read the dates of columns that `raw_dates` names."""
+    return Dated(raw, {}, Dates(",".join(raw))).days(table, source)
 
 
 def _marked(name: str, kind: pa.DataType, role: str, raw: tuple[str, ...]) -> pa.Field:

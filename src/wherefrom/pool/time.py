@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -68,6 +68,18 @@ class Days:
     def none(cls, rows: int) -> Days:
         """Return those of so many rows without a date."""
         return cls(np.full(rows, NONE), np.full(rows, NONE))
+
+    @classmethod
+    def of_pieces(cls, pieces: Sequence[Days]) -> Days:
+        """Put the days of consecutive rows together."""
+        units = frozenset[str]().union(*(piece.units for piece in pieces))
+        first, last = ([getattr(piece, name) for piece in pieces] for name in ("first", "last"))
+        none = np.zeros(0, dtype=np.int64)
+        return cls(np.concatenate([none, *first]), np.concatenate([none, *last]), units)
+
+    def take(self, rows: Ints | Mask) -> Days:
+        """Return those of some rows."""
+        return Days(self.first[rows], self.last[rows], self.units)
 
     def joined(self, other: Days) -> Days:
         """Return the days from those of one column to those of another."""
