@@ -33,9 +33,10 @@ from wherefrom.pool import Places, Pool, PoolScan, examine, open_pool, read_plac
 from wherefrom.pool.batches import AnyPool, Ask, Batch, extents
 from wherefrom.pool.check import place_hashes
 from wherefrom.pool.scan import IN_MEMORY
-from wherefrom.pool.seasons import Dates, dated, days_in
+from wherefrom.pool.seasons import Dates, days_in
 from wherefrom.pool.tables import taken
 from wherefrom.pool.time import same_days
+from wherefrom.pool.where import picked
 
 __all__ = [
     "CLEAR_KM",
@@ -100,6 +101,7 @@ def open_table(
     *,
     named: Named = Named(),  # noqa: B008
     time: str | Dates | None = None,
+    where: str | None = None,
 ) -> Opened:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
@@ -112,10 +114,10 @@ def open_table(
     """
     path = Path(path)
     if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
-        pool = open_pool(path, id, lon, lat, time=time)
+        pool = open_pool(path, id, lon, lat, time=time, where=where)
         points = isinstance(pool, PoolScan) and len(pool.reading.place) == 1
         return Opened(pool, named=replace(named, points=points))
-    return without_faults(dated(read_places(path, id, lon, lat), time), named)
+    return without_faults(picked(read_places(path, id, lon, lat), time, where), named)
 
 
 def _rows_of_parquet(path: Path) -> int:
@@ -160,7 +162,12 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
         lon[turned] -= np.copysign(360.0, lon[turned])
         places = replace(places, lon=lon)
     found = examine(
-        places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
+        places.ids,
+        places.lon,
+        places.lat,
+        lon_name=places.lon_name,
+        lat_name=places.lat_name,
+        where=places.row,
     )
     if any(finding.name == "swapped" for finding in found):
         _refuse_exchanged(places)
@@ -172,6 +179,8 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
         raise WherefromError(f"{places.source}: {said or 'it has no rows'}")
     missing = int((~(np.isfinite(places.lon) & np.isfinite(places.lat))).sum())
     gone = {"without coordinates": missing, "out of range": total - kept - missing}
+    if places.where:
+        gone = {f"left out where {places.where}": places.left_out, **gone}
     rows = np.flatnonzero(sound)
     ids, own = places.ids[rows], None
     lon, lat, rest = places.lon[rows], places.lat[rows], taken(places.rest, rows)
@@ -182,7 +191,7 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
         # An id of one place may repeat for no other reason than that its place does.
         once = (lon == lon[first][which]).all() and (lat == lat[first][which]).all()
         causes = {"duplicate-id": ("duplicates",)} if once else {}
-        ids, own = rows, ids
+        ids, own = rows if places.rows is None else places.rows[rows], ids
         again = _repeats(own[~_repeats(lon + 1j * lat)])
         if attribute := bool(2 * again.sum() > len(again)):
             named = replace(named, options=named.but("--id"))
@@ -218,7 +227,7 @@ def _told(finding: Fault, attribute: bool) -> str:
 
 def _told_turned(places: Places, turned: Ints, commands: Commands) -> Finding:
     name = places.lon_name
-    shown = [f"{row} ({name} {places.lon[row]:.6g})" for row in turned[:3].tolist()]
+    shown = [f"{places.row(at)} ({name} {places.lon[at]:.6g})" for at in turned[:3].tolist()]
     more = ", ..." if len(turned) > len(shown) else ""
     share = len(turned) / len(places.ids)
     low, high = np.nanmin(places.lon), np.nanmax(places.lon)

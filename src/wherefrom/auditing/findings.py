@@ -108,9 +108,14 @@ class Finding:
 
 
 def options_of(
-    id: str | None, lon: str, lat: str, time: str | None = None, place: str | None = None
+    id: str | None,
+    lon: str,
+    lat: str,
+    time: str | None = None,
+    place: str | None = None,
+    where: str | None = None,
 ) -> tuple[str, ...]:
-    """Return the flags that name a table's columns.
+    """Return the flags that name a table's columns, and which of its rows.
 
     >>> options_of("tile", "x", "lat"), options_of(None, "center", "center", "date")
     (('--id', 'tile', '--lon', 'x'), ('--geometry', 'center', '--time', 'date'))
@@ -126,6 +131,7 @@ def options_of(
         "--lat": None if points or lat == "lat" else lat,
         "--time": time,
         "--place": place,
+        "--where": where,
     }
     return tuple(word for flag, name in flags.items() if name is not None for word in (flag, name))
 

@@ -21,6 +21,7 @@ from wherefrom.cli.pool import (
     LonColumn,
     PlaceColumn,
     TimeColumn,
+    WhereCondition,
     names_of,
 )
 from wherefrom.errors import WherefromError, unknown
@@ -111,6 +112,7 @@ def audit(
     cell: CellColumn = None,
     time: TimeColumn = None,
     place: PlaceColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Audit a set of places before anything is trained on them.
@@ -167,7 +169,7 @@ def audit(
         named["--test"] = own
     called = Named(
         file=named["FILE"],
-        options=options_of(id_column, lon, lat, time, place),
+        options=options_of(id_column, lon, lat, time, place, where),
         pool=named.get("--pool"),
         against=named.get("--against"),
         test=named.get("--test"),
@@ -176,15 +178,16 @@ def audit(
     )
     weights, dates = None, Dates.asked(time, names_of(layers), place)
     if _is_composition(file):
-        pool, weights, available = _composition(file, pool_file, id_column, lon, lat, dates)
+        names = (id_column, lon, lat)
+        pool, weights, available = _composition(file, pool_file, *names, dates, where)
         opened = Opened(pool, named=replace(called, available=available))
     else:
         if pool_file is not None:
             raise WherefromError(f"--pool is for a composition, and {file} is none: leave it out")
-        opened = open_table(file, id_column, lon, lat, named=called, time=dates)
+        opened = open_table(file, id_column, lon, lat, named=called, time=dates, where=where)
         pool = opened.pool
-        names = {*getattr(pool, "columns", ()), *filter(None, (id_column, lon, lat))}
-        if text := hint(names | ({"geometry"} if pool.extended else set()), called.options):
+        columns = {*getattr(pool, "columns", ()), *filter(None, (id_column, lon, lat))}
+        if text := hint(columns | ({"geometry"} if pool.extended else set()), called.options):
             note(text)
     others = {
         name: open_beside(path, lon, lat, dates)
@@ -269,6 +272,7 @@ def _composition(
     lon: str,
     lat: str,
     dates: Dates | None,
+    where: str | None,
 ) -> tuple[AnyPool, Any, int]:
     """Open the places of a composition, how often each is taken, and of how many places."""
     import numpy as np
@@ -281,7 +285,7 @@ def _composition(
     composition = Composition.read(file)
     if not len(composition.ids):
         raise WherefromError(f"{file} is empty (zero pre-training): there is nothing to audit")
-    whole = open_pool(pool_file, id_column, lon, lat, time=dates)
+    whole = open_pool(pool_file, id_column, lon, lat, time=dates, where=where)
     if composition.provenance["pool"]["key"] != whole.key:
         raise WherefromError(
             f"{file} was drawn from pool {composition.provenance['pool']['key']}, and {pool_file} "

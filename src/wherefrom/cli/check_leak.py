@@ -17,6 +17,7 @@ from wherefrom.cli.pool import (
     IdColumn,
     LatColumn,
     LonColumn,
+    WhereCondition,
     places_beside,
 )
 from wherefrom.errors import WherefromError
@@ -54,6 +55,7 @@ def check_leak(
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Tell how near the places of a pool are to those of tests.
@@ -87,7 +89,7 @@ def check_leak(
     if json_out is not None and not to_stdout:
         check_target("--json", json_out, inputs)
     read = {str(test): places_beside(test, (lon, lat)) for test in tests}
-    pool = open_pool(file, id_column, lon, lat)
+    pool = open_pool(file, id_column, lon, lat, where=where)
     leaks = leaks_of(pool, read)
     told = {
         "pool": {"name": str(file), "key": pool.key, "places": len(pool),

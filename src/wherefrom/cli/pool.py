@@ -26,6 +26,7 @@ __all__ = [
     "LonColumn",
     "PlaceColumn",
     "TimeColumn",
+    "WhereCondition",
     "app",
     "names_of",
     "places_beside",
@@ -121,6 +122,14 @@ TimeColumn = Annotated[
 PlaceColumn = Annotated[
     str | None,
     typer.Option("--place", metavar="COLUMN", help="Column of which one value is one place."),
+]
+WhereCondition = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="Take only the rows that meet it, e.g. \"cloud < 0.3 and season in ('dry', 'wet')\".",
+    ),
 ]
 
 app = typer.Typer(
@@ -253,6 +262,7 @@ def label(
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Write a pool of any size with the labels of layers as columns, in one pass.
@@ -276,7 +286,7 @@ def label(
     _check_folder(out)
     if out.resolve() == pool.resolve():
         raise WherefromError(f"--out {out} is the pool itself; name another folder")
-    opened = open_pool(pool, id_column, lon, lat)
+    opened = open_pool(pool, id_column, lon, lat, where=where)
     labelled = write_labels(opened, names, out)
     show(f"{out}: {count_of(len(labelled), 'place')}, key {labelled.key}")
     for name in names:
@@ -301,6 +311,7 @@ def check(
     cell: CellColumn = None,
     time: TimeColumn = None,
     place: PlaceColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Report missing, swapped and out-of-range coordinates and duplicates, with row numbers.
@@ -319,7 +330,7 @@ def check(
     """
     from wherefrom.pool.opening import inspect
 
-    seen = inspect(file, id_column, lon, lat, time, place)
+    seen = inspect(file, id_column, lon, lat, time, place, where)
     for finding in seen.findings:
         show(f"{'error' if finding.error else 'note'}: {finding.message}")
     for text in seen.notes:
