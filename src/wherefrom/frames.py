@@ -24,8 +24,9 @@ from wherefrom.earth.extent import Extent
 from wherefrom.earth.surfaces import checked_surface
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool, PoolScan, open_beside, open_pool, places_of, read_table
-from wherefrom.pool.seasons import Dates, dated
+from wherefrom.pool.seasons import Dates
 from wherefrom.pool.tables import array_of, names_of, need_table, taken
+from wherefrom.pool.where import Where, picked
 
 if TYPE_CHECKING:
     from wherefrom.auditing.audit import Audit
@@ -47,11 +48,12 @@ def pool_of(
     lat: str = "lat",
     columns: Collection[str] | None = None,
     time: str | Dates | None = None,
+    where: str | None = None,
 ) -> AnyPool:
     """Make a pool of whatever holds places (as `draw` takes it); a pool is returned as it is.
 
-    Names of columns are as in `Pool.read`. With `columns` the pool of a table has at least these,
-    else all.
+    Names of columns and the condition `where` are as in `Pool.read`. With `columns` the pool of a
+    table has at least these, else all.
 
     Raises
     ------
@@ -59,10 +61,12 @@ def pool_of(
         As in `Pool.read`; or if the arrays of a dictionary differ in length.
     """
     if isinstance(data, Pool | PoolScan):
+        _refuse_where(where)
         return data
     if isinstance(data, str | Path):
-        return open_pool(data, id, lon, lat, time=time)
-    return Pool.of_places(dated(places_of(_whole(data), id, lon, lat, columns=columns), time))
+        return open_pool(data, id, lon, lat, time=time, where=where)
+    places = places_of(_whole(data), id, lon, lat, columns=columns)
+    return Pool.of_places(picked(places, time, where))
 
 
 @overload
@@ -81,6 +85,7 @@ def draw(
     cell: str | None = None,
     exclude: Any = None,
     buffer_km: float | None = None,
+    where: str | None = None,
 ) -> Composition: ...
 @overload
 def draw(
@@ -98,6 +103,7 @@ def draw(
     cell: str | None = None,
     exclude: Any = None,
     buffer_km: float | None = None,
+    where: str | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 @overload
 def draw(
@@ -115,6 +121,7 @@ def draw(
     cell: str | None = None,
     exclude: Any = None,
     buffer_km: float | None = None,
+    where: str | None = None,
 ) -> Table: ...
 def draw(
     data: Any,
@@ -131,6 +138,7 @@ def draw(
     cell: str | None = None,
     exclude: Any = None,
     buffer_km: float | None = None,
+    where: str | None = None,
 ) -> Any:
     """Draw places; the same data, spec, n and seed give the same ones.
 
@@ -149,6 +157,9 @@ def draw(
         Inclusion probabilities are those among the places that remain.
     buffer_km : float, optional
         How near to those, km; by default places in or touching their polygons alone.
+    where : str, optional
+        A condition on columns, such as ``"cloud < 0.3"``, that the drawn rows meet; see
+        `wherefrom.pool.where.Where`. Not of a pool, which `Pool.read` reads with it.
 
     Returns
     -------
@@ -179,7 +190,8 @@ def draw(
     dates = Dates.asked(time, chosen.inputs().layers if hasattr(chosen, "inputs") else ())
     apart = exclusions(exclude, buffer_km, (lon, lat))
     if isinstance(data, Pool | PoolScan | str | Path):
-        return _drawn(pool_of(data, id, lon, lat, time=dates), chosen, n, seed, apart)
+        pool = pool_of(data, id, lon, lat, time=dates, where=where)
+        return _drawn(pool, chosen, n, seed, apart)
     need_table(data)
     names = list(map(str, data.column_names if isinstance(data, pa.Table) else data))
     if hasattr(data, "index"):  # whose named levels are columns
@@ -191,11 +203,16 @@ def draw(
     # Where one is not there, the message names what is.
     there = needed <= {*names, *(("lon", "lat") if hasattr(data, "crs") else ())}
     read = _read_by(chosen, names) if there else None
+    condition = Where.of(where)
     if read is not None and dates is not None:
         read |= {*dates.raw(names, "table")}
-    pool = pool_of(data, id, lon, lat, read, dates)
+    if read is not None and condition is not None:
+        read |= {*condition.columns} & {*names}
+    places = picked(places_of(_whole(data), id, lon, lat, columns=read), dates, condition)
+    pool = Pool.of_places(places)
     composition = _drawn(pool, chosen, n, seed, apart)
-    rows = cast("Pool", pool).take(composition.ids)
+    rows = pool.take(composition.ids)
+    rows = rows if places.rows is None else places.rows[rows]
     order = np.argsort(rows)
     gained = (composition.multiplicity[order], composition.inclusion_probability[order])
     return _rows_of(data, rows[order], dict(zip(GAINED, gained, strict=True)), composition)
@@ -221,6 +238,7 @@ def audit(
     grid: str | None = None,
     cell: str | None = None,
     place: str | None = None,
+    where: str | None = None,
     seed: int = 0,
 ) -> Audit:
     """Audit where places lie: shares by layer, spatial statistics, leakage, losses, findings.
@@ -256,6 +274,9 @@ def audit(
     place : str, optional
         Column of the data of which rows of one value are one place, such as seasons of a tile; by
         default those at the same coordinates are.
+    where : str, optional
+        A condition on columns, such as ``"cloud < 0.3"``, that the audited rows meet; see
+        `wherefrom.pool.where.Where`. The other tables are taken whole.
     seed : int
         Of simulations and samples.
 
@@ -280,7 +301,7 @@ def audit(
     id, lon, lat = names_of(id, lon, lat, geometry, grid, cell)
     names = None if layers is None else list(map(str, layers))
     dates = Dates.asked(time, names or (), place)
-    opened = _audited(data, id, lon, lat, dates, place)
+    opened = _audited(data, id, lon, lat, dates, place, where)
     pool = opened.pool
     counted = None
     if weights is not None:  # one under a mask is missing
@@ -411,16 +432,31 @@ def _drawn(
 
 
 def _audited(
-    data: Any, id_name: str | None, lon: str, lat: str, dates: Dates | None, place: str | None
+    data: Any,
+    id_name: str | None,
+    lon: str,
+    lat: str,
+    dates: Dates | None,
+    place: str | None,
+    where: str | None,
 ) -> Opened:
     """Make a pool of the sound rows, and findings of the others."""
     if isinstance(data, Pool | PoolScan):
+        _refuse_where(where)
         return Opened(data)
-    options = options_of(id_name, lon, lat, None if dates is None else dates.column, place)
+    options = options_of(id_name, lon, lat, None if dates is None else dates.column, place, where)
     if isinstance(data, str | Path):
-        return open_table(data, id_name, lon, lat, named=Named(str(data), options), time=dates)
-    places = dated(places_of(_whole(data), id_name, lon, lat), dates)
+        named = Named(str(data), options)
+        return open_table(data, id_name, lon, lat, named=named, time=dates, where=where)
+    places = picked(places_of(_whole(data), id_name, lon, lat), dates, where)
     return without_faults(places, Named(options=options))
+
+
+def _refuse_where(where: str | None) -> None:
+    if where is not None:
+        raise WherefromError(
+            "where= is for a table or a path: read the pool with it, Pool.read(..., where=...)"
+        )
 
 
 def _read_by(chosen: Sampler, names: list[str]) -> set[str] | None:

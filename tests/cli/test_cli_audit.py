@@ -172,9 +172,37 @@ def test_a_composition_is_held_against_more_than_its_region(run: Run, pools: Pat
 def test_what_is_cleaned_is_still_at_fault(run: Run, pools: Path) -> None:
     words = ["--test", "test.csv", *LAYERS]
     columns = ["--id", "tile", "--lon", "x y", "--lat", "y"]
-    assert run("audit", "my tiles.csv", *columns, *words, "--clean", "c.parquet").returncode == 0
+    outs = ["--clean", "c.parquet", "--fix", "f.parquet", "-n", "40", "--where", "tile != 'none'"]
+    done = run("audit", "my tiles.csv", *columns, *words, *outs)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"c.parquet: \d+ places left of [\d,]+ rows; removed: ", done.stderr)
+    assert re.search(r"\nremedied: .*missing", done.stdout)
+    fixed = Pool.read("f.parquet")
+    assert len(fixed) == 40
+    assert set(fixed.ids.tolist()) <= set(Pool.read("c.parquet").ids.tolist())
     found = findings(run("audit", "c.parquet", *words, "--json", "-"))
     assert not {"leakage", "missing", "duplicates", "null-island"} & set(found)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["draw", "t.csv", "--sampler", "uniform", "-n", "5", "--out", "d.parquet"],
+        ["check-leak", "t.csv", "test.csv"],
+        ["pool", "check", "t.csv"],
+        ["pool", "label", "t.csv", "--layers", "continent", "--out", "labelled"],
+    ],
+    ids=lambda words: words[0] if words[0] != "pool" else words[1],
+)
+def test_a_command_reads_rows_that_a_condition_leaves_out(
+    run: Run, pools: Path, land: Pool, words: list[str]
+) -> None:
+    lat = np.where(np.arange(50) == 3, 99.0, land.lat[:50])  # refused, if it is not left out
+    cloud = np.arange(50) / 50
+    pa.csv.write_csv(pa.table({"lon": land.lon[:50], "lat": lat, "cloud": cloud}), "t.csv")
+    done = run(*words, "--where", "cloud >= 0.2")
+    assert done.returncode == 0, done.stderr
+    assert "where cloud >= 0.2: 40 of 50 rows, 10 left out" in done.stderr
 
 
 def test_the_remedy_of_a_layer_leaves_the_difference(run: Run, pools: Path) -> None:
@@ -244,7 +272,10 @@ def test_default_layers_are_lost(run: Run, pools: Path) -> None:
         (["land.parquet", "--layers", "elevation"], "holds values, not labels"),
         (["land.parquet", "--out", "page.pdf"], "name it .html"),
         (["land.parquet", "--json", "land.parquet"], "--json land.parquet is FILE itself"),
-        (["land.parquet", "--clean", "land.parquet"], "--out land.parquet is FILE itself"),
+        (["land.parquet", "--clean", "land.parquet"], "--clean land.parquet is FILE itself"),
+        (["land.parquet", "--fix", "land.parquet"], "--fix land.parquet is FILE itself"),
+        (["land.parquet", "--where", "clod < 1"], "column of land.parquet (where clod < 1) 'clod'"),
+        (["land.parquet", "--where", "lon <"], "where lon <: it ends where"),
         (["land.parquet", "--pool", "land.parquet"], "--pool is for a composition"),
         (["land.parquet", "--within", "country=Kenia"], "did you mean 'Kenya'"),
         (["land.parquet", "--within", "country=Vatican"], "none of 700 rows lies within"),

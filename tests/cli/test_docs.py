@@ -11,6 +11,7 @@ import doctest
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import shapely
@@ -33,7 +33,7 @@ from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import COLUMNS
 from wherefrom.plugins import BUILT_IN
-from wherefrom.pool import Pool
+from wherefrom.pool.sample import write_sample
 from wherefrom.study import load
 
 pytestmark = pytest.mark.slow
@@ -184,46 +184,27 @@ def results() -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[pa.Table, pa.Table]:
-    """Return 4,000 tiles (tile, x, y, season) and the fields there (x, y, crop, subset, yields)."""
-    pool = Pool.build(4000, seed=3)
-    tiles = pa.table(
-        {
-            "tile": [f"T{i:05d}" for i in range(len(pool))],
-            "x": pool.lon,
-            "y": pool.lat,
-            "season": [("dry", "wet")[i % 2] for i in range(len(pool))],
-        }
-    )
-    crop = np.where(np.sin(pool.lon / 3) * np.cos(pool.lat / 3) > 0.3, "yes", "no")
-    subset = [("train", "test", "train", "validation")[i % 4] for i in range(len(pool))]
-    yields = 6 - np.abs(pool.lat) / 20 + np.sin(pool.lon / 5)
-    columns = {"x": pool.lon, "y": pool.lat, "crop": crop, "subset": subset, "yields": yields}
-    fields = pa.table(columns)
-    return tiles, fields
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of what ``wherefrom data fetch sample`` writes."""
+    made = tmp_path_factory.mktemp("sample")
+    write_sample(made)
+    return made
 
 
 @pytest.fixture
-def folder(
-    tmp_path: Path, made: tuple[pa.Table, pa.Table], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def folder(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     geopandas = pytest.importorskip("geopandas", reason="the pages read a GeoParquet file")
     torch = pytest.importorskip("torch", reason="the pages train")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # such small steps gain nothing from more, and lose beside other work
-    tiles, fields = made
-    pq.write_table(tiles, tmp_path / "tiles.parquet")
-    pa.csv.write_csv(tiles, tmp_path / "tiles.csv")
-    points = geopandas.points_from_xy(tiles["x"], tiles["y"], crs="OGC:CRS84")
-    frame = geopandas.GeoDataFrame({"tile": tiles["tile"].to_pylist()}, geometry=points)
-    frame.to_parquet(tmp_path / "tiles.geoparquet")
+    shutil.copytree(sample, tmp_path, dirs_exist_ok=True)
+    frame = geopandas.read_parquet(tmp_path / "tiles.geoparquet")
     few = [
         shapely.box(x, y, x + 0.02, y + 0.02)
-        for x, y in zip(*(tiles[c].to_pylist()[:400] for c in "xy"), strict=True)
+        for x, y in zip(frame.geometry.x[:400], frame.geometry.y[:400], strict=True)
     ]
     frame[:400].set_geometry(few).set_crs("OGC:CRS84").to_parquet(tmp_path / "val_metadata.parquet")
     (tmp_path / "tiles-of-a-grid.csv").write_text("tile\n31UFU\n33XXK\n60GUV\n18LVR\n")
-    pa.csv.write_csv(fields, tmp_path / "fields.csv")
     run = tmp_path / "runs" / "purohit2025-laptop"
     run.mkdir(parents=True)
     pq.write_table(results(), run / "results.parquet")

@@ -177,9 +177,10 @@ def test_a_table_that_changes_meanwhile_is_taken_for_the_old_one(
     [
         ({"places": 10, "file": "tiles.csv"}, "pool: needs one of 'places'.*and 'file'"),
         ({}, "pool: needs one of 'places'.*and 'file'"),
-        ({"places": 10, "lon": "x"}, "pool: 'lon' names a column of 'file'"),
-        ({"places": 10, "time": "date"}, "pool: 'time' names a column of 'file'"),
+        ({"places": 10, "lon": "x"}, "pool: 'lon' is of the rows of 'file'"),
+        ({"places": 10, "time": "date"}, "pool: 'time' is of the rows of 'file'"),
         ({"file": "tiles.csv", **TILES, "time": "seasn"}, "of dates of .*tiles.csv 'seasn': did"),
+        ({"file": "tiles.csv", **TILES, "where": "clod < 1"}, "column of .*clod < 1.*'clod'"),
         ({"file": "tiles.csv", "seed": 1}, "pool: 'seed' is of a pool that is built"),
         ({"file": "no.csv"}, "no.csv: no such file"),
         ({"file": "tiles.csv", **TILES, "lon": "y", "lat": "x"}, "look swapped"),

@@ -129,6 +129,8 @@ class Asked:
     seed: int = 0
     named: Named = field(default_factory=Named)
     place: str | None = None
+    n: int | None = None
+    outside: bool = field(init=False, default=False)
     layers: tuple[str, ...] = field(init=False)
     notes: tuple[str, ...] = field(init=False, default=())
     ground: Ground = field(init=False)
@@ -200,6 +202,7 @@ class Asked:
                     f"{len(table) - len(inside):,} of {len(table):,} {called} lie outside "
                     f"{within.text} and are left out",
                 )
+                self.outside |= name == "pool"
             setattr(self, name, inside)
             if name == "pool" and self.weights is not None:
                 self.weights = self.weights[rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -82,11 +83,13 @@ WORDS = {
     "zero-lat": "latitudes of 0",
     "zero-lon": "longitudes of 0",
 }
-#: Findings that a card names.
+#: Findings that a card or a page of text names.
 _FINDINGS = 4
+#: Characters in a line of text.
+WIDTH = 100
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audit:
     """Every number about a set of places, and what is amiss in plain words.
 
@@ -99,7 +102,7 @@ class Audit:
     about : dict
         Plain values: ``name``, ``key``, ``origin``, ``places`` (with repetition), ``rows``,
         ``distinct`` (places, by the column ``place`` if one is named), ``against``,
-        ``reference``, ``antarctica``, ``within``, ``seed``, ``version`` and ``notes``.
+        ``reference``, ``antarctica``, ``within``, ``where``, ``seed``, ``version`` and ``notes``.
     findings : tuple of Finding
         Largest first, but consequences after their cause; none if nothing is amiss.
     faults : tuple of Finding
@@ -165,6 +168,39 @@ class Audit:
             if found is not None:
                 sections.setdefault(kind.section, []).append(found)
         return sections
+
+    def lines(self, most: int | None = None) -> list[str]:
+        """Write the findings in plain text with their commands, the first ones if `most` are named.
+
+        Lines of text are 100 characters at most, commands as long as they are.
+        """
+        against = self.about["against"]
+        lines = [f"{self.about['name']}: {self.counted} against {against}, key {self.about['key']}"]
+        causes = self.causes[:most]
+        if not causes:
+            return [*lines, "", f"nothing amiss against {against}"]
+        lines += ["", "findings, by the share of the places that each concerns"]
+        for number, finding in enumerate(causes, 1):
+            head = f"{number:>2}. {percent(finding.size):>6}  "
+            lines += textwrap.wrap(
+                f"{finding.text} {self.consequences(finding)}".strip(),
+                WIDTH,
+                initial_indent=head,
+                subsequent_indent=" " * len(head),
+            )
+            lines += [f"{' ' * len(head)}$ {finding.command}"] if finding.command else []
+            lines += [f"{' ' * len(head)}({finding.keeps})"] if finding.keeps else []
+        if more := len(self.causes) - len(causes):
+            lines.append(f"and {more} more in .findings; every number is in .to_dict()")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines(_FINDINGS))
+
+    def __repr__(self) -> str:
+        found = count_of(len(self.findings), "finding")
+        name, against = self.about["name"], self.about["against"]
+        return f"<Audit of {name}: {self.counted} against {against}, {found}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return every number as plain values, ready for JSON; None for what there is not."""
@@ -258,12 +294,17 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         asked.ground.finer,
         asked.pool.extended,
         asked.reference,
+        asked.n,
+        asked.outside,
     )
     axes, right = results[Axes], commands
     if isinstance(axes, Axes) and axes.exchanged:
-        # What else is to be mended is mended in the exchanged table.
+        # What else is to be mended is mended in the exchanged table, and nothing is cleaned.
+        commands = replace(commands, named=replace(named, cleaned=None))
         right = commands.exchanged()
-        faults = [replace(fault, command=right.clean()) for fault in faults]
+        faults = [
+            replace(fault, command=right.clean()) if fault.command else fault for fault in faults
+        ]
     findings = [*faults]
     for found in results.values():
         own = commands if found is axes else right
@@ -278,6 +319,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         ]
     if isinstance(axes, Axes):
         findings = [axes.doubted(finding, commands) for finding in findings]
+    findings = [right.told(finding) for finding in findings]
     remarks = () if asked.entropy is None else asked.entropy.notes
     about = {
         "name": named.file,
@@ -292,6 +334,7 @@ def audited(asked: Asked, faults: Sequence[Finding] = ()) -> Audit:
         "reference": asked.reference,
         "antarctica": asked.antarctica,
         "place": asked.place,
+        "where": next(iter(named.only("--where")[1:]), None),
         "within": None if asked.within is None else asked.within.text,
         "seed": asked.seed,
         "version": version("wherefrom"),

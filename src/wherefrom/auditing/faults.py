@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wherefrom import earth
-from wherefrom.auditing.asked import Asked
+from wherefrom.auditing.asked import Asked, places_within
 from wherefrom.auditing.findings import LEAST, Commands, Finding, Named, percent
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import (
@@ -25,17 +25,20 @@ from wherefrom.auditing.tally import (
     Weights,
     canonical_places,
     first_rows,
+    run,
 )
 from wherefrom.earth.apart import Neighbours
+from wherefrom.earth.extent import Extent
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Finding as Fault
 from wherefrom.pool import Places, Pool, PoolScan, examine, open_pool, read_places
 from wherefrom.pool.batches import AnyPool, Ask, Batch, extents
 from wherefrom.pool.check import place_hashes
 from wherefrom.pool.scan import IN_MEMORY
-from wherefrom.pool.seasons import Dates, dated, days_in
+from wherefrom.pool.seasons import Dates, days_in
 from wherefrom.pool.tables import taken
 from wherefrom.pool.time import same_days
+from wherefrom.pool.where import picked
 
 __all__ = [
     "CLEAR_KM",
@@ -45,6 +48,7 @@ __all__ = [
     "Zeros",
     "cleaned",
     "open_table",
+    "restricted",
     "without_faults",
 ]
 
@@ -100,6 +104,7 @@ def open_table(
     *,
     named: Named = Named(),  # noqa: B008
     time: str | Dates | None = None,
+    where: str | None = None,
 ) -> Opened:
     """Open a table to be audited: faulty rows of one that fits in memory are left out and named.
 
@@ -112,10 +117,10 @@ def open_table(
     """
     path = Path(path)
     if path.is_dir() or _rows_of_parquet(path) > IN_MEMORY:
-        pool = open_pool(path, id, lon, lat, time=time)
+        pool = open_pool(path, id, lon, lat, time=time, where=where)
         points = isinstance(pool, PoolScan) and len(pool.reading.place) == 1
         return Opened(pool, named=replace(named, points=points))
-    return without_faults(dated(read_places(path, id, lon, lat), time), named)
+    return without_faults(picked(read_places(path, id, lon, lat), time, where), named)
 
 
 def _rows_of_parquet(path: Path) -> int:
@@ -160,7 +165,12 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
         lon[turned] -= np.copysign(360.0, lon[turned])
         places = replace(places, lon=lon)
     found = examine(
-        places.ids, places.lon, places.lat, lon_name=places.lon_name, lat_name=places.lat_name
+        places.ids,
+        places.lon,
+        places.lat,
+        lon_name=places.lon_name,
+        lat_name=places.lat_name,
+        where=places.row,
     )
     if any(finding.name == "swapped" for finding in found):
         _refuse_exchanged(places)
@@ -171,7 +181,14 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
         said = "; also: ".join(finding.message for finding in errors)
         raise WherefromError(f"{places.source}: {said or 'it has no rows'}")
     missing = int((~(np.isfinite(places.lon) & np.isfinite(places.lat))).sum())
-    gone = {"without coordinates": missing, "out of range": total - kept - missing}
+    swapped = sum(finding.count for finding in errors if finding.name == "swapped")
+    gone = {
+        "without coordinates": missing,
+        "with exchanged axes": swapped,
+        "out of range": total - kept - missing - swapped,
+    }
+    if places.where:
+        gone = {f"left out where {places.where}": places.left_out, **gone}
     rows = np.flatnonzero(sound)
     ids, own = places.ids[rows], None
     lon, lat, rest = places.lon[rows], places.lat[rows], taken(places.rest, rows)
@@ -182,7 +199,7 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
         # An id of one place may repeat for no other reason than that its place does.
         once = (lon == lon[first][which]).all() and (lat == lat[first][which]).all()
         causes = {"duplicate-id": ("duplicates",)} if once else {}
-        ids, own = rows, ids
+        ids, own = rows if places.rows is None else places.rows[rows], ids
         again = _repeats(own[~_repeats(lon + 1j * lat)])
         if attribute := bool(2 * again.sum() > len(again)):
             named = replace(named, options=named.but("--id"))
@@ -192,7 +209,7 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
             each.name,
             each.count / total,
             _told(each, attribute),
-            commands.clean(),
+            "" if _of_all(each, total) else commands.clean(),
             may_follow=causes.get(each.name, ()),
         )
         for each in errors
@@ -203,6 +220,11 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
     # Rows are numbered as in the table, not as in what is left of it.
     notes = tuple(finding.message for finding in found if not finding.error)
     return Opened(Pool.of_places(left, notes), told, own, gone, named)
+
+
+def _of_all(fault: Fault, total: int) -> bool:
+    """Tell whether so many rows look exchanged, or from a pole, that all rows are at fault."""
+    return fault.name == "colatitude" or (fault.name == "swapped" and fault.count > ASTRAY * total)
 
 
 def _told(finding: Fault, attribute: bool) -> str:
@@ -218,7 +240,7 @@ def _told(finding: Fault, attribute: bool) -> str:
 
 def _told_turned(places: Places, turned: Ints, commands: Commands) -> Finding:
     name = places.lon_name
-    shown = [f"{row} ({name} {places.lon[row]:.6g})" for row in turned[:3].tolist()]
+    shown = [f"{places.row(at)} ({name} {places.lon[at]:.6g})" for at in turned[:3].tolist()]
     more = ", ..." if len(turned) > len(shown) else ""
     share = len(turned) / len(places.ids)
     low, high = np.nanmin(places.lon), np.nanmax(places.lon)
@@ -489,6 +511,11 @@ def cleaned(
             "nothing is cleaned, for lon and lat look exchanged: first try "
             f"{found['swapped-axes'].command}"
         )
+    for fault in opened.faults:
+        if not fault.command:
+            raise WherefromError(
+                f"nothing is cleaned, for other rows may be at fault too: {fault.text}"
+            )
     kept = np.arange(len(pool))
     removed = dict(opened.gone)
 
@@ -526,8 +553,32 @@ def cleaned(
     table = pool.table.take(kept)
     if opened.ids is not None:
         table = table.set_column(table.column_names.index("id"), "id", pa.array(opened.ids[kept]))
+    for name in opened.named.only("--id")[1:]:  # found by its own name too
+        if name not in table.column_names:
+            table = table.append_column(name, table.column("id"))
     left = Pool.from_table(table, id="id")
     return replace(left, origin=f"{pool.origin or 'a table'}, cleaned"), removed
+
+
+def restricted(opened: Opened, within: Extent) -> Opened:
+    """Leave out the rows outside an extent, and count them.
+
+    Raises
+    ------
+    WherefromError
+        If none lies within, or longitude and latitude look exchanged: those within are then others.
+    """
+    pool = opened.pool
+    axes: Axes = run(pool, [AxesTally()])[0].result()
+    if axes.exchanged:
+        commands = Commands(opened.named, len(pool), len(pool), within=within.text)
+        raise WherefromError(
+            f"nothing is cleaned, for lon and lat look exchanged: first try {commands.exchange()}"
+        )
+    inside, rows = places_within(pool, within)
+    gone = {**opened.gone, f"outside {within.text}": len(pool) - len(rows)}
+    ids = None if opened.ids is None else opened.ids[rows]
+    return opened._replace(pool=inside, ids=ids, gone=gone)
 
 
 def _repeats(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -90,6 +90,8 @@ class Finding:
     explained : bool
         Whether nothing is amiss once the places of those causes are left out: then it follows from
         them though it is larger than they are.
+    keeps : str
+        Which rows of the table stay by the command; empty without one.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Finding:
     follows: str = ""
     may_follow: tuple[str, ...] = ()
     explained: bool = False
+    keeps: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -108,9 +111,14 @@ class Finding:
 
 
 def options_of(
-    id: str | None, lon: str, lat: str, time: str | None = None, place: str | None = None
+    id: str | None,
+    lon: str,
+    lat: str,
+    time: str | None = None,
+    place: str | None = None,
+    where: str | None = None,
 ) -> tuple[str, ...]:
-    """Return the flags that name a table's columns.
+    """Return the flags that name a table's columns, and which of its rows.
 
     >>> options_of("tile", "x", "lat"), options_of(None, "center", "center", "date")
     (('--id', 'tile', '--lon', 'x'), ('--geometry', 'center', '--time', 'date'))
@@ -126,6 +134,7 @@ def options_of(
         "--lat": None if points or lat == "lat" else lat,
         "--time": time,
         "--place": place,
+        "--where": where,
     }
     return tuple(word for flag, name in flags.items() if name is not None for word in (flag, name))
 
@@ -153,6 +162,8 @@ class Named:
     turned : bool
         Whether its longitudes and latitudes are called by each other's name, for they look
         exchanged.
+    cleaned : str or None
+        File that the audit writes the cleaned table to: no command cleans it again.
     """
 
     file: str = "places.parquet"
@@ -165,6 +176,7 @@ class Named:
     parted: bool = False
     points: bool = False
     turned: bool = False
+    cleaned: str | None = None
 
     def but(self, *flags: str) -> tuple[str, ...]:
         """Return the options without some flags."""
@@ -182,7 +194,7 @@ class Named:
         >>> Named("clean.parquet").new("clean"), Named("a.csv").new("clean")
         ('clean-new.parquet', 'clean.parquet')
         """
-        taken = {self.file, self.pool, self.against, self.test, self.planned}
+        taken = {self.file, self.pool, self.against, self.test, self.planned, self.cleaned}
         while f"{name}.parquet" in taken:
             name += "-new"
         return f"{name}.parquet"
@@ -213,6 +225,12 @@ class Commands:
         How many times cells are finer than on all land.
     extended : bool
         Whether the places are the middles of footprints.
+    reference : str
+        The surface that counts.
+    wanted : int or None
+        Places that the user means to draw.
+    outside : bool
+        Whether some of the table's rows lie outside the extent.
 
     Examples
     --------
@@ -231,6 +249,8 @@ class Commands:
     finer: float = 1.0
     extended: bool = False
     reference: Surface = "land"
+    wanted: int | None = None
+    outside: bool = True
 
     @property
     def ground(self) -> Words:
@@ -244,17 +264,21 @@ class Commands:
 
     @property
     def n(self) -> int:
-        """Places to draw: as many as were audited, but a tenth of the pool's at most.
+        """Places to draw: those wanted, else those audited, but a tenth of the pool's at most.
 
         A draw of most of the candidates is the candidates, whatever the design.
         """
+        if self.wanted is not None:
+            return self.wanted
         return max(1, min(self.places, (self.named.available or self.rows) // 10))
 
     def draw(self, sampler: str, out: str) -> str:
         """Write the command that draws by a sampler to ``OUT.parquet``."""
         table = [self.named.pool or self.named.file, *self.named.but("--place")]
         before = ""
-        if self.faulty or self.named.parted or self.within:
+        if self.named.cleaned is not None and self.named.pool is None:
+            table = [self.named.cleaned]
+        elif self.faulty or self.named.parted or (self.within and self.outside):
             table, before = [self.named.new("clean")], f"{self._cleaned(self.named.pool)} && "
         words = ["wherefrom", "draw", *table, "--sampler", sampler]
         return before + shlex.join([*words, "-n", str(self.n), "--out", self.named.new(out)])
@@ -280,7 +304,7 @@ class Commands:
 
     def build(self) -> str:
         """Write the command that builds a pool on the land, of ten times as many places."""
-        words = ["wherefrom", "pool", "build", "--places", str(10 * self.places)]
+        words = ["wherefrom", "pool", "build", "--places", str(10 * (self.wanted or self.places))]
         return shlex.join([*words, *self._on, "--out", self.named.new(self.ground.noun)])
 
     def clean(self) -> str:
@@ -293,6 +317,28 @@ class Commands:
         words = [*self.named.but("--time", "--place"), *within, "--clean", self.named.new(name)]
         # Those of test places too, which cleaning leaves out.
         return replace(self, named=replace(self.named, test=None))._audit(None, words)
+
+    def told(self, finding: Finding) -> Finding:
+        """Say which rows stay by a finding's command; take that away if it was done already."""
+        done, last = self.named.cleaned, finding.command.rpartition(" && ")[2]
+        if not last.startswith("wherefrom "):  # none, or one of a plug-in's
+            return finding
+        here = self, replace(self, within="", reference="land")  # faults know of no extent
+        if done is not None and finding.command in [each.clean() for each in here]:
+            text = re.sub(r"\b[Tt]he command (leaves|keeps|writes)", r"--clean \1", finding.text)
+            return replace(finding, text=text, command="", keeps=f"done: {done} is without them")
+        words = shlex.split(last)
+        rows = "your rows" if self.named.pool is None else f"the rows of {self.named.pool}"
+        if words[1] == "pool":
+            keeps = f"new places: none of {rows} is among them"
+        elif words[1] == "draw" and "--places" not in words:
+            of = self.named.available or self.rows
+            keeps = f"keeps {min(self.n, of):,} of {of:,} rows, by their ids; the file stays"
+        elif "--clean" in words:
+            keeps = "keeps all other rows, with their ids; the file stays"
+        else:
+            keeps = f"{rows} stay as they are"
+        return replace(finding, keeps=keeps)
 
     def exchanged(self) -> Commands:
         """Return the commands for the table with longitude and latitude exchanged."""
@@ -328,6 +374,9 @@ class Commands:
 
     def _audit(self, instead: str | None, words: Iterable[str]) -> str:
         """Write the command that audits the file, or another one `instead`."""
+        words = [*words]
+        if self.wanted is not None and "--clean" not in words:
+            words += ["-n", str(self.wanted)]
         pool = None if instead else self.named.pool
         beside = {"--pool": pool, "--test": self.named.test}
         kept = [word for flag, name in beside.items() if name is not None for word in (flag, name)]

@@ -22,12 +22,13 @@ from wherefrom.cli.pool import (
     PlaceColumn,
     PoolFile,
     TimeColumn,
+    WhereCondition,
     composition_of,
     names_of,
 )
 from wherefrom.errors import WherefromError, unknown
 from wherefrom.progress import say
-from wherefrom.shown import json_text
+from wherefrom.shown import count_of, json_text
 
 if TYPE_CHECKING:
     from wherefrom.auditing.payload import SampleEntropy
@@ -84,6 +85,17 @@ def audit(
             "outside."
         ),
     ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", min=1, help="Places you mean to draw: remedies draw so many."),
+    ] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet file to write: -n rows of FILE drawn at once without what is at fault, "
+            "to the shares of the layers that are off."
+        ),
+    ] = None,
     antarctica: Annotated[
         bool, typer.Option("--antarctica", help="Antarctica counts as land too.")
     ] = False,
@@ -110,6 +122,7 @@ def audit(
     cell: CellColumn = None,
     time: TimeColumn = None,
     place: PlaceColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Audit a set of places before anything is trained on them.
@@ -137,10 +150,12 @@ def audit(
         wherefrom audit labels.csv --within country=Kenya --out kenya.html
 
         wherefrom audit scenes.parquet --time date --place tile --layers season
+
+        wherefrom audit tiles.csv --where "cloud < 0.3" -n 1000 --fix thousand.parquet
     """
-    from wherefrom.auditing.asked import Asked, places_within
+    from wherefrom.auditing.asked import Asked
     from wherefrom.auditing.audit import audited
-    from wherefrom.auditing.faults import Opened, cleaned, open_table
+    from wherefrom.auditing.faults import Opened, cleaned, open_table, restricted
     from wherefrom.auditing.findings import Named, options_of
     from wherefrom.earth.extent import Extent
     from wherefrom.earth.surfaces import checked_surface
@@ -160,31 +175,32 @@ def audit(
     read = {"FILE": file, "--pool": pool_file, **beside}
     inputs = {name: path for name, path in read.items() if path is not None}
     named = {name: str(path) for name, path in inputs.items()}
-    _check_outputs(out, None if to_stdout else json_out, clean, inputs)
+    _check_outputs(out, None if to_stdout else json_out, {"--clean": clean, "--fix": fix}, inputs)
     extent = None if within is None else Extent.of(within)
     if own is not None:
         named["--test"] = own
     called = Named(
         file=named["FILE"],
-        options=options_of(id_column, lon, lat, time, place),
+        options=options_of(id_column, lon, lat, time, place, where),
         pool=named.get("--pool"),
         against=named.get("--against"),
         test=named.get("--test"),
         planned=named.get("--planned"),
         parted=own is not None,
+        cleaned=None if clean is None else str(clean),
     )
     dates = Dates.asked(time, names_of(layers), place)
-    drawn = composition_of(file, pool_file, id_column, lon, lat, dates)
+    drawn = composition_of(file, pool_file, id_column, lon, lat, dates, where)
     weights = None if drawn is None else drawn.multiplicity.astype("f8")
     pool: AnyPool
     if drawn is not None:
         pool = drawn.places
         opened = Opened(pool, named=replace(called, available=drawn.available))
     else:
-        opened = open_table(file, id_column, lon, lat, named=called, time=dates)
+        opened = open_table(file, id_column, lon, lat, named=called, time=dates, where=where)
         pool = opened.pool
-        names = {*getattr(pool, "columns", ()), *filter(None, (id_column, lon, lat))}
-        if text := hint(names | ({"geometry"} if pool.extended else set()), called.options):
+        columns = {*getattr(pool, "columns", ()), *filter(None, (id_column, lon, lat))}
+        if text := hint(columns | ({"geometry"} if pool.extended else set()), called.options):
             note(text)
     others = {
         name: open_beside(path, lon, lat, dates)
@@ -207,6 +223,7 @@ def audit(
         seed=seed,
         named=opened.named,
         place=place,
+        n=n,
     )
     found = audited(asked, opened.faults)
     if to_stdout:
@@ -223,24 +240,41 @@ def audit(
         from wherefrom.report.audit_page import write_audit_page
 
         write_audit_page(found, out, shlex.join(["wherefrom", *sys.argv[1:]]))
+    if clean is None and fix is None:
+        return
+    if extent is not None:
+        opened = restricted(opened, extent)
     if clean is not None:
-        if extent is not None:
-            inside, rows = places_within(opened.pool, extent)
-            gone = {**opened.gone, f"outside {within}": len(opened.pool) - len(rows)}
-            ids = None if opened.ids is None else opened.ids[rows]
-            opened = opened._replace(pool=inside, ids=ids, gone=gone)
         left, removed = cleaned(opened, others.get("--test"), found.findings)
         left.write(clean)
         said = "; ".join(f"{count:,} {reason}" for reason, count in removed.items() if count)
-        say(f"{clean}: {len(left):,} places left; removed: {said or 'none'}")
+        of = count_of(len(left) + sum(removed.values()), "row")
+        say(f"{clean}: {len(left):,} places left of {of}; removed: {said or 'none'}")
+    if fix is not None:
+        from wherefrom.auditing.findings import Commands
+        from wherefrom.auditing.fixing import fixed
+
+        tell = say if to_stdout else show
+        rows = len(opened.pool)
+        wanted = Commands(asked.named, rows, rows, wanted=n).n
+        made = fixed(asked, opened, found, wanted, seed, others.get("--test"))
+        made.places.write(fix)
+        for text in made.lines():
+            tell(text)
+        total = count_of(rows + sum(opened.gone.values()), "row")
+        tell(f"{fix}: {len(made.places):,} of {total}, with their ids, key {made.places.key}")
 
 
 def _check_outputs(
-    out: Path | None, json_out: Path | None, clean: Path | None, inputs: dict[str, Path]
+    out: Path | None,
+    json_out: Path | None,
+    pools: dict[str, Path | None],
+    inputs: dict[str, Path],
 ) -> None:
     """Refuse what cannot be written, or would replace an input, before any work is done."""
-    if clean is not None:
-        check_out(clean, "a pool", inputs)
+    for flag, path in pools.items():
+        if path is not None:
+            check_out(path, "a pool", inputs, flag)
     if out is not None and out.suffix != ".html":
         raise WherefromError(f"--out {out}: the page is HTML; name it .html (JSON: --json FILE)")
     for flag, path in (("--out", out), ("--json", json_out)):

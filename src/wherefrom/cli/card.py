@@ -19,6 +19,7 @@ from wherefrom.cli.pool import (
     LonColumn,
     PlaceColumn,
     TimeColumn,
+    WhereCondition,
     names_of,
 )
 from wherefrom.errors import WherefromError
@@ -59,6 +60,7 @@ def card(
     cell: CellColumn = None,
     time: TimeColumn = None,
     place: PlaceColumn = None,
+    where: WhereCondition = None,
     seed: Annotated[int, typer.Option(help="Of simulations and samples.")] = 0,
 ) -> None:
     """Make the card of a pre-training set: map, shares against land, coverage, leakage.
@@ -86,8 +88,8 @@ def card(
     if target.exists() and not target.is_dir():
         raise WherefromError(f"--out {target} is a file: name a folder")
     dates = Dates.asked(time, names_of(layers), place)
-    called = Named(str(file), options_of(id_column, lon, lat, time, place))
-    opened = open_table(file, id_column, lon, lat, named=called, time=dates)
+    called = Named(str(file), options_of(id_column, lon, lat, time, place, where))
+    opened = open_table(file, id_column, lon, lat, named=called, time=dates, where=where)
     own = [each for each in LAYERS if each in getattr(opened.pool, "columns", ())]
     there = [each for each in LAYERS if each in own or (each != "season" and available(each))]
     wanted = list(dict.fromkeys([*layers_for(there), *names_of(layers)]))

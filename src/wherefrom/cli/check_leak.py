@@ -19,6 +19,7 @@ from wherefrom.cli.pool import (
     LonColumn,
     PoolFile,
     TimeColumn,
+    WhereCondition,
     composition_of,
 )
 from wherefrom.errors import WherefromError
@@ -61,6 +62,7 @@ def check_leak(
     grid: GridKind = None,
     cell: CellColumn = None,
     time: TimeColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Tell how near the places of a pool are to those of tests.
@@ -103,10 +105,10 @@ def check_leak(
         check_target("--json", json_out, inputs)
     dates = Dates.of(time)
     read = {str(test): places_beside(test, (lon, lat), dates) for test in tests}
-    drawn = composition_of(file, pool_file, id_column, lon, lat, dates)
+    drawn = composition_of(file, pool_file, id_column, lon, lat, dates, where)
     pool: Pool | PoolScan
     if drawn is None:
-        pool, made = open_pool(file, id_column, lon, lat, time=dates), {}
+        pool, made = open_pool(file, id_column, lon, lat, time=dates, where=where), {}
         said = f"{count_of(len(pool), 'place')}, key {pool.key}"
     else:
         pool, whole = drawn.places, drawn.composition

@@ -28,6 +28,8 @@ app = typer.Typer(
     ),
 )
 
+#: Tables that are generated into the folder where the command runs.
+SAMPLE = "sample"
 #: What a study does without the ecoregions; said wherever they cannot be had.
 STAND_IN = "a study uses the climate zone instead of the biome, and says so"
 
@@ -56,14 +58,16 @@ def list_sources(
     out.print(
         f"\n`wherefrom data fetch` gets the {len(default)} bold ones: "
         f"{_size(sum(item.size for item in default))} and the official ecoregions. "
-        f"The cache is {cache_folder()}",
+        f"The cache is {cache_folder()}\n"
+        f"`wherefrom data fetch {SAMPLE}` writes generated tiles and fields into this folder",
         markup=False,
     )
 
 
 @app.command(
     "fetch",
-    epilog="Examples: wherefrom data fetch | wherefrom data fetch resolve-ecoregions altitude",
+    epilog="Examples: wherefrom data fetch | wherefrom data fetch resolve-ecoregions altitude | "
+    "wherefrom data fetch sample",
 )
 def fetch_sources(
     names: Annotated[
@@ -71,11 +75,24 @@ def fetch_sources(
         typer.Argument(help="Names as in `data list`; without any, all that the layers need."),
     ] = None,
 ) -> None:
-    """Fetch data into the cache and check it; what is here already is not fetched again."""
+    """Fetch data into the cache and check it; what is here already is not fetched again.
+
+    The name sample writes generated tables into this folder, to try commands
+    on: 5,000 tiles with faults (tiles.parquet, .csv, .geoparquet, and
+    tiles-raw.csv) and 4,000 labelled fields (fields.csv).
+    """
     from wherefrom.earth.catalog import source, sources
     from wherefrom.earth.fetch import fetch, find
 
     asked = list(dict.fromkeys(names or []))
+    if SAMPLE in asked:
+        from wherefrom.pool.sample import write_sample
+
+        for path in write_sample(Path()):
+            show(f"{SAMPLE}\t{path}")
+        asked.remove(SAMPLE)
+        if not asked:
+            return
     wanted = asked or [item.name for item in sources().values() if item.default]
     problems = fetch(wanted)
     # Without a network the ecoregions cannot be had, and the climate zone stands in for them.

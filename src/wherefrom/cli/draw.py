@@ -18,6 +18,7 @@ from wherefrom.cli.pool import (
     LatColumn,
     LonColumn,
     TimeColumn,
+    WhereCondition,
 )
 from wherefrom.errors import WherefromError
 from wherefrom.shown import count_of, line
@@ -50,6 +51,7 @@ def draw(
     grid: GridKind = None,
     cell: CellColumn = None,
     time: TimeColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
     away_from: Annotated[
         Path | None,
@@ -171,7 +173,8 @@ def draw(
     read |= {f"--exclude {path}": path for path in exclude or ()}
     check_out(out, "a pool" if places else "a composition", {"the pool": file} | read)
     exclusions = _exclusions(away_from, exclude_km, exclude, buffer_km, (lon, lat))
-    pool = open_pool(file, id_column, lon, lat, time=Dates.asked(time, inputs.layers))
+    dates = Dates.asked(time, inputs.layers)
+    pool = open_pool(file, id_column, lon, lat, time=dates, where=where)
     if exclusions:
         composition = drawn_apart(pool, chosen, n, seed, exclusions)
     else:

@@ -20,14 +20,16 @@ def show(text: str) -> None:
     typer.echo(terminal(text))
 
 
-def check_out(out: Path, what: str, inputs: Mapping[str, Path] | None = None) -> None:
-    """Refuse an ``--out`` that is no Parquet file, cannot be one, or is one of the inputs.
+def check_out(
+    out: Path, what: str, inputs: Mapping[str, Path] | None = None, flag: str = "--out"
+) -> None:
+    """Refuse an output that is no Parquet file, cannot be one, or is one of the inputs.
 
     `what` is written, e.g. ``"a pool"``; inputs go by their names in the message.
     """
     if out.suffix != ".parquet":
-        raise WherefromError(f"--out {out}: {what} is a Parquet file; name it .parquet")
-    check_target("--out", out, inputs or {})
+        raise WherefromError(f"{flag} {out}: {what} is a Parquet file; name it .parquet")
+    check_target(flag, out, inputs or {})
 
 
 def check_target(flag: str, path: Path, inputs: Mapping[str, Path]) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "PlaceColumn",
     "PoolFile",
     "TimeColumn",
+    "WhereCondition",
     "app",
     "composition_of",
     "names_of",
@@ -130,6 +131,14 @@ PoolFile = Annotated[
 PlaceColumn = Annotated[
     str | None,
     typer.Option("--place", metavar="COLUMN", help="Column of which one value is one place."),
+]
+WhereCondition = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="Take only the rows that meet it, e.g. \"cloud < 0.3 and season in ('dry', 'wet')\".",
+    ),
 ]
 
 app = typer.Typer(
@@ -263,6 +272,7 @@ def label(
     grid: GridKind = None,
     cell: CellColumn = None,
     time: TimeColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Write a pool of any size with the labels of layers as columns, in one pass.
@@ -290,7 +300,7 @@ def label(
     _check_folder(out)
     if out.resolve() == pool.resolve():
         raise WherefromError(f"--out {out} is the pool itself; name another folder")
-    opened = open_pool(pool, id_column, lon, lat, time=Dates.asked(time, names))
+    opened = open_pool(pool, id_column, lon, lat, time=Dates.asked(time, names), where=where)
     labelled = write_labels(opened, names, out)
     show(f"{out}: {count_of(len(labelled), 'place')}, key {labelled.key}")
     for name in dict.fromkeys([*names, *(dated(labelled).values() if time is not None else ())]):
@@ -315,6 +325,7 @@ def check(
     cell: CellColumn = None,
     time: TimeColumn = None,
     place: PlaceColumn = None,
+    where: WhereCondition = None,
     cluster: Cluster = None,
 ) -> None:
     """Report missing, swapped and out-of-range coordinates and duplicates, with row numbers.
@@ -333,7 +344,7 @@ def check(
     """
     from wherefrom.pool.opening import inspect
 
-    seen = inspect(file, id_column, lon, lat, time, place)
+    seen = inspect(file, id_column, lon, lat, time, place, where)
     for finding in seen.findings:
         show(f"{'error' if finding.error else 'note'}: {finding.message}")
     for text in seen.notes:
@@ -381,6 +392,7 @@ def composition_of(
     lon: str,
     lat: str,
     dates: Dates | None,
+    where: str | None,
 ) -> Drawn | None:
     """Open a composition and its places in the pool; None of a file that is none."""
     import numpy as np
@@ -397,7 +409,7 @@ def composition_of(
     composition = Composition.read(file)
     if not len(composition.ids):
         raise WherefromError(f"{file} is empty (zero pre-training): there is nothing to audit")
-    whole = open_pool(pool_file, id_column, lon, lat, time=dates)
+    whole = open_pool(pool_file, id_column, lon, lat, time=dates, where=where)
     if composition.provenance["pool"]["key"] != whole.key:
         raise WherefromError(
             f"{file} was drawn from pool {composition.provenance['pool']['key']}, and {pool_file} "

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wherefrom.cli.output import check_out, note, show
-from wherefrom.cli.pool import CellColumn, GeometryColumn, GridKind, IdColumn, LatColumn, LonColumn
+from wherefrom.cli.pool import (
+    CellColumn,
+    GeometryColumn,
+    GridKind,
+    IdColumn,
+    LatColumn,
+    LonColumn,
+    WhereCondition,
+)
 from wherefrom.errors import WherefromError
 from wherefrom.files import disk_errors, refuse_target
 from wherefrom.progress import noted
@@ -73,6 +81,7 @@ def ecoregions(
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    where: WhereCondition = None,
 ) -> None:
     """Draw labelled places uniformly by area in each continent, apart from a pool.
 
@@ -84,7 +93,8 @@ def ecoregions(
     """
     from wherefrom import tasks
 
-    places, tuning = _candidates(pool, out, id_column, lon, lat), (tune_train, tune_test)
+    places = _candidates(pool, out, id_column, lon, lat, where)
+    tuning = (tune_train, tune_test)
     made = tasks.ecoregions(places, layer, region_layer, train, test, tuning, min_distance_km, seed)
     _finish(made, out)
 
@@ -106,6 +116,7 @@ def cropland(
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    where: WhereCondition = None,
 ) -> None:
     """Draw places that are cropland or not, uniformly by area in each continent.
 
@@ -118,7 +129,8 @@ def cropland(
     """
     from wherefrom import tasks
 
-    places, tuning = _candidates(pool, out, id_column, lon, lat), (tune_train, tune_test)
+    places = _candidates(pool, out, id_column, lon, lat, where)
+    tuning = (tune_train, tune_test)
     made = tasks.cropland(places, region_layer, train, test, tuning, min_distance_km, seed)
     _finish(made, out)
 
@@ -143,6 +155,7 @@ def values(
     geometry: GeometryColumn = None,
     grid: GridKind = None,
     cell: CellColumn = None,
+    where: WhereCondition = None,
 ) -> None:
     """Draw places with the number that a layer has there, uniformly by area.
 
@@ -155,7 +168,8 @@ def values(
     """
     from wherefrom import tasks
 
-    places, tuning = _candidates(pool, out, id_column, lon, lat), (tune_train, tune_test)
+    places = _candidates(pool, out, id_column, lon, lat, where)
+    tuning = (tune_train, tune_test)
     made = tasks.values(places, layer, region_layer, train, test, tuning, min_distance_km, seed)
     _finish(made, out)
 
@@ -331,12 +345,14 @@ def _finish_series(made: LabelledSeries, out: Path) -> None:
     show(f"{out / 'series.npz'}: {made.series.steps} steps of {bands}; key {made.key}")
 
 
-def _candidates(pool: Path, out: Path, id_column: str | None, lon: str, lat: str) -> Pool:
+def _candidates(
+    pool: Path, out: Path, id_column: str | None, lon: str, lat: str, where: str | None
+) -> Pool:
     """Read the pool that a task keeps away from, once its own file is sure to be another."""
     from wherefrom.pool import Pool
 
     check_out(out, "a task", {"the input": pool})
-    return Pool.read(pool, id_column, lon, lat)
+    return Pool.read(pool, id_column, lon, lat, where=where)
 
 
 def _finish(made: Task, out: Path) -> None:

@@ -81,6 +81,7 @@ def examine(
     *,
     lon_name: str = "lon",
     lat_name: str = "lat",
+    where: Callable[[int], str] = str,
 ) -> list[Finding]:
     """Look for missing, swapped and out-of-range coordinates, and for duplicates.
 
@@ -92,6 +93,8 @@ def examine(
         Degrees; NaN where missing.
     lon_name, lat_name : str
         What the columns are called in the user's table, for the messages.
+    where : callable
+        Names a row in the messages; by default its number.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def examine(
     >>> print(found[0].message)
     lon and lat look swapped in 1 of 3 rows: 2 (lat 140); give --lon lat --lat lon
     """
-    return [*errors_in(ids, lon, lat, lon_name, lat_name), *repeats_in(lon, lat)]
+    return [*errors_in(ids, lon, lat, lon_name, lat_name, where), *repeats_in(lon, lat, where)]
 
 
 def errors_in(
@@ -114,19 +117,22 @@ def errors_in(
     lat: NDArray[np.float64],
     lon_name: str,
     lat_name: str,
+    where: Callable[[int], str] = str,
 ) -> list[Finding]:
     """Look for what spoils a pool; as `examine`, but for repeated places."""
     faults = Faults()
     faults.update(0, lon, lat)
-    return [*faults.findings(lon_name, lat_name), *_duplicate_ids(ids)]
+    return [*faults.findings(lon_name, lat_name, where), *_duplicate_ids(ids, where)]
 
 
-def repeats_in(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> list[Finding]:
+def repeats_in(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], where: Callable[[int], str] = str
+) -> list[Finding]:
     """Look for repeated places; takes longer than all else that `examine` does."""
     valid = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
     places = place_hashes(lon[valid], lat[valid])
     again = first_repeats([(valid, places)], repeated([places]), SHOWN)
-    return [repeated_places(again, len(lon))] if again.count else []
+    return [repeated_places(again, len(lon), where)] if again.count else []
 
 
 @dataclass
@@ -316,14 +322,14 @@ def _message(what: str, count: int, total: int, shown: list[str], remedy: str) -
     return f"{what} {count:,} of {total:,} rows: {', '.join(shown)}{more}{remedy}"
 
 
-def _duplicate_ids(ids: NDArray[np.generic]) -> list[Finding]:
+def _duplicate_ids(ids: NDArray[np.generic], where: Callable[[int], str]) -> list[Finding]:
     if len(ids) < 2 or bool(np.all(ids[1:] > ids[:-1])):  # type: ignore[operator]
         return []
     hashes = id_hashes(ids)
     again = first_repeats([(np.arange(len(ids)), hashes)], repeated([hashes]), SHOWN)
     if not again.count:
         return []
-    return [repeated_ids(again, ids[list(again.rows)].tolist(), len(ids))]
+    return [repeated_ids(again, ids[list(again.rows)].tolist(), len(ids), where)]
 
 
 @dataclass(frozen=True)

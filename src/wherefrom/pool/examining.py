@@ -202,12 +202,13 @@ def _id_at(pool: PoolScan, row: int) -> Any:
 
 def _rows_of(pool: PoolScan) -> Callable[[int], str]:
     """Make the function that names a row: its number, and of several files the file's name."""
+    kept = "" if pool.reading.where is None else " of those kept"
     if len(pool.files) == 1:
-        return str
+        return lambda row: f"{row}{kept}"
     starts = [0, *accumulate(sum(file.groups) for file in pool.files)]
 
     def named(row: int) -> str:
         at = bisect_right(starts, row) - 1
-        return f"{Path(pool.files[at].path).relative_to(pool.path)} row {row - starts[at]}"
+        return f"{Path(pool.files[at].path).relative_to(pool.path)} row {row - starts[at]}{kept}"
 
     return named

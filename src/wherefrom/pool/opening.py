@@ -18,13 +18,14 @@ from wherefrom.pool.check import Finding, examine, refuse_errors
 from wherefrom.pool.examining import ALL_REPEATS, examine_dates, examine_scan
 from wherefrom.pool.keyed import keys_of
 from wherefrom.pool.partition import MANIFEST, Manifest, files_in, read_manifest, unread_in
-from wherefrom.pool.places import Pool, origin_of
+from wherefrom.pool.places import Pool, origin_of, where_of
 from wherefrom.pool.reading import opened, reading_of
 from wherefrom.pool.scan import IN_MEMORY, PoolScan
-from wherefrom.pool.seasons import SPAN, Dates, dated, tell
+from wherefrom.pool.seasons import SPAN, Dates, tell
 from wherefrom.pool.tables import NoColumnError, absent, is_parquet, names_of, read_places
 from wherefrom.pool.text import TEXT
 from wherefrom.pool.together import numbers_of, said_apart
+from wherefrom.pool.where import picked
 from wherefrom.progress import say
 
 __all__ = ["Inspected", "inspect", "open_beside", "open_pool", "scan"]
@@ -39,6 +40,7 @@ def open_pool(
     time: str | Dates | None = None,
     grid: str | None = None,
     cell: str | None = None,
+    where: str | None = None,
 ) -> Pool | PoolScan:
     """Open a pool: a file of up to 2^24 places is read, a larger one or a folder is scanned.
 
@@ -62,6 +64,9 @@ def open_pool(
         ids of cells: these are footprints. In place of `lon` and `lat`.
     cell : str, optional
         Column of these; by default that of the ids.
+    where : str, optional
+        A condition on columns, such as ``"cloud < 0.3"``, that the rows must meet; see
+        `wherefrom.pool.where.Where`. Ids that are row numbers stay those of all rows.
 
     Returns
     -------
@@ -82,8 +87,8 @@ def open_pool(
     """
     path = here(path)
     if not _large(path):
-        return Pool.read(path, id, lon, lat, geometry, time, grid, cell)
-    pool, dates = scan(path, id, lon, lat, geometry, time, grid, cell), Dates.of(time)
+        return Pool.read(path, id, lon, lat, geometry, time, grid, cell, where)
+    pool, dates = scan(path, id, lon, lat, geometry, time, grid, cell, where), Dates.of(time)
     if pool.reading.time is None or dates is None or not dates.spans:
         return pool
     if len(pool) > IN_MEMORY:
@@ -148,6 +153,7 @@ def scan(
     time: str | Dates | None = None,
     grid: str | None = None,
     cell: str | None = None,
+    where: str | None = None,
 ) -> PoolScan:
     """Open a pool that stays in its files, whatever its size.
 
@@ -161,7 +167,7 @@ def scan(
         A folder of Parquet files of the same columns, taken by name, those of folders in it too
         (hidden ones are left out), or one Parquet file; a folder ``key=value`` gives its files a
         column.
-    id, lon, lat, geometry, time, grid, cell
+    id, lon, lat, geometry, time, grid, cell, where
         As in `open_pool`.
 
     Returns
@@ -188,7 +194,7 @@ def scan(
     (2, True, ('a', 'b'))
     """
     path = here(path)
-    pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry, grid, cell), time)
+    pool, noted = _unchecked(path, *names_of(id, lon, lat, geometry, grid, cell), time, where)
     tell(str(path), examine_dates(pool))
     if noted is not None:
         known = {name: column for name, column in noted.labels.items() if name in pool.columns}
@@ -199,6 +205,8 @@ def scan(
     if len(pool.files) == 1:
         with opened(Path(pool.files[0].path)) as file:
             origin = origin_of((file.schema_arrow.metadata or {}).get(b"wherefrom"))
+    if where is not None:
+        origin = where_of(origin, where)
     notes = tuple(finding.message for finding in seen.findings)
     return replace(pool, key=seen.key, origin=origin, notes=notes)
 
@@ -229,6 +237,7 @@ def inspect(
     lat: str = "lat",
     time: str | Dates | None = None,
     place: str | None = None,
+    where: str | None = None,
 ) -> Inspected:
     """Look at every row of a table of places, and tell faults instead of refusing them.
 
@@ -242,9 +251,15 @@ def inspect(
     """
     path = here(path)
     if not _large(path):
-        places = dated(read_places(path, id, lon, lat), Dates.of(time, place))
-        names = {"lon_name": places.lon_name, "lat_name": places.lat_name}
-        found = examine(places.ids, places.lon, places.lat, **names)
+        places = picked(read_places(path, id, lon, lat), Dates.of(time, place), where)
+        found = examine(
+            places.ids,
+            places.lon,
+            places.lat,
+            lon_name=places.lon_name,
+            lat_name=places.lat_name,
+            where=places.row,
+        )
         x, y = ((float(v.min()), float(v.max())) for v in (places.lon, places.lat))
         columns = tuple(places.rest.column_names)
         rows, text = len(places.ids), places.ids.dtype.kind == "U"
@@ -263,7 +278,7 @@ def inspect(
             f"--place {place}: rows of one place are told in a table that is held in memory, and "
             f"{path} is read piece by piece: name one file of it"
         )
-    pool, noted = _unchecked(path, id, lon, lat, time)
+    pool, noted = _unchecked(path, id, lon, lat, time, where)
     tell(str(path), examine_dates(pool))
     seen = examine_scan(pool)
     if noted is not None and noted.key != seen.key:
@@ -283,7 +298,12 @@ def _counted(rows: int, findings: list[Finding]) -> tuple[int, bool]:
 
 
 def _unchecked(
-    path: Path, id_: str | None, lon: str, lat: str, time: str | Dates | None
+    path: Path,
+    id_: str | None,
+    lon: str,
+    lat: str,
+    time: str | Dates | None,
+    where: str | None,
 ) -> tuple[PoolScan, Manifest | None]:
     """Open the files of a pool, and what is noted of the columns that are asked for."""
     if not path.exists():
@@ -293,8 +313,10 @@ def _unchecked(
         raise WherefromError(f"{path} is {what}")
     noted = read_manifest(path) if path.is_dir() else None
     paths = files_in(path) if path.is_dir() else {path: keys_of(path.parent)}
-    reading, files = reading_of(paths, id_, lon, lat, time)
+    reading, files = reading_of(paths, id_, lon, lat, time, where)
     pool = PoolScan(path, reading, files)
+    if reading.where is not None and (rows := sum(sum(file.whole) for file in files)):
+        tell(str(path), [reading.where.said(len(pool), rows, str(path))])
     if not len(pool):
         raise WherefromError(f"{path} has columns but no rows")
     unread = list(unread_in(path)) if path.is_dir() else []
@@ -302,7 +324,7 @@ def _unchecked(
         first = unread[0].relative_to(path)
         say(f"{path}: left unread, since it is no Parquet: {first}, {len(unread)} such in all")
     own = (reading.id, reading.place) == ("id", ("lon", "lat"))
-    return pool, noted if own else None
+    return pool, noted if own and where is None else None
 
 
 def _large(path: Path) -> bool:

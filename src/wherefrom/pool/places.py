@@ -35,10 +35,11 @@ from wherefrom.pool.columns import (
 from wherefrom.pool.digest import key_of_blocks, labels_digest, places_digest
 from wherefrom.pool.geometry import FOOTPRINT, GEO, is_bytes
 from wherefrom.pool.partition import open_writer
-from wherefrom.pool.seasons import Dates, dated, days_in, raw_dates
+from wherefrom.pool.seasons import Dates, days_in, raw_dates
 from wherefrom.pool.tables import Places, names_of, places_of, read_places, rows_of
+from wherefrom.pool.where import picked
 
-__all__ = ["Pool", "PoolPart", "origin_of"]
+__all__ = ["Pool", "PoolPart", "origin_of", "where_of"]
 
 Codes = tuple[NDArray[np.int32], tuple[str, ...]]
 
@@ -136,6 +137,7 @@ class Pool:
         time: str | Dates | None = None,
         grid: str | None = None,
         cell: str | None = None,
+        where: str | None = None,
     ) -> Pool:
         """Read a pool from Parquet, GeoParquet (points, longitude/latitude) or CSV.
 
@@ -154,6 +156,9 @@ class Pool:
             ``year_span``; see `wherefrom.pool.seasons.dated`.
         grid, cell : str, optional
             A grid, and the column of the ids of its cells; see `wherefrom.pool.opening.open_pool`.
+        where : str, optional
+            A condition on columns, such as ``"cloud < 0.3"``: other rows are left out, and ids
+            that are row numbers stay those of the whole table. See `wherefrom.pool.where.Where`.
 
         Returns
         -------
@@ -166,7 +171,7 @@ class Pool:
             out of range, or ids repeat. The message names the file, the column and the rows.
         """
         return cls.of_places(
-            dated(read_places(path, *names_of(id, lon, lat, geometry, grid, cell)), time)
+            picked(read_places(path, *names_of(id, lon, lat, geometry, grid, cell)), time, where)
         )
 
     @classmethod
@@ -180,6 +185,7 @@ class Pool:
         time: str | Dates | None = None,
         grid: str | None = None,
         cell: str | None = None,
+        where: str | None = None,
     ) -> Pool:
         """Make a pool from a pyarrow.Table, a pandas.DataFrame or a GeoDataFrame.
 
@@ -193,7 +199,7 @@ class Pool:
         ['id', 'lon', 'lat', 'crop']
         """
         return cls.of_places(
-            dated(places_of(table, *names_of(id, lon, lat, geometry, grid, cell)), time)
+            picked(places_of(table, *names_of(id, lon, lat, geometry, grid, cell)), time, where)
         )
 
     @classmethod
@@ -204,13 +210,18 @@ class Pool:
         """
         if not len(places.ids):
             raise WherefromError(f"{places.source} has no rows")
-        names = places.lon_name, places.lat_name
-        refuse_errors(errors_in(places.ids, places.lon, places.lat, *names), places.source)
+        names, row = (places.lon_name, places.lat_name), places.row
+        refuse_errors(errors_in(places.ids, places.lon, places.lat, *names, row), places.source)
         table = pa.table({"id": pa.array(places.ids), "lon": places.lon, "lat": places.lat})
         for column in places.rest.schema:
             if column.name != "id":  # of a table whose rows are numbered
                 table = table.append_column(column, places.rest.column(column.name))
         origin = origin_of((places.rest.schema.metadata or {}).get(b"wherefrom"))
+        if places.where:
+            origin = where_of(origin, places.where)
+            if notes is None:  # whose rows are the table's
+                found = repeats_in(places.lon, places.lat, row)
+                notes = tuple(finding.message for finding in found)
         return cls(places.ids, places.lon, places.lat, table, origin, notes)
 
     @cached_property
@@ -505,6 +516,11 @@ class PoolPart:
         for at in range(self.first, self.first + self.count, BLOCK):
             count = min(BLOCK, self.first + self.count - at)
             yield self.start + at - self.first, self.pool.table.slice(at, count)
+
+
+def where_of(origin: str, where: str) -> str:
+    """Say how some rows of a pool came about."""
+    return f"{origin or 'rows'} where {where}"
 
 
 def origin_of(written: bytes | None) -> str:

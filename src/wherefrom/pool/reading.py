@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from wherefrom import parallel
 from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import in_place_of
 from wherefrom.pool.batches import BLOCK, PART
@@ -21,22 +24,31 @@ from wherefrom.pool.keyed import Key, Keys, columns_of, texts_among, with_keys
 from wherefrom.pool.seasons import Dated, Dates, grown
 from wherefrom.pool.tables import Places, first_line, is_parquet, places_of
 from wherefrom.pool.time import Days
+from wherefrom.pool.where import Where, columns_in
 
 __all__ = ["FileRows", "Piece", "Reading", "cut_parts", "joined", "reading_of"]
 
 
 @dataclass(frozen=True)
 class FileRows:
-    """A Parquet file: where it is, rows of each of its row groups, and columns of its folders."""
+    """A Parquet file: where it is, rows of each of its row groups, and columns of its folders.
+
+    Where a condition leaves rows out, `groups` are those that are kept, `whole` all.
+    """
 
     path: str
     groups: tuple[int, ...]
     keys: tuple[Key, ...] = ()
+    whole: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of one row group: `first` counts within the group, `row` within the file."""
+    """Rows of one row group: `first` counts within the group, `row` within the file.
+
+    Where a condition leaves rows out, `first` and `count` are of those that are kept, `row` is that
+    of the group's first, and `start` that of the file's first among the rows of all files.
+    """
 
     path: str
     group: int
@@ -44,6 +56,7 @@ class Piece:
     count: int
     row: int
     keys: tuple[Key, ...] = ()
+    start: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +77,8 @@ class Reading:
         The column of these; empty if they are points.
     time : Dated or None
         How columns of dates make some of these.
+    where : Where or None
+        The condition that rows meet.
     """
 
     id: str | None
@@ -74,6 +89,7 @@ class Reading:
     rest: pa.Schema
     polygons: str = ""
     time: Dated | None = None
+    where: Where | None = None
 
     def blocks(
         self, pieces: Iterable[Piece], columns: Sequence[str], ids: bool, coded: Sequence[str] = ()
@@ -111,42 +127,81 @@ class Reading:
     def _tables(
         self, file: pq.ParquetFile, piece: Piece, columns: Sequence[str], ids: bool
     ) -> Iterator[Places]:
-        numbered = self.id is None or not ids
+        if self.where is not None:
+            columns = [*columns, *self.where.columns]
         if self.time is not None:
             columns = [*columns, *self.time.needs(columns)]
+        numbered = self.id is None or not ids
         extended = bool(self.polygons) and FOOTPRINT in columns
         wanted = [*self.place, *([] if numbered else [self.id]), *columns]
         wanted += [self.polygons] if extended else []
         there = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
-        at = 0
+        at = row = 0  # rows before the batch: of the group that count, and all
         for batch in file.iter_batches(
             BLOCK, row_groups=[piece.group], columns=there, use_threads=False
         ):
-            first = max(piece.first - at, 0)
-            stop = min(piece.first + piece.count - at, len(batch))
-            if first < stop:
-                row = piece.row + at + first - piece.first
-                places = places_of(
-                    pa.Table.from_batches([batch]).slice(first, stop - first),
-                    None if numbered else self.id,
-                    self.lon,
-                    self.lat,
-                    source=piece.path,
-                    numbered=numbered,
-                    first=row,
-                    footprints=extended,
-                )
-                if extended and FOOTPRINT not in places.rest.column_names:
-                    raise WherefromError(
-                        f"{piece.path}: its geometries are points, those of the first file "
-                        "polygons: keep one kind in a folder"
-                    )
-                keys = [key for key in piece.keys if key[0] in columns]
-                places = replace(places, rest=with_keys(places.rest, keys))
-                yield places if self.time is None else grown(places, self.time, columns, row)
-            at += len(batch)
+            table = pa.Table.from_batches([batch])
+            if self.where is None:
+                first, stop = _within(piece, at, len(batch))
+                if first < stop:
+                    row = piece.row + at + first - piece.first
+                    some = table.slice(first, stop - first)
+                    yield self._made(some, piece, columns, numbered, extended, row)
+                at += len(batch)
+            else:
+                places = self._made(table, piece, columns, numbered, extended, piece.row + row)
+                kept = np.flatnonzero(self.where.kept(columns_in(places), piece.path))
+                first, stop = _within(piece, at, len(kept))
+                if first < stop:
+                    yield _taken(places, kept[first:stop], piece.start if numbered else 0)
+                at, row = at + len(kept), row + len(batch)
             if at >= piece.first + piece.count:
                 return
+
+    def _made(
+        self,
+        table: pa.Table,
+        piece: Piece,
+        columns: Sequence[str],
+        numbered: bool,
+        extended: bool,
+        row: int,
+    ) -> Places:
+        """Make places of rows of a file, of which the first is `row`."""
+        places = places_of(
+            table,
+            None if numbered else self.id,
+            self.lon,
+            self.lat,
+            source=piece.path,
+            numbered=numbered,
+            first=row,
+            footprints=extended,
+        )
+        if extended and FOOTPRINT not in places.rest.column_names:
+            raise WherefromError(
+                f"{piece.path}: its geometries are points, those of the first file "
+                "polygons: keep one kind in a folder"
+            )
+        keys = [key for key in piece.keys if key[0] in columns]
+        places = replace(places, rest=with_keys(places.rest, keys))
+        return places if self.time is None else grown(places, self.time, columns, row)
+
+
+def _within(piece: Piece, at: int, count: int) -> tuple[int, int]:
+    """Tell which of `count` rows, before which `at` of the group lie, belong to a piece."""
+    return max(piece.first - at, 0), min(piece.first + piece.count - at, count)
+
+
+def _taken(places: Places, rows: NDArray[np.int64], start: int) -> Places:
+    return replace(
+        places,
+        ids=places.ids[rows] + start if start else places.ids[rows],
+        lon=places.lon[rows],
+        lat=places.lat[rows],
+        rest=places.rest.take(pa.array(rows)),
+        given=places.given.slice(0, 0),
+    )
 
 
 def _rows_of(places: Places, first: int, count: int) -> Places:
@@ -176,14 +231,16 @@ def cut_parts(files: Sequence[FileRows]) -> list[tuple[int, int, tuple[Piece, ..
     >>> [(start, count) for start, count, _ in cut_parts([FileRows("a", (PART, 5))])]
     [(0, 8388608), (8388608, 5)]
     """
-    pieces, ends, total = [], [], 0
+    pieces, ends, total, before = [], [], 0, 0
+    whole = {file.path for file in files if not file.whole}
     for file in files:
         row = 0
         for group, rows in enumerate(file.groups):
-            pieces.append((total, Piece(file.path, group, 0, rows, row, file.keys)))
+            pieces.append((total, Piece(file.path, group, 0, rows, row, file.keys, before)))
             if rows > PART:
                 ends.append((total, total + rows))
-            total, row = total + rows, row + rows
+            total, row = total + rows, row + (file.whole or file.groups)[group]
+        before += row
     parts, start, at = [], 0, 0
     while start < total:
         stop = start + PART
@@ -197,7 +254,8 @@ def cut_parts(files: Sequence[FileRows]) -> list[tuple[int, int, tuple[Piece, ..
             skip = max(start - first, 0)
             count = min(first + piece.count, stop) - first - skip
             if count > 0:
-                own.append(replace(piece, first=skip, count=count, row=piece.row + skip))
+                row = piece.row + skip * (piece.path in whole)
+                own.append(replace(piece, first=skip, count=count, row=row))
             if first + piece.count > stop:
                 break
             at += 1
@@ -229,8 +287,11 @@ def reading_of(
     lon: str,
     lat: str,
     time: str | Dates | None = None,
+    where: str | Where | None = None,
 ) -> tuple[Reading, tuple[FileRows, ...]]:
     """Read the footers of files that make one pool, and see that they have the same columns.
+
+    With a condition, one pass counts the rows of each row group that meet it.
 
     What folders say of a file is a column where the file has none of that name: of whole numbers
     if all of its values are, written as Python writes them.
@@ -242,7 +303,8 @@ def reading_of(
         or has coordinates that are not in degrees.
     """
     first: Reading | None = None
-    files = []
+    files: list[FileRows] = []
+    condition = Where.of(where)
     texts = texts_among(paths.values())
     for path, keys in paths.items():
         if not is_parquet(path):
@@ -257,7 +319,7 @@ def reading_of(
             # A few rows: compared, and their kind.
             shaped = geometry is not None or lon == lat  # bare WKB is geometry where it is named
             if first is None and shaped and not isinstance(lon, Cells):
-                there = {lon, lat, geometry} & set(schema.names)
+                there = {str(lon), str(lat), str(geometry)} & set(schema.names)
                 for batch in islice(file.iter_batches(LOOKED, columns=sorted(there)), 1):
                     few = places_of(
                         pa.Table.from_batches([batch]), None, lon, lat, source=str(path),
@@ -270,13 +332,34 @@ def reading_of(
             kind = pa.string() if name in texts else pa.int64()
             reading = replace(reading, rest=reading.rest.append(pa.field(name, kind)))
         reading = _with_time(reading, Dates.of(time), str(path))
+        if condition is not None:
+            condition.known([*schema.names, *reading.rest.names], str(path))
         files.append(FileRows(str(path), groups, own))
         if first is None:
             first = reading
         else:
             _refuse_other(reading, first, str(path), files[0].path)
     assert first is not None
-    return first, tuple(files)
+    if condition is None:
+        return first, tuple(files)
+    first = replace(first, where=condition)
+    counts = parallel.in_order(partial(_counted, reading=first), files)
+    kept = [
+        replace(file, groups=groups, whole=file.groups)
+        for file, groups in zip(files, counts, strict=True)
+    ]
+    return first, tuple(kept)
+
+
+def _counted(file: FileRows, reading: Reading) -> tuple[int, ...]:
+    """Count the rows of each row group that meet the condition."""
+    counts, row = [], 0
+    with opened(Path(file.path)) as stream:
+        for group, rows in enumerate(file.groups):
+            piece = Piece(file.path, group, 0, rows, row, file.keys)
+            counts.append(sum(len(some.lon) for some in reading._tables(stream, piece, (), False)))
+            row += rows
+    return tuple(counts)
 
 
 def _reading(

@@ -327,18 +327,20 @@ class ScanPart:
         WherefromError
             If a row holds no date that is read: names its file, and its row there.
         """
-        time = self.pool.reading.time
+        time, where = self.pool.reading.time, self.pool.reading.where
         assert time is not None
         within = {piece.path: piece.row for piece in reversed(self.pieces)}
         for start, block in self._blocks([*time.raw], False, []):
             for places in block:
-                count, row = len(places.lon), within[places.source]
-                yield start, time.days(places.rest, places.source, row)
+                count, row, source = len(places.lon), within[places.source], places.source
+                if where is not None:  # rows are numbered as they are kept
+                    row, source = 0, f"{source}, of the rows where {where.text}"
+                yield start, time.days(places.rest, source, row)
                 within[places.source] += count
                 start += count
 
     def _ids(self, start: int, block: list[Places]) -> NDArray[Any]:
-        if self.pool.reading.id is None:
+        if self.pool.reading.id is None and self.pool.reading.where is None:
             return np.arange(start, start + sum(len(p.lon) for p in block), dtype=np.int64)
         return np.asarray(joined([p.ids for p in block]))
 

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,14 @@ class Places:
         What to call the table in a message.
     points : bool
         Whether the places are those of a column of points.
+    given : pyarrow.Table
+        The columns as the table has them, but geometries, N rows.
+    rows : ndarray of int64, shape (N,), or None
+        Their rows in the table, where a condition left some out.
+    left_out : int
+        How many it left out.
+    where : str
+        The condition; empty without.
     """
 
     ids: NDArray[Any]
@@ -86,6 +94,14 @@ class Places:
     lat_name: str
     source: str
     points: bool = False
+    given: pa.Table = field(default_factory=lambda: pa.table({}), repr=False)
+    rows: NDArray[np.int64] | None = None
+    left_out: int = 0
+    where: str = ""
+
+    def row(self, at: int) -> str:
+        """Name a row as in the table."""
+        return str(at if self.rows is None else self.rows[at])
 
 
 def read_table(path: Path | str, *, empty: bool = False, id: str = "id") -> pa.Table:
@@ -263,7 +279,7 @@ def places_of(
     rest = table.select([name for name in names if name not in drop])
     if polygons is not None and footprints:
         rest = with_footprints(rest, polygons, source)
-    return Places(ids, x, y, rest, lon, lat, source, point is not None)
+    return Places(ids, x, y, rest, lon, lat, source, point is not None, table)
 
 
 def names_of(
@@ -477,9 +493,9 @@ def _of_values(values: Any, degrees: bool) -> pa.Array:
 
 def _with_plain_text(table: pa.Table) -> pa.Table:
     """Turn views of text and bytes, which some writers prefer, into plain ones."""
-    for at, field in enumerate(table.schema):
-        if plain := VIEWS.get(field.type):
-            table = table.set_column(at, field.with_type(plain), table.column(at).cast(plain))
+    for at, column in enumerate(table.schema):
+        if plain := VIEWS.get(column.type):
+            table = table.set_column(at, column.with_type(plain), table.column(at).cast(plain))
     return table
 
 

@@ -41,6 +41,7 @@ def audit_page(audit: Audit, command: str = "") -> str:
                 "width": max(1, round(100 * min(finding.size, 1.0))),
                 "text": f"{finding.text} {audit.consequences(finding)}".strip(),
                 "command": finding.command,
+                "keeps": finding.keeps,
             }
             for finding in audit.causes
         ],

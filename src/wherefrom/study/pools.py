@@ -30,14 +30,16 @@ class PoolSpec(Part):
     lat: str = "lat"
     #: Column of dates, or two with a comma between; season, month and year become columns.
     time: str | None = None
+    #: A condition that its rows meet, as `wherefrom.pool.where.Where` reads it.
+    where: str | None = None
 
     @model_validator(mode="after")
     def _is_built_or_read(self) -> Self:
         given = self.model_fields_set
         if (self.places is None) == (self.file is None):
             raise ValueError("needs one of 'places', to build a pool, and 'file', a table of yours")
-        if self.file is None and (named := given & {"id", "lon", "lat", "time"}):
-            raise ValueError(f"{min(named)!r} names a column of 'file', which is not given")
+        if self.file is None and (named := given & {"id", "lon", "lat", "time", "where"}):
+            raise ValueError(f"{min(named)!r} is of the rows of 'file', which is not given")
         if self.file is not None and "seed" in given:
             raise ValueError("'seed' is of a pool that is built, and 'file' names one")
         return self
@@ -49,7 +51,8 @@ class PoolSpec(Part):
         if self.file is None:
             assert self.places is not None
             return Pool.build(self.places, seed=self.seed)
-        pool = open_pool(self.file, self.id, self.lon, self.lat, time=self.time)
+        names = (self.id, self.lon, self.lat)
+        pool = open_pool(self.file, *names, time=self.time, where=self.where)
         return pool.load() if isinstance(pool, PoolScan) else pool
 
 
@@ -84,6 +87,6 @@ def stage_spec(spec: PoolSpec, table: PoolTable | None) -> dict[str, Any]:
     """Return what a study's pool depends on: of a table the content, not where it lies."""
     if table is None:
         return {"places": spec.places, "seed": spec.seed, "land": earth.layer_key("land")}
-    columns = {"id": spec.id, "lon": spec.lon, "lat": spec.lat}
-    dates = {} if spec.time is None else {"time": spec.time}
-    return {"content": table.content, **columns, **dates}
+    told = {"content": table.content, "id": spec.id, "lon": spec.lon, "lat": spec.lat}
+    more = {"time": spec.time, "where": spec.where}
+    return told | {name: value for name, value in more.items() if value is not None}

@@ -85,8 +85,12 @@ class Match(StreamedSampler):
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Rake the combinations of labels to the target's margins."""
         crossed = Crossed.of(pool, self.over)
-        target = target_of(self.target, self.over, pool)
+        target = self.toward(pool)
         return Strata(crossed, lambda keys, sizes: self._plan(crossed, target, keys, sizes, n))
+
+    def toward(self, pool: AnyPool) -> Target:
+        """Return the shares to be met."""
+        return target_of(self.target, self.over, pool)
 
     def _plan(self, crossed: Crossed, target: Target, keys: Ints, sizes: Ints, n: int) -> Plan:
         codes = crossed.codes(keys)
