@@ -12,6 +12,7 @@ import pytest
 import shapely
 from running import Run
 
+import wherefrom
 from made_predictions import made_task
 from wherefrom.earth.sphere import distance_km
 from wherefrom.pool import Pool
@@ -83,8 +84,7 @@ def test_a_composition_is_not_found_in_its_pool_or_at_another_time(
     tests.write_text(
         "id,lon,lat,date\na,10,0,2020-07-01\nb,10,0,2020-07-20\nc,10,0,\nd,20,0,2022\ne,30,0,2020\n"
     )
-    spec = ("--sampler", "only:layer=use,label=some", "-n", 4, "--out", drawn)
-    assert run("draw", scenes, *spec).returncode == 0
+    wherefrom.draw(scenes, "only:layer=use,label=some", 4).write(drawn)
     words = ("check-leak", drawn, tests)
     assert "name its pool with --pool" in run(*words).error
     assert "--pool is for a composition" in run("check-leak", scenes, tests, "--pool", scenes).error

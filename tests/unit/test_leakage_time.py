@@ -85,6 +85,7 @@ def test_a_training_row_nearer_in_time_is_left_out(
         pq.write_table(table[rows], tmp_path / f"{name}.parquet", row_group_size=15)
     files = open_pool(tmp_path, geometry=_geometry(table), time="start,end")
     assert files.timed
+    assert files.extended == train_tiles  # bare WKB, named
     (found,) = run(files, [tally])
     np.testing.assert_array_equal(found.days, true)
 

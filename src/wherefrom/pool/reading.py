@@ -317,9 +317,10 @@ def reading_of(
             geometry, _ = geometry_of(schema, str(path))
             polygons = isinstance(lon, Cells) or (first is not None and bool(first.polygons))
             # A few rows: compared, and their kind.
-            shaped = geometry is not None or lon == lat  # bare WKB is geometry where it is named
+            # Bare WKB is geometry where it is named.
+            shaped = geometry is not None or (lon == lat and lon in schema.names)
             if first is None and shaped and not isinstance(lon, Cells):
-                there = {str(lon), str(lat), str(geometry)} & set(schema.names)
+                there = {lon, lat, geometry or lon} & set(schema.names)
                 for batch in islice(file.iter_batches(LOOKED, columns=sorted(there)), 1):
                     few = places_of(
                         pa.Table.from_batches([batch]), None, lon, lat, source=str(path),
