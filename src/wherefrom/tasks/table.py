@@ -18,7 +18,7 @@ from pydantic import Field
 from wherefrom.auditing.tally import Ints, canonical_places, first_rows
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import WherefromError, phrased, unknown
 from wherefrom.keys import generator
 from wherefrom.pool import Pool, places_of, read_places
 from wherefrom.pool.columns import (
@@ -449,8 +449,10 @@ def _varied(numbers: NDArray[np.float64], name: str, source: str) -> None:
     if len(present) <= FEW and (present == np.rint(present)).all():
         shown = ", ".join(f"{one:g}" for one in present)
         warnings.warn(
-            f"column {name!r} holds {len(present)} whole numbers alone ({shown}): are they "
-            f"classes? then give --label {name}",
+            phrased(
+                f"column {name!r} holds {len(present)} whole numbers alone ({shown}): are they "
+                f"classes? then give --label {name}"
+            ),
             stacklevel=3,
         )
 
