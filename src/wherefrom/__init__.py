@@ -48,6 +48,7 @@ __all__ = [
     "embed_places",
     "embed_series",
     "episodes",
+    "estimator",
     "from_table",
     "head",
     "layer",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from wherefrom.tasks.cropland import cropland
     from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
+    from wherefrom.train.heads.estimator import estimator
     from wherefrom.train.heads.finetune import FineTune
     from wherefrom.train.pretrain import PretrainSettings, pretrain
 
@@ -102,6 +104,7 @@ _NAMES = {
     "wherefrom.tasks.cropland": ("cropland",),
     "wherefrom.train.embed": ("embed",),
     "wherefrom.train.heads": ("head",),
+    "wherefrom.train.heads.estimator": ("estimator",),
     "wherefrom.train.heads.finetune": ("FineTune",),
     "wherefrom.train.pretrain": ("PretrainSettings", "pretrain"),
 }
