@@ -52,6 +52,7 @@ __all__ = [
     "from_table",
     "head",
     "layer",
+    "load",
     "load_study",
     "open_pool",
     "pretrain",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from wherefrom.gfms.presto import embed_series
     from wherefrom.gfms.satclip import embed_places
     from wherefrom.models.masked import PrestoConfig
+    from wherefrom.models.named import load
     from wherefrom.models.presto import Presto
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig, SphericalHarmonics
     from wherefrom.pool import Pool, PoolScan, open_pool
@@ -94,6 +96,7 @@ _NAMES = {
     "wherefrom.gfms.presto": ("embed_series",),
     "wherefrom.gfms.satclip": ("embed_places",),
     "wherefrom.models.masked": ("PrestoConfig",),
+    "wherefrom.models.named": ("load",),
     "wherefrom.models.presto": ("Presto",),
     "wherefrom.models.satclip": ("LocationEncoder", "SatCLIPConfig", "SphericalHarmonics"),
     "wherefrom.pool": ("Pool", "PoolScan", "open_pool"),
