@@ -160,7 +160,7 @@ def estimator(name: str, *, random_state: Any = 0, **options: Any) -> Classifier
     >>> y = np.where(x[:, 0] + 0.3 * x[:, 1] > 0, "crop", "other")
     >>> fitted = estimator("logistic", C=10.0).fit(x[:60], y[:60])
     >>> fitted.predict(x[60:63]).tolist(), fitted.predict_proba(x[60:63]).shape
-    (['other', 'crop', 'other'], (3, 2))
+    (['crop', 'crop', 'other'], (3, 2))
     >>> bool(cross_val_score(estimator("knn", k=3), x, y).mean() > 0.8)
     True
     """
