@@ -3,6 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= runs/purohit2025-laptop
+PINNED := $(shell grep -c == constraints.txt)
+# Whoever watches sees what pip does; a log, or CI, has the line before it alone.
+QUIET := $(shell test -t 2 && test -z "$$CI" || echo --quiet)
 
 .PHONY: study test all quick lint clean help
 
@@ -18,7 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('wherefrom needs Python >= 3.11: call make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,geo,cropharvest,grids,zarr,cluster,dev]"
+	@echo "installing up to $(PINNED) packages into $(VENV): some 3 minutes the first time"
+	$(BIN)/python -m pip install $(QUIET) --constraint constraints.txt --editable ".[train,geo,cropharvest,grids,zarr,cluster,dev]"
 	touch $@
 
 study: $(STAMP)

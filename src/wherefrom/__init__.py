@@ -48,9 +48,11 @@ __all__ = [
     "embed_places",
     "embed_series",
     "episodes",
+    "estimator",
     "from_table",
     "head",
     "layer",
+    "load",
     "load_study",
     "open_pool",
     "pretrain",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from wherefrom.gfms.presto import embed_series
     from wherefrom.gfms.satclip import embed_places
     from wherefrom.models.masked import PrestoConfig
+    from wherefrom.models.named import load
     from wherefrom.models.presto import Presto
     from wherefrom.models.satclip import LocationEncoder, SatCLIPConfig, SphericalHarmonics
     from wherefrom.pool import Pool, PoolScan, open_pool
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
     from wherefrom.tasks.cropland import cropland
     from wherefrom.train.embed import embed
     from wherefrom.train.heads import head
+    from wherefrom.train.heads.estimator import estimator
     from wherefrom.train.heads.finetune import FineTune
     from wherefrom.train.pretrain import PretrainSettings, pretrain
 
@@ -92,6 +96,7 @@ _NAMES = {
     "wherefrom.gfms.presto": ("embed_series",),
     "wherefrom.gfms.satclip": ("embed_places",),
     "wherefrom.models.masked": ("PrestoConfig",),
+    "wherefrom.models.named": ("load",),
     "wherefrom.models.presto": ("Presto",),
     "wherefrom.models.satclip": ("LocationEncoder", "SatCLIPConfig", "SphericalHarmonics"),
     "wherefrom.pool": ("Pool", "PoolScan", "open_pool"),
@@ -102,6 +107,7 @@ _NAMES = {
     "wherefrom.tasks.cropland": ("cropland",),
     "wherefrom.train.embed": ("embed",),
     "wherefrom.train.heads": ("head",),
+    "wherefrom.train.heads.estimator": ("estimator",),
     "wherefrom.train.heads.finetune": ("FineTune",),
     "wherefrom.train.pretrain": ("PretrainSettings", "pretrain"),
 }

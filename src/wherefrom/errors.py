@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["MachineError", "UnknownNameError", "WherefromError", "of_the_system", "unknown"]
+__all__ = [
+    "MachineError", "UnknownNameError", "WherefromError", "of_the_system", "phrased",
+    "speaking_flags", "unknown",
+]  # fmt: skip
 
 #: What helps where memory is short.
 MEMORY = (
@@ -38,14 +43,80 @@ _WORDS = {
     "No space left": errno.ENOSPC,
     "Disk quota exceeded": errno.EDQUOT,
 }
+#: What stays: commands, in backticks or to the end of their clause, and what Python has not.
+_KEPT = r"`[^`]*`|\bwherefrom [a-z][^;)]*|--no-plugins"
+#: A flag, perhaps with its value: a word before a sign, another flag or the end alone.
+_FLAG = re.compile(
+    _KEPT
+    + r"""|(?<![\w'"/-])--(?P<flag>[a-z]+(?:-[a-z]+)*)"""
+    + r"(?:[ ](?!(?:alone|and|or|out|too)\b)"
+    + r"(?P<value>'[^']*'|[^\s;()'-](?:[^\s;()']*[^\s;:,.()'])?)"
+    + r"(?=[;:,)]|$|(?P<more>[ ]--)|[.](?:\s|$)|[ ][(]))?"
+    + r"|(?<=give )-(?P<short>n)\b"
+)
+#: Arguments that are called otherwise than their flags.
+_CALLED = {"unit": "units"}
+#: Whether whoever reads messages gave flags, or arguments.
+_flags = False
+
+
+@contextmanager
+def speaking_flags() -> Iterator[None]:
+    """Let messages name flags, as the command line has them; outside they name arguments.
+
+    Workers are in it, too: their driver says what they say, to whom it knows.
+
+    Examples
+    --------
+    >>> err = WherefromError("no column 'lon': give --lon x --lat y")
+    >>> str(err)
+    "no column 'lon': give lon='x', lat='y'"
+    >>> with speaking_flags():
+    ...     str(err)
+    "no column 'lon': give --lon x --lat y"
+    """
+    global _flags
+    before, _flags = _flags, True
+    try:
+        yield
+    finally:
+        _flags = before
+
+
+def phrased(text: str) -> str:
+    """Write a message for whoever reads it: with its flags, or with arguments in their place.
+
+    Flags of commands stay what they are.
+
+    Examples
+    --------
+    >>> phrased("--folds 5: give --block-km too, or make it with `wherefrom task --folds 5`")
+    'folds=5: give block_km= too, or make it with `wherefrom task --folds 5`'
+    >>> phrased("name the coordinates with --lon and --lat")
+    'name the coordinates with lon= and lat='
+    """
+    return text if _flags else _FLAG.sub(_as_argument, text)
+
+
+def _as_argument(found: re.Match[str]) -> str:
+    name = found["flag"] or found["short"]
+    if name is None:
+        return found[0]
+    name, value = _CALLED.get(name, name).replace("-", "_"), found["value"] or ""
+    plain = not value or value[0] == "'" or re.fullmatch(r"\d+(\.\d+)?", value)
+    return f"{name}={value if plain else repr(value)}" + ("," if found["more"] else "")
 
 
 class WherefromError(Exception):
     """A mistake of input or a lack of the machine that the user can mend.
 
     The command line prints the message without a traceback and exits with code 2. The message
-    names the file, row or field at fault and the remedy.
+    names the file, row or field at fault and the remedy: flags there, arguments in Python
+    (`speaking_flags`).
     """
+
+    def __str__(self) -> str:
+        return phrased(str(self.args[0])) if self.args else ""
 
 
 class MachineError(WherefromError):
@@ -58,9 +129,6 @@ class UnknownNameError(WherefromError):
     def __init__(self, message: str, kind: str = "", name: str = "") -> None:
         super().__init__(message, kind, name)
         self.kind, self.name = kind, name
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:

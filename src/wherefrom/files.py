@@ -64,21 +64,29 @@ def disk_errors(path: Path) -> Iterator[None]:
             ) from err
         if isinstance(err, OSError) and (said := of_the_system(err)):
             raise MachineError(f"cannot write {path}: {said}") from err
-        if isinstance(err, OSError) and err.errno in _REFUSED:
+        if isinstance(err, OSError) and (err.errno in _REFUSED or _takes_no_file(err, path)):
             what = "a shorter name" if err.errno == errno.ENAMETOOLONG else "another folder"
-            raise MachineError(f"cannot write {path}: {err.strerror}; choose {what}") from err
+            why = "its folder takes no file" if err.errno == errno.ENOENT else err.strerror
+            raise MachineError(f"cannot write {path}: {why}; choose {what}") from err
         raise
 
 
 def _is_full(err: Exception, path: Path) -> bool:
     """Tell whether an error comes from a full disk."""
-    if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
     if "No space left" in str(err):
         return True
+    if isinstance(err, OSError) and err.errno is not None:
+        return err.errno in (errno.ENOSPC, errno.EDQUOT)
     # NumPy and torch drop errno and the system's words ("16 requested and 8 written").
     folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     return isinstance(err, OSError | RuntimeError) and shutil.disk_usage(folder).free < 2**16
+
+
+def _takes_no_file(err: OSError, path: Path) -> bool:
+    """Tell whether a folder that is there takes no file or folder of ours, as /proc."""
+    made, path = Path(err.filename or "").absolute(), path.absolute()
+    ours = made in path.parents or (made.parent == path.parent and made.name.startswith("."))
+    return err.errno == errno.ENOENT and ours and made.parent.is_dir()
 
 
 def _cut_short(err: Exception) -> str:

@@ -12,15 +12,17 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.segment import Segment
+from rich.text import Text
 
-from wherefrom.shown import terminal
+from wherefrom.shown import terminal, time_of
 
-__all__ = ["Screen", "console", "note", "noted", "progress", "say"]
+__all__ = ["TELLS", "Screen", "console", "note", "noted", "progress", "say"]
 
 
 class Screen(Console):
@@ -36,6 +38,9 @@ class Screen(Console):
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else terminal(text), style, control)
 
+
+#: Before this share is done, nobody knows how long the rest takes.
+TELLS = 0.03
 
 #: Messages and bars go to stderr, so that stdout carries results alone.
 console = Screen(stderr=True)
@@ -78,6 +83,19 @@ def noted(tell: Callable[[str], object] = note) -> Iterator[None]:
         yield
 
 
+class _Left(ProgressColumn):
+    """The time that is left, once enough is done to tell it; or what a task says of it."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Write it."""
+        known = task.time_remaining if task.percentage > 100 * TELLS else None
+        left = task.fields.get("left", known)
+        said = "" if left is None else f"{time_of(round(left))} left"
+        return Text(said, style="progress.remaining")
+
+
 def progress() -> Progress:
     """Make a progress display; use it as a context manager."""
     return Progress(
@@ -85,8 +103,7 @@ def progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _Left(),
         console=console,
         transient=True,
         disable=not console.is_terminal,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "brief", "cells", "count_of", "figures", "file_name", "html", "json_text", "latex", "line",
-    "page", "terminal",
+    "page", "terminal", "time_of",
 ]  # fmt: skip
 
 #: Joiners without width, of which Persian, Hindi and emoji make use, and wide or fixed blanks.
@@ -73,6 +73,23 @@ def count_of(count: int, one: str, many: str = "") -> str:
     ('1 place', '2,000 places', '0 classes')
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def time_of(seconds: float) -> str:
+    """Write a time in the unit that suits it, seconds to years.
+
+    Examples
+    --------
+    >>> [time_of(one) for one in (5, 300, 36_000, 900_000, 2.45e10)]
+    ['5 s', '5 min', '10 h', '10.4 days', '776 years']
+    """
+    day = 86_400.0
+    units = (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 2 * day), ("days", day, 999 * day))
+    unit, size = next(
+        ((name, size) for name, size, most in units if seconds < most), ("years", 365.25 * day)
+    )
+    many = seconds / size
+    return f"{many:.3g} {unit}" if many < 100 else f"{many:,.0f} {unit}"
 
 
 def brief(text: str, limit: int = 46) -> str:

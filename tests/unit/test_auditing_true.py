@@ -270,7 +270,7 @@ def test_a_table_mostly_beyond_180_is_refused(land: Pool) -> None:
 
 
 def test_a_pool_beyond_180_is_refused_without_a_remedy(land: Pool) -> None:
-    with pytest.raises(WherefromError, match=r"subtract 360 from these, or let .* --clean"):
+    with pytest.raises(WherefromError, match=r"subtract 360 from these, or let .* --clean OUT"):
         Pool.from_table(turned(land))
 
 
@@ -310,7 +310,9 @@ def test_a_column_swap_is_cleaned(land: Pool) -> None:
     asia = land.table.filter(pa.array((land.lon > -10) & (land.lon < 170) & (land.lat > 0)))
     given = places_of(asia, lon="lat", lat="lon", source="t.csv")
     assert (np.abs(given.lat) > 90).mean() == pytest.approx(0.25, abs=0.15)
-    with pytest.raises(WherefromError, match=r"^t.csv: lat and lon look exchanged: .*--lon lon"):
+    with pytest.raises(
+        WherefromError, match=r"^t.csv: lat and lon look exchanged: .*lon='lon', lat='lat'"
+    ):
         without_faults(given)
 
 

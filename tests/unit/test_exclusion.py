@@ -169,7 +169,7 @@ def test_an_exclusion_that_leaves_nothing_is_a_pool() -> None:
     with pytest.raises(WherefromError, match=r"all 2,000 places .* in one of 1 polygon of w.gpkg"):
         candidates(pool, [Exclusion(world, 0.0, "w.gpkg")])
     points = Pool.from_table(pa.table({"lon": [0.0], "lat": [0.0]}))
-    with pytest.raises(WherefromError, match=r"a.csv holds points.*--buffer-km 10"):
+    with pytest.raises(WherefromError, match=r"a.csv holds points.*buffer_km=10"):
         Exclusion.of(points, None, "a.csv")
     with pytest.raises(WherefromError, match=r"of 2,000 candidates .* within 5000 km of one of 1"):
         drawn_apart(pool, "uniform", 1990, 0, [Exclusion.of(points, 5000.0, "a.csv")])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from wherefrom.earth.kept import keep
-from wherefrom.errors import WherefromError, of_the_system, unknown
+from wherefrom.errors import WherefromError, of_the_system, speaking_flags, unknown
 from wherefrom.files import atomic, atomic_folder, seal, sha256_of, unsealed, walked
 from wherefrom.keys import canonical, generator, key_of, seed_of
 
@@ -91,6 +93,29 @@ def test_a_folder_in_place_of_a_file_ends_in_a_traceback(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises((WherefromError, OSError)), atomic(tmp_path / "file" / "below"):
         pass
+
+
+@pytest.mark.parametrize("file", ["/proc/a.parquet", "/proc/a/b.parquet"])
+@pytest.mark.parametrize("way", [atomic, atomic_folder])
+def test_a_folder_that_takes_no_file_is_a_full_disk(file: str, way: Any) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("needs /proc, which has no room either")
+    said = f"^cannot write {file}: .*; choose another folder$"
+    with pytest.raises(WherefromError, match=said), way(file):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENOSPC, "disk full"), (errno.EROFS, "choose another folder"), (None, "disk full")],
+)
+def test_a_write_that_is_refused_for_another_reason_is_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, said: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    err = OSError("16 requested and 8 written") if number is None else OSError(number, "said")
+    with pytest.raises(WherefromError, match=said), atomic(tmp_path / "a.npy"):
+        raise err
 
 
 @pytest.mark.parametrize("where", ["s3://bucket/a.parquet", "gs:/bucket/a", "https://x.org/a"])
@@ -251,3 +276,26 @@ def test_a_limit_of_file_sizes_ends_in_a_traceback(tmp_path: Path, write: str) -
     assert "cannot write a.npy" in done.stdout, done.stderr
     assert "ulimit -f" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("said", "due"),
+    [
+        ("give --lon x --lat y", "give lon='x', lat='y'"),
+        ("points with --geometry 'a b'. It has: a", "points with geometry='a b'. It has: a"),
+        ("--within box=1,2,3: a box", "within='box=1,2,3': a box"),
+        ("are they exchanged (--lon, --lat)?", "are they exchanged (lon=, lat=)?"),
+        ("such as --buffer-km 10", "such as buffer_km=10"),
+        ("or leave --cluster out", "or leave cluster= out"),
+        ("--unit t/ha: labels have no unit", "units='t/ha': labels have no unit"),
+        ("say with -n; or give -n", "say with -n; or give n="),
+        ("thin it: wherefrom draw a --out b.parquet", "thin it: wherefrom draw a --out b.parquet"),
+        ("no label '--x' of /a/--b", "no label '--x' of /a/--b"),
+    ],
+)  # fmt: skip
+def test_python_is_advised_flags_or_the_command_line_arguments(said: str, due: str) -> None:
+    err = WherefromError(said)
+    assert str(err) == due
+    assert str(WherefromError(f"a.csv: {err}")) == f"a.csv: {due}"
+    with speaking_flags():
+        assert str(err) == said

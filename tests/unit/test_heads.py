@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -18,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from wherefrom.errors import WherefromError
 from wherefrom.plugins import kinds
 from wherefrom.train.heads import base, checked, head, kind_of_head
+from wherefrom.train.heads.estimator import estimator
 from wherefrom.train.heads.fewshot import FewShot
 from wherefrom.train.heads.finetune import FineTune
 from wherefrom.train.heads.forest import Forest
@@ -323,3 +327,53 @@ def test_predictions_that_are_no_class_codes_are_scored(predicted: Any, message:
     assert whole.tolist() == [[1, 3, 1], [1, 1, 1]]
     with pytest.raises(WherefromError, match="class code 40000 is above 32767"):
         checked("mine", [[1]], 1, 1, [1, 40_000])
+
+
+# As estimators of scikit-learn's kind.
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_estimator_tells_another_thing_than_its_head(name: str) -> None:
+    x, label, train, test = make(seeds=1)
+    numbers = kind_of_head(name).predicts == "numbers"
+    words = np.array([f"class {code:02d}" for code in label])
+    y = label * 1.5 if numbers else words
+    few = {"forest": {"trees": 5}, "mlp": {"steps": 5}}.get(name, {})
+    made = clone(estimator(name, random_state=3, **few))
+    assert made.get_params() == {"head": name, "random_state": 3} | {
+        key: value for key, value in head(name, **few).spec().items() if key != "name"
+    }
+    fitted = pickle.loads(pickle.dumps(made.fit(x[train[0]], y[train[0]])))
+    told = fitted.predict(x[test])
+    assert (told == fitted.predict(x[test])).all()
+    rows = np.concatenate([train[0], test])
+    own = (label * 1.5 if numbers else np.unique(words, return_inverse=True)[1])[rows]
+    n, seed = train.shape[1], np.random.SeedSequence(fitted._seed)
+    given = x[rows], own, np.arange(n)[None], np.arange(n, len(rows)), seed
+    due = head(name, **few).fit_predict(*given)[0]
+    assert (told == (due if numbers else np.unique(words)[due])).all()
+    assert hasattr(fitted, "predict_proba") == kind_of_head(name).tells_probabilities
+    if hasattr(fitted, "predict_proba"):
+        chances = fitted.predict_proba(x[test])
+        assert np.allclose(chances.sum(axis=1), 1)
+        assert (fitted.classes_[chances.argmax(axis=1)] == told).mean() > 0.99
+
+
+def test_an_estimator_is_refused_by_a_search_or_takes_what_its_head_does_not() -> None:
+    x, label, *_ = make()
+    search = GridSearchCV(estimator("knn"), {"k": [1, 5]}, cv=2).fit(x[:80], label[:80])
+    assert set(search.best_params_) == {"k"}
+    assert estimator("knn").set_params(k=3).get_params()["k"] == 3
+    assert set(estimator("knn").set_params(head="logistic").get_params()) == {
+        "head", "random_state", "C"
+    }  # fmt: skip
+    with pytest.raises(WherefromError, match="unknown option of head 'knn' 'c'"):
+        estimator("knn", c=1)
+    with pytest.raises(WherefromError, match="C must be positive"):
+        estimator("logistic", C=-1.0).fit(x, label)
+    with pytest.raises(WherefromError, match="trains the encoder"):
+        estimator("finetune")
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 40"):
+        estimator("majority").fit(x, label).predict(x[:, :3])
+    with pytest.raises(ValueError, match="NaN"):
+        estimator("ridge").fit(np.full_like(x, np.nan), label)

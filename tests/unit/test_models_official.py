@@ -6,12 +6,16 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason='needs torch: pip install "wherefrom[train]"')
 
 from wherefrom.errors import WherefromError  # noqa: E402
 from wherefrom.models import official  # noqa: E402
+from wherefrom.models.named import load  # noqa: E402
+from wherefrom.models.presto import Presto  # noqa: E402
+from wherefrom.models.satclip import LocationEncoder  # noqa: E402
 
 LIKE = {"a": torch.zeros(4000)}
 
@@ -79,3 +83,45 @@ def test_a_lack_of_the_system_is_called_damage(
     with pytest.raises(WherefromError, match=reason) as caught:
         official.plain_weights(file, LIKE)
     assert "fetch" not in str(caught.value)
+
+
+# By name.
+
+
+def test_weights_of_a_name_are_another_model(tmp_path: Path) -> None:
+    presto, file = Presto(), tmp_path / "mine.pt"
+    torch.save(presto.state_dict(), file)
+    read = load("presto", path=file)
+    assert not read.training
+    assert all(map(torch.equal, read.state_dict().values(), presto.state_dict().values()))
+    location = LocationEncoder(10, 8, 2, 4)
+    names = ["layers.0", "layers.1", "last_layer"]
+    state = {
+        f"model.nnet.{name}.{kind}": value
+        for name, layer in zip(names, location.layers, strict=True)
+        for kind, value in layer.state_dict().items()
+    }
+    torch.save({"state_dict": state}, file)
+    assert load("satclip-vit16-l10", path=file).harmonics.degrees == 10
+    with pytest.raises(
+        WherefromError, match=r"mine.pt has harmonics of L = 10, which 'satclip-vit"
+    ):
+        load("satclip-vit16-l40", path=file)
+    with pytest.raises(WherefromError, match=r"mine.pt lacks the tensor encoder"):
+        load("presto", path=file)
+    with pytest.raises(WherefromError, match=r"unknown weights 'cropharvest': .*Known: .*presto"):
+        load("cropharvest")
+
+
+def test_the_published_weights_are_not_those_of_their_name(
+    reference_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (reference_data / "presto" / "default_model.pt").is_file():
+        pytest.skip(f"no Presto weights in {reference_data}")
+    monkeypatch.setenv("WHEREFROM_DATA", str(reference_data / "presto"))
+    known = np.load(reference_data / "presto" / "reference_outputs.npz")
+    lonlat = torch.from_numpy(known["latlon"][:, ::-1].copy())
+    x, world, month = (torch.from_numpy(known[k]) for k in ("x", "dynamic_world", "start_month"))
+    with torch.no_grad():
+        found = load("presto").embed(x, world, lonlat, month)
+    assert np.abs(found.numpy() - known["embedding"]).max() < 1e-4

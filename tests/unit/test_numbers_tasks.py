@@ -126,7 +126,7 @@ def test_a_region_of_one_number_gives_a_score() -> None:
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        (["17.5", "warm"] * 200, r"column 'warm' is string.*it holds 'warm'.*labels go by --label"),
+        (["17.5", "warm"] * 200, r"column 'warm' is string.*it holds 'warm'.*labels go by label="),
         ([1.5] * 399 + [None], r"row 399 has no number in column 'warm'; .*drop or mend"),
         ([1.5, float("nan")] * 200, r"row 1 has nan in column 'warm' \(200 such rows\)"),
         ([1.5] * 9 + [float("inf")] + [2.5] * 390, "row 9 has inf in column 'warm'"),
@@ -177,22 +177,22 @@ def test_shares_and_lengths_are_taken_for_no_number() -> None:
 
 
 def test_folds_without_a_place_are_promised() -> None:
-    with pytest.raises(WherefromError, match=r"--folds 50: cells 2000 km wide fill \d+ of"):
+    with pytest.raises(WherefromError, match=r"folds=50: cells 2000 km wide fill \d+ of"):
         from_table(stations(), target="warm", region_layer="all", block_km=2000, folds=50)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"a column of labels \(--label\), or one of numbers \(--target\)"),
+        ({}, r"a column of labels \(label=\), or one of numbers \(target=\)"),
         ({"label": "warm", "target": "warm"}, "a column of labels"),
         ({"target": "wram"}, "unknown target column of .* 'wram': did you mean 'warm'"),
         ({"target": "warm", "positive": "yes"}, "a target of numbers has no positive class"),
         ({"label": "kind", "units": "m"}, "labels have no unit"),
-        ({"target": "warm", "units": "t\n/ha"}, r"--unit 't\\n/ha': .* on one line"),
-        ({"target": "warm", "folds": 5}, "--folds 5: .*: give --block-km too"),
-        ({"target": "warm", "folds": 1, "block_km": 50.0}, "--folds 1: give 2 to 100 folds"),
-        ({"target": "warm", "folds": 300, "block_km": 50.0}, "--folds 300: give 2 to 100 folds"),
+        ({"target": "warm", "units": "t\n/ha"}, r"units='t\\n/ha': .* on one line"),
+        ({"target": "warm", "folds": 5}, "folds=5: .*: give block_km= too"),
+        ({"target": "warm", "folds": 1, "block_km": 50.0}, "folds=1: give 2 to 100 folds"),
+        ({"target": "warm", "folds": 300, "block_km": 50.0}, "folds=300: give 2 to 100 folds"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_taken(

@@ -347,7 +347,10 @@ def test_a_file_of_another_schema_slips_into_a_pool(tmp_path: Path) -> None:
         (table.set_column(3, "use", table["height"]), "column 'use' is double, but string in"),
         (table.set_column(0, "key", table["use"]), r"its ids and places in 'key' \(text\)"),
         (table.drop_columns(["key"]), "unknown id column of .*g.parquet"),
-        (table.rename_columns(["key", "x", "y", "use", "class", "height"]), "give --lon x --lat y"),
+        (
+            table.rename_columns(["key", "x", "y", "use", "class", "height"]),
+            "give lon='x', lat='y'",
+        ),
     ):
         pq.write_table(changed, other)
         with pytest.raises(WherefromError, match=message):

@@ -222,7 +222,7 @@ def test_the_middle_of_a_footprint_across_the_antimeridian_is_on_the_other_side(
 
 def test_bytes_without_metadata_are_not_named(tmp_path: Path) -> None:
     pq.write_table(geo_table().replace_schema_metadata(None), tmp_path / "a.parquet")
-    with pytest.raises(WherefromError, match="well-known binary in degrees with --geometry geo"):
+    with pytest.raises(WherefromError, match="well-known binary in degrees with geometry='geo"):
         Pool.read(tmp_path / "a.parquet")
     pool = Pool.read(tmp_path / "a.parquet", lon="geometry", lat="geometry")
     assert pool.lon.tolist() == LON
@@ -343,7 +343,7 @@ def test_absent_file_and_folder_are_named(tmp_path: Path) -> None:
 
 def test_likely_columns_are_named_when_lon_is_absent() -> None:
     table = pa.table({"Longitude": LON, "Latitude": LAT})
-    with pytest.raises(WherefromError, match="give --lon Longitude --lat Latitude"):
+    with pytest.raises(WherefromError, match="give lon='Longitude', lat='Latitude'"):
         Pool.from_table(table)
     with pytest.raises(WherefromError, match="Columns: a, b"):
         Pool.from_table(pa.table({"a": LON, "b": LAT}))

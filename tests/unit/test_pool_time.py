@@ -381,7 +381,7 @@ def test_rows_are_taken_for_places_by_a_check(tmp_path: Path) -> None:
     )
     with pytest.raises(WherefromError, match="unknown column of places"):
         inspect(tmp_path / "a.parquet", place="til")
-    with pytest.raises(WherefromError, match=r"--place tile: .* name one file of it"):
+    with pytest.raises(WherefromError, match=r"place='tile': .* name one file of it"):
         inspect(tmp_path, place="tile")
 
 

@@ -308,7 +308,7 @@ def test_shares_of_a_file_are_not_taken_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["land", "people"])
 def test_shares_of_ones_own_labels_are_invented(asked: str) -> None:
-    message = f"--for {asked}: .*or give the shares in a file"
+    message = f"for='{asked}': .*or give the shares in a file"
     with pytest.raises(WherefromError, match=message):
         target(asked, CUT)
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 import unicodedata
 import warnings
 from pathlib import Path
@@ -19,17 +20,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.progress import Progress
 
 from wherefrom import shown
 from wherefrom.errors import WherefromError
 from wherefrom.evidence import COLUMNS
-from wherefrom.progress import Screen
+from wherefrom.progress import Screen, _Left
 from wherefrom.report import ReportContext, evidence_of, terminal_table, write
 from wherefrom.report.html import page
 from wherefrom.report.tables import latex, score_grid
 from wherefrom.study import Store, worker
-from wherefrom.study.board import Board
+from wherefrom.study.board import Board, read_note
 from wherefrom.study.run import _raise
+from wherefrom.study.worker import Told
 
 RLO = chr(0x202E)
 ODD = (
@@ -210,3 +213,37 @@ def test_a_worker_shows_where_in_the_code_a_warning_is(
         for _ in range(2):  # as two workers do
             assert worker.work([stage], absent, board.hear) == []
     assert capsys.readouterr().err == "note: task x: 2 of 9 rows are left out\n"
+
+
+def test_a_run_that_goes_on_begins_at_nothing_and_expects_centuries(tmp_path: Path) -> None:
+    done, *todo = (
+        Told("task", f"k{i}", f"task {i}", cost, 1.0, "") for i, cost in enumerate((60.0, 1e9, 1e9))
+    )
+    made = [SimpleNamespace(key=one.key, cost=one.cost) for one in (done, *todo)]
+    plan: Any = SimpleNamespace(
+        key="p", study=SimpleNamespace(name="s", scale="debug"), stages=made
+    )
+    stages: Any = made[1:]
+    with Board(stages, Store(tmp_path), plan, None) as board:
+        (row,) = board.bar.tasks
+        assert (row.completed, row.total) == (60, 2e9 + 60)
+        board.began -= 100
+        board.hear(todo[0]._replace(share=1e-9))
+        assert row.fields["left"] is None
+        assert read_note(Store(tmp_path).notes("running")[board.call])["left"] is None
+        board.first = time.perf_counter() - 100
+        board.hear(todo[0])  # half of what this call has to do, in 100 seconds
+        assert row.completed == 1e9 + 60
+        assert row.fields["left"] == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize(("completed", "said"), [(1.0, ""), (50.0, "10 s left")])
+def test_a_bar_tells_what_is_left_before_anybody_knows(completed: float, said: str) -> None:
+    now = [0.0]
+    bar = Progress(_Left(), get_time=lambda: now[0], disable=True)
+    bar.add_task("", total=100)
+    (task,) = bar.tasks
+    for at, share in ((0.0, 0.0), (5.0, 0.5), (10.0, 1.0)):
+        now[0] = at
+        bar.update(task.id, completed=completed * share)
+    assert str(_Left().render(task)) == said

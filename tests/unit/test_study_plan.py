@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,9 @@ from wherefrom.payload import Payload
 from wherefrom.plugins import kinds
 from wherefrom.study import Store, Study, collect, load, plan
 from wherefrom.study.stage import VERSIONS, Stage
+from wherefrom.tasks import Task, plan_episodes
+from wherefrom.tasks.base import TaskSpec
+from wherefrom.tasks.episode import most_places
 from wherefrom.train.heads import head
 from wherefrom.train.pretrain import PretrainSettings
 
@@ -296,10 +300,74 @@ def test_a_changed_list_of_ids_is_served_from_the_cache(laptop: Study, tmp_path:
     study = laptop.model_copy(update={"compositions": listed})
     with pytest.raises(WherefromError, match=r"ids.txt: no such file .*'mine'"):
         plan(study)
-    file.write_text("1\n2\n")
+    many = [*map(str, range(1000))]
+    file.write_text("\n".join(["id", *many]))
     before = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
-    file.write_text("1\n3\n")
+    file.write_text("\n".join(["id", *many[1:]]))
     after = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
     # One list is one draw, however many the models ask for.
     assert len(before) == len(after) == 1
     assert before != after
+
+
+def test_what_a_run_refuses_in_the_end_is_planned(laptop: Study, tmp_path: Path) -> None:
+    list_ = tmp_path / "mine.csv"
+    list_.write_text("id\n" + "\n".join(map(str, range(300))))
+    first, *others = laptop.headlines
+    positive = first.model_copy(update={"metric": "f1_positive"})
+    refused: dict[str, dict[str, object]] = {
+        r"n = 6,000: task 'ecoregions': each region has 5,500 .*: take a smaller n": {"n": 6000},
+        r"of which none is the positive one, .*: say metric: f1_macro or": {
+            "headlines": (positive, *others)
+        },
+        r"composition 'uniform': n = 10,000 is larger than the pool": {
+            "pool": laptop.pool.model_copy(update={"places": 9000})
+        },
+        r"'mine' \('ids:.*'\) lists 300 places, fewer than the batch = 512 of model 'satclip-L": {
+            "compositions": laptop.compositions | {"mine": f"ids:file={list_}"}
+        },
+    }
+    for said, change in refused.items():
+        with pytest.raises(WherefromError, match=said):
+            plan(laptop.model_copy(update=change))
+
+
+def test_more_labels_than_any_region_of_a_table_has_are_planned(
+    laptop: Study, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    sizes = {"Kenya": 40, "Togo": 90}
+    places = sum(sizes.values())
+    region = np.repeat([0, 1], [*sizes.values()])
+    made = Task("mine", rng.uniform(0, 9, places), rng.uniform(0, 9, places), np.arange(places) % 3,
+                ("a", "b", "c"), region, tuple(sizes), np.arange(places) % 2, "crop")  # fmt: skip
+    made.write(tmp_path / "mine.parquet")
+    spec = OfKind("tasks", TaskSpec).read(
+        {"kind": "table", "name": "mine", "file": str(tmp_path / "mine.parquet")}
+    )
+    assert laptop.sweep is not None
+    study = laptop.model_copy(
+        update={"tasks": laptop.tasks | {"ecoregions": spec}, "published": {}}
+    )
+    with pytest.raises(
+        WherefromError,
+        match=r"sweep.region: task 'ecoregions': unknown region .*Known: Kenya, Togo",
+    ):
+        plan(study)
+    study = study.model_copy(update={"sweep": None})
+    with pytest.raises(
+        WherefromError, match=r"n = 100: .*'ecoregions': no region .* more than 45 .* \(in Togo\)"
+    ):
+        plan(study)
+    study = study.model_copy(update={"n": 45})
+    assert {s.axes["task"] for s in plan(study).of_kind("fewshot")} >= {"mine"}
+    assert most_places(made) == {"Kenya": 20, "Togo": 45}
+    one_class = replace(made, label=np.where(region == 1, 0, made.label))
+    one_test = replace(made, split=np.where(region == 1, 0, made.split))
+    folds = replace(made, split=np.arange(places) % 3, folds=3)
+    for task, most in ((made, 45), (one_class, 0), (one_test, 0), (folds, 60)):
+        known = most_places(task)["Togo"]
+        assert known == most
+        for n in (max(1, most), most + 1):
+            drawn, _ = plan_episodes(task, ["Togo"], n, [0])
+            assert bool(drawn) == (n <= most)

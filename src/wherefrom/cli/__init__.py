@@ -30,7 +30,7 @@ from wherefrom.cli import (
     study,
     task,
 )
-from wherefrom.errors import WherefromError, of_the_system
+from wherefrom.errors import WherefromError, of_the_system, speaking_flags
 from wherefrom.plugins import NO_PLUGINS
 from wherefrom.progress import console, noted, say
 
@@ -91,6 +91,7 @@ def _root(
         os.environ[NO_PLUGINS] = "1"
 
 
+@speaking_flags()
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):

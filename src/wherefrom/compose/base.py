@@ -210,6 +210,11 @@ class SamplerModel(BaseModel, ABC):
         """The layer and the one label of it that all places have, where that is what it is for."""
         return None
 
+    @property
+    def listed(self) -> int | None:
+        """How many places it lists, each as often as it is taken; None where it draws them."""
+        return None
+
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.
 

@@ -79,7 +79,7 @@ class Extent:
         >>> Extent.of("continent=Afrika")
         Traceback (most recent call last):
         ...
-        wherefrom.errors.WherefromError: --within continent=Afrika: layer 'continent' has no label \
+        wherefrom.errors.WherefromError: within='continent=Afrika': layer 'continent' has no label \
 'Afrika': did you mean 'Africa'? Known: Africa, Asia, Europe, North America, Oceania, \
 South America, Antarctica
         """

@@ -222,7 +222,10 @@ class PublishedSatCLIP(Encoder):
     """
 
     embed_flops: ClassVar[float] = 4 * 512 * (40**2 + 512 + 256)
-    catalog: ClassVar[tuple[str, ...]] = ("satclip-resnet18-l40", "satclip-resnet18-l10")
+    catalog: ClassVar[tuple[str, ...]] = (
+        "satclip-resnet18-l40", "satclip-resnet18-l10", "satclip-resnet50-l40",
+        "satclip-resnet50-l10", "satclip-vit16-l40", "satclip-vit16-l10",
+    )  # fmt: skip
 
     def features(self, places: Places) -> NDArray[np.float32]:
         """Embed the places."""

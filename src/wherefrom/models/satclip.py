@@ -211,6 +211,19 @@ class LocationEncoder(nn.Module):
         WherefromError
             If the file is absent, is no checkpoint, holds anything but plain data, or was trained
             with another encoding.
+
+        Examples
+        --------
+        Weights of the catalog are read by name, too: ``wherefrom.load("satclip-resnet18-l40")``.
+
+        >>> import numpy as np
+        >>> from wherefrom.earth.fetch import find
+        >>> from wherefrom.gfms.satclip import embed_places
+        >>> weights = find("satclip-resnet18-l40")  # wherefrom data fetch satclip-resnet18-l40
+        >>> if weights:  # on this machine
+        ...     encoder = LocationEncoder.load_official(weights)
+        ...     features = embed_places(encoder, np.array([36.8, 1.2]), np.array([-1.3, 6.1]))
+        ...     assert features.shape == (2, 256)
         """
         weights = official_weights(pathlib.Path(path))
         first, last = weights[0][0], weights[-1][0]

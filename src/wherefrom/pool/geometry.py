@@ -321,7 +321,7 @@ def placed(geometry: Shapes, source: str, first: int) -> tuple[Floats, Floats, S
         raise WherefromError(
             f"{source}: {count_of(len(other), 'geometry', 'geometries')} are neither points nor "
             f"polygons (first in row {first + other[0]}: {found}): name another column with "
-            "--geometry (geometry= in Python), or use gdf.representative_point()"
+            "--geometry, or use gdf.representative_point()"
         )
     points = np.flatnonzero(kinds == 0)
     if not polygons.any():

@@ -130,7 +130,8 @@ def open_beside(
             pass
         except WherefromError as err:
             mend = "exchange the names of these columns"
-            raise WherefromError(re.sub(r"give --lon .+ --lat \S+", mend, str(err))) from None
+            said = re.sub(r"give --lon .+ --lat \S+", mend, str(err.args[0]))
+            raise WherefromError(said) from None
     named = " and ".join(map(repr, dict.fromkeys([lon, lat])))
     or_usual = "" if (lon, lat) == usual else ", nor 'lon' and 'lat'"
     raise WherefromError(f"{path} has no column {named}{or_usual}: name its coordinates so")

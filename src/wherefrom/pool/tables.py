@@ -540,10 +540,7 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     held = [name for name in names if is_bytes(table.schema.field(name).type)]
     how = "name the coordinates with --lon and --lat"
     if held:
-        how += (
-            f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])} "
-            f"(geometry={held[0]!r} in Python)"
-        )
+        how += f", or points as well-known binary in degrees with --geometry {shlex.quote(held[0])}"
     elif len(names) == 1 and " " in names[0]:
         how = "part its columns by commas or tabs, or by blanks that no value holds"
     elif sum(bool(re.match(NUMBER, name)) for name in names) > 1:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wherefrom.payload.base import Payload
-from wherefrom.shown import count_of
+from wherefrom.shown import count_of, time_of
 from wherefrom.study import Plan, Stage, Store
 from wherefrom.study.fitting import tuned_of
 from wherefrom.study.sizes import runs_of, sized
@@ -26,7 +26,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
     """Describe a plan: its stages by kind, what changed since earlier runs, bytes and GPU hours."""
     study = plan.study
     table = Table(title=Text(f"{study.name}, scale {study.scale}"), title_justify="left")
-    for column in ("stage", "all", "cached", "missing", "core minutes left"):
+    for column in ("stage", "all", "cached", "missing", "core time left"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     finished = store.finished(plan.stages)
     missing = [stage for stage in plan.stages if stage.key not in finished]
@@ -38,7 +38,7 @@ def render(plan: Plan, store: Store) -> RenderableType:
             table.add_section()
         left = [stage for stage in missing if kind in (stage.kind, "together")]
         counts = (len(every), len(every) - len(left), len(left))
-        table.add_row(kind, *map(str, counts), _minutes(left))
+        table.add_row(kind, *map(str, counts), _time(left))
     parts: list[RenderableType] = [table, *_sizes(plan)]
     parts += [Text(f"{a!r} is absent: {b!r} stands in") for a, b in study.stood_in.items()]
     parts += [Text(f"left out {what}: {why}") for what, why in study.left_out.items()]
@@ -52,10 +52,10 @@ def render(plan: Plan, store: Store) -> RenderableType:
     return Group(*parts)
 
 
-def _minutes(stages: list[Stage]) -> str:
+def _time(stages: list[Stage]) -> str:
     if any(stage.kind == "pretrain" and stage.of.gpu_hours_per_run for stage in stages):
         return "see GPU hours"
-    return f"{sum(stage.cost for stage in stages) / 60:.1f}"
+    return time_of(sum(stage.cost for stage in stages))
 
 
 def _sizes(plan: Plan) -> list[Text]:

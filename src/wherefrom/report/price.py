@@ -16,7 +16,7 @@ from wherefrom.errors import WherefromError
 from wherefrom.evidence.afford import Reach, by_variance, reach
 from wherefrom.report.context import evidence_of
 from wherefrom.report.study import context_of
-from wherefrom.shown import count_of
+from wherefrom.shown import count_of, time_of
 from wherefrom.study import Plan, Store
 from wherefrom.study.budget import (
     FEWEST,
@@ -45,7 +45,7 @@ from wherefrom.study.price import (
 )
 from wherefrom.study.results import joined, unfinished
 
-__all__ = ["Asked", "asked", "brief", "bytes_of", "render", "time_of"]
+__all__ = ["Asked", "asked", "brief", "bytes_of", "render"]
 
 _WIDTH = 80
 #: Kinds of work whose throughput is listed: those that took longest.
@@ -355,17 +355,3 @@ def bytes_of(count: int) -> str:
         return "0"
     power = max(1, min(4, (len(str(count)) - 1) // 3))
     return f"{count / 1000**power:,.3g} {'kMGT'[power - 1]}B"
-
-
-def time_of(seconds: float) -> str:
-    """Write a time in seconds, minutes, hours or days.
-
-    Examples
-    --------
-    >>> [time_of(one) for one in (5, 300, 36_000, 900_000)]
-    ['5 s', '5 min', '10 h', '10.4 days']
-    """
-    for unit, size, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
-        if seconds < most:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 86_400:,.3g} days"

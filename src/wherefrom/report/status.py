@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from wherefrom.shown import time_of
 from wherefrom.study.board import STALE
 from wherefrom.study.status import Call, Status
 
@@ -55,9 +56,4 @@ def _of_call(call: Call) -> list[RenderableType]:
 
 
 def _time(seconds: float) -> str:
-    """Write seconds in the unit that suits them."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return time_of(round(seconds))

@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from wherefrom.errors import WherefromError
-from wherefrom.progress import console, progress
+from wherefrom.progress import TELLS, console, progress
+from wherefrom.shown import time_of
 from wherefrom.study.stage import Plan, Stage
 from wherefrom.study.store import Store
 from wherefrom.study.worker import Told
@@ -22,14 +23,14 @@ RUNNING = "running"
 #: Those by which it is seen that the nodes of a cluster share it, named by the call that asks.
 PROBES = "probe"
 _DAY = 86_400.0
-#: Before so much is done, nobody knows how long the rest takes.
-_TELLS = 0.03
 #: Seconds between two notes, and from which on a note that did not change is of a dead call.
 BEAT, STALE = 10.0, 45.0
 
 
 class Board:
     """A bar over expected seconds, fed by workers; plain lines where nobody watches.
+
+    What earlier calls did is done on it; how long the rest takes is told by this call alone.
 
     Now and then it notes in the store how long this call has worked (so that a kill loses seconds
     of it), what it runs and what has failed. By the notes of others it knows what they run.
@@ -38,6 +39,8 @@ class Board:
     def __init__(self, todo: list[Stage], store: Store, plan: Plan, cluster: str | None) -> None:
         self.store, self.plan = store, plan
         self.call = f"{time.time_ns()}-{platform.node()}-{os.getpid()}"
+        keys = {stage.key for stage in todo}
+        self.before = sum(stage.cost for stage in plan.stages if stage.key not in keys)
         self.total = sum(stage.cost for stage in todo)
         self.finished, self.began = 0.0, time.perf_counter()
         self.said = self.noted = self.began
@@ -66,7 +69,8 @@ class Board:
         self.look()
         self.note()
         self.bar.start()
-        self.row = self.bar.add_task("study", total=max(1, round(self.total)))
+        whole = max(1, round(self.before + self.total))
+        self.row = self.bar.add_task("study", total=whole, completed=round(self.before), left=None)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,15 +105,15 @@ class Board:
         # What is begun again after a worker died is counted once.
         self.finished += told.cost * (max(told.share, before) - before)
         self.shares[told.key] = max(told.share, before)
-        done = self.finished / self.total if self.total else 1.0
+        left = self._left()
         many = f" and {len(self.running) - 1} more" if len(self.running) > 1 else ""
         what = f"{told.label:<{44 - len(many)}.{44 - len(many)}}{many}"
-        self.bar.update(self.row, completed=done * self.total, description=what)
+        done = self.before + self.finished
+        self.bar.update(self.row, completed=done, description=what, left=left)
         now = time.perf_counter()
-        if not console.is_terminal and now - self.said > 15 and done > _TELLS:
+        if not console.is_terminal and now - self.said > 15 and left is not None:
             self.said = now
-            left = self._left(done)
-            self.say(f"{done:4.0%}  about {left / 60:.1f} min left  {told.label}{many}")
+            self.say(f"{self._share():4.0%}  about {time_of(round(left))} left  {told.label}{many}")
 
     def claim(self, bundles: list[list[Stage]]) -> list[list[Stage]]:
         """Note that bundles are begun; return those that no other call has claimed before."""
@@ -136,8 +140,17 @@ class Board:
         for stage in bundle:
             self.hear(Told(stage.kind, stage.key, stage.label, stage.cost, 1.0, ""))
 
-    def _left(self, done: float) -> float:
-        return (time.perf_counter() - (self.first or self.began)) * (1 - done) / done
+    def _share(self) -> float:
+        """Return which share of the plan is done, by expected seconds."""
+        whole = self.before + self.total
+        return (self.before + self.finished) / whole if whole else 1.0
+
+    def _left(self) -> float | None:
+        """Tell the seconds that are left, at the rate of this call; None before that is known."""
+        done = self.finished / self.total if self.total else 1.0
+        if done <= TELLS:
+            return None
+        return (time.perf_counter() - (self.first or self.began)) * max(0.0, 1 - done) / done
 
     def beat(self) -> None:
         """Note where the run stands, if it is time to, and see what others run."""
@@ -148,12 +161,11 @@ class Board:
     def note(self, *, spent: bool = False) -> None:
         """Note where the run stands, and which stages it has begun."""
         self.noted = time.perf_counter()
-        done = self.finished / self.total if self.total else 1.0
         running = [*self.running.values()]
         now = {
             "at": time.time(),
-            "share": done,
-            "left": self._left(done) if done > _TELLS else None,
+            "share": self._share(),
+            "left": self._left(),
             "running": [told._asdict() | {"since": self.since[told.key]} for told in running],
             "claimed": sorted(self.claimed),
             "failed": self.failed,

@@ -18,7 +18,7 @@ from wherefrom.shown import count_of
 from wherefrom.study import cost
 from wherefrom.study.audits import audit_stages
 from wherefrom.study.draws import contents, draw_stages, layer_key_of
-from wherefrom.study.pairing import refuse_misfits
+from wherefrom.study.pairing import refuse_misfits, refuse_sizes
 from wherefrom.study.pools import stage_spec
 from wherefrom.study.sizes import Size, check, heads_of, runs_of, sized
 from wherefrom.study.spec import HeadUse, Study, SweepSpec
@@ -41,8 +41,10 @@ def plan(study: Study) -> Plan:
     Raises
     ------
     WherefromError
-        If a layer or file that a sampler reads, or a head of the study, is unknown; or if heads,
-        metrics or baselines are for classes where a task is of numbers, or the reverse.
+        If a layer or file that a sampler reads, or a head of the study, is unknown; or if its run
+        would be refused in the end: heads, metrics or baselines are for classes where a task is of
+        numbers, or the reverse; no region has n labelled places; the pool has fewer places than a
+        composition.
 
     Examples
     --------
@@ -53,7 +55,9 @@ def plan(study: Study) -> Plan:
     """
     refuse_misfits(study)
     check(study)
-    return Plan(study, tuple(_expand(study)))
+    stages = tuple(_expand(study))
+    refuse_sizes(study)  # of lists, too, which are there
+    return Plan(study, stages)
 
 
 def _expand(study: Study) -> Iterator[Stage]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from wherefrom import parallel
-from wherefrom.errors import MachineError, WherefromError
+from wherefrom.errors import MachineError, WherefromError, speaking_flags
 from wherefrom.progress import noted
 from wherefrom.study import stages
 from wherefrom.study.stage import Stage
@@ -41,6 +41,7 @@ class Failure(NamedTuple):
     elsewhere: bool = False
 
 
+@speaking_flags()
 def work(
     bundle: list[Stage], store: Store, tell: Callable[[Told | str], None], where: str = ""
 ) -> list[Failure]:

@@ -77,6 +77,20 @@ class TaskSpec(Part):
     def places(self) -> int:
         """Labelled places that are embedded, about."""
 
+    @property
+    def known_regions(self) -> tuple[str, ...] | None:
+        """Names of its regions, where they are known before it is made."""
+        return None
+
+    @property
+    def has_positive(self) -> bool | None:
+        """Whether one of two classes is the positive one; None where that is not known yet."""
+        return None
+
+    def few(self, n: int) -> str:
+        """Say why no region can be evaluated with n labelled places; empty where one may be."""
+        return ""
+
     @abstractmethod
     def make(self, pool: Pool | None) -> Task | LabelledSeries:
         """Make the labelled places, with their series if it has `own_series`.
@@ -194,6 +208,12 @@ class PlacedSpec(TaskSpec):
     def places(self) -> int:
         """Of all regions."""
         return self.areas * (self.train_per_region + self.test_per_region)
+
+    def few(self, n: int) -> str:
+        """Say that each region has fewer."""
+        most = self.train_per_region
+        said = f"each region has {most:,} labelled places to train on: take a smaller n, or raise "
+        return f"{said}train_per_region" if n > most else ""
 
     def placing(self) -> dict[str, Any]:
         """Give the fields as `wherefrom.tasks.ecoregions` takes them."""

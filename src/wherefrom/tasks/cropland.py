@@ -29,6 +29,11 @@ class Cropland(PlacedSpec):
         """Cropland, which is made of land cover."""
         return ("cropland",)
 
+    @property
+    def has_positive(self) -> bool:
+        """It is cropland."""
+        return True
+
     def make(self, pool: Pool | None) -> Task:
         """Draw the places."""
         assert pool is not None

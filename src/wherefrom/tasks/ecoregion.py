@@ -47,6 +47,11 @@ class Ecoregions(PlacedSpec):
         """The layer."""
         return (self.layer,)
 
+    @property
+    def has_positive(self) -> bool:
+        """None of the labels is more than another."""
+        return False
+
     def make(self, pool: Pool | None) -> Task:
         """Draw the places."""
         assert pool is not None

@@ -15,7 +15,8 @@ from wherefrom.keys import generator
 from wherefrom.tasks.task import SPLITS, Task
 
 __all__ = [
-    "MIN_LABELLED", "EpisodeProblem", "Episodes", "apart_km", "episodes", "plan_episodes",
+    "MIN_LABELLED", "EpisodeProblem", "Episodes", "apart_km", "episodes", "most_places",
+    "plan_episodes",
 ]  # fmt: skip
 
 #: A class is promised a training place in every episode when the region has at least so many
@@ -265,6 +266,29 @@ def plan_episodes(
         except EpisodeProblem as err:
             problems.append(err)
     return drawn, problems
+
+
+def most_places(task: Task) -> dict[str, int]:
+    """Return how many training places an episode of each region can have, 0 where there is none.
+
+    Told by counts alone: of a task of numbers, or in folds, some more may be without.
+
+    Examples
+    --------
+    >>> task = Task("demo", np.zeros(9), np.zeros(9), np.arange(9) % 2, ("a", "b"),
+    ...             np.repeat([0, 1], [7, 2]), ("Africa", "Asia"), np.arange(9) // 2 % 2, "cover")
+    >>> most_places(task)
+    {'Africa': 4, 'Asia': 0}
+    """
+    counts = task.counts()
+    each = counts.sum(axis=1)
+    if task.folds:
+        most = each.sum(axis=1) - each.max(axis=1)
+    else:
+        most = np.where(each[:, 1] > 0, each[:, 0], 0)
+        if task.units is None:
+            most[((counts[:, :, :2] > 0).sum(axis=1) < 2).any(axis=1)] = 0
+    return dict(zip(task.regions, most.tolist(), strict=True))
 
 
 def _folds(task: Task, region: str) -> list[int] | list[None]:

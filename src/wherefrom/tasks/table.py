@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from pydantic import Field
 from wherefrom.auditing.tally import Ints, canonical_places, first_rows
 from wherefrom.earth.cells import EqualAreaCells
 from wherefrom.earth.sphere import EARTH_RADIUS_KM
-from wherefrom.errors import WherefromError, unknown
+from wherefrom.errors import WherefromError, phrased, unknown
 from wherefrom.keys import generator
 from wherefrom.pool import Pool, places_of, read_places
 from wherefrom.pool.columns import (
@@ -32,6 +32,7 @@ from wherefrom.pool.columns import (
 from wherefrom.pool.series import PixelSeries
 from wherefrom.shown import count_of
 from wherefrom.tasks.base import TaskSpec
+from wherefrom.tasks.episode import most_places
 from wherefrom.tasks.labelled import LabelledSeries
 from wherefrom.tasks.task import SPLITS, Task
 
@@ -62,6 +63,16 @@ _CALLED = {
     **{"training": 0, "testing": 1},
     **dict.fromkeys(("val", "valid", "validation", "dev"), _VALIDATION),
 }
+
+
+class _About(NamedTuple):
+    """What a plan has to know of the file of a task; `most` is of `most_places`."""
+
+    places: int
+    units: str | None
+    folds: int
+    positive: bool
+    most: dict[str, int]
 
 
 class Table(TaskSpec):
@@ -101,8 +112,7 @@ class Table(TaskSpec):
         return self.labels_from
 
     @cached_property
-    def _about(self) -> tuple[int, str | None, int]:  # of a plan every stage asks for it
-        """Rows, units and folds of the file."""
+    def _about(self) -> _About:  # of a plan every stage asks for it
         task = Task.read(self.file)
         has = task.label_layer if task.units is not None else None
         if self.target is not None and self.target != has:
@@ -111,22 +121,45 @@ class Table(TaskSpec):
                 f"task {self.name!r}: {self.file} holds {held}, and the study says target: "
                 f"{self.target}; make it with `wherefrom task from-table --target {self.target}`"
             )
-        return len(task), task.units, task.folds
+        most = most_places(task)
+        return _About(len(task), task.units, task.folds, task.positive is not None, most)
 
     @property
     def places(self) -> int:
         """Rows of the table."""
-        return self._about[0]
+        return self._about.places
 
     @property
     def units(self) -> str | None:
         """Those of the file."""
-        return self._about[1]
+        return self._about.units
 
     @property
     def folds(self) -> int:
         """Those of the file."""
-        return self._about[2]
+        return self._about.folds
+
+    @property
+    def known_regions(self) -> tuple[str, ...]:
+        """Those of the file."""
+        return tuple(self._about.most)
+
+    @property
+    def has_positive(self) -> bool:
+        """As the file says."""
+        return self._about.positive
+
+    def few(self, n: int) -> str:
+        """Say what the region with most labelled places has."""
+        region, most = max(self._about.most.items(), key=lambda one: one[1], default=("", 0))
+        if n <= most:
+            return ""
+        if not most:
+            return f"{self.file} has no region with places of two classes to train and to test on"
+        return (
+            f"no region of {self.file} has more than {most:,} labelled places to train on (in "
+            f"{region}): take a smaller n, or label more"
+        )
 
     def settings(self) -> dict[str, Any]:
         """Give the name; where the table lies is no part of what the task depends on."""
@@ -449,8 +482,10 @@ def _varied(numbers: NDArray[np.float64], name: str, source: str) -> None:
     if len(present) <= FEW and (present == np.rint(present)).all():
         shown = ", ".join(f"{one:g}" for one in present)
         warnings.warn(
-            f"column {name!r} holds {len(present)} whole numbers alone ({shown}): are they "
-            f"classes? then give --label {name}",
+            phrased(
+                f"column {name!r} holds {len(present)} whole numbers alone ({shown}): are they "
+                f"classes? then give --label {name}"
+            ),
             stacklevel=3,
         )
 

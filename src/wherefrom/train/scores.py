@@ -29,6 +29,8 @@ class Metric:
         Whether lower is better.
     in_units : bool
         Whether it is in the units of the task's numbers, not a share.
+    of_positive : bool
+        Whether it is of the positive class, which a task must have.
     """
 
     title: str
@@ -36,6 +38,7 @@ class Metric:
     predicts: Predicts = "classes"
     lower: bool = False
     in_units: bool = False
+    of_positive: bool = False
     #: Least and most that a score can be.
     limits: tuple[float, float] = (0.0, 1.0)
 
@@ -49,7 +52,9 @@ class Metric:
 METRICS = {
     "f1_macro": Metric("macro F1", "F1 of each class, averaged with equal weight over the classes"),
     "f1_weighted": Metric("weighted F1", "F1 of each class, averaged by the class's test places"),
-    "f1_positive": Metric("positive-class F1", "F1 of the positive class of a binary task"),
+    "f1_positive": Metric(
+        "positive-class F1", "F1 of the positive class of a binary task", of_positive=True
+    ),
     "accuracy": Metric("accuracy", "share of test places labelled right"),
     "r2": Metric(
         "R²",

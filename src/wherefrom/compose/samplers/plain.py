@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from wherefrom import files
 from wherefrom.compose import passes
@@ -128,6 +129,23 @@ class Ids(SamplerModel):
     in_passes: ClassVar[bool] = True
     file: InputFile
 
+    @property
+    def listed(self) -> int:
+        """Those of the file."""
+        return int(self._read()[1].sum())
+
+    def _read(self) -> tuple[NDArray[Any], Ints, str]:
+        """Return the ids of the file, how often each is taken, and the name of their column."""
+        table = read_table(self.file)
+        names = table.column_names
+        if "id" not in names and len(names) > 1:
+            raise WherefromError(f"{self.file} has no column 'id'; columns: {', '.join(names)}")
+        name = "id" if "id" in names else names[0]
+        ids = ids_of(table.column(name), name, self.file)
+        if "multiplicity" in names:
+            return ids, _multiplicities(table.column("multiplicity"), self.file), name
+        return ids, np.ones(len(ids), dtype=np.int64), name
+
     def draw(self, pool: AnyPool, n: int | None, rng: np.random.Generator) -> Composition:
         """Look up the file's ids in the pool; nothing is random.
 
@@ -137,15 +155,7 @@ class Ids(SamplerModel):
             If the file cannot be read, an id is not in the pool, or n is given and is not the
             number of places listed.
         """
-        table = read_table(self.file)
-        names = table.column_names
-        if "id" not in names and len(names) > 1:
-            raise WherefromError(f"{self.file} has no column 'id'; columns: {', '.join(names)}")
-        name = "id" if "id" in names else names[0]
-        ids = ids_of(table.column(name), name, self.file)
-        listed = np.ones(len(ids), dtype=np.int64)
-        if "multiplicity" in names:
-            listed = _multiplicities(table.column("multiplicity"), self.file)
+        ids, listed, name = self._read()
         try:
             found = passes.find(pool, ids)
             headless = name != "id" and _holds(pool, name)

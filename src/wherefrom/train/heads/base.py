@@ -56,6 +56,8 @@ class HeadOptions:
     needs_features: ClassVar[bool] = True
     #: Whether the encoder is trained with it; it is then no classifier on frozen features.
     tunes_encoder: ClassVar[bool] = False
+    #: Whether it has `probabilities`.
+    tells_probabilities: ClassVar[bool] = False
     #: Of one core for a region, 50 seeds, n = 100 and 256 features, about.
     seconds: ClassVar[float] = 0.6
     #: Raised by hand when the code, or a default, changes what it predicts.
@@ -102,6 +104,23 @@ class Head(HeadOptions, ABC):
         (S, T) int16 array, or float64
             Predicted class codes, or numbers.
         """
+
+    def probabilities(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> NDArray[np.float64]:
+        """Tell the probability of each class of the training rows, where `tells_probabilities`.
+
+        Parameters
+        ----------
+        features, labels, train, test, seed
+            As of `fit_predict`, which predicts the most probable class.
+
+        Returns
+        -------
+        (S, T, C) float64 array
+            Of the C class codes that any seed's training rows have, ascending.
+        """
+        raise WherefromError(f"head {self.name!r} tells no probabilities")
 
 
 def checked(name: str, predicted: ArrayLike, seeds: int, tests: int, classes: ArrayLike) -> Codes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, child
@@ -38,6 +40,7 @@ class Forest(Head):
 
     name: ClassVar[str] = "forest"
     seconds: ClassVar[float] = 8.0
+    tells_probabilities: ClassVar[bool] = True
     trees: int = 100
 
     def __post_init__(self) -> None:
@@ -48,14 +51,30 @@ class Forest(Head):
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
     ) -> Codes:
         """Fit and predict; see `Head`. Seed s grows its trees from child s of `seed`."""
+        tested = np.ascontiguousarray(features[test], dtype=np.float32)
+        found = np.empty((len(train), len(test)), dtype=np.int16)
+        for s, forest in enumerate(self._grown(features, labels, train, seed)):
+            found[s] = forest.predict(tested)
+        return found
+
+    def probabilities(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> NDArray[np.float64]:
+        """Tell the shares of the leaves, averaged over the trees; see `Head`."""
+        tested = np.ascontiguousarray(features[test], dtype=np.float32)
+        classes = np.unique(np.asarray(labels)[train])
+        found = np.zeros((len(train), len(test), len(classes)))
+        for s, forest in enumerate(self._grown(features, labels, train, seed)):
+            found[s][:, np.isin(classes, forest.classes_)] = forest.predict_proba(tested)
+        return found
+
+    def _grown(
+        self, features: Features, labels: Labels, train: Rows, seed: SeedSequence
+    ) -> Iterator[Any]:
         # Imported here: the other heads do without scikit-learn.
         from sklearn.ensemble import RandomForestClassifier
 
-        tested = np.ascontiguousarray(features[test], dtype=np.float32)
-        found = np.empty((len(train), len(test)), dtype=np.int16)
         for s, rows in enumerate(train):
             state = int(child(seed, s).generate_state(1)[0])
             forest = RandomForestClassifier(self.trees, n_jobs=1, random_state=state)
-            forest.fit(features[rows], labels[rows])
-            found[s] = forest.predict(tested)
-        return found
+            yield forest.fit(features[rows], labels[rows])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.tasks.task import Predicts
@@ -52,6 +53,7 @@ class KNN(Head):
 
     name: ClassVar[str] = "knn"
     seconds: ClassVar[float] = 0.2
+    tells_probabilities: ClassVar[bool] = True
     k: int = 5
 
     def __post_init__(self) -> None:
@@ -66,21 +68,36 @@ class KNN(Head):
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
     ) -> Codes:
         """Predict; see `Head`. Nothing here is random."""
+        n, dim, places = train.shape[1], features.shape[1], len(test)
+        found = []
+        for part in chunks(len(train), 4 * (4 * n * dim + 2 * places * n)):
+            few, votes = self._votes(features, labels, train[part], test)
+            found.append(few.codes(votes.argmax(dim=2).T))
+        return np.concatenate(found)
+
+    def probabilities(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> NDArray[np.float64]:
+        """Tell the shares of the votes; see `Head`."""
+        _, votes = self._votes(features, labels, train, test)
+        found: NDArray[np.float64] = (votes.double() / self.k).transpose(0, 1).cpu().numpy()
+        return found
+
+    def _votes(
+        self, features: Features, labels: Labels, train: Rows, test: Rows
+    ) -> tuple[FewShot, torch.Tensor]:
+        """Count the neighbours of each class, (T, S, C)."""
         import torch
 
         from wherefrom.train.heads.fewshot import FewShot
 
-        n, dim, places = train.shape[1], features.shape[1], len(test)
-        _check_k(self, n)
-        found = []
-        for part in chunks(len(train), 4 * (4 * n * dim + 2 * places * n)):
-            few = FewShot.of(features, labels, train[part], test)
-            nearest = _nearest(few, self.k)
-            votes = few.test.new_zeros(*nearest.shape[:2], len(few.classes))
-            voters = few.y.expand(places, -1, -1).gather(2, nearest)
-            votes.scatter_add_(2, voters, torch.ones_like(nearest, dtype=votes.dtype))
-            found.append(few.codes(votes.argmax(dim=2).T))
-        return np.concatenate(found)
+        _check_k(self, train.shape[1])
+        few = FewShot.of(features, labels, train, test)
+        nearest = _nearest(few, self.k)
+        votes = few.test.new_zeros(*nearest.shape[:2], len(few.classes))
+        voters = few.y.expand(len(test), -1, -1).gather(2, nearest)
+        votes.scatter_add_(2, voters, torch.ones_like(nearest, dtype=votes.dtype))
+        return few, votes
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks
+
+if TYPE_CHECKING:
+    import torch
+
+    from wherefrom.train.heads.fewshot import FewShot
 
 __all__ = ["BalancedLogistic", "Logistic"]
 
@@ -36,6 +42,7 @@ class Logistic(Head):
     """
 
     name: ClassVar[str] = "logistic"
+    tells_probabilities: ClassVar[bool] = True
     balanced: ClassVar[bool] = False
     C: float = 1.0
 
@@ -47,17 +54,31 @@ class Logistic(Head):
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
     ) -> Codes:
         """Fit and predict; see `Head`. Nothing here is random."""
-        from wherefrom.train.heads.fewshot import FewShot
-        from wherefrom.train.heads.newton import fit
-
         n, dim = train.shape[1], features.shape[1]
         found = []
         for part in chunks(len(train), n * (12 * dim + 40 * min(n, dim) + 800)):
-            few = FewShot.of(features, labels, train[part], test)
-            weight, bias = fit(few, self.C, self.balanced)
-            scores = few.linear(weight.float(), bias.float())
+            few, scores = self._scored(features, labels, train[part], test)
             found.append(few.codes(scores.argmax(dim=2).T))
         return np.concatenate(found)
+
+    def probabilities(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> NDArray[np.float64]:
+        """Fit and tell probabilities; see `Head`."""
+        _, scores = self._scored(features, labels, train, test)
+        found: NDArray[np.float64] = scores.double().softmax(dim=2).transpose(0, 1).cpu().numpy()
+        return found
+
+    def _scored(
+        self, features: Features, labels: Labels, train: Rows, test: Rows
+    ) -> tuple[FewShot, torch.Tensor]:
+        """Return the scores of the classes, (T, S, C)."""
+        from wherefrom.train.heads.fewshot import FewShot
+        from wherefrom.train.heads.newton import fit
+
+        few = FewShot.of(features, labels, train, test)
+        weight, bias = fit(few, self.C, self.balanced)
+        return few, few.linear(weight.float(), bias.float())
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 
 from wherefrom.tasks.task import Predicts
 from wherefrom.train.heads.base import (
@@ -37,19 +38,29 @@ class Majority(Head):
 
     name: ClassVar[str] = "majority"
     needs_features: ClassVar[bool] = False
+    tells_probabilities: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.01
 
     def fit_predict(
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
     ) -> Codes:
         """Predict; see `Head`. Features are not looked at."""
-        refuse_numbers(labels)
-        taught = labels[train]
-        codes = int(taught.max()) + 1
-        cells = taught + np.arange(len(train))[:, None] * codes
-        counts = np.bincount(cells.ravel(), minlength=len(train) * codes)
-        most = counts.reshape(len(train), codes).argmax(axis=1).astype(np.int16)
+        most = self._counts(labels[train]).argmax(axis=1).astype(np.int16)
         return np.repeat(most[:, None], len(test), axis=1)
+
+    def probabilities(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> NDArray[np.float64]:
+        """Tell the shares of the classes; see `Head`."""
+        shares = self._counts(labels[train])[:, np.unique(labels[train])] / train.shape[1]
+        return np.repeat(shares[:, None], len(test), axis=1)
+
+    def _counts(self, taught: Labels) -> NDArray[np.int64]:
+        """Count each seed's places of every code, (S, codes)."""
+        refuse_numbers(taught)
+        codes = int(taught.max()) + 1
+        cells = taught + np.arange(len(taught))[:, None] * codes
+        return np.bincount(cells.ravel(), minlength=len(taught) * codes).reshape(-1, codes)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 
 from wherefrom.errors import WherefromError
 from wherefrom.train.heads.base import Codes, Features, Head, Labels, Rows, chunks, refuse_numbers
+
+if TYPE_CHECKING:
+    import torch
+
+    from wherefrom.train.heads.fewshot import FewShot
 
 __all__ = ["MLP"]
 
@@ -47,6 +53,7 @@ class MLP(Head):
 
     name: ClassVar[str] = "mlp"
     seconds: ClassVar[float] = 0.3
+    tells_probabilities: ClassVar[bool] = True
     hidden: int = 16
     steps: int = 100
     lr: float = 0.01
@@ -63,22 +70,41 @@ class MLP(Head):
         self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
     ) -> Codes:
         """Fit and predict; see `Head`. Seed s draws its initial weights from child s of `seed`."""
+        n, dim, places = train.shape[1], features.shape[1], len(test)
+        cost = 4 * (n * 3 * dim + 4 * self.hidden * dim + 3 * self.hidden * (n + places))
+        found = []
+        for part in chunks(len(train), cost):
+            few, logit = self._scored(features, labels, train[part], test, seed, part.start)
+            found.append(few.codes(logit.argmax(dim=1)))
+        return np.concatenate(found)
+
+    def probabilities(
+        self, features: Features, labels: Labels, train: Rows, test: Rows, seed: SeedSequence
+    ) -> NDArray[np.float64]:
+        """Fit and tell probabilities; see `Head`."""
+        _, logit = self._scored(features, labels, train, test, seed, 0)
+        found: NDArray[np.float64] = logit.double().softmax(dim=1).mT.cpu().numpy()
+        return found
+
+    def _scored(
+        self,
+        features: Features,
+        labels: Labels,
+        train: Rows,
+        test: Rows,
+        seed: SeedSequence,
+        first: int,
+    ) -> tuple[FewShot, torch.Tensor]:
+        """Return the scores of the classes, (S, C, T); `first` is the number of the first seed."""
         import torch
 
         from wherefrom.train.heads.fewshot import FewShot
         from wherefrom.train.heads.perceptron import absent_bias, initial, train_all
 
         refuse_numbers(labels)
-        n, dim, places = train.shape[1], features.shape[1], len(test)
-        codes = int(labels.max()) + 1
-        cost = 4 * (n * 3 * dim + 4 * self.hidden * dim + 3 * self.hidden * (n + places))
-        found = []
-        for part in chunks(len(train), cost):
-            few = FewShot.of(features, labels, train[part], test)
-            children = range(part.start, part.start + len(few.y))
-            start = initial(seed, children, codes, few.classes, self.hidden, min(n, dim))
-            w1, b1, w2, b2 = train_all(few, start, self.steps, self.lr, self.weight_decay)
-            unit = few.linear(w1 @ few.axes.back.float(), b1[..., 0]).tanh_().permute(1, 2, 0)
-            logit = torch.baddbmm(b2 + absent_bias(few), w2, unit)
-            found.append(few.codes(logit.argmax(dim=1)))
-        return np.concatenate(found)
+        few = FewShot.of(features, labels, train, test)
+        children, inputs = range(first, first + len(few.y)), min(train.shape[1], features.shape[1])
+        start = initial(seed, children, int(labels.max()) + 1, few.classes, self.hidden, inputs)
+        w1, b1, w2, b2 = train_all(few, start, self.steps, self.lr, self.weight_decay)
+        unit = few.linear(w1 @ few.axes.back.float(), b1[..., 0]).tanh_().permute(1, 2, 0)
+        return few, torch.baddbmm(b2 + absent_bias(few), w2, unit)
