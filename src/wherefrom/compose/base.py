@@ -210,6 +210,18 @@ class SamplerModel(BaseModel, ABC):
         """The layer and the one label of it that all places have, where that is what it is for."""
         return None
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen, in plain words that follow "places"; empty if not said.
+
+        Examples
+        --------
+        >>> from wherefrom.compose import sampler
+        >>> sampler("stratified:layer=climate_zone").in_words
+        'in equal shares by climate zone'
+        """
+        return ""
+
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.
 
