@@ -52,6 +52,8 @@ def test_the_answer_says_more_or_less_than_the_verdicts() -> None:
         "have found a difference of 0."
     )
     assert lost.text.endswith(" in macro F1), and pre-training itself is not shown to help.")
+    hopeless = said({"none": -0.01, "uniform": 0.0, "biome": 0.0}, noise=0.3, blocks=2)
+    assert "so small that it could not have found any difference), and" in hopeless.text
     assert said(FAR, blocks=1).text == "Nothing can be told from one block."
     assert said({**FAR, "none": 0.2}).text.endswith("without any pre-training does better.")
 
@@ -89,6 +91,18 @@ def test_models_that_differ_are_given_one_verdict() -> None:
         assert sum(tick.major for tick in one.ticks) >= 2
     assert "Grey band: differences that count as none, ±0.01." in drawn.caption
     assert "hollow: undecided" in drawn.caption
+
+
+def test_intervals_of_two_blocks_squeeze_the_figure() -> None:
+    context = ReportContext("s", "debug", [HEADLINE])
+    effects = {"uniform": 0.0, "near": 0.02}
+    (one,) = context.shown(evidence_of(simulated(effects, blocks=2, noise=0.02), context))
+    drawn = forest(one)
+    assert drawn is not None
+    (strip,) = drawn.strips
+    assert (strip.low, strip.high, strip.beyond) == (0.0, 100.0, "")
+    assert abs(strip.at - drawn.zero) > 5
+    assert drawn.caption.endswith("A line that ends at the edge goes on beyond it.")
 
 
 def test_a_list_is_called_by_the_words_of_another() -> None:

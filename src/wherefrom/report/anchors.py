@@ -77,7 +77,8 @@ class Anchors:
 
     def say(self, statement: Statement) -> Markup:
         """Write a statement with links from its numbers to their rows."""
-        text, at, made = statement.text, 0, []
+        text, at = statement.text, 0
+        made: list[str] = []
         for start, stop, rows in statement.links:
             made.append(self.explained(text[at:start]))
             made.append(self._link(text[start:stop], rows))

@@ -10,6 +10,7 @@ from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.rows import Rows, links, rows_in
 from wherefrom.report.style import number, score_title
 from wherefrom.report.verdict import apart, kind_of, scope
+from wherefrom.train.scores import METRICS
 
 __all__ = ["answer", "small_print"]
 
@@ -124,10 +125,13 @@ def _clause(
         )
     elif known:
         text = f"{who}this study cannot tell whether it matters where the pre-training places lie"
-        could = [row.detectable for row in known if row.detectable is not None]
-        if could:
-            pieces.append((number(max(could)), about))
-            text += f" (it would have found a difference of {number(max(could))} in {title})"
+        could = max((row.detectable for row in known if row.detectable is not None), default=0.0)
+        metric = METRICS.get(headline.view.metric)
+        if metric and could >= metric.limits[1] - metric.limits[0]:
+            text += " (it is so small that it could not have found any difference)"
+        elif could:
+            pieces.append((number(could), about))
+            text += f" (it would have found a difference of {number(could)} in {title})"
     else:
         why = placed[0].note.partition("; ")[0] or "runs without an interval"
         text = f"{who}nothing can be told from {why}"

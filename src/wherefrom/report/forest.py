@@ -20,6 +20,8 @@ __all__ = ["Forest", "Overview", "Strip", "Tick", "forest", "overview"]
 
 #: How many times as long an axis may get for the controls, before they are cut off.
 _LONGEST = 2.0
+#: How many times as far as the largest difference, or the margin, an axis reaches on either side.
+_WIDEST = 4.0
 #: What an axis has on either side of its values, as a share of them: half a number's width.
 _SPACE = 0.07
 
@@ -125,8 +127,7 @@ def forest(headline: Headline, among: Sequence[Headline] = ()) -> Forest | None:
     caption = f"{headline.title}. {READING}"
     if margin:
         caption += f" Band: margin of equivalence, {_band(headline)}."
-    if any(strip.beyond for strip in strips):
-        caption += " Arrow: beyond the axis."
+    caption += _beyond(strips)
     return Forest(
         headline.short,
         strips,
@@ -158,8 +159,7 @@ def overview(headlines: Sequence[Headline]) -> Overview | None:
     caption = f"Each row is a way of choosing the places. {READING}"
     if bands:
         caption += f" Grey band: differences that count as none, {' or '.join(bands)}."
-    if any(strip.beyond for one in panels for strip in one.strips):
-        caption += " Arrow: beyond the axis."
+    caption += _beyond([strip for one in panels for strip in one.strips])
     rows = [(label, [known.get(label) for known in by]) for label in labels]
     return Overview(panels, rows, "; ".join(axes), caption)
 
@@ -179,22 +179,32 @@ def _band(headline: Headline) -> str:
     return f"±{headline.margin:g}{f' {headline.units}' if headline.units else ''}"
 
 
+def _beyond(strips: Sequence[Strip]) -> str:
+    """Say what is cut off by the ends of the axis."""
+    said = " Arrow: beyond the axis." if any(strip.beyond for strip in strips) else ""
+    if any({strip.low, strip.high} & {0.0, 100.0} for strip in strips if not strip.beyond):
+        said += " A line that ends at the edge goes on beyond it."
+    return said
+
+
 def _about(headline: Headline) -> tuple[str, str]:
     return score_title(headline), headline.evidence.references[0]
 
 
 def _limits(headlines: Sequence[Headline]) -> tuple[float, float]:
     """Return the ends of an axis for the differences of headlines, without controls far off."""
-    near, every = [0.0], [0.0]
+    near, every, widest = [0.0], [0.0], 0.0
     for one in headlines:
         margin, rows = one.margin, one.differences(one.evidence.references[0])
         own = [row for row in rows if row.composition != INITIAL] or rows
         near += [margin, -margin, *(end for row in own for end in _ends(row))]
         every += [end for row in rows for end in _ends(row)]
-    every += near
-    if max(every) - min(every) <= _LONGEST * (max(near) - min(near)):
-        near = every
-    return min(near), max(near)
+        widest = max(widest, margin, *(abs(row.difference) for row in own))
+    # Intervals of few blocks would squeeze all that is to be seen.
+    reach = _WIDEST * widest
+    ends = [(max(min(found), -reach), min(max(found), reach)) for found in (near, [*near, *every])]
+    (low, high), (least, most) = ends
+    return (least, most) if most - least <= _LONGEST * (high - low) else (low, high)
 
 
 def _ends(row: DifferenceRow) -> list[float]:
