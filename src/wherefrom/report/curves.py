@@ -60,7 +60,7 @@ def sweep_figure(sweeps: Sequence[Sweep], blind: Collection[str], columns: int) 
         if apart:
             _apart(axes[1], one, handles)
         for ax in axes:
-            _sizes_axis(ax, [headline.view.n for headline in one.grown])
+            _sizes_axis(ax, one)
         axes[-1].set_xlabel("labelled places n (logarithmic)")
         if at % columns == 0:
             title = score_title(one.grown[0]) + turned(one.grown[0])
@@ -117,8 +117,8 @@ def _apart(ax: Axes, sweep: Sweep, handles: dict[str, Line2D]) -> None:
     for i, (name, points) in enumerate(found.items()):
         style = look.get(name, _OTHER)
         # Side by side, so that intervals of like differences are told from each other.
-        shift = 1.04 ** (i - (len(found) - 1) / 2)
-        x = [point[0] * shift for point in points]
+        aside = 0.012 * (i - (len(found) - 1) / 2)
+        x = [point[0] * _span(sweep) ** aside for point in points]
         y = [point[1] for point in points]
         (handles[name],) = ax.plot(x, y, color=style.colour, lw=1.0, marker=style.marker, ms=5)
         for place, (_, _, low, high) in zip(x, points, strict=True):
@@ -130,10 +130,19 @@ def _apart(ax: Axes, sweep: Sweep, handles: dict[str, Line2D]) -> None:
     ax.set_ylim(min(ends) - room, max(ends) + room)
 
 
-def _sizes_axis(ax: Axes, sizes: list[int]) -> None:
+def _span(sweep: Sweep) -> float:
+    """Return how many times as many labels the last of a sweep has as the first."""
+    return sweep.grown[-1].view.n / sweep.grown[0].view.n
+
+
+def _sizes_axis(ax: Axes, sweep: Sweep) -> None:
+    sizes = [headline.view.n for headline in sweep.grown]
     ax.set_xscale("log")
     names = [f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else f"{n:,}" for n in sizes]
     ax.set_xticks(sizes, names, fontsize=8)
     ax.minorticks_off()
+    if _span(sweep) > 1:
+        room = _span(sweep) ** 0.08
+        ax.set_xlim(sizes[0] / room, sizes[-1] * room)
     ax.grid(axis="y", color=FAINT, lw=0.7)
     ax.spines[["top", "right"]].set_visible(False)
