@@ -73,6 +73,12 @@ def test_models_that_differ_are_given_one_verdict() -> None:
     assert first.startswith("With gfm on task, it matters")
     assert second.startswith("with other on task, this study cannot tell whether it matters")
     assert made.kind == "partly"
+    # Of three and more only what is better or worse is named.
+    third = replace(context, headlines=[*headlines, headlines[0]])
+    told = answer(third.shown(evidence), third)
+    assert told is not None
+    assert "it matters, too: places crowded around cities cost" in told.text
+    assert told.text.count("and 1 list does as well within 0.01") == 2
     small = small_print(shown, context).text
     assert small.startswith("Over 2 regions, n = 100 labelled places; given these test places.")
     assert small.count(" would have found a difference to uniform of ") == 2

@@ -10,12 +10,15 @@ from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.rows import Rows, links, rows_in
 from wherefrom.report.style import number, score_title
 from wherefrom.report.verdict import apart, kind_of, scope
+from wherefrom.shown import count_of
 from wherefrom.train.scores import METRICS
 
 __all__ = ["answer", "small_print"]
 
 #: Of a group the sentence names so many, those of the largest differences; of several models fewer.
 _NAMED, _FEWER = 3, 2
+#: From so many headlines on, only what is better or worse is named.
+_MANY = 3
 
 
 class _Clause(NamedTuple):
@@ -96,6 +99,7 @@ def _clause(
     }
     level = [row for row in known if row.verdict not in groups]
     name = _namer(headline, context, _FEWER if who else _NAMED)
+    brief = len(context.headlines) >= _MANY
     beside = _chosen(headline, reference, context)
     margin = f"within {headline.margin:g}{f' {headline.units}' if headline.units else ''}"
     title, pieces = score_title(headline), []
@@ -107,9 +111,11 @@ def _clause(
                 pieces.append((ends, about))
                 parts.append(f"{name(groups[word])} {verb} {ends} in {title}")
         if level:
-            parts.append(f"{name(level)} do as well {margin}")
-        if groups[UNDECIDED]:
-            parts.append(f"for {name(groups[UNDECIDED])} it cannot be told")
+            named = count_of(len(level), "list") if brief else name(level)
+            parts.append(f"{named} {'does' if named == '1 list' else 'do'} as well {margin}")
+        if unsure := groups[UNDECIDED]:
+            named = count_of(len(unsure), "list") if brief else name(unsure)
+            parts.append(f"for {named} it cannot be told")
         matters = f"it matters where the pre-training places lie: compared with {beside}, "
         again = any(matters in one.text for one in before)
         text = f"{who}{'it matters, too: ' if again else matters}{_listed(parts, 'and')}"
@@ -124,7 +130,8 @@ def _clause(
             f"{name(groups[UNDECIDED])} this study cannot tell"
         )
     elif known:
-        text = f"{who}this study cannot tell whether it matters where the pre-training places lie"
+        text = f"{who}this study cannot tell whether it matters"
+        text += "" if before else " where the pre-training places lie"
         could = max((row.detectable for row in known if row.detectable is not None), default=0.0)
         metric = METRICS.get(headline.view.metric)
         if metric and could >= metric.limits[1] - metric.limits[0]:

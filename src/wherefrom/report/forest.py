@@ -117,7 +117,7 @@ def forest(headline: Headline, among: Sequence[Headline] = ()) -> Forest | None:
     step = _step(most - least or 1.0)
     digits = max(0, -math.floor(math.log10(step)))
     counts = range(math.ceil(least / step), math.floor(most / step) + 1)
-    every = max(1, (len(counts) - 1) // 2)
+    every = max(1, (len(counts) - 1) // (3 if len(among) < 3 else 2))
     ticks = []
     for i in counts:
         text = signed(i * step, digits) if i else "0"
