@@ -181,7 +181,7 @@ def ticked(figure: Figure) -> None:
     >>> ax.set_ylim(0.6, 4)
     (0.6, 4)
     >>> ticked(ax.figure)
-    >>> [round(tick, 1) for tick in ax.get_yticks() if 0.6 <= tick <= 4]
+    >>> [tick for tick in ax.get_yticks().round(1).tolist() if 0.6 <= tick <= 4]
     [0.7, 1.0, 1.5, 2.0, 3.0]
     """
     from matplotlib.ticker import (  # slow
