@@ -40,7 +40,7 @@ def answer(headlines: Sequence[Headline], context: ReportContext) -> Statement |
     >>> import pyarrow as pa
     >>> from wherefrom.evidence import COLUMNS
     >>> from wherefrom.report import evidence_of
-    >>> rows = [("m", name, b, "t", "Asia", 100, "knn", s, "f1_macro", mean * (1 + (b * s % 3) / 99))
+    >>> rows = [("m", name, b, "t", "Asia", 100, "knn", s, "f1_macro", mean * (1 + b * s % 3 / 99))
     ...         for name, mean in {"uniform": 0.6, "cities": 0.5, "none": 0.3}.items()
     ...         for b in range(3) for s in range(4)]
     >>> context = ReportContext("s", "debug", [("m", "t", "knn", "f1_macro")],
