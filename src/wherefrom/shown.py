@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from matplotlib.figure import Figure
 
 __all__ = [
     "brief", "cells", "count_of", "figures", "file_name", "html", "json_text", "latex", "line",
-    "page", "terminal", "time_of",
+    "page", "terminal", "ticked", "time_of",
 ]  # fmt: skip
 
 #: Joiners without width, of which Persian, Hindi and emoji make use, and wide or fixed blanks.
@@ -184,6 +185,47 @@ def figures() -> Iterator[None]:
     ):
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
+
+
+def ticked(figure: Figure) -> None:
+    """Give every axis of numbers in a drawn figure three ticks with numbers at least.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().add_subplot()
+    >>> ax.set_yscale("log")
+    >>> ax.set_ylim(0.6, 4)
+    (0.6, 4)
+    >>> ticked(ax.figure)
+    >>> [tick for tick in ax.get_yticks().round(1).tolist() if 0.6 <= tick <= 4]
+    [0.7, 1.0, 1.5, 2.0, 3.0]
+    """
+    from matplotlib.ticker import (  # slow
+        FuncFormatter,
+        LogFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+    )
+
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            located = axis.get_major_locator()
+            if isinstance(located, MaxNLocator):
+                located.set_params(min_n_ticks=3)
+            elif isinstance(located, LogLocator):
+                low, high = sorted(axis.get_view_interval())
+                # Decades where there are three, else the roundest numbers between them.
+                for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+                    there = LogLocator(subs=steps, numticks=99)
+                    if sum(low <= tick <= high for tick in there.tick_values(low, high)) >= 3:
+                        break
+                if len(steps) > 1:
+                    axis.set_major_locator(there)
+                    axis.set_minor_formatter(NullFormatter())
+                    if isinstance(axis.get_major_formatter(), LogFormatter):
+                        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _harmless(letter: str) -> bool:

@@ -53,7 +53,7 @@ def card(found: Audit) -> Image.Image:
     for one in rows:
         whole.paste(one, (0, top))
         top += one.height
-    return whole.quantize(128)
+    return whole
 
 
 def line(name: str, found: Audit) -> str:

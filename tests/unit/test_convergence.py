@@ -179,7 +179,7 @@ def test_the_page_lacks_points_or_says_others_than_the_tables(tmp_path: Path) ->
     found = evidence()
     page = write(found, CONTEXT, tmp_path).read_text()
     assert "Convergence point against classes and entropy: gfm, knn head" in page
-    assert "Scores against the number of labels, task by task: gfm, knn head" in page
+    assert "Differences against the number of labels, task by task: gfm, knn head" in page
     assert "land: where all pre-trained compositions differ from uniform" in page
     assert "zones (31 classes): from n = 1,000 (not below;" in page
     assert "crops (2 classes): from the first n, n = 100" in page

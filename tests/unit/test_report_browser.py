@@ -13,13 +13,18 @@ from test_report_links import KNOWN
 from test_report_page import EFFECTS, simulated
 
 from made_browser import TEXTS, Browser, binary
-from wherefrom.report import evidence_of, write
+from wherefrom.report import DataSource, evidence_of, write
 
 CHROMIUM = binary()
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH"),
     pytest.mark.slow,
 ]
+#: Boxes that are shown and wider within than without, and whether a cue stands under them.
+CLIPPED = """[...document.querySelectorAll('.scroll, .paper')]
+  .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 2)
+  .map((one) => [one.className, getComputedStyle(one.nextElementSibling).display === 'block'
+    && one.nextElementSibling.className === 'cue'])"""
 LONG = "stratified-by-a-layer-of-a-very-long-name"
 
 
@@ -38,6 +43,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         headlines=[(model, "task", "knn", "f1_macro") for model in ("gfm", "other")],
         compositions=effects,
         settings={"pre-training": {"a setting": "word " * 40, "key": "f" * 90}},
+        sources=[DataSource("A map", "https://example.org/" + "long/" * 30, "MIT", "x" * 200)],
         command="wherefrom study run studies/with-a-long-path/and-more/of-it --scale laptop",
     )
     return write(evidence_of(rows, known), known, tmp_path_factory.mktemp("page"))
@@ -57,6 +63,15 @@ def test_the_page_fails_overflows_or_cannot_be_read(
 ) -> None:
     browser.open(report, width=width, dark=dark)
     assert browser.value("document.scrollingElement.scrollWidth") <= width
+    # The answer, its figure and how that is read stand on the first screen, and the rest is folded.
+    bottom = "document.querySelector('.overview figcaption').getBoundingClientRect().bottom"
+    assert browser.value(bottom) <= 844
+    clipped = browser.value(CLIPPED)
+    assert [one for one in clipped if not one[1]] == []
+    if width == 390:
+        assert clipped
+    else:
+        assert browser.value("document.scrollingElement.scrollHeight") <= 8000
     browser.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert browser.value("document.scrollingElement.scrollWidth") <= width
     # Rows of the figure have one axis.

@@ -125,8 +125,9 @@ def test_numbers_of_a_name_or_of_a_paper_are_linked() -> None:
 def test_the_verdict_comes_after_something_else(report: Path) -> None:
     html = report.read_text("utf-8")
     order = [html.find(mark) for mark in (
-        'id="verdict"', 'class="lead', 'class="forest"', "<nav", 'id="part-1"', 'id="dependence"',
-        'id="transfer"', 'id="audits"', 'id="claims"', 'id="scaling"', 'id="files"', 'id="method"',
+        'id="verdict"', 'class="answer', 'class="overview"', 'class="small"', "<nav", 'id="part-1"',
+        'class="lead', 'class="forest"', 'id="dependence"', 'id="transfer"', 'id="audits"',
+        'id="claims"', 'id="scaling"', 'id="files"', 'id="method"',
     )]  # fmt: skip
     shown = [at for at in order if at >= 0]
     assert shown == sorted(shown)

@@ -276,7 +276,7 @@ def test_the_tables_have_every_number_of_the_comparison(report: Path, evidence: 
         ("wide", "knn", "logistic")
     ] * 4
     assert list(known["statements"]) == [
-        "wide on biomes", "narrow on crops", "Sensitivity to the composition",
+        "The answer", "wide on biomes", "narrow on crops", "Sensitivity to the composition",
         "Published claims", "Left out or not evaluated",
     ]  # fmt: skip
     assert (folder / "sensitivity_crops_narrow_logistic_f1_macro.tex").is_file()

@@ -30,7 +30,7 @@ from wherefrom.report import (
 )
 from wherefrom.report.html import page
 from wherefrom.report.published import claimed, published
-from wherefrom.report.tables import difference_grid, latex, score_grid
+from wherefrom.report.tables import difference_grid, latex, rich_table, score_grid
 from wherefrom.report.words import gaps
 from wherefrom.study.published import Claim
 
@@ -342,6 +342,17 @@ def test_the_terminal_never_cuts_a_number() -> None:
         assert line.rstrip().endswith("6×50")
         for cell in row.cells[:7]:
             assert cell.text[:5] in line
+        assert ("means alone" in text) == ("±." not in text) == (width < 120)
+    # Of more regions than there is room for, tables stand below each other.
+    many = tuple(f"Region {i} of a long name" for i in range(14))
+    wide = evidence_of(simulated(names, regions=many, blocks=2, seeds=2), CONTEXT)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(rich_table(score_grid(headline(wide))))
+    lines = console.export_text().splitlines()
+    found = [line.split() for line in lines if line.startswith("uniform ")]
+    assert len(found) > 1
+    assert sum(map(len, found)) == len(found) + 14 + 1 + 1
+    assert max(map(len, lines)) <= 80
 
 
 def test_latex_rows_have_as_many_cells_as_columns(evidence: Evidence) -> None:

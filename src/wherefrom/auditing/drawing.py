@@ -65,6 +65,7 @@ class Drawing:
         with shown.figures():
             figure = Figure(figsize=self.size, layout="constrained")
             self.draw(figure.add_subplot())
+            shown.ticked(figure)
             figure.savefig(
                 stream, format="png", dpi=dpi, facecolor="white", metadata={"Software": None}
             )

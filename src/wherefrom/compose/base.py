@@ -215,6 +215,18 @@ class SamplerModel(BaseModel, ABC):
         """How many places it lists, each as often as it is taken; None where it draws them."""
         return None
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen, in plain words that follow "places"; empty if not said.
+
+        Examples
+        --------
+        >>> from wherefrom.compose import sampler
+        >>> sampler("stratified:layer=climate_zone").in_words
+        'in equal shares by climate zone'
+        """
+        return ""
+
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.
 

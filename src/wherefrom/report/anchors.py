@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -22,6 +23,8 @@ class Anchors:
     ----------
     grids : iterable of Grid
         All tables of the page, in its order. Of cells with the same rows the first is the anchor.
+    words : mapping of str to str
+        Words with what they mean, which is told where each is first written.
 
     Examples
     --------
@@ -33,7 +36,8 @@ class Anchors:
     ('#r1', 'tables/leaders.csv')
     """
 
-    def __init__(self, grids: Iterable[Grid]) -> None:
+    def __init__(self, grids: Iterable[Grid], words: Mapping[str, str] | None = None) -> None:
+        self._words = dict(words or {})
         self._cells: dict[Rows, tuple[str, int]] = {}
         self._tables: dict[int, tuple[str, Rows]] = {}
         for number, grid in enumerate(grids, start=1):
@@ -73,12 +77,25 @@ class Anchors:
 
     def say(self, statement: Statement) -> Markup:
         """Write a statement with links from its numbers to their rows."""
-        text, at, made = statement.text, 0, []
+        text, at = statement.text, 0
+        made: list[str] = []
         for start, stop, rows in statement.links:
-            made.append(shown.html(text[at:start]))
+            made.append(self.explained(text[at:start]))
             made.append(self._link(text[start:stop], rows))
             at = stop
-        return Markup("".join([*made, shown.html(text[at:])]))
+        return Markup("".join([*made, self.explained(text[at:])]))
+
+    def explained(self, text: str) -> Markup:
+        """Write a text, and what a word means where it is the first of its kind on the page."""
+        if not self._words:
+            return Markup(shown.html(text))
+        found = re.search(rf"\b({'|'.join(map(re.escape, self._words))})s?\b", text)
+        if found is None:
+            return Markup(shown.html(text))
+        meaning = shown.html(self._words.pop(found[1]))
+        word = f'<abbr tabindex="0" title="{meaning}">{shown.html(found[0])}</abbr>'
+        before = shown.html(text[: found.start()])
+        return Markup(before + word) + self.explained(text[found.end() :])
 
     def _link(self, text: str, rows: Rows) -> str:
         known: tuple[Any, ...] = (self.href(rows), rows.hint, text)

@@ -114,6 +114,8 @@ class ReportContext:
     compositions: Mapping[str, str] = field(default_factory=dict)
     #: How many places each has, in words, where they are not all of one size.
     sizes: Mapping[str, str] = field(default_factory=dict)
+    #: How the places of each are chosen, in plain words that follow "places", where a sampler says.
+    in_words: Mapping[str, str] = field(default_factory=dict)
     #: Rows of published weights.
     official: Sequence[str] = ()
     #: Baselines without features, too far below the others to share an axis of a figure with them.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,6 +18,7 @@ from wherefrom.evidence.convergence import (
     convergence,
 )
 from wherefrom.report.context import ReportContext, Statement
+from wherefrom.report.curves import READING, Sweep, sweep_figure
 from wherefrom.report.rows import links, rows_in, rows_of
 from wherefrom.report.style import (
     FAINT,
@@ -30,7 +28,6 @@ from wherefrom.report.style import (
     looks_of,
     number,
     score_title,
-    turned,
 )
 from wherefrom.report.tables import Cell, Grid, Line
 from wherefrom.shown import brief, count_of
@@ -145,61 +142,23 @@ def convergence_statement(headline: Headline, context: ReportContext) -> Stateme
 
 
 def tasks_figure(headline: Headline, context: ReportContext) -> Drawing | None:
-    """Scores against the number of labels, a panel for each task of the model."""
+    """Differences against the number of labels, a panel for each task of the model."""
     tasks = [(one, *one.sweep(context.sweep_region)) for one in _tasks(headline, context)]
     tasks = [one for one in tasks if one[2]]
     if len(tasks) < 2:
         return None
-    columns = min(4, len(tasks))
-    lines = -(-len(tasks) // columns)
-    figure = Figure(figsize=(1.8 + 3.1 * columns, 3.9 * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False)
-    look, handles = looks_of(headline), dict[str, Line2D]()
-    for ax, (one, region, grown) in zip(grid.ravel(), tasks, strict=False):
-        ends: list[float] = []
-        for name, row in _curves(one, grown, region, context):
-            style = look.get(name, Look("#777777", "|", ":"))
-            x, y, low, high = (np.array(part, dtype=float) for part in zip(*row, strict=True))
-            marker = style.marker if name in one.compositions else None
-            (handles[name],) = ax.plot(x, y, color=style.colour, lw=1.6, ls=style.dash, ms=4.5,
-                                       marker=marker, label=name)  # fmt: skip
-            if name in one.compositions:
-                ax.fill_between(x, low, high, color=style.colour, alpha=0.09, lw=0)
-            ends += [y.min(), y.max()]
-        # Of few blocks an interval is wider than all that is to be seen.
-        room = 0.15 * (max(ends) - min(ends)) or 0.1
-        ax.set_ylim(min(ends) - room, max(ends) + room)
+    sweeps = []
+    for one, region, grown in tasks:
         count, _ = _classes(one, region, context)
-        _log_axis(ax, [other.view.n for other in grown])
         known = "" if count is None else f" ({count_of(count, 'class', 'classes')})"
-        ax.set_title(brief(f"{one.view.task}{known}", 40), fontsize=10)
-        ax.set_xlabel("labelled places n")
-    grid[0, 0].set_ylabel(score_title(headline) + turned(headline))
-    for ax in grid.ravel()[len(tasks) :]:
-        ax.set_visible(False)
-    figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
+        sweeps.append(Sweep(f"{one.view.task}{known}", region, grown))
+    figure = sweep_figure(sweeps, context.blind, 4)
     caption = (
-        f"{_about(headline)}, {tasks[0][1]}: mean {score_title(headline)} by number of labelled "
-        "places, task by task, with the 95 % interval of the mean, cut at the panel. Dashed grey: "
-        "baselines."
+        f"{_about(headline)}, {tasks[0][1]}: {score_title(headline)} by number of labelled "
+        f"places, task by task. {READING}"
     )
-    title = f"Scores against the number of labels, task by task: {_about(headline)}"
+    title = f"Differences against the number of labels, task by task: {_about(headline)}"
     return Drawing("scaling_tasks", figure, title, caption)
-
-
-def _curves(
-    headline: Headline, grown: Sequence[Headline], region: str, context: ReportContext
-) -> Iterator[tuple[str, list[tuple[float, ...]]]]:
-    """Yield n, mean and ends of each row of a task's sweep, by name."""
-    found: dict[str, list[tuple[float, ...]]] = {}
-    for one in grown:
-        for _, _, key in one.rows:
-            row = one.mean(key, region)
-            if row is not None and key.model not in context.blind:
-                low, high = (np.nan, np.nan) if row.low is None else (row.low, row.high)
-                point = (one.view.n, row.mean, low, np.nan if high is None else high)
-                found.setdefault(key.composition or key.model, []).append(point)
-    yield from found.items()
 
 
 def points_figure(headline: Headline, context: ReportContext) -> Drawing | None:
@@ -257,12 +216,3 @@ def points_figure(headline: Headline, context: ReportContext) -> Drawing | None:
 def _about(headline: Headline) -> str:
     """Name what is shown of several tasks."""
     return f"{headline.view.model}, {headline.view.head} head"
-
-
-def _log_axis(ax: Axes, sizes: list[int]) -> None:
-    ax.set_xscale("log")
-    names = [f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n) for n in sizes]
-    ax.set_xticks(sizes, names, fontsize=8)
-    ax.minorticks_off()
-    ax.grid(axis="y", color=FAINT, lw=0.7)
-    ax.spines[["top", "right"]].set_visible(False)

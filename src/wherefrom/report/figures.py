@@ -17,11 +17,11 @@ from wherefrom.evidence import (
     WORSE,
     Evidence,
     Headline,
-    SummaryRow,
 )
 from wherefrom.report.context import Places, ReportContext
 from wherefrom.report.convergence import points_figure, tasks_figure
 from wherefrom.report.correlation import correlation_figure
+from wherefrom.report.curves import READING, Sweep, sweep_figure
 from wherefrom.report.exchange import exchange_figure
 from wherefrom.report.sensitivity import sensitivity_figure
 from wherefrom.report.style import (
@@ -213,55 +213,23 @@ def everywhere(headline: Headline) -> Drawing | None:
 
 
 def scaling(headline: Headline, blind: Sequence[str], region: str | None) -> Drawing | None:
-    """Scores against the number of labels, a panel for each model and head of the sweep."""
+    """Differences against the number of labels, for each model and head of the sweep."""
     starts = headline.beside("task", "n", "metric")
     starts.sort(key=lambda h: (h != headline, h.view.model != headline.view.model, h.view))
     panels = [(start, *start.sweep(region)) for start in starts]
     panels = [panel for panel in panels if panel[2]][:4]
     if not panels:
         return None
-    title = score_title(headline)
-    look = looks_of(headline)
-    figure = Figure(figsize=(min(6.2 * len(panels), 12.4), 4.6 * ((len(panels) + 1) // 2)),
-                    layout="constrained")  # fmt: skip
-    grid = figure.subplots((len(panels) + 1) // 2, min(2, len(panels)), squeeze=False, sharey=True)
-    handles: dict[str, Line2D] = {}
-    for ax, (start, where, grown) in zip(grid.ravel(), panels, strict=False):
-        lines: dict[str, list[SummaryRow]] = {}
-        for one in grown:
-            for _, _, key in one.rows:
-                row = one.mean(key, where)
-                if row is not None and key.model not in blind:
-                    lines.setdefault(key.composition or key.model, []).append(row)
-        for name, rows in lines.items():
-            style = look.get(name, Look("#777777", "|", ":"))
-            x = [row.n for row in rows]
-            marker = style.marker if rows[0].composition else None
-            (handles[name],) = ax.plot(x, [row.mean for row in rows], color=style.colour, lw=1.8,
-                                       ls=style.dash, marker=marker, ms=5, label=name)  # fmt: skip
-            ends = [
-                (row.low, row.high) for row in rows if row.low is not None and row.high is not None
-            ]
-            if rows[0].composition and len(ends) == len(rows):
-                ax.fill_between(x, *zip(*ends, strict=True), color=style.colour, alpha=0.09, lw=0)
-        ax.set_xscale("log")
-        ticks = [one.view.n for one in grown]
-        ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
-        ax.minorticks_off()
-        ax.set_title(brief(f"{where}: {start.view.model}, {start.view.head} head", 60), fontsize=11)
-        ax.set_xlabel("labelled places n (logarithmic)")
-        ax.grid(axis="y", color=FAINT, lw=0.7)
-        ax.spines[["top", "right"]].set_visible(False)
-    grid[0, 0].set_ylabel(title + turned(headline))
-    for ax in grid.ravel()[len(panels) :]:
-        ax.set_visible(False)
-    figure.legend(handles.values(), map(brief, handles), loc="outside right upper", frameon=False)
+    sweeps = [
+        Sweep(f"{where}: {start.view.model}, {start.view.head} head", where, grown)
+        for start, where, grown in panels
+    ]
+    figure = sweep_figure(sweeps, blind, 2)
     caption = (
-        f"Scores ({title}) in {panels[0][1]} by number of labelled places. "
-        "Bands: 95 % interval of the mean, where there is more than one block. Dashed grey: "
-        "baselines and published weights; those without features are left out."
+        f"{score_title(headline)} in {panels[0][1]} by number of labelled places. {READING} "
+        "Baselines without features are left out."
     )
-    return Drawing("scaling", figure, "Scores against the number of labels", caption)
+    return Drawing("scaling", figure, "Differences against the number of labels", caption)
 
 
 def variance(headline: Headline, claims: Sequence[Claim]) -> Drawing | None:

@@ -14,12 +14,14 @@ from wherefrom import shown
 from wherefrom.evidence import BEST_BASELINE, RARE_DRAWS, Evidence, Headline
 from wherefrom.files import atomic
 from wherefrom.report.anchors import Anchors
+from wherefrom.report.answer import answer, small_print
 from wherefrom.report.claims import claims_table, tallied
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.convergence import convergence_statement
 from wherefrom.report.correlation import audit_grid, correlation_statement
 from wherefrom.report.exchange import exchange_statement
 from wherefrom.report.figures import figures
+from wherefrom.report.forest import overview
 from wherefrom.report.published import claimed, published
 from wherefrom.report.sections import (
     Picture,
@@ -30,7 +32,6 @@ from wherefrom.report.sections import (
     margins,
     near,
     parts,
-    top,
 )
 from wherefrom.report.sensitivity import (
     agreement,
@@ -51,6 +52,20 @@ from wherefrom.train.scores import METRICS
 __all__ = ["TEMPLATES", "Picture", "page", "sentences", "write"]
 
 DPI = 150
+#: Words of the field, each with what it means; a page explains them where they first stand.
+WORDS = {
+    "block": "one repetition: every composition drawn afresh, and a model pre-trained on each",
+    "composition": "a list of places, whose images a model is pre-trained on",
+    "pre-training": "what a model learns from unlabelled images, before it sees a task",
+    "fine-tune seed": "one choice of the labelled places that the head learns from",
+    "head": "the small classifier that learns a task from few labels, on top of the model",
+    "simultaneous": "right for all comparisons at once in 95 of 100 studies",
+    "equivalent": "shown to differ by less than the margin that was stated before",
+    "undecided": "neither shown to differ nor shown to be equal",
+    "baseline": "what scores without any pre-training, from coordinates or raw data",
+    "few-shot": "from few labelled places",
+    "macro-average": "the mean over the regions, each with equal weight",
+}
 TEMPLATES = Environment(
     loader=PackageLoader("wherefrom.report"),
     autoescape=True,
@@ -81,6 +96,7 @@ def write(evidence: Evidence, context: ReportContext, out: Path) -> Path:
     with shown.figures():
         for name, figure, title, caption, view in figures(evidence, context):
             file = out / "figures" / f"{shown.file_name(name)}.png"
+            shown.ticked(figure)
             with atomic(file) as tmp:
                 figure.savefig(tmp, dpi=DPI, facecolor="white", metadata={"Software": None})
             pictures.append(Picture(name, title, caption, file.read_bytes(), view))
@@ -98,7 +114,9 @@ def sentences(evidence: Evidence, context: ReportContext) -> list[tuple[str, lis
     out. Two models are compared as a claim says, or else the first two.
     """
     headlines = context.shown(evidence)
+    said = answer(headlines, context)
     every = [
+        ("The answer", [said] if said else []),
         *((one.short, statements(one, context.sweep_region, context.untuned)) for one in headlines),
         ("Sensitivity to the composition", _sensitivity(headlines, context)),
         ("Pre-trained here, tested there", _said(transfer_statement, headlines, context)),
@@ -132,7 +150,7 @@ def _said(
 
 
 def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]) -> str:
-    """Write the page as HTML: the verdict and its figure first, then what it rests on.
+    """Write the page as HTML: the answer and its figure first, then what it rests on.
 
     Tables of every model, task, head and metric are in it; without scripts those of the headlines
     are shown. Numbers link to their cells, and say in which row of which file they are.
@@ -151,12 +169,16 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         "correlated": beside(headlines, context, pictures, "audit_numbers"),
         "scaling": beside(headlines, context, pictures, "scaling"),
     }
-    anchors = Anchors(grids(tables))
+    known = [name for view in evidence.headlines if (name := view.metric) in METRICS]
+    scores = {METRICS[name].title: METRICS[name].about for name in known}
+    anchors = Anchors(grids(tables), scores | WORDS)
     return TEMPLATES.get_template("report.html.j2").render(
         tables,
         anchors=anchors,
         context=context,
-        top=top(headlines, context),
+        answer=answer(headlines, context),
+        small=small_print(headlines, context),
+        overview=overview(headlines),
         gaps=gaps(context),
         spreads=_sensitivity(headlines, context),
         claims=claims,
@@ -164,11 +186,6 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
         claimed=_claimed(headlines, context),
         distance_legend=LEGEND,
         shared={picture.name: picture for picture in pictures if picture.view is None},
-        metrics=[
-            (one.title, one.about)
-            for name, one in METRICS.items()
-            if any(view.metric == name for view in evidence.headlines)
-        ],
         design=design(evidence),
         runs=RUNS,
         rare=RARE_DRAWS,
@@ -183,6 +200,7 @@ def page(evidence: Evidence, context: ReportContext, pictures: Sequence[Picture]
             )
             for one in published(evidence, context)
         ],
+        words=scores | WORDS,
         stand_ins=context.stand_ins,
         sources=context.sources,
         duration=duration(context.seconds),

@@ -1,4 +1,4 @@
-"""The parts of a page, as its template takes them: the verdict, then what it rests on."""
+"""The parts of a page, as its template takes them: model by model, then what they rest on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wherefrom.report.verdict import in_brief
 from wherefrom.report.where import curve_name, distance_grid, effect_grid, law_grid, said, title
 from wherefrom.report.words import statements
 
-__all__ = ["Picture", "beside", "design", "duration", "grids", "margins", "near", "parts", "top"]
+__all__ = ["Picture", "beside", "design", "duration", "grids", "margins", "near", "parts"]
 
 #: Figures that stand in a section of their own, by the head of their names.
 _APART = ("transfer", "audit_numbers", "scaling", "exchange")
@@ -45,17 +45,6 @@ class Picture(NamedTuple):
     def data(self) -> str:
         """The picture as a data address."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
-
-
-def top(headlines: Sequence[Headline], context: ReportContext) -> list[dict[str, Any]]:
-    """Say of each headline its verdict in one sentence, with the figure that carries it."""
-    made = []
-    for i, one in enumerate(headlines, start=1):
-        first = in_brief(one) or next(iter(_statements(one, context)), None)
-        made.append(
-            {"title": one.short, "part": f"part-{i}", "statement": first, "forest": forest(one)}
-        )
-    return made
 
 
 def _statements(headline: Headline, context: ReportContext) -> list[Statement]:
@@ -87,12 +76,15 @@ def parts(
             if (view.model, view.n) == (own.model, own.n) and view.task not in others
         ]
         views.sort(key=lambda view: view != own)
+        said = _statements(one, context)
         made.append(
             {
                 "id": f"part-{i + 1}",
                 "title": one.short,
-                # The first is what stands on top of the page.
-                "statements": _statements(one, context)[1:],
+                "lead": in_brief(one) or next(iter(said), None),
+                "forest": forest(one),
+                # The first is the lead, with numbers.
+                "statements": said,
                 "views": [_view(evidence.headlines[view]) for view in views],
                 "choices": _choices(views),
                 "budget": budget_grid(one, context),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def write(
         raise WherefromError(
             "no region could be evaluated: " + "; ".join(problems(plan, store) or ["no head ran"])
         )
-    context = context_of(plan, store, study_path, lacks, whole=not fresh)
+    context = context_of(plan, store, study_path, lacks, whole=not fresh, out=out)
     evidence = evidence_of(results, context)
     if not fresh:
         page = write_page(evidence, context, out)
@@ -164,9 +165,18 @@ def _expected(study_path: Path) -> Path | None:
 
 
 def context_of(
-    plan: Plan, store: Store, study_path: Path, lacks: list[str], *, whole: bool
+    plan: Plan,
+    store: Store,
+    study_path: Path,
+    lacks: list[str],
+    *,
+    whole: bool,
+    out: Path | None = None,
 ) -> ReportContext:
-    """Describe a study; without what only the page shows and takes time, unless `whole`."""
+    """Describe a study; without what only the page shows and takes time, unless `whole`.
+
+    `out` is the folder of the run, for the command that repeats it.
+    """
     study, known = plan.study, plan.study.repeats
     where, unread = _where(plan, store) if whole else ([], [])
     test_places, fixed = _test_places(plan, store)
@@ -186,6 +196,9 @@ def context_of(
         citation=study.citation,
         compositions=study.compositions,
         sizes=_places(plan, store),
+        in_words={
+            name: chosen.in_words for name, chosen in study.samplers.items() if chosen.in_words
+        },
         official=list(study.published),
         blind=[one.name for one in _baselines(study) if one.blind],
         untuned=untuned(plan),
@@ -230,8 +243,7 @@ def context_of(
         versions=versions(),
         costs=dict(_costs(plan, store)),
         seconds=store.spent(plan.key) or None,
-        command=f"wherefrom study run {study_path} --scale {study.scale}"
-        + (f" --models {','.join(study.picked)}" if study.picked else ""),
+        command=_command(study, store, study_path, out),
         problems=problems(plan, store) + unread + fixed + short,
         unfinished=lacks,
         left_out={
@@ -248,6 +260,16 @@ def context_of(
         audited=known.audits,
         notice=study.notice,
     )
+
+
+def _command(study: Study, store: Store, study_path: Path, out: Path | None) -> str:
+    """Write the command that made a run, for a shell."""
+    words = ["wherefrom", "study", "run", str(study_path), "--scale", study.scale]
+    words += ["--models", ",".join(study.picked)] if study.picked else []
+    if out is not None:
+        words += ["--out", str(out)]
+        words += ["--store", str(store)] if store.name != Store(out / "store").name else []
+    return shlex.join(words)
 
 
 def _maps(plan: Plan, store: Store) -> Iterator[tuple[str, Places]]:

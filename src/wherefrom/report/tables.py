@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -150,24 +152,77 @@ def latex(grid: Grid) -> str:
     )
 
 
-def rich_table(grid: Grid) -> Table:
-    """Write a grid of scores for the terminal; six regions fit into 80 columns."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    shown = [i for i, column in enumerate(grid.columns) if column != OVER_BLOCKS]
-    for i in shown:
-        name = "All" if grid.columns[i] == ALL_REGIONS else grid.columns[i]
-        width = max(map(len, ["0.000", *name.split()]))
-        table.add_column(Text(one_line(name)), justify="right", min_width=width)
-    for before, line in pairwise([grid.lines[0], *grid.lines]):
+def rich_table(grid: Grid) -> RenderableType:
+    """Write a grid of scores for the terminal, each row of it on one line.
+
+    Where it is too wide, spreads are left out, which is said; where it still is, the columns stand
+    in tables below each other.
+    """
+    return _Fitted(grid)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A grid in the form that fits into the width of the terminal."""
+
+    grid: Grid
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        every = [i for i, name in enumerate(self.grid.columns) if name != OVER_BLOCKS]
+        room = options.max_width
+        if _width(self.grid, every, spread=True) <= room:
+            yield _lines(self.grid, every, spread=True)
+            return
+        left = every
+        while left:
+            count = len(left)
+            while count > 1 and _width(self.grid, left[:count], spread=False) > room:
+                count -= 1
+            yield _lines(self.grid, left[:count], spread=False)
+            left = left[count:]
+        if any(_SPREAD in cell.text for line in self.grid.lines for cell in line.cells):
+            yield Text("means alone: the terminal is too narrow for ±", style="dim")
+
+
+#: What parts a mean from its spread.
+_SPREAD = " ± "
+#: Of a longer label the rest stands on further lines.
+_LABEL = 40
+
+
+def _texts(grid: Grid, column: int, spread: bool) -> list[str]:
+    """Return the cells of a column as a terminal has them."""
+    texts = [line.cells[column].text for line in grid.lines]
+    if spread:
+        return [text.replace(f"{_SPREAD}0", " ±") for text in texts]
+    return [text.partition(_SPREAD)[0] for text in texts]
+
+
+def _named(grid: Grid, column: int) -> str:
+    name = one_line(grid.columns[column])
+    return "All" if name == ALL_REGIONS else name
+
+
+def _width(grid: Grid, columns: Sequence[int], *, spread: bool) -> int:
+    """Return how wide a table of some columns is, a blank after each."""
+    labels = min(_LABEL, max(len(one_line(line.label)) for line in grid.lines))
+    return labels + sum(
+        1 + max(map(len, [*_texts(grid, i, spread), *_named(grid, i).split()])) for i in columns
+    )
+
+
+def _lines(grid: Grid, columns: Sequence[int], *, spread: bool) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", max_width=_LABEL, overflow="fold", vertical="bottom")
+    for i in columns:
+        width = max(map(len, [*_texts(grid, i, spread), *_named(grid, i).split()]))
+        table.add_column(Text(_named(grid, i)), justify="right", width=width, vertical="bottom")
+    texts = {i: _texts(grid, i, spread) for i in columns}
+    for at, (before, line) in enumerate(pairwise([grid.lines[0], *grid.lines])):
         if line.beside and not before.beside:
             table.add_row()
         style = "dim" if line.beside else ""
-        # One space alone: a narrow terminal wraps between mean and spread, not inside a number.
-        cells = [
-            Text(line.cells[i].text.replace(" ± 0", " ±"), "bold" if line.cells[i].bold else style)
-            for i in shown
-        ]
+        cells = [Text(texts[i][at], "bold" if line.cells[i].bold else style) for i in columns]
         table.add_row(Text(one_line(line.label), style=style), *cells)
     return table
 

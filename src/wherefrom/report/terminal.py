@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from wherefrom.evidence import Evidence
+from wherefrom.report.answer import answer
 from wherefrom.report.context import ReportContext, Statement
 from wherefrom.report.exchange import exchange_statement
 from wherefrom.report.published import claimed
@@ -31,6 +32,8 @@ def terminal_table(evidence: Evidence, context: ReportContext) -> RenderableType
     parts: list[RenderableType] = []
     if context.notice:
         parts += [Text(context.notice, style="bold"), Text()]
+    if (said := answer(headlines, context)) is not None:
+        parts += [Text(said.text, style="bold"), Text()]
     parts.append(Text(f"runs: {RUNS}; bold: decided to be the best of its column", style="dim"))
     for headline in headlines:
         grid = score_grid(headline)

@@ -68,6 +68,11 @@ class AroundCities(StreamedSampler):
     clusters: int | None = Field(default=None, ge=1)
     short: AloneShort = "error"
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return "crowded around cities"
+
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Take n from the places near the cities, with a policy if they are too few."""
         cities = earth.cities(self.min_population)
@@ -106,6 +111,11 @@ class AroundForest(StreamedSampler):
     clusters: int = Field(default=500, ge=1)
     radius_km: float = Field(default=100.0, gt=0, le=20_000)
     short: AloneShort = "error"
+
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return "crowded in forests"
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Take n from the forest places near the seeds, with a policy if they are too few."""
@@ -227,6 +237,11 @@ class GaussianCities(StreamedSampler):
     reads: ClassVar[Inputs] = CITIES
     cities: int = Field(default=10_000, ge=1)
     sigma_km: float = Field(default=50.0, ge=1, le=1000)
+
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return "crowded around the largest cities"
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Share n in proportion to the Gaussians' sum, level by level."""

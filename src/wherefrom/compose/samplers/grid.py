@@ -80,6 +80,11 @@ class Grid(StreamedSampler):
     spacing_km: float | None = Field(default=None, gt=0, le=10_000)
     short: Literal["error", "cap"] = "error"
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return "on an even grid"
+
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Give the place nearest to each node the same chance."""
         shift, turn = rng.random(2).tolist()

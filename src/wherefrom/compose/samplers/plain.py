@@ -67,6 +67,11 @@ class Uniform(StreamedSampler):
 
     name: ClassVar[str] = "uniform"
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return "drawn evenly from the whole pool"
+
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Take all of n from one stratum of all places."""
 
@@ -98,6 +103,11 @@ class Only(StreamedSampler):
     def origin(self) -> tuple[str, str]:
         """Layer and label."""
         return self.layer, self.label
+
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return f"from {self.label} alone"
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Take n from the places with the label, with a policy if they are too few."""

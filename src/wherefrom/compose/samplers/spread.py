@@ -59,6 +59,11 @@ class Spread(DesignSampler):
 
     name: ClassVar[str] = "spread"
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return "as far apart as can be"
+
     def design(self, pool: Pool, n: int, rng: np.random.Generator) -> Design:
         """Choose the places; nothing but the first is random."""
         points = unit_vectors(pool.lon, pool.lat)

@@ -90,6 +90,12 @@ class Stratified(StreamedSampler):
             raise ValueError("at least one weight must be above 0")
         return self
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        shares = "weighted" if self.weights else self.allocation
+        return f"in {shares} shares by {self.layer}".replace("_", " ")
+
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Share n out by the labels' weights, in alphabetical order of the labels."""
         labels = pool.labels(self.layer)
@@ -160,6 +166,11 @@ class Balanced(StreamedSampler):
     over: Names
     short: Short = "error"
 
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return f"in equal shares by {' and '.join(self.over)}".replace("_", " ")
+
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Share n equally among the combinations that occur."""
         crossed = Crossed.of(pool, self.over)
@@ -195,6 +206,11 @@ class UniformArea(StreamedSampler):
 
     name: ClassVar[str] = "uniform-area"
     cell_km: float = Field(default=200.0, ge=10, le=5000)
+
+    @property
+    def in_words(self) -> str:
+        """How its places are chosen."""
+        return "even by area"
 
     def strata(self, pool: AnyPool, n: int, rng: np.random.Generator) -> Strata:
         """Share n evenly among the cells that have places."""

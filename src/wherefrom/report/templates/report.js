@@ -8,10 +8,12 @@
       });
       view.closest(".part").querySelector(".choices").dispatchEvent(new Event("change"));
     }
+    var own = target.querySelector(":scope > details.fold");
+    if (own) { own.open = true; }
     for (var fold = target.closest("details"); fold; fold = fold.parentNode.closest("details")) {
       fold.open = true;
     }
-    target.scrollIntoView({ block: "center", inline: "center" });
+    target.scrollIntoView({ block: own || target.matches("section, figure") ? "start" : "center", inline: "center" });
   }
   document.querySelectorAll(".part").forEach(function (part) {
     var form = part.querySelector(".choices");
@@ -45,6 +47,14 @@
   document.addEventListener("click", function (event) {
     var link = event.target.closest('a[href^="#"]');
     if (link && link.getAttribute("href") === location.hash) { follow(); }
+  });
+  document.querySelectorAll(".scroll, .paper").forEach(function (box) {
+    function cue() {
+      box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+    }
+    box.addEventListener("scroll", cue, { passive: true });
+    new ResizeObserver(cue).observe(box);
+    cue();
   });
   window.addEventListener("beforeprint", function () {
     document.querySelectorAll("details").forEach(function (fold) { fold.open = true; });
