@@ -293,12 +293,12 @@ def test_what_killed_processes_left_of_a_stage_stays_for_ever(tmp_path: Path) ->
 def test_a_changed_list_of_ids_is_served_from_the_cache(laptop: Study, tmp_path: Path) -> None:
     file = tmp_path / "ids.txt"
     listed = laptop.compositions | {"mine": f"ids:file={file}"}
-    study = laptop.model_copy(update={"compositions": listed})
+    study = laptop.model_copy(update={"compositions": listed, "composition_size": 2})
     with pytest.raises(WherefromError, match=r"ids.txt: no such file .*'mine'"):
         plan(study)
-    file.write_text("1\n2\n")
+    file.write_text("id\n1\n2\n")
     before = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
-    file.write_text("1\n3\n")
+    file.write_text("id\n1\n3\n")
     after = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
     # One list is one draw, however many the models ask for.
     assert len(before) == len(after) == 1

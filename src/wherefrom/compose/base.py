@@ -210,6 +210,10 @@ class SamplerModel(BaseModel, ABC):
         """The layer and the one label of it that all places have, where that is what it is for."""
         return None
 
+    def listed(self) -> int | None:
+        """Count the places that it takes whatever it is asked for; None where n says it."""
+        return None
+
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.
 
