@@ -355,10 +355,10 @@ def places_beside(file: Path, names: tuple[str, str]) -> Pool:
     """Read the places of a file that stands beside the pool; of a task, those that are tested."""
     import pyarrow as pa
 
-    from wherefrom.pool import Pool, open_beside, read_table
-    from wherefrom.tasks.task import METADATA, Task
+    from wherefrom.pool import Pool, open_beside
+    from wherefrom.tasks.task import Task, is_task
 
-    if file.is_file() and METADATA in (read_table(file).schema.metadata or {}):
+    if is_task(file):
         task = Task.read(file)
         return Pool.from_table(
             pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]})
