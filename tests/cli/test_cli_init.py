@@ -185,6 +185,9 @@ def test_uniform_is_computed_anew_for_a_second_list(
     assert first["beside"] == second["beside"]
     assert first["sha256"] != second["sha256"]
     assert (first["places"], first["difference"]) == (400, -0.02)
+    code, _, err = run("evaluate", "one.parquet", "--lon", "x", "--lat", "y")
+    assert code == 0, err
+    assert stores[-1][0].study.pool_places == BUILT["laptop"][0]
     assert "another composition" in run("evaluate", "one.parquet", "--name", "uniform").error
 
 

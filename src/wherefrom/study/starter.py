@@ -190,8 +190,10 @@ class Starter:
             _comment("A scale changes keys of the base: --scale debug, or laptop.", ""),
             "scales:",
         ]
-        parts += [_yaml({"debug": self.debug()}, "  ")] * ("debug" in scales)
-        parts += ["  laptop: {}  # the base as it stands"] * ("laptop" in scales)
+        if "debug" in scales:
+            parts.append(_yaml({"debug": self.debug()}, "  "))
+        if "laptop" in scales:
+            parts.append("  laptop: {}  # the base as it stands")
         return "\n".join(parts) + "\n"
 
     def _tasks(self) -> dict[str, Any]:
