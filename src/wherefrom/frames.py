@@ -23,7 +23,7 @@ from wherefrom.earth import CATEGORICAL, VALUES
 from wherefrom.earth.extent import Extent
 from wherefrom.earth.surfaces import checked_surface
 from wherefrom.errors import WherefromError
-from wherefrom.pool import Pool, PoolScan, open_beside, open_pool, places_of, read_table
+from wherefrom.pool import Pool, PoolScan, open_beside, open_pool, places_of
 from wherefrom.pool.seasons import Dates
 from wherefrom.pool.tables import array_of, names_of, need_table, taken
 from wherefrom.pool.where import Where, picked
@@ -414,10 +414,9 @@ def places_beside(
 
 def _tested(path: str | Path) -> Pool | None:
     """Read the places that a task is tested on, if a file holds one."""
-    from wherefrom.tasks.task import METADATA, Task
+    from wherefrom.tasks.task import Task, is_task
 
-    path = Path(path)
-    if not path.is_file() or METADATA not in (read_table(path).schema.metadata or {}):
+    if not is_task(path):
         return None
     task = Task.read(path)
     return Pool.from_table(pa.table({"lon": task.lon[task.tested], "lat": task.lat[task.tested]}))

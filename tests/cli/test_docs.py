@@ -119,6 +119,7 @@ NOT_RUN: dict[str, tuple[str, Callable[[str], object]]] = {
     "wherefrom study report ": ("needs a finished study; the flags exist", check_study),
     "wherefrom study status ": ("needs a run; the flags exist", check_flags),
     "wherefrom results recut ": ("needs a finished study; study and flags exist", check_study),
+    "wherefrom evaluate ": ("takes minutes; the flags exist", check_flags),
     "wherefrom advise ": ("needs a finished study; study and flags exist", check_study),
     "wherefrom task worldcereal ": ("needs the published file; the flags exist", check_flags),
     "wherefrom task cropharvest ": ("needs the published files; the flags exist", check_flags),

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from wherefrom.errors import WherefromError
 from wherefrom.evidence import BEST_BASELINE, COLUMNS, Evidence, View
-from wherefrom.pool import Pool
 from wherefrom.report import ReportContext, evidence_of, statements, terminal_table, write
 from wherefrom.report.html import page, sentences
 from wherefrom.report.plan import render
@@ -351,32 +351,34 @@ def test_the_study_names_the_stand_ins_of_both_models() -> None:
         assert words in titles
 
 
-def test_a_list_of_another_size_is_planned_and_told_as_one_of_the_studys_size(
+def test_a_list_of_another_size_is_compared_as_if_the_places_alone_differed(
     tmp_path: Path,
 ) -> None:
-    listed = Pool.build(3000, seed=0)
     file = tmp_path / "mine.csv"
-    file.write_text("id\n" + "\n".join(map(str, listed.ids[:400])))
+    file.write_text("id,multiplicity\n" + "\n".join(f"{row},2" for row in range(200)))
     debug = load(STUDY, "debug")
+    capped = "only:layer=continent,label=Oceania,short=cap"
     study = debug.model_copy(
         update={
             "pool": debug.pool.model_copy(update={"places": 3000}),
-            "compositions": {"none": "none", "uniform": "uniform", "mine": f"ids:file={file}"},
+            "compositions": {"uniform": "uniform", "few": capped, "mine": f"ids:file={file}"},
             "composition_size": 300,
         }
     )
-    steps, store = plan(study), Store(tmp_path / "store")
+    said = r"'mine' .* lists 400 places, and the others have 300: say composition_size: 400"
+    with pytest.raises(WherefromError, match=said):
+        plan(study)
+    steps, store = plan(study.model_copy(update={"composition_size": 400})), Store(tmp_path / "s")
     console = Console(file=io.StringIO(), width=200)
     console.print(render(steps, store))
-    assert "mine: as many places as it lists, not 300" in console.file.getvalue()
+    assert "as many places as it takes" not in console.file.getvalue()
     for stage in (*steps.of_kind("pool"), *steps.of_kind("draw")):
         compute(stage, store, lambda _: None)
-    assert _places(steps, store) == {"uniform": "300", "mine": "400"}
-    file.write_text("id\n" + "\n".join(map(str, listed.ids[:300])))
-    steps = plan(study)
-    for stage in steps.of_kind("draw"):
-        compute(stage, store, lambda _: None)
-    assert _places(steps, store) == {}
+    there = _places(steps, store)  # of what a policy made smaller
+    assert there.pop("few") != "400"
+    assert there == {"uniform": "400", "mine": "400"}
+    only = steps.study.model_copy(update={"compositions": {"uniform": "uniform"}})
+    assert _places(plan(only), store) == {}
 
 
 def test_a_scale_with_the_papers_own_data_has_stand_ins_of_the_others() -> None:

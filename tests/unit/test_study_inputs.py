@@ -55,9 +55,9 @@ def test_a_file_that_changes_is_silently_reused(debug: Study, tmp_path: Path, te
     study = with_compositions(debug, mine=text.format(file=file))
     with pytest.raises(WherefromError, match=r"places.parquet: no such file .*'mine'"):
         plan(study)
-    Pool.build(600, seed=0).write(file)  # more than a batch
+    Pool.build(debug.composition_size, seed=0).write(file)
     before = draw_keys(study, "mine")
-    Pool.build(600, seed=1).write(file)
+    Pool.build(debug.composition_size, seed=1).write(file)
     after = draw_keys(study, "mine")
     assert not set(before) & set(after)
     assert draw_keys(study, "uniform") == draw_keys(debug, "uniform")

@@ -190,10 +190,11 @@ def test_a_modality_that_nobody_provides_is_planned() -> None:
 
 def test_one_list_in_two_files_is_counted_as_two_compositions(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("id\n1\n2\n")
+        (tmp_path / name).write_text("id\n" + "\n".join(map(str, range(64))))
     lists = {name: f"ids:file={tmp_path / name}.csv" for name in ("a", "b")}
+    made = load(study(tmp_path, compositions=lists), "debug")
     with pytest.raises(WherefromError, match="compositions 'a' and 'b' are one"):
-        plan(load(study(tmp_path, compositions=lists), "debug"))
+        plan(made.model_copy(update={"composition_size": 64}))
 
 
 def test_fixed_compositions_without_a_file_are_taken_for_one(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ MEANS = {
 def study(folder: Path, **change: Any) -> Path:
     """Write a study of two small models, one of them with a headline."""
     ids = folder / "ids.txt"
-    ids.write_text("\n".join(["id", *map(str, range(250))]))  # of another size
+    ids.write_text("\n".join(["id", *map(str, range(300))]))  # as they are
     own = {"train_per_region": 20, "test_per_region": 30}
     own |= {"tune_train_per_region": 2, "tune_test_per_region": 2, "min_distance_km": 5.0}
     task = {"kind": "cropland", "region_layer": "continent", "baselines": ["majority"]}

@@ -124,7 +124,9 @@ def test_the_last_of_a_key_given_twice_wins_in_silence(tmp_path: Path) -> None:
         ("base: {}\nscales: {debug: [1]}", "scale 'debug' must hold keys and values"),
         ("base: {}\nscales: {1: }", "unknown scale 'debug': Known: 1"),
         ("- base\n- scales", "needs exactly the keys"),
-        ("", "needs exactly the keys"),
+        ("", "needs exactly the keys.*`wherefrom init` writes a whole"),
+        ("pool: {places: 5}\ntasks: {}", "put 'pool', 'tasks' under 'base'; `wherefrom init`"),
+        ("base: {}", "add the line scales: {laptop: {}}$"),
     ],
 )
 def test_a_file_of_another_shape_ends_in_a_traceback(
@@ -134,6 +136,14 @@ def test_a_file_of_another_shape_ends_in_a_traceback(
     file.write_text(text)
     with pytest.raises(WherefromError, match=message):
         load(file, "debug")
+
+
+def test_a_part_that_a_scale_alone_has_is_said_to_lack_its_kind(tmp_path: Path) -> None:
+    content = yaml.safe_load((STUDY / "study.yaml").read_text())
+    content["scales"]["debug"]["tasks"]["fields"] = {"seed": 1}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(WherefromError, match=r"'kind'.*\(tasks.fields stands in the scale alone"):
+        load(tmp_path, "debug")
 
 
 def test_a_path_through_a_file_or_to_a_folder_ends_in_a_traceback(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from wherefrom.cli import (
     check_leak,
     data,
     draw,
+    evaluate,
+    init,
     kinds,
     pool,
     results,
@@ -64,6 +66,8 @@ app.command(
     "advise", epilog="Example: wherefrom advise studies/purohit2025 --task cropland --target Asia"
 )(advise.advise)
 app.command("selfcheck")(selfcheck.selfcheck)
+app.command("init")(init.init)
+app.command("evaluate")(evaluate.evaluate)
 app.command("list")(kinds.list_)
 
 

@@ -211,11 +211,6 @@ class SamplerModel(BaseModel, ABC):
         return None
 
     @property
-    def listed(self) -> int | None:
-        """How many places it lists, each as often as it is taken; None where it draws them."""
-        return None
-
-    @property
     def in_words(self) -> str:
         """How its places are chosen, in plain words that follow "places"; empty if not said.
 
@@ -226,6 +221,10 @@ class SamplerModel(BaseModel, ABC):
         'in equal shares by climate zone'
         """
         return ""
+
+    def listed(self) -> int | None:
+        """Count the places that it takes whatever it is asked for; None where n says it."""
+        return None
 
     def inputs(self) -> Inputs:
         """Return what it reads besides the places.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from wherefrom.gfms.places import Places
     from wherefrom.models.base import Batch, GeoModel, Records
 
-__all__ = ["FLOPS", "AnyGfm", "Gfm", "Modality", "PretrainSpec", "fastest"]
+__all__ = [
+    "FLOPS", "REGIONS", "AnyGfm", "Gfm", "Modality", "PretrainSpec", "Start", "fastest",
+    "placed",
+]  # fmt: skip
 
 #: Single-precision operations per second that the models reach on one core of a server CPU of 2024
 #: (see benchmarks/README.md).
@@ -53,6 +57,53 @@ class PretrainSpec(Part):
                 f"take {near}"
             )
         return self
+
+
+def placed(train: int, test: int, tune: tuple[int, int]) -> dict[str, int]:
+    """Give the places a region of a built-in task, as fields of a study file."""
+    names = ("train", "test", "tune_train", "tune_test")
+    counts = (train, test, *tune)
+    return {f"{name}_per_region": count for name, count in zip(names, counts, strict=True)}
+
+
+#: Places of a built-in task: as many in each continent, apart from all candidates.
+REGIONS = {
+    "region_layer": "continent",
+    **placed(train=5500, test=2000, tune=(600, 1000)),
+    "min_distance_km": 5.0,
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a first study file says of a kind of model, on data that everyone has.
+
+    Attributes
+    ----------
+    fields : mapping
+        Fields of the model, `pretrain` among them, for minutes on a laptop.
+    debug : mapping
+        What differs for seconds.
+    payloads, debug_payloads : mapping
+        The payload that it reads, by name, and the same.
+    task, debug_task : mapping
+        The built-in task that it is evaluated on without labels of one's own, by name.
+    baselines : tuple of str
+        What it is compared with, besides what goes with every model.
+    head : str
+        Of its headline on that task.
+    """
+
+    fields: Mapping[str, Any]
+    debug: Mapping[str, Any]
+    payloads: Mapping[str, Any]
+    task: Mapping[str, Any]
+    debug_payloads: Mapping[str, Any] = field(default_factory=dict)
+    debug_task: Mapping[str, int] = field(
+        default_factory=lambda: placed(train=300, test=200, tune=(50, 50))
+    )
+    baselines: tuple[str, ...] = ("raw-harmonics-L10",)
+    head: str = "logistic"
 
 
 class Gfm(Part):
@@ -93,6 +144,8 @@ class Gfm(Part):
     embed_batch: ClassVar[int] = 1024
     #: Whether processes may share a batch of its model (`wherefrom.models.base.GeoModel.shares`).
     shares: ClassVar[bool] = False
+    #: What `wherefrom init` writes of it, if it can be tried on data that everyone has.
+    start: ClassVar[Start | None] = None
     #: Raised by hand when the code changes what it computes: old results are then not reused.
     version: ClassVar[int] = 1
 

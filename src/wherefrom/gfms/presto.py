@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
-from wherefrom.gfms.base import Gfm, Modality, fastest
+from wherefrom.gfms.base import REGIONS, Gfm, Modality, Start, fastest
 from wherefrom.gfms.published import Encoder
 
 if TYPE_CHECKING:
@@ -56,6 +56,25 @@ class Presto(Gfm):
     reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset({"series"})
     embed_batch: ClassVar[int] = 128  # what lies between layers stays in the processor's cache
     shares: ClassVar[bool] = True
+    start: ClassVar[Start | None] = Start(
+        fields={
+            "precision": "fastest",
+            "pretrain": {
+                "samples_seen": 32000,
+                "batch": 64,
+                "lr": 1e-3,
+                "warmup": 50,
+                "schedule": "cosine-from-zero",
+                "weight_decay": 0.05,
+                "betas": [0.9, 0.95],
+            },
+        },
+        debug={"pretrain": {"samples_seen": 512, "batch": 64, "warmup": 1}},
+        payloads={"earth-series": {}},
+        task={"cropland": {"kind": "cropland", **REGIONS}},
+        baselines=("raw-harmonics-L10", "raw-series"),
+        head="logistic-balanced",
+    )
 
     #: For what it costs.
     _bands: frozenset[str] = PrivateAttr(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from wherefrom.gfms.base import Gfm, Modality
+from wherefrom.gfms.base import REGIONS, Gfm, Modality, Start
 from wherefrom.gfms.published import Encoder
 from wherefrom.gfms.tower import (
     PUBLISHED,
@@ -83,6 +83,24 @@ class SatCLIP(_Locating):
     """
 
     reads: ClassVar[frozenset[Modality]] = frozenset({"features"})
+    start: ClassVar[Start | None] = Start(
+        fields={
+            "degrees": 40,
+            "hidden": 0,
+            "pretrain": {"samples_seen": 64000, "batch": 512, "lr": 1e-4, "warmup": 50},
+        },
+        debug={"width": 128, "pretrain": {"samples_seen": 5120, "batch": 256, "warmup": 5}},
+        payloads={
+            "blue-marble": {
+                "images": ["blue-marble", "blue-marble-monthly"],
+                "window_km": 60.0,
+                "filters": 64,
+            }
+        },
+        debug_payloads={"blue-marble": {"filters": 16}},
+        task={"ecoregions": {"kind": "ecoregions", "layer": "biome", **REGIONS}},
+        baselines=("raw-harmonics-L10", "raw-harmonics-L40"),
+    )
 
     hidden: int = Field(ge=0, default=256)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from wherefrom.errors import WherefromError, unknown
-from wherefrom.gfms.base import Gfm, Modality, fastest
+from wherefrom.gfms.base import REGIONS, Gfm, Modality, Start, fastest, placed
 from wherefrom.gfms.tower import too_small
 from wherefrom.models.sizes import SIZES, Size
 from wherefrom.payload.base import Payload
@@ -65,6 +65,58 @@ class SatMAE(Gfm):
     reads_of_tasks: ClassVar[frozenset[Modality]] = frozenset({"images"})
     embed_batch: ClassVar[int] = 32  # what lies between layers stays in the processor's cache
     shares: ClassVar[bool] = True
+    start: ClassVar[Start | None] = Start(
+        fields={
+            "size": "laptop",
+            "patch": 8,
+            "groups": [["blue-marble:*"], ["ndvi:*"], ["relief:*"]],
+            "pretrain": {
+                "samples_seen": 25600,
+                "batch": 128,
+                "lr": 5e-4,
+                "warmup": 20,
+                "weight_decay": 0.05,
+                "betas": [0.9, 0.95],
+            },
+        },
+        debug={
+            "size": "tiny",
+            "groups": [["blue-marble:*"], ["relief:*"]],
+            "pretrain": {"samples_seen": 512, "batch": 64, "warmup": 1},
+        },
+        payloads={
+            "windows": {
+                "kind": "rasters",
+                "keep": False,
+                "window_px": 32,
+                "metres_per_px": 5500,
+                "rasters": {
+                    "blue-marble": {"source": "blue-marble"},
+                    "ndvi": {"source": "ndvi-range", "fill": 0.0},
+                    "relief": {
+                        "source": "altitude",
+                        "nodata": 255,
+                        "scale": 28.0,
+                        "offset": -450.0,
+                        "fill": 0.0,
+                    },
+                },
+            }
+        },
+        debug_payloads={
+            "windows": {"window_px": 16, "metres_per_px": 11000, "rasters": {"ndvi": None}}
+        },
+        task={
+            "windows": {
+                "kind": "ecoregions",
+                "name": "windows",
+                "layer": "biome",
+                **REGIONS,
+                **placed(train=1000, test=1000, tune=(600, 1000)),
+            }
+        },
+        debug_task=placed(train=300, test=100, tune=(20, 20)),
+    )
 
     size: Literal["base", "large", "laptop", "tiny"] = "laptop"
     patch: int | None = Field(gt=0, default=None)

@@ -519,7 +519,11 @@ def taken(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
 
 
 class NoColumnError(WherefromError):
-    """A table lacks the columns that are to hold coordinates."""
+    """A table lacks the columns that are to hold coordinates; `near` are those that may."""
+
+    def __init__(self, message: str, near: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.near = near
 
 
 def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
@@ -535,7 +539,8 @@ def _need_columns(table: pa.Table, lon: str, lat: str, source: str) -> None:
     if near[0] and near[1] and (near[0], near[1]) != (lon, lat):
         raise NoColumnError(
             f"{source} has no column {what}, but {near[0]!r} and {near[1]!r}: give "
-            f"--lon {shlex.quote(near[0])} --lat {shlex.quote(near[1])}"
+            f"--lon {shlex.quote(near[0])} --lat {shlex.quote(near[1])}",
+            (near[0], near[1]),
         )
     held = [name for name in names if is_bytes(table.schema.field(name).type)]
     how = "name the coordinates with --lon and --lat"

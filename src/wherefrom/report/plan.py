@@ -66,8 +66,11 @@ def _sizes(plan: Plan) -> list[Text]:
         f"{study.composition_size:,}; n = {count_of(study.n, 'labelled place')}, "
         f"{count_of(study.finetune_seeds, 'fine-tune seed')}"
     ]
-    listed = dict.fromkeys(s.axes["composition"] for s in draws if s.spec["n"] is None)
-    other = f"as many places as it lists, not {study.composition_size:,}"
+    # A list of the user's has as many, or is refused; of a sampler of others nobody knows.
+    listed = dict.fromkeys(
+        s.axes["composition"] for s in draws if s.spec["n"] is None and s.of.listed() is None
+    )
+    other = f"as many places as it takes, perhaps not {study.composition_size:,}"
     lines += [f"{name}: {other}" for name in listed]
     lines += [
         f"{name}: {spec.pretrain.samples_seen:,} samples seen for each composition, in "

@@ -11,6 +11,7 @@ from wherefrom.earth.fetch import digest_of
 from wherefrom.errors import UnknownNameError, WherefromError, unknown
 from wherefrom.keys import canonical, seed_of
 from wherefrom.payload.content import Content, content_of
+from wherefrom.shown import count_of
 from wherefrom.study import cost
 from wherefrom.study.sizes import Size, runs_of, sized
 from wherefrom.study.spec import Study
@@ -36,6 +37,7 @@ def draw_stages(study: Study, pool: Stage, tasks: dict[str, Stage]) -> Iterator[
         # Draws follow the spec; under a second name it gets streams of its own, so that the two
         # are as independent as any others.
         spec, files = _draw_spec(study, name, chosen)
+        _refuse_size(study, name, chosen)
         away = {} if chosen.empty else apart
         if files and not chosen.varies:
             rest = {k: v for k, v in chosen.spec().items() if v not in list(files)}
@@ -97,6 +99,17 @@ def _draw_spec(
         "content": list(files.values()),
     }
     return spec, files
+
+
+def _refuse_size(study: Study, name: str, chosen: SamplerModel) -> None:
+    """Refuse a list of another size than the other compositions: what differs would be the size."""
+    listed, size = chosen.listed(), study.composition_size
+    if listed is not None and listed != size:
+        raise WherefromError(
+            f"composition {name!r} ({study.compositions[name]!r}) lists "
+            f"{count_of(listed, 'place')}, and the others have {size:,}: say composition_size: "
+            f"{listed}, or list {size:,}"
+        )
 
 
 def contents(

@@ -132,7 +132,7 @@ def refuse_sizes(study: Study) -> None:
                 chosen.checked(study.composition_size, study.pool_places)
             except WherefromError as err:
                 raise WherefromError(f"composition {name!r}: {err}") from err
-        if (listed := chosen.listed) is not None and listed < most[0]:
+        if (listed := chosen.listed()) is not None and listed < most[0]:
             raise WherefromError(
                 f"composition {name!r} ({study.compositions[name]!r}) lists "
                 f"{count_of(listed, 'place')}, fewer than the batch = {most[0]} of model "

@@ -31,6 +31,8 @@ _RESOLVED = ("scale", "stood_in", "left_out", "picked", "table", "tuned")
 #: Keys that `blocks` has taken the place of.
 _FORMER = ("draws", "pretrain_seeds")
 
+_WHOLE = "`wherefrom init` writes a whole study file"
+
 #: What pydantic says of Python's types, for a file that has none.
 _PLAINLY = {
     "tuple_type": "must be a list, such as [one, other]",
@@ -120,13 +122,13 @@ def declared(path: Path | str, scale: str, models: Iterable[str] | None = None) 
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise WherefromError(f"{file}: not valid YAML: {' '.join(str(err).split())}") from None
     if not isinstance(content, dict) or set(content) != {"base", "scales"}:
-        raise WherefromError(f"{file}: needs exactly the keys 'base' and 'scales'")
+        raise WherefromError(f"{file}: {_not_whole(content)}")
     base, scales = content["base"], content["scales"]
     for key, value in (("base", base), ("scales", scales)):
         if not isinstance(value, dict):
             raise WherefromError(f"{file}: {key!r} must hold keys and values, not {value!r:.60}")
     if scale not in scales:
-        raise unknown("scale", scale, map(str, scales))
+        raise WherefromError(f"{file}: {unknown('scale', scale, map(str, scales))}")
     change = {} if scales[scale] is None else scales[scale]
     if not isinstance(change, dict):
         raise WherefromError(f"{file}: scale {scale!r} must hold keys and values of the base")
@@ -142,7 +144,29 @@ def declared(path: Path | str, scale: str, models: Iterable[str] | None = None) 
     try:
         return picked(Study.model_validate({**merged, "scale": scale}), models)
     except ValidationError as err:
-        raise WherefromError(f"{file} (scale {scale}): {_first(err, merged)}") from None
+        said = _first(err, merged) + _added(err, base, change)
+        raise WherefromError(f"{file} (scale {scale}): {said}") from None
+
+
+def _not_whole(content: Any) -> str:
+    """Say what a file lacks to be a study, and where what it has belongs."""
+    said = "needs exactly the keys 'base' and 'scales'"
+    given = content if isinstance(content, dict) else {}
+    if astray := [key for key in given if key in Study.model_fields]:
+        return f"{said}: put {', '.join(map(repr, astray))} under 'base'; {_WHOLE}"
+    if "base" in given and "scales" not in given:
+        return f"{said}: add the line scales: {{laptop: {{}}}}"
+    return f"{said}; {_WHOLE}"
+
+
+def _added(err: ValidationError, base: dict[str, Any], change: dict[str, Any]) -> str:
+    """Say of a part that fails if it stands in the scale alone, where it is thought to change."""
+    part, name, *_ = (*map(str, _cause(err)["loc"]), "", "")
+    changed, there = change.get(part), base.get(part)
+    known = there if isinstance(there, dict) else {}
+    if isinstance(changed, dict) and name in changed and name not in known:
+        return f" ({part}.{name} stands in the scale alone: base has nothing that it would change)"
+    return ""
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -158,10 +182,14 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _cause(err: ValidationError) -> Any:
+    """Return an error: a misspelt key is the cause, one that is then missing its consequence."""
+    return min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
+
+
 def _first(err: ValidationError, content: Any) -> str:
     """Say the first of a validation's errors in one line, with the nearest valid key."""
-    # A misspelt key is the cause, the key that is then missing only its consequence.
-    first = min(err.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    first = _cause(err)
     place = [str(key) for key in first["loc"]]
     if first["type"] == "extra_forbidden":
         *above, key = first["loc"]

@@ -21,9 +21,10 @@ from wherefrom.errors import WherefromError, of_the_system
 from wherefrom.files import atomic
 from wherefrom.keys import key_of
 from wherefrom.pool.columns import label_column
+from wherefrom.pool.tables import is_parquet
 from wherefrom.pool.text import first_line
 
-__all__ = ["METADATA", "SPLITS", "Predicts", "Task"]
+__all__ = ["METADATA", "SPLITS", "Predicts", "Task", "is_task"]
 
 #: What is told of a place: one of several classes, or a number.
 Predicts = Literal["classes", "numbers"]
@@ -298,6 +299,17 @@ _DTYPES: dict[str, type] = {
     "region": np.int16,
     "split": np.int8,
 }
+
+
+def is_task(path: Path | str) -> bool:
+    """Tell whether a file is one that `Task.write` made, by its metadata alone."""
+    file = Path(path)
+    if not (file.is_file() and is_parquet(file)):
+        return False
+    try:
+        return METADATA in (pq.read_schema(file).metadata or {})
+    except (pa.ArrowException, OSError):  # torn: whoever reads it says so
+        return False
 
 
 def _splits(folds: int) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from wherefrom.pool import ids_of, read_table
 from wherefrom.pool.batches import AnyPool, Ask, Batch
 from wherefrom.shown import count_of
 
-__all__ = ["Everywhere", "Ids", "NoPretraining", "Only", "Uniform"]
+__all__ = ["Everywhere", "Ids", "NoPretraining", "Only", "Uniform", "multiplicities"]
 
 
 class NoPretraining(SamplerModel):
@@ -139,23 +139,6 @@ class Ids(SamplerModel):
     in_passes: ClassVar[bool] = True
     file: InputFile
 
-    @property
-    def listed(self) -> int:
-        """Those of the file."""
-        return int(self._read()[1].sum())
-
-    def _read(self) -> tuple[NDArray[Any], Ints, str]:
-        """Return the ids of the file, how often each is taken, and the name of their column."""
-        table = read_table(self.file)
-        names = table.column_names
-        if "id" not in names and len(names) > 1:
-            raise WherefromError(f"{self.file} has no column 'id'; columns: {', '.join(names)}")
-        name = "id" if "id" in names else names[0]
-        ids = ids_of(table.column(name), name, self.file)
-        if "multiplicity" in names:
-            return ids, _multiplicities(table.column("multiplicity"), self.file), name
-        return ids, np.ones(len(ids), dtype=np.int64), name
-
     def draw(self, pool: AnyPool, n: int | None, rng: np.random.Generator) -> Composition:
         """Look up the file's ids in the pool; nothing is random.
 
@@ -165,7 +148,7 @@ class Ids(SamplerModel):
             If the file cannot be read, an id is not in the pool, or n is given and is not the
             number of places listed.
         """
-        ids, listed, name = self._read()
+        name, ids, listed = self._read()
         try:
             found = passes.find(pool, ids)
             headless = name != "id" and _holds(pool, name)
@@ -196,6 +179,23 @@ class Ids(SamplerModel):
         more = {"design": design, "file_sha256": files.sha256_of(Path(self.file))}
         return self.composed(pool, size, sample, more)
 
+    def listed(self) -> int:
+        """Count the places of the file, repeated ones too."""
+        return int(self._read()[2].sum())
+
+    def _read(self) -> tuple[str, NDArray[Any], NDArray[np.int64]]:
+        """Read the name of the column of ids, the ids, and how often each is taken."""
+        table = read_table(self.file)
+        names = table.column_names
+        if "id" not in names and len(names) > 1:
+            raise WherefromError(f"{self.file} has no column 'id'; columns: {', '.join(names)}")
+        name = "id" if "id" in names else names[0]
+        ids = ids_of(table.column(name), name, self.file)
+        times = np.ones(len(ids), dtype=np.int64)
+        if "multiplicity" in names:
+            times = multiplicities(table.column("multiplicity"), self.file)
+        return name, ids, times
+
 
 def _holds(pool: AnyPool, name: str) -> bool:
     """Say whether a pool of ids of text has one of that name."""
@@ -204,7 +204,7 @@ def _holds(pool: AnyPool, name: str) -> bool:
     return False
 
 
-def _multiplicities(column: pa.ChunkedArray, source: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def multiplicities(column: pa.ChunkedArray, source: str) -> NDArray[np.int64]:
     """Return how often each id of a list is taken."""
     try:
         values = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
