@@ -176,7 +176,7 @@ def test_what_is_cleaned_is_still_at_fault(run: Run, pools: Path) -> None:
     done = run("audit", "my tiles.csv", *columns, *words, *outs)
     assert done.returncode == 0, done.stderr
     assert re.search(r"c.parquet: \d+ places left of [\d,]+ rows; removed: ", done.stderr)
-    assert re.search(r"\nremedied: .*missing", done.stdout)
+    assert re.search(r"\nremedied, .*missing", done.stdout)
     fixed = Pool.read("f.parquet")
     assert len(fixed) == 40
     assert set(fixed.ids.tolist()) <= set(Pool.read("c.parquet").ids.tolist())

@@ -188,7 +188,7 @@ def without_faults(places: Places, named: Named = Named()) -> Opened:  # noqa: B
         "out of range": total - kept - missing - swapped,
     }
     if places.where:
-        gone = {f"left out where {places.where}": places.left_out, **gone}
+        gone = {f"not where {places.where}": places.left_out, **gone}
     rows = np.flatnonzero(sound)
     ids, own = places.ids[rows], None
     lon, lat, rest = places.lon[rows], places.lat[rows], taken(places.rest, rows)

@@ -326,14 +326,14 @@ class Commands:
         here = self, replace(self, within="", reference="land")  # faults know of no extent
         if done is not None and finding.command in [each.clean() for each in here]:
             text = re.sub(r"\b[Tt]he command (leaves|keeps|writes)", r"--clean \1", finding.text)
-            return replace(finding, text=text, command="", keeps=f"done: {done} is without them")
+            return replace(finding, text=text, command="", keeps=f"done by --clean {done}")
         words = shlex.split(last)
         rows = "your rows" if self.named.pool is None else f"the rows of {self.named.pool}"
         if words[1] == "pool":
             keeps = f"new places: none of {rows} is among them"
         elif words[1] == "draw" and "--places" not in words:
             of = self.named.available or self.rows
-            keeps = f"keeps {min(self.n, of):,} of {of:,} rows, by their ids; the file stays"
+            keeps = f"keeps {min(self.n, of):,} of {of:,} places, by their ids; the file stays"
         elif "--clean" in words:
             keeps = "keeps all other rows, with their ids; the file stays"
         else:

@@ -21,6 +21,7 @@ from wherefrom.earth.surfaces import lies_on
 from wherefrom.errors import WherefromError
 from wherefrom.pool import Pool
 from wherefrom.pool.batches import AnyPool
+from wherefrom.shown import count_of
 
 __all__ = ["Fixed", "fixed"]
 
@@ -82,7 +83,8 @@ class Fixed:
         yield f"drawn from the rest: {spec_text(made['sampler'])}{to}"
         yield from (f"note: {remark}" for remark in made.get("remarks", ()))
         found = ", ".join(f"{each.name} ({percent(each.size)})" for each in self.remedied)
-        yield f"remedied: {found or 'nothing'}"
+        seen = f"an audit of {count_of(len(self.places), 'place')}"
+        yield f"remedied, as far as {seen} can see: {found or 'nothing'}"
         was = {finding.name: finding for finding in self.before.findings}
         for each in self.left:
             before = f"was {percent(was[each.name].size)}" if each.name in was else "was none"
@@ -91,7 +93,7 @@ class Fixed:
             if command:
                 yield f"    of the whole table: $ {command}"
         if not self.left:
-            yield "not remedied: nothing that the audit looks at"
+            yield f"not remedied: nothing that {seen} can see"
 
 
 def fixed(
