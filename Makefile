@@ -4,21 +4,22 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= runs/purohit2025-laptop
 
-.PHONY: study test all quick lint clean help
+.PHONY: study test all quick lint docs clean help
 
 help:
 	@echo "make study   install, fetch the data, run the laptop study, print table and report path"
-	@echo "make test    install, fetch the data, run the linters and the tests"
+	@echo "make test    install, fetch the data, run the linters and the tests, build the documentation"
 	@echo "make all     install, run all tests, those too that take long on a cluster of this machine"
 	@echo "make quick   install, run the tests that take seconds"
 	@echo "make lint    ruff and mypy alone"
+	@echo "make docs    the documentation as a site, in build/site, its links checked"
 	@echo "make clean   remove the virtual environment (cached data and results stay)"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('wherefrom needs Python >= 3.11: call make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,geo,cropharvest,grids,zarr,cluster,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,geo,cropharvest,grids,zarr,cluster,docs,dev]"
 	touch $@
 
 study: $(STAMP)
@@ -26,7 +27,7 @@ study: $(STAMP)
 	$(BIN)/wherefrom data fetch geoclip-location
 	$(BIN)/wherefrom study run studies/purohit2025 --scale laptop --out $(OUT)
 
-test: lint
+test: lint docs
 	$(BIN)/wherefrom data fetch
 	$(BIN)/wherefrom data fetch geoclip-location
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
@@ -41,6 +42,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV)
