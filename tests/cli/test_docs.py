@@ -104,8 +104,8 @@ def check_flags(line: str) -> dict[str, Any]:
 
 def check_study(line: str) -> None:
     given = check_flags(line)
-    own = given["study"].exists()  # which the page had the reader write
-    load(given["study"] if own else ROOT / given["study"], given["scale"])
+    ours = (ROOT / given["study"]).exists()  # else a name, or one that the reader wrote
+    load(ROOT / given["study"] if ours else given["study"], given["scale"])
 
 
 #: Beginning of a line -> why it is not run here (the check says what of it is tested instead).

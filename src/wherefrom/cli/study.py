@@ -28,7 +28,11 @@ app = typer.Typer(
     ),
 )
 StudyPath = Annotated[
-    Path, typer.Argument(help="A study file or its folder, e.g. studies/purohit2025.")
+    Path,
+    typer.Argument(
+        help="A study file, its folder, e.g. studies/purohit2025, or the name of a built-in study "
+        "(wherefrom study list)."
+    ),
 ]
 Scale = Annotated[str, typer.Option(help="debug, laptop or paper, as the study file has them.")]
 Models = Annotated[
@@ -100,6 +104,27 @@ RunPath = Annotated[
 
 #: File in the folder of a run that says which plan it is of, and where its store is.
 RUN = "run.json"
+
+
+@app.command("list", epilog="Example: wherefrom study list")
+def list_() -> None:
+    """List the studies that come with wherefrom, by the names that commands take.
+
+    To change one, copy its folder and name the copy.
+    """
+    from rich.table import Table
+
+    from wherefrom.study.built_in import built_in, outline
+
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in ("name", "scales", "title"):
+        table.add_column(heading, no_wrap=heading != "title", overflow="fold")
+    found = built_in()
+    for name, folder in found.items():
+        title, scales = outline(folder)
+        table.add_row(name, ", ".join(scales), title)
+    Screen().print(table)
+    show(f"they lie in {next(iter(found.values())).parent}")
 
 
 @app.command("plan", epilog="Example: wherefrom study plan studies/purohit2025 --scale paper")
@@ -257,12 +282,20 @@ def tune_(
     Killed at any moment and called again, it goes on.
     """
     from wherefrom import study as studies
+    from wherefrom.errors import WherefromError
     from wherefrom.report.tuning import render
     from wherefrom.study import tuned, tuning
+    from wherefrom.study.built_in import located
     from wherefrom.study.reading import declared
 
     names = _names(models)
+    _say_which(study)
     spec = declared(study, scale, names)
+    if to is None and (folder := located(study)) != study:
+        raise WherefromError(
+            f"{study} is built in: name the table to write (--to), or copy {folder} and tune the "
+            "copy, whose study takes it"
+        )
     table = to or (study if study.is_dir() else study.parent) / tuned.NAME
     check_target("--to", table, {"the study file": study})
     old = tuned.read(table, spec.name)
@@ -356,9 +389,19 @@ def _prepare(
     from wherefrom import study as studies
 
     _refuse_address(out)
+    _say_which(study)
     spec = studies.load(study, scale, _names(models))
     folder = out or Path("runs") / f"{spec.name}-{scale}"
     return studies.plan(spec), studies.opened(stages or folder / "store"), folder
+
+
+def _say_which(study: Path) -> None:
+    """Say so where a folder of the user's has the name of a built-in study, which it hides."""
+    from wherefrom.study.built_in import built_in, located
+
+    found = built_in().get(str(study))
+    if found and located(study).resolve() != found:
+        note(f"{study}: the study in this folder, not the built-in one of that name")
 
 
 def _refuse_address(out: Path | None) -> None:

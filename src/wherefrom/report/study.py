@@ -36,6 +36,7 @@ from wherefrom.report.html import write as write_page
 from wherefrom.report.terminal import terminal_table
 from wherefrom.study import Plan, Stage, Store, Study, collect
 from wherefrom.study.audits import audited
+from wherefrom.study.built_in import located
 from wherefrom.study.fitting import best_baselines, untuned
 from wherefrom.study.predictions import saved
 from wherefrom.study.results import SCHEMA, problems, unfinished
@@ -159,8 +160,8 @@ def _hashes(files: list[Path]) -> dict[str, str]:
 
 def _expected(study_path: Path) -> Path | None:
     """Return the file of published cells beside a study file, if there is one."""
-    folder = study_path if study_path.is_dir() else study_path.parent
-    file = folder / "expected.csv"
+    path = located(study_path)
+    file = (path if path.is_dir() else path.parent) / "expected.csv"
     return file if file.is_file() else None
 
 

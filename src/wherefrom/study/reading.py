@@ -17,6 +17,7 @@ from wherefrom.errors import WherefromError, unknown
 from wherefrom.part import OfKind
 from wherefrom.plugins import kinds
 from wherefrom.study import tuned
+from wherefrom.study.built_in import FILE, built_in, located
 from wherefrom.study.fitting import fitting
 from wherefrom.study.machine import adapted
 from wherefrom.study.picked import picked
@@ -62,8 +63,9 @@ def load(path: Path | str, scale: str, models: Iterable[str] | None = None) -> S
     Parameters
     ----------
     path : Path or str
-        A ``study.yaml`` or the folder that holds it. The file has two keys: ``base``, and
-        ``scales`` with changes to the base (nested mappings are merged, null takes a key away).
+        A ``study.yaml``, the folder that holds it, or the name of a built-in study. The file has
+        two keys: ``base``, and ``scales`` with changes to the base (nested mappings are merged,
+        null takes a key away).
     scale : str
         One of the file's scales, e.g. ``"laptop"``.
     models : iterable of str, optional
@@ -99,9 +101,9 @@ def load(path: Path | str, scale: str, models: Iterable[str] | None = None) -> S
 
 
 def _file(path: Path | str) -> Path:
-    """Return the study file of a folder."""
-    path = Path(path)
-    return path / "study.yaml" if path.is_dir() else path
+    """Return the study file of a folder, or of a built-in study."""
+    path = located(path)
+    return path / FILE if path.is_dir() else path
 
 
 def declared(path: Path | str, scale: str, models: Iterable[str] | None = None) -> Study:
@@ -112,8 +114,8 @@ def declared(path: Path | str, scale: str, models: Iterable[str] | None = None) 
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (FileNotFoundError, NotADirectoryError):
         raise WherefromError(
-            f"{file}: no such study; give a study file or the folder of one, "
-            "e.g. studies/purohit2025"
+            f"{file}: no such study; give a study file, the folder of one, e.g. "
+            f"studies/purohit2025, or the name of a built-in one: {', '.join(built_in())}"
         ) from None
     except OSError as err:
         raise WherefromError(f"{file}: cannot be read: {err.strerror}") from None
