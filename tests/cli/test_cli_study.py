@@ -156,7 +156,7 @@ def test_a_second_call_computes_again(finished: tuple[Path, Path, str]) -> None:
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("model", ["satclip-L10", "presto"])
+@pytest.mark.parametrize("model", ["satclip-L10", pytest.param("presto", marks=pytest.mark.long)])
 def test_a_killed_run_that_goes_on_gives_other_scores(
     finished: tuple[Path, Path, str], tmp_path: Path, model: str
 ) -> None:
@@ -246,6 +246,7 @@ def test_damage_of_a_stored_file_goes_unsaid(
     assert faults >= 200
 
 
+@pytest.mark.long
 def test_a_damaged_store_changes_the_scores_or_ends_in_a_traceback(
     finished: tuple[Path, Path, str], tmp_path: Path
 ) -> None:
@@ -296,6 +297,7 @@ def test_a_failed_stage_sinks_the_others(finished: tuple[Path, Path, str], tmp_p
     assert "fewshot presto uniform block 0 cropland logistic" in labels
 
 
+@pytest.mark.long
 def test_a_failed_head_sinks_the_others_of_its_run(
     finished: tuple[Path, Path, str], tmp_path: Path
 ) -> None:

@@ -276,6 +276,7 @@ def differing(home: Path, pattern: str) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
+@pytest.mark.long
 def test_a_worker_killed_while_it_labels_leaves_other_files(home: Path, folder: Path) -> None:
     assert not (folder / "bands").exists()  # a worker died of it
     assert len(list((home / "alone" / "labelled").iterdir())) == 1 + 10

@@ -92,6 +92,7 @@ def test_a_kind_as_the_docs_show_it_breaks_a_promise(python) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_a_study_does_not_take_the_kinds_of_another_package(python, tmp_path: Path) -> None:
     words = ("study", "run", str(OUTSIDE / "study.yaml"), "--scale", "debug", "--out", "out")
     done = python("-m", "wherefrom", *words, folder=tmp_path)
