@@ -146,7 +146,7 @@ def test_a_list_is_evaluated_at_other_places(tmp_path: Path) -> None:
     assert "left out, since no candidate is near: 1 place" in mine.said
     own = drawn(Pool.build(1000, seed=5), "uniform", n=100)
     own.write(tmp_path / "own.parquet")
-    with pytest.raises(WherefromError, match=r"ids of a pool of yours: name it \(--pool FILE\)"):
+    with pytest.raises(WherefromError, match=r"ids of a pool of yours: name it \(pool='FILE'\)"):
         listed(tmp_path / "own.parquet", candidates)
 
 
