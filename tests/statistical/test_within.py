@@ -7,7 +7,7 @@ import pytest
 import wherefrom
 from wherefrom.pool import Pool
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 #: One in a million km2 and more, below, small, of islands, and a box across 180 degrees.
 EXTENTS = (
