@@ -225,8 +225,6 @@ class Commands:
         How many times cells are finer than on all land.
     extended : bool
         Whether the places are the middles of footprints.
-    reference : str
-        The surface that counts.
     wanted : int or None
         Places that the user means to draw.
     outside : bool

@@ -263,7 +263,7 @@ class Time(Statistic):
         box = SIDES[sides[0]][1] if len(sides) == 1 else ""
         if other:
             if box and not commands.within:
-                commands = replace(commands, within=box)
+                commands = replace(commands, within=box, outside=True)
             sampler = f"stratified:layer={self.columns[role]},short=cap"
             where = " there" if box else ""
             text = f"The command draws as many{where} from each {role}, or as there are."
