@@ -86,6 +86,7 @@ def data(folder: Path) -> None:
     harvest(folder / "harvest", 80)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_published_scale_does_not_get_from_the_pool_to_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
