@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHOWN = (
     "*.md",
     "LICENSE",
+    "CITATION.cff",
     "docs/*.md",
     "docs/cluster/*",
     "docs/figures/*",

@@ -184,3 +184,14 @@ def test_an_extent_that_travels_is_another() -> None:
     box = Extent.of("box=170,-20,-170,0")
     assert pickle.loads(pickle.dumps(box)) == box
     assert hash(pickle.loads(pickle.dumps(box))) == hash(box)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("USA", "United States of America"), ("Tanzania", "Tanzania"), ("Kenia", "Kenya")],
+)
+def test_a_country_by_another_of_its_names_is_refused_without_a_remedy(
+    given: str, meant: str
+) -> None:
+    with pytest.raises(WherefromError, match=f"did you mean .*{meant}"):
+        Extent.of(f"country={given}")

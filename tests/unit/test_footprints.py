@@ -137,3 +137,22 @@ def test_a_footprint_that_is_none_is_taken(shape: Any, said: str) -> None:
     with pytest.raises(WherefromError, match=rf"a\.parquet: .*{said}") as refused:
         on_sphere(np.array([shapely.box(0, 0, 1, 1), shape]), "a.parquet", first=40)
     assert "row 41" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "box", [(-10.0, 0.0, 180.0, 80.0), (-100.0, 0.0, 100.0, 10.0), (-150.0, -10.0, 150.0, 10.0)]
+)
+def test_a_polygon_of_half_the_earth_is_taken_for_the_other_half(box: tuple[float, ...]) -> None:
+    with pytest.raises(WherefromError, match="have an edge over more than 180 degrees"):
+        spread(shapely.box(*box))
+    [cut] = spread(shapely.segmentize(shapely.box(-60.0, 0.0, 60.0, 10.0), 5.0))
+    assert cut.bounds == (-60.0, 0.0, 60.0, 10.0)
+
+
+def test_a_wide_polygon_across_180_degrees_is_read_so_without_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spread(shapely.box(0.0, 0.0, 1.0, 1.0), shapely.box(-179.0, 10.0, 179.0, 12.0))
+    assert capsys.readouterr().err == ""
+    spread(shapely.box(-170.0, -60.0, 170.0, 60.0))
+    assert "row 0 is read as crossing 180 degrees" in capsys.readouterr().err

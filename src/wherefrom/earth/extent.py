@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -250,12 +252,29 @@ def _label(text: str, name: str, label: str) -> str:
     if not isinstance(opened, Layer):
         raise WherefromError(f"--within {text}: layer {name!r} holds values, not labels")
     if label not in opened.labels:
-        near = difflib.get_close_matches(label, opened.labels, n=3, cutoff=0.7)
+        near = _near(label, opened.labels)
         said = f": did you mean {' or '.join(map(repr, near))}?" if near else "."
         if len(opened.labels) <= LISTED:
             said += f" Known: {', '.join(opened.labels)}"
         raise WherefromError(f"--within {text}: layer {name!r} has no label {label!r}{said}")
     return label
+
+
+def _near(label: str, labels: Sequence[str]) -> list[str]:
+    """Return the labels that may be meant: alike, with it among their words, or of its initials."""
+
+    def folded(text: str) -> str:
+        plain = unicodedata.normalize("NFKD", text)
+        return "".join(each for each in plain if each.isalnum() and each.isascii()).casefold()
+
+    wanted = {folded(each): each for each in labels}
+    alike = difflib.get_close_matches(folded(label), wanted, n=3, cutoff=0.7)
+    close = [wanted[each] for each in alike]
+    for each in labels:
+        initials = folded("".join(word[0] for word in each.split() if word[0].isupper()))
+        if len(label) > 1 and (folded(label) in folded(each) or folded(label) == initials):
+            close.append(each)
+    return list(dict.fromkeys(close))[:3]
 
 
 def _box(text: str, given: str) -> bytes:

@@ -8,8 +8,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from wherefrom.earth.sphere import EARTH_RADIUS_KM, unit_vectors
+from wherefrom.earth.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
 from wherefrom.errors import WherefromError
+from wherefrom.progress import say
 from wherefrom.shown import count_of
 
 __all__ = ["areas_km2", "middles", "on_sphere"]
@@ -22,6 +23,8 @@ Ints = NDArray[np.int64]
 _EDGE = 0.25
 #: Degrees up to which polygons are small.
 _SMALL = 0.1
+#: Kilometres of an edge across the antimeridian from which on it is said, and refused.
+_SAID_KM, _EITHER_KM = 500.0, 2500.0
 #: What shapely calls a polygon and a multipolygon.
 _POLYGONS = (3, 6)
 
@@ -30,8 +33,9 @@ def on_sphere(shapes: Shapes, source: str = "table", first: int = 0) -> Shapes:
     """Bring polygons within [-180, 180] degrees, as what they are on the sphere.
 
     An edge goes the shorter way round, so that a tile from 179 to -179 is two degrees wide, and
-    is cut in two at the antimeridian; a ring about a pole gets the pole. A step of 360 degrees
-    is a whole parallel. What lies so already is returned as it is.
+    is cut in two at the antimeridian; one that is 2,500 km long even so may be meant the other way
+    round, and is refused. A ring about a pole gets the pole. A step of 360 degrees is a whole
+    parallel. What lies so already is returned as it is.
 
     Parameters
     ----------
@@ -82,6 +86,21 @@ def on_sphere(shapes: Shapes, source: str = "table", first: int = 0) -> Shapes:
     refuse(wide, "have coordinates that are no degrees", "name their CRS, or convert them")
     steps = np.abs(np.diff(xy[:, 0]))
     same = owner[1:] == owner[:-1]
+    long = np.flatnonzero(same & (steps > 180.0) & (steps < 360.0))
+    if len(long):
+        (x, y), (u, v) = xy[long].T, xy[long + 1].T
+        km = np.zeros(len(flat))
+        np.maximum.at(km, owner[long], distance_km(x, y, u, v))
+        refuse(
+            km > _EITHER_KM,
+            "have an edge over more than 180 degrees of longitude, which may go either way round",
+            "cut the polygon at 180 degrees, or put vertices along that edge",
+        )
+        if (km > _SAID_KM).any():
+            seen = first + int(np.argmax(km > _SAID_KM))
+            say(
+                f"{source}: the geometry in row {seen} is read as crossing 180 degrees of longitude"
+            )
     odd = np.bincount(owner[1:][same & (steps >= 180.0)], minlength=len(flat)) > 0
     odd |= np.bincount(owner[np.abs(xy[:, 0]) > 180.0], minlength=len(flat)) > 0
     west, _, east, _ = shapely.bounds(flat).T
