@@ -147,6 +147,9 @@ def test_a_polygon_of_half_the_earth_is_taken_for_the_other_half(box: tuple[floa
         spread(shapely.box(*box))
     [cut] = spread(shapely.segmentize(shapely.box(-60.0, 0.0, 60.0, 10.0), 5.0))
     assert cut.bounds == (-60.0, 0.0, 60.0, 10.0)
+    # From part to part there is no edge.
+    parts = [shapely.box(150.0, -30.0, 180.0, 30.0), shapely.box(-180.0, -30.0, -160.0, 30.0)]
+    assert spread(shapely.MultiPolygon(parts))[0].equals(shapely.MultiPolygon(parts))
 
 
 def test_a_wide_polygon_across_180_degrees_is_read_so_without_a_word(

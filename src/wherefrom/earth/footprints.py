@@ -86,11 +86,10 @@ def on_sphere(shapes: Shapes, source: str = "table", first: int = 0) -> Shapes:
     refuse(wide, "have coordinates that are no degrees", "name their CRS, or convert them")
     steps = np.abs(np.diff(xy[:, 0]))
     same = owner[1:] == owner[:-1]
-    long = np.flatnonzero(same & (steps > 180.0) & (steps < 360.0))
-    if len(long):
-        (x, y), (u, v) = xy[long].T, xy[long + 1].T
+    turned = np.unique(owner[1:][same & (steps > 180.0) & (steps < 360.0)])
+    if len(turned):
         km = np.zeros(len(flat))
-        np.maximum.at(km, owner[long], distance_km(x, y, u, v))
+        km[turned] = [_around_km(shape) for shape in flat[turned]]
         refuse(
             km > _EITHER_KM,
             "have an edge over more than 180 degrees of longitude, which may go either way round",
@@ -118,6 +117,17 @@ def on_sphere(shapes: Shapes, source: str = "table", first: int = 0) -> Shapes:
     for row in rows:
         flat[row] = _cut(flat[row], f"{source}: the geometry in row {first + row}")
     return flat
+
+
+def _around_km(shape: Any) -> float:
+    """Return the length of the longest edge that is over more than 180 degrees in the table."""
+    longest = 0.0
+    for ring in shapely.get_rings(shape):
+        x, y = shapely.get_coordinates(ring).T
+        steps = np.abs(np.diff(x))
+        km = distance_km(x[:-1], y[:-1], x[1:], y[1:])[(steps > 180.0) & (steps < 360.0)]
+        longest = max(longest, *km, 0.0)
+    return longest
 
 
 def _convex(shapes: Shapes, xy: Floats, owner: Ints) -> NDArray[np.bool_]:
