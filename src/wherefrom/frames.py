@@ -367,8 +367,7 @@ def exclusions(
     if buffer_km is not None:
         if not given:
             raise WherefromError(
-                "--exclude is missing: --buffer-km is the distance from its places (in Python "
-                "exclude= and buffer_km=)"
+                "--exclude is missing: --buffer-km is the distance from its places"
             )
         if not 0.0 <= buffer_km <= FARTHEST:
             raise WherefromError(

@@ -403,5 +403,5 @@ def test_places_near_those_of_a_table_in_memory_are_drawn(tmp_path: Path) -> Non
     assert not shapely.contains_xy(field, drawn["x"], drawn["y"]).any()
     with pytest.raises(WherefromError, match=r"exclude\[1\] holds points.*buffer_km=10"):
         draw(data, "uniform", 60, **names, exclude=[fields, near[0]])
-    with pytest.raises(WherefromError, match=r"--exclude is missing.*buffer_km="):
+    with pytest.raises(WherefromError, match=r"exclude= is missing: buffer_km= is"):
         draw(data, "uniform", 60, **names, buffer_km=10.0)

@@ -287,7 +287,7 @@ def test_what_a_folder_gives_is_not_what_a_table_gives(folder: Path) -> None:
     whole = open_pool(folder / "whole.parquet", time=dates)
     parts = open_pool(folder / "parts", time=dates)
     assert set(whole.columns) - set(parts.columns) == {"year_span"}
-    with pytest.raises(WherefromError, match=r"year_span is of all rows .* \(--time date\)"):
+    with pytest.raises(WherefromError, match=r"year_span is of all rows .* \(time='date'\)"):
         parts.labels("year_span")
     for name in ("season", "month", "year", "growing_season"):
         assert whole.labels(name) == parts.labels(name)

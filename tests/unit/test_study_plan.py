@@ -297,12 +297,12 @@ def test_what_killed_processes_left_of_a_stage_stays_for_ever(tmp_path: Path) ->
 def test_a_changed_list_of_ids_is_served_from_the_cache(laptop: Study, tmp_path: Path) -> None:
     file = tmp_path / "ids.txt"
     listed = laptop.compositions | {"mine": f"ids:file={file}"}
-    study = laptop.model_copy(update={"compositions": listed, "composition_size": 2})
+    study = laptop.model_copy(update={"compositions": listed, "composition_size": 1000})
     with pytest.raises(WherefromError, match=r"ids.txt: no such file .*'mine'"):
         plan(study)
-    file.write_text("id\n1\n2\n")
+    file.write_text("\n".join(["id", *map(str, range(1000))]))
     before = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
-    file.write_text("id\n1\n3\n")
+    file.write_text("\n".join(["id", *map(str, range(1, 1001))]))
     after = {s.key for s in plan(study).of_kind("draw") if s.label.startswith("draw mine")}
     # One list is one draw, however many the models ask for.
     assert len(before) == len(after) == 1
@@ -323,6 +323,10 @@ def test_what_a_run_refuses_in_the_end_is_planned(laptop: Study, tmp_path: Path)
             "pool": laptop.pool.model_copy(update={"places": 9000})
         },
         r"'mine' \('ids:.*'\) lists 300 places, fewer than the batch = 512 of model 'satclip-L": {
+            "compositions": laptop.compositions | {"mine": f"ids:file={list_}"},
+            "composition_size": 300,
+        },
+        r"lists 300 places, and the others have 10,000: say composition_size: 300, or": {
             "compositions": laptop.compositions | {"mine": f"ids:file={list_}"}
         },
     }

@@ -77,7 +77,7 @@ class Exclusion:
         if km is None and shapes is None:
             raise WherefromError(
                 f"{file} holds points, which nothing lies in: say with --buffer-km how far to keep "
-                "away from them, such as --buffer-km 10 (in Python buffer_km=10)"
+                "away from them, such as --buffer-km 10"
             )
         return cls(Neighbours(pool.lon, pool.lat, shapes), km or 0.0, file)
 
