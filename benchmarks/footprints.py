@@ -48,6 +48,7 @@ def main() -> None:
             for kind, file in files.items():
                 began = time.perf_counter()
                 words = ["audit", str(file), "--id", "id", "--out", str(folder / "page.html")]
+                words += ["--geometry", "geometry"] if kind == "footprints" else []
                 subprocess.run(
                     [sys.executable, "-m", "wherefrom", *words], check=True, capture_output=True
                 )

@@ -197,7 +197,7 @@ def here(function: Callable[[T], R], items: Iterable[T], workers: int | None = N
 
 
 def by_blocks(function: Callable[[NDArray[Any]], NDArray[Any]], of: NDArray[Any]) -> NDArray[Any]:
-    """Return ``function(of)``, which has a row for each row, made in blocks on threads.
+    """Return ``function(of)``, made in blocks on threads and put together in their order.
 
     >>> by_blocks(np.negative, np.arange(3))
     array([ 0, -1, -2])

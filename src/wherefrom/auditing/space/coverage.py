@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from wherefrom import parallel
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, PAIRED, Commands, Finding, kilometres, percent
 from wherefrom.auditing.lattice import ALL_LAND, Ground, Land, land_lattice, uniform_on_land
@@ -175,7 +177,7 @@ class CoverageTally:
         far, at = tree_of(unit_vectors(batch.lon[rows], batch.lat[rows])).query(self._land.xyz)
         km = np.maximum(arc_km(far) - radius_km[at], 0.0)
         tree = _tree_of_land(self.ground)
-        km[tree.query(batch.footprints[rows], predicate="intersects")[1]] = 0.0
+        km[held(tree, batch.footprints[rows])] = 0.0
         self._chord = np.minimum(self._chord, 2.0 * np.sin(km / (2.0 * EARTH_RADIUS_KM)))
 
     def merge(self, other: Self) -> None:
@@ -216,6 +218,11 @@ def _tiled_land(ground: Ground) -> Land:
     here = land_lattice(ground=ground)
     order = _by_tiles(here.lon, here.lat)
     return Land(here.lon[order], here.lat[order], here.cell_km2)
+
+
+def held(tree: shapely.STRtree, footprints: NDArray[Any]) -> Ints:
+    """Return which of a tree's points footprints hold, once for each that does; on threads."""
+    return parallel.by_blocks(lambda some: tree.query(some, predicate="intersects")[1], footprints)
 
 
 @lru_cache(maxsize=2)

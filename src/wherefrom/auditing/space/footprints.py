@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wherefrom import keys
 from wherefrom.auditing.asked import Asked
 from wherefrom.auditing.findings import LEAST, Commands, Finding, percent
+from wherefrom.auditing.space.coverage import held
 from wherefrom.auditing.statistic import SPACE, Statistic
 from wherefrom.auditing.tally import Floats, Ints, Sums, Tally, Weights, run_distinct
 from wherefrom.earth.footprints import areas_km2
@@ -244,7 +245,7 @@ class CoverTally(Sums):
         rows = np.arange(len(batch)) if weight is None else np.flatnonzero(weight > 0.0)
         self.count += len(rows)
         self.area += float(batch.areas_km2[rows].sum())
-        _, at = self._tree.query(batch.footprints[rows], predicate="intersects")
+        at = held(self._tree, batch.footprints[rows])
         self.times += np.bincount(at, minlength=len(self.times))
 
 
