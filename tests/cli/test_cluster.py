@@ -283,6 +283,7 @@ def test_a_worker_killed_while_it_labels_leaves_other_files(home: Path, folder: 
     assert differing(home, "labelled/*") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("draw", DRAWS)
 def test_a_worker_killed_while_it_draws_leads_to_another_draw(
     home: Path, folder: Path, draw: str

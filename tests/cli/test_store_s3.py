@@ -160,6 +160,7 @@ def test_a_second_machine_computes_again_or_gets_other_results(
     assert len(server.requests()) - before - asked <= 2, "what is in the cache is fetched"
 
 
+@pytest.mark.long
 def test_the_command_line_forgets_the_address(
     made: Made, tmp_path: Path, server: Server, run: Run
 ) -> None:

@@ -227,6 +227,7 @@ def test_generated_kinds_are_listed_among_real_ones_or_refused_as_others(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_world_does_not_get_from_pool_to_page(tmp_path: Path) -> None:
     """One world of each kind; the planted winner is found in all but one of 1,000 such worlds."""
