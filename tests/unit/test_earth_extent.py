@@ -195,3 +195,8 @@ def test_a_country_by_another_of_its_names_is_refused_without_a_remedy(
 ) -> None:
     with pytest.raises(WherefromError, match=f"did you mean .*{meant}"):
         Extent.of(f"country={given}")
+
+
+def test_a_name_in_other_letters_is_said_to_mean_any_country() -> None:
+    with pytest.raises(WherefromError, match=r"has no label '中国'\."):
+        Extent.of("country=中国")

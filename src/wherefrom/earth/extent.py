@@ -267,12 +267,11 @@ def _near(label: str, labels: Sequence[str]) -> list[str]:
         plain = unicodedata.normalize("NFKD", text)
         return "".join(each for each in plain if each.isalnum() and each.isascii()).casefold()
 
-    wanted = {folded(each): each for each in labels}
-    alike = difflib.get_close_matches(folded(label), wanted, n=3, cutoff=0.7)
-    close = [wanted[each] for each in alike]
-    for each in labels:
+    wanted, known = folded(label), {folded(each): each for each in labels}
+    close = [known[each] for each in difflib.get_close_matches(wanted, known, n=3, cutoff=0.7)]
+    for each in labels if len(wanted) > 1 else ():  # all have an empty text among their words
         initials = folded("".join(word[0] for word in each.split() if word[0].isupper()))
-        if len(label) > 1 and (folded(label) in folded(each) or folded(label) == initials):
+        if wanted in folded(each) or wanted == initials:
             close.append(each)
     return list(dict.fromkeys(close))[:3]
 
